@@ -1,0 +1,42 @@
+# Two commands carry a newcomer: `make demo` and `make test`. Both make .venv by themselves.
+PYTHON ?= python3
+PORT   ?= 8080
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: help demo test check bench format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# Made whole or not at all: a half-made environment has no stamp and is made again.
+$(STAMP): pyproject.toml constraints.txt scripts/make-venv
+	@scripts/make-venv "$(PYTHON)" "$(VENV)"
+
+demo: $(STAMP)  ## an election night on 127.0.0.1:$(PORT); ONCE=1 ends by itself
+	@$(BIN)/python examples/election_night/demo.py --port $(PORT) $(if $(ONCE),--once)
+
+test: $(STAMP)  ## every test, in parallel, with branch coverage
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+check: $(STAMP)  ## formatter, linter, type checkers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/basedpyright
+
+bench: $(STAMP)  ## the side-by-side benchmark
+	@$(BIN)/python -m benchmarks
+
+format: $(STAMP)  ## rewrite the code in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(STAMP)  ## write constraints.txt anew from what is installed
+	@$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:  ## remove everything that was made
+	rm -rf $(VENV) .bridge .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

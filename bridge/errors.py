@@ -1,0 +1,232 @@
+"""Every error the gateway raises on purpose, as one tree.
+
+::
+
+    BridgeError
+    ├── SetupError            something an operator or publisher wrote is wrong; found before any request
+    │   ├── SettingsError         an environment variable or --config key
+    │   ├── SpecError             a route spec: file, line, key
+    │   ├── BindError             a spec is well formed, but its WSDL, proto or options don't compile
+    │   └── ConflictError         two routes or two plug-ins want the same name
+    └── RequestError          one call went wrong; carries what problem+json needs
+        ├── ClientError           4xx: the caller can mend it
+        └── UpstreamError         5xx: the service behind the gateway failed
+
+`problem.py` is the only module that turns any of them into bytes, and `cli.py` the only one that prints them.
+Each class of `RequestError` carries its HTTP status, problem slug and title; an instance adds the sentence for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class BridgeError(Exception):
+    """The root: everything the gateway raises on purpose."""
+
+
+# --- before any request ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, and where: ``file:line: key: reason``. Parts that are not known are left out."""
+
+    reason: str
+    key: str = ""
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (place, self.key, self.reason) if part)
+
+
+class SetupError(BridgeError):
+    """Something written down is wrong. `faults` holds all that was found at once, never only the first."""
+
+    def __init__(self, faults: str | Fault | Sequence[Fault]) -> None:
+        if isinstance(faults, str):
+            faults = Fault(faults)
+        self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class SettingsError(SetupError):
+    """A setting has a value that can't be used."""
+
+
+class SpecError(SetupError):
+    """A route spec breaks its schema."""
+
+
+class BindError(SetupError):
+    """A spec is well formed, yet what it names can't be compiled or reached."""
+
+
+class ConflictError(SetupError):
+    """Two routes claim one method, host and path, or two plug-ins one name."""
+
+
+# --- one request -------------------------------------------------------------------------------------------------
+
+
+class RequestError(BridgeError):
+    """One call failed. `status`, `slug` and `title` belong to the class; `detail` is a friendly sentence.
+
+    `members` are added to the problem object (RFC 9457, section 3.2): ``errors``, ``fault``, ``grpc``.
+    `headers` go on the response. `cause` is for the log only and never leaves the gateway.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The gateway failed"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        members: Mapping[str, Any] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        cause: str = "",
+        status: int | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.members: Mapping[str, Any] = members or {}
+        self.headers = tuple(headers)
+        self.cause = cause
+        if status is not None:
+            self.status = status  # type: ignore[misc]  # one class may serve several statuses, as faults do
+
+
+class ClientError(RequestError):
+    status = 400
+    slug = "bad-request"
+    title = "The request can't be understood"
+
+
+class InvalidBody(ClientError):
+    """The body breaks its schema. `errors` lists each fault as ``{"pointer": RFC 6901, "reason": …}``."""
+
+    slug = "invalid-body"
+    title = "The body is not what this operation takes"
+
+    def __init__(self, errors: Sequence[tuple[str, str]], detail: str = "") -> None:
+        self.errors = tuple(errors)
+        if not detail:
+            count = len(self.errors)
+            detail = (
+                f"{self.errors[0][1]} (at {self.errors[0][0] or 'the top'})."
+                if count == 1
+                else f"{count} things in the body need mending; each is listed in errors."
+            )
+        super().__init__(detail, members={"errors": [{"pointer": at, "reason": why} for at, why in self.errors]})
+
+
+class InvalidParameter(ClientError):
+    """A path, query or header parameter is missing, unknown or of the wrong type."""
+
+    slug = "invalid-parameter"
+    title = "A parameter is not what this operation takes"
+
+    def __init__(self, errors: Sequence[tuple[str, str]], detail: str = "") -> None:
+        self.errors = tuple(errors)
+        detail = detail or "; ".join(f"{name}: {why}" for name, why in self.errors) + "."
+        super().__init__(detail, members={"errors": [{"parameter": name, "reason": why} for name, why in self.errors]})
+
+
+class Unauthorized(ClientError):
+    status = 401
+    slug = "unauthorized"
+    title = "Who is calling is not known"
+
+
+class Forbidden(ClientError):
+    status = 403
+    slug = "forbidden"
+    title = "The caller may not do this"
+
+
+class NotFound(ClientError):
+    status = 404
+    slug = "not-found"
+    title = "Nothing is published here"
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+    slug = "method-not-allowed"
+    title = "This path does not take that method"
+
+
+class Conflict(ClientError):
+    status = 409
+    slug = "conflict"
+    title = "That is taken"
+
+
+class PreconditionFailed(ClientError):
+    status = 412
+    slug = "precondition-failed"
+    title = "It has changed since you read it"
+
+
+class TooLarge(ClientError):
+    status = 413
+    slug = "too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMediaType(ClientError):
+    status = 415
+    slug = "unsupported-media-type"
+    title = "This operation does not read that content type"
+
+
+class InvalidSpec(ClientError):
+    """A publisher's spec was judged and refused; `errors` holds key, line and reason of each fault."""
+
+    status = 422
+    slug = "invalid-spec"
+    title = "The route spec can't be used"
+
+
+class RateLimited(ClientError):
+    status = 429
+    slug = "rate-limited"
+    title = "Too many requests"
+
+
+class UpstreamError(RequestError):
+    status = 502
+    slug = "upstream-failed"
+    title = "The service behind this route failed"
+
+
+class BadReply(UpstreamError):
+    """The upstream answered, but not in its own protocol or schema."""
+
+    slug = "bad-reply"
+    title = "The service behind this route gave an answer that can't be read"
+
+
+class UpstreamFault(UpstreamError):
+    """The upstream reported a failure in its protocol's own words: a SOAP Fault, a gRPC status."""
+
+    slug = "upstream-fault"
+    title = "The service behind this route refused the call"
+
+
+class Unavailable(UpstreamError):
+    status = 503
+    slug = "upstream-unavailable"
+    title = "The service behind this route can't be reached"
+
+
+class Timeout(UpstreamError):
+    status = 504
+    slug = "upstream-timeout"
+    title = "The service behind this route took too long"

@@ -1,0 +1,88 @@
+"""JSON and XML as they come from outside, parsed under limits. Every parse of foreign bytes goes through here.
+
+JSON (RFC 8259): depth is bounded; NaN and Infinity literals are refused; with ``exact`` every digit of a number is
+kept (`int` of any size, `decimal.Decimal` for the rest). XML 1.0: any DOCTYPE is refused, so no entity of the
+sender's making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+from lxml import etree
+
+from bridge.errors import InvalidBody
+
+MAX_JSON_DEPTH = 64
+
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+_plain = msgspec.json.Decoder()
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = [0] * 256
+for _open, _close in (b"[]", b"{}"):
+    _STEP[_open], _STEP[_close] = 1, -1
+
+
+def _depth(body: bytes) -> int:
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def parse_json(body: bytes, *, exact: bool = True) -> Any:
+    """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Decimal`, else `float`.
+
+    :raises bridge.InvalidBody: no JSON, no UTF-8, or deeper than `MAX_JSON_DEPTH`.
+    """
+    # Counting is enough for nearly every body; only a bracket-rich one is walked.
+    if body.count(b"[") + body.count(b"{") > MAX_JSON_DEPTH and _depth(body) > MAX_JSON_DEPTH:
+        raise InvalidBody([("", f"it is nested deeper than {MAX_JSON_DEPTH} levels")])
+    try:
+        return (_exact if exact else _plain).decode(body)
+    except msgspec.DecodeError as error:
+        raise InvalidBody([("", f"it is not JSON: {error}")], "The body is not valid JSON.") from None
+    except (UnicodeDecodeError, RecursionError, ArithmeticError):
+        raise InvalidBody([("", "it is not JSON in UTF-8")], "The body is not valid JSON.") from None
+
+
+class XmlError(ValueError):
+    """The bytes are not XML that the gateway reads; the message says why, for people."""
+
+
+def xml_parser() -> etree.XMLParser:
+    """A parser with every door shut: no entities, no DTD, no network, bounded depth and text.
+
+    Parsers may be kept and used again, by one thread at a time.
+    """
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        collect_ids=False,
+    )
+
+
+_shared = xml_parser()
+
+
+def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Element:
+    """The root element of `body`; comments and processing instructions are dropped.
+
+    :raises XmlError: not well-formed, too deep, or with a DOCTYPE.
+    """
+    try:
+        root = etree.fromstring(body, parser or _shared)
+    except etree.XMLSyntaxError as error:
+        raise XmlError(f"it is not well-formed XML: {error.msg}") from None
+    except ValueError as error:
+        raise XmlError(f"it is not XML: {error}") from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise XmlError("it carries a DOCTYPE, which is refused")
+    return root

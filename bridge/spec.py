@@ -1,0 +1,269 @@
+"""The route spec: one document, one route. Typed, frozen and strict: a key nobody knows is an error.
+
+`RouteSpec.model_validate` judges values; `bridge.specfile` reads text and adds file and line to what is wrong.
+A transformer's own options stay raw here (`Transform.options`), since only the transformer knows their model.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)(\*?)\}")
+_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(value: object) -> object:
+    """A duration such as ``500ms``, ``5s``, ``2m`` or ``1h`` (or a number of seconds) as seconds."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if not found:
+            raise ValueError(f"{value!r} is no duration; write 500ms, 5s, 2m or 1h")
+        return float(found[1]) * _UNIT[found[2]]
+    return value
+
+
+def check_template(path: str) -> str:
+    """A path template: ``/a/{name}/b/{rest*}``.
+
+    :raises ValueError: it doesn't start with ``/``, names a parameter twice, or ``{name*}`` is not last.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f"{path!r} must start with /")
+    names: set[str] = set()
+    segments = path[1:].split("/") if path != "/" else []
+    for at, segment in enumerate(segments):
+        text, _, verb = segment.partition("}:")
+        if verb:
+            text += "}"
+        if "{" in text or "}" in text:
+            found = _PARAMETER.fullmatch(text)
+            if not found:
+                raise ValueError(f"{segment!r}: a parameter fills a whole segment, as {{name}} or {{name*}}")
+            if found[1] in names:
+                raise ValueError(f"the parameter {found[1]!r} stands in it twice")
+            names.add(found[1])
+            if found[2] and at != len(segments) - 1:
+                raise ValueError(f"{segment!r} takes the rest of the path, so it must come last")
+            if verb and at != len(segments) - 1:
+                raise ValueError(f"{segment!r}: a :verb belongs at the end of the path")
+        elif not text:
+            if at != len(segments) - 1:
+                raise ValueError(f"{path!r} has an empty segment")
+        elif not _SEGMENT.fullmatch(text) or text in (".", ".."):
+            raise ValueError(f"{segment!r} can't be a path segment")
+    return path
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
+]
+
+
+class Upstream(BaseModel):
+    """Where a route's calls go: ``[scheme://]name:port[/path]``.
+
+    `name` is looked up in the mesh at run time and is never an address. `port` is a number, or a service name that
+    DNS resolves by SRV. `path` may hold the route's parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scheme: Literal["http", "https", "grpc", "grpcs"] | None = None
+    name: str
+    port: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Upstream:
+        """:raises ValueError: it isn't of that form, or names an address."""
+        scheme, mark, rest = text.rpartition("://")
+        if mark and scheme not in ("http", "https", "grpc", "grpcs"):
+            raise ValueError(f"{scheme!r} is not one of http, https, grpc, grpcs")
+        authority, slash, path = rest.partition("/")
+        if "@" in authority or any(c in text for c in " \t\r\n#?\\"):
+            raise ValueError(f"{text!r} is not of the form [scheme://]name:port[/path]")
+        name, colon, port = authority.rpartition(":")
+        if not colon:
+            raise ValueError(f"{text!r} names no port; write name:port")
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            pass
+        else:
+            raise ValueError(f"{name!r} is an address; write a name and let the mesh say where it is")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} can't be a name in the mesh")
+        if port.isdigit() and not 0 < int(port) < 65536:
+            raise ValueError(f"{port!r} is no port")
+        if not port.isdigit() and not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
+            raise ValueError(f"{port!r} is neither a port number nor a service name")
+        if slash:
+            check_template("/" + path)
+        return cls(scheme=scheme or None, name=name, port=port, path=slash + path)
+
+    def __str__(self) -> str:
+        return f"{self.scheme + '://' if self.scheme else ''}{self.name}:{self.port}{self.path}"
+
+
+# --- auth --------------------------------------------------------------------------------------------------------
+
+
+class NoAuth(Model):
+    type: Literal["none"]
+
+
+class JwtAuth(Model):
+    """A bearer token of a trusted issuer (RFC 7519). Absent members are not checked, but the signature always is."""
+
+    type: Literal["JWT"]
+    audience: str | Names = ()
+    issuer: str = ""
+    roles: Names = ()  #: the caller needs one of them
+    scopes: Names = ()  #: the caller needs all of them
+
+
+class ApiKeyAuth(Model):
+    """A key that ``hms-bridge key new`` made; only its hash is kept."""
+
+    type: Literal["api_key"]
+    header: str = "X-API-Key"
+    roles: Names = ()
+    scopes: Names = ()
+
+
+class OAuth2Auth(Model):
+    """Token introspection (RFC 7662)."""
+
+    type: Literal["oauth2"]
+    issuer: str = ""
+    audience: str | Names = ()
+    roles: Names = ()
+    scopes: Names = ()
+
+
+class MtlsAuth(Model):
+    """A client certificate."""
+
+    type: Literal["mtls"]
+    subjects: Names = ()
+
+
+OneAuth = Annotated[NoAuth | JwtAuth | ApiKeyAuth | OAuth2Auth | MtlsAuth, Field(discriminator="type")]
+
+
+class AnyAuth(Model):
+    """The first of several that the request brings credentials for."""
+
+    any: Annotated[tuple[OneAuth, ...], Field(strict=False, min_length=1)]
+
+
+def _auth_kind(value: object) -> str:
+    if isinstance(value, AnyAuth) or (isinstance(value, dict) and "any" in value and "type" not in value):
+        return "any"
+    return "one"
+
+
+Auth = Annotated[
+    Annotated[AnyAuth, Tag("any")] | Annotated[OneAuth, Tag("one")],
+    Discriminator(_auth_kind),
+    BeforeValidator(lambda v: {"type": "none"} if v == "none" else v),
+]
+
+
+# --- the other blocks --------------------------------------------------------------------------------------------
+
+
+class RateLimit(Model):
+    """A token bucket. Without `burst`, no more than `rps` calls go through in any one second."""
+
+    rps: float = Field(gt=0, strict=False)
+    burst: int | None = Field(default=None, ge=1)
+    per: str = "client"
+    internal_rps: float | None = Field(default=None, gt=0, strict=False)
+
+    @field_validator("per")
+    @classmethod
+    def _per(cls, per: str) -> str:
+        if per not in ("client", "route", "tenant") and not re.fullmatch(r"claim:.+", per):
+            raise ValueError(f"{per!r} is not one of client, route, tenant, claim:NAME")
+        return per
+
+
+class Cache(Model):
+    ttl: Seconds
+
+
+class Transform(BaseModel):
+    """``request`` names the transformer; its options stand under its own name and are kept raw in `options`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    request: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    response: Literal["json", "xml", "passthrough"] = "json"
+
+    @model_validator(mode="after")
+    def _options_of_one(self) -> Transform:
+        for key in self.model_extra or {}:
+            if key != self.request:
+                raise ValueError(f"unknown key {key!r}: the options of {self.request} stand under {self.request!r}")
+        return self
+
+    @property
+    def options(self) -> Any:
+        """What the spec says under the transformer's name; ``{}`` when it says nothing."""
+        return (self.model_extra or {}).get(self.request, {})
+
+
+class RouteSpec(Model):
+    """One route, as section 3 of ``docs/spec.md`` describes it."""
+
+    route: Annotated[str, AfterValidator(check_template)]
+    methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(str.lower)] | None = None
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    upstream: Annotated[Upstream, BeforeValidator(lambda v: Upstream.parse(v) if isinstance(v, str) else v)]
+    auth: Auth
+    rate_limit: RateLimit | None = None
+    cache: Cache | None = None
+    timeout: Seconds = 30.0
+    transform: Transform
+
+    @field_validator("route")
+    @classmethod
+    def _not_ours(cls, route: str) -> str:
+        first = route.split("/")[1]
+        if first == "-" or route == "/register":
+            raise ValueError(f"{route!r} belongs to the gateway; no route may take it")
+        return route
+
+    @field_validator("methods")
+    @classmethod
+    def _some_methods(cls, methods: tuple[Method, ...] | None) -> tuple[Method, ...] | None:
+        if methods is not None and not methods:
+            raise ValueError("an empty list publishes nothing; leave methods out for the transformer's own")
+        return methods
