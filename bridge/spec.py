@@ -124,7 +124,7 @@ class Upstream(BaseModel):
             raise ValueError(f"{port!r} is neither a port number nor a service name")
         if slash:
             check_template("/" + path)
-        return cls(scheme=scheme or None, name=name, port=port, path=slash + path)
+        return cls.model_validate({"scheme": scheme or None, "name": name, "port": port, "path": slash + path})
 
     def __str__(self) -> str:
         return f"{self.scheme + '://' if self.scheme else ''}{self.name}:{self.port}{self.path}"
