@@ -189,7 +189,6 @@ class UnsupportedMediaType(ClientError):
 class InvalidSpec(ClientError):
     """A publisher's spec was judged and refused; `errors` holds key, line and reason of each fault."""
 
-    status = 422
     slug = "invalid-spec"
     title = "The route spec can't be used"
 

@@ -1,0 +1,157 @@
+"""The matcher: hosts and path templates in a trie, so that a match costs the same with ten routes as with ten thousand.
+
+Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form; where the better branch has the
+path but not the method, the next one is tried, and only then is it 405.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import unquote
+
+from bridge.errors import ConflictError, MethodNotAllowed, NotFound
+
+ANY = "*"
+MAX_SEGMENTS = 128
+
+
+class Endpoint(Protocol):
+    """What the trie holds: anything that can say who it is."""
+
+    def __str__(self) -> str: ...
+
+
+E = TypeVar("E", bound=Endpoint)
+
+#: By method: the endpoint and the names of its parameters in path order.
+Leaf = dict[str, tuple[E, tuple[str, ...]]]
+
+
+class _Node(Generic[E]):
+    __slots__ = ("leaf", "literals", "one", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node[E]] = {}
+        self.one: _Node[E] | None = None
+        #: Endpoints that end here, by custom verb; "" is the plain form.
+        self.leaf: dict[str, Leaf[E]] = {}
+        #: Endpoints of ``{name*}``, by custom verb.
+        self.rest: dict[str, Leaf[E]] = {}
+
+
+class Matcher(Generic[E]):
+    """Filled once with `add`, then only read."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, _Node[E]] = {}
+        self._everywhere: _Node[E] = _Node()
+
+    def add(self, host: str | None, template: str, method: str, endpoint: E) -> None:
+        """Publish `endpoint`; `template` is as `bridge.spec.check_template` takes it.
+
+        :raises ConflictError: the same method, host and path is taken; names both.
+        """
+        node = self._hosts.setdefault(host, _Node()) if host else self._everywhere
+        names: list[str] = []
+        verb = ""
+        leaves = None
+        for segment in template[1:].split("/"):
+            if not segment.startswith("{"):
+                node = node.literals.setdefault(unquote(segment), _Node())
+                continue
+            name, _, verb = segment.partition("}")
+            verb = verb.removeprefix(":")
+            if name.endswith("*"):
+                names.append(name[1:-1])
+                leaves = node.rest
+            else:
+                names.append(name[1:])
+                if node.one is None:
+                    node.one = _Node()
+                node = node.one
+        if leaves is None:
+            leaves = node.leaf
+        leaf = leaves.setdefault(verb, {})
+        if method in leaf:
+            place = f"{method} {host or ''}{template}"
+            raise ConflictError(f"{place} is published twice: by {leaf[method][0]} and by {endpoint}")
+        leaf[method] = (endpoint, tuple(names))
+
+    def match(self, host: str, path: str, method: str) -> tuple[E, dict[str, str]]:
+        """The endpoint and its parameters as sent, still percent-encoded. HEAD falls back to GET.
+
+        :raises NotFound: no template has this path.
+        :raises MethodNotAllowed: one has, but not with `method`; carries ``Allow``.
+        """
+        parts = path[1:].split("/")
+        allowed: set[str] = set()
+        if len(parts) <= MAX_SEGMENTS:
+            values: list[str] = []
+            for trie in (self._hosts.get(host), self._everywhere):
+                if trie is not None:
+                    found = _walk(trie, parts, 0, method, values, allowed)
+                    if found is not None:
+                        return found[0], dict(zip(found[1], values, strict=True))
+        if allowed:
+            if "GET" in allowed:
+                allowed.add("HEAD")
+            allow = ", ".join(sorted(allowed))
+            raise MethodNotAllowed(f"{method} is not taken here; {allow} is.", headers=[("allow", allow)])
+        raise NotFound("No route is published at this path.")
+
+
+def _pick(leaf: Leaf[E] | None, method: str, allowed: set[str]) -> tuple[E, tuple[str, ...]] | None:
+    if not leaf:
+        return None
+    found = leaf.get(method) or leaf.get(ANY)
+    if found is None and method == "HEAD":
+        found = leaf.get("GET")
+    if found is None:
+        allowed.update(leaf)
+    return found
+
+
+def _leaves(leaves: Mapping[str, Leaf[E]], last: str) -> Iterator[tuple[Leaf[E], int]]:
+    """The leaves that `last`, a path's last segment, may end in, and how many characters of it are the verb's."""
+    if len(leaves) > (1 if "" in leaves else 0) and ":" in last:
+        verb = last.rpartition(":")[2]
+        if verb in leaves and verb:
+            yield leaves[verb], len(verb) + 1
+    if "" in leaves:
+        yield leaves[""], 0
+
+
+def _walk(
+    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], allowed: set[str]
+) -> tuple[E, tuple[str, ...]] | None:
+    if at == len(parts):
+        return _pick(node.leaf.get(""), method, allowed)
+    part = parts[at]
+    child = node.literals.get(unquote(part) if "%" in part else part)
+    if child is not None:
+        found = _walk(child, parts, at + 1, method, values, allowed)
+        if found is not None:
+            return found
+    if node.one is not None and part:
+        if at + 1 == len(parts):
+            for leaf, cut in _leaves(node.one.leaf, part):
+                value = part[:-cut] if cut else part
+                found = _pick(leaf, method, allowed) if value else None
+                if found is not None:
+                    values.append(value)
+                    return found
+        else:
+            values.append(part)
+            found = _walk(node.one, parts, at + 1, method, values, allowed)
+            if found is not None:
+                return found
+            values.pop()
+    if node.rest:
+        for leaf, cut in _leaves(node.rest, parts[-1]):
+            found = _pick(leaf, method, allowed)
+            if found is not None:
+                rest = "/".join(parts[at:])
+                values.append(rest[:-cut] if cut else rest)
+                return found
+    return None

@@ -1,0 +1,31 @@
+"""Trace ids: taken from a trusted proxy, else made; passed upstream as ``X-Trace-ID`` and W3C ``traceparent``.
+
+W3C Trace Context, section 3.2: ``version-traceid-parentid-flags``, lower-case hex, all-zero ids are invalid.
+"""
+
+from __future__ import annotations
+
+import re
+from random import getrandbits
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+
+
+def make_trace_id() -> str:
+    """32 hex digits. Ids are for finding, not for secrecy, so the quick generator serves."""
+    return f"{getrandbits(128) or 1:032x}"
+
+
+def taken_trace_id(traceparent: str, x_trace_id: str) -> str:
+    """The trace id that a trusted proxy's header fields carry, or ``""``; ``traceparent`` goes first."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found:
+        return found[1]
+    plain = x_trace_id.replace("-", "").lower()
+    return plain if _TRACE_ID.fullmatch(plain) else ""
+
+
+def trace_headers(trace_id: str) -> list[tuple[str, str]]:
+    """The fields that go upstream; each call is a span of its own."""
+    return [("x-trace-id", trace_id), ("traceparent", f"00-{trace_id}-{getrandbits(64) or 1:016x}-01")]

@@ -1,0 +1,130 @@
+"""Entry points -> transformers. Finding them is a call, never an import's side effect; built-ins come in this way too.
+
+A plug-in's distribution declares::
+
+    [project.entry-points."bridge.transformers"]
+    shout = "shout_package:Shout"
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.errors import BindError, ConflictError, Fault, SpecError
+from bridge.spec import RouteSpec
+from bridge.specfile import faults_of
+from bridge.transformer import Context, Operation, Options, Transformer
+
+GROUP = "bridge.transformers"
+WIRES = ("http", "grpc")
+
+log = logging.getLogger("bridge.plugins")
+
+
+def discover(found: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]:
+    """Every transformer's entry point by name; nothing is imported yet.
+
+    :raises ConflictError: two distributions offer one name.
+    """
+    by_name: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP) if found is None else found:
+        other = by_name.get(point.name)
+        if other is not None and other.value != point.value:
+            raise ConflictError(
+                f"two transformers are named {point.name!r}: {_whose(other)} and {_whose(point)}; uninstall one"
+            )
+        by_name[point.name] = point
+    return by_name
+
+
+def _whose(point: EntryPoint) -> str:
+    return f"{point.value} of {point.dist.name}" if point.dist else point.value
+
+
+class Transformers:
+    """The transformers of one gateway, each imported, made and opened when a route first names it."""
+
+    def __init__(self, context: Context, points: Mapping[str, EntryPoint] | None = None) -> None:
+        self._context = context
+        self._points = discover() if points is None else points
+        self._open: dict[str, Transformer[Any]] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return sorted(self._points)
+
+    async def get(self, name: str) -> Transformer[Any]:
+        """:raises BindError: nobody offers it, it can't be imported, or it isn't a transformer."""
+        if name in self._open:
+            return self._open[name]
+        point = self._points.get(name)
+        if point is None:
+            raise BindError(
+                Fault(f"no transformer is named {name!r}; there are {', '.join(self.names)}", "transform.request")
+            )
+        try:
+            made = point.load()()
+        except Exception as error:  # a plug-in may fail in any way; it must not take the gateway with it
+            log.exception("the plug-in %s can't be loaded", _whose(point))
+            raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
+        _check(made, name, point)
+        try:
+            await made.open(self._context)
+        except Exception:
+            await made.aclose()
+            raise
+        return self._open.setdefault(name, made)
+
+    async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
+        """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
+
+        :raises SpecError: the transformer's options break their model.
+        :raises BindError: what they name can't be compiled.
+        """
+        transformer = await self.get(spec.transform.request)
+        raw = spec.transform.options
+        try:
+            options = transformer.options.model_validate(raw)
+        except ValidationError as error:
+            under = ("transform", transformer.name)
+            raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
+        operations = await transformer.bind(spec, options)
+        if spec.methods:
+            operations = [op for op in operations if op.method == "*" or op.method in spec.methods]
+        if not operations:
+            asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
+            raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
+        return operations
+
+    async def aclose(self) -> None:
+        for transformer in self._open.values():
+            await transformer.aclose()
+        self._open.clear()
+
+
+def _nest(value: Any, under: Sequence[str]) -> Any:
+    for step in reversed(under):
+        value = {step: value}
+    return value
+
+
+def _check(made: Any, name: str, point: EntryPoint) -> None:
+    """A plug-in that can't work is refused by name when it is loaded, not when a citizen calls."""
+    reason = ""
+    if getattr(made, "name", None) != name:
+        reason = f"calls itself {getattr(made, 'name', None)!r}, but its entry point {name!r}"
+    elif getattr(made, "wire", None) not in WIRES:
+        reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(WIRES)}"
+    elif not (isinstance(made.options, type) and issubclass(made.options, Options)):
+        reason = "has options that are no bridge.Options model"
+    else:
+        missing = [verb for verb in ("open", "bind", "aclose") if not callable(getattr(made, verb, None))]
+        if missing:
+            reason = f"has no {', '.join(missing)}"
+    if reason:
+        raise BindError(Fault(f"{_whose(point)} {reason}", "transform.request"))

@@ -1,0 +1,69 @@
+"""Any exception -> problem+json (RFC 9457). The only place that does.
+
+What the gateway raised on purpose says what happened in its own words; anything else is a defect of ours: it is
+logged with its traceback, and the caller learns no more than the trace id to ask about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from bridge.errors import ConflictError, InvalidSpec, RequestError, SetupError, Conflict
+from bridge.transformer import Reply
+
+PROBLEM_TYPE = ("content-type", "application/problem+json")
+
+log = logging.getLogger("bridge")
+
+
+def problem(error: BaseException, trace_id: str) -> Reply:
+    """`error` as a response. Members: type, title, status, code (= status), detail, trace_id and the error's own."""
+    if isinstance(error, SetupError):
+        return _of_setup(error, trace_id)
+    if not isinstance(error, RequestError):
+        log.error("trace %s: an unforeseen failure", trace_id, exc_info=error)
+        error = RequestError("Something went wrong in the gateway. The trace id finds it in our log.")
+    return _render(error.slug, error.title, error.status, error.detail, trace_id, error.members, error.headers)
+
+
+def _of_setup(error: SetupError, trace_id: str) -> Reply:
+    """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and the line where it is known."""
+    errors = [
+        {"pointer": "/" + fault.key.replace(".", "/") if fault.key else "", "reason": fault.reason}
+        | ({"line": fault.line} if fault.line else {})
+        for fault in error.faults
+    ]
+    detail = error.faults[0].reason if len(errors) == 1 else f"{len(errors)} things in the spec need mending."
+    kind = Conflict if isinstance(error, ConflictError) else InvalidSpec
+    return _render(kind.slug, kind.title, kind.status, detail, trace_id, {"errors": errors}, ())
+
+
+def _render(
+    slug: str, title: str, status: int, detail: str, trace_id: str, members: Any, headers: tuple[tuple[str, str], ...]
+) -> Reply:
+    body = {
+        "type": f"urn:bridge:problem:{slug}",
+        "title": title,
+        "status": status,
+        "code": status,
+        "detail": detail,
+        "trace_id": trace_id,
+        **members,
+    }
+    return Reply(status, [PROBLEM_TYPE, *headers], orjson.dumps(body, default=str))
+
+
+def slugs() -> Iterator[tuple[str, int, str]]:
+    """Every problem slug with its status and title, for the documentation and its test."""
+    seen: set[str] = set()
+    stack: list[type[RequestError]] = [RequestError]
+    while stack:
+        kind = stack.pop(0)
+        if kind.slug not in seen:
+            seen.add(kind.slug)
+            yield kind.slug, kind.status, kind.title
+        stack += kind.__subclasses__()
