@@ -1,0 +1,170 @@
+"""The mesh as the gateway uses it: a source's answers, kept for their TTL, with the next address to try in front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from math import gcd
+
+from bridge.errors import Unavailable
+from bridge.mesh.source import Address, Found, Source
+
+STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
+PENALTY = 10.0  #: seconds that an address reported as failed stands behind the others
+RETRY = 1.0  #: seconds between questions to a source that can't be asked
+PATIENCE = 0.25  #: seconds that a caller waits for a fresh answer while an old one is at hand
+
+NOBODY = "No service answers to this route's upstream name."
+
+_log = logging.getLogger("bridge.mesh")
+
+
+def unavailable(cause: str) -> Unavailable:
+    """The one error of this room. `cause` may name addresses: it goes to the log and never to a client."""
+    return Unavailable(NOBODY, cause=cause, headers=[("retry-after", "1")])
+
+
+class Mesh:
+    """Addresses by name and port: cached until the TTL, asked for once however many wait, balanced.
+
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._entries: dict[tuple[str, str], _Entry] = {}
+
+    async def addresses(self, name: str, port: str) -> Sequence[Address]:
+        """Live addresses in order of preference; each call puts another one first.
+
+        :raises bridge.errors.Unavailable: nobody answers to the name, or it can't be found out.
+        """
+        key = (name, port)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        now = self._clock()
+        if now >= entry.expires:
+            await self._freshen(key, entry, now)
+        if not entry.found.addresses:
+            raise unavailable(entry.found.cause or f"{name}:{port} has no addresses")
+        return entry.ordered(now)
+
+    def failed(self, name: str, port: str, address: Address) -> None:
+        """`address` took no connection: for some seconds it stands behind the others."""
+        entry = self._entries.get((name, port))
+        if entry is not None and address in entry.found.addresses:
+            entry.punish(address, self._clock() + PENALTY)
+
+    async def aclose(self) -> None:
+        """Stop asking and close the source."""
+        tasks = [entry.asking for entry in self._entries.values() if entry.asking is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._source.aclose()
+
+    async def _freshen(self, key: tuple[str, str], entry: _Entry, now: float) -> None:
+        if entry.asking is None:
+            entry.asking = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
+        asking = entry.asking
+        stale = bool(entry.found.addresses) and now < entry.stale_until
+        # wait(), unlike wait_for(), leaves the shared question alone when one of those who wait is cancelled.
+        await asyncio.wait((asking,), timeout=PATIENCE if stale else None)
+        if asking.cancelled():
+            raise unavailable("the mesh is closed")
+        if asking.done():
+            asking.result()  # an error that no source should raise is not swallowed
+
+    async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
+        try:
+            found = await self._source.lookup(*key)
+        except Unavailable as error:
+            now = self._clock()
+            entry.expires = now + RETRY
+            if now >= entry.stale_until:
+                entry.take(Found((), RETRY, cause=error.cause))
+            elif not entry.reported:
+                _log.warning("%s:%s can't be looked up, its last addresses stay in use: %s", *key, error.cause)
+            entry.reported = True
+        else:
+            now = self._clock()
+            entry.expires = now + found.ttl
+            entry.stale_until = entry.expires + STALE if found.addresses else now
+            entry.reported = False
+            entry.take(found)
+        finally:
+            entry.asking = None
+
+
+class _Entry:
+    """One name and port: the answer, when it ends, and whose turn it is."""
+
+    __slots__ = ("asking", "bad", "expires", "found", "order", "reported", "rest", "schedule", "stale_until", "turn")
+
+    def __init__(self) -> None:
+        self.found = Found((), 0)
+        self.expires = self.stale_until = float("-inf")
+        self.asking: asyncio.Task[None] | None = None
+        self.reported = False
+        self.bad: dict[Address, float] = {}
+        self.order: tuple[Address, ...] = ()  # those that take turns
+        self.rest: tuple[Address, ...] = ()  # those behind them: lower priorities, then the failed
+        self.schedule: Sequence[int] = ()
+        # Gateways that start together must not march through the addresses in step.
+        self.turn = secrets.randbelow(1 << 16)
+
+    def take(self, found: Found) -> None:
+        self.found = found
+        self.bad = {address: until for address, until in self.bad.items() if address in found.addresses}
+        self._arrange()
+
+    def punish(self, address: Address, until: float) -> None:
+        self.bad[address] = until
+        self._arrange()
+
+    def ordered(self, now: float) -> tuple[Address, ...]:
+        if self.bad and min(self.bad.values()) <= now:
+            self.bad = {address: until for address, until in self.bad.items() if until > now}
+            self._arrange()
+        if len(self.schedule) < 2:
+            return self.order + self.rest
+        self.turn += 1
+        first = self.schedule[self.turn % len(self.schedule)]
+        return self.order[first:] + self.order[:first] + self.rest
+
+    def _arrange(self) -> None:
+        found = self.found
+        ranks = found.ranks or ((0, 0),) * len(found.addresses)
+        ranked = sorted(zip(ranks, found.addresses, strict=True), key=lambda pair: pair[0][0])
+        well = [pair for pair in ranked if pair[1] not in self.bad]
+        failed = sorted((pair[1] for pair in ranked if pair[1] in self.bad), key=self.bad.__getitem__)
+        first = [pair for pair in well if pair[0][0] == well[0][0][0]]
+        self.order = tuple(address for _, address in first)
+        self.rest = (*(address for _, address in well[len(first) :]), *failed)
+        self.schedule = turns([weight for (_, weight), _ in first])
+
+
+def turns(weights: Sequence[int]) -> Sequence[int]:
+    """Indices of `weights` in the order of their turns, each as often as its share, spread evenly.
+
+    Smooth weighted round robin. Shares are of about a hundred; a weight of 0 among others gets "a very small chance"
+    (RFC 2782), here one turn.
+    """
+    if len(set(weights)) < 2:
+        return range(len(weights))
+    total = sum(weights)
+    shares = [max(1, round(100 * weight / total)) for weight in weights]
+    common = gcd(*shares)
+    shares = [share // common for share in shares]
+    credit, order = [0] * len(shares), []
+    for _ in range(sum(shares)):
+        credit = [have + share for have, share in zip(credit, shares, strict=True)]
+        best = credit.index(max(credit))
+        credit[best] -= sum(shares)
+        order.append(best)
+    return order
