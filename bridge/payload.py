@@ -65,7 +65,7 @@ class XmlError(ValueError):
 class _Nothing(etree.Resolver):
     """Refuses whatever a DOCTYPE wants loaded, before it is opened."""
 
-    def resolve(self, system_url: str, public_id: str, context: object) -> NoReturn:
+    def resolve(self, system_url: str, public_id: str, *_context: object) -> NoReturn:
         raise XmlError("it carries a DOCTYPE, which is refused")
 
 

@@ -134,7 +134,7 @@ class Call:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON (`bridge.parse_json`: every digit kept, duplicate keys refused).
+        """The body as JSON (`bridge.parse_json`: every digit kept, the last of duplicate keys counts).
 
         :raises bridge.InvalidBody: when it isn't JSON or too deep.
         """
