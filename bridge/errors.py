@@ -225,6 +225,14 @@ class Unavailable(UpstreamError):
     title = "The service behind this route can't be reached"
 
 
+class IssuerUnavailable(UpstreamError):
+    """A token can't be judged: its issuer's keys can't be had just now. Not the caller's fault, so no 401."""
+
+    status = 503
+    slug = "issuer-unavailable"
+    title = "The caller's token can't be checked just now"
+
+
 class Timeout(UpstreamError):
     status = 504
     slug = "upstream-timeout"

@@ -6,7 +6,7 @@ path but not the method, the next one is tried, and only then is it 405.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -41,17 +41,33 @@ class _Node(Generic[E]):
 
 
 class Matcher(Generic[E]):
-    """Filled once with `add`, then only read."""
+    """Filled with `add_all`, then only read."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Node[E]] = {}
         self._everywhere: _Node[E] = _Node()
 
-    def add(self, host: str | None, template: str, method: str, endpoint: E) -> None:
-        """Publish `endpoint`; `template` is as `bridge.spec.check_template` takes it.
+    def add_all(self, claims: Iterable[tuple[str | None, str, str, E]]) -> None:
+        """Publish every (host, template, method, endpoint), or none of them.
 
-        :raises ConflictError: the same method, host and path is taken; names both.
+        Templates are as `bridge.spec.check_template` takes them.
+
+        :raises ConflictError: a method, host and path is taken; names both who want it.
         """
+        places: dict[tuple[int, str], tuple[Leaf[E], str, E, tuple[str, ...]]] = {}
+        for host, template, method, endpoint in claims:
+            leaf, names = self._leaf(host, template)
+            other = leaf[method][0] if method in leaf else None
+            if (id(leaf), method) in places:
+                other = places[id(leaf), method][2]
+            if other is not None:
+                raise ConflictError(f"{method} {host or ''}{template} is published twice: by {other} and by {endpoint}")
+            places[id(leaf), method] = (leaf, method, endpoint, names)
+        for leaf, method, endpoint, names in places.values():
+            leaf[method] = (endpoint, names)
+
+    def _leaf(self, host: str | None, template: str) -> tuple[Leaf[E], tuple[str, ...]]:
+        """The place where endpoints of `template` live, made where it isn't yet, and the template's parameters."""
         node = self._hosts.setdefault(host, _Node()) if host else self._everywhere
         names: list[str] = []
         verb = ""
@@ -70,13 +86,7 @@ class Matcher(Generic[E]):
                 if node.one is None:
                     node.one = _Node()
                 node = node.one
-        if leaves is None:
-            leaves = node.leaf
-        leaf = leaves.setdefault(verb, {})
-        if method in leaf:
-            place = f"{method} {host or ''}{template}"
-            raise ConflictError(f"{place} is published twice: by {leaf[method][0]} and by {endpoint}")
-        leaf[method] = (endpoint, tuple(names))
+        return (node.leaf if leaves is None else leaves).setdefault(verb, {}), tuple(names)
 
     def match(self, host: str, path: str, method: str) -> tuple[E, dict[str, str]]:
         """The endpoint and its parameters as sent, still percent-encoded. HEAD falls back to GET.

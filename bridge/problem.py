@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bridge.errors import ConflictError, InvalidSpec, RequestError, SetupError, Conflict
+from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError
 from bridge.transformer import Reply
 
 PROBLEM_TYPE = ("content-type", "application/problem+json")
@@ -31,7 +31,7 @@ def problem(error: BaseException, trace_id: str) -> Reply:
 
 
 def _of_setup(error: SetupError, trace_id: str) -> Reply:
-    """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and the line where it is known."""
+    """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and its line where known."""
     errors = [
         {"pointer": "/" + fault.key.replace(".", "/") if fault.key else "", "reason": fault.reason}
         | ({"line": fault.line} if fault.line else {})

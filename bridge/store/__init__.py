@@ -1,1 +1,1 @@
-
+"""Where registered routes and API keys live."""

@@ -1,0 +1,281 @@
+"""The admin API: ``POST /register`` and everything below ``/-/`` that publishers and operators use.
+
+Writing and reading routes takes a bearer JWT whose roles hold ``api_publisher``; a publisher whose token names a tenant
+sees and changes that tenant's routes only. Health, metrics and the OpenAPI document are open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from bridge.errors import (
+    ClientError,
+    Conflict,
+    Forbidden,
+    PreconditionFailed,
+    SetupError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from bridge.guards.auth import Authenticator
+from bridge.observe.access import Record
+from bridge.observe.metrics import Metrics
+from bridge.openapi import PublishedOperation, build_document, for_host, for_tenant
+from bridge.payload import parse_json
+from bridge.registry import Broken, Registry
+from bridge.specfile import MAX_SPEC, read_text, read_value
+from bridge.spec import RouteSpec
+from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
+from bridge.transformer import Call, Identity
+
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    return Response(
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), status, headers, "application/json"
+    )
+
+
+class Admin:
+    """The handlers. Each takes a Starlette request and raises the house's errors; the app turns those into problems."""
+
+    def __init__(
+        self, registry: Registry, authenticate: Authenticator, metrics: Metrics, version: str, ready: Callable[[], bool]
+    ) -> None:
+        self._registry = registry
+        self._authenticate = authenticate
+        self._metrics = metrics
+        self._version = version
+        self._ready = ready
+        self._documents: dict[tuple[str, str], tuple[Table, bytes]] = {}
+
+    def routes(self) -> list[BaseRoute]:
+        """What is mounted under ``/-``."""
+        return [
+            Route("/routes", self.list_routes, methods=["GET"]),
+            Route("/routes", self.register, methods=["POST"]),
+            Route("/routes/check", self.check, methods=["POST"]),
+            Route("/routes/{id:path}", self.show, methods=["GET"]),
+            Route("/routes/{id:path}", self.replace, methods=["PUT"]),
+            Route("/routes/{id:path}", self.delete, methods=["DELETE"]),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+        ]
+
+    # --- who and what -------------------------------------------------------------------------------------------
+
+    async def _publisher(self, request: Request) -> Identity:
+        call = Call(
+            request.method,
+            request.url.path,
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+            peer=request.client.host if request.client else "",
+        )
+        identity = await self._authenticate(call)
+        record: Record = request.scope["bridge.record"]
+        record.subject, record.tenant = identity.subject, identity.tenant
+        return identity
+
+    async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
+        """The body as a spec, with its parsed document where it has lines."""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_SPEC:
+                raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+            chunks.append(chunk)
+        body = b"".join(chunks)
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        document: Any = None
+        if kind in YAML_TYPES:
+            try:
+                specs = read_text(body.decode("utf-8"))
+            except UnicodeDecodeError:
+                raise ClientError("The spec is not UTF-8 text.") from None
+            if len(specs) != 1:
+                raise ClientError("One request registers one route; the body holds several documents.")
+            spec, document = specs[0]
+        elif kind == "application/json" or kind.endswith("+json"):
+            spec = read_value(parse_json(body, exact=False))
+        else:
+            raise UnsupportedMediaType("A spec is sent as application/json or application/yaml.")
+        if who.tenant and spec.tenant is None:
+            spec = spec.model_copy(update={"tenant": who.tenant})
+        self._may(who, spec)
+        return spec, document
+
+    @staticmethod
+    def _may(who: Identity, spec: RouteSpec) -> None:
+        if who.tenant and spec.tenant != who.tenant:
+            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {spec.tenant!r}.")
+
+    def _own(self, request: Request, who: Identity) -> Source:
+        """The registered or file route that the path names, if it is the caller's to see."""
+        text = request.path_params["id"]
+        route_id: RouteId = int(text) if text.isdigit() and len(text) < 19 else text
+        source = self._registry.source(route_id)
+        self._may(who, source.spec)
+        return source
+
+    @staticmethod
+    def _match(request: Request, source: Source) -> None:
+        """RFC 9110, section 13.1.1: If-Match names the version that the caller has seen."""
+        wanted = request.headers.get("if-match")
+        if wanted and wanted.strip() != "*":
+            tags = [tag.strip().removeprefix("W/").strip('"') for tag in wanted.split(",")]
+            if source.etag not in tags:
+                raise PreconditionFailed("The route has changed since you read it. Read it again, then decide.")
+
+    @staticmethod
+    def _registered(source: Source) -> int:
+        if not isinstance(source.id, int):
+            raise Conflict(f"This route is written in {source.file}; change it there.")
+        return source.id
+
+    # --- routes -------------------------------------------------------------------------------------------------
+
+    async def register(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        spec, document = await self._spec(request, who)
+        bound = await self._registry.put(Source(0, "store", spec, document=document), who.subject)
+        return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
+
+    async def replace(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        source = self._own(request, who)
+        route_id = self._registered(source)
+        self._match(request, source)
+        spec, document = await self._spec(request, who)
+        bound = await self._registry.put(Source(route_id, "store", spec, document=document), who.subject)
+        return self._answer(bound, 200)
+
+    async def delete(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        source = self._own(request, who)
+        route_id = self._registered(source)
+        self._match(request, source)
+        await self._registry.delete(route_id, who.subject)
+        return Response(status_code=204)
+
+    async def show(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        source = self._own(request, who)
+        return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=f'"{source.etag}"')
+
+    async def list_routes(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        sources = [route.source for route in self._registry.table.routes.values()]
+        sources += [broken.source for broken in self._registry.broken.values()]
+        return json_response(
+            {
+                "routes": [
+                    self._listed(source) for source in sources if not who.tenant or source.spec.tenant == who.tenant
+                ]
+            }
+        )
+
+    async def check(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
+        try:
+            spec, document = await self._spec(request, who)
+            bound = await self._registry.check(Source(0, "store", spec, document=document))
+            answer["openapi"] = build_document(published([bound]), title="HMS Bridge", version=self._version)
+        except SetupError as error:
+            answer["ok"] = False
+            answer["problems"] = [
+                {"key": fault.key, "reason": fault.reason, "line": fault.line or None} for fault in error.faults
+            ]
+        return json_response(answer)
+
+    def _answer(self, bound: BoundRoute, status: int, **headers: str) -> Response:
+        body = {"route_id": bound.source.id, "status": "ACTIVE"}
+        return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
+
+    def _listed(self, source: Source) -> dict[str, Any]:
+        broken: Broken | None = self._registry.broken.get(source.id)
+        bound = self._registry.table.routes.get(source.id)
+        spec = source.spec
+        listed: dict[str, Any] = {
+            "route_id": source.id,
+            "status": "BROKEN" if broken else "ACTIVE",
+            "source": source.kind,
+            "route": spec.route,
+            "methods": list(spec.methods or sorted({op.method for op in bound.operations} if bound else ())),
+            "host": spec.host,
+            "tenant": spec.tenant,
+            "transformer": spec.transform.request,
+            "auth": getattr(spec.auth, "type", "any"),
+            "upstream": str(spec.upstream),
+            "operations": [
+                {"method": op.method, "path": bound.template(op), "name": op.name} for op in bound.operations
+            ]
+            if bound
+            else [],
+            "etag": source.etag,
+        }
+        if broken:
+            listed["problems"] = [str(replace(fault, file="", line=0)) for fault in broken.error.faults]
+        return listed
+
+    # --- for everybody ------------------------------------------------------------------------------------------
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._ready()
+        body = {"status": "ready" if ready else "starting", "routes": len(self._registry.table.routes)}
+        if self._registry.broken:
+            body["broken"] = len(self._registry.broken)
+        return json_response(body, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        self._metrics.routes.set(len(self._registry.table.routes))
+        return Response(self._metrics.render(), media_type=self._metrics.content_type)
+
+    async def openapi(self, request: Request) -> Response:
+        """The document for the host it is asked at, and for one ``tenant`` where the query names it."""
+        host = request.url.hostname or ""
+        tenant = request.query_params.get("tenant", "")
+        table = self._registry.table
+        known = {route.source.spec.host for route in table.routes.values()}
+        key = (host if host in known else "", tenant)
+        cached = self._documents.get(key)
+        if cached is None or cached[0] is not table:
+            operations = for_host(published(table.routes.values()), host)
+            if tenant:
+                operations = for_tenant(operations, tenant)
+            document = build_document(operations, title="HMS Bridge", version=self._version)
+            cached = (table, orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str))
+            if len(self._documents) > 1000:
+                self._documents.clear()
+            self._documents[key] = cached
+        return Response(cached[1], media_type="application/json")
+
+
+def published(routes: Any) -> list[PublishedOperation]:
+    """What of `routes` the OpenAPI document tells."""
+    found: list[PublishedOperation] = []
+    for route in routes:
+        schemes, security = _security(route.auth)
+        found += [
+            PublishedOperation(str(route.source.id), route.source.spec, operation, security, schemes)
+            for operation in route.operations
+        ]
+    return found
+
+
+def _security(auth: Authenticator) -> tuple[dict[str, Any], Sequence[Any]]:
+    return auth.openapi_schemes(), auth.openapi_security()

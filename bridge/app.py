@@ -1,0 +1,140 @@
+"""`build(settings)` -> Starlette: the map of the house.
+
+::
+
+    /register, /-/…   admin and portal, through Starlette's router
+    everything else   the data path: straight to `Gateway`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from importlib.metadata import version as version_of
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from bridge import portal
+from bridge.admin import Admin
+from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError
+from bridge.gateway import Gateway
+from bridge.house import House
+from bridge.guards.auth import build_authenticator
+from bridge.observe.access import AccessLog
+from bridge.observe.metrics import Metrics
+from bridge.observe.recorder import Recorder
+from bridge.problem import problem
+from bridge.settings import Settings
+from bridge.spec import JwtAuth
+
+VERSION = version_of("hms-bridge")
+PUBLISHER = "api_publisher"
+
+log = logging.getLogger("bridge")
+
+
+def build(settings: Settings) -> Bridge:
+    """The gateway as one ASGI application; its lifespan binds the routes, follows their changes and closes it all.
+
+    :raises SettingsError: a setting, or a file that one names, can't be used.
+    :raises SetupError: from the lifespan: a spec of the folder can't be served.
+    """
+    house = House(settings)
+    metrics = Metrics()
+    access = open_log(settings, metrics)
+    gateway = Gateway(settings, access)
+    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), house.trust, house.registry, ())
+    admin = Admin(house.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as closing:
+            # Last in, first out: the log outlives everything that it tells of.
+            closing.callback(access.close)
+            closing.push_async_callback(house.aclose)
+            house.registry.on_change = gateway.serve
+            await house.registry.load()
+            for follower in (
+                house.registry.watch((house.context.wsdl_dir, house.context.proto_dir)),
+                house.registry.follow(),
+            ):
+                closing.push_async_callback(_stop, asyncio.create_task(_kept_alive(follower)))
+            app.state.ready = True
+            yield
+            app.state.ready = False
+
+    app = Bridge(
+        gateway,
+        lifespan=lifespan,
+        routes=[
+            Route("/register", admin.register, methods=["POST"]),
+            Mount("/-", routes=[*admin.routes(), *portal.routes()]),
+        ],
+        middleware=[Middleware(Recorder, log=access)],
+        exception_handlers={BridgeError: _problem, HTTPException: _http_problem, Exception: _problem},
+    )
+    app.router.redirect_slashes = False
+    app.state.ready = False
+    app.state.registry = house.registry
+    return app
+
+
+class Bridge(Starlette):
+    """Starlette for what people and publishers use. The data path goes past its middleware: `Gateway` is one straight
+    line that catches, times and logs for itself."""
+
+    def __init__(self, gateway: Gateway, **options: Any) -> None:
+        super().__init__(**options)
+        self.gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"].startswith("/-/") or scope["path"] == "/register":
+            await super().__call__(scope, receive, send)
+        else:
+            await self.gateway(scope, receive, send)
+
+
+def open_log(settings: Settings, metrics: Metrics) -> AccessLog:
+    """:raises SettingsError: the file can't be written."""
+    target = settings.log if settings.log == "-" else str(settings.path(settings.log))
+    try:
+        return AccessLog(target, size=settings.log_size, keep=settings.log_keep, also=metrics.count)
+    except OSError as error:
+        raise SettingsError(f"BRIDGE_LOG: {target} can't be written: {error.strerror}") from None
+
+
+async def _kept_alive(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:  # a follower that dies must be seen, but must not end the gateway
+        log.exception("a follower of routes stopped; changes are no longer picked up")
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    reply = problem(error, request.scope["bridge.record"].trace_id)
+    return Response(reply.body, reply.status, dict(reply.headers))
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return await _problem(request, NotFound("The gateway has no such page."))
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return await _problem(request, MethodNotAllowed(f"Only {allow} is taken here.", headers=[("allow", allow)]))
+    return await _problem(request, ClientError(str(error.detail), status=error.status_code))

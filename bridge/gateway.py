@@ -1,0 +1,251 @@
+"""One request, one straight line.
+
+trace id -> match -> [size, auth, limit, cache, deadline: composed per route] -> operation -> upstream -> reply -> log
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from bridge.errors import ClientError, RateLimited, RequestError, TooLarge
+from bridge.observe.access import Record
+from bridge.observe.tracing import make_trace_id, taken_trace_id, trace_headers
+from bridge.problem import problem
+from bridge.settings import Networks, Settings
+from bridge.spec import seconds
+from bridge.table import Endpoint, Table
+from bridge.transformer import Call, Reply
+from bridge.trust import client_address
+from bridge.upstream.headers import forwardable, returnable
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port.
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+# A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
+_CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
+_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+
+
+class Gone(RequestError):
+    """The client left before it had said everything; nobody reads the answer, but the log keeps it."""
+
+    status = 499
+    slug = "client-closed-request"
+    title = "The client closed the connection"
+
+
+class Gateway:
+    """The ASGI application of the data path. `table` is swapped whole when routes change."""
+
+    def __init__(self, settings: Settings, log: Callable[[Record], None]) -> None:
+        self.table = Table()
+        self.log = log
+        self._proxies: Networks = settings.trusted_proxies
+        self._max_body = settings.max_body
+        self._body_timeout = settings.body_timeout
+
+    def serve(self, table: Table) -> None:
+        """Take `table` for every request from now on; those under way finish on the one they were matched in."""
+        self.table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        began = time.perf_counter()
+        call, record = self._arrive(scope)
+        limits: list[tuple[str, str]] = []
+        try:
+            endpoint, call.raw_params = self._match(scope, call, record)
+            has_body = self._announces_body(call)
+            call.identity = await endpoint.auth(call)
+            record.subject = call.identity.subject
+            record.tenant = call.identity.tenant or endpoint.tenant
+            if endpoint.limiter is not None:
+                self._limit(endpoint, call, limits)
+            call.headers = forwardable(call.headers, endpoint.auth.consumes)
+            if has_body:
+                call.body = await self._body(receive)
+                record.bytes_in = len(call.body)
+            deadline = asyncio.get_running_loop().time() + self._patience(endpoint, call)
+            if endpoint.cache is None:
+                reply = await self._translate(endpoint, call, record, deadline)
+            else:
+                reply = await self._cached(endpoint, call, record, deadline)
+        except asyncio.CancelledError:
+            record.status, record.cause = 499, "cancelled"
+            self._note(record, began)
+            raise
+        except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
+            record.cause = _cause(error)
+            reply = problem(error, call.trace_id)
+        record.status, record.bytes_out = reply.status, len(reply.body)
+        record.warnings = tuple(call.warnings)
+        try:
+            await _respond(send, reply, call.trace_id, limits, head=scope["method"] == "HEAD")
+        finally:
+            self._note(record, began)
+
+    def _arrive(self, scope: Scope) -> tuple[Call, Record]:
+        """The request as a `Call` that is not yet anybody's, and the record that goes with it."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        peer = scope["client"][0] if scope.get("client") else ""
+        trace_id = ""
+        if self._proxies:
+            peer, trusted = client_address(peer, headers, self._proxies)
+            if trusted:
+                found = dict(headers)
+                trace_id = taken_trace_id(found.get("traceparent", ""), found.get("x-trace-id", ""))
+        call = Call(
+            scope["method"],
+            (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            peer=peer,
+            trace_id=trace_id or make_trace_id(),
+        )
+        return call, Record(time.time(), call.trace_id, call.method, call.path, call.query, peer=peer)
+
+    def _match(self, scope: Scope, call: Call, record: Record) -> tuple[Endpoint, dict[str, str]]:
+        hosts = [value for name, value in call.headers if name == "host"]
+        if (
+            len(hosts) > 1
+            or (not hosts and scope["http_version"] != "1.0")
+            or (hosts and not _HOST.fullmatch(hosts[0]))
+        ):
+            raise ClientError("The request needs exactly one valid Host header.")
+        record.host = hosts[0] if hosts else ""
+        if _CLIMBS.search(call.path) or _UNSAFE.search(call.path) or not call.path.startswith("/"):
+            raise ClientError("The path holds a dot segment or a character that a path may not hold.")
+        host = record.host.rpartition(":")[0] if record.host[-1:].isdigit() and ":" in record.host else record.host
+        endpoint, params = self.table.match(host.lower(), call.path, call.method)
+        record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
+        record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
+        if call.method == "HEAD" and endpoint.operation.method == "GET":
+            call.method = "GET"
+        return endpoint, params
+
+    def _announces_body(self, call: Call) -> bool:
+        """Whether a body follows (RFC 9112, section 6.3); one that is too large is refused before it is read."""
+        length = call.header("content-length")
+        if length:
+            if not length.isdigit() or int(length) > self._max_body:
+                raise TooLarge(f"A request body may have at most {self._max_body} bytes.")
+            return length != "0"
+        return bool(call.header("transfer-encoding"))
+
+    def _limit(self, endpoint: Endpoint, call: Call, headers: list[tuple[str, str]]) -> None:
+        assert endpoint.limiter
+        verdict = endpoint.limiter.take(call.identity, call, endpoint.tenant)
+        headers += verdict.headers()
+        if not verdict.allowed:
+            raise RateLimited("You have made more calls than this route allows. Try again in a moment.")
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body, within its size and its time."""
+        chunks: list[bytes] = []
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(self._body_timeout):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone()
+                    chunk: bytes = message.get("body", b"")
+                    size += len(chunk)
+                    if size > self._max_body:
+                        raise TooLarge(f"A request body may have at most {self._max_body} bytes.")
+                    chunks.append(chunk)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise ClientError("The body did not arrive in time.", status=408) from None
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _patience(self, endpoint: Endpoint, call: Call) -> float:
+        """Seconds until the deadline: the route's timeout, or less where the client asks for less."""
+        asked = call.header("x-request-timeout")
+        if not asked and not call.header("grpc-timeout"):
+            return endpoint.timeout
+        return min(endpoint.timeout, asked_timeout(asked, call.header("grpc-timeout")))
+
+    async def _translate(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
+        """The operation itself: call to message, message up, answer down, answer to reply."""
+        clock = time.perf_counter
+        started = clock()
+        outbound = endpoint.codec.request(call)
+        sent = clock()
+        try:
+            inbound = await endpoint.send(outbound, deadline=deadline, trace=trace_headers(call.trace_id))
+        finally:
+            answered = clock()
+            record.waited = answered - sent
+            record.translated = sent - started
+        record.upstream_status = inbound.status if hasattr(inbound, "status") else inbound.code
+        try:
+            reply: Reply = endpoint.codec.reply(call, inbound)
+        finally:
+            record.translated += clock() - answered
+        return reply
+
+    async def _cached(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
+        assert endpoint.cache
+        if call.method not in ("GET", "HEAD"):
+            return await self._translate(endpoint, call, record, deadline)
+        key = f"{call.method} {endpoint.operation.name} {call.path}?{call.query} {call.header('accept')}"
+        reply, hit = await endpoint.cache.get_or_call(key, lambda: self._translate(endpoint, call, record, deadline))
+        record.cache = "hit" if hit else "miss"
+        return reply
+
+    def _note(self, record: Record, began: float) -> None:
+        record.total = time.perf_counter() - began
+        self.log(record)
+
+
+def asked_timeout(header: str, grpc: str) -> float:
+    """Seconds that ``X-Request-Timeout`` (``2s``, ``500ms`` or a number of seconds) or ``grpc-timeout`` ask for.
+
+    :raises ClientError: they can't be read.
+    """
+    units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+    asked = []
+    try:
+        if header:
+            value = float(header) if header.replace(".", "", 1).isdigit() else seconds(header)
+            asked.append(float(str(value)))
+        if grpc:
+            # gRPC over HTTP/2: at most eight digits and a unit.
+            if not re.fullmatch(r"\d{1,8}[HMSmun]", grpc):
+                raise ValueError(grpc)
+            asked.append(int(grpc[:-1]) * units[grpc[-1]])
+    except ValueError:
+        raise ClientError("X-Request-Timeout is written 2s, 500ms or as a number of seconds.") from None
+    return min(asked)
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, RequestError):
+        return error.cause or error.detail
+    return f"{type(error).__name__}: {error}"
+
+
+async def _respond(
+    send: Send, reply: Reply, trace_id: str, limits: list[tuple[str, str]], *, head: bool = False
+) -> None:
+    headers = [*returnable(reply.headers), *limits, ("x-trace-id", trace_id)]
+    if not (reply.status in (204, 304) or reply.status < 200):
+        headers.append(("content-length", str(len(reply.body))))
+    raw = []
+    for name, value in headers:
+        if "\n" in value or "\r" in value or "\0" in value:
+            continue  # a value that would split the response is not sent at all
+        raw.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if head else reply.body})

@@ -1,0 +1,48 @@
+"""Everything a gateway stands on, made from its settings and closed together. `app.py` serves it, `cli.py` asks it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from bridge.errors import SettingsError
+from bridge.guards.auth import build_authenticator
+from bridge.guards.issuers import Trust
+from bridge.mesh import open_mesh
+from bridge.plugins import Transformers
+from bridge.registry import Registry
+from bridge.settings import Settings
+from bridge.store.base import open_store
+from bridge.table import Binder
+from bridge.transformer import Context
+from bridge.upstream.pool import Upstreams
+
+
+class House:
+    """The rooms of one gateway. No route is bound before `Registry.load`.
+
+    :raises SettingsError: a setting, or a file that one names, can't be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.limits != "memory://":
+            raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not to be had here; this version has memory://")
+        self.settings = settings
+        self.trust = Trust.load(settings)
+        self.mesh = open_mesh(settings.mesh, settings.home)
+        self.store = open_store(settings.store, settings.home)
+        self.upstreams = Upstreams(self.mesh, settings)
+        self.context = Context(settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses)
+        self.transformers = Transformers(self.context)
+        binder = Binder(
+            self.transformers,
+            authenticate=lambda spec: build_authenticator(
+                spec.auth, self.trust, self.registry, settings.internal_networks
+            ),
+            connect=self.upstreams.bind,
+        )
+        self.registry = Registry(binder, self.store, settings.path(settings.routes), settings.home)
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as closing:
+            for room in (self.store, self.trust, self.mesh, self.upstreams, self.transformers):
+                closing.push_async_callback(room.aclose)

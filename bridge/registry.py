@@ -1,0 +1,253 @@
+"""The live routes: those of the folder and those of the store, bound, and swapped into the gateway as one table.
+
+A change is bound first, tried against all others, committed where it is kept, and only then goes live. Whatever fails
+on the way leaves the old table serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+from watchfiles import Change, DefaultFilter, awatch
+
+from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError
+from bridge.guards.api_key import ApiKey
+from bridge.specfile import read_file, read_value
+from bridge.store.base import Store, StoredRoute
+from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
+
+log = logging.getLogger("bridge.routes")
+
+SUFFIXES = (".yml", ".yaml", ".json")
+POLL = 1.0  #: seconds between looks at the store for what others wrote, and tries to bind what could not be bound
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A route that is kept but can't serve, and why."""
+
+    source: Source
+    error: SetupError
+
+
+class Registry:
+    """:ivar on_change: called with each new table, on the event loop."""
+
+    def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
+        self._binder = binder
+        self._store = store
+        self._folder = folder
+        self._home = home
+        self.on_change: Callable[[Table], None] = lambda table: None
+        self._lock = asyncio.Lock()
+        self._files: dict[RouteId, BoundRoute] = {}
+        self._stored: dict[RouteId, BoundRoute] = {}
+        self.broken: dict[RouteId, Broken] = {}
+        self.keys: dict[str, ApiKey] = {}
+        self.table = Table()
+        self._version = 0
+
+    # --- at start -----------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Bind all there is. What the folder holds must be right; a registered route that can't be bound now is
+        reported and tried again, since its WSDL or its service may only be away.
+
+        :raises SetupError: every fault of every file; what could be bound is in the table all the same.
+        """
+        faults: list[Fault] = []
+        for path in self._spec_files():
+            try:
+                for source in self._read(path):
+                    self._files[source.id] = await self._bind(source)
+            except SetupError as error:
+                faults += error.faults
+        table = Table(self._files.values())
+        faults += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
+        await self._load_stored()
+        self._rebuild()
+        if faults:
+            raise SetupError(faults)
+
+    async def _load_stored(self) -> None:
+        self._version = await self._store.version()
+        self.keys = {key.id: key for key in await self._store.keys()}
+        known = {**self._stored}
+        self._stored = {}
+        self.broken = {id: broken for id, broken in self.broken.items() if broken.source.kind == "file"}
+        for row in await self._store.routes():
+            try:
+                source = Source(row.id, "store", read_value(json.loads(row.spec)))
+            except SpecError as error:
+                log.error("registered route %d can't be read by this version: %s", row.id, error)
+                continue
+            old = known.get(row.id)
+            if old is not None and old.source.etag == source.etag:
+                self._stored[row.id] = old
+            else:
+                await self._try_stored(source)
+
+    async def _try_stored(self, source: Source) -> None:
+        try:
+            self._stored[source.id] = await self._bind(source)
+        except SetupError as error:
+            if source.id not in self.broken:
+                log.error("registered route %s can't serve: %s", source.id, error)
+            self.broken[source.id] = Broken(source, error)
+        else:
+            self.broken.pop(source.id, None)
+
+    async def _bind(self, source: Source) -> BoundRoute:
+        try:
+            return await self._binder.bind(source)
+        except SetupError as error:
+            raise type(error)([placed(fault, source) for fault in error.faults]) from error
+
+    def _rebuild(self) -> None:
+        table = Table([*self._files.values(), *self._stored.values()])
+        for route, error in table.refused:
+            log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
+            self.broken[route.source.id] = Broken(route.source, error)
+        self.table = table
+        self.on_change(table)
+
+    # --- the folder ---------------------------------------------------------------------------------------------
+
+    def _spec_files(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+
+    def _read(self, path: Path) -> list[Source]:
+        shown = str(path.relative_to(self._home)) if path.is_relative_to(self._home) else str(path)
+        name = path.relative_to(self._folder).as_posix()
+        return [
+            Source(f"file:{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
+            for number, (spec, document) in enumerate(read_file(path, shown))
+        ]
+
+    async def watch(self, contracts: Iterable[Path]) -> None:
+        """Follow the folder, and `contracts` (WSDLs, protos) that its specs name, until cancelled."""
+        folders = [folder for folder in (self._folder, *contracts) if folder.is_dir()]
+        if not folders:
+            return
+        async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
+            paths = {Path(path) for kind, path in changes if kind in Change}
+            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder)}
+            await self.reload(rebind=bool(paths - specs))
+
+    async def reload(self, *, rebind: bool = False) -> None:
+        """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has)."""
+        async with self._lock:
+            files: dict[RouteId, BoundRoute] = {}
+            for path in self._spec_files():
+                name = f"file:{path.relative_to(self._folder).as_posix()}"
+                try:
+                    sources = self._read(path)
+                    fresh = {source.id: await self._refresh(source, rebind) for source in sources}
+                except SetupError as error:
+                    log.error("%s is not taken; what it said before goes on serving: %s", name, error)
+                    fresh = {id: old for id, old in self._files.items() if str(id).partition("#")[0] == name}
+                files |= fresh
+            if rebind:
+                for id, old in list(self._stored.items()):
+                    try:
+                        self._stored[id] = await self._bind(old.source)
+                    except SetupError as error:
+                        log.error("registered route %s is not compiled again: %s", id, error)
+            changed = files != self._files or rebind
+            self._files = files
+            if changed:
+                self._rebuild()
+                log.info("%d routes are live", len(self.table.routes))
+
+    async def _refresh(self, source: Source, rebind: bool) -> BoundRoute:
+        old = self._files.get(source.id)
+        if old is not None and old.source.etag == source.etag and not rebind:
+            return old
+        return await self._bind(source)
+
+    # --- the store ----------------------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """See what other processes wrote to the store, and try again what could not be bound, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL)
+            async with self._lock:
+                waiting = [broken.source for broken in self.broken.values() if isinstance(broken.error, BindError)]
+                if await self._store.version() != self._version:
+                    await self._load_stored()
+                elif waiting:
+                    for source in waiting:
+                        if source.kind == "store":
+                            await self._try_stored(source)
+                    if all(source.id in self.broken for source in waiting):
+                        continue
+                else:
+                    continue
+                self._rebuild()
+
+    async def check(self, source: Source) -> BoundRoute:
+        """Bind `source` and try it against every other route; nothing goes live.
+
+        :raises SetupError: it can't be bound, or what it claims is taken.
+        """
+        bound = await self._bind(source)
+        others = [route for route in self.table.routes.values() if route.source.id != source.id]
+        for route, error in Table([*others, bound]).refused:
+            if route is bound:
+                raise error
+        return bound
+
+    async def put(self, source: Source, by: str) -> BoundRoute:
+        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live.
+
+        :raises SetupError: as `check`.
+        """
+        async with self._lock:
+            new = source if source.id else replace(source, id=await self._store.next_id())
+            bound = await self.check(new)
+            assert isinstance(new.id, int)
+            text = orjson.dumps(spec_json(new.spec)).decode()
+            await self._store.put_route(StoredRoute(new.id, text, time.time(), by))
+            self._stored[new.id] = bound
+            self.broken.pop(new.id, None)
+            self._rebuild()
+            return bound
+
+    async def delete(self, route_id: int, by: str) -> None:
+        """:raises NotFound: no registered route has this number."""
+        async with self._lock:
+            if not await self._store.delete_route(route_id, by):
+                raise NotFound(f"No registered route has the number {route_id}.")
+            self._stored.pop(route_id, None)
+            self.broken.pop(route_id, None)
+            self._rebuild()
+
+    def source(self, route_id: RouteId) -> Source:
+        """:raises NotFound: there is no such route."""
+        for place in (self._files, self._stored, self.broken):
+            found = place.get(route_id)
+            if found is not None:
+                return found.source
+        raise NotFound(f"No route has the id {route_id}.")
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """An API key by its id (`bridge.guards.api_key.KeyStore`)."""
+        return self.keys.get(key_id)
+
+
+def placed(fault: Fault, source: Source) -> Fault:
+    """`fault` with the spec's own file and line where it names no other file."""
+    if fault.file or not source.file:
+        return fault
+    from bridge.specfile import line_of
+
+    return replace(fault, file=source.file, line=line_of(source.document, fault.key.split(".") if fault.key else ()))
