@@ -1,0 +1,138 @@
+"""The document's component schemas: those of all operations under one roof.
+
+Two operations may use one name for the same schema, which is then shared, or for different ones, of which the later
+gets ``_2``. Schemas are the same only if all that they refer to, at any depth, is the same too; with recursive types
+that is a question about whole cycles. So each schema's identity is a digest over the strongly connected component
+that it stands in and the digests of the components below (a Merkle tree over Tarjan's condensation): linear time,
+however the types refer to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bridge.openapi.refs import renamed, targets
+
+#: OpenAPI 3.1, section 4.8.7: keys of components.
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def fresh_name(wanted: str, taken: Mapping[str, Any]) -> str:
+    """`wanted` as a component's key, with ``_2``, ``_3`` … while it is taken."""
+    name = base = _FORBIDDEN.sub("_", wanted).strip("_") or "schema"
+    count = 1
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+class SchemaPool:
+    """Component schemas by their final names.
+
+    :param shared: schemas that every operation may refer to without describing them.
+    """
+
+    def __init__(self, shared: Mapping[str, dict[str, Any]]) -> None:
+        self.components: dict[str, dict[str, Any]] = dict(shared)
+        self._shared = {name: name for name in shared}
+        self._final: dict[tuple[str, bytes], str] = {}
+        self._targets: dict[bytes, frozenset[str]] = {}
+
+    def add(self, schemas: Mapping[str, dict[str, Any]], *users: Any) -> dict[str, str]:
+        """Take one operation's `schemas`, and say under which final name each may be referred to.
+
+        Nothing is taken when this raises. `users` are parts of the document that refer to the schemas.
+
+        :raises BadReference: a schema or one of `users` refers to what is in neither `schemas` nor `shared`.
+        :raises TypeError: a schema holds what JSON can't.
+        """
+        known = {**self._shared, **{name: name for name in schemas}}
+        for user in users:
+            targets(user, known)
+        raw = {name: _text(schema) for name, schema in schemas.items()}
+        refs = {name: self._refs(raw[name], schema, known) & schemas.keys() for name, schema in schemas.items()}
+        digests = _digests(raw, refs)
+        names, fresh = dict(self._shared), []
+        for name in sorted(schemas):
+            identity = (name, digests[name])
+            if identity not in self._final:
+                final = fresh_name(name, self.components)
+                self._final[identity] = final
+                self.components[final] = {}
+                fresh.append(name)
+            names[name] = self._final[identity]
+        for name in fresh:
+            self.components[names[name]] = renamed(schemas[name], names)
+        return names
+
+    def _refs(self, raw: bytes, schema: dict[str, Any], known: Mapping[str, str]) -> frozenset[str]:
+        """Operations of one service mostly bring the same schemas; walking each text once is what makes it quick."""
+        found = self._targets.get(raw)
+        if found is None or not found <= known.keys():
+            found = self._targets[raw] = frozenset(targets(schema, known))
+        return found
+
+
+def _text(schema: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Bounds of unbounded integers may be longer than the 64 bits that orjson writes.
+        return json.dumps(schema, sort_keys=True).encode()
+
+
+def _digests(raw: Mapping[str, bytes], refs: Mapping[str, frozenset[str]]) -> dict[str, bytes]:
+    digests: dict[str, bytes] = {}
+    for cycle in _components(refs):
+        members = set(cycle)
+        below = {target for name in cycle for target in refs[name]} - members
+        digest = blake2b(digest_size=16)
+        for name in sorted(members):
+            digest.update(b"%d:%d:" % (len(name.encode()), len(raw[name])) + name.encode() + raw[name])
+        for name in sorted(below):
+            digest.update(name.encode() + b"=" + digests[name])
+        digests |= dict.fromkeys(cycle, digest.digest())
+    return digests
+
+
+def _components(refs: Mapping[str, frozenset[str]]) -> Iterator[list[str]]:
+    """Strongly connected components, those referred to first (Tarjan 1972), without recursion: chains may be long."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    on_stack: set[str] = set()
+    for root in refs:
+        if root in index:
+            continue
+        work = [(root, iter(refs[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        on_stack.add(root)
+        while work:
+            name, rest = work[-1]
+            for target in rest:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    on_stack.add(target)
+                    work.append((target, iter(refs[target])))
+                    break
+                if target in on_stack:
+                    low[name] = min(low[name], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[name])
+                if low[name] == index[name]:
+                    found = [stack.pop()]
+                    while found[-1] != name:
+                        found.append(stack.pop())
+                    on_stack.difference_update(found)
+                    yield found
