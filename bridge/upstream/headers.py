@@ -1,0 +1,128 @@
+"""Which header fields end at the gateway, in each direction. Tables first, with the clause behind each.
+
+Names are lower case, as everywhere in the gateway. Three questions, three functions: `end_to_end` (what no hop may
+pass on), `forwardable` (what of a client's request may go up), `returnable` (what of an upstream's reply may go down).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+#: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-connection")
+)
+
+#: RFC 9112, section 6, and RFC 9110, sections 7.2 and 10.1.1: whoever sends a message frames it anew.
+FRAMING = frozenset(("content-length", "host", "expect"))
+
+_NEVER = HOP_BY_HOP | FRAMING
+
+#: RFC 9110, section 11.7: for the next proxy alone, which is the gateway.
+_PROXY = "proxy-"
+
+#: What only the trust boundary may say: who is calling (RFC 7239 and its forerunners) …
+ORIGIN = frozenset(
+    ("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip")
+)
+_ORIGIN_FAMILY = "x-forwarded-"
+
+#: … and what is asked for: these make some frameworks serve another path or method than the one that was authorised.
+OVERRIDES = frozenset(
+    (
+        "x-original-url",
+        "x-rewrite-url",
+        "x-original-host",
+        "x-host",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+    )
+)
+
+_REQUEST_FAMILIES = (_PROXY, _ORIGIN_FAMILY)
+_REQUEST_ENDS = _NEVER | ORIGIN | OVERRIDES
+
+#: What an upstream says of itself, and what the gateway's own server writes.
+_REPLY_ENDS = _NEVER | frozenset(("server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "via", "date"))
+
+#: Fields that Connection may not take out, whatever it names: a client could otherwise unsay what others rely on.
+_LASTING = frozenset(("content-type", "content-encoding", "authorization", "cookie", "set-cookie", "cache-control"))
+
+
+def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """The fields that ``Connection`` names (RFC 9110, section 7.6.1)."""
+    named = (token.strip().lower() for name, value in headers if name == "connection" for token in value.split(","))
+    return frozenset(named) - _LASTING
+
+
+def _ends(headers: Sequence[tuple[str, str]], table: frozenset[str]) -> frozenset[str]:
+    for name, _ in headers:
+        if name == "connection":
+            return table | _nominated(headers)
+    return table
+
+
+def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`headers` without those of one connection, its proxies and its framing."""
+    ends = _ends(headers, _NEVER)
+    return [field for field in headers if field[0] not in ends and not field[0].startswith(_PROXY)]
+
+
+def forwardable(headers: Sequence[tuple[str, str]], consumed: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """What of a client's request may go up: less hop-by-hop and framing fields, less `consumed` (the credentials that
+    the route's auth used up), less what only the gateway may say about origin, path and method.
+
+    ``x_real_ip`` counts as ``x-real-ip``: CGI, WSGI and PHP can't tell them apart.
+    """
+    ends = _ends(headers, _REQUEST_ENDS | consumed if consumed else _REQUEST_ENDS)
+    return [
+        field
+        for field in headers
+        if (name := field[0]) not in ends
+        and not name.startswith(_REQUEST_FAMILIES)
+        and ("_" not in name or _plain(name, ends))
+    ]
+
+
+def _plain(name: str, ends: frozenset[str]) -> bool:
+    """Whether `name` passes with its underscores read as hyphens."""
+    hyphens = name.replace("_", "-")
+    return hyphens not in ends and not hyphens.startswith(_REQUEST_FAMILIES)
+
+
+def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What of an upstream's reply may go down: less hop-by-hop and framing fields, and less what tells of the
+    upstream's software or is the gateway's own to say (``date``, ``server``)."""
+    ends = _ends(headers, _REPLY_ENDS)
+    return [field for field in headers if field[0] not in ends and not field[0].startswith(_PROXY)]
+
+
+#: Fields whose value is a URI that services build from the Host they were called by, or from their own address.
+_LOCATIONS = frozenset(("location", "content-location"))
+
+
+def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
+    """Whether `without_authority` has anything to look at."""
+    return any(name in _LOCATIONS for name, _ in headers)
+
+
+def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str]) -> list[tuple[str, str]]:
+    """`headers` with ``Location`` and ``Content-Location`` made relative where they name one of `hosts` (lower case): a
+    client must learn neither the mesh name nor an address. What can't be read as a URI is left out."""
+    kept = []
+    for name, value in headers:
+        if name in _LOCATIONS:
+            try:
+                parts = urlsplit(value)
+                inner = parts.hostname in hosts
+            except ValueError:
+                continue
+            if inner:
+                # One slash: two would make the path's first segment the host.
+                path = "/" + parts.path.lstrip("/\\")
+                kept.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))
+                continue
+        kept.append((name, value))
+    return kept

@@ -1,0 +1,69 @@
+"""Upstreams by scheme, name and port: routes that name the same one share its connections."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from bridge import spec
+from bridge.errors import BindError, Fault
+from bridge.mesh import Mesh
+from bridge.settings import Settings
+from bridge.upstream.grpc import GrpcUpstream
+from bridge.upstream.http import HttpClient, HttpUpstream
+
+#: Which schemes speak a transformer's wire; the first is meant where a spec names none.
+SCHEMES = {"http": ("http", "https"), "grpc": ("grpc", "grpcs")}
+
+_TLS = frozenset(("https", "grpcs"))
+
+
+class Upstreams:
+    """Every upstream that routes are bound to. `bind` is called at bind, never per request."""
+
+    def __init__(self, mesh: Mesh, settings: Settings) -> None:
+        self._mesh = mesh
+        self._max_reply = settings.max_reply
+        self._http = HttpClient()
+        self._bound: dict[tuple[str, str, str], HttpUpstream | GrpcUpstream] = {}
+
+    def bind(self, upstream: spec.Upstream, wire: str) -> HttpUpstream | GrpcUpstream:
+        """The upstream that a spec names, for a transformer that speaks `wire` (``http`` or ``grpc``).
+
+        :raises bridge.BindError: the spec's scheme doesn't fit the wire.
+        """
+        schemes = SCHEMES.get(wire, ())
+        scheme = upstream.scheme or (schemes[0] if schemes else "")
+        if scheme not in schemes:
+            reason = (
+                f"its transformer speaks {wire}; write {' or '.join(f'{one}://' for one in schemes)}, not {scheme}://"
+                if schemes
+                else f"its transformer speaks {wire!r}, which this version has no upstream for"
+            )
+            raise BindError(Fault(reason, key="upstream"))
+        key = (scheme, upstream.name, upstream.port)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = self._make(*key)
+        return bound
+
+    async def aclose(self) -> None:
+        """Close every connection; what is under way ends."""
+        bound, self._bound = list(self._bound.values()), {}
+        channels = [upstream.aclose() for upstream in bound if isinstance(upstream, GrpcUpstream)]
+        await asyncio.gather(self._http.aclose(), *channels)
+
+    def _make(self, scheme: str, name: str, port: str) -> HttpUpstream | GrpcUpstream:
+        addresses = partial(self._mesh.addresses, name, port)
+        tls = scheme in _TLS
+        if scheme in SCHEMES["grpc"]:
+            return GrpcUpstream(addresses, tls=tls, max_reply=self._max_reply)
+        return HttpUpstream(
+            addresses,
+            client=self._http,
+            tls=tls,
+            name=name,
+            port=port,
+            max_reply=self._max_reply,
+            failed=partial(self._mesh.failed, name, port),
+        )
