@@ -101,7 +101,7 @@ class HttpClient:
                 # All of the target is the path of a URL that is already encoded, so it is neither parsed nor quoted.
                 URL.build(scheme=scheme, authority=authority, path=target, encoded=True),
                 headers=fields,
-                data=body or None,
+                data=_Body(body) if body else None,
                 allow_redirects=False,
                 ssl=self.trust() if server_name else True,
                 server_hostname=server_name,
@@ -139,6 +139,14 @@ class HttpClient:
             middlewares=(_once,),
         )
         return self._session
+
+
+class _Body(aiohttp.BytesPayload):
+    """Bytes of any length: aiohttp warns of those above 1 MiB, yet they are in memory already."""
+
+    def __init__(self, value: bytes) -> None:
+        aiohttp.Payload.__init__(self, value, content_type="application/octet-stream")  # the name is never sent
+        self._size = len(value)
 
 
 class _Request(ClientRequest):

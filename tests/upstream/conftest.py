@@ -1,0 +1,187 @@
+"""A TCP server that says exactly what a test tells it to, well-formed or not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from bridge.transformer import HttpReply, HttpRequest
+from bridge.upstream.http import HttpClient, HttpUpstream
+
+Behaviour = Callable[["Peer"], Awaitable[None]]
+
+
+@dataclass
+class Seen:
+    """One request as it came over the wire."""
+
+    head: bytes
+    body: bytes
+    connection: int
+
+    @property
+    def line(self) -> bytes:
+        return self.head.split(b"\r\n", 1)[0]
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        lines = self.head.rstrip(b"\r\n").split(b"\r\n")[1:]
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.fields if key.lower() == name]
+
+
+@dataclass
+class Peer:
+    """One connection of the misbehaving server."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    number: int
+    server: Misbehaving
+
+    async def request(self) -> Seen:
+        """Read one whole request; raises `asyncio.IncompleteReadError` once the client has closed."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        seen = Seen(head, b"", self.number)
+        length = seen.all(b"content-length")
+        if length:
+            seen.body = await self.reader.readexactly(int(length[0]))
+        self.server.seen.append(seen)
+        return seen
+
+    async def say(self, *parts: bytes) -> None:
+        for part in parts:
+            self.writer.write(part)
+            await self.writer.drain()
+
+
+@dataclass
+class Misbehaving:
+    port: int = 0
+    seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port)
+
+
+def reply(body: bytes = b"hello", status: bytes = b"200 OK", *fields: bytes) -> bytes:
+    lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.fixture(name="reply")
+def _reply() -> Callable[..., bytes]:
+    return reply
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Misbehaving]]]:
+    """``await serve(behaviour)`` or ``await serve(b"bytes said after each request")`` -> `Misbehaving`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(behaviour: Behaviour | bytes, host: str = "127.0.0.1", **options: object) -> Misbehaving:
+            server = Misbehaving()
+            tasks: set[asyncio.Task[None]] = set()
+
+            async def by_default(peer: Peer) -> None:
+                assert isinstance(behaviour, bytes)
+                while True:
+                    await peer.request()
+                    await peer.say(behaviour)
+
+            async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                tasks.add(task)
+                server.connections += 1
+                peer = Peer(reader, writer, server.connections, server)
+                try:
+                    await (by_default if isinstance(behaviour, bytes) else behaviour)(peer)
+                except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                    pass
+                finally:
+                    server.closed.set()
+                    writer.transport.abort() if getattr(writer, "reset", False) else writer.close()
+
+            listening = await asyncio.start_server(on_connection, host, 0, **options)
+            server.port = listening.sockets[0].getsockname()[1]
+
+            async def stop() -> None:
+                listening.close()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+            stack.push_async_callback(stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    client = HttpClient()
+    yield client
+    await client.aclose()
+
+
+Send = Callable[..., Awaitable[HttpReply]]
+
+
+@pytest.fixture
+def connect(client: HttpClient) -> Callable[..., HttpUpstream]:
+    """``connect(server, …)`` -> an upstream named ``vat-svc:8080`` whose addresses are those of the servers."""
+
+    def make(
+        *servers: Misbehaving | tuple[str, int],
+        max_reply: int = 1 << 20,
+        tls: bool = False,
+        with_client: HttpClient | None = None,
+        failed: Callable[[tuple[str, int]], None] | None = None,
+        port: str = "8080",
+    ) -> HttpUpstream:
+        async def addresses() -> list[tuple[str, int]]:
+            return [server.address if isinstance(server, Misbehaving) else server for server in servers]
+
+        return HttpUpstream(
+            addresses,
+            client=with_client or client,
+            tls=tls,
+            name="vat-svc",
+            port=port,
+            max_reply=max_reply,
+            failed=failed,
+        )
+
+    return make
+
+
+@pytest.fixture
+def ask() -> Send:
+    """``await ask(upstream, method, path, …)`` with a deadline so many seconds away."""
+
+    async def send(
+        upstream: HttpUpstream,
+        method: str = "GET",
+        path: str = "/",
+        *,
+        headers: list[tuple[str, str]] | None = None,
+        body: bytes = b"",
+        decode: bool = True,
+        within: float = 5.0,
+        trace: tuple[tuple[str, str], ...] = (),
+    ) -> HttpReply:
+        request = HttpRequest(method, path, headers or [], body, decode)
+        deadline = asyncio.get_running_loop().time() + within
+        return await upstream.send(request, deadline=deadline, trace=trace)
+
+    return send
