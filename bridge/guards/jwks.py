@@ -192,7 +192,9 @@ class CachedKeys:
             self._flight = None
 
 
-def url_keys(name: str, url: str, client: Callable[[], httpx.AsyncClient]) -> CachedKeys:
+def url_keys(
+    name: str, url: str, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic
+) -> CachedKeys:
     """The keys published at `url`. `client` is asked at the first fetch, so that starting needs no TLS set-up."""
 
     async def fetch() -> tuple[KeySet, float]:
@@ -204,7 +206,7 @@ def url_keys(name: str, url: str, client: Callable[[], httpx.AsyncClient]) -> Ca
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise BadKey(str(error) or type(error).__name__) from None
 
-    return CachedKeys(name, fetch)
+    return CachedKeys(name, fetch, clock=clock)
 
 
 async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
@@ -241,7 +243,7 @@ def read_jwks_file(path: Path) -> KeySet:
     return read_jwks(body)
 
 
-def file_keys(name: str, path: Path) -> CachedKeys:
+def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monotonic) -> CachedKeys:
     """The keys in a file, read again when its time or size changes; looked at once a second at most.
 
     :raises BadKey: it can't be read now. Later on, keys that were read stay until a whole file is there again.
@@ -260,7 +262,7 @@ def file_keys(name: str, path: Path) -> CachedKeys:
     async def fetch() -> tuple[KeySet, float]:
         return await asyncio.to_thread(look), 1.0
 
-    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=1.0)
+    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=1.0, clock=clock)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -91,13 +91,18 @@ class Bursting:
 
     def take(self, now: float) -> Verdict:
         burst = self._burst
-        tokens = min(burst, self._tokens + max(0.0, now - self._updated) * self._rps)
+        tokens = self._tokens
+        if now > self._updated:
+            tokens += (now - self._updated) * self._rps
+            if tokens > burst:
+                tokens = float(burst)
         self._updated = now
         if tokens + _ULP < 1.0:
             self._tokens = tokens
             wait = (1.0 - tokens) / self._rps
             return Verdict(False, burst, 0, wait, wait, self._window)
-        self._tokens = tokens = max(0.0, tokens - 1.0)
+        tokens = tokens - 1.0 if tokens > 1.0 else 0.0
+        self._tokens = tokens
         return Verdict(True, burst, int(tokens + _ULP), (burst - tokens) / self._rps, 0.0, self._window)
 
     def full(self, now: float) -> bool:
