@@ -1,0 +1,53 @@
+"""Codecs bound as the gateway binds them, from a spec as a publisher writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge import HttpCodec, Operation, RouteSpec
+from bridge_xml import Passthrough, Xml
+
+Bind = Callable[..., Any]
+
+
+async def _operations(transformer: Passthrough | Xml, response: str, options: dict[str, Any], **spec: Any) -> Any:
+    whole = {"route": "/v1/things/{id}", "upstream": "things-svc:8080", "auth": {"type": "none"}}
+    name = transformer.name
+    transform = {"request": name, "response": response} | ({name: options} if options else {})
+    route = RouteSpec.model_validate(whole | {"transform": transform} | spec)
+    return await transformer.bind(route, transformer.options.model_validate(route.transform.options))
+
+
+@pytest.fixture
+def passthrough_operations() -> Bind:
+    async def bind(response: str = "json", **spec: Any) -> list[Operation]:
+        return await _operations(Passthrough(), response, {}, **spec)
+
+    return bind
+
+
+@pytest.fixture
+def xml_operations() -> Bind:
+    async def bind(response: str = "json", options: dict[str, Any] | None = None, **spec: Any) -> list[Operation]:
+        return await _operations(Xml(), response, options or {}, **spec)
+
+    return bind
+
+
+@pytest.fixture
+def passthrough(passthrough_operations: Bind) -> Bind:
+    async def bind(response: str = "json", **spec: Any) -> HttpCodec:
+        return (await passthrough_operations(response, **spec))[0].codec
+
+    return bind
+
+
+@pytest.fixture
+def xml(xml_operations: Bind) -> Bind:
+    async def bind(response: str = "json", options: dict[str, Any] | None = None, **spec: Any) -> HttpCodec:
+        return (await xml_operations(response, options, **spec))[0].codec
+
+    return bind

@@ -1,0 +1,181 @@
+"""The transformer ``xml``: JSON in front, XML behind, by xmltodict's conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import orjson
+from pydantic import AfterValidator, Field
+
+from bridge import (
+    BadReply,
+    Call,
+    Context,
+    HttpReply,
+    HttpRequest,
+    Operation,
+    Options,
+    Reply,
+    RouteSpec,
+    UnsupportedMediaType,
+    XmlError,
+)
+from bridge_xml.decode import check, decode
+from bridge_xml.describe import describer, operations
+from bridge_xml.encode import encode
+from bridge_xml.forward import (
+    as_it_came,
+    content_type,
+    excerpt,
+    hide_address,
+    json_refusal,
+    refusal,
+    refuse_failure,
+    rewritten,
+    target,
+    whole,
+    without_body,
+)
+from bridge_xml.media import media
+from bridge_xml.names import prefix_of
+
+#: The body is of another type now, and the caller's preferences were about JSON.
+_OURS = frozenset(("content-type", "accept", "accept-charset"))
+_ACCEPT = ("accept", "application/xml, text/xml;q=0.9")
+
+
+def _unprefixed(name: str) -> str:
+    if prefix_of(name) != "":
+        raise ValueError(f"{name!r} can't be an element's name without a prefix")
+    return name
+
+
+def _element(name: str) -> str:
+    if prefix_of(name) is None:
+        raise ValueError(f"{name!r} can't be an element's name")
+    return name
+
+
+def _xml_type(value: str) -> str:
+    if media(value).kind != "xml":
+        raise ValueError(f"{value!r} is no XML content type; write application/xml or text/xml")
+    return value
+
+
+class XmlOptions(Options):
+    """What a spec may say under ``transform.xml``."""
+
+    #: The element that a request's object is wrapped in. Without it the object's one member is the root.
+    root: Annotated[str, AfterValidator(_unprefixed)] | None = None
+    #: The default namespace of requests: the root's ``xmlns``.
+    namespace: Annotated[str, Field(min_length=1)] | None = None
+    #: Elements (as written, prefix included) that are arrays in replies even where they stand once.
+    force_list: tuple[Annotated[str, AfterValidator(_element)], ...] = ()
+    #: The content type of requests.
+    content_type: Annotated[str, AfterValidator(_xml_type)] = "application/xml; charset=utf-8"
+
+
+class XmlCodec:
+    """One route's codec: ``response`` is ``json``, ``xml`` (checked, as it came) or ``passthrough`` (not even looked
+    at)."""
+
+    def __init__(self, route: RouteSpec, options: XmlOptions) -> None:
+        self._target = target(route)
+        self._upstream = route.upstream.name
+        self._response = route.transform.response
+        self._root = options.root or ""
+        self._namespace = options.namespace or ""
+        self._force_list = frozenset(options.force_list)
+        self._content_type = ("content-type", options.content_type)
+
+    def request(self, call: Call) -> HttpRequest:
+        """:raises bridge.InvalidBody: the body is no JSON, or JSON that has no XML form.
+        :raises bridge.UnsupportedMediaType: it doesn't say that it is JSON.
+        """
+        if self._response == "passthrough":
+            headers = [field for field in call.headers if field[0] != "content-type"]
+        else:
+            headers = [field for field in whole(call.headers) if field[0] not in _OURS]
+            headers.append(_ACCEPT)
+        body = call.body
+        if body:
+            if media(call.header("content-type")).kind not in ("json", "none"):
+                raise UnsupportedMediaType("This operation reads application/json.")
+            body = encode(call.json, root=self._root, namespace=self._namespace)
+            headers.append(self._content_type)
+        return HttpRequest(call.method, self._target(call), headers, body, decode=self._response != "passthrough")
+
+    def reply(self, call: Call, inbound: HttpReply) -> Reply:
+        """:raises bridge.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
+        :raises bridge.BadReply: it answered in something else than XML, or in XML with a DOCTYPE.
+        """
+        refuse_failure(inbound)
+        hide_address(inbound, self._upstream)
+        if self._response == "passthrough":
+            return as_it_came(inbound)
+        if inbound.status >= 400:
+            return self._refused(inbound)
+        if call.method == "HEAD" or not inbound.body:
+            return without_body(inbound)
+        kind, charset = media(content_type(inbound))
+        if inbound.status >= 300 and kind != "xml":
+            return without_body(inbound)  # a redirect's page is for people in front of a browser
+        # Old services send XML as text/plain, or say nothing; its own first line is taken for an answer.
+        if kind not in ("xml", "none") and inbound.body.lstrip()[:5] != b"<?xml":
+            raise BadReply(
+                "The service behind this route answered in something other than XML.",
+                cause=f"{content_type(inbound)[:80]}: {excerpt(inbound.body)}",
+            )
+        try:
+            return self._answer(inbound, charset)
+        except XmlError as error:
+            raise BadReply(
+                f"The service behind this route gave an answer that can't be read: {error}.",
+                cause=excerpt(inbound.body),
+            ) from None
+
+    def _answer(self, inbound: HttpReply, charset: str) -> Reply:
+        if self._response == "xml":
+            check(inbound.body, charset=charset)
+            return as_it_came(inbound)
+        value = decode(inbound.body, charset=charset, force_list=self._force_list)
+        return rewritten(inbound, orjson.dumps(value))
+
+    def _refused(self, inbound: HttpReply) -> Reply:
+        kind, charset = media(content_type(inbound))
+        if kind == "json":
+            return json_refusal(inbound)
+        if kind != "xml":
+            raise refusal(inbound)
+        try:
+            return self._answer(inbound, charset)
+        except XmlError:
+            raise refusal(inbound) from None
+
+
+class Xml:
+    """JSON to XML and back by xmltodict's conventions, for services that speak XML without a schema."""
+
+    name: ClassVar[str] = "xml"
+    wire: ClassVar[str] = "http"
+    options: ClassVar[type[Options]] = XmlOptions
+
+    async def open(self, context: Context) -> None:
+        """Nothing is needed."""
+
+    async def bind(self, route: RouteSpec, options: XmlOptions) -> Sequence[Operation]:
+        """:raises bridge.BindError: the upstream's path has an unknown parameter."""
+        answers = {"json": "application/json", "xml": "application/xml", "passthrough": "*/*"}[route.transform.response]
+        free = {"type": "object", "additionalProperties": True}
+        described = describer(
+            route,
+            takes="application/json",
+            answers=answers,
+            body=free,
+            reply=free if route.transform.response == "json" else None,
+        )
+        return operations(route, XmlCodec(route, options), described)
+
+    async def aclose(self) -> None:
+        """Nothing was taken."""
