@@ -176,7 +176,8 @@ async def test_a_redirect_is_a_reply(serve, connect, ask, reply, status):
 @pytest.mark.parametrize(
     ("sent", "got"),
     [
-        ("http://vat-svc:8080/a?b#c", "/a?b#c"), ("http://127.0.0.1:9/a", "/a"), ("//VAT-SVC//evil.example", "/evil.example"),
+        ("http://vat-svc:8080/a?b#c", "/a?b#c"), ("http://127.0.0.1:9/a", "/a"),
+        ("//VAT-SVC//evil.example", "/evil.example"),
         ("http://vat-svc", "/"), ("/a", "/a"), ("https://other.example/a", "https://other.example/a"),
     ],
 )  # fmt: skip
@@ -191,7 +192,9 @@ async def test_a_location_that_is_no_uri_is_left_out(serve, connect, ask, reply)
 
 
 async def test_chunks_early_hints_and_read_until_close(serve, connect, ask):
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
+    )
     hinted = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     assert (await ask(connect(await serve(hinted + chunked)))).body == b"abcde"
 
