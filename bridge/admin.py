@@ -6,7 +6,7 @@ sees and changes that tenant's routes only. Health, metrics and the OpenAPI docu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +30,8 @@ from bridge.observe.metrics import Metrics
 from bridge.openapi import PublishedOperation, build_document, for_host, for_tenant
 from bridge.payload import parse_json
 from bridge.registry import Broken, Registry
-from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.spec import RouteSpec
+from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
 from bridge.transformer import Call, Identity
 
@@ -265,17 +265,15 @@ class Admin:
         return Response(cached[1], media_type="application/json")
 
 
-def published(routes: Any) -> list[PublishedOperation]:
+def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
     """What of `routes` the OpenAPI document tells."""
     found: list[PublishedOperation] = []
     for route in routes:
-        schemes, security = _security(route.auth)
+        security = route.auth.openapi_scheme()
         found += [
-            PublishedOperation(str(route.source.id), route.source.spec, operation, security, schemes)
+            PublishedOperation(
+                str(route.source.id), route.source.spec, operation, security.requirements, security.schemes
+            )
             for operation in route.operations
         ]
     return found
-
-
-def _security(auth: Authenticator) -> tuple[dict[str, Any], Sequence[Any]]:
-    return auth.openapi_schemes(), auth.openapi_security()

@@ -27,8 +27,8 @@ from bridge import portal
 from bridge.admin import Admin
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError
 from bridge.gateway import Gateway
-from bridge.house import House
 from bridge.guards.auth import build_authenticator
+from bridge.house import House
 from bridge.observe.access import AccessLog
 from bridge.observe.metrics import Metrics
 from bridge.observe.recorder import Recorder
@@ -52,7 +52,7 @@ def build(settings: Settings) -> Bridge:
     metrics = Metrics()
     access = open_log(settings, metrics)
     gateway = Gateway(settings, access)
-    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), house.trust, house.registry, ())
+    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), house.trust, house.registry)
     admin = Admin(house.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
 
     @contextlib.asynccontextmanager

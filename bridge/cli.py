@@ -140,17 +140,16 @@ def routes(
     rows = [row for row in rows if filter_.lower() in " ".join(map(str, row.values())).lower()]
     if as_json:
         out(json.dumps(rows))
+    elif sys.stdout.isatty():
+        grid = Grid(box=None, header_style="bold", pad_edge=False)
+        for name in rows[0] if rows else ("no routes",):
+            grid.add_column(name, overflow="fold")
+        for row in rows:
+            grid.add_row(*map(str, row.values()))
+        Console(highlight=False).print(grid)
     else:
-        if sys.stdout.isatty():
-            grid = Grid(box=None, header_style="bold", pad_edge=False)
-            for name in rows[0] if rows else ("no routes",):
-                grid.add_column(name, overflow="fold")
-            for row in rows:
-                grid.add_row(*map(str, row.values()))
-            Console(highlight=False).print(grid)
-        else:
-            for row in rows:
-                out("\t".join(map(str, row.values())))
+        for row in rows:
+            out("\t".join(map(str, row.values())))
     if faults:
         complain("\n".join(map(str, faults)))
         raise typer.Exit(1)

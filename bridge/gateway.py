@@ -123,8 +123,7 @@ class Gateway:
         ):
             raise ClientError("The request needs exactly one valid Host header.")
         record.host = hosts[0] if hosts else ""
-        if _CLIMBS.search(call.path) or _UNSAFE.search(call.path) or not call.path.startswith("/"):
-            raise ClientError("The path holds a dot segment or a character that a path may not hold.")
+        parse_target(call.path)
         host = record.host.rpartition(":")[0] if record.host[-1:].isdigit() and ":" in record.host else record.host
         endpoint, params = self.table.match(host.lower(), call.path, call.method)
         record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
@@ -207,6 +206,17 @@ class Gateway:
     def _note(self, record: Record, began: float) -> None:
         record.total = time.perf_counter() - began
         self.log(record)
+
+
+def parse_target(target: str) -> tuple[str, str]:
+    """A request target's path and query.
+
+    :raises ClientError: the path could climb out of its route, or holds what a path may not.
+    """
+    path, _, query = target.partition("?")
+    if _CLIMBS.search(path) or _UNSAFE.search(path) or not path.startswith("/"):
+        raise ClientError("The path holds a dot segment or a character that a path may not hold.")
+    return path, query
 
 
 def asked_timeout(header: str, grpc: str) -> float:

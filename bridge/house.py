@@ -33,14 +33,14 @@ class House:
         self.upstreams = Upstreams(self.mesh, settings)
         self.context = Context(settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses)
         self.transformers = Transformers(self.context)
-        binder = Binder(
+        self.binder = Binder(
             self.transformers,
             authenticate=lambda spec: build_authenticator(
                 spec.auth, self.trust, self.registry, settings.internal_networks
             ),
             connect=self.upstreams.bind,
         )
-        self.registry = Registry(binder, self.store, settings.path(settings.routes), settings.home)
+        self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as closing:

@@ -63,7 +63,7 @@ class Registry:
         :raises SetupError: every fault of every file; what could be bound is in the table all the same.
         """
         faults: list[Fault] = []
-        for path in self._spec_files():
+        for path in self.spec_files():
             try:
                 for source in self._read(path):
                     self._files[source.id] = await self._bind(source)
@@ -120,7 +120,8 @@ class Registry:
 
     # --- the folder ---------------------------------------------------------------------------------------------
 
-    def _spec_files(self) -> list[Path]:
+    def spec_files(self) -> list[Path]:
+        """Every spec file of the folder, in the order they are read."""
         if not self._folder.is_dir():
             return []
         return sorted(path for path in self._folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
@@ -147,7 +148,7 @@ class Registry:
         """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has)."""
         async with self._lock:
             files: dict[RouteId, BoundRoute] = {}
-            for path in self._spec_files():
+            for path in self.spec_files():
                 name = f"file:{path.relative_to(self._folder).as_posix()}"
                 try:
                     sources = self._read(path)

@@ -1,4 +1,4 @@
-"""The server under the gateway: uvicorn on httptools, started and stopped by hand so that every failure is a sentence."""
+"""The server under the gateway: uvicorn on httptools, started and stopped by hand, every failure a sentence."""
 
 from __future__ import annotations
 

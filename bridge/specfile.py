@@ -78,10 +78,11 @@ def faults_of(
 ) -> list[Fault]:
     """Pydantic's findings in the house's words: key path, line, and the nearest known key for an unknown one."""
     faults = []
+    entry: Any
     for entry in error.errors(include_url=False):
         # A union's tag is pydantic's step, not a key of the document.
         loc: list[str] = [*under]
-        node = document
+        node: Any = document
         for name in under:
             node = node.get(name) if isinstance(node, dict) else None
         for step in entry["loc"]:

@@ -1,0 +1,100 @@
+"""The command line as a user runs it: a process of its own, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for folder in ("routes", "wsdl", "protos"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "mesh.yml").write_text("{}\n")
+    return tmp_path
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+    return {**kept, "BRIDGE_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], home: Path) -> Run:
+    """``cli("check", "a.yml", BRIDGE_MESH="dns:")`` -> the finished process."""
+
+    def run(*args: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bridge.cli", *args],
+            cwd=home,
+            env={**environment, **more},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+class Served:
+    """A gateway process and where it answers."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send `number`; the exit code and the rest of standard error."""
+        self.process.send_signal(number)
+        _, rest = self.process.communicate(timeout=30)
+        return self.process.returncode, rest
+
+
+@pytest.fixture
+def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Served]]:
+    """``served(python=…, **environment)`` -> a gateway on a free port; it is ended with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(python: str = sys.executable, **more: str) -> Served:
+        process = subprocess.Popen(
+            [python, "-m", "bridge.cli", "serve", "--port", "0"],
+            cwd=home,
+            env={**environment, **more},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stderr
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("HMS Bridge serves"):
+                return Served(process, line.split()[-1])
+        raise AssertionError("it did not start: " + "".join(seen))
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def mesh(home: Path) -> Callable[[int], None]:
+    """Tell the home's mesh where ``svc:80`` is."""
+    return lambda port: (home / "mesh.yml").write_text(json.dumps({"svc": f"127.0.0.1:{port}"})) and None

@@ -1,0 +1,93 @@
+"""Every command once, right and wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+SPEC = "route: /v1/a/{id}\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "check", "routes", "openapi", "explain", "token", "import", "import soap", "import grpc", "key new"],
+)
+def test_every_command_has_help(cli: Any, command: str) -> None:
+    done = cli(*command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
+
+
+def test_check(cli: Any, home: Path) -> None:
+    (home / "good.yml").write_text(SPEC)
+    (home / "bad.yml").write_text(SPEC + "x: 1\n")
+    good = cli("check", "good.yml")
+    assert (good.returncode, good.stdout, good.stderr) == (0, "1 route: all right.\n", "")
+    bad = cli("check", "good.yml", "bad.yml", "none.yml")
+    assert bad.returncode == 1
+    assert bad.stderr == "bad.yml:5: x: unknown key\nnone.yml: No such file or directory\n"
+    told = json.loads(cli("check", "bad.yml", "--json").stdout)
+    assert told["problems"] == [{"file": "bad.yml", "line": 5, "key": "x", "reason": "unknown key"}]
+    (home / "soap.yml").write_text(SPEC.replace("passthrough}", "soap, soap: {wsdl: none.wsdl}}"))
+    missing = cli("check", "soap.yml")
+    assert missing.returncode == 1
+    assert "none.wsdl" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    twice = cli("check", "good.yml", "good.yml")
+    assert "published twice" in twice.stderr
+
+
+def test_routes(cli: Any, home: Path) -> None:
+    (home / "routes/a.yml").write_text(SPEC)
+    (home / "routes/b.yml").write_text(SPEC.replace("/v1/a/{id}", "/v1/b"))
+    assert [row["path"] for row in json.loads(cli("routes", "--json").stdout)] == ["/v1/a/{id}", "/v1/b"]
+    assert cli("routes", "v1/B").stdout.split("\t")[2] == "/v1/b"
+    (home / "routes/c.yml").write_text("x: 1\n")
+    broken = cli("routes")
+    assert broken.returncode == 1
+    assert len(broken.stdout.splitlines()) == 2
+    assert "routes/c.yml:1: x: unknown key" in broken.stderr
+
+
+def test_openapi(cli: Any, home: Path) -> None:
+    (home / "routes/a.yml").write_text(SPEC)
+    assert list(json.loads(cli("openapi").stdout)["paths"]) == ["/v1/a/{id}"]
+
+
+def test_explain_sends_nothing_and_masks(cli: Any, home: Path) -> None:
+    (home / "routes/a.yml").write_text(SPEC.replace("passthrough", "xml, xml: {root: vote}"))
+    shown = cli("explain", "POST /v1/a/7?x=1", "--json", '{"vote": {"county": "7", "password": "hush"}}')
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("POST /v1/a/7?x=1  (to svc:80 by http)\n")
+    assert "<county>7</county>" in shown.stdout
+    assert "hush" not in shown.stdout
+    nothing = cli("explain", "/v2")
+    assert (nothing.returncode, nothing.stderr) == (1, "No route is published at this path.\n")
+    wrong = cli("explain", "POST /v1/a/7", "--json", "{")
+    assert wrong.returncode == 1
+    assert "Traceback" not in wrong.stderr
+
+
+def test_token(cli: Any, home: Path) -> None:
+    made = cli("token", "--role", "a", "--role", "b", "--tenant", "t", "--sub", "me", "--audience", "X", "--ttl", "2m")
+    claims = jwt.decode(made.stdout.strip(), options={"verify_signature": False})
+    assert (claims["roles"], claims["tenant"], claims["sub"], claims["aud"]) == (["a", "b"], "t", "me", "X")
+    assert claims["exp"] - claims["iat"] == 120
+    assert (home / ".bridge/local-issuer.pem").stat().st_mode & 0o777 == 0o600
+    assert cli("token", "--ttl", "never").returncode == 1
+    assert "local" in cli("token", BRIDGE_LOCAL_ISSUER="off").stderr
+
+
+def test_keys(cli: Any) -> None:
+    made = cli("key", "new", "--sub", "press", "--role", "reader", "--json")
+    key = json.loads(made.stdout)
+    listed = cli("key", "list").stdout
+    assert key["id"] in listed
+    assert key["key"] not in listed
+    assert cli("key", "revoke", key["id"]).returncode == 0
+    assert "revoked" in cli("key", "list").stdout
+    assert cli("key", "revoke", "nobody").returncode == 1

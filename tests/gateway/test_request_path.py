@@ -1,0 +1,182 @@
+"""One request: what it may bring, what goes on, what the log keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+SPEC = {
+    "route": "/p/{rest*}",
+    "upstream": "svc:80",
+    "auth": {"type": "none"},
+    "tenant": "revenue",
+    "transform": {"request": "passthrough"},
+}
+
+
+async def raw(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    await writer.drain()
+    answer = b""
+    async with asyncio.timeout(10):
+        while b"\r\n\r\n" not in answer and (chunk := await reader.read(65536)):
+            answer += chunk
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/../admin",
+        "/p/%2e%2e/admin",
+        "/p/.%2E/x",
+        "/p/a%2f..%2fb",
+        "/p/..%5cx",
+        "/p/.",
+        "/p/..",
+        "/p/..;/x",
+        "/p/a\\..\\b",
+    ],
+)
+async def test_a_path_that_climbs_is_refused(gateway: Any, upstream: Any, path: str) -> None:
+    await gateway.register(SPEC)
+    answer = await raw(gateway.port, f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: b\r\n", "Host: a b\r\n", "Host: a/b\r\n", "Host: u@h\r\n"])
+async def test_one_valid_host_or_400(gateway: Any, hosts: str) -> None:
+    await gateway.register(SPEC)
+    answer = await raw(gateway.port, f"GET /p/a HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+
+
+async def test_hop_by_hop_and_forged_fields_stay_here(gateway: Any, upstream: Any) -> None:
+    await gateway.register(SPEC)
+    headers = {
+        "connection": "x-mine, keep-alive",
+        "x-mine": "1",
+        "te": "trailers",
+        "x-forwarded-for": "6.6.6.6",
+        "x-trace-id": "f" * 32,
+        "traceparent": f"00-{'e' * 32}-{'d' * 16}-01",
+        "x-kept": "yes",
+    }
+    answer = await gateway.client.get("/p/a", headers=headers)
+    seen = upstream.seen[0]
+    for name in ("x-mine", "te", "x-forwarded-for"):
+        assert seen.header(name) == [], name
+    assert seen.header("x-kept") == ["yes"]
+    assert seen.header("x-trace-id") == [answer.headers["x-trace-id"]] != ["f" * 32]
+
+
+async def test_a_trusted_proxys_trace_goes_on(start: Any, upstream: Any) -> None:
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, trusted_proxies="127.0.0.0/8") as gateway:
+        await gateway.register(SPEC)
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        got = await gateway.client.get("/p/a", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+        assert got.headers["x-trace-id"] == trace
+        bad = await gateway.client.get("/p/a", headers={"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"})
+        assert bad.headers["x-trace-id"] != "0" * 32
+
+
+async def test_the_log_says_who_called_what(start: Any, upstream: Any) -> None:
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}) as gateway:
+        await gateway.register({**SPEC, "auth": {"type": "JWT"}})
+        url = "/p/a?county=7&access_token=hush"
+        answer = await gateway.client.post(url, content=b"12345", headers=gateway.bearer(sub="rae", tenant="press"))
+        trace = answer.headers["x-trace-id"]
+        await gateway.client.get("/p/b")
+    lines = gateway.log()
+    line = next(entry for entry in lines if entry["trace_id"] == trace)
+    told = {"route": "1", "tenant": "press", "subject": "rae", "upstream": "svc:80", "method": "POST", "path": "/p/a"}
+    assert told.items() <= line.items()
+    assert (line["status"], line["upstream_status"], line["bytes_in"], line["bytes_out"]) == (200, 200, 5, 11)
+    assert 0 < line["ms_upstream"] < line["ms_total"]
+    assert line["ms_translation"] >= 0
+    assert line["query"] == "county=7&access_token=***"
+    assert "hush" not in (gateway.home / ".bridge/access.log").read_text()
+    assert [entry["status"] for entry in lines if entry["path"] == "/p/b"] == [401]
+    assert [(entry["subject"], entry["status"]) for entry in lines if entry["path"] == "/register"] == [
+        ("publisher", 201)
+    ]
+
+
+async def test_bodies_are_bounded(start: Any, upstream: Any) -> None:
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, max_body="1k") as gateway:
+        await gateway.register(SPEC)
+        assert (await gateway.client.post("/p/a", content=b"x" * 1024)).status_code == 200
+        assert (await gateway.client.post("/p/a", content=b"x" * 1025)).status_code == 413
+
+        async def chunks() -> Any:
+            for _ in range(5):
+                yield b"x" * 300
+
+        assert (await gateway.client.post("/p/a", content=chunks())).status_code == 413
+        assert len(upstream.seen) == 1
+
+
+async def test_a_dead_upstream_is_503_and_a_slow_one_504(start: Any, upstream: Any) -> None:
+    async def slow(request: Any) -> Any:
+        await asyncio.sleep(30)
+
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}", "dead": "127.0.0.1:1"}) as gateway:
+        await gateway.register({**SPEC, "upstream": "dead:80", "route": "/dead"})
+        await gateway.register({**SPEC, "upstream": "nobody:80", "route": "/nobody"})
+        await gateway.register({**SPEC, "timeout": "200ms"})
+        for path in ("/dead", "/nobody"):
+            answer = await gateway.client.get(path)
+            assert answer.status_code == 503
+            assert "retry-after" in answer.headers
+            assert "127.0.0.1" not in answer.text
+        upstream.answer = slow
+        answer = await gateway.client.get("/p/a")
+        assert answer.status_code == 504
+        assert answer.json()["type"] == "urn:bridge:problem:upstream-timeout"
+        upstream.answer = None
+        assert (await gateway.client.get("/p/a", headers={"x-request-timeout": "5"})).status_code == 200
+        assert (await gateway.client.get("/p/a", headers={"x-request-timeout": "later"})).status_code == 400
+
+
+async def test_tenants_by_host_and_versions_side_by_side(gateway: Any, upstream: Any) -> None:
+    for spec in (
+        {**SPEC, "route": "/v1/a"},
+        {**SPEC, "route": "/v2/a"},
+        {**SPEC, "route": "/v1/a", "host": "health.example", "upstream": "svc:80/health", "tenant": "health"},
+    ):
+        assert (await gateway.register(spec)).status_code == 201
+    for path, host, target in (
+        ("/v1/a", "x", "/v1/a"),
+        ("/v2/a", "x", "/v2/a"),
+        ("/v1/a", "Health.Example:80", "/health"),
+    ):
+        await gateway.client.get(path, headers={"host": host})
+        assert upstream.seen[-1].target == target
+
+
+async def test_redirects_of_an_upstream_are_not_followed(gateway: Any, upstream: Any) -> None:
+    await gateway.register(SPEC)
+    upstream.status, upstream.headers = 302, [("location", "http://169.254.169.254/")]
+    answer = await gateway.client.get("/p/a")
+    assert len(upstream.seen) == 1
+    assert answer.status_code in (302, 502)
+
+
+async def test_metrics_and_openapi(gateway: Any) -> None:
+    await gateway.register(SPEC)
+    await gateway.client.get("/p/a")
+    document = (await gateway.client.get("/-/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    assert "svc" not in str(document["paths"])
+    async with asyncio.timeout(5):
+        while (
+            'bridge_requests_total{method="GET",route="1",status="200"} 1.0'
+            not in (await gateway.client.get("/-/metrics")).text
+        ):
+            await asyncio.sleep(0.01)

@@ -1,0 +1,40 @@
+"""Settings: environment over file over defaults; what can't be used is named with where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import SettingsError
+from bridge.settings import load
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.yml"
+    config.write_text("mesh: 'dns:'\nmax_body: 1M\n")
+    made = load({"BRIDGE_MESH": "static:m.yml", "OTHER": "x"}, config)
+    assert (made.mesh, made.max_body) == ("static:m.yml", 1024**2)
+    assert load({}, config, mesh="static:given.yml").mesh == "static:given.yml"
+    assert load({}).store == "sqlite:///.bridge/routes.db"
+
+
+def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="BRIDGE_MAX_BODY: 'big' is no size"):
+        load({"BRIDGE_MAX_BODY": "big"})
+    with pytest.raises(SettingsError, match="BRIDGE_MESSH: no setting has this name"):
+        load({"BRIDGE_MESSH": "x"})
+    config = tmp_path / "c.yml"
+    config.write_text("colour: red\n")
+    with pytest.raises(SettingsError, match=r"c\.yml: colour: no setting"):
+        load({}, config)
+    config.write_text("- a\n")
+    with pytest.raises(SettingsError, match="must map"):
+        load({}, config)
+    config.write_text("a: [")
+    with pytest.raises(SettingsError, match=r"c\.yml: "):
+        load({}, config)
+    with pytest.raises(SettingsError, match="No such file"):
+        load({}, tmp_path / "none.yml")
+    with pytest.raises(SettingsError, match="BRIDGE_TRUSTED_PROXIES"):
+        load({"BRIDGE_TRUSTED_PROXIES": "10.0.0.0/99"})
