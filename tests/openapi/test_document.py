@@ -18,7 +18,7 @@ def ok(**more: Any) -> OperationDoc:
     return OperationDoc({"responses": {"200": {"description": "Fine."}}} | more)
 
 
-def test_an_operation_with_all_that_the_gateway_adds(publish, document) -> None:
+def test_an_operation_with_all_that_the_gateway_adds(publish: Any, document: Any) -> None:
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     built = document(
         publish(
@@ -49,7 +49,7 @@ def test_an_operation_with_all_that_the_gateway_adds(publish, document) -> None:
     assert {"Retry-After", "RateLimit", "RateLimit-Policy", "X-Trace-ID"} <= limited["headers"].keys()
 
 
-def test_an_open_unlimited_operation_says_no_more_than_is_true(publish, document) -> None:
+def test_an_open_unlimited_operation_says_no_more_than_is_true(publish: Any, document: Any) -> None:
     built = document(publish())
     entry = built["paths"]["/v1/vat/{countryCode}"]["get"]
     assert entry["security"] == []
@@ -58,8 +58,8 @@ def test_an_open_unlimited_operation_says_no_more_than_is_true(publish, document
     assert set(built["components"]["responses"]) == {"BadGateway", "BadRequest", "Problem", "Timeout", "Unavailable"}
 
 
-def test_problem_examples_follow_the_problem_schema(publish, document) -> None:
-    from jsonschema import Draft202012Validator
+def test_problem_examples_follow_the_problem_schema(publish: Any, document: Any) -> None:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
 
     built = document(publish(rate_limit={"rps": 1}, security=[{"key": []}], schemes={"key": {"type": "mutualTLS"}}))
     judge = Draft202012Validator(built["components"]["schemas"]["Problem"])
@@ -72,7 +72,7 @@ def test_problem_examples_follow_the_problem_schema(publish, document) -> None:
     assert seen == 11
 
 
-def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish, document) -> None:
+def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish: Any, document: Any) -> None:
     doc = OperationDoc(
         {
             "operationId": "theirs",
@@ -103,14 +103,14 @@ def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish, 
     assert list(doc.operation["responses"]) == [200, "502"]
 
 
-def test_no_upstream_is_ever_named(publish, document) -> None:
+def test_no_upstream_is_ever_named(publish: Any, document: Any) -> None:
     built = document(publish(upstream="https://secret-svc:9443/internal/path"))
     text = json.dumps(built)
     for word in ("secret-svc", "9443", "internal/path", "urn:checkVat"):
         assert word not in text
 
 
-def test_a_description_that_raises_costs_its_own_operation_only(publish, document, caplog) -> None:
+def test_a_description_that_raises_costs_its_own_operation_only(publish: Any, document: Any, caplog: Any) -> None:
     def raises() -> OperationDoc:
         raise RuntimeError("wsdl at http://10.0.0.7/secret went away")
 
@@ -138,7 +138,9 @@ def test_a_description_that_raises_costs_its_own_operation_only(publish, documen
         pytest.param(OperationDoc(None), id="none"),  # type: ignore[arg-type]  # what a careless plug-in may return
     ],
 )
-def test_a_description_that_is_wrong_costs_its_own_operation_only(publish, document, caplog, doc) -> None:
+def test_a_description_that_is_wrong_costs_its_own_operation_only(
+    publish: Any, document: Any, caplog: Any, doc: Any
+) -> None:
     built = document(publish("/a", doc=doc), publish("/b", doc=ok(summary="Well")))
     assert "could not be described" in built["paths"]["/a"]["get"]["description"]
     assert built["paths"]["/b"]["get"]["summary"] == "Well"
@@ -146,7 +148,7 @@ def test_a_description_that_is_wrong_costs_its_own_operation_only(publish, docum
     assert "can't be described" in caplog.text
 
 
-def test_star_takes_the_methods_that_nothing_else_takes(publish, document) -> None:
+def test_star_takes_the_methods_that_nothing_else_takes(publish: Any, document: Any) -> None:
     described = []
 
     def once() -> OperationDoc:
@@ -168,12 +170,12 @@ def test_star_takes_the_methods_that_nothing_else_takes(publish, document) -> No
     assert described == [1]
 
 
-def test_a_method_that_openapi_does_not_know_is_left_out(publish, document, caplog) -> None:
+def test_a_method_that_openapi_does_not_know_is_left_out(publish: Any, document: Any, caplog: Any) -> None:
     assert document(publish(method="LOCK"))["paths"] == {}
     assert "LOCK" in caplog.text
 
 
-def test_operation_ids_are_unique_and_do_not_move(publish, document) -> None:
+def test_operation_ids_are_unique_and_do_not_move(publish: Any, document: Any) -> None:
     first = publish("/v1/vat/{c}", name="check", route_id="1")
     second = publish("/v1/vat/{c}/{n}", name="check", route_id="2")
     third = publish("/v2/books", "/{id}:publish", "POST", name="pkg.Svc/Publish", route_id="3")
@@ -184,7 +186,7 @@ def test_operation_ids_are_unique_and_do_not_move(publish, document) -> None:
     assert alone in ids
 
 
-def test_the_order_of_operations_changes_nothing(publish, document) -> None:
+def test_the_order_of_operations_changes_nothing(publish: Any, document: Any) -> None:
     schema = OperationDoc(
         ok(requestBody={"content": {"a/b": {"schema": {"$ref": "#/components/schemas/T"}}}}).operation
     )
@@ -203,7 +205,7 @@ def test_the_order_of_operations_changes_nothing(publish, document) -> None:
         assert json.dumps(document(*operations)) == built
 
 
-def test_security_schemes_of_one_name(publish, document) -> None:
+def test_security_schemes_of_one_name(publish: Any, document: Any) -> None:
     key, other = ({"type": "apiKey", "in": "header", "name": name} for name in ("X-API-Key", "X-Other"))
     built = document(
         publish("/a", security=[{"key": []}], schemes={"key": key}),
@@ -215,7 +217,7 @@ def test_security_schemes_of_one_name(publish, document) -> None:
     assert built["paths"]["/c"]["get"]["security"] == [{"key_2": ["admin"]}, {}]
 
 
-def test_hosts_and_tenants(publish, document) -> None:
+def test_hosts_and_tenants(publish: Any, document: Any) -> None:
     everywhere = publish("/a", route_id="1", tenant="tax", doc=ok(summary="everywhere"))
     here = publish("/a", route_id="2", host="here.example", doc=ok(summary="here"))
     there = publish("/b", route_id="3", host="there.example", tenant="tax")
@@ -232,11 +234,11 @@ def test_hosts_and_tenants(publish, document) -> None:
     assert whole["/b"]["get"]["servers"] == [{"url": "//there.example"}]
 
 
-def test_nothing_published_is_a_document_too(document) -> None:
+def test_nothing_published_is_a_document_too(document: Any) -> None:
     assert document()["paths"] == {}
 
 
-def test_a_thousand_operations_are_quick(publish) -> None:
+def test_a_thousand_operations_are_quick(publish: Any) -> None:
     schemas = {
         f"Type{at}": {
             "type": "object",

@@ -19,7 +19,7 @@ def ref(name: str) -> dict[str, str]:
 
 def test_the_same_schemas_are_shared() -> None:
     pool = SchemaPool({})
-    schemas = {"A": {"properties": {"b": ref("B")}}, "B": {"type": "string"}}
+    schemas: dict[str, Any] = {"A": {"properties": {"b": ref("B")}}, "B": {"type": "string"}}
     assert pool.add(schemas) == pool.add(dict(reversed(schemas.items()))) == {"A": "A", "B": "B"}
     assert pool.components == schemas
 
@@ -89,7 +89,7 @@ def test_nothing_is_taken_when_something_is_wrong() -> None:
 
 def test_names_that_components_can_not_have() -> None:
     pool = SchemaPool({})
-    schemas = {"{urn:x}a/b~c": {"type": "string"}, "Ä": {}, "L": {"items": ref("%7Burn:x%7Da~1b~0c")}}
+    schemas: dict[str, Any] = {"{urn:x}a/b~c": {"type": "string"}, "Ä": {}, "L": {"items": ref("%7Burn:x%7Da~1b~0c")}}
     names = pool.add(schemas)
     assert names["{urn:x}a/b~c"] == "urn_x_a_b_c"
     assert names["Ä"] == "schema"

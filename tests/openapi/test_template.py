@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bridge import OperationDoc
@@ -22,7 +24,7 @@ from bridge.openapi.template import PathTemplate, words
         ("/a", "/b:list", "/a/b:list", (), "", "/a/b:list"),
     ],
 )
-def test_templates(route, path, text, names, rest, key) -> None:
+def test_templates(route: Any, path: Any, text: Any, names: Any, rest: Any, key: Any) -> None:
     assert PathTemplate.of(route, path) == PathTemplate(text, names, rest, key)
 
 
@@ -31,7 +33,7 @@ def test_words() -> None:
     assert words("/{a}/{b*}") == []
 
 
-def test_the_rest_of_a_path_is_marked(publish, document) -> None:
+def test_the_rest_of_a_path_is_marked(publish: Any, document: Any) -> None:
     declared = {"name": "file", "in": "path", "schema": {"type": "string"}, "description": "Its name."}
     doc = OperationDoc({"parameters": [declared], "responses": {"200": {"description": ""}}})
     parameter = document(publish("/files/{file*}", doc=doc))["paths"]["/files/{file}"]["get"]["parameters"][0]
@@ -39,7 +41,7 @@ def test_the_rest_of_a_path_is_marked(publish, document) -> None:
     assert parameter["description"].startswith("Its name. The rest of the path")
 
 
-def test_parameters_are_what_the_path_holds_each_once(publish, document) -> None:
+def test_parameters_are_what_the_path_holds_each_once(publish: Any, document: Any) -> None:
     declared = [
         {"name": "page", "in": "query", "schema": {"type": "integer"}},
         {"name": "page", "in": "query", "schema": {"type": "integer"}},
@@ -58,7 +60,7 @@ def test_parameters_are_what_the_path_holds_each_once(publish, document) -> None
     assert found[1]["schema"] == {"type": "integer"}
 
 
-def test_paths_that_differ_in_names_alone_are_one_path(publish, document) -> None:
+def test_paths_that_differ_in_names_alone_are_one_path(publish: Any, document: Any) -> None:
     def doc(*names: str) -> OperationDoc:
         parameters = [
             {"name": n, "in": "path", "required": True, "schema": {"type": "string", "title": n}} for n in names
