@@ -1,0 +1,101 @@
+"""Imports point one way, plug-ins import public names only, and the house imports no plug-in. Read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import bridge
+
+ROOT = Path(bridge.__file__).parent
+PLUGINS = ROOT.parent / "transformers"
+
+#: Rooms in the order in which they may import: a module imports from its own room and from those before it.
+ORDER = [
+    {"errors"},
+    {"payload"},
+    {"spec"},
+    {"specfile", "settings"},
+    {"transformer"},
+    {"trust", "problem"},
+    {"plugins", "mesh", "upstream", "guards", "observe"},
+    {"matcher"},
+    {"table"},
+    {"store", "openapi"},
+    {"gateway", "registry", "portal"},
+    {"admin", "house"},
+    {"app"},
+    {"serve", "workbench"},
+    {"cli"},
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every absolute module that `path` imports, with its line; relative imports are resolved."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative imports hide where things come from"
+            module = node.module or ""
+            if module == "bridge":
+                yield from ((f"bridge.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield module, node.lineno
+
+
+def rooms(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        room = rooms(path)
+        if room in ("__init__", "testing"):
+            continue
+        for module, line in imports(path):
+            if module.startswith("bridge."):
+                other = module.split(".")[1]
+                if other != room and RANK[other] > RANK[room]:
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_is_on_the_list() -> None:
+    found = {rooms(path) for path in ROOT.rglob("*.py")} - {"__init__", "testing"}
+    assert found == set(RANK)
+
+
+def test_the_house_imports_no_plug_in() -> None:
+    names = {path.name for path in PLUGINS.iterdir() if path.is_dir()}
+    for path in ROOT.rglob("*.py"):
+        for module, line in imports(path):
+            assert module.split(".")[0] not in names, f"{path}:{line} imports {module}"
+
+
+def test_plug_ins_import_public_names_only() -> None:
+    public = set(bridge.__all__)
+    for path in PLUGINS.rglob("*.py"):
+        for module, line in imports(path):
+            if module.split(".")[0] == "bridge":
+                name = module.partition(".")[2]
+                assert name in public, f"{path}:{line} imports {module}, which is not public"
+
+
+def test_no_folder_named_transformers_is_a_package() -> None:
+    assert not (PLUGINS / "__init__.py").exists()
+
+
+def test_files_are_of_readable_length() -> None:
+    long = {
+        str(path): count
+        for folder in (ROOT, PLUGINS)
+        for path in folder.rglob("*.py")
+        if (count := len(path.read_text("utf-8").splitlines())) > 400
+    }
+    assert not long

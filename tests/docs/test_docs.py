@@ -1,0 +1,73 @@
+"""The documentation names every problem slug, setting, spec key and command; its examples are right."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import bridge
+from bridge.cli import app
+from bridge.problem import slugs
+from bridge.settings import Settings
+from bridge.spec import RouteSpec
+from bridge.specfile import read_text
+from bridge.testing import bound
+
+ROOT = Path(bridge.__file__).parent.parent
+DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_every_problem_slug() -> None:
+    # Slugs live all over the house: their classes are known once it is imported.
+    import bridge.app
+
+    assert bridge.app
+    for slug, _, _ in slugs():
+        assert f"`{slug}`" in DOCS["admin.md"], slug
+
+
+def test_every_setting() -> None:
+    for name in Settings.model_fields:
+        assert f"`BRIDGE_{name.upper()}`" in DOCS["cli.md"], name
+
+
+def test_every_spec_key() -> None:
+    for name in RouteSpec.model_fields:
+        assert f"| `{name}` |" in DOCS["spec.md"], name
+
+
+def test_every_command() -> None:
+    group = typer.main.get_command(app)
+    names = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]  # it is a group
+        names += [f"{name} {sub}" for sub in getattr(command, "commands", {})] or [name]
+    for name in names:
+        assert f"`hms-bridge {name}" in DOCS["cli.md"], name
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", "spec.md", "plugins.md"])
+def test_yaml_examples_are_specs(name: str) -> None:
+    found = [block for block in re.findall(r"```yaml\n(.*?)```", DOCS[name], re.DOTALL) if "route:" in block]
+    assert found
+    for block in found:
+        read_text(block)
+
+
+def test_links_lead_somewhere() -> None:
+    for name, text in [*DOCS.items(), ("../README.md", (ROOT / "README.md").read_text("utf-8"))]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert ((ROOT / "docs" / name).parent / target).exists(), f"{name} -> {target}"
+
+
+async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCS["plugins.md"], re.DOTALL)
+    space: dict[str, object] = {"__name__": "shout_transformer"}
+    for block in blocks:
+        exec(block, space)
+    await space["test_shout"]()  # type: ignore[operator]
+    assert bound in space.values()
+    assert sys.modules.get("shout_transformer") is None
