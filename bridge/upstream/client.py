@@ -59,6 +59,7 @@ class HttpClient:
         self._ssl_context = ssl_context
         self._per_address = per_address
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def trust(self) -> ssl.SSLContext:
         """The TLS context; made once, when the first ``https`` route is bound, since it reads files."""
@@ -89,8 +90,10 @@ class HttpClient:
         :raises NotConnected: nothing was sent.
         :raises Dropped: sent, at least in part, and no byte of an answer came.
         :raises BadReply: an answer that breaks HTTP or is longer than `max_reply`.
-        :raises Unavailable: the gateway itself is out of sockets.
+        :raises Unavailable: the gateway itself is out of sockets, or closing.
         """
+        if self._closed:
+            raise Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
         session = self._session or self._open()
         host, port = address
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -116,12 +119,15 @@ class HttpClient:
             raise NotConnected(f"{authority}: {error}", untrusted=untrusted) from None
         except aiohttp.ConnectionTimeoutError:
             raise NotConnected(f"{authority}: no connection in {connect_timeout:.1f} s") from None
-        except (aiohttp.ClientError, HttpProcessingError) as error:
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, HttpProcessingError) as error:
             raise BadReply(cause=f"{authority}: {_text(error)}") from None
+        except aiohttp.ClientError as error:
+            raise Dropped(f"{authority}: {_text(error)}", reused=False) from None
         return await _read(response, authority, max_reply)
 
     async def aclose(self) -> None:
-        """Close every connection. Works before the first exchange, too."""
+        """Close every connection, for good. Works before the first exchange, too."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -58,10 +58,8 @@ def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
 
 
 def _ends(headers: Sequence[tuple[str, str]], table: frozenset[str]) -> frozenset[str]:
-    for name, _ in headers:
-        if name == "connection":
-            return table | _nominated(headers)
-    return table
+    # A dict of all is made in C, and found faster than a loop finds nothing.
+    return table | _nominated(headers) if "connection" in dict(headers) else table
 
 
 def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

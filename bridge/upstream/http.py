@@ -20,12 +20,19 @@ CONNECT = 2.0  #: seconds for one address to take a connection; less when the de
 ADDRESSES = 8  #: addresses tried for one request
 BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop
 
+MAX_NAMES = 1024  #: field names remembered as good; clients choose them, so there is an end to it
+
 #: RFC 9110, section 9.2.2: sending these twice is sending them once.
 IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _NOT_A_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # section 5.5, and what UTF-8 can't hold
 _TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without the # that no request target has
+
+#: The undoing of codings costs more than a local network's bytes; whoever codes all the same is understood.
+_IDENTITY = ("accept-encoding", "identity")
+
+_names: set[str] = set()
 
 
 class HttpUpstream:
@@ -55,7 +62,7 @@ class HttpUpstream:
         self._name = name.lower()
         self._server_name = name if tls else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
-        self._host = ("host", f"{name}:{port}" if port.isdigit() else name)
+        self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
         self._failed = failed or _ignore
         if tls:
@@ -134,17 +141,18 @@ class HttpUpstream:
             raise ClientError("The method holds characters that HTTP does not allow.")
         if not _TARGET.fullmatch(request.path):
             raise ClientError("The path holds characters that must be percent-encoded.")
-        replaced = {name for name, _ in trace}
-        fields: list[tuple[str, str]] = [self._host]
-        lowered = [(name.lower(), value) for name, value in request.headers]
-        for name, value in end_to_end(lowered):
-            if name in replaced or (request.decode and name == "accept-encoding"):
-                continue
-            fields.append((name, _checked(name, value)))
+        dropped = {name for name, _ in trace}
         if request.decode:
-            fields.append(("accept-encoding", "identity"))
-        for name, value in trace:
-            fields.append((name, _checked(name, value)))
+            dropped.add("accept-encoding")
+        brought = end_to_end([(name.lower(), value) for name, value in request.headers])
+        fields = [self._host, *(field for field in brought if field[0] not in dropped), *trace]
+        if request.decode:
+            fields.append(_IDENTITY)
+        for at, (name, value) in enumerate(fields):
+            if name not in _names:
+                _check_name(name)
+            if not (value.isascii() and value.isprintable()):
+                fields[at] = (name, _octets(name, value))
         return fields
 
     async def _decode(self, reply: HttpReply) -> bytes:
@@ -159,18 +167,22 @@ class HttpUpstream:
 def _ignore(_: Address) -> None: ...
 
 
-def _checked(name: str, value: str) -> str:
-    """`value` as the client library wants it: it writes UTF-8.
+def _check_name(name: str) -> None:
+    """:raises ClientError: `name` can't stand in a header (RFC 9110, section 5.1)."""
+    if not _TOKEN.fullmatch(name):
+        raise ClientError("A header's name holds characters that HTTP does not allow.")
+    if len(_names) < MAX_NAMES:
+        _names.add(name)
+
+
+def _octets(name: str, value: str) -> str:
+    """`value`, which is not plain ASCII, as the client library wants it: it writes UTF-8.
 
     Octets above ASCII arrive as Latin-1 characters; where they are UTF-8 they leave as the same octets, otherwise they
     leave as UTF-8.
 
-    :raises ClientError: name or value can't stand in a header (RFC 9110, section 5).
+    :raises ClientError: it can't stand in a header (RFC 9110, section 5.5).
     """
-    if not _TOKEN.fullmatch(name):
-        raise ClientError("A header's name holds characters that HTTP does not allow.")
-    if value.isascii() and value.isprintable():
-        return value
     if _NOT_A_VALUE.search(value):
         raise ClientError(f"The header {name} holds characters that HTTP does not allow.")
     try:

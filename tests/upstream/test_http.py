@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import socket
 import ssl
@@ -655,7 +656,22 @@ async def test_tls_to_a_server_without_it_fails_within_time(serve, connect, ask,
         await ask(connect(server, tls=True, with_client=trusting), within=0.2)
 
 
-async def test_closing_twice_or_unopened_is_fine():
+async def test_closing_twice_or_unopened_is_fine_and_final(serve, connect, ask, reply):
     client = HttpClient()
     await client.aclose()
     await client.aclose()
+    with pytest.raises(Unavailable):
+        await ask(connect(await serve(reply()), with_client=client))
+
+
+async def test_running_out_of_sockets_is_nobody_elses_fault(serve, connect, ask, reply, monkeypatch):
+    server, failed = await serve(reply()), []
+
+    def none_left(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    with pytest.raises(Unavailable, match="short of connections") as short:
+        await ask(connect(server, failed=failed.append))
+    assert short.value.status == 503
+    assert failed == []

@@ -1,0 +1,89 @@
+"""Which upstream a route gets: shared where it is the same one, refused where its scheme can't carry the wire."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.errors import BindError, Unavailable
+from bridge.mesh import open_mesh
+from bridge.settings import Settings
+from bridge.spec import Upstream
+from bridge.transformer import HttpRequest
+from bridge.upstream.grpc import GrpcUpstream
+from bridge.upstream.http import HttpUpstream
+from bridge.upstream.pool import Upstreams
+
+
+@pytest.fixture
+async def upstreams(tmp_path):
+    mesh = open_mesh("static:mesh.yml", tmp_path)
+    upstreams = Upstreams(mesh, Settings(home=tmp_path, max_reply=1000))
+    yield upstreams
+    await upstreams.aclose()
+    await mesh.aclose()
+
+
+@pytest.mark.parametrize(
+    ("text", "wire", "kind"),
+    [
+        ("vat-svc:8080", "http", HttpUpstream),
+        ("http://vat-svc:8080", "http", HttpUpstream),
+        ("https://vat-svc:8443", "http", HttpUpstream),
+        ("tally-svc:9090", "grpc", GrpcUpstream),
+        ("grpc://tally-svc:9090", "grpc", GrpcUpstream),
+        ("grpcs://tally-svc:9090", "grpc", GrpcUpstream),
+    ],
+)
+async def test_the_wire_chooses(upstreams, text, wire, kind):
+    assert isinstance(upstreams.bind(Upstream.parse(text), wire), kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "wire", "words"),
+    [
+        ("grpc://vat-svc:8080", "http", "write http:// or https://, not grpc://"),
+        ("https://tally-svc:9090", "grpc", "write grpc:// or grpcs://, not https://"),
+        ("vat-svc:8080", "smoke", "'smoke'"),
+    ],
+)
+async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams, text, wire, words):
+    with pytest.raises(BindError) as bad:
+        upstreams.bind(Upstream.parse(text), wire)
+    assert words in bad.value.faults[0].reason
+    assert bad.value.faults[0].key == "upstream"
+
+
+async def test_the_same_name_and_port_share(upstreams):
+    def bind(text, wire="http"):
+        return upstreams.bind(Upstream.parse(text), wire)
+
+    assert bind("vat-svc:8080/a") is bind("http://vat-svc:8080/b")
+    assert bind("vat-svc:8080") is not bind("https://vat-svc:8080")
+    assert bind("vat-svc:8080") is not bind("vat-svc:8081")
+    assert bind("tally-svc:8080", "grpc") is bind("grpc://tally-svc:8080", "grpc")
+
+
+async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(upstreams, tmp_path, serve, reply):
+    server = await serve(reply(b"x" * 1000))
+    with_dead = f"vat-svc: ['127.0.0.1:1', '127.0.0.1:{server.port}']\n"
+    (tmp_path / "mesh.yml").write_text(with_dead)
+    mesh = open_mesh("static:mesh.yml", tmp_path)
+    own = Upstreams(mesh, Settings(home=tmp_path, max_reply=1000))
+    upstream = own.bind(Upstream.parse("vat-svc:8080"), "http")
+    assert isinstance(upstream, HttpUpstream)
+    for _ in range(4):
+        deadline = asyncio.get_running_loop().time() + 5
+        assert len((await upstream.send(HttpRequest("GET", "/"), deadline=deadline)).body) == 1000
+    assert (await mesh.addresses("vat-svc", "8080"))[1] == ("127.0.0.1", 1)
+    await own.aclose()
+    await mesh.aclose()
+
+
+async def test_a_name_nobody_answers_to_is_503(upstreams):
+    upstream = upstreams.bind(Upstream.parse("nobody:8080"), "http")
+    assert isinstance(upstream, HttpUpstream)
+    with pytest.raises(Unavailable, match="No service answers") as none:
+        await upstream.send(HttpRequest("GET", "/"), deadline=asyncio.get_running_loop().time() + 5)
+    assert dict(none.value.headers) == {"retry-after": "1"}
