@@ -10,7 +10,7 @@ from typing import Any
 from bridge.openapi.part import Place, described, finished
 from bridge.openapi.problems import HEADERS, PROBLEM, PROBLEM_SCHEMA, problem_responses
 from bridge.openapi.published import PublishedOperation
-from bridge.openapi.schemas import SchemaPool, fresh_name
+from bridge.openapi.schemas import Names, SchemaPool
 from bridge.openapi.template import PathTemplate, plain, words
 from bridge.spec import METHODS
 
@@ -143,7 +143,8 @@ def _other(place: Place) -> dict[str, Any]:
 
 def _operation_ids(places: Iterable[Place]) -> list[str]:
     """An id for each, made of the route's words and the operation's name: it stays when other routes come and go."""
-    ids: dict[str, None] = {}
+    names = Names()
+    ids = []
     for place in places:
         operation = place.published.operation
         parts, name = words(place.published.spec.route), plain(operation.name)
@@ -151,8 +152,8 @@ def _operation_ids(places: Iterable[Place]) -> list[str]:
             parts.insert(0, place.method.lower())
         if parts[-1:] != [name]:
             parts.append(name)
-        ids[fresh_name("_".join(parts), ids)] = None
-    return list(ids)
+        ids.append(names.fresh("_".join(parts)))
+    return ids
 
 
 def _tag(published: PublishedOperation) -> str:
@@ -171,6 +172,8 @@ class _Schemes:
 
     def __init__(self) -> None:
         self.components: dict[str, Mapping[str, Any]] = {}
+        self._names = Names()
+        self._known: dict[str, list[str]] = {}
 
     def add(self, published: PublishedOperation) -> list[dict[str, list[str]]]:
         """The operation's requirements, by the names that its schemes have in the document."""
@@ -181,10 +184,10 @@ class _Schemes:
         ]
 
     def _name(self, wanted: str, scheme: Mapping[str, Any]) -> str:
-        base, count = fresh_name(wanted, {}), 1
-        name = base
-        while name in self.components and self.components[name] != scheme:
-            count += 1
-            name = f"{base}_{count}"
-        self.components[name] = scheme
-        return name
+        known = self._known.setdefault(wanted, [])
+        for name in known:
+            if self.components[name] == scheme:
+                return name
+        known.append(self._names.fresh(wanted))
+        self.components[known[-1]] = scheme
+        return known[-1]

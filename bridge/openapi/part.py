@@ -21,6 +21,7 @@ log = logging.getLogger("bridge.openapi")
 # OpenAPI 3.1, section 4.8.10, less `tags`, `security` and `operationId`, which are the gateway's, and `servers`, which
 # could only say where the upstream is.
 _KEPT = ("summary", "description", "externalDocs", "deprecated", "requestBody", "callbacks")
+_IN = ("path", "query", "header", "cookie")
 _BODILESS = ("GET", "HEAD")
 
 
@@ -74,8 +75,8 @@ def _plain(published: PublishedOperation) -> OperationDoc:
 def _checked(fragment: dict[str, Any]) -> dict[str, Any]:
     """:raises TypeError, ValueError: the parts that the gateway works on don't have the shape they should."""
     for parameter in fragment.get("parameters") or ():
-        if not (isinstance(parameter, dict) and parameter.get("name") and parameter.get("in")):
-            raise ValueError("a parameter without name and place")
+        if not (isinstance(parameter, dict) and isinstance(parameter.get("name"), str) and parameter.get("in") in _IN):
+            raise ValueError("a parameter without name or place")
     for status, response in (fragment.get("responses") or {}).items():
         if not isinstance(response, dict) or not isinstance(response.get("headers", {}), dict):
             raise TypeError(f"the response {status} is no Response Object")

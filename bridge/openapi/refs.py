@@ -73,7 +73,7 @@ def _walk(node: Any, known: Iterable[str], final: Callable[[str], str]) -> Any:
     if isinstance(node, list | tuple):
         return [_walk(item, known, final) for item in node]
     if not isinstance(node, dict):
-        return _value(node)
+        return plain_data(node)
     out: dict[str, Any] = {}
     for key, value in node.items():
         if not isinstance(key, str):
@@ -82,7 +82,7 @@ def _walk(node: Any, known: Iterable[str], final: Callable[[str], str]) -> Any:
             name, below = schema_name(value)
             out[key] = PREFIX + final(name) + below
         elif key in _DATA or key.startswith("x-"):
-            out[key] = _value(value)
+            out[key] = plain_data(value)
         elif key in _NAMED and isinstance(value, dict):
             # A status may be written as a number in Python.
             out[key] = {str(name): _walk(part, known, final) for name, part in value.items()}
@@ -93,12 +93,13 @@ def _walk(node: Any, known: Iterable[str], final: Callable[[str], str]) -> Any:
     return out
 
 
-def _value(node: Any) -> Any:
-    """A copy of plain data. Integers beyond 64 bits become floats: orjson, which writes the document, has none."""
+def plain_data(node: Any) -> Any:
+    """A copy that orjson, which writes the document, can write: it has no integers beyond 64 bits, so they become
+    floats, and keys are text."""
     if isinstance(node, list | tuple):
-        return [_value(item) for item in node]
+        return [plain_data(item) for item in node]
     if isinstance(node, dict):
-        return {key: _value(value) for key, value in node.items()}
+        return {str(key): plain_data(value) for key, value in node.items()}
     return float(node) if isinstance(node, int) and not -(2**63) <= node < 2**64 else node
 
 

@@ -9,28 +9,36 @@ however the types refer to each other.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
-from bridge.openapi.refs import renamed, targets
+from bridge.openapi.refs import plain_data, renamed, targets
 
 #: OpenAPI 3.1, section 4.8.7: keys of components.
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def fresh_name(wanted: str, taken: Mapping[str, Any]) -> str:
-    """`wanted` as a component's key, with ``_2``, ``_3`` … while it is taken."""
-    name = base = _FORBIDDEN.sub("_", wanted).strip("_") or "schema"
-    count = 1
-    while name in taken:
-        count += 1
-        name = f"{base}_{count}"
-    return name
+class Names:
+    """Hands out component keys, each once: the second of a name becomes ``NAME_2``."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._last: dict[str, int] = {}  # a thousand routes may each bring an Address of their own
+
+    def fresh(self, wanted: str) -> str:
+        """`wanted` with what a key can't hold made ``_``, and numbered if it is taken."""
+        name = base = _FORBIDDEN.sub("_", wanted).strip("_") or "schema"
+        count = self._last.get(base, 1)
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._last[base] = count
+        self._taken.add(name)
+        return name
 
 
 class SchemaPool:
@@ -41,6 +49,7 @@ class SchemaPool:
 
     def __init__(self, shared: Mapping[str, dict[str, Any]]) -> None:
         self.components: dict[str, dict[str, Any]] = dict(shared)
+        self._names = Names(shared)
         self._shared = {name: name for name in shared}
         self._final: dict[tuple[str, bytes], str] = {}
         self._targets: dict[bytes, frozenset[str]] = {}
@@ -63,7 +72,7 @@ class SchemaPool:
         for name in sorted(schemas):
             identity = (name, digests[name])
             if identity not in self._final:
-                final = fresh_name(name, self.components)
+                final = self._names.fresh(name)
                 self._final[identity] = final
                 self.components[final] = {}
                 fresh.append(name)
@@ -80,12 +89,13 @@ class SchemaPool:
         return found
 
 
-def _text(schema: dict[str, Any]) -> bytes:
+def _text(schema: object) -> bytes:
+    if not isinstance(schema, dict):
+        raise TypeError(f"a schema is an object, not {schema!r}")
     try:
         return orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
-        # Bounds of unbounded integers may be longer than the 64 bits that orjson writes.
-        return json.dumps(schema, sort_keys=True).encode()
+        return orjson.dumps(plain_data(schema), option=orjson.OPT_SORT_KEYS)
 
 
 def _digests(raw: Mapping[str, bytes], refs: Mapping[str, frozenset[str]]) -> dict[str, bytes]:

@@ -8,7 +8,10 @@ import random
 import time
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bridge import OperationDoc
 from bridge.openapi import build_document, for_host, for_tenant
@@ -146,6 +149,38 @@ def test_a_description_that_is_wrong_costs_its_own_operation_only(
     assert built["paths"]["/b"]["get"]["summary"] == "Well"
     assert set(built["components"]["schemas"]) == {"Problem"}
     assert "can't be described" in caplog.text
+
+
+KEYS = st.sampled_from(
+    [
+        "parameters",
+        "responses",
+        "requestBody",
+        "description",
+        "$ref",
+        "name",
+        "in",
+        "headers",
+        "content",
+        "schema",
+        "200",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["path", "query", "countryCode", "\ud800", "#/components/schemas/A"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(operation=st.dictionaries(KEYS, JSON), schemas=st.dictionaries(st.sampled_from("AB"), JSON))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixture is a plain function
+def test_no_description_breaks_the_document(publish: Any, operation: Any, schemas: Any) -> None:
+    good = publish("/b", doc=ok(summary="Well"))
+    built = build_document([publish(doc=OperationDoc(operation, schemas)), good], title="Bridge", version="1")
+    read = json.loads(orjson.dumps(built))
+    assert read["paths"]["/b"]["get"]["summary"] == "Well"
+    assert read["paths"]["/v1/vat/{countryCode}"]["get"]["responses"]["502"]
 
 
 def test_star_takes_the_methods_that_nothing_else_takes(publish: Any, document: Any) -> None:
