@@ -57,7 +57,8 @@ class Upstreams:
         addresses = partial(self._mesh.addresses, name, port)
         tls = scheme in _TLS
         if scheme in SCHEMES["grpc"]:
-            return GrpcUpstream(addresses, tls=tls, max_reply=self._max_reply)
+            failed = partial(self._mesh.failed, name, port)
+            return GrpcUpstream(addresses, tls=tls, max_reply=self._max_reply, name=name, failed=failed)
         return HttpUpstream(
             addresses,
             client=self._http,

@@ -1,0 +1,217 @@
+"""The request side of one rule: path, query and body to one message, as ``google/api/http.proto`` divides them.
+
+1. Fields referred to by the path template come from the path.
+2. Fields referred to by ``body`` come from the body: ``*`` is all that the path leaves, a name is that field alone,
+   nothing is no body at all.
+3. All others are query parameters, named by their field path; with ``body: "*"`` there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge_grpc import json_body, wellknown
+from bridge_grpc.decode_json import Decoders
+from bridge_grpc.element import DOUBT, Element, Faults
+from bridge_grpc.http_rule import Capture
+from bridge_grpc.parameters import Parameters, Target, resolve
+from bridge_grpc.scalars import MESSAGES, InDoubt, Wrong
+
+HTTP_BODY = "google.api.HttpBody"
+
+
+class Binding:
+    """Compiled from one rule; `serialise` is all that a request needs.
+
+    :param message: the request message.
+    :param captures: the path's variables.
+    :param body: ``""``, ``*`` or a field of `message`.
+    :param patch: whether an absent ``update_mask`` is filled with what the body gives (PATCH with a body field).
+    :raises ValueError: a variable or the body names what can't be bound; the message says what and why.
+    """
+
+    def __init__(
+        self,
+        message: Descriptor,
+        captures: Sequence[Capture],
+        body: str,
+        decoders: Decoders,
+        *,
+        ignore: bool = False,
+        patch: bool = False,
+    ) -> None:
+        self.message = message
+        self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
+        self.body = body
+        self._reader = decoders.reader(message)
+        self._ignore = ignore
+        self.body_field = self._body_field(message, body)
+        self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
+        bound = {target.path for _, target in self.captures}
+        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders)
+        # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
+        whole = self.body_field.message_type if self.body_field else message if body == "*" else None
+        self.raw = whole is not None and whole.full_name == HTTP_BODY
+        self._mask = self._mask_name(message) if patch and self.body_field else None
+
+    def serialise(self, call: Call) -> bytes:
+        """The request message on the wire.
+
+        :raises bridge.InvalidParameter: a path or query parameter is unknown or not what its field takes.
+        :raises bridge.InvalidBody: the body isn't; all faults at once.
+        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON.
+        """
+        parameters = list(self._parameters(call))
+        body = call.body
+        if self.raw:
+            made: Any = {"content_type": call.header("content-type"), "data": body}
+            return self._finish({self.body: made} if self.body_field else made, parameters)
+        if not body or not self.body:
+            if body:
+                self._refuse_body(call)
+            return self._finish({}, parameters)
+        check_media_type(call)
+        value = json_body.read(body)
+        try:
+            return self._finish(self._quick(value), parameters)
+        except DOUBT:
+            return self._judged(body, parameters)
+
+    # --- the three parts -----------------------------------------------------------------------------------------
+
+    def _quick(self, value: Any) -> Any:
+        if self._element is None:
+            made = self._reader.decode(value)
+            if made is None:
+                raise InDoubt
+            return made
+        kind, read, _, _ = self._element
+        made = value if type(value) is kind else read(value)
+        fields = {self.body: made}
+        return self._masked(fields, value) if self._mask else fields
+
+    def _judged(self, body: bytes, parameters: list[tuple[Target, Any]]) -> bytes:
+        """Reads the body again, slowly, and says all that is wrong with it."""
+        faults: Faults = []
+        value = json_body.read(body, exact=True)
+        if self._element is None:
+            made = self._reader.judge(value, "", faults)
+        elif value is None and not self._element.nullable:
+            made = {}
+        else:
+            made = {self.body: self._element.judge(value, "", faults)}
+            if self._mask and not faults:
+                made = self._masked(made, value)
+        if faults:
+            raise InvalidBody(faults)
+        try:
+            return self._finish(made, parameters)
+        except DOUBT as error:  # what protobuf alone refuses, after all rules of ours have passed
+            raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+
+    def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
+        wrong: list[tuple[str, str]] = []
+        for capture, target in self.captures:
+            try:
+                yield target, target.read(capture.text(call.raw_params))
+            except Wrong as error:
+                wrong.append((".".join(capture.field_path), str(error)))
+        if call.query:
+            if self.query is not None:
+                yield from self.query.read(call.query_params, wrong, ignore=self._ignore)
+            elif not self._ignore:
+                reason = "there are no query parameters here; all fields go into the body"
+                wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
+        if wrong:
+            raise InvalidParameter(wrong)
+
+    def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
+        if parameters and type(made) is not dict:
+            # A message with extensions in its body is a message already; what the parameters say is put into it.
+            made.MergeFrom(self._reader.build(_tree(parameters)))
+        else:
+            for target, value in parameters:
+                target.put(made, value)
+        return self._reader.serialise(made)
+
+    def _refuse_body(self, call: Call) -> None:
+        if not self._ignore and call.body.strip() not in (b"", b"{}", b"null"):
+            raise InvalidBody([("", "this operation takes no body; its fields are path and query parameters")])
+
+    # --- at bind -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _variable(message: Descriptor, capture: Capture) -> Target:
+        name = ".".join(capture.field_path)
+        target = resolve(message, capture.field_path)
+        if target is None:
+            raise ValueError(f"the path's variable {name!r} is not a field of {message.full_name}")
+        if target.field.is_repeated or target.text is None or target.json_text:
+            raise ValueError(f"the path's variable {name!r} must be a single value, not a list, map or message")
+        return target
+
+    @staticmethod
+    def _body_field(message: Descriptor, body: str) -> FieldDescriptor | None:
+        if body in ("", "*"):
+            return None
+        field = message.fields_by_name.get(body)
+        if field is None:
+            raise ValueError(f"body names {body!r}, which is not a field of {message.full_name}")
+        return field
+
+    def _mask_name(self, message: Descriptor) -> str | None:
+        field = message.fields_by_name.get("update_mask")
+        kind = field.message_type if field is not None and not field.is_repeated else None
+        body = self.body_field.message_type if self.body_field else None
+        fits = kind is not None and kind.full_name == "google.protobuf.FieldMask"
+        return "update_mask" if fits and body is not None and body.full_name not in wellknown.SPECIAL else None
+
+    def _masked(self, fields: dict[str, Any], value: Any) -> dict[str, Any]:
+        assert self.body_field is not None
+        assert self._mask is not None
+        message = self.body_field.message_type
+        if type(value) is dict and message is not None:
+            return {self._mask: {"paths": list(_paths(message, value, ""))}, **fields}
+        return fields
+
+
+def check_media_type(call: Call) -> None:
+    """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
+
+    :raises bridge.UnsupportedMediaType: it is declared to be something else.
+    """
+    declared = call.header("content-type")
+    if not declared or declared.startswith("application/json"):
+        return
+    kind = declared.partition(";")[0].strip().lower()
+    if kind in ("application/json", "text/json") or kind.endswith("+json"):
+        return
+    if kind == "application/x-www-form-urlencoded" and call.body.lstrip()[:1] in (b"{", b"["):
+        call.warnings.append("the body was read as JSON, though declared as a form")
+        return
+    raise UnsupportedMediaType(f"This operation reads application/json, not {kind[:80]}.")
+
+
+def _tree(parameters: Sequence[tuple[Target, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for target, value in parameters:
+        target.put(made, value)
+    return made
+
+
+def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """The leaves that a JSON object gives, as field mask paths; lists, maps and special types are leaves."""
+    names = {field.json_name: field for field in reversed(message.fields)}
+    for key, item in value.items():
+        field = names.get(key) or message.fields_by_name.get(key)
+        if field is None:
+            continue
+        nested = field.message_type if field.type in MESSAGES and not field.is_repeated else None
+        if nested is not None and nested.full_name not in wellknown.SPECIAL and type(item) is dict and item:
+            yield from _paths(nested, item, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name

@@ -1,0 +1,168 @@
+"""``.proto`` files to a descriptor set, by the protoc that grpcio-tools brings, in this process.
+
+protoc never sees the operator's folders. The files a schema needs are found here, import by import (below the proto
+folder, then among the well-known and googleapis types that come with the gateway), and copied into a private folder
+that is all protoc can read. So nothing outside the proto folder is ever read, whatever an import or a link says.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
+
+from bridge import BindError, Fault
+
+_IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+;', re.MULTILINE)
+_QUOTED = re.compile(r'"([^"]*)"|\'([^\']*)\'')
+_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.DOTALL)
+
+protoc: Any = _protoc_compiler
+
+MAX_PROTO_BYTES = 8 * 1024**2
+
+# protoc's command-line object is made anew for each run, but its plug-in registry is not documented as thread-safe.
+_one_at_a_time = Lock()
+
+
+def compile_protos(names: Sequence[str], root: Path, *, key: str = "transform.grpc.protos") -> FileDescriptorSet:
+    """The files `names` (relative to `root`) and all they import, with source info.
+
+    :raises BindError: one fault for each thing that protoc found, with file, line and column.
+    """
+    with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
+        files = _gather(names, root, Path(folder), key)
+        with _one_at_a_time:
+            return _run(names, Path(folder), files, key)
+
+
+def imports(text: str) -> Iterator[str]:
+    """The files that a ``.proto`` imports, in order; comments are skipped."""
+    bare = _COMMENT.sub(lambda found: found[1] or " ", text)
+    for statement in _IMPORT.finditer(bare):
+        yield "".join(double or single for double, single in _QUOTED.findall(statement[0]))
+
+
+def place(root: Path, name: str, key: str) -> Path | None:
+    """The file `name` below `root`, or None when there is none.
+
+    :raises BindError: the name leads out of `root`.
+    """
+    path = root / name
+    inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+    if not inside or not path.resolve().is_relative_to(root.resolve()):
+        raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key=key))
+    return path if path.is_file() else None
+
+
+def _gather(names: Sequence[str], root: Path, folder: Path, key: str) -> dict[str, Path]:
+    """Copies what `names` need into `folder`; virtual name -> the file it came from."""
+    files: dict[str, Path] = {}
+    missing = [name for name in names if place(root, name, key) is None]
+    if missing:
+        raise BindError([Fault(f"there is no file {name!r} in the proto folder", key, str(root)) for name in missing])
+    # An import that is written from the importing file's own folder is what many vendors ship; protoc takes it when
+    # that folder is a root, so those of the named files are.
+    roots = list(dict.fromkeys([root, *(parent for name in names for parent in _parents(root, name))]))
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in files:
+            continue
+        source = next((found for base in roots if (found := _inside(root, base, name))), None) or _shipped(name)
+        if source is None:
+            continue  # protoc says it better, with the place of the import
+        text = _read(source, key)
+        files[name] = source
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text)
+        waiting += imports(text.decode("utf-8", "replace"))
+    return files
+
+
+def _parents(root: Path, name: str) -> list[Path]:
+    return [root / parent for parent in PurePosixPath(name).parents if parent != PurePosixPath(".")]
+
+
+def _inside(root: Path, base: Path, name: str) -> Path | None:
+    """`base`/`name` when it is a file that really lies below `root`. An import has no say about where to look."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        return None
+    path = base / name
+    return path if path.is_file() and path.resolve().is_relative_to(root.resolve()) else None
+
+
+def _shipped(name: str) -> Path | None:
+    """A well-known type's or googleapis-common-protos' file."""
+    if not name.startswith("google/") or ".." in name:
+        return None
+    for base in (resources.files("grpc_tools").joinpath("_proto"), resources.files("google.api").joinpath("../..")):
+        path = Path(str(base)) / name
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_PROTO_BYTES + 1)
+    except OSError as error:
+        raise BindError(Fault(error.strerror or "it can't be read", key, str(path))) from None
+    if len(text) > MAX_PROTO_BYTES:
+        raise BindError(Fault(f"it is larger than {MAX_PROTO_BYTES // 1024**2} MB", key, str(path)))
+    return text
+
+
+def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -> FileDescriptorSet:
+    # get_protos is what reports structured errors; run_main would write them to the process's standard error, so it
+    # comes second, when there are none left to report.
+    faults: dict[str, Fault] = {}
+    for name in names:
+        try:
+            protoc.get_protos(name.encode(), [str(folder).encode()])
+        except protoc.ProtocErrors as errors:
+            for fault in _faults(errors.errors(), files, key):
+                faults.setdefault(str(fault), fault)
+    if faults:
+        raise BindError(list(faults.values()))
+    out = folder / "bridge.descriptor-set"
+    arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
+    if protoc.run_main([argument.encode() for argument in (*arguments, *names)]) or not out.is_file():
+        raise BindError([Fault("protoc refused it without saying why", key, str(files[name])) for name in names])
+    return FileDescriptorSet.FromString(out.read_bytes())
+
+
+def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:
+    """protoc's errors, lines and columns counted from 1; what only follows from an earlier one is left out."""
+    found = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
+    absent = {name for name, line, _, message in found if line < 0 and message.startswith("File not found")}
+    broken = {name for name, line, _, _ in found if line >= 0}
+    for name, line, column, message in found:
+        if name in absent and line < 0:
+            continue  # the import that wanted it is reported, with its place
+        wanted = re.match(r'Import "(.*)" was not found or had errors', message)
+        if wanted and wanted[1] in absent:
+            yield Fault(
+                f"it imports {wanted[1]!r}, which is not in the proto folder (column {column + 1})",
+                key,
+                str(files.get(name, name)),
+                line + 1,
+            )
+            continue
+        if wanted and wanted[1] in broken:
+            continue
+        if absent and "is not defined" in message:
+            continue  # very likely what the missing file defines
+        at = f" (column {column + 1})" if line >= 0 else ""
+        reason = message.strip().rstrip(".") + at
+        yield Fault(reason, key, str(files.get(name, name)), max(line + 1, 0))

@@ -1,0 +1,141 @@
+"""Each operation's part of the OpenAPI 3.1 document, from its descriptors; made when a document is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.api.field_behavior_pb2 import FieldBehavior
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from bridge import OperationDoc
+from bridge_grpc import wellknown
+from bridge_grpc.binding import HTTP_BODY, Binding
+from bridge_grpc.json_schema import Schemas, behaviours
+from bridge_grpc.options import Print
+from bridge_grpc.pool import Method, Schema
+from bridge_grpc.scalars import MESSAGES
+
+_QUERY_DEPTH = 4
+_ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
+
+
+class Describer:
+    """Describes the operations of one schema."""
+
+    def __init__(self, schema: Schema, options: Print) -> None:
+        self._schema = schema
+        self._print = options
+
+    def operation(self, method: Method, binding: Binding, response_body: str) -> Callable[[], OperationDoc]:
+        """What makes the part of one operation."""
+
+        def describe() -> OperationDoc:
+            schemas = Schemas(self._schema, self._print)
+            operation = _Part(schemas, method, binding, response_body).operation()
+            return OperationDoc(operation, schemas.components)
+
+        return describe
+
+
+class _Part:
+    def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str) -> None:
+        self._schemas = schemas
+        self._method = method
+        self._binding = binding
+        self._response_body = response_body
+
+    def operation(self) -> dict[str, Any]:
+        method, comment = self._method, self._method.comment
+        operation: dict[str, Any] = {"summary": comment.split(". ")[0].split("\n")[0].rstrip(".") or method.name}
+        if comment:
+            operation["description"] = comment
+        if method.deprecated:
+            operation["deprecated"] = True
+        parameters = [*self._path(), *self._query()]
+        if parameters:
+            operation["parameters"] = parameters
+        if self._binding.body:
+            operation["requestBody"] = self._request_body()
+        operation["responses"] = {"200": {"description": "The service's answer.", "content": self._answer()}}
+        return operation
+
+    def _path(self) -> Iterator[dict[str, Any]]:
+        for capture, target in self._binding.captures:
+            wild = [piece[0] for piece in capture.pieces if isinstance(piece, tuple)]
+            for name in wild:
+                schema = {"type": "string"} if capture.several else self._schemas.scalar(target.field)
+                parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
+                text = self._schemas.property(target.field).get("description", "")
+                if capture.several and len(capture.pieces) > 1:
+                    shape = "/".join(f"{{{p[0]}}}" if isinstance(p, tuple) else p for p in capture.pieces)
+                    text = f"{text}\n\nPart of `{'.'.join(capture.field_path)}`, which is `{shape}`.".strip()
+                if text:
+                    parameter["description"] = text
+                yield parameter
+
+    def _query(self) -> Iterator[dict[str, Any]]:
+        if self._binding.query is not None:
+            yield from self._leaves(self._binding.message, (), ())
+
+    def _leaves(self, message: Descriptor, shown: tuple[str, ...], inside: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        """Query parameters of a message's leaves; a message within itself is not followed again."""
+        assert self._binding.query is not None
+        for field in message.fields:
+            name = ".".join((*shown, self._schemas.name(field)))
+            if not shown and field.name == self._binding.body:
+                continue
+            nested = field.message_type if field.type in MESSAGES and not field.is_repeated else None
+            if nested is not None and nested.full_name not in wellknown.SPECIAL:
+                if nested.full_name not in inside and len(inside) < _QUERY_DEPTH:
+                    yield from self._leaves(nested, (*shown, self._schemas.name(field)), (*inside, nested.full_name))
+                continue
+            if not isinstance(self._binding.query.target(name), str):
+                yield self._parameter(name, field)
+            elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+                yield from self._map_parameter(name, field)
+
+    def _parameter(self, name: str, field: FieldDescriptor) -> dict[str, Any]:
+        schema = self._schemas.field(field)
+        json_text = field.message_type is not None and field.message_type.full_name in wellknown.VALUES
+        parameter: dict[str, Any] = {"name": name, "in": "query", "schema": {"type": "string"} if json_text else schema}
+        if FieldBehavior.REQUIRED in behaviours(field):
+            parameter["required"] = True
+        text = self._schemas.property(field).get("description", "")
+        if json_text:
+            text = f"{text}\n\nWritten as JSON.".strip()
+        if text:
+            parameter["description"] = text
+        return parameter
+
+    def _map_parameter(self, name: str, field: FieldDescriptor) -> Iterator[dict[str, Any]]:
+        assert self._binding.query is not None
+        if not isinstance(self._binding.query.target(f"{name}[key]"), str):
+            # style deepObject is OpenAPI's name for name[key]=value.
+            yield {**self._parameter(name, field), "style": "deepObject", "explode": True}
+
+    def _request_body(self) -> dict[str, Any]:
+        binding, schemas = self._binding, self._schemas
+        if binding.raw:
+            return {"description": "Sent on as it is, with its content type.", "content": dict(_ANYTHING)}
+        if binding.body_field is not None:
+            schema = schemas.property(binding.body_field)
+            example = schemas.example_field(binding.body_field)
+            return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+        bound = frozenset(target.path[0] for _, target in binding.captures if len(target.path) == 1)
+        message = binding.message
+        special = message.full_name in wellknown.SPECIAL
+        schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
+        media = {"schema": schema, "example": schemas.example(message, bound)}
+        return {"required": bool(message.fields), "content": {"application/json": media}}
+
+    def _answer(self) -> dict[str, Any]:
+        message, schemas = self._method.output, self._schemas
+        if not self._response_body:
+            if message.full_name == HTTP_BODY:
+                return dict(_ANYTHING)
+            return {"application/json": {"schema": schemas.ref(message), "example": schemas.example(message)}}
+        field = message.fields_by_name[self._response_body]
+        if field.message_type is not None and field.message_type.full_name == HTTP_BODY:
+            return dict(_ANYTHING)
+        return {"application/json": {"schema": schemas.property(field), "example": schemas.example_field(field)}}

@@ -1,0 +1,125 @@
+"""The parts that JSON readers are composed of: how one value of a field is read, quickly and when it is judged."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from bridge_grpc.scalars import InDoubt, UnknownEnumName, Wrong, kind_of
+
+Faults = list[tuple[str, str]]
+Read = Callable[[Any], Any]
+Judge = Callable[[Any, str, Faults], Any]
+
+#: What the quick way, or the constructor it leads to, may raise when the value must be judged.
+DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, InDoubt)
+
+
+class _Dropped:
+    """Stands for a value that is left out: an unknown enum name on a route that ignores what is unknown."""
+
+
+DROPPED = _Dropped()
+
+
+class Element(NamedTuple):
+    """How one value of a field is read: `kind` is passed on as it is, the rest goes to `read`; `judge` lists faults.
+
+    `nullable`: JSON null is a value here (``google.protobuf.Value``, ``NullValue``), not the absence of one.
+    """
+
+    kind: type | None
+    read: Read
+    judge: Judge
+    nullable: bool
+
+
+class Part(NamedTuple):
+    name: str
+    json_name: str
+    element: Element
+    oneof: str
+
+
+def quick(table: dict[str, tuple[str, type | None, Read]], oneofs: list[frozenset[str]]) -> Read:
+    """The quick way through one message's table. Kept flat: this is the gateway's innermost loop."""
+
+    def decode(value: Any) -> Any:
+        out = {}
+        for key, item in value.items():
+            name, kind, read = table[key]
+            out[name] = item if type(item) is kind else read(item)
+        if len(out) != len(value):
+            raise InDoubt  # one field under both of its names
+        return out
+
+    if not oneofs:
+        return decode
+
+    def decode_choosing(value: Any) -> Any:
+        out = decode(value)
+        for members in oneofs:
+            if len(members & out.keys()) > 1:
+                raise InDoubt
+        return out
+
+    return decode_choosing
+
+
+def repeated(element: Element) -> Element:
+    kind, read_one, judge_one, nullable = element
+
+    def read(value: Any) -> Any:
+        if type(value) is not list:
+            if value is None:
+                return None
+            raise InDoubt
+        return [item if type(item) is kind else read_one(item) for item in value]
+
+    def judge(value: Any, at: str, faults: Faults) -> Any:
+        if type(value) is not list:
+            faults.append((at, f"it must be an array, not {kind_of(value)}"))
+            return []
+        out = []
+        for index, item in enumerate(value):
+            where = f"{at}/{index}"
+            if item is None and not nullable:
+                faults.append((where, "null can't be an item of an array"))
+                continue
+            made = judge_one(item, where, faults)
+            if made is not DROPPED:
+                out.append(made)
+        return out
+
+    return Element(None, read, judge, False)
+
+
+def judged(read: Read, ignore: bool) -> Judge:
+    def judge(value: Any, at: str, faults: Faults) -> Any:
+        try:
+            return read(value)
+        except UnknownEnumName as error:
+            if ignore:
+                return DROPPED
+            faults.append((at, str(error)))
+        except Wrong as error:
+            faults.append((at, str(error)))
+        return None
+
+    return judge
+
+
+def unknown_field(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def escaped(key: str) -> str:
+    """RFC 6901, section 3."""
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
+
+
+def pointer_of(path: str) -> str:
+    """``a.b[0].c``, as protobuf names a missing field, as a pointer."""
+    return "/" + path.replace("[", "/").replace("]", "").replace(".", "/")

@@ -1,0 +1,221 @@
+"""Path templates of ``google.api.http``, by the grammar in ``google/api/http.proto``, and how the gateway matches them.
+
+::
+
+    Template = "/" Segments [ Verb ] ;
+    Segments = Segment { "/" Segment } ;
+    Segment  = "*" | "**" | LITERAL | Variable ;
+    Variable = "{" FieldPath [ "=" Segments ] "}" ;
+    FieldPath = IDENT { "." IDENT } ;
+    Verb     = ":" LITERAL ;
+
+The core matches ``{name}`` (one segment), ``{name*}`` (the rest) and a ``:verb``; so each wildcard becomes a parameter
+of the core's, and a variable of several segments is put together again from literals and parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FIELD_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_LITERAL = re.compile(r"[^*{}/=?#\x00-\x20\x7f]+")
+_SLASH = re.compile("%2[fF]")
+#: What the core's templates take unencoded in a literal segment (RFC 3986, section 3.3: pchar).
+_PCHAR = "-._~!$&'()*+,;=:@%"
+
+
+class TemplateError(ValueError):
+    """A path template breaks the grammar; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``{field.path=segments}``: covers the template's segments from `start` up to `end`."""
+
+    field_path: tuple[str, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template. `segments`: literals as written, ``*`` and ``**``. `verb` has no colon."""
+
+    text: str
+    segments: tuple[str, ...]
+    variables: tuple[Variable, ...]
+    verb: str
+
+    @property
+    def open_ended(self) -> bool:
+        return bool(self.segments) and self.segments[-1] == "**"
+
+    def key(self) -> tuple[str, ...]:
+        """Two templates with one key match the same paths."""
+        return (*(s if s in ("*", "**") else unquote(s) for s in self.segments), f":{self.verb}")
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """How one variable's text is put together from the core's parameters.
+
+    :ivar pieces: literals and, as ``(name,)``, parameters; joined by slashes.
+    :ivar several: the variable covers, or may cover, several segments, so an encoded slash stays encoded.
+    """
+
+    field_path: tuple[str, ...]
+    pieces: tuple[str | tuple[str], ...]
+    several: bool
+
+    def text(self, raw: Mapping[str, str]) -> str:
+        """The variable's value. `raw` holds the parameters as sent, still percent-encoded."""
+        if not self.several:
+            (piece,) = self.pieces
+            return unquote(raw[piece[0]]) if isinstance(piece, tuple) else piece
+        parts = [decode_several(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
+        # "**" of zero segments adds nothing, not an empty segment.
+        return "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "" else parts)
+
+
+def decode_several(text: str) -> str:
+    """Percent-decodes the value of a variable of several segments: all but ``%2F`` and ``%2f``."""
+    if "%" not in text:
+        return text
+    kept = _SLASH.findall(text)
+    parts = [unquote(part) for part in _SLASH.split(text)]
+    return "".join(part + slash for part, slash in zip(parts, [*kept, ""], strict=True))
+
+
+def parse(text: str) -> Template:
+    """:raises TemplateError: `text` is not a path template."""
+    if not text.startswith("/"):
+        raise TemplateError(f"{text!r} must start with /")
+    return _Parser(text).template()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 1
+        self.segments: list[str] = []
+        self.variables: list[Variable] = []
+
+    def template(self) -> Template:
+        self._segments(inside=False)
+        verb = ""
+        if self._next(":"):
+            verb = self.text[self.at :]
+            if not _LITERAL.fullmatch(verb) or ":" in verb:
+                raise self._wrong("after ':' it needs one word")
+            self.at = len(self.text)
+        if self.at != len(self.text):
+            raise self._wrong(f"{self.text[self.at]!r} has no place")
+        if "**" in self.segments[:-1]:
+            raise self._wrong("'**' must come last")
+        paths = [variable.field_path for variable in self.variables]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise self._wrong(f"the variable {'.'.join(path)!r} stands in it twice")
+        return Template(self.text, tuple(self.segments), tuple(self.variables), verb)
+
+    def _segments(self, *, inside: bool) -> None:
+        while True:
+            self._segment(inside=inside)
+            if not self._next("/"):
+                return
+
+    def _segment(self, *, inside: bool) -> None:
+        if self._next("**"):
+            self.segments.append("**")
+        elif self._next("*"):
+            self.segments.append("*")
+        elif self._next("{"):
+            if inside:
+                raise self._wrong("a variable can't hold another one")
+            self._variable()
+        else:
+            self.segments.append(self._literal())
+
+    def _variable(self) -> None:
+        found = _FIELD_PATH.match(self.text, self.at)
+        if not found:
+            raise self._wrong("after '{' it needs a field's name")
+        self.at = found.end()
+        start = len(self.segments)
+        if self._next("="):
+            self._segments(inside=True)
+        else:
+            self.segments.append("*")
+        if not self._next("}"):
+            raise self._wrong("a variable is not closed with '}'")
+        self.variables.append(Variable(tuple(found[0].split(".")), start, len(self.segments)))
+
+    def _literal(self) -> str:
+        end = self.at
+        while end < len(self.text) and self.text[end] not in "/{}*=":
+            end += 1
+        text = self.text[self.at : end]
+        # A colon begins the verb only where no slash follows; elsewhere it is part of the literal, as in URNs.
+        if ":" in text and end == len(self.text):
+            text = text[: text.rindex(":")]
+        if not _LITERAL.fullmatch(text):
+            raise self._wrong("it has an empty segment" if not text else f"{text!r} can't be a path segment")
+        if text in (".", ".."):
+            raise self._wrong("it has a dot segment")
+        self.at += len(text)
+        return text
+
+    def _next(self, mark: str) -> bool:
+        if self.text.startswith(mark, self.at):
+            self.at += len(mark)
+            return True
+        return False
+
+    def _wrong(self, reason: str) -> TemplateError:
+        return TemplateError(f"{self.text!r}: {reason} (at character {self.at + 1})")
+
+
+def to_core(template: Template, taken: frozenset[str] = frozenset()) -> tuple[str, tuple[Capture, ...]]:
+    """The core's template for the same paths, and the captures that give the variables back; ``""`` for no segments.
+
+    A parameter is named after its variable, numbered where that has several wildcards; `taken` names are avoided.
+    """
+    names = dict(_parameter_names(template, taken))
+    parts = []
+    for at, segment in enumerate(template.segments):
+        if at in names:
+            parts.append(f"{{{names[at]}{'*' if segment == '**' else ''}}}")
+        else:
+            parts.append(quote(segment, safe=_PCHAR))
+    captures = []
+    for variable in template.variables:
+        covered = range(variable.start, variable.end)
+        pieces = tuple((names[at],) if at in names else unquote(template.segments[at]) for at in covered)
+        several = len(covered) > 1 or template.segments[variable.start] == "**"
+        captures.append(Capture(variable.field_path, pieces, several))
+    verb = f":{quote(template.verb, safe=_PCHAR)}" if template.verb else ""
+    return ("/" + "/".join(parts) + verb if parts else ""), tuple(captures)
+
+
+def _parameter_names(template: Template, taken: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """(segment, parameter name) of each wildcard."""
+    used = set(taken)
+    loose = 0
+    for at, segment in enumerate(template.segments):
+        if segment not in ("*", "**"):
+            continue
+        variable = next((v for v in template.variables if v.start <= at < v.end), None)
+        if variable is None:
+            loose += 1
+            name = f"segment_{loose}"
+        else:
+            wild = [i for i in range(variable.start, variable.end) if template.segments[i] in ("*", "**")]
+            name = ".".join(variable.field_path) + (f"_{wild.index(at) + 1}" if len(wild) > 1 else "")
+        while name in used:
+            name += "_"
+        used.add(name)
+        yield at, name

@@ -1,0 +1,209 @@
+"""A schema: one descriptor pool, its services, its comments and the places they come from.
+
+Each route has a pool of its own, so two agencies may publish different messages under one name. Routes whose
+descriptors are the same to the byte share one pool and, with it, the compiled codecs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakValueDictionary
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodDescriptorProto,
+    SourceCodeInfo,
+)
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+from bridge import BindError, Fault
+from bridge_grpc.shipped import shipped_file
+
+_shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
+_sharing = threading.Lock()  # pools are built in worker threads
+
+
+@dataclass(frozen=True)
+class Method:
+    """One rpc: its descriptors, its annotation (a ``google.api.HttpRule`` or None) and where it is written."""
+
+    service: str
+    name: str
+    input: Descriptor
+    output: Descriptor
+    client_streaming: bool
+    server_streaming: bool
+    rule: Any
+    file: str
+    line: int
+    comment: str
+    deprecated: bool
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.service}.{self.name}"
+
+    @property
+    def path(self) -> str:
+        """What gRPC puts in ``:path``."""
+        return f"/{self.service}/{self.name}"
+
+    @property
+    def streaming(self) -> bool:
+        return self.client_streaming or self.server_streaming
+
+
+class Schema:
+    """A pool and what was read beside it. Make it with `schema`.
+
+    :ivar pool: the descriptors.
+    :ivar services: full name -> methods, in the order of the files.
+    """
+
+    def __init__(self, files: Sequence[FileDescriptorProto], origin: str, key: str) -> None:
+        self.pool = DescriptorPool()
+        self._files = files
+        for file in files:
+            try:
+                self.pool.AddSerializedFile(file.SerializeToString())
+            except TypeError as error:
+                raise BindError(Fault(f"{file.name} can't be used: {error}", key, origin)) from None
+        self.services: dict[str, tuple[Method, ...]] = {}
+        for file in files:
+            for number, service in enumerate(file.service):
+                full = f"{file.package}.{service.name}".lstrip(".")
+                self.services[full] = tuple(self._methods(file, number, full))
+
+    def _methods(self, file: FileDescriptorProto, number: int, full: str) -> Iterator[Method]:
+        lines = {tuple(location.path): location for location in file.source_code_info.location}
+        described = self.pool.FindServiceByName(full)
+        for at, method in enumerate(file.service[number].method):
+            place = lines.get((6, number, 2, at))
+            rule_place = lines.get((6, number, 2, at, 4, annotations_pb2.HTTP_FIELD_NUMBER), place)
+            found = described.methods_by_name[method.name]
+            yield Method(
+                full,
+                method.name,
+                found.input_type,
+                found.output_type,
+                method.client_streaming,
+                method.server_streaming,
+                _rule(method),
+                file.name,
+                rule_place.span[0] + 1 if rule_place else 0,
+                _comment(place),
+                method.options.deprecated,
+            )
+
+    def message_class(self, descriptor: Descriptor) -> Any:
+        """The Python class of a message; one class for each descriptor of the pool."""
+        return GetMessageClass(descriptor)
+
+    @cached_property
+    def comments(self) -> dict[str, str]:
+        """Full name of a message, field, enum, enum value or service -> its comment, where it has one."""
+        comments: dict[str, str] = {}
+        for file in self._files:
+            lines = {tuple(location.path): location for location in file.source_code_info.location}
+            for path, name in _walk(file):
+                text = _comment(lines.get(path))
+                if text:
+                    comments[name] = text
+        return comments
+
+
+def schema(files: FileDescriptorSet, origin: str = "", *, key: str = "transform.grpc") -> Schema:
+    """The schema of a descriptor set, the shared one where an identical set is in use.
+
+    Files may come in any order; well-known and googleapis types that are missing are added.
+
+    :raises BindError: a file's dependency is missing, or a descriptor is not valid; `origin` is named as its file.
+    """
+    ordered = list(_in_order(files, origin, key))
+    digest = hashlib.sha256(b"".join(file.SerializeToString(deterministic=True) for file in ordered)).digest()
+    with _sharing:
+        found = _shared.get(digest)
+    if found is None:
+        found = Schema(ordered, origin, key)
+        with _sharing:
+            found = _shared.setdefault(digest, found)
+    return found
+
+
+def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileDescriptorProto]:
+    """Dependencies before their dependants."""
+    known = {file.name: file for file in files.file}
+    done: set[str] = set()
+    # (name, whether its dependencies are on their way); a stack, since a hostile set could nest deeper than Python
+    stack: list[tuple[str, str, bool]] = [(file.name, "", False) for file in reversed(files.file)]
+    under_way: set[str] = set()
+    while stack:
+        name, wanted_by, ready = stack.pop()
+        if ready:
+            under_way.discard(name)
+            done.add(name)
+            yield known[name]
+            continue
+        if name in done:
+            continue
+        if name in under_way:
+            raise BindError(Fault(f"{name} imports itself in a circle", key, origin))
+        if name not in known:
+            shipped = shipped_file(name)
+            if shipped is None:
+                raise BindError(Fault(f"{wanted_by} imports {name!r}, which the descriptor set lacks", key, origin))
+            known[name] = shipped
+        under_way.add(name)
+        stack.append((name, wanted_by, True))
+        stack += [(need, name, False) for need in known[name].dependency if need not in done]
+
+
+def _rule(method: MethodDescriptorProto) -> Any:
+    extension: Any = annotations_pb2.http
+    return method.options.Extensions[extension] if method.options.HasExtension(extension) else None
+
+
+def _comment(location: SourceCodeInfo.Location | None) -> str:
+    """The leading comment, else the trailing one, without the margin that comments carry."""
+    if location is None:
+        return ""
+    text = location.leading_comments or location.trailing_comments
+    return "\n".join(line.strip().removeprefix("* ").strip() for line in text.strip().splitlines()).strip()
+
+
+def _walk(file: FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(path in SourceCodeInfo, full name) of everything that may bear a comment."""
+    prefix = f"{file.package}." if file.package else ""
+    for at, service in enumerate(file.service):
+        yield (6, at), prefix + service.name
+    for at, message in enumerate(file.message_type):
+        yield from _walk_message((4, at), prefix + message.name, message)
+    for at, enum in enumerate(file.enum_type):
+        yield from _walk_enum((5, at), prefix, enum)
+
+
+def _walk_message(path: tuple[int, ...], name: str, message: DescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    yield path, name
+    for at, field in enumerate(message.field):
+        yield (*path, 2, at), f"{name}.{field.name}"
+    for at, nested in enumerate(message.nested_type):
+        yield from _walk_message((*path, 3, at), f"{name}.{nested.name}", nested)
+    for at, enum in enumerate(message.enum_type):
+        yield from _walk_enum((*path, 4, at), f"{name}.", enum)
+
+
+def _walk_enum(path: tuple[int, ...], prefix: str, enum: EnumDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    yield path, prefix + enum.name
+    for at, value in enumerate(enum.value):
+        yield (*path, 2, at), f"{prefix}{enum.name}.{value.name}"

@@ -1,0 +1,131 @@
+"""Server reflection (``grpc.reflection.v1`` and ``v1alpha``): a live server's own descriptors.
+
+The two versions have the same messages on the wire; they differ in the service's name alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.message import DecodeError
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from bridge import BindError, Fault
+from bridge_grpc.shipped import shipped_file
+
+VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
+MAX_DESCRIPTORS = 64 * 1024**2
+_OWN = tuple(f"{version}.ServerReflection" for version in VERSIONS)
+
+
+class _Unserved(Exception):
+    """The server has no reflection of this version."""
+
+
+async def reflect(
+    addresses: Sequence[tuple[str, int]],
+    name: str,
+    *,
+    tls: bool = False,
+    patience: float = 5.0,
+    key: str = "transform.grpc.reflection",
+) -> tuple[FileDescriptorSet, list[str]]:
+    """All files that the services of `name` need, and the services' full names (less reflection's own).
+
+    `patience` is in seconds, for the whole exchange; the addresses are tried in turn.
+
+    :raises BindError: nothing answers in time, or what answers has no reflection.
+    """
+    if not addresses:
+        raise BindError(Fault(f"{name} has no live address, so its schema can't be asked for", key))
+    reason = ""
+    deadline = asyncio.get_running_loop().time() + patience
+    for host, port in addresses:
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", MAX_DESCRIPTORS),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.service_config_disable_resolution", 1),
+        ]
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if tls:
+            options.append(("grpc.ssl_target_name_override", name.partition(":")[0]))
+            channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options)
+        else:
+            channel = grpc.aio.insecure_channel(target, options)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await channel.channel_ready()
+                return await _ask(channel)
+        except TimeoutError:
+            reason = f"it did not answer within {patience:g} s"
+        except _Unserved:
+            reason = "it answers, but offers no server reflection; use protos or a descriptor_set"
+        except grpc.aio.AioRpcError as error:
+            reason = f"it answered {error.code().name}: {error.details() or 'no reason given'}"
+        except (DecodeError, ValueError) as error:
+            reason = f"what it sent as its schema can't be read ({error})"
+        finally:
+            await channel.close()
+    raise BindError(Fault(f"the schema of {name} can't be had by reflection: {reason}", key))
+
+
+async def _ask(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]:
+    for version in VERSIONS:
+        call = channel.stream_stream(
+            f"/{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=ServerReflectionRequest.SerializeToString,
+            response_deserializer=ServerReflectionResponse.FromString,
+        )()
+        try:
+            return await _converse(call)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+        finally:
+            call.cancel()
+    raise _Unserved
+
+
+async def _converse(call: Any) -> tuple[FileDescriptorSet, list[str]]:
+    async def ask(**question: Any) -> Any:
+        await call.write(ServerReflectionRequest(**question))
+        answer = await call.read()
+        if not isinstance(answer, ServerReflectionResponse):
+            # The stream ended; awaiting its status raises what ended it.
+            code = await call.code()
+            raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await call.details())
+        return answer
+
+    listed = await ask(list_services="*")
+    services = [entry.name for entry in listed.list_services_response.service if entry.name not in _OWN]
+    files: dict[str, FileDescriptorProto] = {}
+
+    def take(answer: Any) -> None:
+        for raw in answer.file_descriptor_response.file_descriptor_proto:
+            file = FileDescriptorProto.FromString(raw)
+            files.setdefault(file.name, file)
+
+    for service in services:
+        answer = await ask(file_containing_symbol=service)
+        if answer.HasField("error_response"):
+            raise ValueError(f"{service}: {answer.error_response.error_message}")
+        take(answer)
+    wanted = [need for file in list(files.values()) for need in file.dependency]
+    while wanted:
+        name = wanted.pop()
+        if name in files:
+            continue
+        answer = await ask(file_by_filename=name)
+        if not answer.HasField("error_response"):
+            take(answer)
+        elif (shipped := shipped_file(name)) is not None:
+            files[name] = shipped  # some servers leave out the well-known types
+        if name not in files:
+            raise ValueError(f"it imports {name!r}, which the server does not have")
+        wanted += files[name].dependency
+    return FileDescriptorSet(file=files.values()), services

@@ -1,0 +1,168 @@
+"""Which HTTP method and path reaches which rpc: rules of the spec, annotations of the proto, automatic paths.
+
+A rule of the spec replaces the annotation of its method, and a later rule of the spec an earlier one ("last one
+wins", ``google/api/http.proto``). Two rules that claim the same calls are refused with both their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from bridge import BindError, Fault
+from bridge_grpc import options as opt
+from bridge_grpc.http_rule import Template, TemplateError, parse
+from bridge_grpc.pool import Method
+
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rule is written: in a file, or under a key of the spec."""
+
+    text: str
+    file: str = ""
+    line: int = 0
+    key: str = ""
+
+    def fault(self, reason: str) -> Fault:
+        return Fault(reason, self.key, self.file, self.line)
+
+    def __str__(self) -> str:
+        at = self.key or (f"{self.file}:{self.line}" if self.line else self.file)
+        return f"{self.text} ({at})" if at else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One pattern of one rpc. `body` is ``""``, ``*`` or a field; `automatic`: ``POST /package.Service/Method``."""
+
+    method: Method
+    http_method: str
+    template: Template
+    body: str
+    response_body: str
+    place: Place
+    automatic: bool = False
+
+
+@dataclass(slots=True)
+class Published:
+    """What a route publishes, and what it had to leave out, in sentences."""
+
+    rules: list[Rule] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def publish(
+    route: str, methods: Sequence[Method], outside: Sequence[opt.Rule], known: Mapping[str, Method]
+) -> Published:
+    """All rules of `methods`, seen from the path `route`; `known` is every method of the schema by full name.
+
+    :raises BindError: a template, selector or clash; every fault that is found.
+    """
+    published, faults = Published(), []
+    overriding: dict[str, tuple[int, opt.Rule]] = {}
+    for at, rule in enumerate(outside):
+        if rule.selector not in known:
+            faults.append(_unknown_selector(at, rule.selector, known))
+        elif rule.selector not in {method.full_name for method in methods}:
+            reason = f"the route publishes only its service, which {rule.selector!r} is not a method of"
+            faults.append(Fault(reason, f"transform.grpc.http_rules[{at}].selector"))
+        overriding[rule.selector] = at, rule
+    for method in methods:
+        if method.streaming:
+            published.skipped.append(f"{method.full_name}: {_streams(method)}; only unary methods are published so far")
+            continue
+        if method.full_name in overriding:
+            found = _from_spec(method, *overriding[method.full_name])
+        else:
+            found = _from_annotation(method)
+        for http_method, path, body, response_body, place in found:
+            if http_method not in HTTP_METHODS:
+                published.skipped.append(f"{place}: {http_method} is not an HTTP method that the gateway serves")
+                continue
+            try:
+                template = below(route, parse(path))
+            except TemplateError as error:
+                faults.append(place.fault(f"{method.full_name}: {error}"))
+                continue
+            published.rules.append(Rule(method, http_method, template, body, response_body, place))
+        place = Place(f"the automatic path of {method.full_name}", method.file, method.line)
+        published.rules.append(Rule(method, "POST", parse(method.path), "*", "", place, automatic=True))
+    published.rules = list(_distinct(published.rules, faults))
+    if faults:
+        raise BindError(faults)
+    return published
+
+
+def _streams(method: Method) -> str:
+    if method.client_streaming and method.server_streaming:
+        return "it streams both ways"
+    return "it takes a stream" if method.client_streaming else "it answers with a stream"
+
+
+def _distinct(rules: Iterable[Rule], faults: list[Fault]) -> Iterator[Rule]:
+    """Each rule once; an annotation that says what the automatic path says anyway takes its place."""
+    seen: dict[tuple[str, tuple[str, ...]], Rule] = {}
+    for rule in rules:
+        key = rule.http_method, rule.template.key()
+        other = seen.setdefault(key, rule)
+        if other is rule:
+            yield rule
+        elif not (rule.automatic and other.method == rule.method):
+            reason = f"{rule.http_method} {rule.template.text} is claimed twice: by {other.place} and by {rule.place}"
+            faults.append(rule.place.fault(reason))
+
+
+Pattern = tuple[str, str, str, str, Place]
+
+
+def _from_annotation(method: Method) -> Iterator[Pattern]:
+    if method.rule is None:
+        return
+    place = Place(f"the http option of {method.full_name}", method.file, method.line)
+    for rule in (method.rule, *method.rule.additional_bindings):
+        pattern = rule.WhichOneof("pattern")
+        if pattern is None:
+            # A rule may only bear additional bindings, or be left over from a generator.
+            continue
+        if rule is not method.rule and rule.additional_bindings:
+            raise BindError(place.fault(f"{method.full_name}: additional_bindings can't hold additional_bindings"))
+        custom: Any = rule.custom
+        verb, path = (
+            (custom.kind.upper(), custom.path) if pattern == "custom" else (pattern.upper(), getattr(rule, pattern))
+        )
+        yield verb, path, rule.body, rule.response_body, place
+
+
+def _from_spec(method: Method, at: int, rule: opt.Rule) -> Iterator[Pattern]:
+    key = f"transform.grpc.http_rules[{at}]"
+    yield *rule.pattern, rule.body, rule.response_body, Place(f"the rule for {method.full_name}", key=key)
+    for number, binding in enumerate(rule.additional_bindings):
+        place = Place(f"the rule for {method.full_name}", key=f"{key}.additional_bindings[{number}]")
+        yield *binding.pattern, binding.body, binding.response_body, place
+
+
+def _unknown_selector(at: int, selector: str, known: Mapping[str, Method]) -> Fault:
+    listed = ", ".join(sorted(known)[:5]) + (" …" if len(known) > 5 else "")
+    return Fault(f"there is no method {selector!r}; there are {listed}", f"transform.grpc.http_rules[{at}].selector")
+
+
+def below(route: str, template: Template) -> Template:
+    """`template` as seen from the route: a path that begins with the route's own is taken as the whole public path.
+
+    So a route ``/v1`` publishes the rule ``/v1/counts`` at ``/v1/counts``, and a route ``/tally`` publishes it at
+    ``/tally/v1/counts``.
+    """
+    base = [unquote(part) for part in route.strip("/").split("/") if part]
+    own = [segment if segment in ("*", "**") else unquote(segment) for segment in template.segments]
+    inside_variable = any(variable.start < len(base) for variable in template.variables)
+    if not base or own[: len(base)] != base or inside_variable or (len(own) == len(base) and template.verb):
+        return template
+    cut = len(base)
+    moved = tuple(type(v)(v.field_path, v.start - cut, v.end - cut) for v in template.variables)
+    return Template(template.text, template.segments[cut:], moved, template.verb)

@@ -1,0 +1,256 @@
+"""One scalar, JSON or text in, Python value out: the rules of the protobuf JSON mapping (ProtoJSON), as a table.
+
+A reader takes a JSON value (as `bridge.parse_json` gives it, exact or not) or the text of a parameter, and returns
+what the message's constructor takes. ``null`` is None and means "not set". It raises `Wrong` with a reason for people.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import re
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+
+Reader = Callable[[Any], Any]
+
+
+class Wrong(ValueError):
+    """The value is not what the field takes; the message says why."""
+
+
+class UnknownEnumName(Wrong):
+    """A name that the enum doesn't have: dropped where the route ignores what is unknown."""
+
+
+class InDoubt(Exception):
+    """The quick way can't tell; the value must be judged with every digit kept."""
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,40}")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,6})?")
+_BASE64_URL = str.maketrans("-_", "+/", "=")
+_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_FLOAT32 = struct.Struct("<f")
+
+_T = FieldDescriptor
+INTEGERS = {
+    _T.TYPE_INT32: (-(2**31), 2**31 - 1),
+    _T.TYPE_SINT32: (-(2**31), 2**31 - 1),
+    _T.TYPE_SFIXED32: (-(2**31), 2**31 - 1),
+    _T.TYPE_UINT32: (0, 2**32 - 1),
+    _T.TYPE_FIXED32: (0, 2**32 - 1),
+    _T.TYPE_INT64: (-(2**63), 2**63 - 1),
+    _T.TYPE_SINT64: (-(2**63), 2**63 - 1),
+    _T.TYPE_SFIXED64: (-(2**63), 2**63 - 1),
+    _T.TYPE_UINT64: (0, 2**64 - 1),
+    _T.TYPE_FIXED64: (0, 2**64 - 1),
+}
+INT64S = frozenset({_T.TYPE_INT64, _T.TYPE_SINT64, _T.TYPE_SFIXED64, _T.TYPE_UINT64, _T.TYPE_FIXED64})
+MESSAGES = frozenset({_T.TYPE_MESSAGE, _T.TYPE_GROUP})
+
+
+def integer(low: int, high: int) -> Reader:
+    """A number without a fraction, or a string of one; exponents and trailing zeros are allowed in both."""
+
+    def read(value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            if _INTEGER.fullmatch(value):
+                value = int(value)
+            elif _NUMBER.fullmatch(value):
+                value = _whole(Decimal(value))
+            else:
+                raise Wrong(f"{_shown(value)} is not a whole number")
+        elif kind is float:
+            if not value.is_integer():
+                raise Wrong(f"{value!r} is not a whole number")
+            if abs(value) > 2**53:
+                raise InDoubt
+            value = int(value)
+        elif kind is Decimal:
+            value = _whole(value)
+        elif value is None:
+            return None
+        elif kind is not int:
+            raise Wrong(f"it must be a whole number, not {_kind(value)}")
+        if not low <= value <= high:
+            raise Wrong(f"{_shown(value)} is out of range; it must be from {low} to {high}")
+        return value
+
+    return read
+
+
+def _whole(value: Decimal) -> int:
+    # An exponent that no integer field can hold is not expanded: 1e999999 would be a megabyte of digits.
+    if value and value.adjusted() > 40:
+        raise Wrong(f"{value} is out of range")
+    if value != value.to_integral_value():
+        raise Wrong(f"{value} is not a whole number")
+    return int(value)
+
+
+def double(value: Any) -> Any:
+    """A number, a string of one, or ``"NaN"``, ``"Infinity"``, ``"-Infinity"``."""
+    kind = type(value)
+    if kind is float:
+        return value
+    if kind is str:
+        if value in _WORDS:
+            return _WORDS[value]
+        if not _NUMBER.fullmatch(value):
+            raise Wrong(f"{_shown(value)} is not a number")
+    elif value is None:
+        return None
+    elif kind is not int and kind is not Decimal:
+        raise Wrong(f"it must be a number, not {_kind(value)}")
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value):
+        raise Wrong("it is out of range for a double")
+    return value
+
+
+def single(value: Any) -> Any:
+    """As `double`, within the range of a 32-bit float; what rounds to the largest one is in range."""
+    value = double(value)
+    if value is not None:
+        try:
+            _FLOAT32.pack(value)
+        except OverflowError:
+            raise Wrong(f"{value!r} is out of range for a float") from None
+    return value
+
+
+def boolean(value: Any) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    raise Wrong(f"it must be true or false, not {_kind(value)}")
+
+
+def boolean_text(value: str) -> bool:
+    """A map key, or a parameter of a path or query."""
+    if value == "true":
+        return True
+    if value == "false":
+        return False
+    raise Wrong(f"{_shown(value)} is neither true nor false")
+
+
+def string(value: Any) -> Any:
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise Wrong(f"it must be a string, not {_kind(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Wrong("it holds half of a surrogate pair") from None
+    return value
+
+
+def octets(value: Any) -> Any:
+    """Base64, in the standard or the URL-safe alphabet, with or without padding."""
+    if type(value) is not str:
+        if value is None:
+            return None
+        raise Wrong(f"it must be a base64 string, not {_kind(value)}")
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        pass
+    bare = value.rstrip("=").translate(_BASE64_URL)
+    try:
+        if len(value) - len(value.rstrip("=")) > 2 or "=" in value.rstrip("="):
+            raise ValueError
+        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except ValueError:
+        raise Wrong("it is not base64") from None
+
+
+def enumeration(enum: EnumDescriptor) -> Reader:
+    """A value by name or number. A closed enum (proto2) takes only its own numbers, an open one any int32."""
+    names = {name: value.number for name, value in enum.values_by_name.items()}
+    numbers = frozenset(enum.values_by_number)
+    number = integer(-(2**31), 2**31 - 1)
+    null = enum.full_name == "google.protobuf.NullValue"
+    closed = enum.is_closed
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return 0 if null else None
+        if type(value) is str and (found := names.get(value)) is not None:
+            return found
+        if type(value) is str and not _INTEGER.fullmatch(value):
+            raise UnknownEnumName(f"{_shown(value)} is not one of {_some(names)}")
+        if type(value) is bool:
+            raise Wrong("it must be a name or a number, not a boolean")
+        value = number(value)
+        if closed and value not in numbers:
+            raise Wrong(f"{value} is not a number of {enum.full_name}")
+        return value
+
+    return read
+
+
+def reader(field: FieldDescriptor) -> Reader:
+    """The reader for a field's element type, which is not a message."""
+    kind = field.type
+    if kind in INTEGERS:
+        return integer(*INTEGERS[kind])
+    if kind == _T.TYPE_ENUM:
+        assert field.enum_type is not None
+        return enumeration(field.enum_type)
+    return _READERS[kind]
+
+
+def text_reader(field: FieldDescriptor) -> Reader:
+    """The reader for the same value written as a parameter or a map key."""
+    return boolean_text if field.type == _T.TYPE_BOOL else reader(field)
+
+
+_READERS: dict[int, Reader] = {
+    _T.TYPE_DOUBLE: double,
+    _T.TYPE_FLOAT: single,
+    _T.TYPE_BOOL: boolean,
+    _T.TYPE_STRING: string,
+    _T.TYPE_BYTES: octets,
+}
+
+#: The JSON type that goes to the constructor as it is, since protobuf's own check finishes the job: strings and enum
+#: names (an unknown one is a ValueError), integers (out of range is a ValueError, a bool a TypeError).
+QUICK: dict[int, type] = {
+    **dict.fromkeys(INTEGERS, int),
+    _T.TYPE_DOUBLE: float,
+    _T.TYPE_BOOL: bool,
+    _T.TYPE_STRING: str,
+    _T.TYPE_ENUM: str,
+}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    for kind, name in ((bool, "a boolean"), (str, "a string"), (dict, "an object"), (list, "an array")):
+        if isinstance(value, kind):
+            return name
+    return "a number"
+
+
+kind_of = _kind
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "…") if isinstance(value, str) else text[:60]
+
+
+def _some(names: dict[str, int]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")

@@ -1,0 +1,23 @@
+"""Schemas that come with the gateway: the well-known types and googleapis-common-protos."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+_SHIPPED = re.compile(r"google/(protobuf|api|rpc|type|logging|longrunning)/([a-z_]+/)*[a-z0-9_]+\.proto")
+
+
+def shipped_file(name: str) -> FileDescriptorProto | None:
+    """The file `name` (``google/rpc/status.proto``) when it is one of ours, else None."""
+    if not _SHIPPED.fullmatch(name):
+        return None
+    try:
+        importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+        found = descriptor_pool.Default().FindFileByName(name)
+    except (ImportError, KeyError):
+        return None
+    return FileDescriptorProto.FromString(found.serialized_pb)

@@ -1,0 +1,82 @@
+"""Where a route's schema comes from: ``.proto`` files, a descriptor set, or the live server's reflection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import DecodeError
+
+from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Upstream
+from bridge_grpc.compile_protos import compile_protos, place
+from bridge_grpc.options import GrpcOptions
+from bridge_grpc.pool import Schema, schema
+from bridge_grpc.reflection import reflect
+
+MAX_SET_BYTES = 64 * 1024**2
+
+
+async def load(route: RouteSpec, options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...]]:
+    """The route's schema, and the full names of the services that its source itself offers (not its imports').
+
+    :raises BindError: it can't be read, compiled or reached.
+    """
+    if options.reflection:
+        files, services = await from_server(route.upstream, context)
+        return await asyncio.to_thread(schema, files, str(route.upstream)), tuple(services)
+    return await asyncio.to_thread(_from_files, options, context.proto_dir)
+
+
+async def from_server(upstream: Upstream, context: Context) -> tuple[FileDescriptorSet, list[str]]:
+    """By reflection from whichever live address answers first."""
+    name = f"{upstream.name}:{upstream.port}"
+    try:
+        addresses = await context.resolve(upstream.name, upstream.port)
+    except BridgeError as error:
+        raise BindError(
+            Fault(f"{name} can't be found, so its schema can't be asked for: {error}", "upstream")
+        ) from None
+    return await reflect(addresses, name, tls=upstream.scheme == "grpcs")
+
+
+def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...]]:
+    if options.descriptor_set is not None:
+        path = place(root, options.descriptor_set, "transform.grpc.descriptor_set")
+        if path is None:
+            reason = f"there is no file {options.descriptor_set!r} in the proto folder"
+            raise BindError(Fault(reason, "transform.grpc.descriptor_set", str(root)))
+        files = read_set(path)
+        made = schema(files, str(path), key="transform.grpc.descriptor_set")
+        return made, tuple(made.services)
+    files = compile_protos(options.protos, root)
+    made = schema(files, str(root), key="transform.grpc.protos")
+    named = {
+        f"{file.package}.{service.name}".lstrip(".")
+        for file in files.file
+        if file.name in options.protos
+        for service in file.service
+    }
+    return made, tuple(name for name in made.services if name in named)
+
+
+def read_set(path: Path) -> FileDescriptorSet:
+    """A file that ``protoc --descriptor_set_out`` or ``buf build`` wrote.
+
+    :raises BindError: it can't be read, or is something else.
+    """
+    key = "transform.grpc.descriptor_set"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_SET_BYTES + 1)
+    except OSError as error:
+        raise BindError(Fault(error.strerror or "it can't be read", key, str(path))) from None
+    if len(raw) > MAX_SET_BYTES:
+        raise BindError(Fault(f"it is larger than {MAX_SET_BYTES // 1024**2} MB", key, str(path)))
+    try:
+        files = FileDescriptorSet.FromString(raw)
+    except DecodeError:
+        raise BindError(Fault("it is not a descriptor set (protoc --descriptor_set_out)", key, str(path))) from None
+    if not files.file or not all(file.name for file in files.file):
+        raise BindError(Fault("it holds no file descriptors", key, str(path)))
+    return files

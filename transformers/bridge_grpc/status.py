@@ -1,0 +1,70 @@
+"""gRPC status to HTTP and to the ``grpc`` member of problem+json, as ``google/rpc/code.proto`` documents it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from bridge import GrpcReply, UpstreamFault
+from bridge_grpc.encode_json import base64
+from bridge_grpc.scalars import Wrong
+
+#: Number -> name and HTTP status. "HTTP Mapping" in the comment of each value of ``google.rpc.Code``.
+CODES: dict[int, tuple[str, int]] = {
+    0: ("OK", 200),
+    1: ("CANCELLED", 499),
+    2: ("UNKNOWN", 500),
+    3: ("INVALID_ARGUMENT", 400),
+    4: ("DEADLINE_EXCEEDED", 504),
+    5: ("NOT_FOUND", 404),
+    6: ("ALREADY_EXISTS", 409),
+    7: ("PERMISSION_DENIED", 403),
+    8: ("RESOURCE_EXHAUSTED", 429),
+    9: ("FAILED_PRECONDITION", 400),
+    10: ("ABORTED", 409),
+    11: ("OUT_OF_RANGE", 400),
+    12: ("UNIMPLEMENTED", 501),
+    13: ("INTERNAL", 500),
+    14: ("UNAVAILABLE", 503),
+    15: ("DATA_LOSS", 500),
+    16: ("UNAUTHENTICATED", 401),
+}
+
+_RETRY_INFO = error_details_pb2.RetryInfo.DESCRIPTOR.full_name
+
+
+def fault(reply: GrpcReply, write_any: Callable[[Any], Any]) -> UpstreamFault:
+    """The problem for a status that isn't OK. A code that gRPC doesn't know counts as UNKNOWN but keeps its number.
+
+    :param write_any: an ``Any``'s JSON in the route's schema.
+    """
+    name, status = CODES.get(reply.code, CODES[2])
+    details, retry_after = _details(reply.status_details, write_any)
+    sentence = reply.detail.strip() or f"The service answered {name}."
+    headers = [("retry-after", str(retry_after))] if retry_after is not None and status in (429, 503) else []
+    member = {"code": reply.code, "status": name, "message": reply.detail, "details": details}
+    return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {name}")
+
+
+def _details(raw: bytes, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
+    """The typed details of ``grpc-status-details-bin``, and the seconds that a RetryInfo asks to wait."""
+    if not raw:
+        return [], None
+    try:
+        status = status_pb2.Status.FromString(raw)
+    except DecodeError:
+        return [], None  # by gRPC's rules a client must do without details that it can't read
+    written, retry_after = [], None
+    for detail in status.details:
+        try:
+            written.append(write_any(detail))
+            if detail.type_url.rpartition("/")[2] == _RETRY_INFO:
+                delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
+                retry_after = max(0, delay.seconds + math.ceil(delay.nanos / 1e9))
+        except (Wrong, DecodeError):
+            written.append({"@type": detail.type_url, "value": base64(detail.value)})
+    return written, retry_after

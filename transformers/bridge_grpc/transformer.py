@@ -1,0 +1,233 @@
+"""The transformer ``grpc``: a route's services, compiled when the route is bound."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
+
+from bridge import BindError, Context, Fault, Operation, RouteSpec
+from bridge_grpc.binding import Binding
+from bridge_grpc.decode_json import Decoders
+from bridge_grpc.describe import Describer
+from bridge_grpc.encode_json import Encoders
+from bridge_grpc.http_rule import Capture, Template, to_core
+from bridge_grpc.importing import import_spec
+from bridge_grpc.operation import UnaryCodec
+from bridge_grpc.options import GrpcOptions
+from bridge_grpc.parameters import resolve
+from bridge_grpc.pool import Method, Schema
+from bridge_grpc.rules import Place, Published, Rule, publish
+from bridge_grpc.sources import load
+
+_ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
+#: Types that a detail or an Any may hold though the service's schema doesn't mention them.
+_COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Grpc:
+    """JSON in front of gRPC services: ``google.api.http`` rules and automatic POST paths for every unary method."""
+
+    name: ClassVar[str] = "grpc"
+    wire: ClassVar[str] = "grpc"
+    options: ClassVar[type[GrpcOptions]] = GrpcOptions
+
+    def __init__(self) -> None:
+        self._context: Context | None = None
+        #: Route path -> what could not be published, in sentences.
+        self.skipped: dict[str, tuple[str, ...]] = {}
+
+    async def open(self, context: Context) -> None:
+        self._context = context
+
+    async def aclose(self) -> None:
+        self._context = None
+        self.skipped.clear()
+
+    async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
+        """:raises BindError: the schema can't be had, or a rule can't be published; all faults that are found."""
+        if self._context is None:
+            raise BindError("the grpc transformer is not open")
+        if route.transform.response != "json":
+            reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
+            raise BindError(Fault(reason, "transform.response"))
+        schema, offered = await load(route, options, self._context)
+        operations, skipped = await asyncio.to_thread(_Compiler(route, options, schema).run, offered)
+        self.skipped[route.route] = tuple(skipped)
+        return operations
+
+    def notes(self, route: RouteSpec) -> Sequence[str]:
+        """What of the route's services is not published, and why."""
+        return self.skipped.get(route.route, ())
+
+    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]:
+        """A ready route spec for a live server (``HOST:PORT``), ``.proto`` files or a descriptor set.
+
+        :raises BindError: it can't be read or reached.
+        """
+        return await import_spec(source, context)
+
+
+def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
+    """Full name -> message, in the route's schema, else among the common types that come with the gateway."""
+    # Importing registers them in the default pool.
+    from google.rpc import error_details_pb2  # noqa: F401  # for its side effect
+
+    def find(name: str) -> Descriptor | None:
+        for pool in (schema.pool, descriptor_pool.Default()):
+            if pool is not schema.pool and not name.startswith(_COMMON):
+                return None
+            try:
+                return pool.FindMessageTypeByName(name)
+            except KeyError:
+                continue
+        return None
+
+    return find
+
+
+class _Compiler:
+    """One route's operations; used once."""
+
+    def __init__(self, route: RouteSpec, options: GrpcOptions, schema: Schema) -> None:
+        self._route = route
+        self._options = options
+        self._schema = schema
+        find = finder(schema)
+        self._ignore = options.unknown == "ignore"
+        self._decoders = Decoders(find, ignore=self._ignore)
+        self._encoders = Encoders(find, options.print)
+        self._describer = Describer(schema, options.print)
+        self._metadata = options.upstream_metadata()
+        self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
+        self._faults: list[Fault] = []
+        self._names: dict[str, int] = {}
+        self._claimed: set[tuple[str, ...]] = set()
+
+    def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
+        methods = self._methods(offered)
+        if self._options.method is not None:
+            operations, published = self._one(methods, self._options.method), Published()
+        else:
+            known = {m.full_name: m for service in self._schema.services.values() for m in service}
+            published = publish(self._route.route, methods, self._options.http_rules, known)
+            self._claimed = {rule.template.key() for rule in published.rules}
+            operations = [op for rule in published.rules for op in self._operations(rule)]
+        if self._faults:
+            raise BindError(self._faults)
+        return operations, published.skipped
+
+    def _methods(self, offered: Sequence[str]) -> list[Method]:
+        service, services = self._options.service, self._schema.services
+        if service is None:
+            if not offered:
+                raise BindError(Fault("its schema has no service", "transform.grpc"))
+            return [method for name in offered for method in services[name]]
+        full = [name for name in services if name == service] or [
+            name for name in services if name.endswith(f".{service}")
+        ]
+        if len(full) != 1:
+            listed = ", ".join(full or services) or "none"
+            reason = f"{len(full) or 'no'} services are named {service!r}; there are {listed}"
+            raise BindError(Fault(reason, "transform.grpc.service"))
+        return list(services[full[0]])
+
+    # --- one method at the route itself ----------------------------------------------------------------------------
+
+    def _one(self, methods: Sequence[Method], name: str) -> list[Operation]:
+        found = [method for method in methods if name in (method.name, method.full_name)]
+        if len(found) != 1:
+            listed = ", ".join(method.full_name for method in found or methods)
+            reason = f"{len(found) or 'no'} methods are named {name!r}; there are {listed}"
+            raise BindError(Fault(reason, "transform.grpc.method"))
+        method = found[0]
+        if method.streaming:
+            raise BindError(Fault(f"{method.full_name} streams; only unary methods are published so far",
+                                  "transform.grpc.method"))  # fmt: skip
+        for parameter in self._parameters:
+            if resolve(method.input, parameter.split(".")) is None:
+                reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
+                self._faults.append(Fault(reason, "route"))
+        place = Place(f"method {method.full_name}", key="transform.grpc.method")
+        operations = []
+        for verb in self._route.methods or ("POST",):
+            body = "*" if verb in _WITH_BODY else ""
+            operation = self._operation(method, verb, "", self._route_captures(method), body, "", place)
+            if operation is not None:
+                operations.append(operation)
+        return operations
+
+    def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
+        """The route's own parameters fill the fields of their names, where the request has such."""
+        bound = {capture.field_path for capture in taken}
+        captures = []
+        for name, several in self._parameters.items():
+            path = tuple(name.split("."))
+            if path not in bound and resolve(method.input, path) is not None:
+                captures.append(Capture(path, ((name,),), several))
+        return captures
+
+    # --- rules -----------------------------------------------------------------------------------------------------
+
+    def _operations(self, rule: Rule) -> list[Operation]:
+        path, captures = to_core(rule.template, frozenset(self._parameters))
+        everything = [*captures, *self._route_captures(rule.method, captures)]
+        made = [self._ruled(rule, path, everything)]
+        if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._claimed:
+            # "**" matches zero or more segments; the core's {name*} wants its slash, so zero is a path of its own.
+            stem, _, parameter = path.rpartition("/")
+            name = parameter.strip("{*}")
+            made.append(self._ruled(rule, stem, [_without(capture, name) for capture in everything]))
+        return [operation for operation in made if operation is not None]
+
+    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> Operation | None:
+        return self._operation(rule.method, rule.http_method, path, captures, rule.body, rule.response_body, rule.place)
+
+    def _operation(
+        self,
+        method: Method,
+        verb: str,
+        path: str,
+        captures: Sequence[Capture],
+        body: str,
+        response_body: str,
+        place: Place,
+    ) -> Operation | None:
+        patch = verb == "PATCH" and body not in ("", "*")
+        try:
+            binding = Binding(method.input, captures, body, self._decoders, ignore=self._ignore, patch=patch)
+            codec = UnaryCodec(
+                method.path,
+                binding,
+                method.output,
+                self._encoders,
+                response_body=response_body,
+                metadata=self._metadata,
+            )
+        except ValueError as error:
+            self._faults.append(place.fault(f"{method.full_name}: {error}"))
+            return None
+        describe = self._describer.operation(method, binding, response_body)
+        return Operation(self._name(method), verb, path, codec, describe, method.path)
+
+    def _name(self, method: Method) -> str:
+        """Unique in the route: the first pattern of a rpc has its name, the next ones a number."""
+        short = method.name if len(self._schema.services) == 1 else f"{method.service.rpartition('.')[2]}.{method.name}"
+        count = self._names[short] = self._names.get(short, 0) + 1
+        return short if count == 1 else f"{short}.{count}"
+
+
+def _shorter(template: Template) -> tuple[str, ...]:
+    """The key of `template` without its last segment."""
+    *segments, _, verb = template.key()
+    return (*segments, verb)
+
+
+def _without(capture: Capture, name: str) -> Capture:
+    """`capture` for a path that lacks the parameter `name`: its text is empty there."""
+    return Capture(capture.field_path, tuple("" if p == (name,) else p for p in capture.pieces), capture.several)

@@ -1,0 +1,226 @@
+"""The well-known types whose JSON is not an object of their fields: readers and writers, by ProtoJSON's table.
+
+A reader gives what the parent's constructor takes (a dict of fields, or a message where the constructor would read a
+dict in its own way); a writer takes the message and gives a JSON value. Both raise `Wrong`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from bridge_grpc.scalars import Wrong, kind_of
+
+_EPOCH = dt.datetime(1970, 1, 1)  # naive on purpose: protobuf counts in UTC
+_SECOND = dt.timedelta(seconds=1)
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
+_MIN_SECONDS, _MAX_SECONDS = -62135596800, 253402300799  # 0001-01-01T00:00:00Z, 9999-12-31T23:59:59Z
+_MAX_DURATION = 315_576_000_000  # about 10,000 years, as duration.proto says
+
+_Json = Any
+
+
+def _text(value: Any, example: str) -> str:
+    if type(value) is not str:
+        raise Wrong(f'it must be a string such as "{example}", not {kind_of(value)}')
+    return value
+
+
+def _fraction(nanos: int) -> str:
+    """0, 3, 6 or 9 digits, as the mapping asks."""
+    if not nanos:
+        return ""
+    digits = f".{nanos:09d}"
+    return digits[:4] if digits.endswith("000000") else digits[:7] if digits.endswith("000") else digits
+
+
+# --- Timestamp and Duration --------------------------------------------------------------------------------------
+
+
+def read_timestamp(value: Any) -> dict[str, int]:
+    """RFC 3339, upper-case T and Z, any offset, up to nine digits of a second, years 1 to 9999."""
+    found = _TIMESTAMP.fullmatch(_text(value, "2026-11-03T20:15:00Z"))
+    if not found:
+        raise Wrong(f"{value[:40]!r} is not a time such as 2026-11-03T20:15:00Z")
+    year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = found.groups()
+    try:
+        moment = dt.datetime(int(year), int(month), int(day), int(hour), int(minute), int(second))
+    except ValueError as error:
+        raise Wrong(f"{value!r} is not a time: {error}") from None
+    seconds = (moment - _EPOCH) // _SECOND
+    if sign:
+        if int(off_hours) > 23 or int(off_minutes) > 59:
+            raise Wrong(f"{value!r} has no valid offset from UTC")
+        offset = int(off_hours) * 3600 + int(off_minutes) * 60
+        seconds += offset if sign == "-" else -offset
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        raise Wrong(f"{value!r} lies outside the years 1 to 9999")
+    return {"seconds": seconds, "nanos": int(fraction.ljust(9, "0")) if fraction else 0}
+
+
+def write_timestamp(message: Any) -> str:
+    seconds, nanos = message.seconds, message.nanos
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS or not 0 <= nanos < 1_000_000_000:
+        raise Wrong("a Timestamp lies outside the years 1 to 9999")
+    return f"{(_EPOCH + dt.timedelta(seconds=seconds)).isoformat()}{_fraction(nanos)}Z"
+
+
+def read_duration(value: Any) -> dict[str, int]:
+    """Seconds with up to nine digits and the suffix ``s``."""
+    found = _DURATION.fullmatch(_text(value, "1.5s"))
+    if not found:
+        raise Wrong(f"{value[:40]!r} is not a duration such as 1.5s")
+    sign = -1 if found[1] else 1
+    seconds, nanos = sign * int(found[2]), sign * int((found[3] or "").ljust(9, "0"))
+    if abs(seconds) > _MAX_DURATION or (abs(seconds) == _MAX_DURATION and nanos):
+        raise Wrong(f"{value!r} is longer than {_MAX_DURATION} seconds")
+    return {"seconds": seconds, "nanos": nanos}
+
+
+def write_duration(message: Any) -> str:
+    seconds, nanos = message.seconds, message.nanos
+    if (
+        abs(seconds) > _MAX_DURATION
+        or abs(nanos) >= 1_000_000_000
+        or (seconds and nanos and (seconds < 0) != (nanos < 0))
+    ):
+        raise Wrong("a Duration is out of range or has parts of different sign")
+    sign = "-" if seconds < 0 or nanos < 0 else ""
+    return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
+
+
+# --- FieldMask ---------------------------------------------------------------------------------------------------
+
+_CAMEL = re.compile(r"[A-Z]")
+_SNAKE = re.compile(r"_([a-z])")
+
+
+def read_field_mask(value: Any) -> dict[str, list[str]]:
+    """Comma-separated paths in lowerCamelCase."""
+    text = _text(value, "county,ballotCount")
+    if "_" in text:
+        raise Wrong(f"{text[:40]!r}: the paths of a field mask are in lowerCamelCase")
+    return read_field_mask_text(text)
+
+
+def read_field_mask_text(text: str) -> dict[str, list[str]]:
+    """The same from a parameter, where the proto's own names are taken too, since many clients send those."""
+    return {"paths": [_CAMEL.sub(lambda at: "_" + at[0].lower(), path) for path in text.split(",")] if text else []}
+
+
+def write_field_mask(message: Any) -> str:
+    paths = []
+    for path in message.paths:
+        camel = _SNAKE.sub(lambda at: at[1].upper(), path)
+        if "_" in camel or _CAMEL.search(path):
+            raise Wrong(f"the path {path[:60]!r} of a FieldMask can't be written as JSON")
+        paths.append(camel)
+    return ",".join(paths)
+
+
+# --- Struct, Value, ListValue ------------------------------------------------------------------------------------
+
+
+def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[_Json], Any]]:
+    """Readers for the three types, building messages of the given classes (each pool has its own)."""
+
+    def read_value(given: _Json) -> Any:
+        kind = type(given)
+        if kind is str:
+            return value(string_value=given)
+        if given is None:
+            return value(null_value=0)
+        if kind is bool:
+            return value(bool_value=given)
+        if kind is dict:
+            return value(struct_value=read_struct(given))
+        if kind is list:
+            return value(list_value=read_list(given))
+        return value(number_value=_finite(given))
+
+    def read_struct(given: _Json) -> Any:
+        if type(given) is not dict:
+            raise Wrong(f"it must be an object, not {kind_of(given)}")
+        made = struct()
+        fields = made.fields
+        for key, item in given.items():
+            fields[key].CopyFrom(read_value(item))
+        return made
+
+    def read_list(given: _Json) -> Any:
+        if type(given) is not list:
+            raise Wrong(f"it must be an array, not {kind_of(given)}")
+        return listing(values=[read_value(item) for item in given])
+
+    return {
+        "google.protobuf.Struct": read_struct,
+        "google.protobuf.Value": read_value,
+        "google.protobuf.ListValue": read_list,
+    }
+
+
+def _finite(given: int | float | Decimal) -> float:
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise Wrong("it is out of range for a double")
+    return number
+
+
+def write_value(message: Any) -> _Json:
+    kind = message.WhichOneof("kind")
+    if kind is None or kind == "null_value":
+        return None
+    if kind == "string_value":
+        return message.string_value
+    if kind == "bool_value":
+        return message.bool_value
+    if kind == "struct_value":
+        return write_struct(message.struct_value)
+    if kind == "list_value":
+        return write_list(message.list_value)
+    number = message.number_value
+    if not math.isfinite(number):
+        raise Wrong("a Value holds NaN or Infinity, which JSON has no number for")
+    return number
+
+
+def write_struct(message: Any) -> dict[str, _Json]:
+    return {key: write_value(item) for key, item in message.fields.items()}
+
+
+def write_list(message: Any) -> list[_Json]:
+    return [write_value(item) for item in message.values]
+
+
+#: Types with a reader of their own, that needs no classes.
+READERS: dict[str, Callable[[_Json], Any]] = {
+    "google.protobuf.Timestamp": read_timestamp,
+    "google.protobuf.Duration": read_duration,
+    "google.protobuf.FieldMask": read_field_mask,
+}
+WRITERS: dict[str, Callable[[Any], _Json]] = {
+    "google.protobuf.Timestamp": write_timestamp,
+    "google.protobuf.Duration": write_duration,
+    "google.protobuf.FieldMask": write_field_mask,
+    "google.protobuf.Struct": write_struct,
+    "google.protobuf.Value": write_value,
+    "google.protobuf.ListValue": write_list,
+}
+ANY = "google.protobuf.Any"
+VALUES = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
+WRAPPERS = frozenset(
+    f"google.protobuf.{name}Value"
+    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+#: Types that ``Any`` writes under ``"value"``, since their JSON is no object with room for ``@type``.
+SPECIAL = frozenset({*WRITERS, ANY, *WRAPPERS})
