@@ -55,16 +55,10 @@ class Upstreams:
 
     def _make(self, scheme: str, name: str, port: str) -> HttpUpstream | GrpcUpstream:
         addresses = partial(self._mesh.addresses, name, port)
+        failed = partial(self._mesh.failed, name, port)
         tls = scheme in _TLS
         if scheme in SCHEMES["grpc"]:
-            failed = partial(self._mesh.failed, name, port)
             return GrpcUpstream(addresses, tls=tls, max_reply=self._max_reply, name=name, failed=failed)
         return HttpUpstream(
-            addresses,
-            client=self._http,
-            tls=tls,
-            name=name,
-            port=port,
-            max_reply=self._max_reply,
-            failed=partial(self._mesh.failed, name, port),
+            addresses, client=self._http, tls=tls, name=name, port=port, max_reply=self._max_reply, failed=failed
         )

@@ -258,12 +258,12 @@ async def test_a_reply_that_breaks_http_is_a_bad_reply(serve, connect, ask, said
     server = await serve(garbage)
     began = perf_counter()
     with pytest.raises(BadReply) as bad:
-        await ask(connect(server), within=4.0)
-    assert perf_counter() - began < 2  # told at once, and not by the deadline
+        await ask(connect(server), within=9.0)
+    assert perf_counter() - began < 5  # told at once, and not by the deadline
     assert bad.value.status == 502
     assert str(server.port) not in bad.value.detail
     assert "127.0.0.1" not in bad.value.detail
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(9):
         await server.closed.wait()
 
 
@@ -291,8 +291,8 @@ async def test_half_a_reply_is_no_reply(serve, connect, ask, said, reset):
     server = await serve(half)
     began = perf_counter()
     with pytest.raises(UpstreamError) as bad:
-        await ask(connect(server), within=4.0)
-    assert perf_counter() - began < 2
+        await ask(connect(server), within=9.0)
+    assert perf_counter() - began < 5
     assert bad.value.status == 502
     assert len(server.seen) == 1  # something had come, so it is not sent again
 
@@ -314,8 +314,8 @@ async def test_a_reply_over_the_limit_is_cut_off(serve, connect, ask, head):
 
     server = await serve(endless)
     with pytest.raises(BadReply, match="longer answer"):
-        await ask(connect(server, max_reply=1000), within=4.0)
-    async with asyncio.timeout(2):
+        await ask(connect(server, max_reply=1000), within=9.0)
+    async with asyncio.timeout(9):
         await server.closed.wait()
 
 
@@ -556,11 +556,11 @@ async def test_the_deadline_ends_every_wait(serve, connect, ask, behaviour):
     server = await serve(behaviour)
     began = perf_counter()
     with pytest.raises(Timeout) as late:
-        await ask(connect(server), "POST", body=bytes(32 << 20) if behaviour is never_reads else b"", within=0.1)
+        await ask(connect(server), "POST", body=bytes(8 << 20) if behaviour is never_reads else b"", within=0.1)
     assert late.value.status == 504
-    assert perf_counter() - began < 1
+    assert perf_counter() - began < 3  # a machine under load is slow; a hang is slower
     if behaviour is not never_reads:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(9):
             await server.closed.wait()
 
 
@@ -598,7 +598,7 @@ async def test_cancelling_closes_the_connection(serve, connect, ask):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(9):
         await server.closed.wait()
 
 
