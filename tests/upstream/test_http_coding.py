@@ -10,7 +10,6 @@ import pytest
 
 from bridge.errors import BadReply
 
-
 # --- size and coding ---------------------------------------------------------------------------------------------
 
 
