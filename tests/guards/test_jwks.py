@@ -263,6 +263,16 @@ async def test_an_answer_that_is_no_key_set_is_a_failure(fetched, jwks_server, b
         await kids(fetched)
 
 
+async def test_an_answer_may_be_only_so_large(fetched, jwks_server, pairs, clock):
+    good = json.dumps({"keys": [pairs[0].jwk]}).encode()
+    jwks_server.body = good + b" " * jwks.MAX_JWKS
+    with pytest.raises(IssuerUnavailable):
+        await kids(fetched)
+    clock.now += jwks.RETRY
+    jwks_server.body = good.ljust(jwks.MAX_JWKS)
+    assert await kids(fetched) == ["one"]
+
+
 async def test_an_answer_that_never_ends_is_given_up(fetched, jwks_server, monkeypatch):
     monkeypatch.setattr(jwks, "FETCH_TIMEOUT", 0.05)
     jwks_server.hold.clear()

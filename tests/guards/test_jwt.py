@@ -432,6 +432,12 @@ async def test_the_answer_says_nothing_of_the_inside(make_pair, claims_of, trust
         assert not any(word in said for word in ("idp.test", "Traceback", "jwt.", "cryptography", token))
 
 
+async def test_a_token_may_be_only_so_long(make_pair, claims_of, trust_in):
+    pair = make_pair()
+    await route(trust_in(pair))(bearer(pair.sign(claims_of(padding="x" * (MAX_TOKEN * 3 // 4 - 500)))))
+    await refused(route(trust_in(pair)), bearer(pair.sign(claims_of(padding="x" * MAX_TOKEN))), "longer than 16384")
+
+
 # --- memory ----------------------------------------------------------------------------------------------------
 
 
