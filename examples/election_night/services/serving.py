@@ -1,0 +1,58 @@
+"""How each of the three services is started and stopped: ``--port``, ``ready PORT``, SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socketserver
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from wire import Wire, Wsgi, recorded
+
+
+def arguments(what: str) -> argparse.Namespace:
+    """``--port`` (0 takes a free one) and ``--wire``."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--wire", type=Path, help="append each exchange to this file, one JSON line each")
+    return parser.parse_args()
+
+
+def until_stopped(port: int) -> None:
+    """Say ``ready PORT`` and wait for SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    print(f"ready {port}", flush=True)
+    stop.wait()
+
+
+def refuse_port(port: int, error: Exception) -> NoReturn:
+    sys.exit(f"port {port} on 127.0.0.1 can't be had: {getattr(error, 'strerror', None) or error}")
+
+
+class _Threading(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """The wire file says it better."""
+
+
+def serve_wsgi(app: Wsgi, port: int, wire: Wire) -> None:
+    try:
+        server = make_server("127.0.0.1", port, recorded(app, wire), server_class=_Threading, handler_class=_Quiet)
+    except OSError as error:
+        refuse_port(port, error)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    until_stopped(server.server_port)
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,69 @@
+"""What a service really got and really answered, one JSON line each, in the file given with ``--wire``.
+
+The demo shows these lines, so that what it prints went over the wire and was not made up for the occasion.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+
+class Wire:
+    """Appends to `file`; without one it keeps quiet."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def note(self, *, trace_id: str, target: str, request: str, reply: str, status: str) -> None:
+        """One exchange. `target` is the method and path, `request` and `reply` the bodies as text."""
+        if self._file:
+            entry = {"trace_id": trace_id, "target": target, "request": request, "reply": reply, "status": status}
+            with self._lock, self._file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def recorded(app: Wsgi, wire: Wire) -> Wsgi:
+    """`app`, with each exchange noted."""
+
+    def record(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = _Once(body)
+        told: list[str] = []
+
+        def start(status: str, *rest: Any) -> Any:
+            told.append(status)
+            return start_response(status, *rest)
+
+        answer = b"".join(app(environ, start))
+        wire.note(
+            trace_id=environ.get("HTTP_X_TRACE_ID", ""),
+            target=f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}",
+            request=body.decode("utf-8", "replace"),
+            reply=answer.decode("utf-8", "replace"),
+            status=told[-1],
+        )
+        return [answer]
+
+    return record
+
+
+class _Once:
+    """A body that has been read, to be read again."""
+
+    def __init__(self, body: bytes) -> None:
+        self._left = body
+
+    def read(self, size: int = -1) -> bytes:
+        size = len(self._left) if size < 0 else size
+        part, self._left = self._left[:size], self._left[size:]
+        return part
