@@ -1,0 +1,13 @@
+"""`make bench`: every benchmark of this folder, one after the other. Each prints ratios from one run."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    for script in sorted(Path(__file__).parent.glob("*_codec.py")):
+        print(f"== {script.stem}")
+        runpy.run_path(str(script), run_name="__main__")

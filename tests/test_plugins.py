@@ -1,0 +1,121 @@
+"""Transformers come in through entry points alone; a bad plug-in is refused by name, and takes nothing with it."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.errors import BindError, ConflictError, SpecError
+from bridge.plugins import GROUP, Transformers, discover
+from bridge.specfile import read_value
+from bridge.transformer import Context, Operation, OperationDoc, Options
+
+SPEC = {"route": "/a", "upstream": "svc:80", "auth": {"type": "none"}}
+
+
+async def nowhere(name: str, port: str) -> list[tuple[str, int]]:
+    return []
+
+
+def transformers(**points: str) -> Transformers:
+    context = Context(Path("wsdl"), Path("protos"), nowhere)
+    return Transformers(context, {name: EntryPoint(name, value, GROUP) for name, value in points.items()})
+
+
+def spec(name: str, **more: Any) -> Any:
+    return read_value({**SPEC, "transform": {"request": name, **more}})
+
+
+class Good:
+    name, wire, options = "good", "http", Options
+
+    async def open(self, context: Context) -> None: ...
+
+    async def bind(self, route: Any, options: Any) -> list[Operation]:
+        codec: Any = object()
+        return [Operation(verb, verb, "", codec, lambda: OperationDoc({})) for verb in ("GET", "POST")]
+
+    async def aclose(self) -> None: ...
+
+
+class OtherName(Good):
+    name = "other"
+
+
+class NoWire(Good):
+    wire = "carrier-pigeon"
+
+
+class NoOptions(Good):
+    options = dict  # type: ignore[assignment]  # what a careless author writes
+
+
+class NoBind:
+    name, wire, options = "good", "http", Options
+
+
+class Explodes(Good):
+    def __init__(self) -> None:
+        raise RuntimeError("no luck")
+
+
+class WontOpen(Good):
+    closed = False
+
+    async def open(self, context: Context) -> None:
+        raise BindError("the vault is shut")
+
+    async def aclose(self) -> None:
+        type(self).closed = True
+
+
+@pytest.mark.parametrize("name", ["passthrough", "xml", "soap", "grpc"])
+def test_the_built_ins_are_found_by_their_entry_points_alone(name: str) -> None:
+    made = discover()[name].load()()
+    assert made.name == name
+    assert issubclass(made.options, Options)
+    assert [point.value for point in entry_points(group=GROUP, name=name)] == [discover()[name].value]
+
+
+def test_one_name_twice_is_refused_with_both_named() -> None:
+    points = [EntryPoint("x", "one:A", GROUP), EntryPoint("x", "two:B", GROUP)]
+    with pytest.raises(ConflictError, match=r"one:A.*two:B"):
+        discover(points)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("OtherName", "calls itself 'other'"),
+        ("NoWire", "has the wire 'carrier-pigeon'"),
+        ("NoOptions", "no bridge.Options model"),
+        ("NoBind", "has no open, bind, aclose"),
+        ("Explodes", "can't be loaded: no luck"),
+        ("Nothing", "can't be loaded"),
+    ],
+)
+async def test_a_plug_in_that_cant_work_is_refused_by_name(kind: str, words: str, caplog: Any) -> None:
+    with pytest.raises(BindError, match=words):
+        await transformers(good=f"{__name__}:{kind}").get("good")
+
+
+async def test_a_failed_open_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BindError, match="vault"):
+        await transformers(good=f"{__name__}:WontOpen").get("good")
+
+
+async def test_options_are_strict_and_methods_narrow() -> None:
+    room = transformers(good=f"{__name__}:Good")
+    assert [op.method for op in await room.bind(spec("good"))] == ["GET", "POST"]
+    assert [
+        op.method for op in await room.bind(read_value({**SPEC, "methods": ["POST"], "transform": {"request": "good"}}))
+    ] == ["POST"]
+    with pytest.raises(BindError, match="nothing to publish by DELETE"):
+        await room.bind(read_value({**SPEC, "methods": ["DELETE"], "transform": {"request": "good"}}))
+    with pytest.raises(SpecError, match=r"transform\.good\.colour: unknown key"):
+        await room.bind(spec("good", good={"colour": "red"}))
+    with pytest.raises(BindError, match="no transformer is named 'gone'; there are good"):
+        await room.bind(spec("gone"))
