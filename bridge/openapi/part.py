@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from bridge.openapi.published import PublishedOperation
 from bridge.openapi.refs import renamed
 from bridge.openapi.schemas import SchemaPool
 from bridge.openapi.template import PathTemplate
+from bridge.spec import Upstream
 from bridge.transformer import OperationDoc
 
 log = logging.getLogger("bridge.openapi")
@@ -50,7 +52,8 @@ def described(published: PublishedOperation, pool: SchemaPool) -> dict[str, Any]
         names = pool.add(doc.schemas, doc.operation)
         fragment: dict[str, Any] = renamed(doc.operation, names)
         orjson.dumps(fragment)
-        return _checked(fragment)
+        masked: dict[str, Any] = _masked(_checked(fragment), _upstream(published.spec.upstream))
+        return masked
     except Exception as error:  # a plug-in's code: whatever it raises must not cost the others their document
         log.warning(
             "route %s, operation %s: it can't be described: %s",
@@ -81,6 +84,22 @@ def _checked(fragment: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(response, dict) or not isinstance(response.get("headers", {}), dict):
             raise TypeError(f"the response {status} is no Response Object")
     return fragment
+
+
+def _upstream(upstream: Upstream) -> re.Pattern[str]:
+    """What names the upstream in prose. A name that is a plain word (``tally``) is told from the word by its port."""
+    name, port = re.escape(upstream.name), re.escape(upstream.port)
+    alone = "" if upstream.name.isalpha() else r"|(?![\w-])"
+    return re.compile(rf"(?<![\w.-]){name}(?::{port}(?!\w){alone})")
+
+
+def _masked(node: Any, name: re.Pattern[str], prose: bool = False) -> Any:
+    """`node` with the upstream's name taken out of what people read: a client has no use for it, an attacker has."""
+    if isinstance(node, dict):
+        return {key: _masked(value, name, key in ("summary", "description")) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_masked(item, name) for item in node]
+    return name.sub("the service", node) if prose and isinstance(node, str) else node
 
 
 def finished(

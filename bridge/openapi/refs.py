@@ -35,12 +35,12 @@ class BadReference(ValueError):
     """A part refers to what the document will not hold: another file, or a schema that nobody described."""
 
 
-def schema_name(ref: str) -> tuple[str, str]:
+def schema_name(ref: object) -> tuple[str, str]:
     """The component's name in `ref`, unescaped (RFC 6901, RFC 3986), and the pointer into it (``""`` or ``/…``).
 
     :raises BadReference: it isn't ``#/components/schemas/…``.
     """
-    if not ref.startswith(PREFIX):
+    if not isinstance(ref, str) or not ref.startswith(PREFIX):
         raise BadReference(f"{ref!r} does not refer to a schema of the document")
     name, slash, below = ref.removeprefix(PREFIX).partition("/")
     return unquote(name).replace("~1", "/").replace("~0", "~"), slash + below
@@ -78,7 +78,7 @@ def _walk(node: Any, known: Iterable[str], final: Callable[[str], str]) -> Any:
     for key, value in node.items():
         if not isinstance(key, str):
             raise TypeError(f"the key {key!r} is no text")
-        if key == "$ref" and isinstance(value, str):
+        if key == "$ref":
             name, below = schema_name(value)
             out[key] = PREFIX + final(name) + below
         elif key in _DATA or key.startswith("x-"):

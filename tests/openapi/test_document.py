@@ -113,6 +113,25 @@ def test_no_upstream_is_ever_named(publish: Any, document: Any) -> None:
         assert word not in text
 
 
+@pytest.mark.parametrize(
+    ("upstream", "said", "shown"),
+    [
+        ("vat-svc:8080", "Calls vat-svc, or vat-svc:8080.", "Calls the service, or the service."),
+        ("vat-svc:8080", "A vat-svc-like my-vat-svc", "A vat-svc-like my-vat-svc"),
+        ("vat.internal:80", "At vat.internal", "At the service"),
+        ("tally:50051", "The tally, from tally:50051", "The tally, from the service"),
+        ("tally:50051", "tally:500510", "tally:500510"),
+    ],
+)
+def test_a_transformer_that_names_its_upstream_is_not_repeated(
+    publish: Any, document: Any, upstream: str, said: str, shown: str
+) -> None:
+    doc = OperationDoc({"summary": said, "responses": {"200": {"description": said}}})
+    entry = document(publish(upstream=upstream, doc=doc))["paths"]["/v1/vat/{countryCode}"]["get"]
+    assert entry["summary"] == shown
+    assert entry["responses"]["200"]["description"] == shown
+
+
 def test_a_description_that_raises_costs_its_own_operation_only(publish: Any, document: Any, caplog: Any) -> None:
     def raises() -> OperationDoc:
         raise RuntimeError("wsdl at http://10.0.0.7/secret went away")
