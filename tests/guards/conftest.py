@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import settings as hypothesis_settings
 from jwt.algorithms import get_default_algorithms
 
 from bridge.guards.issuers import Trust
@@ -22,6 +23,10 @@ from bridge.guards.jwks import FixedKeys, KeySource
 from bridge.guards.jwt import TrustedIssuer
 from bridge.guards.keys import ALGORITHMS, read_jwks
 from bridge.settings import Settings
+
+# The machine is shared: how long one example takes says nothing.
+hypothesis_settings.register_profile("guards", deadline=None)
+hypothesis_settings.load_profile("guards")
 
 
 class Clock:
