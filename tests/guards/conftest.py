@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import settings as hypothesis_settings
 from jwt.algorithms import get_default_algorithms
 
+from bridge.errors import Unauthorized
+from bridge.guards.api_key import MemoryKeys
+from bridge.guards.auth import Authenticator, build_authenticator
 from bridge.guards.issuers import Trust
 from bridge.guards.jwks import FixedKeys, KeySource
 from bridge.guards.jwt import TrustedIssuer
 from bridge.guards.keys import ALGORITHMS, read_jwks
 from bridge.settings import Settings
+from bridge.spec import JwtAuth
+from bridge.transformer import Call
 
 # The machine is shared: how long one example takes says nothing.
 hypothesis_settings.register_profile("guards", deadline=None)
@@ -132,6 +137,63 @@ def trust_in() -> Callable[..., Trust]:
         return Trust([TrustedIssuer("https://idp.test", allowed, source, **more)])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fixed_keys() -> Callable[..., FixedKeys]:
+    """These pairs' keys as a source that never changes."""
+
+    def make(*pairs: Pair) -> FixedKeys:
+        return FixedKeys(read_jwks(json.dumps({"keys": [pair.jwk for pair in pairs]}).encode()))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def signer() -> Callable[[Pair], Callable[[bytes], bytes]]:
+    """What `forge` signs with, by a pair's own algorithm, whatever the header says."""
+
+    def make(pair: Pair) -> Callable[[bytes], bytes]:
+        implementation = get_default_algorithms()[pair.algorithm]
+        return lambda signed: implementation.sign(signed, pair.private)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bearer() -> Callable[..., Call]:
+    """A call with this token."""
+
+    def make(token: str, **more: Any) -> Call:
+        return Call(headers=[("accept", "*/*"), ("authorization", f"Bearer {token}")], **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def route() -> Callable[..., Authenticator]:
+    """The authenticator of a route with this JWT block."""
+
+    def make(trust: Trust, **auth: Any) -> Authenticator:
+        return build_authenticator(JwtAuth.model_validate({"type": "JWT"} | auth), trust, MemoryKeys())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., Awaitable[str]]:
+    """Asserts that a call gets 401 whose detail has `words`; gives the challenge, which is well-formed."""
+
+    async def check(authenticator: Authenticator, call: Call, words: str) -> str:
+        with pytest.raises(Unauthorized, match=words) as caught:
+            await authenticator(call)
+        challenge = dict(caught.value.headers)["www-authenticate"]
+        assert challenge.startswith('Bearer realm="hms-bridge"')
+        assert challenge.isascii()
+        assert challenge.count('"') % 2 == 0
+        return challenge
+
+    return check
 
 
 @dataclass
