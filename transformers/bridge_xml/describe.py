@@ -46,7 +46,7 @@ def describer(
 
     def describe(method: str) -> OperationDoc:
         operation: dict[str, Any] = {
-            "summary": f"Calls {route.upstream.name}",
+            "summary": f"The service behind {route.route}",
             "description": "The service behind it publishes no schema, so the shape of the bodies is its own.",
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
