@@ -6,6 +6,7 @@ sees and changes that tenant's routes only. Health, metrics and the OpenAPI docu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
 from bridge.transformer import Call, Identity
 
+SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
 
 
@@ -90,11 +92,15 @@ class Admin:
         """The body as a spec, with its parsed document where it has lines."""
         chunks: list[bytes] = []
         size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_SPEC:
-                raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(SPEC_TIMEOUT):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > MAX_SPEC:
+                        raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise ClientError("The spec did not arrive in time.", status=408) from None
         body = b"".join(chunks)
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         document: Any = None

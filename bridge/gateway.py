@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from bridge.errors import ClientError, RateLimited, RequestError, TooLarge
+from bridge.guards.cache import cache_key
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id, taken_trace_id, trace_headers
 from bridge.problem import problem
@@ -196,10 +197,14 @@ class Gateway:
 
     async def _cached(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
         assert endpoint.cache
-        if call.method not in ("GET", "HEAD"):
+
+        async def fetch() -> Reply:
             return await self._translate(endpoint, call, record, deadline)
-        key = f"{call.method} {endpoint.operation.name} {call.path}?{call.query} {call.header('accept')}"
-        reply, hit = await endpoint.cache.get_or_call(key, lambda: self._translate(endpoint, call, record, deadline))
+
+        key = cache_key(endpoint.operation.name, call)
+        if key is None:
+            return await fetch()
+        reply, hit = await endpoint.cache.get_or_call(key, fetch, call)
         record.cache = "hit" if hit else "miss"
         return reply
 

@@ -106,7 +106,7 @@ class Registry:
 
     async def _bind(self, source: Source) -> BoundRoute:
         try:
-            return await self._binder.bind(source)
+            return await self._binder.bind(source, self.table.routes.get(source.id))
         except SetupError as error:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 

@@ -109,7 +109,11 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
         faults = []
         for entry in error.errors():
             key = str(entry["loc"][0])
-            reason = "no setting has this name" if entry["type"] == "extra_forbidden" else entry["msg"].removeprefix("Value error, ")
+            reason = (
+                "no setting has this name"
+                if entry["type"] == "extra_forbidden"
+                else entry["msg"].removeprefix("Value error, ")
+            )
             place = origin.get(key, "")
             is_file = config is not None and place == str(config)
             faults.append(Fault(reason, key=key if is_file else place, file=place if is_file else ""))

@@ -111,8 +111,10 @@ class Binder:
         self._authenticate = authenticate
         self._connect = connect
 
-    async def bind(self, source: Source) -> BoundRoute:
-        """:raises SetupError: the spec can't be bound; the faults say where."""
+    async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
+        """:param old: what served until now; where its limit is the same, what callers have used of it still counts.
+        :raises SetupError: the spec can't be bound; the faults say where.
+        """
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
         operations = await self._transformers.bind(spec, source.document, source.file)
@@ -122,11 +124,17 @@ class Binder:
             wire=transformer.wire,
             operations=operations,
             auth=self._authenticate(spec),
-            limiter=Limiter(spec.rate_limit) if spec.rate_limit else None,
+            limiter=_limiter(spec, old),
             cache=MicroCache(spec.cache.ttl) if spec.cache else None,
         )
         route.endpoints = [Endpoint(route, operation, sender.send) for operation in operations]
         return route
+
+
+def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
+    if old is not None and old.source.spec.rate_limit == spec.rate_limit:
+        return old.limiter
+    return Limiter(spec.rate_limit) if spec.rate_limit else None
 
 
 class Table:

@@ -160,6 +160,27 @@ async def test_tenants_by_host_and_versions_side_by_side(gateway: Any, upstream:
         assert upstream.seen[-1].target == target
 
 
+async def test_a_cached_answer_is_one_call_upstream_and_nobody_elses(gateway: Any, upstream: Any) -> None:
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    get = gateway.client.get
+    assert [(await get("/p/a")).headers["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
+    assert len(upstream.seen) == 1
+    for cookie in ("me", "you"):
+        assert (await get("/p/a", headers={"cookie": f"session={cookie}"})).headers["x-cache"] == "MISS"
+    await gateway.client.post("/p/a")
+    assert len(upstream.seen) == 4
+
+
+async def test_a_limit_outlives_a_change_of_its_route(gateway: Any) -> None:
+    spec = {**SPEC, "rate_limit": {"rps": 1}}
+    made = await gateway.register(spec)
+    assert (await gateway.client.get("/p/a")).status_code == 200
+    admin = gateway.bearer(roles=("api_publisher",))
+    changed = await gateway.client.put(made.headers["location"], json={**spec, "timeout": "9s"}, headers=admin)
+    assert changed.status_code == 200
+    assert (await gateway.client.get("/p/a")).status_code == 429
+
+
 async def test_redirects_of_an_upstream_are_not_followed(gateway: Any, upstream: Any) -> None:
     await gateway.register(SPEC)
     upstream.status, upstream.headers = 302, [("location", "http://169.254.169.254/")]
