@@ -1,0 +1,103 @@
+"""An election night through HMS Bridge: a SOAP service, a gRPC service and an XML feed, read as JSON.
+
+    make demo              # or: python examples/election_night/demo.py [--port 8080] [--once]
+
+Starts the three services and the gateway, makes one real call of each kind and one that is refused, and prints what
+went over both wires. With ``--once`` it then ends, with 0 only when every answer was right; otherwise it stays up
+until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import httpx
+from presenter import Presenter
+from processes import Children, DemoError, free_port
+from scenario import SCENES, play
+from stage import Stage
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does: by way of every `with`."""
+    sys.exit(128 + number)
+
+
+def run(port: int, once: bool, show: Presenter) -> int:
+    """The whole evening; the exit status.
+
+    :raises DemoError: something could not be started, or ended by itself.
+    """
+    port = free_port(port)
+    show.title("HMS Bridge: an election night in the State of Tamarack")
+    with tempfile.TemporaryDirectory(prefix="hms-bridge-demo-") as folder, Children(Path(folder)) as children:
+        stage = Stage(Path(folder), children, port)
+        with show.step("three services of the old school") as details:
+            for name, kind, at in stage.start_services():
+                details.append(f"{name.partition(':')[0]:<16}{kind:<18}127.0.0.1:{at}")
+        with show.step("the gateway in front of them") as details:
+            details.append(f"{stage.start_gateway()} routes from routes/*.yml on {stage.url}")
+        with show.step("tokens of the gateway's local issuer") as details:
+            tokens = stage.tokens()
+            details.append("a citizen's for ELECTION_PUBLIC, a clerk's for ELECTION_OFFICE")
+        wrong = 0
+        with httpx.Client(base_url=stage.url, timeout=10) as client:
+            client.get("/-/health/live")  # the connection stands, as a client's would
+            for scene in SCENES:
+                played = play(scene, stage, client, tokens)
+                show.scene(played)
+                wrong += bool(played.faults)
+        show.say()
+        if wrong:
+            show.say(f"✗ {wrong} of {len(SCENES)} calls went wrong.", style="bold red")
+        else:
+            show.say(f"✓ All {len(SCENES)} calls went as they should.", style="bold green")
+        if not once:
+            stay(stage, children, tokens["citizen"], show)
+        return 1 if wrong else 0
+
+
+def stay(stage: Stage, children: Children, token: str, show: Presenter) -> None:
+    """Say where everything is, and keep it up until Ctrl-C."""
+    show.say()
+    show.say(f"  docs      {stage.url}/-/docs")
+    show.say(f"  console   {stage.url}/-/console")
+    show.say(f"  openapi   {stage.url}/-/openapi.json")
+    show.say("  routes    routes/*.yml: change one, and the change is live")
+    show.say()
+    show.say("Try it:")
+    show.say()
+    show.say(f'curl -s {stage.url}/v1/returns/91003 -H "Authorization: Bearer {token}"')
+    show.say()
+    show.say("Ctrl-C ends everything.", style="dim")
+    while True:
+        for _ in children.waiting(60):
+            pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--port", type=int, default=8080, help="the gateway's, on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--once", action="store_true", help="end after the calls; 0 only when every one was right")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, _leave)
+    show = Presenter()
+    try:
+        return run(given.port, given.once, show)
+    except DemoError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        show.say()
+        show.say("Everything has been ended.", style="dim")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

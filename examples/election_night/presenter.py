@@ -1,0 +1,149 @@
+"""What the demo prints: two columns where the terminal is wide, one below the other elsewhere, plain when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lxml import etree
+from rich.box import ROUNDED
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+from scenario import Played
+
+_WIDE = 120
+_MOST_LINES = 30
+_JSON_WIDTH = 54  # half of the narrowest terminal that has two columns, less the frame
+
+
+def pretty(text: str) -> tuple[str, str]:
+    """`text` laid out for people, and the language it is in."""
+    if text.lstrip().startswith("<"):
+        try:
+            root = etree.fromstring(text.encode(), etree.XMLParser(remove_blank_text=True, resolve_entities=False))
+        except etree.XMLSyntaxError:
+            return text, "text"
+        return etree.tostring(root, pretty_print=True, encoding="unicode").rstrip(), "xml"
+    return text.rstrip(), "protobuf"
+
+
+def as_json(value: Any, indent: str = "") -> str:
+    """JSON for people: what fits on a line stands on a line."""
+    if isinstance(value, str) and not indent:
+        return value
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(line) <= _JSON_WIDTH or not isinstance(value, dict | list) or not value:
+        return line
+    deeper = indent + "  "
+    if isinstance(value, list):
+        inner = [deeper + as_json(item, deeper) for item in value]
+        return "[\n" + ",\n".join(inner) + f"\n{indent}]"
+    inner = [f"{deeper}{json.dumps(key, ensure_ascii=False)}: {as_json(item, deeper)}" for key, item in value.items()]
+    return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
+
+
+def shortened(text: str) -> str:
+    lines = text.splitlines()
+    left = len(lines) - _MOST_LINES
+    return text if left <= 1 else "\n".join([*lines[:_MOST_LINES], f"… {left} more lines"])
+
+
+def _times(played: Played) -> str:
+    """The client's time, and from the gateway's log what the service and the translation took of it."""
+    parts = [f"{played.milliseconds:.1f} ms"]
+    if played.exchange:
+        parts.append(f"service {played.logged['ms_upstream']:.1f}")
+        parts.append(f"translation {played.logged['ms_translation']:.2f}")
+    return ", ".join(parts)
+
+
+class Presenter:
+    def __init__(self) -> None:
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a check mark must not end the demo
+        self._console = Console(highlight=False, emoji=False)
+        self._terminal = self._console.is_terminal
+        if not self._terminal:
+            self._console = Console(highlight=False, emoji=False, soft_wrap=True, width=_WIDE - 1)
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False)
+
+    def title(self, text: str) -> None:
+        self._console.print(Rule(Text(text, style="bold"), style="cyan")) if self._terminal else self.say(
+            f"== {text} =="
+        )
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[list[str]]:
+        """`what` with a spinner while it goes on; then a check mark, the seconds, and the lines put into the list."""
+        details: list[str] = []
+        began = time.monotonic()
+        if self._terminal:
+            with self._console.status(what):
+                yield details
+        else:
+            self.say(f"… {what}")
+            yield details
+        self._console.print(Text.assemble(("✓ ", "green"), what, (f"  {time.monotonic() - began:.1f} s", "dim")))
+        for detail in details:
+            self.say(f"  {detail}", style="dim")
+
+    def scene(self, played: Played) -> None:
+        """One call: on the client's side what it sent and got, on the service's side what arrived and what it said."""
+        scene, exchange = played.scene, played.exchange
+        self.say()
+        good = not played.faults
+        mark = ("✓ ", "bold green") if good else ("✗ ", "bold red")
+        self._console.print(Text.assemble(mark, (f"{scene.kind}  ", "bold cyan"), (scene.title, "bold")))
+        sent = "\n".join([*played.sent, *(["", as_json(scene.body)] if scene.body is not None else [])])
+        got = f"{played.status} {played.reason}  {played.content_type}\n\n{as_json(played.body)}"
+        blocks = [("client → gateway", sent, "json"), ("client ← gateway", got, "json")]
+        if exchange:
+            request, language = pretty(exchange["request"])
+            up = f"{exchange['target']}\n\n{request}".rstrip()
+            reply, reply_language = pretty(exchange["reply"])
+            down = f"{exchange['status']}\n\n{reply}"
+            blocks[1:1] = [("gateway → service", up, language), ("gateway ← service", down, reply_language)]
+        if self._terminal and self._console.width >= _WIDE and exchange:
+            self._side_by_side(blocks)
+        else:
+            for label, text, language in blocks:
+                self._console.print(Text(f"  ── {label} ", style="cyan"))
+                self._indented(text, language)
+        self.say(f"  {_times(played)}   trace id {played.trace_id}", style="dim")
+        for fault in played.faults:
+            self.say(f"  ✗ {fault}", style="red")
+
+    def _side_by_side(self, blocks: list[tuple[str, str, str]]) -> None:
+        (_, sent, _), (_, up, up_language), (_, down, down_language), (_, got, _) = blocks
+        table = Table(box=ROUNDED, show_lines=True, expand=True, border_style="dim", header_style="cyan")
+        table.add_column("JSON: the client and the gateway", ratio=1)
+        table.add_column(
+            f"{'XML' if up_language == 'xml' or down_language == 'xml' else 'protobuf'}: the gateway and the service",
+            ratio=1,
+        )
+        table.add_row(self._code(sent, "json"), self._code(up, up_language))
+        table.add_row(self._code(got, "json"), self._code(down, down_language))
+        self._console.print(table)
+
+    def _indented(self, text: str, language: str) -> None:
+        if self._terminal:
+            self._console.print(self._code(text, language))
+        else:
+            for line in shortened(text).splitlines():
+                self.say(f"  {line}".rstrip())
+
+    def _code(self, text: str, language: str) -> RenderableType:
+        """A line of its own (method and path, or status), then the body in colours."""
+        head, _, body = text.partition("\n\n")
+        if not body:
+            return Text(head)
+        code = Syntax(shortened(body), language, theme="ansi_dark", background_color="default", word_wrap=True)
+        return Group(Text(head, style="bold"), code)
