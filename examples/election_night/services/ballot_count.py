@@ -41,6 +41,7 @@ def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, sentence: str,
     status = Status(code=code.value[0], message=sentence, details=[info])
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(code, sentence)
+    raise AssertionError  # abort has raised
 
 
 class Rooms(services.BallotCountServicer):  # type: ignore[misc, name-defined]  # compiled just now

@@ -26,7 +26,9 @@ class Recorder(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc publishes 
         def behave(raw: bytes, context: grpc.ServicerContext) -> bytes:
             request = handler.request_deserializer(raw)
             trace_id = dict(context.invocation_metadata()).get("x-trace-id", "")
-            reply, answered, status = None, b"", "OK"
+            reply: Message = None
+            answered: bytes = b""
+            status = "OK"
             try:
                 reply = handler.unary_unary(request, context)
                 answered = handler.response_serializer(reply)
