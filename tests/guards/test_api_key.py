@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -13,15 +14,15 @@ from bridge.spec import ApiKeyAuth
 from bridge.transformer import Call
 
 
-def call(text, name="x-api-key"):
+def call(text: Any, name: Any = "x-api-key") -> Any:
     return Call(headers=[(name, text)])
 
 
-def verifier(keys, clock, header="X-API-Key"):
+def verifier(keys: Any, clock: Any, header: Any = "X-API-Key") -> Any:
     return ApiKeyVerifier(ApiKeyAuth(type="api_key", header=header), MemoryKeys(keys), clock)
 
 
-def test_a_key_and_what_is_kept_of_it(clock):
+def test_a_key_and_what_is_kept_of_it(clock: Any) -> None:
     text, key = mint_key("payroll", tenant="revenue", roles=["clerk"], scopes=["read"], ttl=60, clock=clock)
     prefix, key_id, secret = text.split("_", 2)
     assert (prefix, key_id, len(secret)) == ("hmsb", key.id, 43)
@@ -30,19 +31,19 @@ def test_a_key_and_what_is_kept_of_it(clock):
     assert mint_key("payroll")[0] != text
 
 
-def test_a_good_key(clock):
+def test_a_good_key(clock: Any) -> None:
     text, key = mint_key("payroll")
     assert verifier([key], clock).verify(call(text)) is key
 
 
-def test_keys_with_an_underscore_in_the_secret_work_too(clock):
+def test_keys_with_an_underscore_in_the_secret_work_too(clock: Any) -> None:
     made = [mint_key("payroll") for _ in range(200)]
     assert any(text.count("_") > 2 for text, _ in made)
     judge = verifier([key for _, key in made], clock)
     assert all(judge.verify(call(text)) is key for text, key in made)
 
 
-def test_a_wrong_secret_and_an_unknown_id_look_the_same(clock):
+def test_a_wrong_secret_and_an_unknown_id_look_the_same(clock: Any) -> None:
     text, key = mint_key("payroll")
     other, _ = mint_key("payroll")
     swapped = "_".join([*text.split("_", 2)[:2], other.split("_", 2)[2]])
@@ -58,19 +59,19 @@ def test_a_wrong_secret_and_an_unknown_id_look_the_same(clock):
 @pytest.mark.parametrize(
     "text", ["", "hmsb", "hmsb__", "Bearer x", "hmsb_0123456789abcdef_short", "x" * 10_000, "hmsb_ä_ö", "hmsb_\0_\0"]
 )
-def test_what_is_no_key(clock, text):
+def test_what_is_no_key(clock: Any, text: Any) -> None:
     with pytest.raises(Unauthorized, match="not an API key"):
         verifier([], clock).verify(call(text))
 
 
-def test_text_around_a_key_is_not_taken(clock):
+def test_text_around_a_key_is_not_taken(clock: Any) -> None:
     text, key = mint_key("payroll")
     for wrong in (text + "\n", " " + text, text + "A", text.upper()):
         with pytest.raises(Unauthorized):
             verifier([key], clock).verify(call(wrong))
 
 
-def test_revoked_and_expired_is_told_only_to_who_has_the_secret(clock):
+def test_revoked_and_expired_is_told_only_to_who_has_the_secret(clock: Any) -> None:
     text, key = mint_key("payroll", ttl=60, clock=clock)
     wrong = text[:-1] + ("A" if text[-1] != "A" else "B")
     clock.now += 59.9
@@ -85,19 +86,19 @@ def test_revoked_and_expired_is_told_only_to_who_has_the_secret(clock):
         revoked.verify(call(wrong))
 
 
-def test_two_keys_in_one_call(clock):
+def test_two_keys_in_one_call(clock: Any) -> None:
     text, key = mint_key("payroll")
     with pytest.raises(Unauthorized, match="more than once"):
         verifier([key], clock).verify(Call(headers=[("x-api-key", text), ("x-api-key", text)]))
 
 
-def test_no_key(clock):
+def test_no_key(clock: Any) -> None:
     with pytest.raises(Unauthorized, match="X-API-Key header") as caught:
         verifier([], clock).verify(Call())
     assert dict(caught.value.headers) == {"www-authenticate": 'ApiKey realm="hms-bridge", header="X-API-Key"'}
 
 
-def test_another_header(clock):
+def test_another_header(clock: Any) -> None:
     text, key = mint_key("payroll")
     judge = verifier([key], clock, "Agency-Key")
     assert judge.verify(call(text, "agency-key")) is key
@@ -106,12 +107,12 @@ def test_another_header(clock):
 
 
 @pytest.mark.parametrize("name", ["", "X API Key", "X-Key:", "Schlüssel", "a\r\nb"])
-def test_a_header_that_can_not_be(clock, name):
+def test_a_header_that_can_not_be(clock: Any, name: Any) -> None:
     with pytest.raises(BindError, match="header"):
         verifier([], clock, name)
 
 
-async def test_the_identity_and_what_the_route_asks():
+async def test_the_identity_and_what_the_route_asks() -> None:
     text, key = mint_key("payroll", tenant="revenue", roles=["clerk"], scopes=["read"])
     store = MemoryKeys([key])
     identity = await build_authenticator(ApiKeyAuth(type="api_key", roles=("clerk",)), None, store)(call(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -18,11 +19,11 @@ INSIDE = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
 
 @pytest.fixture
-def build(make_pair, trust_in):
+def build(make_pair: Any, trust_in: Any) -> Any:
     text, key = mint_key("payroll", roles=["clerk"])
     store, trust = MemoryKeys([key]), trust_in(make_pair())
 
-    def make(auth, internal=()):
+    def make(auth: Any, internal: Any = ()) -> Any:
         return build_authenticator(SPEC.validate_python(auth), trust, store, internal)
 
     make.text = text
@@ -30,11 +31,11 @@ def build(make_pair, trust_in):
 
 
 @pytest.fixture
-def token(make_pair, claims_of):
+def token(make_pair: Any, claims_of: Any) -> Any:
     return lambda **claims: ("authorization", f"Bearer {make_pair().sign(claims_of(**claims))}")
 
 
-async def test_none_knows_callers_by_address(build):
+async def test_none_knows_callers_by_address(build: Any) -> None:
     everyone = build({"type": "none"}, INSIDE)
     assert await everyone(Call(peer="192.0.2.7")) == Identity(key="ip:192.0.2.7")
     assert (await everyone(Call(peer="10.1.2.3"))).internal
@@ -42,7 +43,7 @@ async def test_none_knows_callers_by_address(build):
     assert everyone.consumes == frozenset()
 
 
-async def test_an_ipv6_caller_is_its_64(build):
+async def test_an_ipv6_caller_is_its_64(build: Any) -> None:
     everyone = build({"type": "none"})
     keys = {(await everyone(Call(peer=f"2001:db8:1:2::{tail:x}"))).key for tail in range(1, 50)}
     assert keys == {"ip:2001:db8:1:2::/64"}
@@ -61,26 +62,26 @@ async def test_an_ipv6_caller_is_its_64(build):
         ("unix", False),
     ],
 )
-async def test_callers_from_internal_networks(build, token, peer, inside):
+async def test_callers_from_internal_networks(build: Any, token: Any, peer: Any, inside: Any) -> None:
     headers = [token(), ("x-api-key", build.text)]
     for auth in ({"type": "none"}, {"type": "JWT"}, {"type": "api_key"}, {"any": [{"type": "JWT"}]}):
         assert (await build(auth, INSIDE)(Call(headers=headers, peer=peer))).internal is inside
 
 
 @pytest.mark.parametrize("kind", ["oauth2", "mtls"])
-def test_kinds_that_are_not_offered(build, kind):
+def test_kinds_that_are_not_offered(build: Any, kind: Any) -> None:
     for auth in ({"type": kind}, {"any": [{"type": "JWT"}, {"type": kind}]}):
         with pytest.raises(BindError, match=f"{kind} is not offered in this version") as caught:
             build(auth)
         assert len(caught.value.faults) == 1
 
 
-def test_an_issuer_that_nobody_trusts_is_found_at_bind(build):
+def test_an_issuer_that_nobody_trusts_is_found_at_bind(build: Any) -> None:
     with pytest.raises(BindError, match=r"https://x\.test is not a trusted issuer"):
         build({"type": "JWT", "issuer": "https://x.test"})
 
 
-def test_what_is_consumed(build):
+def test_what_is_consumed(build: Any) -> None:
     assert build({"type": "JWT"}).consumes == {"authorization"}
     assert build({"type": "api_key", "header": "Agency-Key"}).consumes == {"agency-key"}
     both = build({"any": [{"type": "JWT"}, {"type": "api_key"}, {"type": "none"}]})
@@ -90,14 +91,14 @@ def test_what_is_consumed(build):
 # --- any -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_kind_that_is_present_decides(build, token):
+async def test_the_kind_that_is_present_decides(build: Any, token: Any) -> None:
     either = build({"any": [{"type": "JWT"}, {"type": "api_key"}]})
     assert (await either(Call(headers=[token()]))).subject == "ann"
     assert (await either(Call(headers=[("x-api-key", build.text)]))).subject == "payroll"
     assert (await either(Call(headers=[("x-api-key", build.text), token()]))).subject == "ann"
 
 
-async def test_wrong_credentials_get_no_second_chance(build):
+async def test_wrong_credentials_get_no_second_chance(build: Any) -> None:
     either = build({"any": [{"type": "JWT"}, {"type": "api_key"}, {"type": "none"}]})
     with pytest.raises(Unauthorized, match="no JWT"):
         await either(Call(headers=[("authorization", "Bearer x"), ("x-api-key", build.text)]))
@@ -105,7 +106,7 @@ async def test_wrong_credentials_get_no_second_chance(build):
         await either(Call(headers=[("x-api-key", "x")]))
 
 
-async def test_without_credentials_the_answer_names_what_is_accepted(build):
+async def test_without_credentials_the_answer_names_what_is_accepted(build: Any) -> None:
     either = build({"any": [{"type": "JWT"}, {"type": "api_key"}]})
     with pytest.raises(Unauthorized) as caught:
         await either(Call(headers=[("authorization", "Basic YTpi")]))
@@ -113,7 +114,7 @@ async def test_without_credentials_the_answer_names_what_is_accepted(build):
     assert [value.split()[0] for _, value in caught.value.headers] == ["Bearer", "ApiKey"]
 
 
-async def test_none_lets_callers_without_credentials_in_wherever_it_stands(build, token):
+async def test_none_lets_callers_without_credentials_in_wherever_it_stands(build: Any, token: Any) -> None:
     for kinds in ([{"type": "none"}, {"type": "JWT"}], [{"type": "JWT"}, {"type": "none"}]):
         either = build({"any": kinds})
         assert (await either(Call(peer="192.0.2.7"))).key == "ip:192.0.2.7"
@@ -121,7 +122,7 @@ async def test_none_lets_callers_without_credentials_in_wherever_it_stands(build
     assert (await build({"any": [{"type": "none"}]})(Call(peer="192.0.2.7"))).key == "ip:192.0.2.7"
 
 
-async def test_several_entries_of_one_kind_are_tried_in_turn(build, token):
+async def test_several_entries_of_one_kind_are_tried_in_turn(build: Any, token: Any) -> None:
     either = build({"any": [{"type": "JWT", "audience": "X"}, {"type": "JWT", "audience": "AREA", "roles": ["clerk"]}]})
     assert (await either(Call(headers=[token(roles=["clerk"])]))).subject == "ann"
     with pytest.raises(Forbidden):
@@ -133,7 +134,7 @@ async def test_several_entries_of_one_kind_are_tried_in_turn(build, token):
 # --- admin and OpenAPI -----------------------------------------------------------------------------------------
 
 
-async def test_the_admin_api_takes_any_audience_and_asks_for_a_role(make_pair, trust_in, token):
+async def test_the_admin_api_takes_any_audience_and_asks_for_a_role(make_pair: Any, trust_in: Any, token: Any) -> None:
     admin = build_admin_authenticator(trust_in(make_pair()))
     identity = await admin(Call(headers=[token(aud="ANYTHING", roles=["api_publisher"])]))
     require_role(identity, "api_publisher")
@@ -143,7 +144,7 @@ async def test_the_admin_api_takes_any_audience_and_asks_for_a_role(make_pair, t
         await admin(Call())
 
 
-def test_openapi(build):
+def test_openapi(build: Any) -> None:
     assert build({"type": "none"}).openapi_scheme().requirements == ()
     jwt = build({"type": "JWT", "roles": ["clerk"], "scopes": ["read"]}).openapi_scheme()
     assert jwt.schemes["bearerJWT"] | {"description": ""} == {

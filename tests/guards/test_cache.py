@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,13 @@ from bridge.transformer import Call, Identity, Reply
 class Upstream:
     """Counts its calls; answers with their number."""
 
-    def __init__(self, *headers, status=200):
+    def __init__(self, *headers: Any, status: Any = 200) -> None:
         self.headers, self.status, self.calls = list(headers), status, 0
         self.error = None
         self.asked, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
-    async def __call__(self):
+    async def __call__(self) -> Any:
         self.calls += 1
         number = self.calls
         self.asked.set()
@@ -30,20 +31,20 @@ class Upstream:
 
 
 @pytest.fixture
-def cache(clock):
+def cache(clock: Any) -> Any:
     return MicroCache(5.0, clock=clock)
 
 
-def said(reply, name):
+def said(reply: Any, name: Any) -> Any:
     return [value for field, value in reply.headers if field == name]
 
 
-async def ask(cache, upstream, call=None, operation="get"):
+async def ask(cache: Any, upstream: Any, call: Any = None, operation: Any = "get") -> Any:
     call = call or Call("GET", "/a")
     return await cache.get_or_call(cache_key(operation, call), upstream, call)
 
 
-async def test_miss_then_hit_then_too_old(cache, clock):
+async def test_miss_then_hit_then_too_old(cache: Any, clock: Any) -> None:
     upstream = Upstream()
     reply, hit = await ask(cache, upstream)
     assert (hit, reply.body, said(reply, "x-cache"), said(reply, "age")) == (False, b"1", ["MISS"], [])
@@ -54,7 +55,7 @@ async def test_miss_then_hit_then_too_old(cache, clock):
     assert (await ask(cache, upstream))[0].body == b"2"
 
 
-async def test_what_one_caller_does_to_its_reply_is_not_seen_by_the_next(cache):
+async def test_what_one_caller_does_to_its_reply_is_not_seen_by_the_next(cache: Any) -> None:
     upstream = Upstream()
     for _ in range(3):
         reply, _ = await ask(cache, upstream)
@@ -63,7 +64,7 @@ async def test_what_one_caller_does_to_its_reply_is_not_seen_by_the_next(cache):
         reply.headers.append(("x-trace-id", "1"))
 
 
-async def test_an_age_from_upstream_counts_on(cache, clock):
+async def test_an_age_from_upstream_counts_on(cache: Any, clock: Any) -> None:
     upstream = Upstream(("Age", "10"))
     await ask(cache, upstream)
     clock.now += 2
@@ -74,11 +75,11 @@ async def test_an_age_from_upstream_counts_on(cache, clock):
 @pytest.mark.parametrize(
     "call", [Call("POST", "/a"), Call("DELETE", "/a"), Call("PUT", "/a"), Call("GET", "/a", body=b"x")]
 )
-def test_questions_that_are_never_stored(call):
+def test_questions_that_are_never_stored(call: Any) -> None:
     assert cache_key("get", call) is None
 
 
-def test_questions_that_differ():
+def test_questions_that_differ() -> None:
     calls = [
         Call("GET", "/a"),
         Call("HEAD", "/a"),
@@ -95,7 +96,7 @@ def test_questions_that_differ():
     assert not any("Bearer" in key for key in keys)
 
 
-def test_who_asks_is_not_part_of_the_question():
+def test_who_asks_is_not_part_of_the_question() -> None:
     assert cache_key("get", Call("GET", "/a", identity=Identity(key="a"))) == cache_key("get", Call("GET", "/a"))
 
 
@@ -113,7 +114,7 @@ def test_who_asks_is_not_part_of_the_question():
         [("vary", "accept, *")],
     ],
 )
-async def test_replies_that_are_not_stored(cache, headers):
+async def test_replies_that_are_not_stored(cache: Any, headers: Any) -> None:
     upstream = Upstream(*headers)
     for number in (b"1", b"2", b"3"):
         reply, hit = await ask(cache, upstream)
@@ -121,7 +122,7 @@ async def test_replies_that_are_not_stored(cache, headers):
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 301, 304, 404, 500, 503])
-async def test_only_200_is_stored(cache, status):
+async def test_only_200_is_stored(cache: Any, status: Any) -> None:
     upstream = Upstream(status=status)
     await ask(cache, upstream)
     upstream.status = 200
@@ -139,7 +140,7 @@ async def test_only_200_is_stored(cache, status):
         ("x-max-age=1", 5),
     ],
 )
-async def test_a_reply_may_ask_for_less_time(cache, clock, control, seconds):
+async def test_a_reply_may_ask_for_less_time(cache: Any, clock: Any, control: Any, seconds: Any) -> None:
     upstream = Upstream(("cache-control", control))
     await ask(cache, upstream)
     clock.now += seconds - 0.01
@@ -151,18 +152,18 @@ async def test_a_reply_may_ask_for_less_time(cache, clock, control, seconds):
 # --- Vary ------------------------------------------------------------------------------------------------------
 
 
-def by(key, **headers):
+def by(key: Any, **headers: Any) -> Any:
     return Call("GET", "/a", identity=Identity(key=key), headers=[(n.replace("_", "-"), v) for n, v in headers.items()])
 
 
-async def test_one_answer_for_all_unless_the_reply_varies_by_who_asks(cache):
+async def test_one_answer_for_all_unless_the_reply_varies_by_who_asks(cache: Any) -> None:
     upstream = Upstream()
     assert not (await ask(cache, upstream, by("ann")))[1]
     assert (await ask(cache, upstream, by("bob")))[1]
 
 
 @pytest.mark.parametrize("vary", ["authorization", "Accept, Authorization", "X-API-Key", "Cookie", "X-Tenant"])
-async def test_varying_by_who_asks(cache, vary):
+async def test_varying_by_who_asks(cache: Any, vary: Any) -> None:
     """The field itself may have been consumed by auth, so whatever isn't plainly impersonal counts as personal."""
     upstream = Upstream(("Vary", vary))
     first = (await ask(cache, upstream, by("ann")))[0].body
@@ -172,14 +173,14 @@ async def test_varying_by_who_asks(cache, vary):
     assert (await ask(cache, upstream, by("bob")))[1]
 
 
-async def test_varying_by_language_is_shared_among_callers(cache):
+async def test_varying_by_language_is_shared_among_callers(cache: Any) -> None:
     upstream = Upstream(("vary", "accept-language"))
     await ask(cache, upstream, by("ann", accept_language="de"))
     assert (await ask(cache, upstream, by("bob", accept_language="de")))[1]
     assert not (await ask(cache, upstream, by("bob", accept_language="fr")))[1]
 
 
-async def test_without_a_call_a_varying_reply_is_not_stored(cache):
+async def test_without_a_call_a_varying_reply_is_not_stored(cache: Any) -> None:
     upstream = Upstream(("vary", "authorization"))
     for _ in range(2):
         assert not (await cache.get_or_call("key", upstream))[1]
@@ -188,7 +189,7 @@ async def test_without_a_call_a_varying_reply_is_not_stored(cache):
 # --- many at once ----------------------------------------------------------------------------------------------
 
 
-async def crowd(cache, upstream, callers):
+async def crowd(cache: Any, upstream: Any, callers: Any) -> Any:
     upstream.gate.clear()
     tasks = [asyncio.create_task(ask(cache, upstream, call)) for call in callers]
     await upstream.asked.wait()
@@ -196,7 +197,7 @@ async def crowd(cache, upstream, callers):
     return tasks
 
 
-async def test_one_asks_and_the_others_wait(cache):
+async def test_one_asks_and_the_others_wait(cache: Any) -> None:
     upstream = Upstream()
     tasks = await crowd(cache, upstream, [None] * 20)
     assert upstream.calls == 1
@@ -207,7 +208,7 @@ async def test_one_asks_and_the_others_wait(cache):
     assert sorted(hit for _, hit in replies) == [False] + [True] * 19
 
 
-async def test_a_failure_is_the_first_callers_own(cache):
+async def test_a_failure_is_the_first_callers_own(cache: Any) -> None:
     upstream = Upstream()
     tasks = await crowd(cache, upstream, [None] * 5)
     upstream.error = ConnectionError("gone")
@@ -222,7 +223,7 @@ async def test_a_failure_is_the_first_callers_own(cache):
     assert (await ask(cache, upstream))[1] is True
 
 
-async def test_a_first_caller_that_leaves_takes_nobody_along(cache):
+async def test_a_first_caller_that_leaves_takes_nobody_along(cache: Any) -> None:
     upstream = Upstream()
     tasks = await crowd(cache, upstream, [None] * 3)
     tasks[0].cancel()
@@ -232,7 +233,7 @@ async def test_a_first_caller_that_leaves_takes_nobody_along(cache):
     assert [reply.body for reply, _ in await asyncio.gather(*tasks[1:])] == [b"2", b"3"]
 
 
-async def test_a_waiting_caller_that_leaves_takes_nobody_along(cache):
+async def test_a_waiting_caller_that_leaves_takes_nobody_along(cache: Any) -> None:
     upstream = Upstream()
     tasks = await crowd(cache, upstream, [None] * 3)
     tasks[1].cancel()
@@ -242,7 +243,7 @@ async def test_a_waiting_caller_that_leaves_takes_nobody_along(cache):
     assert [reply.body for reply, _ in await asyncio.gather(tasks[0], tasks[2])] == [b"1", b"1"]
 
 
-async def test_what_may_not_be_shared_is_not_shared_with_those_who_waited(cache):
+async def test_what_may_not_be_shared_is_not_shared_with_those_who_waited(cache: Any) -> None:
     upstream = Upstream(("cache-control", "private"))
     tasks = await crowd(cache, upstream, [by("ann"), by("bob"), by("eve")])
     upstream.gate.set()
@@ -258,7 +259,7 @@ async def test_what_may_not_be_shared_is_not_shared_with_those_who_waited(cache)
     await asyncio.gather(*tasks)
 
 
-async def test_those_who_waited_get_no_reply_that_varies_by_who_asks(cache):
+async def test_those_who_waited_get_no_reply_that_varies_by_who_asks(cache: Any) -> None:
     upstream = Upstream(("vary", "authorization"))
     tasks = await crowd(cache, upstream, [by("ann"), by("bob"), by("ann")])
     upstream.gate.set()
@@ -269,7 +270,7 @@ async def test_those_who_waited_get_no_reply_that_varies_by_who_asks(cache):
 # --- bounds ----------------------------------------------------------------------------------------------------
 
 
-async def test_entries_are_bounded_and_the_least_used_goes(clock):
+async def test_entries_are_bounded_and_the_least_used_goes(clock: Any) -> None:
     cache, upstream = MicroCache(5.0, max_entries=3, clock=clock), Upstream()
     for path in ("/1", "/2", "/3", "/1", "/4"):
         await ask(cache, upstream, Call("GET", path))
@@ -277,10 +278,10 @@ async def test_entries_are_bounded_and_the_least_used_goes(clock):
     assert not (await ask(cache, upstream, Call("GET", "/2")))[1]
 
 
-async def test_bytes_are_bounded_and_given_back(clock):
+async def test_bytes_are_bounded_and_given_back(clock: Any) -> Any:
     cache = MicroCache(5.0, max_bytes=100_000, clock=clock)
 
-    async def large():
+    async def large() -> Any:
         return Reply(200, [], b"x" * 10_000)
 
     for at in range(100):
@@ -293,10 +294,10 @@ async def test_bytes_are_bounded_and_given_back(clock):
     assert cache.size == 0
 
 
-async def test_a_reply_too_large_to_keep_is_passed_on(clock):
+async def test_a_reply_too_large_to_keep_is_passed_on(clock: Any) -> Any:
     cache, calls = MicroCache(5.0, max_bytes=1000, clock=clock), []
 
-    async def huge():
+    async def huge() -> Any:
         calls.append(1)
         return Reply(200, [], b"x" * 900)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,15 +17,15 @@ from bridge.transformer import Call
 SECRET = "a shared secret of at least sixty-four bytes, to be good for HS512 too"
 
 
-def write(home, text):
+def write(home: Any, text: Any) -> None:
     (home.home / "issuers.yml").write_text(text)
 
 
-async def identify(trust, token):
+async def identify(trust: Any, token: Any) -> Any:
     return await build_admin_authenticator(trust)(Call(headers=[("authorization", f"Bearer {token}")]))
 
 
-async def test_a_new_home_trusts_the_local_issuer_and_nobody_else(home):
+async def test_a_new_home_trusts_the_local_issuer_and_nobody_else(home: Any) -> None:
     trust = Trust.load(home)
     assert list(trust.verifier.issuers) == [LOCAL]
     assert trust.local is not None
@@ -33,7 +34,7 @@ async def test_a_new_home_trusts_the_local_issuer_and_nobody_else(home):
     await trust.aclose()
 
 
-async def test_the_local_issuer_switched_off(tmp_path):
+async def test_the_local_issuer_switched_off(tmp_path: Any) -> None:
     token = Trust.load(Settings(home=tmp_path)).local.mint("ann")
     off = Trust.load(Settings(home=tmp_path, local_issuer="off"))
     assert off.local is None
@@ -41,13 +42,15 @@ async def test_the_local_issuer_switched_off(tmp_path):
         await identify(off, token)
 
 
-def test_switched_off_makes_no_key(tmp_path):
+def test_switched_off_makes_no_key(tmp_path: Any) -> None:
     Trust.load(Settings(home=tmp_path, local_issuer="off"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("top", ["", "issuers:\n"])
-async def test_keys_from_all_three_places(home, make_pair, claims_of, jwks_server, top):
+async def test_keys_from_all_three_places(
+    home: Any, make_pair: Any, claims_of: Any, jwks_server: Any, top: Any
+) -> None:
     file, url, secret = make_pair("RS256"), make_pair("ES384"), make_pair("HS256", "")
     (home.home / "keys.json").write_text(json.dumps({"keys": [file.jwk]}))
     jwks_server.keys = [url.jwk]
@@ -78,7 +81,7 @@ async def test_keys_from_all_three_places(home, make_pair, claims_of, jwks_serve
     await trust.aclose()
 
 
-def test_algorithms_when_nothing_is_said(home):
+def test_algorithms_when_nothing_is_said(home: Any) -> None:
     write(home, "- {issuer: a, jwks_url: 'https://a.test/'}\n- {issuer: b, secret_env: S}\n")
     trusted = Trust.load(home, {"S": SECRET}).verifier.issuers
     assert trusted["a"].algorithms == ASYMMETRIC
@@ -86,7 +89,7 @@ def test_algorithms_when_nothing_is_said(home):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "[]", "issuers:\n", "---\n"])
-def test_an_empty_file_trusts_nobody(home, text):
+def test_an_empty_file_trusts_nobody(home: Any, text: Any) -> None:
     write(home, text)
     assert read_issuers(home.home / "issuers.yml") == []
 
@@ -129,7 +132,7 @@ def test_an_empty_file_trusts_nobody(home, text):
         ("- issuer: a\n  jwks_file: issuers.yml\n", "issuers.yml:2: jwks_file: issuers.yml: it is not JSON"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(home, text, said):
+def test_what_is_wrong_is_said_with_its_place(home: Any, text: Any, said: Any) -> None:
     write(home, text)
     with pytest.raises(SettingsError) as caught:
         Trust.load(home, {"S": SECRET, "SHORT": "short"})
@@ -137,7 +140,7 @@ def test_what_is_wrong_is_said_with_its_place(home, text, said):
     assert "short" not in str(caught.value).replace("SHORT", "")  # never the secret itself
 
 
-def test_every_fault_is_said_at_once(home):
+def test_every_fault_is_said_at_once(home: Any) -> None:
     write(home, "- issuer: a\n  colour: red\n- issuer: b\n  jwks_url: x\n")
     with pytest.raises(SettingsError) as caught:
         Trust.load(home)
@@ -148,7 +151,7 @@ def test_every_fault_is_said_at_once(home):
     assert [fault.line for fault in caught.value.faults] == [1, 2]
 
 
-def test_a_file_that_can_not_be_read(home):
+def test_a_file_that_can_not_be_read(home: Any) -> None:
     (home.home / "issuers.yml").mkdir()
     with pytest.raises(SettingsError, match=r"issuers\.yml: Is a directory"):
         Trust.load(home)

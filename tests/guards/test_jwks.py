@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+from typing import Any
 
 import httpx
 import pytest
@@ -19,17 +20,17 @@ from bridge.guards.keys import BadKey, read_jwks
 class Issuer:
     """A fetch that does what it is told; `gate` holds it back."""
 
-    def __init__(self, *keys):
+    def __init__(self, *keys: Any) -> None:
         self.publish(*keys)
         self.fetches, self.age, self.error = 0, 300.0, ""
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    def publish(self, *pairs):
+    def publish(self, *pairs: Any) -> None:
         self.keys = read_jwks(json.dumps({"keys": [pair.jwk for pair in pairs]}).encode())
 
-    async def __call__(self):
+    async def __call__(self) -> Any:
         self.fetches += 1
         self.asked.set()
         await self.gate.wait()
@@ -39,33 +40,33 @@ class Issuer:
 
 
 @pytest.fixture
-def pairs(make_pair):
+def pairs(make_pair: Any) -> Any:
     return make_pair("ES256", "one"), make_pair("ES256", "two")
 
 
 @pytest.fixture
-def issuer(pairs):
+def issuer(pairs: Any) -> Any:
     return Issuer(pairs[0])
 
 
 @pytest.fixture
-async def source(issuer, clock):
+async def source(issuer: Any, clock: Any) -> Any:
     source = CachedKeys("https://idp.test", issuer, clock=clock)
     yield source
     await source.aclose()
 
 
-async def settle(source):
+async def settle(source: Any) -> None:
     """Wait for the refresh that runs beside."""
     if source._flight is not None:
         await asyncio.wait([source._flight])
 
 
-async def kids(source, kid="one"):
+async def kids(source: Any, kid: Any = "one") -> Any:
     return [key.kid for key in await source.find(kid, "ES256")]
 
 
-async def test_callers_at_once_share_one_fetch(issuer, source):
+async def test_callers_at_once_share_one_fetch(issuer: Any, source: Any) -> None:
     issuer.gate.clear()
     callers = [asyncio.create_task(kids(source)) for _ in range(20)]
     await issuer.asked.wait()
@@ -74,7 +75,7 @@ async def test_callers_at_once_share_one_fetch(issuer, source):
     assert issuer.fetches == 1
 
 
-async def test_a_caller_that_leaves_does_not_end_the_fetch_for_others(issuer, source):
+async def test_a_caller_that_leaves_does_not_end_the_fetch_for_others(issuer: Any, source: Any) -> None:
     issuer.gate.clear()
     first, second = asyncio.create_task(kids(source)), asyncio.create_task(kids(source))
     await issuer.asked.wait()
@@ -86,7 +87,7 @@ async def test_a_caller_that_leaves_does_not_end_the_fetch_for_others(issuer, so
     assert issuer.fetches == 1
 
 
-async def test_fresh_keys_are_not_fetched_again(issuer, source, clock):
+async def test_fresh_keys_are_not_fetched_again(issuer: Any, source: Any, clock: Any) -> None:
     await kids(source)
     clock.now += 299
     assert source.fresh()
@@ -94,7 +95,9 @@ async def test_fresh_keys_are_not_fetched_again(issuer, source, clock):
     assert issuer.fetches == 1
 
 
-async def test_a_little_too_old_keys_serve_while_new_ones_come(issuer, source, clock, pairs):
+async def test_a_little_too_old_keys_serve_while_new_ones_come(
+    issuer: Any, source: Any, clock: Any, pairs: Any
+) -> None:
     await kids(source)
     issuer.publish(pairs[1])
     issuer.gate.clear()
@@ -107,28 +110,28 @@ async def test_a_little_too_old_keys_serve_while_new_ones_come(issuer, source, c
     assert await kids(source) == []
 
 
-async def test_much_too_old_keys_are_waited_for(issuer, source, clock, pairs):
+async def test_much_too_old_keys_are_waited_for(issuer: Any, source: Any, clock: Any, pairs: Any) -> None:
     await kids(source)
     issuer.publish(pairs[1])
     clock.now += 300 + jwks.GRACE
     assert await kids(source) == []
 
 
-async def test_the_version_goes_up_only_when_keys_change(issuer, source, clock):
+async def test_the_version_goes_up_only_when_keys_change(issuer: Any, source: Any, clock: Any) -> None:
     await kids(source)
     clock.now += 1000
     await kids(source)
     assert (issuer.fetches, source.version) == (2, 0)
 
 
-async def test_an_unknown_kid_finds_rotated_keys_at_once(issuer, source, pairs):
+async def test_an_unknown_kid_finds_rotated_keys_at_once(issuer: Any, source: Any, pairs: Any) -> None:
     await kids(source)
     issuer.publish(*pairs)
     assert await kids(source, "two") == ["two"]
     assert (issuer.fetches, source.version) == (2, 1)
 
 
-async def test_made_up_kids_cause_one_fetch_in_ten_seconds(issuer, source, clock):
+async def test_made_up_kids_cause_one_fetch_in_ten_seconds(issuer: Any, source: Any, clock: Any) -> None:
     await kids(source)
     for at in range(50):
         assert await kids(source, f"made-up-{at}") == []
@@ -138,12 +141,12 @@ async def test_made_up_kids_cause_one_fetch_in_ten_seconds(issuer, source, clock
     assert issuer.fetches == 3
 
 
-async def test_a_made_up_kid_as_the_very_first_is_one_fetch(issuer, source):
+async def test_a_made_up_kid_as_the_very_first_is_one_fetch(issuer: Any, source: Any) -> None:
     assert await kids(source, "made-up") == []
     assert issuer.fetches == 1
 
 
-async def test_callers_with_a_new_kid_join_the_refresh_under_way(issuer, source, pairs):
+async def test_callers_with_a_new_kid_join_the_refresh_under_way(issuer: Any, source: Any, pairs: Any) -> None:
     await kids(source)
     issuer.publish(*pairs)
     issuer.gate.clear()
@@ -155,7 +158,7 @@ async def test_callers_with_a_new_kid_join_the_refresh_under_way(issuer, source,
     assert issuer.fetches == 2
 
 
-async def test_a_failed_refresh_keeps_the_old_keys(issuer, source, clock):
+async def test_a_failed_refresh_keeps_the_old_keys(issuer: Any, source: Any, clock: Any) -> None:
     await kids(source)
     issuer.error = "down"
     clock.now += 10_000
@@ -171,7 +174,9 @@ async def test_a_failed_refresh_keeps_the_old_keys(issuer, source, clock):
     assert source.fresh()
 
 
-async def test_an_unknown_kid_while_the_issuer_is_down_is_not_the_callers_fault(issuer, source, clock):
+async def test_an_unknown_kid_while_the_issuer_is_down_is_not_the_callers_fault(
+    issuer: Any, source: Any, clock: Any
+) -> None:
     await kids(source)
     issuer.error = "down"
     with pytest.raises(IssuerUnavailable) as caught:
@@ -180,7 +185,7 @@ async def test_an_unknown_kid_while_the_issuer_is_down_is_not_the_callers_fault(
     assert int(dict(caught.value.headers)["retry-after"]) >= 1
 
 
-async def test_without_any_keys_503_and_then_another_try(issuer, source, clock):
+async def test_without_any_keys_503_and_then_another_try(issuer: Any, source: Any, clock: Any) -> None:
     issuer.error = "down"
     for _ in range(5):
         with pytest.raises(IssuerUnavailable) as caught:
@@ -193,7 +198,7 @@ async def test_without_any_keys_503_and_then_another_try(issuer, source, clock):
     assert await kids(source) == ["one"]
 
 
-async def test_closing_ends_a_fetch_under_way(issuer, source):
+async def test_closing_ends_a_fetch_under_way(issuer: Any, source: Any) -> None:
     issuer.gate.clear()
     caller = asyncio.create_task(kids(source))
     await issuer.asked.wait()
@@ -206,14 +211,16 @@ async def test_closing_ends_a_fetch_under_way(issuer, source):
 
 
 @pytest.fixture
-async def fetched(jwks_server, clock):
+async def fetched(jwks_server: Any, clock: Any) -> Any:
     async with httpx.AsyncClient(timeout=5) as client:
         source = url_keys("https://idp.test", jwks_server.url, lambda: client, clock=clock)
         yield source
         await source.aclose()
 
 
-async def test_keys_come_over_http_and_cache_control_is_heeded(fetched, jwks_server, clock, pairs):
+async def test_keys_come_over_http_and_cache_control_is_heeded(
+    fetched: Any, jwks_server: Any, clock: Any, pairs: Any
+) -> None:
     jwks_server.keys = [pairs[0].jwk]
     jwks_server.headers = {"cache-control": "public, max-age=120"}
     assert await kids(fetched) == ["one"]
@@ -241,11 +248,11 @@ async def test_keys_come_over_http_and_cache_control_is_heeded(fetched, jwks_ser
         ("x-max-age=7", 300),
     ],
 )
-def test_how_long_keys_are_fresh(field, age):
+def test_how_long_keys_are_fresh(field: Any, age: Any) -> None:
     assert _age(field) == age
 
 
-async def test_a_redirect_is_not_followed(fetched, jwks_server):
+async def test_a_redirect_is_not_followed(fetched: Any, jwks_server: Any) -> None:
     jwks_server.status, jwks_server.headers = 302, {"location": jwks_server.url}
     with pytest.raises(IssuerUnavailable):
         await kids(fetched)
@@ -257,13 +264,13 @@ async def test_a_redirect_is_not_followed(fetched, jwks_server):
     [b"<html>maintenance</html>", b"x" * (jwks.MAX_JWKS + 1), gzip.compress(b"{}")],
     ids=["html", "huge", "gzip"],
 )
-async def test_an_answer_that_is_no_key_set_is_a_failure(fetched, jwks_server, body):
+async def test_an_answer_that_is_no_key_set_is_a_failure(fetched: Any, jwks_server: Any, body: Any) -> None:
     jwks_server.body = body
     with pytest.raises(IssuerUnavailable):
         await kids(fetched)
 
 
-async def test_an_answer_may_be_only_so_large(fetched, jwks_server, pairs, clock):
+async def test_an_answer_may_be_only_so_large(fetched: Any, jwks_server: Any, pairs: Any, clock: Any) -> None:
     good = json.dumps({"keys": [pairs[0].jwk]}).encode()
     jwks_server.body = good + b" " * jwks.MAX_JWKS
     with pytest.raises(IssuerUnavailable):
@@ -273,14 +280,14 @@ async def test_an_answer_may_be_only_so_large(fetched, jwks_server, pairs, clock
     assert await kids(fetched) == ["one"]
 
 
-async def test_an_answer_that_never_ends_is_given_up(fetched, jwks_server, monkeypatch):
+async def test_an_answer_that_never_ends_is_given_up(fetched: Any, jwks_server: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(jwks, "FETCH_TIMEOUT", 0.05)
     jwks_server.hold.clear()
     with pytest.raises(IssuerUnavailable):
         await kids(fetched)
 
 
-async def test_nobody_listens(clock, unused_port):
+async def test_nobody_listens(clock: Any, unused_port: Any) -> None:
     async with httpx.AsyncClient() as client:
         source = url_keys("https://idp.test", f"http://127.0.0.1:{unused_port}/", lambda: client, clock=clock)
         with pytest.raises(IssuerUnavailable):
@@ -291,13 +298,13 @@ async def test_nobody_listens(clock, unused_port):
 
 
 @pytest.fixture
-def keys_file(tmp_path, pairs):
+def keys_file(tmp_path: Any, pairs: Any) -> Any:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [pairs[0].jwk]}))
     return path
 
 
-async def test_a_changed_file_is_read_again(keys_file, pairs, clock):
+async def test_a_changed_file_is_read_again(keys_file: Any, pairs: Any, clock: Any) -> None:
     source = file_keys("https://idp.test", keys_file, clock=clock)
     assert await kids(source) == ["one"]
     new = keys_file.with_name("new")
@@ -309,7 +316,7 @@ async def test_a_changed_file_is_read_again(keys_file, pairs, clock):
     assert source.version == 1
 
 
-async def test_a_file_half_written_or_gone_keeps_the_keys(keys_file, pairs, clock):
+async def test_a_file_half_written_or_gone_keeps_the_keys(keys_file: Any, pairs: Any, clock: Any) -> None:
     source = file_keys("https://idp.test", keys_file, clock=clock)
     keys_file.write_text('{"keys": [')
     clock.now += 1
@@ -325,7 +332,7 @@ async def test_a_file_half_written_or_gone_keeps_the_keys(keys_file, pairs, cloc
     assert await kids(source, "two") == ["two"]
 
 
-def test_a_file_that_can_not_be_read_at_start_is_refused(tmp_path):
+def test_a_file_that_can_not_be_read_at_start_is_refused(tmp_path: Any) -> None:
     with pytest.raises(BadKey, match="No such file"):
         file_keys("https://idp.test", tmp_path / "none.json")
     with pytest.raises(BadKey, match="directory"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,9 @@ from bridge.guards.keys import ALGORITHMS
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_good_token_of_every_algorithm(bearer, route, make_pair, claims_of, trust_in, algorithm):
+async def test_a_good_token_of_every_algorithm(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, algorithm: Any
+) -> None:
     pair = make_pair(algorithm)
     identity = await route(trust_in(pair))(bearer(pair.sign(claims_of())))
     assert (identity.subject, identity.key) == ("ann", "sub:https://idp.test|ann")
@@ -26,7 +29,9 @@ async def test_a_good_token_of_every_algorithm(bearer, route, make_pair, claims_
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_changed_token_of_every_algorithm(bearer, route, refused, make_pair, claims_of, trust_in, algorithm):
+async def test_a_changed_token_of_every_algorithm(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, algorithm: Any
+) -> None:
     pair = make_pair(algorithm)
     head, _, signature = pair.sign(claims_of()).split(".")
     claims = base64.urlsafe_b64encode(json.dumps(claims_of(sub="root")).encode()).rstrip(b"=").decode()
@@ -36,7 +41,7 @@ async def test_a_changed_token_of_every_algorithm(bearer, route, refused, make_p
 # --- who says what ---------------------------------------------------------------------------------------------
 
 
-async def test_roles_scopes_and_tenant(bearer, route, make_pair, claims_of, trust_in):
+async def test_roles_scopes_and_tenant(bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any) -> None:
     pair = make_pair()
     token = pair.sign(claims_of(roles=["clerk", 7], scope="read write", scp=["list"], tenant="revenue"))
     identity = await route(trust_in(pair))(bearer(token))
@@ -45,7 +50,7 @@ async def test_roles_scopes_and_tenant(bearer, route, make_pair, claims_of, trus
     assert (identity.tenant, identity.internal) == ("revenue", False)
 
 
-async def test_claims_by_other_names(bearer, route, make_pair, claims_of, trust_in):
+async def test_claims_by_other_names(bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any) -> None:
     pair = make_pair()
     trust = trust_in(pair, roles_claim="realm_access.roles", tenant_claim="https://idp.test/tenant")
     claims = claims_of(realm_access={"roles": ["clerk"]}) | {"https://idp.test/tenant": "revenue"}
@@ -54,25 +59,33 @@ async def test_claims_by_other_names(bearer, route, make_pair, claims_of, trust_
 
 
 @pytest.mark.parametrize("strange", [7, {"a": 1}, [["x"]], "", None, True])
-async def test_strange_roles_and_tenants_give_none(bearer, route, make_pair, claims_of, trust_in, strange):
+async def test_strange_roles_and_tenants_give_none(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, strange: Any
+) -> None:
     pair = make_pair()
     identity = await route(trust_in(pair))(bearer(pair.sign(claims_of(roles=strange, tenant=strange, scope=strange))))
     assert (identity.roles, identity.tenant, identity.scopes) == (frozenset(), "", frozenset())
 
 
-async def test_a_client_without_a_user_is_known_by_its_id(bearer, route, make_pair, claims_of, trust_in):
+async def test_a_client_without_a_user_is_known_by_its_id(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     identity = await route(trust_in(pair))(bearer(pair.sign(claims_of(sub=None, azp="batch"))))
     assert identity.key == "sub:https://idp.test|batch"
 
 
-async def test_a_token_without_a_subject_counts_by_address(bearer, route, make_pair, claims_of, trust_in):
+async def test_a_token_without_a_subject_counts_by_address(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     identity = await route(trust_in(pair))(bearer(pair.sign(claims_of(sub=None)), peer="192.0.2.7"))
     assert (identity.subject, identity.key) == ("", "ip:192.0.2.7")
 
 
-async def test_the_role_internal_makes_a_caller_internal(bearer, route, make_pair, claims_of, trust_in):
+async def test_the_role_internal_makes_a_caller_internal(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     assert (await route(trust_in(pair))(bearer(pair.sign(claims_of(roles=["internal"]))))).internal
 
@@ -82,15 +95,25 @@ async def test_the_role_internal_makes_a_caller_internal(bearer, route, make_pai
 
 @pytest.mark.parametrize("audience", ["AREA", ["OTHER", "AREA"]])
 @pytest.mark.parametrize("aud", ["AREA", ["AREA"], ["X", "AREA"]])
-async def test_an_audience_that_fits(bearer, route, make_pair, claims_of, trust_in, audience, aud):
+async def test_an_audience_that_fits(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, audience: Any, aud: Any
+) -> None:
     pair = make_pair()
     await route(trust_in(pair), audience=audience)(bearer(pair.sign(claims_of(aud=aud))))
 
 
 @pytest.mark.parametrize("aud", ["OTHER", "", "AREA2", "ARE", ["OTHER"], [], [["AREA"]], None, {"AREA": 1}, "area"])
 async def test_an_audience_that_does_not_fit(
-    bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, aud
-):
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    aud: Any,
+) -> None:
     pair = make_pair()
     authenticator = route(trust_in(pair), audience="AREA")
     sign = signer(pair)
@@ -99,7 +122,9 @@ async def test_an_audience_that_does_not_fit(
     assert 'error="invalid_token"' in challenge
 
 
-async def test_one_token_on_routes_with_different_audiences(bearer, route, refused, make_pair, claims_of, trust_in):
+async def test_one_token_on_routes_with_different_audiences(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     """The remembered signature must not remember one route's answer for another."""
     pair = make_pair()
     trust = trust_in(pair)
@@ -111,7 +136,9 @@ async def test_one_token_on_routes_with_different_audiences(bearer, route, refus
             await route(trust, roles=["clerk"])(call)
 
 
-async def test_the_issuer_that_a_route_asks_for(bearer, route, refused, fixed_keys, make_pair, claims_of):
+async def test_the_issuer_that_a_route_asks_for(
+    bearer: Any, route: Any, refused: Any, fixed_keys: Any, make_pair: Any, claims_of: Any
+) -> None:
     pair = make_pair()
     key = fixed_keys(pair)
     trust = Trust([TrustedIssuer(name, frozenset({"ES256"}), key) for name in ("https://idp.test", "https://b.test")])
@@ -120,7 +147,7 @@ async def test_the_issuer_that_a_route_asks_for(bearer, route, refused, fixed_ke
     await refused(authenticator, bearer(pair.sign(claims_of())), "another issuer")
 
 
-async def test_any_of_the_roles(bearer, route, make_pair, claims_of, trust_in):
+async def test_any_of_the_roles(bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any) -> None:
     pair = make_pair()
     authenticator = route(trust_in(pair), roles=["clerk", "judge"])
     await authenticator(bearer(pair.sign(claims_of(roles=["judge"]))))
@@ -129,7 +156,7 @@ async def test_any_of_the_roles(bearer, route, make_pair, claims_of, trust_in):
     assert 'error="insufficient_scope"' in dict(caught.value.headers)["www-authenticate"]
 
 
-async def test_all_of_the_scopes(bearer, route, make_pair, claims_of, trust_in):
+async def test_all_of_the_scopes(bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any) -> None:
     pair = make_pair()
     authenticator = route(trust_in(pair), scopes=["read", "write"])
     await authenticator(bearer(pair.sign(claims_of(scope="write read more"))))
@@ -155,8 +182,16 @@ async def test_all_of_the_scopes(bearer, route, make_pair, claims_of, trust_in):
     ],
 )
 async def test_times_with_ten_seconds_of_leeway(
-    bearer, route, refused, make_pair, claims_of, trust_in, claims, words, clock
-):
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    claims: Any,
+    words: Any,
+    clock: Any,
+) -> None:
     pair = make_pair()
     trust = trust_in(pair)
     clock.now = 2e9
@@ -169,7 +204,9 @@ async def test_times_with_ten_seconds_of_leeway(
         await refused(route(trust), call, words)
 
 
-async def test_a_remembered_token_expires_all_the_same(bearer, route, refused, make_pair, claims_of, trust_in, clock):
+async def test_a_remembered_token_expires_all_the_same(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, clock: Any
+) -> None:
     pair = make_pair()
     trust = trust_in(pair)
     clock.now = time.time()
@@ -182,14 +219,26 @@ async def test_a_remembered_token_expires_all_the_same(bearer, route, refused, m
 
 
 @pytest.mark.parametrize("exp", [None, "4000000000", True, [], {}, -1, 1e300])
-async def test_an_expiry_that_is_none(bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, exp):
+async def test_an_expiry_that_is_none(
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    exp: Any,
+) -> None:
     pair = make_pair()
     token = forge({"alg": pair.algorithm, "kid": "one"}, claims_of(exp=exp), signer(pair))
     await refused(route(trust_in(pair)), bearer(token), "no expiry|malformed")
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999", b"9" * 400])
-async def test_an_expiry_beyond_numbers(bearer, route, refused, signer, make_pair, trust_in, forge, number):
+async def test_an_expiry_beyond_numbers(
+    bearer: Any, route: Any, refused: Any, signer: Any, make_pair: Any, trust_in: Any, forge: Any, number: Any
+) -> None:
     pair = make_pair()
     claims = b'{"iss": "https://idp.test", "exp": ' + number + b"}"
     await refused(
@@ -200,12 +249,14 @@ async def test_an_expiry_beyond_numbers(bearer, route, refused, signer, make_pai
 # --- memory ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_is_verified_once_for_all_routes(bearer, route, make_pair, claims_of, trust_in, monkeypatch):
+async def test_a_token_is_verified_once_for_all_routes(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, monkeypatch: Any
+) -> Any:
     pair = make_pair()
     checks = 0
     signed = guard._signed
 
-    def counted(*args):
+    def counted(*args: Any) -> Any:
         nonlocal checks
         checks += 1
         return signed(*args)
@@ -219,8 +270,8 @@ async def test_a_token_is_verified_once_for_all_routes(bearer, route, make_pair,
 
 
 async def test_bad_tokens_are_not_remembered_and_good_ones_up_to_a_bound(
-    bearer, route, refused, make_pair, claims_of, trust_in, monkeypatch
-):
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(guard, "REMEMBERED", 3)
     pair = make_pair("HS256")
     trust = trust_in(pair)
@@ -235,8 +286,8 @@ async def test_bad_tokens_are_not_remembered_and_good_ones_up_to_a_bound(
 
 
 async def test_rotation_ends_remembered_tokens(
-    bearer, route, refused, make_pair, claims_of, trust_in, jwks_server, clock
-):
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, jwks_server: Any, clock: Any
+) -> None:
     """Over a socket: new keys are found by their kid at once, and the old key's tokens end with the keys' age."""
     one, two = make_pair("ES256", "one"), make_pair("ES256", "two")
     jwks_server.keys = [one.jwk]
@@ -257,7 +308,9 @@ async def test_rotation_ends_remembered_tokens(
         await keys.aclose()
 
 
-async def test_an_issuer_that_can_not_be_reached_is_503(bearer, route, make_pair, claims_of, trust_in, unused_port):
+async def test_an_issuer_that_can_not_be_reached_is_503(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, unused_port: Any
+) -> None:
     pair = make_pair()
     async with httpx.AsyncClient(trust_env=False) as client:
         keys = url_keys("https://idp.test", f"http://127.0.0.1:{unused_port}/", lambda: client)
@@ -267,7 +320,9 @@ async def test_an_issuer_that_can_not_be_reached_is_503(bearer, route, make_pair
     assert "127.0.0.1" not in caught.value.detail
 
 
-async def test_unknown_issuers_cause_no_fetch(bearer, route, refused, make_pair, claims_of, trust_in, jwks_server):
+async def test_unknown_issuers_cause_no_fetch(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, jwks_server: Any
+) -> None:
     pair = make_pair()
     keys = url_keys("https://idp.test", jwks_server.url, lambda: pytest.fail("a fetch"))
     await refused(
@@ -275,6 +330,6 @@ async def test_unknown_issuers_cause_no_fetch(bearer, route, refused, make_pair,
     )
 
 
-async def test_a_verifier_of_nobody(make_pair, claims_of):
+async def test_a_verifier_of_nobody(make_pair: Any, claims_of: Any) -> None:
     with pytest.raises(Unauthorized, match="not trusted"):
         await TokenVerifier({}).verify(make_pair().sign(claims_of()))

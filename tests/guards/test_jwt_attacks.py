@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -16,13 +17,25 @@ from bridge.transformer import Call
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["ES256"], "HS256", "ES256 ", "es256"])
-async def test_alg_none_and_its_disguises(bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, name):
+async def test_alg_none_and_its_disguises(
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    name: Any,
+) -> None:
     for sign in (lambda _: b"", lambda _: b"x" * 64, signer(make_pair())):
         token = forge({"alg": name, "kid": "one"}, claims_of(), sign)
         await refused(route(trust_in(make_pair())), bearer(token), "algorithm|malformed")
 
 
-async def test_a_public_key_as_hmac_secret(bearer, route, refused, make_pair, claims_of, trust_in, forge):
+async def test_a_public_key_as_hmac_secret(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, forge: Any
+) -> None:
     """CVE-2016-5431 and its family: HS256 over the issuer's published RSA key, in every form one may have it."""
     pair = make_pair("RS256")
     public = pair.private.public_key()
@@ -44,14 +57,18 @@ async def test_a_public_key_as_hmac_secret(bearer, route, refused, make_pair, cl
             await refused(route(trust_in(pair, algorithms=allowed)), bearer(token), "algorithm|key")
 
 
-async def test_a_key_of_one_family_for_another(bearer, route, refused, signer, make_pair, claims_of, trust_in, forge):
+async def test_a_key_of_one_family_for_another(
+    bearer: Any, route: Any, refused: Any, signer: Any, make_pair: Any, claims_of: Any, trust_in: Any, forge: Any
+) -> None:
     rsa, other = make_pair("RS256"), make_pair("ES256", "two")
     trust = trust_in(rsa, other)
     token = forge({"alg": "RS256", "kid": "two"}, claims_of(), signer(rsa))
     await refused(route(trust), bearer(token), "key that its issuer does not publish")
 
 
-async def test_an_algorithm_that_the_issuer_does_not_allow(bearer, route, refused, make_pair, claims_of, trust_in):
+async def test_an_algorithm_that_the_issuer_does_not_allow(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair("PS256")
     await refused(route(trust_in(pair, algorithms={"RS256"})), bearer(pair.sign(claims_of())), "algorithm")
 
@@ -70,8 +87,16 @@ async def test_an_algorithm_that_the_issuer_does_not_allow(bearer, route, refuse
     ],
 )
 async def test_a_kid_is_a_name_and_nothing_else(
-    bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, kid
-):
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    kid: Any,
+) -> None:
     pair = make_pair("ES256", "one")
     for sign in (signer(pair), lambda signed: hmac.digest(b"", signed, hashlib.sha256)):
         for algorithm in ("ES256", "HS256"):
@@ -82,14 +107,24 @@ async def test_a_kid_is_a_name_and_nothing_else(
 
 
 @pytest.mark.parametrize("kid", [7, None, ["one"], {"one": 1}, True])
-async def test_a_kid_that_is_no_text(bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, kid):
+async def test_a_kid_that_is_no_text(
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    kid: Any,
+) -> None:
     token = forge({"alg": "ES256", "kid": kid}, claims_of(), signer(make_pair()))
     await refused(route(trust_in(make_pair())), bearer(token), "malformed")
 
 
 async def test_keys_inside_the_token_are_never_used(
-    bearer, route, refused, make_pair, claims_of, trust_in, jwks_server
-):
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any, jwks_server: Any
+) -> None:
     """jwk, jku, x5u and x5c (RFC 7515, section 4.1) let a token bring its own key: CVE-2018-0114."""
     good, evil = make_pair("ES256", "one"), make_pair("ES256", "evil")
     jwks_server.keys = [evil.jwk, evil.jwk | {"kid": "one"}]
@@ -113,8 +148,16 @@ async def test_keys_inside_the_token_are_never_used(
     [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}, {"b64": False}, {"b64": True}],
 )
 async def test_critical_extensions_are_refused(
-    bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, header
-):
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    header: Any,
+) -> None:
     pair = make_pair()
     token = forge({"alg": "ES256", "kid": "one"} | header, claims_of(), signer(pair))
     await refused(route(trust_in(pair)), bearer(token), "crit")
@@ -123,14 +166,26 @@ async def test_critical_extensions_are_refused(
 @pytest.mark.parametrize(
     "iss", [None, "", "https://evil.test", "https://idp.test/", "HTTPS://idp.test", 7, ["https://idp.test"]]
 )
-async def test_issuers_that_are_not_trusted(bearer, route, refused, signer, make_pair, claims_of, trust_in, forge, iss):
+async def test_issuers_that_are_not_trusted(
+    bearer: Any,
+    route: Any,
+    refused: Any,
+    signer: Any,
+    make_pair: Any,
+    claims_of: Any,
+    trust_in: Any,
+    forge: Any,
+    iss: Any,
+) -> None:
     pair = make_pair()
     token = forge({"alg": "ES256", "kid": "one"}, claims_of(iss=iss), signer(pair))
     challenge = await refused(route(trust_in(pair)), bearer(token), "issuer")
     assert "evil" not in challenge
 
 
-async def test_one_issuer_can_not_speak_for_another(bearer, route, refused, fixed_keys, make_pair, claims_of):
+async def test_one_issuer_can_not_speak_for_another(
+    bearer: Any, route: Any, refused: Any, fixed_keys: Any, make_pair: Any, claims_of: Any
+) -> None:
     one, two = make_pair("ES256", "one"), make_pair("ES256", "two")
     trust = Trust(
         [
@@ -163,28 +218,34 @@ async def test_one_issuer_can_not_speak_for_another(bearer, route, refused, fixe
         "e30=.e30.e30",
     ],
 )
-async def test_what_is_no_token(bearer, route, refused, make_pair, trust_in, token):
+async def test_what_is_no_token(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, trust_in: Any, token: Any
+) -> None:
     await refused(route(trust_in(make_pair())), bearer(token), "malformed|no JWT|longer|issuer")
 
 
 @pytest.mark.parametrize(
     "value", ["Bearer", "Bearer ", "Bearer  ", "Bearer a b", "Bearer a,Bearer b", "Bearer ä", "Bearer \0"]
 )
-async def test_a_bearer_field_that_is_none(route, refused, make_pair, trust_in, value):
+async def test_a_bearer_field_that_is_none(route: Any, refused: Any, make_pair: Any, trust_in: Any, value: Any) -> None:
     await refused(route(trust_in(make_pair())), Call(headers=[("authorization", value)]), "malformed|takes a bearer")
 
 
 @pytest.mark.parametrize("value", ["Basic YTpi", "bearertoken", "", "Token abc", "Digest x"])
-async def test_credentials_of_another_kind(route, refused, make_pair, trust_in, value):
+async def test_credentials_of_another_kind(route: Any, refused: Any, make_pair: Any, trust_in: Any, value: Any) -> None:
     challenge = await refused(route(trust_in(make_pair())), Call(headers=[("authorization", value)]), "bearer token")
     assert "error=" not in challenge
 
 
-async def test_no_credentials_get_a_challenge_without_an_error(route, refused, make_pair, trust_in):
+async def test_no_credentials_get_a_challenge_without_an_error(
+    route: Any, refused: Any, make_pair: Any, trust_in: Any
+) -> None:
     assert await refused(route(trust_in(make_pair())), Call(), "bearer token") == 'Bearer realm="hms-bridge"'
 
 
-async def test_two_authorization_fields(route, refused, make_pair, claims_of, trust_in):
+async def test_two_authorization_fields(
+    route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     good = ("authorization", f"Bearer {pair.sign(claims_of())}")
     for other in (good, ("authorization", "Bearer x"), ("authorization", "Basic x")):
@@ -192,12 +253,14 @@ async def test_two_authorization_fields(route, refused, make_pair, claims_of, tr
             await refused(route(trust_in(pair)), Call(headers=both), "more than once")
 
 
-async def test_the_scheme_in_any_case(route, make_pair, claims_of, trust_in):
+async def test_the_scheme_in_any_case(route: Any, make_pair: Any, claims_of: Any, trust_in: Any) -> None:
     pair = make_pair()
     await route(trust_in(pair))(Call(headers=[("authorization", f"bEARER {pair.sign(claims_of())}")]))
 
 
-async def test_a_token_in_the_query_or_body_is_not_read(route, refused, make_pair, claims_of, trust_in):
+async def test_a_token_in_the_query_or_body_is_not_read(
+    route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     token = pair.sign(claims_of())
     await refused(
@@ -205,7 +268,9 @@ async def test_a_token_in_the_query_or_body_is_not_read(route, refused, make_pai
     )
 
 
-async def test_the_answer_says_nothing_of_the_inside(bearer, route, make_pair, claims_of, trust_in):
+async def test_the_answer_says_nothing_of_the_inside(
+    bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     authenticator = route(trust_in(pair), audience="AREA", issuer="https://idp.test")
     bad = [
@@ -221,7 +286,9 @@ async def test_the_answer_says_nothing_of_the_inside(bearer, route, make_pair, c
         assert not any(word in said for word in ("idp.test", "Traceback", "jwt.", "cryptography", token))
 
 
-async def test_a_token_may_be_only_so_long(bearer, route, refused, make_pair, claims_of, trust_in):
+async def test_a_token_may_be_only_so_long(
+    bearer: Any, route: Any, refused: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
     pair = make_pair()
     await route(trust_in(pair))(bearer(pair.sign(claims_of(padding="x" * (MAX_TOKEN * 3 // 4 - 500)))))
     await refused(route(trust_in(pair)), bearer(pair.sign(claims_of(padding="x" * MAX_TOKEN))), "longer than 16384")

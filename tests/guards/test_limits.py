@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -25,7 +26,7 @@ steps = st.lists(
 )
 
 
-def moments(gaps):
+def moments(gaps: Any) -> Any:
     now, found = 0, []
     for gap in gaps:
         now += gap
@@ -33,18 +34,18 @@ def moments(gaps):
     return found
 
 
-def limiter(clock, **spec):
+def limiter(clock: Any, **spec: Any) -> Any:
     return Limiter(RateLimit.model_validate(spec), clock)
 
 
-def take(limit, identity=ANN, call=CALL, tenant=None):
+def take(limit: Any, identity: Any = ANN, call: Any = CALL, tenant: Any = None) -> Any:
     return limit.take(identity, call, tenant)
 
 
 # --- without burst ---------------------------------------------------------------------------------------------
 
 
-def test_the_51st_call_in_one_second(clock):
+def test_the_51st_call_in_one_second(clock: Any) -> None:
     limit = limiter(clock, rps=50)
     for at in range(50):
         clock.now = 1000 + at / 64
@@ -59,7 +60,7 @@ def test_the_51st_call_in_one_second(clock):
     assert not take(limit).allowed  # the second isn't
 
 
-def test_no_burst_across_the_border_of_a_second(clock):
+def test_no_burst_across_the_border_of_a_second(clock: Any) -> None:
     """Where fixed windows let twice the limit through."""
     limit = limiter(clock, rps=50)
     clock.now = 1000.9
@@ -68,7 +69,7 @@ def test_no_burst_across_the_border_of_a_second(clock):
     assert sum(take(limit).allowed for _ in range(60)) == 0
 
 
-def test_a_refused_call_takes_nothing(clock):
+def test_a_refused_call_takes_nothing(clock: Any) -> None:
     limit = limiter(clock, rps=1)
     assert take(limit).allowed
     for tenth in range(1, 10):
@@ -78,7 +79,7 @@ def test_a_refused_call_takes_nothing(clock):
     assert take(limit).allowed
 
 
-def test_less_than_one_a_second(clock):
+def test_less_than_one_a_second(clock: Any) -> None:
     limit = limiter(clock, rps=0.5)
     assert take(limit).allowed
     clock.now += 1.5
@@ -88,14 +89,14 @@ def test_less_than_one_a_second(clock):
     assert take(limit).allowed
 
 
-def test_a_fraction_above_one_is_cut_off(clock):
+def test_a_fraction_above_one_is_cut_off(clock: Any) -> None:
     limit = limiter(clock, rps=2.5)
     assert [take(limit).allowed for _ in range(3)] == [True, True, False]
 
 
 @given(gaps=steps, count=st.one_of(st.integers(1, 5), st.integers(1, MAX_SLOTS), st.integers(MAX_SLOTS + 1, 300)))
 @example(gaps=[0] * 130 + [1023, 1, 0], count=65)
-def test_never_more_than_the_limit_in_any_second(gaps, count):
+def test_never_more_than_the_limit_in_any_second(gaps: Any, count: Any) -> None:
     window = Sliding(count, 1.0)
     passed = [now for now in moments(gaps) if window.take(now).allowed]
     for at, now in enumerate(passed):
@@ -103,7 +104,7 @@ def test_never_more_than_the_limit_in_any_second(gaps, count):
 
 
 @given(gaps=steps, count=st.integers(1, MAX_SLOTS))
-def test_and_never_fewer_where_every_call_has_its_slot(gaps, count):
+def test_and_never_fewer_where_every_call_has_its_slot(gaps: Any, count: Any) -> None:
     window, passed = Sliding(count, 1.0), []
     for now in moments(gaps):
         verdict = window.take(now)
@@ -117,7 +118,7 @@ def test_and_never_fewer_where_every_call_has_its_slot(gaps, count):
 
 
 @given(gaps=steps, count=st.integers(MAX_SLOTS + 1, 300))
-def test_shared_slots_are_at_most_a_63rd_of_a_second_late(gaps, count):
+def test_shared_slots_are_at_most_a_63rd_of_a_second_late(gaps: Any, count: Any) -> None:
     window, passed = Sliding(count, 1.0), []
     for now in moments(gaps):
         if window.take(now).allowed:
@@ -127,7 +128,7 @@ def test_shared_slots_are_at_most_a_63rd_of_a_second_late(gaps, count):
 
 
 @given(gaps=steps, count=st.integers(1, 300))
-def test_waiting_as_long_as_told_is_enough(gaps, count):
+def test_waiting_as_long_as_told_is_enough(gaps: Any, count: Any) -> None:
     window = Sliding(count, 1.0)
     for now in moments(gaps):
         verdict = window.take(now)
@@ -142,10 +143,10 @@ def test_waiting_as_long_as_told_is_enough(gaps, count):
 class Reference:
     """The token bucket in exact numbers."""
 
-    def __init__(self, rps, burst):
+    def __init__(self, rps: Any, burst: Any) -> None:
         self.rps, self.burst, self.tokens, self.at = Fraction(rps), burst, Fraction(burst), Fraction(0)
 
-    def take(self, now):
+    def take(self, now: Any) -> Any:
         now = Fraction(now)
         self.tokens = min(Fraction(self.burst), self.tokens + (now - self.at) * self.rps)
         self.at = now
@@ -156,7 +157,7 @@ class Reference:
 
 
 @given(gaps=steps, eighths=st.integers(1, 4000), burst=st.integers(1, 200))
-def test_the_bucket_is_the_bucket(gaps, eighths, burst):
+def test_the_bucket_is_the_bucket(gaps: Any, eighths: Any, burst: Any) -> None:
     rps = eighths / 8  # with moments in 1/1024 s, every sum is exact in a float too
     bucket, reference = Bursting(rps, burst, 0.0), Reference(rps, burst)
     for now in moments(gaps):
@@ -165,7 +166,7 @@ def test_the_bucket_is_the_bucket(gaps, eighths, burst):
 
 
 @given(gaps=steps, rps=st.floats(0.01, 1000), burst=st.integers(1, 50))
-def test_never_more_than_burst_and_rate_together(gaps, rps, burst):
+def test_never_more_than_burst_and_rate_together(gaps: Any, rps: Any, burst: Any) -> None:
     bucket = Bursting(rps, burst, 0.0)
     times = moments(gaps)
     passed = sum(bucket.take(now).allowed for now in times)
@@ -173,7 +174,7 @@ def test_never_more_than_burst_and_rate_together(gaps, rps, burst):
 
 
 @given(rps=st.floats(0.01, 1000), burst=st.integers(1, 50))
-def test_waiting_as_long_as_told_is_enough_for_the_bucket_too(rps, burst):
+def test_waiting_as_long_as_told_is_enough_for_the_bucket_too(rps: Any, burst: Any) -> None:
     bucket = Bursting(rps, burst, 0.0)
     for _ in range(burst):
         assert bucket.take(0.0).allowed
@@ -181,7 +182,7 @@ def test_waiting_as_long_as_told_is_enough_for_the_bucket_too(rps, burst):
     assert bucket.take(wait).allowed
 
 
-def test_tenths_of_a_second_do_not_lose_a_token_to_rounding():
+def test_tenths_of_a_second_do_not_lose_a_token_to_rounding() -> None:
     bucket = Bursting(10, 1, 0.0)
     now, passed = 0.0, 0
     for _ in range(1000):
@@ -190,7 +191,7 @@ def test_tenths_of_a_second_do_not_lose_a_token_to_rounding():
     assert passed == 1000
 
 
-def test_a_clock_that_goes_back_gives_nothing(clock):
+def test_a_clock_that_goes_back_gives_nothing(clock: Any) -> None:
     limit = limiter(clock, rps=1, burst=1)
     assert take(limit).allowed
     clock.now -= 500
@@ -200,7 +201,7 @@ def test_a_clock_that_goes_back_gives_nothing(clock):
 # --- whose bucket ----------------------------------------------------------------------------------------------
 
 
-def test_each_client_has_its_own(clock):
+def test_each_client_has_its_own(clock: Any) -> None:
     limit = limiter(clock, rps=1)
     assert take(limit).allowed
     assert take(limit, BOB).allowed
@@ -210,13 +211,13 @@ def test_each_client_has_its_own(clock):
     assert take(limit, Identity(), Call(peer="192.0.2.8")).allowed
 
 
-def test_a_route_has_one(clock):
+def test_a_route_has_one(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="route")
     assert take(limit).allowed
     assert not take(limit, BOB).allowed
 
 
-def test_a_tenant_has_one(clock):
+def test_a_tenant_has_one(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="tenant")
     of = lambda tenant: Identity(key=f"sub:{tenant}", tenant=tenant)  # noqa: E731  # one word each below
     assert take(limit, of("a")).allowed
@@ -227,7 +228,7 @@ def test_a_tenant_has_one(clock):
     assert not take(limit, Identity(key="another")).allowed
 
 
-def test_a_claim_has_one(clock):
+def test_a_claim_has_one(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="claim:org")
     of = lambda key, **claims: Identity(key=key, claims=claims)  # noqa: E731  # one word each below
     assert take(limit, of("ann", org="a")).allowed
@@ -238,7 +239,7 @@ def test_a_claim_has_one(clock):
     assert take(limit, of("eve", org="ann")).allowed  # a claim's value is nobody's key
 
 
-def test_internal_callers_have_a_limit_of_their_own(clock):
+def test_internal_callers_have_a_limit_of_their_own(clock: Any) -> None:
     limit = limiter(clock, rps=1, internal_rps=3, per="route")
     inside = Identity(key="sub:i|batch", internal=True)
     assert [take(limit).allowed for _ in range(2)] == [True, False]
@@ -246,13 +247,13 @@ def test_internal_callers_have_a_limit_of_their_own(clock):
     assert take(limit, inside).limit == 3
 
 
-def test_without_one_they_share_the_others(clock):
+def test_without_one_they_share_the_others(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="route")
     assert take(limit).allowed
     assert not take(limit, Identity(internal=True)).allowed
 
 
-def test_internal_callers_burst_too(clock):
+def test_internal_callers_burst_too(clock: Any) -> None:
     limit = limiter(clock, rps=5, burst=10, internal_rps=50)
     inside = Identity(key="sub:i|batch", internal=True)
     assert sum(take(limit, inside).allowed for _ in range(100)) == 50
@@ -264,7 +265,7 @@ def test_internal_callers_burst_too(clock):
 
 
 @pytest.mark.parametrize("spec", [{"rps": 5}, {"rps": 500}, {"rps": 5, "burst": 20}])
-def test_idle_buckets_are_forgotten(clock, spec):
+def test_idle_buckets_are_forgotten(clock: Any, spec: Any) -> None:
     limit = limiter(clock, **spec)
     for at in range(2000):
         take(limit, Identity(key=f"{at}"))
@@ -274,7 +275,7 @@ def test_idle_buckets_are_forgotten(clock, spec):
     assert len(limit._outside) == 1500
 
 
-def test_forgetting_gives_nobody_more(clock):
+def test_forgetting_gives_nobody_more(clock: Any) -> None:
     limit = limiter(clock, rps=1)
     assert take(limit).allowed
     clock.now += 0.5
@@ -283,7 +284,7 @@ def test_forgetting_gives_nobody_more(clock):
     assert not take(limit).allowed
 
 
-def test_the_number_of_buckets_is_bounded(clock):
+def test_the_number_of_buckets_is_bounded(clock: Any) -> None:
     limit = Limiter(RateLimit(rps=1), clock, most=100)
     for at in range(1000):
         take(limit, Identity(key=f"{at}"))
@@ -291,7 +292,7 @@ def test_the_number_of_buckets_is_bounded(clock):
     assert not take(limit, Identity(key="999")).allowed
 
 
-def test_a_window_remembers_a_bounded_number_of_moments():
+def test_a_window_remembers_a_bounded_number_of_moments() -> None:
     window = Sliding(100_000, 1.0)
     for at in range(50_000):
         window.take(at / 10_000)
@@ -302,7 +303,7 @@ def test_a_window_remembers_a_bounded_number_of_moments():
 # --- header fields ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_response_says(clock):
+def test_what_the_response_says(clock: Any) -> None:
     limit = limiter(clock, rps=50)
     assert take(limit).headers() == [
         ("ratelimit-policy", '"default";q=50;w=1'),
@@ -319,7 +320,7 @@ def test_what_the_response_says(clock):
     assert refused["retry-after"] == "1"
 
 
-def test_what_it_says_of_a_bucket(clock):
+def test_what_it_says_of_a_bucket(clock: Any) -> None:
     limit = limiter(clock, rps=0.5, burst=3)
     assert dict(take(limit).headers())["ratelimit-policy"] == '"default";q=3;w=6'
     take(limit)
@@ -328,7 +329,7 @@ def test_what_it_says_of_a_bucket(clock):
 
 
 @given(gaps=steps, rps=st.floats(0.01, 500), burst=st.none() | st.integers(1, 100))
-def test_the_fields_are_always_whole_numbers_in_bounds(gaps, rps, burst):
+def test_the_fields_are_always_whole_numbers_in_bounds(gaps: Any, rps: Any, burst: Any) -> None:
     now = [0.0]
     limit = Limiter(RateLimit(rps=rps, burst=burst), lambda: now[0])
     for now[0] in moments(gaps[:60]):

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jwt
 import pytest
@@ -24,11 +25,11 @@ from bridge.guards.local_issuer import FILE, LOCAL, LocalIssuer
 from bridge.settings import Settings
 
 
-def mode(path):
+def mode(path: Any) -> Any:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_key_is_made_once_and_for_its_owner_only(home):
+def test_the_key_is_made_once_and_for_its_owner_only(home: Any) -> None:
     before = os.umask(0)
     try:
         first = LocalIssuer.open(home)
@@ -40,7 +41,7 @@ def test_the_key_is_made_once_and_for_its_owner_only(home):
     assert LocalIssuer.open(home).key.kid == first.key.kid
 
 
-def test_what_it_mints(home):
+def test_what_it_mints(home: Any) -> None:
     issuer = LocalIssuer.open(home)
     token = issuer.mint("ann", ["api_publisher"], "revenue", "AREA", 60, scopes=["read", "write"])
     assert jwt.get_unverified_header(token) == {"alg": "ES256", "kid": issuer.key.kid, "typ": "JWT"}
@@ -51,18 +52,18 @@ def test_what_it_mints(home):
     assert claims["jti"] != jwt.decode(issuer.mint("ann"), options={"verify_signature": False})["jti"]
 
 
-def test_empty_parts_are_left_out(home):
+def test_empty_parts_are_left_out(home: Any) -> None:
     claims = jwt.decode(LocalIssuer.open(home).mint("ann"), options={"verify_signature": False})
     assert set(claims) == {"iss", "sub", "iat", "exp", "jti"}
 
 
-def test_starts_at_once_end_up_with_one_key(home):
+def test_starts_at_once_end_up_with_one_key(home: Any) -> None:
     with ThreadPoolExecutor(16) as pool:
         kids = {issuer.key.kid for issuer in pool.map(lambda _: LocalIssuer.open(home), range(16))}
     assert len(kids) == 1
 
 
-def test_processes_that_start_at_once_end_up_with_one_key(home):
+def test_processes_that_start_at_once_end_up_with_one_key(home: Any) -> None:
     code = (
         "import sys; from pathlib import Path; from bridge.settings import Settings;"
         "from bridge.guards.local_issuer import LocalIssuer;"
@@ -85,14 +86,14 @@ def test_processes_that_start_at_once_end_up_with_one_key(home):
     assert kids != {""}
 
 
-def test_what_a_killed_start_left_behind_is_no_hindrance(home):
+def test_what_a_killed_start_left_behind_is_no_hindrance(home: Any) -> None:
     home.state.mkdir()
     (home.state / f".{FILE}.new").write_bytes(b"half a k")
     LocalIssuer.open(home)
     assert [path.name for path in home.state.iterdir()] == [FILE]
 
 
-def pem(key, encryption=NoEncryption()):  # noqa: B008  # it has no state
+def pem(key: Any, encryption: Any = NoEncryption()) -> Any:  # noqa: B008  # it has no state
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
@@ -114,7 +115,7 @@ def pem(key, encryption=NoEncryption()):  # noqa: B008  # it has no state
     ],
     ids=["empty", "text", "broken", "rsa", "p384", "encrypted", "public"],
 )
-def test_a_wrong_file_is_named_and_left_alone(home, content, said):
+def test_a_wrong_file_is_named_and_left_alone(home: Any, content: Any, said: Any) -> None:
     home.state.mkdir(mode=0o700)
     path = home.state / FILE
     path.write_bytes(content)
@@ -125,14 +126,14 @@ def test_a_wrong_file_is_named_and_left_alone(home, content, said):
     assert path.read_bytes() == content
 
 
-def test_a_key_that_everybody_may_read_is_refused(home):
+def test_a_key_that_everybody_may_read_is_refused(home: Any) -> None:
     LocalIssuer.open(home)
     (home.state / FILE).chmod(0o644)
     with pytest.raises(SettingsError, match="everybody may read it"):
         LocalIssuer.open(home)
 
 
-def test_places_where_no_key_can_be(tmp_path):
+def test_places_where_no_key_can_be(tmp_path: Any) -> None:
     (tmp_path / ".bridge").write_text("in the way")
     with pytest.raises(SettingsError, match="can't be kept here"):
         LocalIssuer.open(Settings(home=tmp_path))

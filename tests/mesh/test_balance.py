@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ A, B, C = ("10.0.0.1", 80), ("10.0.0.2", 80), ("10.0.0.3", 80)
 class Register:
     """A source whose answers are put in, and which counts the questions."""
 
-    def __init__(self, *addresses, ttl=10.0, ranks=()):
+    def __init__(self, *addresses: Any, ttl: Any = 10.0, ranks: Any = ()) -> None:
         self.found = Found(addresses, ttl, ranks)
         self.down = False
         self.gate = asyncio.Event()
@@ -25,22 +26,22 @@ class Register:
         self.questions = 0
         self.closed = False
 
-    async def lookup(self, name, port):
+    async def lookup(self, name: Any, port: Any) -> Any:
         self.questions += 1
         await self.gate.wait()
         if self.down:
             raise unavailable("the register is down at 10.9.9.9")
         return self.found
 
-    async def aclose(self):
+    async def aclose(self) -> None:
         self.closed = True
 
 
-async def firsts(mesh, count):
+async def firsts(mesh: Any, count: Any) -> Any:
     return [(await mesh.addresses("svc", "80"))[0] for _ in range(count)]
 
 
-async def test_an_answer_is_kept_for_its_ttl(clock):
+async def test_an_answer_is_kept_for_its_ttl(clock: Any) -> None:
     register = Register(A, ttl=10)
     mesh = Mesh(register, clock)
     assert await mesh.addresses("svc", "80") == (A,)
@@ -53,7 +54,7 @@ async def test_an_answer_is_kept_for_its_ttl(clock):
     assert register.questions == 2
 
 
-async def test_names_and_ports_are_kept_apart(clock):
+async def test_names_and_ports_are_kept_apart(clock: Any) -> None:
     register = Register(A)
     mesh = Mesh(register, clock)
     for name, port in [("svc", "80"), ("svc", "81"), ("other", "80"), ("svc", "80")]:
@@ -61,7 +62,7 @@ async def test_names_and_ports_are_kept_apart(clock):
     assert register.questions == 3
 
 
-async def test_many_who_wait_ask_once(clock):
+async def test_many_who_wait_ask_once(clock: Any) -> None:
     register = Register(A)
     register.gate.clear()
     mesh = Mesh(register, clock)
@@ -76,7 +77,7 @@ async def test_many_who_wait_ask_once(clock):
     assert register.questions == 1
 
 
-async def test_a_name_that_nobody_answers_to(clock):
+async def test_a_name_that_nobody_answers_to(clock: Any) -> None:
     register = Register(ttl=2)
     mesh = Mesh(register, clock)
     for _ in range(3):
@@ -91,7 +92,7 @@ async def test_a_name_that_nobody_answers_to(clock):
     assert await mesh.addresses("svc", "80") == (A,)
 
 
-async def test_old_answers_serve_while_the_register_is_down_but_not_for_ever(clock):
+async def test_old_answers_serve_while_the_register_is_down_but_not_for_ever(clock: Any) -> None:
     register = Register(A, ttl=10)
     mesh = Mesh(register, clock)
     await mesh.addresses("svc", "80")
@@ -111,14 +112,14 @@ async def test_old_answers_serve_while_the_register_is_down_but_not_for_ever(clo
     assert await mesh.addresses("svc", "80") == (A,)
 
 
-async def test_a_register_that_is_down_from_the_start(clock):
+async def test_a_register_that_is_down_from_the_start(clock: Any) -> None:
     register = Register(A)
     register.down = True
     with pytest.raises(Unavailable):
         await Mesh(register, clock).addresses("svc", "80")
 
 
-async def test_gone_is_gone(clock):
+async def test_gone_is_gone(clock: Any) -> None:
     """An empty answer is an answer: unlike an error, it ends the old one."""
     register = Register(A, ttl=10)
     mesh = Mesh(register, clock)
@@ -129,7 +130,7 @@ async def test_gone_is_gone(clock):
         await mesh.addresses("svc", "80")
 
 
-async def test_a_slow_register_holds_nobody_up_who_has_an_old_answer(clock):
+async def test_a_slow_register_holds_nobody_up_who_has_an_old_answer(clock: Any) -> None:
     register = Register(A, ttl=10)
     mesh = Mesh(register, clock)
     await mesh.addresses("svc", "80")
@@ -143,7 +144,7 @@ async def test_a_slow_register_holds_nobody_up_who_has_an_old_answer(clock):
     assert register.questions == 2
 
 
-async def test_addresses_take_turns(clock):
+async def test_addresses_take_turns(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C), clock)
     assert Counter(await firsts(mesh, 30)) == {A: 10, B: 10, C: 10}
     assert set(await mesh.addresses("svc", "80")) == {A, B, C}
@@ -151,7 +152,7 @@ async def test_addresses_take_turns(clock):
     assert order[0] == order[3]
 
 
-async def test_a_failed_address_goes_to_the_end_for_a_while(clock):
+async def test_a_failed_address_goes_to_the_end_for_a_while(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C, ttl=1000), clock)
     await mesh.addresses("svc", "80")
     mesh.failed("svc", "80", B)
@@ -162,7 +163,7 @@ async def test_a_failed_address_goes_to_the_end_for_a_while(clock):
     assert Counter(await firsts(mesh, 30)) == {A: 10, B: 10, C: 10}
 
 
-async def test_failed_addresses_stay_behind_across_a_new_answer(clock):
+async def test_failed_addresses_stay_behind_across_a_new_answer(clock: Any) -> None:
     register = Register(A, B, ttl=2)
     mesh = Mesh(register, clock)
     await mesh.addresses("svc", "80")
@@ -172,7 +173,7 @@ async def test_failed_addresses_stay_behind_across_a_new_answer(clock):
     assert register.questions == 2
 
 
-async def test_all_failed_are_still_tried_the_longest_ago_first(clock):
+async def test_all_failed_are_still_tried_the_longest_ago_first(clock: Any) -> None:
     mesh = Mesh(Register(A, B), clock)
     await mesh.addresses("svc", "80")
     mesh.failed("svc", "80", B)
@@ -181,7 +182,7 @@ async def test_all_failed_are_still_tried_the_longest_ago_first(clock):
     assert await mesh.addresses("svc", "80") == (B, A)
 
 
-async def test_reports_about_what_is_not_there_are_nothing(clock):
+async def test_reports_about_what_is_not_there_are_nothing(clock: Any) -> None:
     mesh = Mesh(Register(A), clock)
     mesh.failed("svc", "80", A)
     await mesh.addresses("svc", "80")
@@ -189,7 +190,7 @@ async def test_reports_about_what_is_not_there_are_nothing(clock):
     assert await mesh.addresses("svc", "80") == (A,)
 
 
-async def test_lower_priority_comes_first_and_the_rest_stands_by(clock):
+async def test_lower_priority_comes_first_and_the_rest_stands_by(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C, ranks=((20, 1), (10, 1), (10, 1)), ttl=1000), clock)
     assert Counter(await firsts(mesh, 10)) == {B: 5, C: 5}
     assert (await mesh.addresses("svc", "80"))[2] == A
@@ -198,12 +199,12 @@ async def test_lower_priority_comes_first_and_the_rest_stands_by(clock):
     assert await mesh.addresses("svc", "80") == (A, B, C)
 
 
-async def test_weights_are_shares(clock):
+async def test_weights_are_shares(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C, ranks=((0, 60), (0, 30), (0, 10))), clock)
     assert Counter(await firsts(mesh, 100)) == {A: 60, B: 30, C: 10}
 
 
-def test_turns_are_spread_and_bounded():
+def test_turns_are_spread_and_bounded() -> None:
     assert list(turns([5, 1, 1])) != sorted(turns([5, 1, 1]))
     assert list(turns([3, 3])) == [0, 1]
     assert list(turns([0, 0])) == [0, 1]
@@ -214,7 +215,7 @@ def test_turns_are_spread_and_bounded():
     assert len(turns([1, 65535] * 40)) < 300
 
 
-async def test_closing_ends_what_is_under_way(clock):
+async def test_closing_ends_what_is_under_way(clock: Any) -> None:
     register = Register(A)
     register.gate.clear()
     mesh = Mesh(register, clock)

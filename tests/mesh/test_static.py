@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from bridge.mesh.static import StaticSource, read
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Any) -> Any:
     return tmp_path / "mesh.yml"
 
 
-def write(file, text):
+def write(file: Any, text: Any) -> None:
     """A change that no clock's resolution can hide."""
     file.write_text(text, "utf-8")
     stamp = getattr(write, "stamp", 1_700_000_000) + 1
@@ -46,13 +47,13 @@ named:http: [10.0.0.9:80]
         ("named", "http", {("10.0.0.9", 80)}),
     ],
 )
-async def test_lookup(file, name, port, addresses):
+async def test_lookup(file: Any, name: Any, port: Any, addresses: Any) -> None:
     file.write_text(GOOD)
     assert set((await StaticSource(file).lookup(name, port)).addresses) == addresses
 
 
 @pytest.mark.parametrize(("name", "port"), [("unknown", "80"), ("named", "80"), ("tally-svc", "http")])
-async def test_nobody_there(file, name, port):
+async def test_nobody_there(file: Any, name: Any, port: Any) -> None:
     file.write_text(GOOD)
     mesh = Mesh(StaticSource(file))
     with pytest.raises(Unavailable) as none:
@@ -61,14 +62,14 @@ async def test_nobody_there(file, name, port):
     assert "mesh.yml" in none.value.cause
 
 
-async def test_host_names_are_resolved_by_the_system(file):
+async def test_host_names_are_resolved_by_the_system(file: Any) -> None:
     file.write_text("here: localhost:5000\n")
     found = await StaticSource(file).lookup("here", "80")
     assert ("127.0.0.1", 5000) in found.addresses
     assert len(set(found.addresses)) == len(found.addresses)
 
 
-async def test_a_host_name_that_does_not_resolve(file, caplog):
+async def test_a_host_name_that_does_not_resolve(file: Any, caplog: Any) -> None:
     file.write_text("gone: host.invalid:80\nhalf: [host.invalid:80, 10.0.0.1]\n")
     source = StaticSource(file)
     assert (await source.lookup("half", "81")).addresses == (("10.0.0.1", 81),)
@@ -108,7 +109,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "faults"), BAD.items(), ids=BAD)
-def test_faults_name_file_line_and_key(file, text, faults):
+def test_faults_name_file_line_and_key(file: Any, text: Any, faults: Any) -> None:
     file.write_text(text)
     with pytest.raises(SettingsError) as bad:
         read(file)
@@ -120,13 +121,13 @@ def test_faults_name_file_line_and_key(file, text, faults):
     assert str(found[0]).startswith(str(file))
 
 
-def test_bytes_that_are_no_text(file):
+def test_bytes_that_are_no_text(file: Any) -> None:
     file.write_bytes(b"a: \xff\xfe")
     with pytest.raises(SettingsError, match="UTF-8"):
         StaticSource(file)
 
 
-async def test_no_file_is_an_empty_mesh_until_there_is_one(file, clock):
+async def test_no_file_is_an_empty_mesh_until_there_is_one(file: Any, clock: Any) -> None:
     source = StaticSource(file, clock)
     assert (await source.lookup("a", "80")).addresses == ()
     write(file, "a: 10.0.0.1")
@@ -137,7 +138,7 @@ async def test_no_file_is_an_empty_mesh_until_there_is_one(file, clock):
     assert (await source.lookup("a", "80")).addresses == ()
 
 
-async def test_an_edit_is_seen_and_a_broken_one_is_reported_and_ignored(file, clock, caplog):
+async def test_an_edit_is_seen_and_a_broken_one_is_reported_and_ignored(file: Any, clock: Any, caplog: Any) -> None:
     write(file, "a: 10.0.0.1")
     source = StaticSource(file, clock)
     write(file, "a: 10.0.0.2")
@@ -156,7 +157,7 @@ async def test_an_edit_is_seen_and_a_broken_one_is_reported_and_ignored(file, cl
     assert (await source.lookup("a", "80")).addresses == (("10.0.0.3", 80),)
 
 
-async def test_the_mesh_follows_an_edit(file, clock):
+async def test_the_mesh_follows_an_edit(file: Any, clock: Any) -> None:
     write(file, "a: 10.0.0.1")
     mesh = Mesh(StaticSource(file, clock), clock)
     assert await mesh.addresses("a", "80") == (("10.0.0.1", 80),)
@@ -165,7 +166,7 @@ async def test_the_mesh_follows_an_edit(file, clock):
     assert await mesh.addresses("a", "80") == (("10.0.0.2", 80),)
 
 
-async def test_open(tmp_path):
+async def test_open(tmp_path: Any) -> None:
     (tmp_path / "mesh.yml").write_text("a: 10.0.0.1")
     mesh = open_mesh("static:mesh.yml", tmp_path)
     assert await mesh.addresses("a", "80") == (("10.0.0.1", 80),)
@@ -180,7 +181,7 @@ async def test_open(tmp_path):
     ["etcd://10.0.0.1:2379", "consul://x", "kubernetes:", "mesh.yml", "", "static:", "dns://name:53", "dns://10.0.0.1:x",
      "dns:?loopback=yes", "dns:?lopback=allow", "dns:?x", "dns:/x", "dns://u@10.0.0.1", "dns://[::1:53"],
 )  # fmt: skip
-def test_settings_that_can_not_be_used(tmp_path, url):
+def test_settings_that_can_not_be_used(tmp_path: Any, url: Any) -> None:
     with pytest.raises(SettingsError) as bad:
         open_mesh(url, tmp_path)
     assert bad.value.faults[0].key == "BRIDGE_MESH"

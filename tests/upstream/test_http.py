@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from time import perf_counter
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from bridge.errors import BadReply, ClientError, UpstreamError
 # --- what goes up ------------------------------------------------------------------------------------------------
 
 
-async def test_only_what_was_asked_for_goes_up(serve, connect, ask, reply):
+async def test_only_what_was_asked_for_goes_up(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     answer = await ask(connect(server), "POST", "/a?b=c", headers=[("content-type", "text/xml")], body=b"<a/>")
     assert (answer.status, answer.body) == (200, b"hello")
@@ -26,7 +27,7 @@ async def test_only_what_was_asked_for_goes_up(serve, connect, ask, reply):
     assert seen.all(b"accept-encoding") == [b"identity"]
 
 
-async def test_passthrough_adds_nothing_of_its_own(serve, connect, ask, reply):
+async def test_passthrough_adds_nothing_of_its_own(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     await ask(connect(server), decode=False)
     await ask(connect(server), decode=False, headers=[("accept-encoding", "br, gzip")])
@@ -34,7 +35,7 @@ async def test_passthrough_adds_nothing_of_its_own(serve, connect, ask, reply):
     assert server.seen[1].all(b"accept-encoding") == [b"br, gzip"]
 
 
-async def test_the_host_is_the_mesh_name_and_never_an_address(serve, connect, ask, reply):
+async def test_the_host_is_the_mesh_name_and_never_an_address(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     await ask(connect(server), headers=[("host", "evil.example")])
     await ask(connect(server, port="http"))
@@ -47,14 +48,16 @@ async def test_the_host_is_the_mesh_name_and_never_an_address(serve, connect, as
     "path",
     ["/", "/a//b/../c/./d", "//x", "/%2e%2E/%2f?x=%zz&y=a+b&z", "/x?", "/x?y?z", "/a:b@c;d=1,2", "/{x}|^`\"'<>\\[]"],
 )
-async def test_the_path_goes_up_as_it_is(serve, connect, ask, reply, path):
+async def test_the_path_goes_up_as_it_is(serve: Any, connect: Any, ask: Any, reply: Any, path: Any) -> None:
     server = await serve(reply())
     await ask(connect(server), path=path)
     assert server.seen[0].line == f"GET {path} HTTP/1.1".encode()
 
 
 @pytest.mark.parametrize("path", ["", "a", "*", "http://a/", "/a b", "/a\r\nX: y", "/é", "/a#b", "/\x00", "/a\x7f"])
-async def test_a_path_that_is_no_request_target_is_refused(serve, connect, ask, reply, path):
+async def test_a_path_that_is_no_request_target_is_refused(
+    serve: Any, connect: Any, ask: Any, reply: Any, path: Any
+) -> None:
     server = await serve(reply())
     with pytest.raises(ClientError) as refused:
         await ask(connect(server), path=path)
@@ -67,7 +70,9 @@ async def test_a_path_that_is_no_request_target_is_refused(serve, connect, ask, 
     [("x-a", "b\r\nx-c: d"), ("x-a", "b\nc"), ("x-a", "b\rc"), ("x-a", "b\0"), ("x-a", "\ud800"), ("x a", "b"),
      ("x-a:", "b"), ("", "b"), ("x\r\ny", "b"), ("ü", "b")],
 )  # fmt: skip
-async def test_fields_that_could_split_a_message_are_refused(serve, connect, ask, reply, name, value):
+async def test_fields_that_could_split_a_message_are_refused(
+    serve: Any, connect: Any, ask: Any, reply: Any, name: Any, value: Any
+) -> None:
     server = await serve(reply())
     with pytest.raises(ClientError):
         await ask(connect(server), headers=[(name, value)])
@@ -76,14 +81,14 @@ async def test_fields_that_could_split_a_message_are_refused(serve, connect, ask
     assert server.connections == 0
 
 
-async def test_a_method_that_is_no_token_is_refused(serve, connect, ask, reply):
+async def test_a_method_that_is_no_token_is_refused(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     with pytest.raises(ClientError):
         await ask(connect(server), "GET / HTTP/1.1\r\nX: y\r\n\r\nGET")
     assert server.connections == 0
 
 
-async def test_hop_by_hop_and_framing_fields_stay_behind(serve, connect, ask, reply):
+async def test_hop_by_hop_and_framing_fields_stay_behind(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     brought = [
         ("connection", "close, X-Secret"), ("x-secret", "1"), ("keep-alive", "5"), ("te", "trailers"),
@@ -99,7 +104,7 @@ async def test_hop_by_hop_and_framing_fields_stay_behind(serve, connect, ask, re
     assert {name.lower() for name, _ in seen.fields} == {b"host", b"content-length", b"accept-encoding", b"x-kept"}
 
 
-async def test_trace_fields_replace_those_brought(serve, connect, ask, reply):
+async def test_trace_fields_replace_those_brought(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     brought = [("x-trace-id", "theirs"), ("Traceparent", "theirs")]
     await ask(connect(server), headers=brought, trace=(("x-trace-id", "ours"), ("traceparent", "00-1")))
@@ -107,7 +112,7 @@ async def test_trace_fields_replace_those_brought(serve, connect, ask, reply):
     assert server.seen[0].all(b"traceparent") == [b"00-1"]
 
 
-async def test_octets_above_ascii_go_up_as_they_came(serve, connect, ask, reply):
+async def test_octets_above_ascii_go_up_as_they_came(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     as_asgi = "Žižka".encode().decode("latin-1")
     await ask(connect(server), headers=[("x-name", as_asgi), ("x-tab", "a\tb"), ("x-wide", "Ž"), ("x-latin", "\xe9")])
@@ -119,7 +124,9 @@ async def test_octets_above_ascii_go_up_as_they_came(serve, connect, ask, reply)
 
 
 @pytest.mark.parametrize(("method", "length"), [("POST", [b"0"]), ("PUT", [b"0"]), ("GET", [])])
-async def test_an_empty_body_is_framed(serve, connect, ask, reply, method, length):
+async def test_an_empty_body_is_framed(
+    serve: Any, connect: Any, ask: Any, reply: Any, method: Any, length: Any
+) -> None:
     server = await serve(reply())
     await ask(connect(server), method)
     assert server.seen[0].all(b"content-length") == length
@@ -129,7 +136,7 @@ async def test_an_empty_body_is_framed(serve, connect, ask, reply, method, lengt
 # --- what comes back ---------------------------------------------------------------------------------------------
 
 
-async def test_the_reply_comes_back_less_its_connection(serve, connect, ask, reply):
+async def test_the_reply_comes_back_less_its_connection(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     fields = (
         b"Content-Type: text/xml", b"Set-Cookie: a=1", b"Set-Cookie: b=2", b"Connection: x-hop", b"X-Hop: 1",
         b"Keep-Alive: timeout=5", b"Proxy-Status: 10.0.0.7", b"X-Name: \xc5\xbd", b"Server: IIS",
@@ -143,7 +150,7 @@ async def test_the_reply_comes_back_less_its_connection(serve, connect, ask, rep
     ]  # fmt: skip
 
 
-async def test_cookies_are_not_kept(serve, connect, ask, reply):
+async def test_cookies_are_not_kept(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply(b"", b"200 OK", b"Set-Cookie: session=1; Path=/"))
     upstream = connect(server)
     await ask(upstream)
@@ -152,7 +159,7 @@ async def test_cookies_are_not_kept(serve, connect, ask, reply):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304, 300])
-async def test_a_redirect_is_a_reply(serve, connect, ask, reply, status):
+async def test_a_redirect_is_a_reply(serve: Any, connect: Any, ask: Any, reply: Any, status: Any) -> None:
     server = await serve(reply(b"", b"%d Moved" % status, b"Location: https://elsewhere.example/x"))
     answer = await ask(connect(server))
     assert answer.status == status
@@ -168,31 +175,33 @@ async def test_a_redirect_is_a_reply(serve, connect, ask, reply, status):
         ("http://vat-svc", "/"), ("/a", "/a"), ("https://other.example/a", "https://other.example/a"),
     ],
 )  # fmt: skip
-async def test_a_location_never_tells_where_the_upstream_is(serve, connect, ask, reply, sent, got):
+async def test_a_location_never_tells_where_the_upstream_is(
+    serve: Any, connect: Any, ask: Any, reply: Any, sent: Any, got: Any
+) -> None:
     server = await serve(reply(b"", b"302 Found", b"Location: " + sent.encode()))
     assert dict((await ask(connect(server))).headers)["location"] == got
 
 
-async def test_a_location_that_is_no_uri_is_left_out(serve, connect, ask, reply):
+async def test_a_location_that_is_no_uri_is_left_out(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply(b"", b"302 Found", b"Location: http://[127.0.0.1/"))
     assert (await ask(connect(server))).headers == []
 
 
-async def test_chunks_early_hints_and_read_until_close(serve, connect, ask):
+async def test_chunks_early_hints_and_read_until_close(serve: Any, connect: Any, ask: Any) -> None:
     chunked = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
     )
     hinted = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     assert (await ask(connect(await serve(hinted + chunked)))).body == b"abcde"
 
-    async def until_close(peer):
+    async def until_close(peer: Any) -> None:
         await peer.request()
         await peer.say(b"HTTP/1.0 200 OK\r\n\r\n", b"abc", b"de")
 
     assert (await ask(connect(await serve(until_close)))).body == b"abcde"
 
 
-async def test_a_head_reply_has_no_body(serve, connect, ask):
+async def test_a_head_reply_has_no_body(serve: Any, connect: Any, ask: Any) -> None:
     server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\nContent-Encoding: gzip\r\n\r\n")
     answer = await ask(connect(server), "HEAD")
     assert (answer.status, answer.body) == (200, b"")
@@ -200,8 +209,8 @@ async def test_a_head_reply_has_no_body(serve, connect, ask):
     assert server.connections == 1
 
 
-async def test_a_dripped_reply_is_read_whole(serve, connect, ask, reply):
-    async def drip(peer):
+async def test_a_dripped_reply_is_read_whole(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
+    async def drip(peer: Any) -> None:
         await peer.request()
         for byte in reply(b"slowly"):
             await peer.say(bytes((byte,)))
@@ -234,8 +243,10 @@ GARBAGE = {
 
 @pytest.mark.parametrize("said", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("closes", [True, False])
-async def test_a_reply_that_breaks_http_is_a_bad_reply(serve, connect, ask, said, closes):
-    async def garbage(peer):
+async def test_a_reply_that_breaks_http_is_a_bad_reply(
+    serve: Any, connect: Any, ask: Any, said: Any, closes: Any
+) -> None:
+    async def garbage(peer: Any) -> None:
         await peer.request()
         await peer.say(said)
         if not closes:
@@ -266,8 +277,8 @@ HALF = {
 
 @pytest.mark.parametrize("said", HALF.values(), ids=HALF)
 @pytest.mark.parametrize("reset", [True, False])
-async def test_half_a_reply_is_no_reply(serve, connect, ask, said, reset):
-    async def half(peer):
+async def test_half_a_reply_is_no_reply(serve: Any, connect: Any, ask: Any, said: Any, reset: Any) -> None:
+    async def half(peer: Any) -> None:
         await peer.request()
         await peer.say(said)
         if reset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,8 @@ from bridge.errors import BadReply
      b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n"],
     ids=["length", "until close", "chunks"],
 )  # fmt: skip
-async def test_a_reply_over_the_limit_is_cut_off(serve, connect, ask, head):
-    async def endless(peer):
+async def test_a_reply_over_the_limit_is_cut_off(serve: Any, connect: Any, ask: Any, head: Any) -> None:
+    async def endless(peer: Any) -> None:
         await peer.request()
         await peer.say(head, b"x" * (1 if b"1001" in head else 1001))
         await peer.reader.read()
@@ -32,7 +33,7 @@ async def test_a_reply_over_the_limit_is_cut_off(serve, connect, ask, head):
         await server.closed.wait()
 
 
-async def test_a_reply_at_the_limit_passes(serve, connect, ask, reply):
+async def test_a_reply_at_the_limit_passes(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     assert len((await ask(connect(await serve(reply(b"x" * 1000)), max_reply=1000))).body) == 1000
 
 
@@ -54,7 +55,7 @@ CODED = {
 
 
 @pytest.mark.parametrize(("coding", "body"), CODED.items(), ids=CODED)
-async def test_codings_are_undone(serve, connect, ask, reply, coding, body):
+async def test_codings_are_undone(serve: Any, connect: Any, ask: Any, reply: Any, coding: Any, body: Any) -> None:
     server = await serve(reply(body, b"200 OK", b"Content-Encoding: " + coding.encode()))
     answer = await ask(connect(server))
     assert answer.body == b"hello" * 20
@@ -64,7 +65,7 @@ async def test_codings_are_undone(serve, connect, ask, reply, coding, body):
     assert untouched.headers == [("content-encoding", coding.strip())]
 
 
-async def test_a_long_coded_reply_is_undone_too(serve, connect, ask, reply):
+async def test_a_long_coded_reply_is_undone_too(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     text = b"".join(b"%d" % (number * number) for number in range(100_000))
     body = gzip.compress(text, 1)
     assert len(body) > 65536
@@ -80,7 +81,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(("coding", "body"), BOMBS.items(), ids=BOMBS)
-async def test_a_bomb_is_a_bad_reply(serve, connect, ask, reply, coding, body):
+async def test_a_bomb_is_a_bad_reply(serve: Any, connect: Any, ask: Any, reply: Any, coding: Any, body: Any) -> None:
     server = await serve(reply(body, b"200 OK", b"Content-Encoding: " + coding.encode()))
     with pytest.raises(BadReply, match="longer answer"):
         await ask(connect(server, max_reply=1_000_000))
@@ -98,7 +99,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("coding", "body"), BROKEN.items(), ids=BROKEN)
-async def test_a_broken_coding_is_a_bad_reply(serve, connect, ask, reply, coding, body):
+async def test_a_broken_coding_is_a_bad_reply(
+    serve: Any, connect: Any, ask: Any, reply: Any, coding: Any, body: Any
+) -> None:
     server = await serve(reply(body, b"200 OK", b"Content-Encoding: " + coding.encode()))
     with pytest.raises(BadReply):
         await ask(connect(server))

@@ -7,6 +7,7 @@ import errno
 import socket
 import ssl
 from time import perf_counter
+from typing import Any
 
 import pytest
 import trustme
@@ -25,14 +26,14 @@ def dead_port() -> int:
 # --- connections -------------------------------------------------------------------------------------------------
 
 
-async def test_connections_are_kept_and_shared(serve, connect, ask, reply):
+async def test_connections_are_kept_and_shared(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     for _ in range(5):
         await ask(connect(server), "POST", body=b"x")
     assert server.connections == 1
 
 
-async def test_a_refusing_address_is_passed_over_and_reported(serve, connect, ask, reply):
+async def test_a_refusing_address_is_passed_over_and_reported(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server, failed = await serve(reply()), []
     dead = ("127.0.0.1", dead_port())
     answer = await ask(connect(dead, server, failed=failed.append), "POST", body=b"once")
@@ -41,7 +42,7 @@ async def test_a_refusing_address_is_passed_over_and_reported(serve, connect, as
     assert [seen.body for seen in server.seen] == [b"once"]
 
 
-async def test_all_addresses_dead_is_503_at_once(connect, ask):
+async def test_all_addresses_dead_is_503_at_once(connect: Any, ask: Any) -> None:
     dead = [("127.0.0.1", dead_port()) for _ in range(3)]
     failed = []
     with pytest.raises(Unavailable) as none:
@@ -53,8 +54,10 @@ async def test_all_addresses_dead_is_503_at_once(connect, ask):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-async def test_a_stale_connection_is_no_failure_for_an_idempotent_call(serve, connect, ask, reply, method):
-    async def once_each(peer):
+async def test_a_stale_connection_is_no_failure_for_an_idempotent_call(
+    serve: Any, connect: Any, ask: Any, reply: Any, method: Any
+) -> None:
+    async def once_each(peer: Any) -> None:
         await peer.request()
         await peer.say(reply(b""))
         await peer.request()  # read, and closed without an answer: as an idle timeout that crosses a request
@@ -67,8 +70,8 @@ async def test_a_stale_connection_is_no_failure_for_an_idempotent_call(serve, co
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_other_calls_are_never_sent_twice(serve, connect, ask, reply, method):
-    async def once_each(peer):
+async def test_other_calls_are_never_sent_twice(serve: Any, connect: Any, ask: Any, reply: Any, method: Any) -> None:
+    async def once_each(peer: Any) -> None:
         await peer.request()
         await peer.say(reply(b""))
         await peer.request()
@@ -82,8 +85,8 @@ async def test_other_calls_are_never_sent_twice(serve, connect, ask, reply, meth
     assert len(server.seen) == 2
 
 
-async def test_a_fresh_connection_closed_without_an_answer_is_no_stale_one(serve, connect, ask):
-    async def silent(peer):
+async def test_a_fresh_connection_closed_without_an_answer_is_no_stale_one(serve: Any, connect: Any, ask: Any) -> None:
+    async def silent(peer: Any) -> None:
         await peer.request()
 
     server = await serve(silent)
@@ -93,8 +96,10 @@ async def test_a_fresh_connection_closed_without_an_answer_is_no_stale_one(serve
     assert len(server.seen) == 1
 
 
-async def test_a_service_that_always_closes_is_asked_twice_at_most(serve, connect, ask, reply):
-    async def behave(peer):
+async def test_a_service_that_always_closes_is_asked_twice_at_most(
+    serve: Any, connect: Any, ask: Any, reply: Any
+) -> None:
+    async def behave(peer: Any) -> None:
         await peer.request()
         if peer.number == 1:
             await peer.say(reply())
@@ -108,11 +113,13 @@ async def test_a_service_that_always_closes_is_asked_twice_at_most(serve, connec
     assert [seen.connection for seen in server.seen] == [1, 1, 2]
 
 
-async def test_bytes_that_answer_nothing_never_answer_the_next_call(serve, connect, ask, reply):
+async def test_bytes_that_answer_nothing_never_answer_the_next_call(
+    serve: Any, connect: Any, ask: Any, reply: Any
+) -> None:
     """Response poisoning: a reply nobody asked for, lying in an idle connection."""
     said = asyncio.Event()
 
-    async def poison(peer):
+    async def poison(peer: Any) -> None:
         await peer.request()
         await peer.say(reply(b"right"))
         if peer.number == 1:
@@ -130,8 +137,8 @@ async def test_bytes_that_answer_nothing_never_answer_the_next_call(serve, conne
     assert (await ask(upstream)).body == b"right"
 
 
-async def test_a_reply_before_the_end_of_a_large_body(serve, connect, ask, reply):
-    async def impatient(peer):
+async def test_a_reply_before_the_end_of_a_large_body(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
+    async def impatient(peer: Any) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.say(reply(b"no", b"413 Too Large"))
         await peer.reader.read(1)
@@ -144,8 +151,8 @@ async def test_a_reply_before_the_end_of_a_large_body(serve, connect, ask, reply
     assert server.connections == 2  # the first is in the middle of a request; it can't be used again
 
 
-async def test_many_at_once(serve, connect, ask):
-    async def echo(peer):
+async def test_many_at_once(serve: Any, connect: Any, ask: Any) -> None:
+    async def echo(peer: Any) -> None:
         while True:
             seen = await peer.request()
             await peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(seen.body), seen.body)
@@ -159,31 +166,31 @@ async def test_many_at_once(serve, connect, ask):
 # --- time --------------------------------------------------------------------------------------------------------
 
 
-async def after_request(peer):
+async def after_request(peer: Any) -> None:
     await peer.request()
     await peer.reader.read()
 
 
-async def after_head(peer):
+async def after_head(peer: Any) -> None:
     await peer.request()
     await peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
     await peer.reader.read()
 
 
-async def endless_hints(peer):
+async def endless_hints(peer: Any) -> None:
     await peer.request()
     while True:
         await peer.say(b"HTTP/1.1 102 Processing\r\n\r\n")
         await asyncio.sleep(0.01)
 
 
-async def never_reads(peer):
+async def never_reads(peer: Any) -> None:
     await peer.reader.readexactly(1)
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("behaviour", [after_request, after_head, endless_hints, never_reads])
-async def test_the_deadline_ends_every_wait(serve, connect, ask, behaviour):
+async def test_the_deadline_ends_every_wait(serve: Any, connect: Any, ask: Any, behaviour: Any) -> None:
     server = await serve(behaviour)
     began = perf_counter()
     with pytest.raises(Timeout) as late:
@@ -195,14 +202,16 @@ async def test_the_deadline_ends_every_wait(serve, connect, ask, behaviour):
             await server.closed.wait()
 
 
-async def test_a_deadline_that_has_passed_sends_nothing(serve, connect, ask, reply):
+async def test_a_deadline_that_has_passed_sends_nothing(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     with pytest.raises(Timeout):
         await ask(connect(server), within=0)
     assert server.connections == 0
 
 
-async def test_an_address_that_never_answers_leaves_time_for_the_next(serve, connect, ask, reply):
+async def test_an_address_that_never_answers_leaves_time_for_the_next(
+    serve: Any, connect: Any, ask: Any, reply: Any
+) -> None:
     with socket.socket() as full:
         # A backlog that is full takes no SYN: the nearest thing to a black hole that a test can have.
         full.bind(("127.0.0.1", 0))
@@ -221,7 +230,7 @@ async def test_an_address_that_never_answers_leaves_time_for_the_next(serve, con
     assert answer.body == b"hello"
 
 
-async def test_cancelling_closes_the_connection(serve, connect, ask):
+async def test_cancelling_closes_the_connection(serve: Any, connect: Any, ask: Any) -> None:
     server = await serve(after_request)
     call = asyncio.create_task(ask(connect(server), "POST", body=b"x"))
     while not server.seen:
@@ -248,7 +257,7 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def trusting(authority):
+async def trusting(authority: Any) -> Any:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     client = HttpClient(ssl_context=context)
@@ -256,7 +265,9 @@ async def trusting(authority):
     await client.aclose()
 
 
-async def test_tls_verifies_the_mesh_name(serve, connect, ask, reply, authority, trusting):
+async def test_tls_verifies_the_mesh_name(
+    serve: Any, connect: Any, ask: Any, reply: Any, authority: Any, trusting: Any
+) -> None:
     server = await serve(reply(), ssl=server_context(authority, "vat-svc"))
     upstream = connect(server, tls=True, with_client=trusting)
     assert (await ask(upstream)).body == b"hello"
@@ -265,7 +276,9 @@ async def test_tls_verifies_the_mesh_name(serve, connect, ask, reply, authority,
 
 
 @pytest.mark.parametrize("name", ["other-svc", "127.0.0.1"])
-async def test_a_certificate_of_another_name_is_refused(serve, connect, ask, reply, authority, trusting, name):
+async def test_a_certificate_of_another_name_is_refused(
+    serve: Any, connect: Any, ask: Any, reply: Any, authority: Any, trusting: Any, name: Any
+) -> None:
     server = await serve(reply(), ssl=server_context(authority, name))
     with pytest.raises(UpstreamError, match="could not prove") as refused:
         await ask(connect(server, tls=True, with_client=trusting))
@@ -273,7 +286,7 @@ async def test_a_certificate_of_another_name_is_refused(serve, connect, ask, rep
     assert server.seen == []
 
 
-async def test_an_unknown_authority_is_refused(serve, connect, ask, reply, authority):
+async def test_an_unknown_authority_is_refused(serve: Any, connect: Any, ask: Any, reply: Any, authority: Any) -> None:
     client = HttpClient()  # the system's authorities
     server = await serve(reply(), ssl=server_context(authority, "vat-svc"))
     with pytest.raises(UpstreamError, match="could not prove"):
@@ -281,13 +294,13 @@ async def test_an_unknown_authority_is_refused(serve, connect, ask, reply, autho
     await client.aclose()
 
 
-async def test_tls_to_a_server_without_it_fails_within_time(serve, connect, ask, trusting):
+async def test_tls_to_a_server_without_it_fails_within_time(serve: Any, connect: Any, ask: Any, trusting: Any) -> None:
     server = await serve(b"HTTP/1.1 400 Bad\r\n\r\n")
     with pytest.raises(UpstreamError):
         await ask(connect(server, tls=True, with_client=trusting), within=0.2)
 
 
-async def test_closing_twice_or_unopened_is_fine_and_final(serve, connect, ask, reply):
+async def test_closing_twice_or_unopened_is_fine_and_final(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     client = HttpClient()
     await client.aclose()
     await client.aclose()
@@ -295,10 +308,12 @@ async def test_closing_twice_or_unopened_is_fine_and_final(serve, connect, ask, 
         await ask(connect(await serve(reply()), with_client=client))
 
 
-async def test_running_out_of_sockets_is_nobody_elses_fault(serve, connect, ask, reply, monkeypatch):
+async def test_running_out_of_sockets_is_nobody_elses_fault(
+    serve: Any, connect: Any, ask: Any, reply: Any, monkeypatch: Any
+) -> None:
     server, failed = await serve(reply()), []
 
-    def none_left(*_, **__):
+    def none_left(*_: Any, **__: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(socket, "socket", none_left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from bridge.upstream.pool import Upstreams
 
 
 @pytest.fixture
-async def upstreams(tmp_path):
+async def upstreams(tmp_path: Any) -> Any:
     mesh = open_mesh("static:mesh.yml", tmp_path)
     upstreams = Upstreams(mesh, Settings(home=tmp_path, max_reply=1000))
     yield upstreams
@@ -36,7 +37,7 @@ async def upstreams(tmp_path):
         ("grpcs://tally-svc:9090", "grpc", GrpcUpstream),
     ],
 )
-async def test_the_wire_chooses(upstreams, text, wire, kind):
+async def test_the_wire_chooses(upstreams: Any, text: Any, wire: Any, kind: Any) -> None:
     assert isinstance(upstreams.bind(Upstream.parse(text), wire), kind)
 
 
@@ -48,15 +49,15 @@ async def test_the_wire_chooses(upstreams, text, wire, kind):
         ("vat-svc:8080", "smoke", "'smoke'"),
     ],
 )
-async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams, text, wire, words):
+async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams: Any, text: Any, wire: Any, words: Any) -> None:
     with pytest.raises(BindError) as bad:
         upstreams.bind(Upstream.parse(text), wire)
     assert words in bad.value.faults[0].reason
     assert bad.value.faults[0].key == "upstream"
 
 
-async def test_the_same_name_and_port_share(upstreams):
-    def bind(text, wire="http"):
+async def test_the_same_name_and_port_share(upstreams: Any) -> Any:
+    def bind(text: Any, wire: Any = "http") -> Any:
         return upstreams.bind(Upstream.parse(text), wire)
 
     assert bind("vat-svc:8080/a") is bind("http://vat-svc:8080/b")
@@ -65,7 +66,9 @@ async def test_the_same_name_and_port_share(upstreams):
     assert bind("tally-svc:8080", "grpc") is bind("grpc://tally-svc:8080", "grpc")
 
 
-async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(upstreams, tmp_path, serve, reply):
+async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(
+    upstreams: Any, tmp_path: Any, serve: Any, reply: Any
+) -> None:
     server = await serve(reply(b"x" * 1000))
     with_dead = f"vat-svc: ['127.0.0.1:1', '127.0.0.1:{server.port}']\n"
     (tmp_path / "mesh.yml").write_text(with_dead)
@@ -81,7 +84,7 @@ async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(upstre
     await mesh.aclose()
 
 
-async def test_a_name_nobody_answers_to_is_503(upstreams):
+async def test_a_name_nobody_answers_to_is_503(upstreams: Any) -> None:
     upstream = upstreams.bind(Upstream.parse("nobody:8080"), "http")
     assert isinstance(upstream, HttpUpstream)
     with pytest.raises(Unavailable, match="No service answers") as none:
