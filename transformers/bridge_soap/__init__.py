@@ -1,1 +1,5 @@
-"""Placeholder while this package is written."""
+"""REST and JSON in front of SOAP: the transformer ``soap``."""
+
+from bridge_soap.transformer import Soap
+
+__all__ = ["Soap"]

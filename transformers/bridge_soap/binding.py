@@ -1,0 +1,207 @@
+"""From a contract's operation and a route to what the gateway publishes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from lxml import etree
+
+from bridge import BadReply, BindError, Fault, Operation, RouteSpec
+from bridge_soap.codec import BodyReader, Plan, SoapCodec
+from bridge_soap.contract import Body, Contract
+from bridge_soap.decode import Decoders, Note
+from bridge_soap.describe import Description, describe
+from bridge_soap.envelope import Envelope, http_headers
+from bridge_soap.fault import FaultReader
+from bridge_soap.names import local_name, tag_of
+from bridge_soap.options import SoapOptions
+from bridge_soap.params import Parameter, parameters_of
+from bridge_soap.schema import ComplexType, Element, Group, Particle
+from bridge_soap.security import token_writer
+from bridge_soap.writing import Faults, Writer
+from bridge_soap.wsdl import SoapOperation
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
+#: Methods whose requests carry no body: everything they say stands in the path and the query.
+_BODILESS = ("GET", "HEAD", "DELETE")
+
+
+class Binder:
+    """Compiles operations of one contract for one route."""
+
+    def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions) -> None:
+        self._contract, self._route, self._options = contract, route, options
+        native = options.numbers == "native"
+        self._decoders = contract.decoders(native=native, strict=options.strict)
+        self._tokens: dict[str, Any] = {}
+
+    def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
+        """What one operation publishes below the route at `path`, as `name`.
+
+        :raises bridge.BindError: it can't be served; the message says why.
+        """
+        if operation.problem is not None:
+            raise BindError(operation.problem)
+        contract = self._contract
+        with contract.lock:
+            body = contract.body(operation, operation.input, reply=False)
+            output = contract.body(operation, operation.output, reply=True) if operation.output is not None else None
+            parameters, flat = parameters_of(contract, body)
+            plan = self._plan(operation, body, output, parameters)
+        upstream = set(_PARAMETER.findall(plan.path))
+        for parameter in _PARAMETER.findall(self._route.route):
+            if parameter not in parameters and parameter not in upstream:
+                raise BindError(
+                    Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", key="route")
+                )
+        methods = self._methods(operation, flat, path)
+        described = Description(contract, operation, body, output, parameters, self._route)
+        found = []
+        for method in methods:
+            takes_body = method not in _BODILESS or (method == "DELETE" and not flat)
+            own = name if len(methods) == 1 or method == "POST" else f"{name}_{method.lower()}"
+            found.append(
+                Operation(
+                    own,
+                    method,
+                    path,
+                    SoapCodec(plan, takes_body=takes_body),
+                    lambda takes_body=takes_body: describe(described, takes_body=takes_body),  # type: ignore[misc]  # bound now
+                    operation.name,
+                )
+            )
+        return found
+
+    def _methods(self, operation: SoapOperation, flat: bool, path: str) -> Sequence[str]:
+        wanted = self._route.methods
+        if wanted is None:
+            return ("POST", "GET") if flat and not path else ("POST",)
+        for method in wanted:
+            if method in ("GET", "HEAD") and not flat:
+                raise BindError(
+                    Fault(
+                        f"{operation.name} can't be published as {method}: its input is more than simple values",
+                        key="methods",
+                    )
+                )
+        return tuple(method for method in wanted if method != "OPTIONS")
+
+    # --- the plan ---
+
+    def _plan(
+        self, operation: SoapOperation, body: Body, output: Body | None, parameters: dict[str, Parameter]
+    ) -> Plan:
+        contract = self._contract
+        headers = self._header_elements(operation)
+        bodies = (body, output) if output is not None else (body,)
+        contract.reach(bodies)
+        sent = contract.graph.reach([*body.elements, *(element for element, _ in headers)])
+        write = self._writer(body)
+        read = self._reader(output or Body())
+        block = self._header_block(headers)
+        declarations = contract.prefixes.declare(None if sent.open else sent.namespaces)
+        envelope = Envelope(operation.version, declarations, block, self._token(operation))
+        faults = FaultReader(self._decoders, contract.fault_elements(operation), self._options.faults)
+        return Plan(
+            envelope,
+            http_headers(operation.version, operation.action),
+            self._route.upstream.path or address_path(operation.address),
+            parameters,
+            write,
+            output,
+            read,
+            faults,
+            self._route.transform.response,
+            self._options.strict,
+        )
+
+    def _writer(self, body: Body) -> Writer:
+        if body.root is not None:
+            return self._contract.encoders.element(body.root)
+        return self._contract.encoders.content(_together(body.parts))
+
+    def _reader(self, body: Body) -> BodyReader:
+        if body.root is not None:
+            return _root_reader(self._decoders, body.root, body.named)
+        if body.parts:
+            return self._decoders.ready_type(_together(body.parts))
+        return lambda node, note: {}
+
+    def _token(self, operation: SoapOperation) -> Any:
+        if self._options.security is None:
+            return None
+        return token_writer(self._options.security, operation.version)
+
+    def _header_elements(self, operation: SoapOperation) -> list[tuple[Element, Any]]:
+        """The header blocks that the spec names, with their declarations."""
+        found = []
+        schemas = self._contract.schemas
+        for name, value in self._options.headers.items():
+            candidates = [tag for kind, tag in schemas.index.definitions if kind == "element"]
+            named = [tag for tag in candidates if name in (tag, local_name(tag))]
+            declared = self._declared_headers(operation)
+            named = [tag for tag in named if tag in declared] or named
+            if len(named) != 1:
+                why = f"it may mean {', '.join(named)}" if named else "no element of that name is in the contract"
+                raise BindError(Fault(why, key=f"transform.soap.headers.{name}"))
+            found.append((schemas.element(named[0]), value))
+        return found
+
+    def _declared_headers(self, operation: SoapOperation) -> set[str]:
+        found = set()
+        for use in operation.input.headers:
+            message = self._contract.wsdl.message(use.message)
+            found |= {part.element for part in message if part.name == use.part and part.element}
+        return found
+
+    def _header_block(self, headers: list[tuple[Element, Any]]) -> str:
+        out: list[str] = []
+        for element, value in headers:
+            bad: Faults = []
+            self._contract.encoders.element(element)(value, out.append, None, bad)
+            if bad:
+                key = f"transform.soap.headers.{local_name(element.name)}"
+                raise BindError([Fault(why, key=key + at.replace("/", ".")) for at, why in bad])
+        return "".join(out)
+
+
+def _together(parts: tuple[Element, ...]) -> ComplexType:
+    """Several elements side by side in the body."""
+    return ComplexType("", particle=Particle(Group("sequence", tuple(map(Particle, parts)))))
+
+
+def _root_reader(decoders: Decoders, root: Element, named: bool) -> BodyReader:
+    """Reads the body's one element, by name where the contract names it."""
+    readers = {root.name: decoders.ready(root)}
+    for member in decoders.schemas.members(root):
+        decoders.ready(member)
+        readers[member.name] = decoders.member(member, root)
+    expected = readers[root.name]
+
+    def read(body: etree._Element, note: Note) -> Any:
+        for child in body:
+            reader = readers.get(child.tag)
+            if reader is not None:
+                return reader(child, note)
+        for child in body:
+            if not named:
+                return expected(child, note)
+            if local_name(tag_of(child)) == local_name(root.name):
+                note(child, "its namespace is not the schema's")
+                return expected(child, note)
+        held = ", ".join(local_name(tag_of(child)) for child in body) or "nothing"
+        raise BadReply(f"The service's answer holds {held} where {local_name(root.name)} was expected.")
+
+    return read
+
+
+def address_path(address: str) -> str:
+    """Path and query of a ``soap:address``; ``/`` where it is no URL (many WSDLs hold a note instead)."""
+    parts = urlsplit(address) if address.lower().startswith(("http://", "https://")) else None
+    if parts is None:
+        return "/"
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    return f"{path}?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else path

@@ -1,0 +1,155 @@
+"""Contract files: from a name or URL to a parsed document, within bounds.
+
+A relative name lies below the folder it was given for and can't leave it. A URL is fetched with time and size limits,
+follows redirects to the same host only, and what it refers to must lie on the same host too. Everything here blocks:
+it runs at bind, in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+from lxml import etree
+
+from bridge import BindError, Fault, XmlError, parse_xml, xml_parser
+
+MAX_BYTES = 16 * 1024**2
+MAX_DOCUMENTS = 500
+TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file. `id` tells it from all others (path or URL); `name` is what people read in messages."""
+
+    root: etree._Element
+    id: str
+    name: str
+
+    @property
+    def is_url(self) -> bool:
+        return is_url(self.id)
+
+
+def is_url(reference: str) -> bool:
+    return reference.lower().startswith(("http://", "https://"))
+
+
+class Library:
+    """Opens documents for one contract and keeps them. `digest` is a fingerprint of all that was read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._open: dict[str, Document] = {}
+        self._dead: dict[str, str] = {}
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def open(self, reference: str, base: Document | None = None) -> Document:
+        """The document that `reference` names, seen from `base`.
+
+        :raises BindError: it is outside the folder, can't be had, or isn't XML; the message names file and cause.
+        """
+        reference = reference.strip()
+        if is_url(reference) or (base is not None and base.is_url):
+            return self._from_url(urljoin(base.id, reference) if base is not None and base.is_url else reference, base)
+        return self._from_file(reference, base)
+
+    def _from_file(self, reference: str, base: Document | None) -> Document:
+        start = Path(base.id).parent if base is not None else self._folder
+        path = self._existing(start, reference.partition("#")[0].replace("\\", "/"))
+        if path is None:
+            raise BindError(Fault(f"it is outside {self._folder.name}/, where contracts lie", file=reference))
+        known = self._open.get(str(path))
+        if known is not None:
+            return known
+        name = path.relative_to(self._folder).as_posix()
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=name))
+            body = path.read_bytes()
+        except OSError as error:
+            raise BindError(Fault(f"it can't be read: {error.strerror}", file=name)) from None
+        return self._keep(body, str(path), name)
+
+    def _existing(self, start: Path, name: str) -> Path | None:
+        """The file below the folder; a name that vendors percent-encoded is tried decoded too."""
+        inside = None
+        for candidate in dict.fromkeys((name, unquote(name), unquote(name.removeprefix("file:").lstrip("/")))):
+            path = (start / candidate).resolve()
+            if path.is_relative_to(self._folder):
+                if path.is_file():
+                    return path
+                inside = inside or path
+        return inside
+
+    def _from_url(self, url: str, base: Document | None) -> Document:
+        url = url.partition("#")[0]
+        known = self._open.get(url)
+        if known is not None:
+            return known
+        host = urlsplit(url).netloc
+        if base is not None and base.is_url and urlsplit(base.id).netloc != host:
+            raise BindError(Fault(f"it lies on another host than {base.name}, which is refused", file=url))
+        if host in self._dead:
+            raise BindError(Fault(self._dead[host], file=url))
+        return self._keep(self._fetch(url, host), url, url)
+
+    def _fetch(self, url: str, host: str) -> bytes:
+        try:
+            with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
+                for _ in range(5):
+                    with client.stream("GET", url, headers={"accept": "text/xml, application/xml, */*"}) as reply:
+                        if reply.is_redirect:
+                            target = urljoin(url, reply.headers.get("location", ""))
+                            if urlsplit(target).netloc != host:
+                                raise BindError(Fault("it redirects to another host, which is refused", file=url))
+                            url = target
+                            continue
+                        if reply.status_code != 200:
+                            raise BindError(Fault(f"the server answered HTTP {reply.status_code}", file=url))
+                        return _bounded(reply, url)
+                raise BindError(Fault("it redirects too often", file=url))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = f"it can't be fetched: {str(error) or type(error).__name__}"
+            self._dead[host] = reason
+            raise BindError(Fault(reason, file=url)) from None
+
+    def _keep(self, body: bytes, key: str, name: str) -> Document:
+        if len(self._open) >= MAX_DOCUMENTS:
+            raise BindError(Fault(f"the contract is spread over more than {MAX_DOCUMENTS} files", file=name))
+        try:
+            root = parse_xml(body, xml_parser())
+        except XmlError as error:
+            raise BindError(Fault(str(error), file=name, line=_line(body))) from None
+        self._hash.update(f"{key}\0{len(body)}\0".encode() + body)
+        document = self._open[key] = Document(root, key, name)
+        return document
+
+
+def _bounded(reply: httpx.Response, url: str) -> bytes:
+    parts, size = [], 0
+    for part in reply.iter_bytes():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=url))
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _line(body: bytes) -> int:
+    """The line of the first syntax error, for the message; 0 where the fault is of another kind."""
+    try:
+        etree.fromstring(body, xml_parser())
+    except etree.XMLSyntaxError as error:
+        return error.lineno or 0
+    except ValueError:
+        return 0
+    return 0

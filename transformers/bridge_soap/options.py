@@ -1,0 +1,43 @@
+"""What a spec says under ``transform.soap``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bridge import Options
+
+
+class UsernameToken(Options):
+    """WS-Security UsernameToken (OASIS, profile 1.1). The password stands in an environment variable, never in a
+    spec. With `digest`, a nonce and a time stamp are made for each call and only their digest is sent."""
+
+    username: Annotated[str, Field(min_length=1)]
+    password_env: Annotated[str, Field(min_length=1)]
+    digest: bool = False
+
+
+class SoapOptions(Options):
+    """Options of the soap transformer.
+
+    :ivar wsdl: a file below ``wsdl/``, or an http(s) URL.
+    :ivar service: which service, where the WSDL has several.
+    :ivar port: which port, where the service has several.
+    :ivar operation: which operation; absent, all are published at ``POST {route}/{operation}``.
+    :ivar headers: SOAP header blocks by element name, each with its content as JSON; sent with every call.
+    :ivar security: a WS-Security token that is sent with every call.
+    :ivar faults: HTTP statuses by the local name of a fault's detail element.
+    :ivar numbers: ``exact`` gives 64-bit integers and decimals as strings, ``native`` as JSON numbers.
+    :ivar strict: refuse replies that break their schema, instead of reading them with a warning.
+    """
+
+    wsdl: Annotated[str, Field(min_length=1)]
+    service: str | None = None
+    port: str | None = None
+    operation: str | None = None
+    headers: dict[str, Any] = Field(default_factory=dict)
+    security: UsernameToken | None = None
+    faults: dict[str, Annotated[int, Field(ge=400, le=599)]] = Field(default_factory=dict)
+    numbers: Literal["exact", "native"] = "exact"
+    strict: bool = False

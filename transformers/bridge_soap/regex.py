@@ -1,0 +1,391 @@
+"""Patterns of XML Schema 1.0 (part 2, appendix F), translated to Python's ``re``, and samples of what they match.
+
+The two languages differ in anchors (here a pattern is the whole value), in ``\\i \\c \\p{…}``, in class subtraction and
+in what ``^`` and ``$`` mean (themselves). A pattern is read into a small tree; the tree gives the Python pattern and,
+for examples in the documentation, a text that it matches.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import unicodedata
+from dataclasses import dataclass
+
+from bridge_soap.names import NAME_CLASS, NAME_START_CLASS
+
+Range = tuple[int, int]
+_LAST = sys.maxunicode
+
+
+class PatternError(ValueError):
+    """The pattern isn't one of appendix F's; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chars:
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    node: Node
+    low: int
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    branches: tuple[tuple[Node, ...], ...]
+
+
+Node = Chars | Repeat | Branches
+
+
+def union(*many: tuple[Range, ...]) -> tuple[Range, ...]:
+    merged: list[Range] = []
+    for low, high in sorted(pair for ranges in many for pair in ranges):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def inverse(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    out, start = [], 0
+    for low, high in union(ranges):
+        if low > start:
+            out.append((start, low - 1))
+        start = high + 1
+    if start <= _LAST:
+        out.append((start, _LAST))
+    return tuple(out)
+
+
+def minus(left: tuple[Range, ...], right: tuple[Range, ...]) -> tuple[Range, ...]:
+    return inverse(union(inverse(left), right))
+
+
+def _of_class(text: str) -> tuple[Range, ...]:
+    """The ranges of a Python character class body, as `names` writes them."""
+    plain, out, at = text.replace("\\-", "\0"), [], 0
+    while at < len(plain):
+        low = "-" if plain[at] == "\0" else plain[at]
+        if at + 2 < len(plain) and plain[at + 1] == "-":
+            out.append((ord(low), ord(plain[at + 2])))
+            at += 3
+        else:
+            out.append((ord(low), ord(low)))
+            at += 1
+    return union(tuple(out))
+
+
+#: Planes 4 to 13 and the ends of the private ones hold no assigned character: they need no walk.
+_UNWALKED: dict[str, tuple[Range, ...]] = {
+    "Cn": ((0x40000, 0xDFFFF), (0xE1000, 0xEFFFF), (0xFFFFE, 0xFFFFF), (0x10FFFE, 0x10FFFF)),
+    "Co": ((0xF0000, 0xFFFFD), (0x100000, 0x10FFFD)),
+}
+
+
+@functools.cache
+def _categories() -> dict[str, tuple[Range, ...]]:
+    """Every general category of Unicode as ranges, in one walk."""
+    out: dict[str, list[Range]] = {}
+    last = ""
+    for code in (*range(0x40000), *range(0xE0000, 0xE1000)):
+        name = unicodedata.category(chr(code))
+        if name == last and code != 0xE0000:
+            out[name][-1] = (out[name][-1][0], code)
+        else:
+            out.setdefault(name, []).append((code, code))
+        last = name
+    return {name: union(tuple(ranges), _UNWALKED.get(name, ())) for name, ranges in out.items()}
+
+
+@functools.cache
+def _category(name: str) -> tuple[Range, ...]:
+    """A general category such as ``L`` or ``Lu``."""
+    return union(*(ranges for full, ranges in _categories().items() if full.startswith(name)))
+
+
+#: The blocks that schemas use in practice; names as in appendix F.1.1, without ``Is``.
+_BLOCKS: dict[str, Range] = {
+    "BasicLatin": (0, 0x7F),
+    "Latin-1Supplement": (0x80, 0xFF),
+    "LatinExtended-A": (0x100, 0x17F),
+    "LatinExtended-B": (0x180, 0x24F),
+    "IPAExtensions": (0x250, 0x2AF),
+    "SpacingModifierLetters": (0x2B0, 0x2FF),
+    "CombiningDiacriticalMarks": (0x300, 0x36F),
+    "Greek": (0x370, 0x3FF),
+    "GreekandCoptic": (0x370, 0x3FF),
+    "Cyrillic": (0x400, 0x4FF),
+    "Armenian": (0x530, 0x58F),
+    "Hebrew": (0x590, 0x5FF),
+    "Arabic": (0x600, 0x6FF),
+    "Devanagari": (0x900, 0x97F),
+    "Thai": (0xE00, 0xE7F),
+    "Georgian": (0x10A0, 0x10FF),
+    "LatinExtendedAdditional": (0x1E00, 0x1EFF),
+    "GreekExtended": (0x1F00, 0x1FFF),
+    "GeneralPunctuation": (0x2000, 0x206F),
+    "SuperscriptsandSubscripts": (0x2070, 0x209F),
+    "CurrencySymbols": (0x20A0, 0x20CF),
+    "LetterlikeSymbols": (0x2100, 0x214F),
+    "NumberForms": (0x2150, 0x218F),
+    "Arrows": (0x2190, 0x21FF),
+    "MathematicalOperators": (0x2200, 0x22FF),
+    "BoxDrawing": (0x2500, 0x257F),
+    "CJKSymbolsandPunctuation": (0x3000, 0x303F),
+    "Hiragana": (0x3040, 0x309F),
+    "Katakana": (0x30A0, 0x30FF),
+    "CJKUnifiedIdeographs": (0x4E00, 0x9FFF),
+    "HangulSyllables": (0xAC00, 0xD7A3),
+    "PrivateUse": (0xE000, 0xF8FF),
+    "HalfwidthandFullwidthForms": (0xFF00, 0xFFEF),
+}
+
+_SINGLE = {"n": "\n", "r": "\r", "t": "\t"}
+_SPACE: tuple[Range, ...] = ((9, 10), (13, 13), (32, 32))
+
+
+def _multi(letter: str) -> tuple[Range, ...] | None:
+    """``\\s \\i \\c \\d \\w`` and their opposites (F.1.1)."""
+    kind = letter.lower()
+    if kind == "s":
+        ranges = _SPACE
+    elif kind == "i":
+        ranges = _of_class(NAME_START_CLASS)
+    elif kind == "c":
+        ranges = _of_class(NAME_CLASS)
+    elif kind == "d":
+        ranges = _category("Nd")
+    elif kind == "w":
+        ranges = inverse(union(_category("P"), _category("Z"), _category("C")))
+    else:
+        return None
+    return ranges if letter == kind else inverse(ranges)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+
+    def fail(self, why: str) -> PatternError:
+        return PatternError(f"the pattern {self.text!r} can't be read: {why} at character {self.at + 1}")
+
+    @property
+    def next(self) -> str:
+        return self.text[self.at] if self.at < len(self.text) else ""
+
+    def take(self) -> str:
+        if self.at >= len(self.text):
+            raise self.fail("it ends too early")
+        self.at += 1
+        return self.text[self.at - 1]
+
+    def branches(self, depth: int = 0) -> Branches:
+        if depth > 50:
+            raise self.fail("too many nested groups")
+        found: list[tuple[Node, ...]] = []
+        pieces: list[Node] = []
+        while True:
+            char = self.next
+            if char == "" or (char == ")" and depth):
+                return Branches((*found, tuple(pieces)))
+            if char == "|":
+                self.take()
+                found.append(tuple(pieces))
+                pieces = []
+            else:
+                pieces.append(self.quantified(self.atom(depth)))
+
+    def atom(self, depth: int) -> Node:
+        char = self.take()
+        if char == "(":
+            if self.text.startswith("?:", self.at):  # not XML Schema's, but vendors write it
+                self.at += 2
+            inner = self.branches(depth + 1)
+            if self.take() != ")":
+                raise self.fail("a group isn't closed")
+            return inner
+        if char == "[":
+            return Chars(self.char_class())
+        if char == "\\":
+            return Chars(self.escape())
+        if char == ".":
+            return Chars(inverse(((10, 10), (13, 13))))
+        if char in "?*+{)":
+            raise self.fail(f"an unexpected {char!r}")
+        return Chars(((ord(char), ord(char)),))
+
+    def quantified(self, node: Node) -> Node:
+        char = self.next
+        if char in ("?", "*", "+"):
+            self.take()
+            return Repeat(node, int(char == "+"), 1 if char == "?" else None)
+        if char == "{":
+            found = re.compile(r"\{([0-9]+)(,([0-9]*))?\}").match(self.text, self.at)
+            if not found:
+                raise self.fail("a quantity that isn't one")
+            self.at = found.end()
+            low = int(found[1])
+            high = low if found[2] is None else int(found[3]) if found[3] else None
+            if low > 100_000 or (high is not None and (high < low or high > 100_000)):
+                raise self.fail("a quantity that can't be")
+            return Repeat(node, low, high)
+        return node
+
+    def escape(self) -> tuple[Range, ...]:
+        char = self.take()
+        if char in "pP":
+            found = re.compile(r"\{([A-Za-z0-9-]+)\}").match(self.text, self.at)
+            if not found:
+                raise self.fail("a category that isn't one")
+            self.at = found.end()
+            name = found[1]
+            if name.startswith("Is"):
+                if name[2:] not in _BLOCKS:
+                    raise self.fail(f"the block {name} isn't known")
+                ranges: tuple[Range, ...] = (_BLOCKS[name[2:]],)
+            else:
+                ranges = _category(name)
+                if not ranges:
+                    raise self.fail(f"the category {name} isn't known")
+            return ranges if char == "p" else inverse(ranges)
+        multi = _multi(char)
+        if multi is not None:
+            return multi
+        code = ord(_SINGLE.get(char, char))
+        if char.isalnum() and char not in _SINGLE:
+            raise self.fail(f"the escape \\{char} isn't one")
+        return ((code, code),)
+
+    def char_class(self) -> tuple[Range, ...]:
+        negative = self.next == "^"
+        if negative:
+            self.take()
+        parts: list[tuple[Range, ...]] = []
+        first = True
+        while first or self.next != "]":
+            char = self.take()
+            if char == "-" and self.next == "[":
+                self.take()
+                taken = self.char_class()
+                if self.take() != "]":
+                    raise self.fail("a class isn't closed after a subtraction")
+                return minus(inverse(union(*parts)) if negative else union(*parts), taken)
+            parts.append(self.class_range(char))
+            first = False
+        self.take()
+        return inverse(union(*parts)) if negative else union(*parts)
+
+    def class_range(self, char: str) -> tuple[Range, ...]:
+        start = self.escape() if char == "\\" else ((ord(char), ord(char)),)
+        single = len(start) == 1 and start[0][0] == start[0][1]
+        after = self.text[self.at + 1 : self.at + 2]
+        if self.next == "-" and single and after not in ("]", "[", ""):
+            self.take()
+            end = self.take()
+            stop = self.escape() if end == "\\" else ((ord(end), ord(end)),)
+            if stop[0][0] < start[0][0]:
+                raise self.fail("a range runs backwards")
+            return ((start[0][0], stop[-1][1]),)
+        return start
+
+
+@functools.lru_cache(maxsize=4096)
+def read(pattern: str) -> Branches:
+    """:raises PatternError: it isn't a pattern of appendix F."""
+    if pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$"):
+        # Here these are plain characters, but whoever writes both means anchors, and a pattern is anchored anyway.
+        pattern = pattern[1:-1]
+    reader = _Reader(pattern)
+    tree = reader.branches()
+    if reader.next:
+        raise reader.fail(f"an unexpected {reader.next!r}")
+    return tree
+
+
+def _char(code: int) -> str:
+    if 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122:
+        return chr(code)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def _source(node: Node) -> str:
+    if isinstance(node, Chars):
+        if not node.ranges:
+            return "(?!)"
+        if len(node.ranges) == 1 and node.ranges[0][0] == node.ranges[0][1]:
+            return _char(node.ranges[0][0])
+        return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in node.ranges) + "]"
+    if isinstance(node, Repeat):
+        high = "" if node.high is None else node.high
+        return f"(?:{_source(node.node)}){{{node.low},{high}}}"
+    return "|".join(
+        "".join(f"(?:{_source(n)})" if isinstance(n, Branches) else _source(n) for n in branch)
+        for branch in node.branches
+    )
+
+
+def to_python(pattern: str) -> str:
+    """The same language for ``re.fullmatch``.
+
+    :raises PatternError: it isn't a pattern of appendix F.
+    """
+    return _source(read(pattern))
+
+
+def to_ascii(pattern: str) -> str:
+    """The same language for ECMA 262 and Python alike, where it is within ASCII; ``\\d`` is ``[0-9]``.
+
+    :raises PatternError: it isn't a pattern of appendix F.
+    """
+    return _portable(read(pattern))
+
+
+def _portable(node: Node) -> str:
+    if isinstance(node, Chars):
+        if node.ranges == _category("Nd"):
+            return "[0-9]"
+        if node.ranges == inverse(((10, 10), (13, 13))):
+            return "."
+        return _source(Chars(node.ranges))
+    if isinstance(node, Repeat):
+        inner = _portable(node.node)
+        if not isinstance(node.node, Chars):
+            inner = f"(?:{inner})"
+        marks = {(0, 1): "?", (0, None): "*", (1, None): "+"}
+        mark = marks.get((node.low, node.high))
+        if mark is None:
+            mark = f"{{{node.low}}}" if node.low == node.high else f"{{{node.low},{node.high if node.high else ''}}}"
+        return inner + mark
+    return "|".join(
+        "".join(f"(?:{_portable(n)})" if isinstance(n, Branches) else _portable(n) for n in branch)
+        for branch in node.branches
+    )
+
+
+def _pick(ranges: tuple[Range, ...]) -> str:
+    for wanted in ("0-9", "A-Z", "a-z", " -~"):
+        low, high = ord(wanted[0]), ord(wanted[2])
+        for start, stop in ranges:
+            if start <= high and stop >= low:
+                return chr(max(start, low))
+    return chr(next((a for a, b in ranges if b >= 32), 32))
+
+
+def _sample(node: Node) -> str:
+    if isinstance(node, Chars):
+        return _pick(node.ranges)
+    if isinstance(node, Repeat):
+        return _sample(node.node) * max(node.low, min(1, node.high if node.high is not None else 1))
+    return "".join(map(_sample, node.branches[0]))
+
+
+def sample(pattern: str) -> str:
+    """A short text that the pattern matches, for examples."""
+    return _sample(read(pattern))

@@ -1,0 +1,160 @@
+"""The component model: what a WSDL's schemas say, after references are resolved (XML Schema 1.0, part 1, section 2.2).
+
+Components are plain values with no behaviour of their own. The type of an element is resolved when it is first asked
+for, since types may contain themselves, and since a type that is broken should only fail what uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, NoReturn
+
+from bridge import BindError, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a component was written down: the file's name for people, and the line."""
+
+    file: str
+    line: int = 0
+
+    def fail(self, reason: str, key: str = "") -> NoReturn:
+        """:raises BindError: always, with this place."""
+        raise BindError(Fault(reason, key=key, file=self.file, line=self.line))
+
+
+NOWHERE = Place("")
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Constraining facets in effect (part 2, section 4.3), those of the base types included.
+
+    `patterns` is a conjunction of disjunctions: each step of derivation adds one group. Bounds are lexical.
+    """
+
+    length: int | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    patterns: tuple[tuple[str, ...], ...] = ()
+    enumeration: tuple[str, ...] | None = None
+    white_space: str | None = None
+    min_inclusive: str | None = None
+    max_inclusive: str | None = None
+    min_exclusive: str | None = None
+    max_exclusive: str | None = None
+    total_digits: int | None = None
+    fraction_digits: int | None = None
+
+    def narrowed(self, **own: object) -> Facets:
+        """These facets with a restriction's own in their place; patterns are added, not replaced."""
+        if "patterns" in own:
+            own["patterns"] = (*self.patterns, own["patterns"])
+        if "min_inclusive" in own or "min_exclusive" in own:
+            own = {"min_inclusive": None, "min_exclusive": None, **own}
+        if "max_inclusive" in own or "max_exclusive" in own:
+            own = {"max_inclusive": None, "max_exclusive": None, **own}
+        return replace(self, **own)  # type: ignore[arg-type]  # the parser gives each facet its own type
+
+
+NO_FACETS = Facets()
+
+
+@dataclass(eq=False, slots=True)
+class SimpleType:
+    """A simple type. `builtin` is the nearest built-in type it comes from (atomic only), which decides its JSON."""
+
+    name: str
+    variety: Literal["atomic", "list", "union"]
+    base: SimpleType | None = None
+    builtin: str = ""
+    facets: Facets = NO_FACETS
+    item: SimpleType | None = None
+    members: tuple[SimpleType, ...] = ()
+    doc: str = ""
+    place: Place = NOWHERE
+    #: documentation of single enumeration values
+    value_docs: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """``any`` or ``anyAttribute``. `namespaces` lists what is let in (``""`` is none); `excluded` inverts it."""
+
+    namespaces: frozenset[str]
+    excluded: bool
+    process: Literal["strict", "lax", "skip"]
+
+    def allows(self, namespace: str) -> bool:
+        return (namespace in self.namespaces) is not self.excluded
+
+
+@dataclass(eq=False, slots=True)
+class Attribute:
+    """An attribute as a complex type uses it. `name` is a Clark name as it stands in an instance."""
+
+    name: str
+    type: SimpleType
+    required: bool = False
+    default: str | None = None
+    fixed: str | None = None
+    doc: str = ""
+
+
+@dataclass(eq=False)
+class Element:
+    """An element declaration. `name` is a Clark name as it stands in an instance."""
+
+    name: str
+    resolve: Callable[[], SimpleType | ComplexType]
+    nillable: bool = False
+    default: str | None = None
+    fixed: str | None = None
+    abstract: bool = False
+    is_global: bool = False
+    doc: str = ""
+    place: Place = NOWHERE
+
+    @cached_property
+    def type(self) -> SimpleType | ComplexType:
+        """:raises BindError: the type is broken or missing."""
+        return self.resolve()
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """A model group (part 1, section 3.8)."""
+
+    kind: Literal["sequence", "choice", "all"]
+    particles: tuple[Particle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Particle:
+    """A term with its occurrence: `low` to `high`, None being unbounded."""
+
+    term: Element | Group | Wildcard
+    low: int = 1
+    high: int | None = 1
+
+
+@dataclass(eq=False)
+class ComplexType:
+    """A complex type. `simple` is set for simple content; otherwise `particle` may be."""
+
+    name: str
+    abstract: bool = False
+    mixed: bool = False
+    base: SimpleType | ComplexType | None = None
+    simple: SimpleType | None = None
+    particle: Particle | None = None
+    attributes: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
+    any_attribute: tuple[Wildcard, ...] = ()
+    doc: str = ""
+    place: Place = NOWHERE
+
+
+Type = SimpleType | ComplexType
