@@ -123,6 +123,13 @@ def test_it_stays_up_until_ctrl_c(staying: tuple[subprocess.Popen[str], str], tm
     answer = httpx.get(pasted[1], headers={"Authorization": pasted[2]})
     assert answer.status_code == 200
     assert answer.json()["returns"]["countyName"] == "Birch Lake"
+    base = pasted[1].partition("/v1/")[0]
+    unknown = httpx.get(f"{base}/v1/returns/91999", headers={"Authorization": pasted[2]})
+    assert unknown.status_code == 404, unknown.text  # by the spec's `faults`
+    assert unknown.json()["fault"]["detail"]["UnknownCounty"]["knownCounty"] == ["91001", "91003", "91005"]
+    missing = httpx.get(f"{base}/v1/results/no-such")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+    assert "feedd" not in missing.text  # the feed's page stays where it is
     assert len(alive(tmp_path)) == 5
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=30)

@@ -19,7 +19,7 @@ from rich.text import Text
 from scenario import Played
 
 _WIDE = 120
-_MOST_LINES = 30
+_MOST_LINES = 42
 _JSON_WIDTH = 54  # half of the narrowest terminal that has two columns, less the frame
 
 
