@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
 from bridge_grpc import json_body, wellknown
 from bridge_grpc.decode_json import Decoders
 from bridge_grpc.element import DOUBT, Element, Faults
@@ -75,7 +75,7 @@ class Binding:
                 self._refuse_body(call)
             return self._finish({}, parameters)
         check_media_type(call)
-        value = json_body.read(body)
+        value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
         except DOUBT:
@@ -97,7 +97,7 @@ class Binding:
     def _judged(self, body: bytes, parameters: list[tuple[Target, Any]]) -> bytes:
         """Reads the body again, slowly, and says all that is wrong with it."""
         faults: Faults = []
-        value = json_body.read(body, exact=True)
+        value = parse_json(body)
         if self._element is None:
             made = self._reader.judge(value, "", faults)
         elif value is None and not self._element.nullable:

@@ -1,7 +1,7 @@
-"""JSON to protobuf, compiled once per message: a table of fields, a quick way and a judging way over the same table.
+"""JSON to protobuf, compiled once per message: a quick way and a judging way.
 
-The quick way turns a JSON object into the keyword arguments of the message's class, which builds nested and repeated
-fields in C, and trusts protobuf's own checks for what it passes on as it is (`scalars.QUICK`). Whenever anything is
+The quick way (`bridge_grpc.quick`) turns a JSON object into the keyword arguments of the message's class, which builds
+nested and repeated fields in C. Whenever anything is
 amiss it only says so, by an exception. The judging way then reads the same value again, with every digit of each
 number, and lists all that is wrong with JSON pointers (RFC 6901); what it finds right after all is taken.
 """
@@ -27,11 +27,14 @@ from bridge_grpc.element import (
     escaped,
     judged,
     pointer_of,
-    quick,
     repeated,
     unknown_field,
 )
-from bridge_grpc.scalars import MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.json_body import MAX_DEPTH
+from bridge_grpc.quick import Field, quick
+from bridge_grpc.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+
+_NULL = "google.protobuf.NullValue"
 
 
 class MessageReader:
@@ -40,9 +43,10 @@ class MessageReader:
     :ivar cls: the message's class.
     :ivar decode: the quick way; JSON value -> keyword arguments, or a message where `cls` can't be made from those.
     :ivar judge: the judging way; never raises for a wrong value, but adds to the faults.
+    :ivar bounded: its JSON can only be as deep as the schema is, and that is finite.
     """
 
-    __slots__ = ("cls", "decode", "descriptor", "judge", "nullable")
+    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable")
 
     cls: Any
     decode: Read
@@ -51,7 +55,9 @@ class MessageReader:
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.cls = GetMessageClass(descriptor)
+        self._serialise = self.cls.SerializeToString
         self.nullable = descriptor.full_name == "google.protobuf.Value"
+        self.bounded = _bounded(descriptor)
 
     def build(self, made: Any) -> Any:
         """The message of what `decode` or `judge` gave."""
@@ -59,11 +65,12 @@ class MessageReader:
 
     def serialise(self, made: Any) -> bytes:
         """:raises InvalidBody: a required field (proto2) is missing."""
-        message = self.build(made)
+        message = self.cls(**made) if type(made) is dict else made
         try:
-            return message.SerializeToString()  # type: ignore[no-any-return]  # generated classes are untyped
+            # By the class, since a field of the message may have the method's name.
+            return self._serialise(message)  # type: ignore[no-any-return]  # generated classes are untyped
         except EncodeError:
-            missing: list[str] = message.FindInitializationErrors()
+            missing: list[str] = self.cls.FindInitializationErrors(message)
             raise InvalidBody([(pointer_of(path), "this field is required") for path in missing]) from None
 
 
@@ -95,23 +102,19 @@ class Decoders:
 
     def _compile(self, made: MessageReader) -> None:
         descriptor = made.descriptor
-        table: dict[str, tuple[str, type | None, Read]] = {}
         parts: dict[str, Part] = {}
-        made.decode = quick(
-            table,
-            [frozenset(field.name for field in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1],
-        )
+        fields: list[Field] = []
         made.judge = self._judge_message(made, parts)
         for field in descriptor.fields:
             element = self.field(field)
             oneof = field.containing_oneof
             part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
             parts[field.json_name] = part
-            table[field.json_name] = (field.name, element.kind, element.read)
+            fields.append(Field(field.name, field.json_name, element, _trusted(field) and not field.is_repeated))
         for field in descriptor.fields:  # the proto's own names are read too, but never hide a JSON name
-            if field.name not in parts:
-                parts[field.name] = parts[field.json_name]
-                table[field.name] = table[field.json_name]
+            parts.setdefault(field.name, parts[field.json_name])
+        oneofs = [frozenset(f.name for f in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1]
+        made.decode = quick(fields, oneofs)
 
     def field(self, field: FieldDescriptor) -> Element:
         """The element of a whole field: an array, a map or one value."""
@@ -119,20 +122,16 @@ class Decoders:
         if message is not None and message.GetOptions().map_entry:
             return self._map(message)
         element = self.one(field)
-        return repeated(element) if field.is_repeated else element
+        return repeated(element, trusted=_trusted(field)) if field.is_repeated else element
 
     def one(self, field: FieldDescriptor) -> Element:
         """The element of one value of a field."""
         if field.type in MESSAGES:
             assert field.message_type is not None
             made = self.reader(field.message_type)
-            return (
-                Element(None, lambda value: None if value is None else made.decode(value), made.judge, False)
-                if (not made.nullable)
-                else Element(None, made.decode, made.judge, True)
-            )
+            return Element(None, getattr(made, "decode", None) or _later(made), made.judge, made.nullable)
         read = reader(field)
-        nullable = field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue"
+        nullable = field.enum_type is not None and field.enum_type.full_name == _NULL
         return Element(QUICK.get(field.type), read, judged(read, self._ignore), nullable)
 
     def _judge_message(self, made: MessageReader, parts: dict[str, Part]) -> Judge:
@@ -211,8 +210,8 @@ class Decoders:
         kind, read_value, judge_value, nullable = self.one(value_field)
 
         def read(value: Any) -> Any:
-            if value is None:
-                return None
+            if None in value.values() and not nullable:
+                raise InDoubt
             if read_key is None:
                 return {k: v if type(v) is kind else read_value(v) for k, v in value.items()}
             made = {read_key(k): v if type(v) is kind else read_value(v) for k, v in value.items()}
@@ -251,6 +250,8 @@ class Decoders:
             inner = reader(made.descriptor.fields_by_name["value"])
 
             def read_wrapper(value: Any) -> Any:
+                if value is None:
+                    raise Wrong("it can't be null")
                 return {"value": inner(value)}
 
             return Element(None, read_wrapper, judged(read_wrapper, self._ignore), False)
@@ -305,3 +306,40 @@ class Decoders:
         except InvalidBody as error:
             faults += [(at + pointer, reason) for pointer, reason in error.errors]
             return {}
+
+
+def _bounded(descriptor: Descriptor) -> bool:
+    """Whether a message holds neither itself nor JSON of any depth, nor has more levels than JSON may have."""
+    heights: dict[Descriptor, int] = {}
+    under_way: list[Descriptor] = [descriptor]
+    while under_way:
+        message = under_way[-1]
+        inner = {field.message_type for field in message.fields if field.message_type is not None}
+        name = message.full_name
+        if inner & set(under_way) or name == wellknown.ANY or name in wellknown.VALUES or message.is_extendable:
+            return False
+        waiting = [nested for nested in inner if nested not in heights]
+        if waiting:
+            under_way.append(waiting[0])
+            continue
+        heights[message] = 1 + max((heights[nested] for nested in inner), default=0)
+        under_way.pop()
+    return heights[descriptor] * 2 < MAX_DEPTH  # a list of messages is two levels of JSON
+
+
+def _later(made: MessageReader) -> Read:
+    """While a message that holds itself is compiled, its own reader isn't there yet."""
+
+    def read(value: Any) -> Any:
+        return made.decode(value)
+
+    return read
+
+
+def _trusted(field: FieldDescriptor) -> bool:
+    """Whether protobuf's own check of one value is all that ProtoJSON asks: it refuses a boolean for a number, a number
+    for a string, what is out of range and the names that an enum lacks. (It takes a closed enum's unknown numbers, a
+    boolean for a double, and makes infinity of too large a float.)"""
+    if field.enum_type is not None:
+        return not field.enum_type.is_closed and field.enum_type.full_name != _NULL
+    return field.type == FieldDescriptor.TYPE_STRING or (field.type in INTEGERS and field.type not in INT64S)

@@ -13,7 +13,7 @@ Read = Callable[[Any], Any]
 Judge = Callable[[Any, str, Faults], Any]
 
 #: What the quick way, or the constructor it leads to, may raise when the value must be judged.
-DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, InDoubt)
+DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, InDoubt)
 
 
 class _Dropped:
@@ -42,39 +42,15 @@ class Part(NamedTuple):
     oneof: str
 
 
-def quick(table: dict[str, tuple[str, type | None, Read]], oneofs: list[frozenset[str]]) -> Read:
-    """The quick way through one message's table. Kept flat: this is the gateway's innermost loop."""
-
-    def decode(value: Any) -> Any:
-        out = {}
-        for key, item in value.items():
-            name, kind, read = table[key]
-            out[name] = item if type(item) is kind else read(item)
-        if len(out) != len(value):
-            raise InDoubt  # one field under both of its names
-        return out
-
-    if not oneofs:
-        return decode
-
-    def decode_choosing(value: Any) -> Any:
-        out = decode(value)
-        for members in oneofs:
-            if len(members & out.keys()) > 1:
-                raise InDoubt
-        return out
-
-    return decode_choosing
-
-
-def repeated(element: Element) -> Element:
+def repeated(element: Element, *, trusted: bool) -> Element:
+    """An array of `element`; with `trusted`, the items are left to the constructor's own check."""
     kind, read_one, judge_one, nullable = element
 
     def read(value: Any) -> Any:
         if type(value) is not list:
-            if value is None:
-                return None
             raise InDoubt
+        if trusted:
+            return value
         return [item if type(item) is kind else read_one(item) for item in value]
 
     def judge(value: Any, at: str, faults: Faults) -> Any:

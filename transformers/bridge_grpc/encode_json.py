@@ -2,7 +2,7 @@
 
 Generated source was measured against closures over tables: half the time, since each field's read, test and store are
 plain bytecode. Only numbers and names that the generator makes itself stand in the source; whatever a schema's author
-chose (field names, JSON names, enum names) is passed in as a value or as a checked literal.
+chose (field names, JSON names, enum names) is passed in as a value or stands there as a literal made by repr.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import binascii
 import math
 import struct
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -26,6 +27,9 @@ _T = FieldDescriptor
 _FLOAT32 = struct.Struct("<f")
 _AS_IS = frozenset({_T.TYPE_STRING, _T.TYPE_BOOL, _T.TYPE_INT32, _T.TYPE_UINT32, _T.TYPE_SINT32, _T.TYPE_FIXED32,
                     _T.TYPE_SFIXED32})  # fmt: skip
+
+
+_FUNCTIONS = {_T.TYPE_BYTES: "base64", _T.TYPE_DOUBLE: "double", _T.TYPE_FLOAT: "single"}
 
 
 def base64(value: bytes) -> str:
@@ -100,15 +104,16 @@ class Encoders:
         name, encoder = field.name, self
         if field.is_repeated or not field.has_presence or field.message_type is None:
             source = f"def write_field(m):\n    v = getattr(m, {name!r})\n    return {encoder._value(field, 'v')}\n"
-            for _ in self._pending():
-                pass
+            self._finish()
             space = dict(self._space)
             exec(source, space)  # noqa: S102  # generated here; the only foreign part is a literal made by repr
             return space["write_field"]  # type: ignore[no-any-return]  # a namespace of ours
         write, nullable = self.writer(field.message_type), field.message_type.full_name in wellknown.SPECIAL
 
+        has = GetMessageClass(field.containing_type).HasField
+
         def write_message(message: Any) -> Any:
-            if nullable and not message.HasField(name):
+            if nullable and not has(message, name):
                 return None
             return write(getattr(message, name))
 
@@ -118,58 +123,55 @@ class Encoders:
 
     def _compile(self, descriptor: Descriptor) -> None:
         self._number(descriptor)
-        for _ in self._pending():
-            pass
+        self._finish()
 
     def _number(self, descriptor: Descriptor) -> int:
         return self._numbers.setdefault(descriptor, len(self._numbers))
 
-    def _pending(self) -> Iterator[None]:
+    def _finish(self) -> None:
         """Compiles every message that has a number but no function yet; a message's fields may add more."""
-        while True:
-            waiting = [(d, n) for d, n in self._numbers.items() if f"write_{n}" not in self._space]
-            if not waiting:
-                return
+        while waiting := [(d, n) for d, n in self._numbers.items() if f"write_{n}" not in self._space]:
             for descriptor, number in waiting:
-                source = "\n    ".join([f"def write_{number}(m):", *self._body(descriptor)]) + "\n"
-                exec(source, self._space)  # noqa: S102  # names come from repr and from identifiers checked in _read
-                yield
+                source = "\n    ".join([f"def write_{number}(m):", *self._body(descriptor, number)]) + "\n"
+                exec(source, self._space)  # noqa: S102  # generated here; a schema's own words stand in it by repr only
 
-    def _body(self, descriptor: Descriptor) -> Iterator[str]:
+    def _body(self, descriptor: Descriptor, number: int) -> Iterator[str]:
         if descriptor.full_name in wellknown.WRAPPERS:
-            yield f"return {self._scalar(descriptor.fields_by_name['value'], 'm.value')}"
+            yield "v = m.value"
+            yield f"return {self._scalar(descriptor.fields_by_name['value'], 'v')}"
             return
-        yield "o = {}"
+        fields = sorted(descriptor.fields, key=lambda field: field.number)
         oneofs = {oneof.name: f"w{oneof.index}" for oneof in descriptor.oneofs if len(oneof.fields) > 1}
+        yield "o = {}"
+        # By the class, since a field of the message may be named HasField.
+        cls = GetMessageClass(descriptor)
+        self._space |= {f"has_{number}": cls.HasField, f"which_{number}": cls.WhichOneof}
+        plain = [field for field in fields if not field.has_presence]
+        if plain:
+            # One call reads them all; that is cheaper than an attribute at a time.
+            self._space[f"read_{number}"] = attrgetter(*(field.name for field in plain))
+            yield f"{', '.join(f'v{field.number}' for field in plain)} = read_{number}(m)"
         for name, variable in oneofs.items():
-            yield f"{variable} = m.WhichOneof({name!r})"
-        presence = any(f.has_presence and (not f.containing_oneof or f.containing_oneof.name not in oneofs)
-                       for f in descriptor.fields)  # fmt: skip
-        if presence:
-            yield "has = m.HasField"
-        for field in sorted(descriptor.fields, key=lambda field: field.number):
-            yield from self._statement(field, oneofs)
+            yield f"{variable} = which_{number}(m, {name!r})"
+        for field in fields:
+            yield self._statement(field, number, oneofs)
         if descriptor.is_extendable:
             yield "write_extensions(m, o)"
         yield "return o"
 
-    def _statement(self, field: FieldDescriptor, oneofs: dict[str, str]) -> Iterator[str]:
+    def _statement(self, field: FieldDescriptor, number: int, oneofs: dict[str, str]) -> str:
         key = repr(field.name if self._print.proto_names else field.json_name)
-        read = _read(field.name)
-        oneof = field.containing_oneof
         if field.has_presence:
-            chosen = oneofs.get(oneof.name) if oneof else None
-            test = f"{chosen} == {field.name!r}" if chosen else f"has({field.name!r})"
-            yield f"if {test}: o[{key}] = {self._value(field, read)}"
-            return
-        yield f"v = {read}"
-        store = f"o[{key}] = {self._value(field, 'v')}"
+            chosen = _chosen(field, oneofs)
+            test = f"{chosen} == {field.name!r}" if chosen else f"has_{number}(m, {field.name!r})"
+            return f"if {test}: v = getattr(m, {field.name!r}); o[{key}] = {self._value(field, 'v')}"
+        variable = f"v{field.number}"
+        store = f"o[{key}] = {self._value(field, variable)}"
         if self._print.default_values:
-            yield store
-        elif field.type in (_T.TYPE_DOUBLE, _T.TYPE_FLOAT) and not field.is_repeated:
-            yield f"if v or set_zero(v): {store}"
-        else:
-            yield f"if v: {store}"
+            return store
+        if field.type in (_T.TYPE_DOUBLE, _T.TYPE_FLOAT) and not field.is_repeated:
+            return f"if {variable} or set_zero({variable}): {store}"
+        return f"if {variable}: {store}"
 
     def _value(self, field: FieldDescriptor, source: str) -> str:
         """An expression for the JSON of the whole field, whose value is the expression `source`."""
@@ -188,6 +190,8 @@ class Encoders:
             return self._scalar(field, source)
         if field.type in _AS_IS:
             return f"list({source})"
+        if field.type in MESSAGES or field.type == _T.TYPE_BYTES:
+            return f"list(map({self._scalar(field, '')[:-2]}, {source}))"  # spares a comprehension its frame
         return f"[{self._scalar(field, 'x')} for x in {source}]"
 
     def _scalar(self, field: FieldDescriptor, source: str) -> str:
@@ -196,14 +200,16 @@ class Encoders:
         if kind in _AS_IS:
             return source
         if kind in INT64S:
-            return f"str({source})"
+            return f"f'{{{source}}}'"
         if kind in MESSAGES:
             assert field.message_type is not None
             return f"{self._message(field.message_type)}({source})"
         if kind == _T.TYPE_ENUM:
             assert field.enum_type is not None
             return self._enum(field.enum_type, source)
-        return f"{ {_T.TYPE_BYTES: 'base64', _T.TYPE_DOUBLE: 'double', _T.TYPE_FLOAT: 'single'}[kind] }({source})"
+        if kind == _T.TYPE_DOUBLE and source.isidentifier():
+            return f"({source} if {source} - {source} == 0 else double({source}))"  # NaN and infinities differ
+        return f"{_FUNCTIONS[kind]}({source})"
 
     def _message(self, descriptor: Descriptor) -> str:
         """The name, in the generated code's namespace, of a message's writer."""
@@ -223,8 +229,10 @@ class Encoders:
             return "None"
         if enum not in self._enums:
             variable = self._enums[enum] = f"enum_{len(self._enums)}"
-            self._space[variable] = {number: value.name for number, value in enum.values_by_number.items()}.get
-        # A number that the enum doesn't name is written as the number; walrus, so that it is read once.
+            self._space[variable] = _names(enum).get
+        # A number that the enum doesn't name is written as the number.
+        if source.isidentifier():
+            return f"{self._enums[enum]}({source}, {source})"
         return f"{self._enums[enum]}(n := {source}, n)"
 
     # --- what can't be generated ---------------------------------------------------------------------------------
@@ -249,11 +257,10 @@ class Encoders:
         return {"@type": url, **written}
 
     def _extensions(self, message: Any, out: dict[str, Any]) -> None:
-        for field, value in message.ListFields():
+        for field, value in type(message).ListFields(message):
             if field.is_extension:
                 source = f"def write_extension(v):\n    return {self._value(field, 'v')}\n"
-                for _ in self._pending():
-                    pass
+                self._finish()
                 name = f"extension_{field.full_name}"
                 if name not in self._space:
                     space = self._space
@@ -262,13 +269,14 @@ class Encoders:
                 out[f"[{field.full_name}]"] = self._space[name](value)
 
 
-def _read(name: str) -> str:
-    """The expression that reads the field `name` of the message ``m``."""
-    # A keyword can't stand after a dot; a foreign descriptor set might carry worse, which repr makes harmless.
-    return f"m.{name}" if name.isidentifier() and name.isascii() and not _reserved(name) else f"getattr(m, {name!r})"
+def _chosen(field: FieldDescriptor, oneofs: dict[str, str]) -> str | None:
+    """The variable that holds which member of the field's oneof is set, if it has a real one."""
+    return oneofs.get(field.containing_oneof.name) if field.containing_oneof else None
 
 
-def _reserved(name: str) -> bool:
-    import keyword
-
-    return keyword.iskeyword(name)
+def _names(enum: EnumDescriptor) -> dict[int, str]:
+    """Number -> name; of aliases the first one."""
+    names: dict[int, str] = {}
+    for value in enum.values:
+        names.setdefault(value.number, value.name)
+    return names

@@ -1,4 +1,7 @@
-"""A JSON body as ProtoJSON wants it: one value for one name. To keep the last of two would hide a mistake."""
+"""A JSON body as ProtoJSON wants it: one value for one name. To keep the last of two would hide a mistake.
+
+Nothing is walked in Python: the parsed value is written again, and the two texts are compared, at worst by counting.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,67 @@ import orjson
 
 from bridge import InvalidBody, parse_json
 
+MAX_DEPTH = 64  # as bridge.parse_json has it
+
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MARGIN = b"\n" + b"  " * (MAX_DEPTH + 1)
 
 
-def read(body: bytes, *, exact: bool = False) -> Any:
-    """`body` as Python values; numbers with a fraction are float, or `decimal.Decimal` with `exact`.
+def read(body: bytes, *, bounded: bool = False) -> Any:
+    """`body` as Python values; numbers with a fraction, an exponent or more than 64 bits are float.
 
+    :param bounded: the reader of the value bounds its depth itself, so it isn't looked at here.
     :raises bridge.InvalidBody: no JSON, nested too deep, or a name stands twice in one object.
     """
-    value = parse_json(body, exact=exact)
-    if not exact and _has_duplicates(body, value):
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = parse_json(body, exact=False)  # says why, or knows better: a byte order mark
+    if bounded or len(body) <= 2 * MAX_DEPTH or body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        try:
+            again = orjson.dumps(value)
+        except orjson.JSONEncodeError:
+            again = _written(value)
+        if again == body:
+            return value
+    else:
+        if _deep(value):
+            raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")])
+        again = _written(value)
+    if b"\\" in body:
+        dropped = _STRING.sub(b"", body).count(b":") != _STRING.sub(b"", again).count(b":")
+    else:
+        # Colons within strings are as many on both sides, but for those in what was dropped, which only adds to it.
+        dropped = again.count(b":") != body.count(b":")
+    if dropped:
         raise InvalidBody(list(_duplicates(json.loads(body, object_pairs_hook=_Pairs), "")))
     return value
 
 
-def _has_duplicates(body: bytes, value: Any) -> bool:
-    """Whether the parser dropped a name: then fewer colons are left when `value` is written again."""
-    colons = body.count(b":")
-    if not colons:
-        return False
+def _written(value: Any) -> bytes:
     try:
-        again = orjson.dumps(value)
-    except TypeError:  # an integer of more than 64 bits
-        again = json.dumps(value).encode()
-    if b"\\" not in body:
-        # Colons within strings are as many on both sides, but for those in what was dropped, which only adds to it.
-        return again.count(b":") != colons
-    return _STRING.sub(b"", body).count(b":") != _STRING.sub(b"", again).count(b":")
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # deeper than 254 levels, or an integer of more than 64 bits, from parse_json
+        if _deep(value):
+            raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")]) from None
+        return json.dumps(value).encode()
+
+
+def _deep(value: Any) -> bool:
+    """Whether `value` is nested deeper than `MAX_DEPTH`: written with indentation, its margins show it."""
+    try:
+        return _MARGIN in orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    except orjson.JSONEncodeError:
+        pass
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+    return bool(level)
 
 
 class _Pairs(list[tuple[str, Any]]):

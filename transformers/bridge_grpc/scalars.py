@@ -60,7 +60,7 @@ def integer(low: int, high: int) -> Reader:
     def read(value: Any) -> Any:
         kind = type(value)
         if kind is str:
-            if _INTEGER.fullmatch(value):
+            if (value.isascii() and value.isdigit() and len(value) < 40) or _INTEGER.fullmatch(value):
                 value = int(value)
             elif _NUMBER.fullmatch(value):
                 value = _whole(Decimal(value))
@@ -223,8 +223,8 @@ _READERS: dict[int, Reader] = {
     _T.TYPE_BYTES: octets,
 }
 
-#: The JSON type that goes to the constructor as it is, since protobuf's own check finishes the job: strings and enum
-#: names (an unknown one is a ValueError), integers (out of range is a ValueError, a bool a TypeError).
+#: The JSON type that goes to the constructor as it is, since protobuf's own check finishes the job: an unknown enum
+#: name and an integer that is out of range are a ValueError there.
 QUICK: dict[int, type] = {
     **dict.fromkeys(INTEGERS, int),
     _T.TYPE_DOUBLE: float,
