@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
-from bridge import HttpCodec, Operation, RouteSpec
+from bridge import HttpCodec, Operation, RouteSpec, Transformer
 from bridge_xml import Passthrough, Xml
 
-Bind = Callable[..., Any]
+BindAll = Callable[..., Awaitable[Sequence[Operation]]]
+Bind = Callable[..., Awaitable[HttpCodec]]
 
 
-async def _operations(transformer: Passthrough | Xml, response: str, options: dict[str, Any], **spec: Any) -> Any:
+async def _operations(
+    transformer: Transformer[Any], response: str, options: dict[str, Any], **spec: Any
+) -> Sequence[Operation]:
     whole = {"route": "/v1/things/{id}", "upstream": "things-svc:8080", "auth": {"type": "none"}}
     name = transformer.name
     transform = {"request": name, "response": response} | ({name: options} if options else {})
@@ -22,32 +25,32 @@ async def _operations(transformer: Passthrough | Xml, response: str, options: di
 
 
 @pytest.fixture
-def passthrough_operations() -> Bind:
-    async def bind(response: str = "json", **spec: Any) -> list[Operation]:
+def passthrough_operations() -> BindAll:
+    async def bind(response: str = "json", **spec: Any) -> Sequence[Operation]:
         return await _operations(Passthrough(), response, {}, **spec)
 
     return bind
 
 
 @pytest.fixture
-def xml_operations() -> Bind:
-    async def bind(response: str = "json", options: dict[str, Any] | None = None, **spec: Any) -> list[Operation]:
+def xml_operations() -> BindAll:
+    async def bind(response: str = "json", options: dict[str, Any] | None = None, **spec: Any) -> Sequence[Operation]:
         return await _operations(Xml(), response, options or {}, **spec)
 
     return bind
 
 
 @pytest.fixture
-def passthrough(passthrough_operations: Bind) -> Bind:
+def passthrough(passthrough_operations: BindAll) -> Bind:
     async def bind(response: str = "json", **spec: Any) -> HttpCodec:
-        return (await passthrough_operations(response, **spec))[0].codec
+        return cast(HttpCodec, (await passthrough_operations(response, **spec))[0].codec)
 
     return bind
 
 
 @pytest.fixture
-def xml(xml_operations: Bind) -> Bind:
+def xml(xml_operations: BindAll) -> Bind:
     async def bind(response: str = "json", options: dict[str, Any] | None = None, **spec: Any) -> HttpCodec:
-        return (await xml_operations(response, options, **spec))[0].codec
+        return cast(HttpCodec, (await xml_operations(response, options, **spec))[0].codec)
 
     return bind

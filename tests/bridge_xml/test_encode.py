@@ -135,7 +135,7 @@ ATTRIBUTES = st.dictionaries(NAMES.map("@".__add__), st.text(WRITABLE), max_size
 def _objects(contents: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """what is read back when every name is in `force_list`: elements in arrays, text and attributes as strings."""
     elements = st.dictionaries(NAMES, st.lists(contents, min_size=1, max_size=3), max_size=3)
-    text = st.just({}) | TEXTS.map(lambda text: {"#text": text})
+    text: st.SearchStrategy[dict[str, str]] = st.just({}) | TEXTS.map(lambda text: {"#text": text})
     return st.builds(lambda *parts: parts[0] | parts[1] | parts[2], ATTRIBUTES, elements, text).map(_plain)
 
 

@@ -199,8 +199,8 @@ async def test_answers_without_a_body(passthrough: Codec) -> None:
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 429, 451])
 async def test_refusals_pass_in_json_only(passthrough: Codec, status: int) -> None:
     codec = await passthrough()
-    for kind in ("application/json", "application/problem+json"):
-        reply = HttpReply(status, [("content-type", kind), ("x-one", "1")], b'{"why": "so"}')
+    for json_type in ("application/json", "application/problem+json"):
+        reply = HttpReply(status, [("content-type", json_type), ("x-one", "1")], b'{"why": "so"}')
         got = codec.reply(call(), reply)
         assert (got.status, got.headers, got.body) == (status, reply.headers, reply.body)
     got = codec.reply(call(), HttpReply(status, [XML], b"<why>so</why>"))

@@ -97,4 +97,8 @@ def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Se
 @pytest.fixture
 def mesh(home: Path) -> Callable[[int], None]:
     """Tell the home's mesh where ``svc:80`` is."""
-    return lambda port: (home / "mesh.yml").write_text(json.dumps({"svc": f"127.0.0.1:{port}"})) and None
+
+    def tell(port: int) -> None:
+        (home / "mesh.yml").write_text(json.dumps({"svc": f"127.0.0.1:{port}"}))
+
+    return tell

@@ -82,7 +82,7 @@ def test_a_batch_is_added_once(call: Callable[..., Any]) -> None:
 def test_an_unknown_county_has_details(call: Callable[..., Any], service: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call("GetCount", {"county_fips": "91999"})
-    error = caught.value
+    error: Any = caught.value  # the stubs know it as an exception only, but it is the call, too
     assert error.code() is grpc.StatusCode.NOT_FOUND
     status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
     info = ErrorInfo()

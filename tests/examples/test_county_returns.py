@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import zeep
+import zeep.exceptions
 from lxml import etree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,8 @@ def test_certification(client: Any) -> None:
 def test_an_unknown_county_is_the_declared_fault(client: Any) -> None:
     with pytest.raises(zeep.exceptions.Fault, match="code 91999") as caught:
         client.GetCountyReturns(countyFips="91999")
-    (unknown,) = caught.value.detail
+    detail: Any = caught.value.detail
+    (unknown,) = detail
     assert unknown.tag == f"{NAMESPACE}UnknownCounty"
     _schema().assertValid(unknown)
     assert [one.text for one in unknown] == ["91999", "91001", "91003", "91005"]
@@ -87,6 +89,7 @@ def test_answers_are_valid_by_the_committed_wsdl(client: Any, service: Any) -> N
         for text in (exchange["request"], exchange["reply"]):
             envelope = etree.fromstring(text.encode())
             body = envelope.find("{http://schemas.xmlsoap.org/soap/envelope/}Body")
+            assert body is not None
             schema.assertValid(body[0])
 
 

@@ -34,6 +34,9 @@ hypothesis_settings.register_profile("guards", deadline=None)
 hypothesis_settings.load_profile("guards")
 
 
+CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
+
+
 class Clock:
     """Seconds that pass only when told to."""
 
@@ -69,8 +72,7 @@ def _make_pair(algorithm: str, kid: str) -> Pair:
     if kind == "RSA":
         private = rsa.generate_private_key(65537, 2048)
     elif kind == "EC":
-        curves = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
-        private = ec.generate_private_key(curves[curve]())
+        private = ec.generate_private_key(CURVES[curve])
     elif kind == "OKP":
         private = ed25519.Ed25519PrivateKey.generate()
     else:

@@ -18,7 +18,11 @@ from bridge.spec import Auth, Cache, RateLimit
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-MODELS = {"auth": TypeAdapter(Auth), "rate_limit": TypeAdapter(RateLimit), "cache": TypeAdapter(Cache)}
+MODELS: dict[str, TypeAdapter[Any]] = {
+    "auth": TypeAdapter(Auth),
+    "rate_limit": TypeAdapter(RateLimit),
+    "cache": TypeAdapter(Cache),
+}
 
 
 def test_the_issuers_file_loads(tmp_path: Any) -> None:

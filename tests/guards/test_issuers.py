@@ -35,7 +35,9 @@ async def test_a_new_home_trusts_the_local_issuer_and_nobody_else(home: Any) -> 
 
 
 async def test_the_local_issuer_switched_off(tmp_path: Any) -> None:
-    token = Trust.load(Settings(home=tmp_path)).local.mint("ann")
+    local = Trust.load(Settings(home=tmp_path)).local
+    assert local is not None
+    token = local.mint("ann")
     off = Trust.load(Settings(home=tmp_path, local_issuer="off"))
     assert off.local is None
     with pytest.raises(Unauthorized, match="not trusted"):

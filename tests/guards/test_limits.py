@@ -105,7 +105,8 @@ def test_never_more_than_the_limit_in_any_second(gaps: Any, count: Any) -> None:
 
 @given(gaps=steps, count=st.integers(1, MAX_SLOTS))
 def test_and_never_fewer_where_every_call_has_its_slot(gaps: Any, count: Any) -> None:
-    window, passed = Sliding(count, 1.0), []
+    window = Sliding(count, 1.0)
+    passed: list[float] = []
     for now in moments(gaps):
         verdict = window.take(now)
         recent = [then for then in passed if then > now - 1.0]
@@ -119,7 +120,8 @@ def test_and_never_fewer_where_every_call_has_its_slot(gaps: Any, count: Any) ->
 
 @given(gaps=steps, count=st.integers(MAX_SLOTS + 1, 300))
 def test_shared_slots_are_at_most_a_63rd_of_a_second_late(gaps: Any, count: Any) -> None:
-    window, passed = Sliding(count, 1.0), []
+    window = Sliding(count, 1.0)
+    passed: list[float] = []
     for now in moments(gaps):
         if window.take(now).allowed:
             passed.append(now)
@@ -219,7 +221,10 @@ def test_a_route_has_one(clock: Any) -> None:
 
 def test_a_tenant_has_one(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="tenant")
-    of = lambda tenant: Identity(key=f"sub:{tenant}", tenant=tenant)  # noqa: E731  # one word each below
+
+    def of(tenant: str) -> Identity:
+        return Identity(key=f"sub:{tenant}", tenant=tenant)
+
     assert take(limit, of("a")).allowed
     assert not take(limit, of("a"), tenant="b").allowed
     assert take(limit, of(""), tenant="b").allowed
@@ -230,7 +235,10 @@ def test_a_tenant_has_one(clock: Any) -> None:
 
 def test_a_claim_has_one(clock: Any) -> None:
     limit = limiter(clock, rps=1, per="claim:org")
-    of = lambda key, **claims: Identity(key=key, claims=claims)  # noqa: E731  # one word each below
+
+    def of(key: str, **claims: Any) -> Identity:
+        return Identity(key=key, claims=claims)
+
     assert take(limit, of("ann", org="a")).allowed
     assert not take(limit, of("bob", org="a")).allowed
     assert take(limit, of("bob", org=7)).allowed

@@ -77,8 +77,10 @@ def test_processes_that_start_at_once_end_up_with_one_key(home: Any) -> None:
         for _ in range(2)
     ]
     for racer in racers:
+        assert racer.stdout
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
+        assert racer.stdin
         racer.stdin.write("go\n")
         racer.stdin.flush()
     kids = {racer.communicate(timeout=30)[0] for racer in racers}

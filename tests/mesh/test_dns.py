@@ -6,10 +6,13 @@ import logging
 from collections import Counter
 from typing import Any
 
+import dns.name
 import dns.rcode
+import dns.rdatatype
+import dns.resolver
 import pytest
 
-from bridge.errors import Unavailable
+from bridge.errors import SettingsError, Unavailable
 from bridge.mesh import Mesh, open_mesh
 from bridge.mesh import dns as room
 from bridge.mesh.dns import DnsSource
@@ -237,10 +240,15 @@ async def test_the_search_list_of_resolv_conf_holds(nameserver: Any, monkeypatch
 
 
 async def test_the_hosts_own_servers_by_default(monkeypatch: Any, tmp_path: Any) -> None:
-    configured = []
+    configured: list[Any] = []
+
+    def read(self: Any, f: Any) -> None:
+        configured.append(f)
+        self.nameservers = ["10.9.9.9"]
+
     monkeypatch.setattr(
         "dns.resolver.BaseResolver.read_resolv_conf",
-        lambda self, f: configured.append(f) or setattr(self, "nameservers", ["10.9.9.9"]),
+        read,
     )
     source = DnsSource.from_url("dns:")
     assert configured == ["/etc/resolv.conf"]
@@ -249,9 +257,9 @@ async def test_the_hosts_own_servers_by_default(monkeypatch: Any, tmp_path: Any)
 
 
 def test_a_host_without_servers_is_told(monkeypatch: Any, tmp_path: Any) -> None:
-    def nothing(self, f: Any) -> None:
+    def nothing(self: Any, f: Any) -> None:
         raise dns.resolver.NoResolverConfiguration
 
     monkeypatch.setattr("dns.resolver.BaseResolver.read_resolv_conf", nothing)
-    with pytest.raises(room.SettingsError, match="names no DNS server"):
+    with pytest.raises(SettingsError, match="names no DNS server"):
         open_mesh("dns:", tmp_path)

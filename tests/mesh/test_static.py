@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from typing import Any
@@ -18,11 +19,13 @@ def file(tmp_path: Any) -> Any:
     return tmp_path / "mesh.yml"
 
 
+STAMPS = itertools.count(1_700_000_000)
+
+
 def write(file: Any, text: Any) -> None:
     """A change that no clock's resolution can hide."""
     file.write_text(text, "utf-8")
-    stamp = getattr(write, "stamp", 1_700_000_000) + 1
-    write.stamp = stamp
+    stamp = next(STAMPS)
     os.utime(file, (stamp, stamp))
 
 

@@ -56,7 +56,8 @@ def document() -> Callable[..., dict[str, Any]]:
     """Build, and judge by the independent validator, every document of these tests."""
 
     def make(*operations: PublishedOperation, **more: Any) -> dict[str, Any]:
-        built = build_document(operations, **({"title": "Bridge", "version": "1"} | more))
+        whole: dict[str, Any] = {"title": "Bridge", "version": "1"} | more
+        built = build_document(operations, **whole)
         OpenAPIV31SpecValidator(built).validate()
         return built
 

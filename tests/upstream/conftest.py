@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Misbehaving]]]:
     """``await serve(behaviour)`` or ``await serve(b"bytes said after each request")`` -> `Misbehaving`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(behaviour: Behaviour | bytes, host: str = "127.0.0.1", **options: object) -> Misbehaving:
+        async def start(behaviour: Behaviour | bytes, host: str = "127.0.0.1", **options: Any) -> Misbehaving:
             server = Misbehaving()
             tasks: set[asyncio.Task[None]] = set()
 

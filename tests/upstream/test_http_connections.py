@@ -15,12 +15,14 @@ import trustme
 from bridge.errors import Timeout, Unavailable, UpstreamError
 from bridge.upstream.http import HttpClient
 
+Address = tuple[str, int]
+
 
 def dead_port() -> int:
     """A port that refuses: bound a moment ago, and closed again."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+        return int(sock.getsockname()[1])
 
 
 # --- connections -------------------------------------------------------------------------------------------------
@@ -34,7 +36,8 @@ async def test_connections_are_kept_and_shared(serve: Any, connect: Any, ask: An
 
 
 async def test_a_refusing_address_is_passed_over_and_reported(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
-    server, failed = await serve(reply()), []
+    server = await serve(reply())
+    failed: list[Address] = []
     dead = ("127.0.0.1", dead_port())
     answer = await ask(connect(dead, server, failed=failed.append), "POST", body=b"once")
     assert answer.body == b"hello"
@@ -44,7 +47,7 @@ async def test_a_refusing_address_is_passed_over_and_reported(serve: Any, connec
 
 async def test_all_addresses_dead_is_503_at_once(connect: Any, ask: Any) -> None:
     dead = [("127.0.0.1", dead_port()) for _ in range(3)]
-    failed = []
+    failed: list[Address] = []
     with pytest.raises(Unavailable) as none:
         await ask(connect(*dead, failed=failed.append), within=60)
     assert (none.value.status, dict(none.value.headers)) == (503, {"retry-after": "1"})
@@ -222,7 +225,8 @@ async def test_an_address_that_never_answers_leaves_time_for_the_next(
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
-        server, failed = await serve(reply()), []
+        server = await serve(reply())
+        failed: list[Address] = []
         answer = await ask(connect(full.getsockname(), server, failed=failed.append), within=0.6)
         for filler in fillers:
             filler.close()
@@ -311,7 +315,8 @@ async def test_closing_twice_or_unopened_is_fine_and_final(serve: Any, connect: 
 async def test_running_out_of_sockets_is_nobody_elses_fault(
     serve: Any, connect: Any, ask: Any, reply: Any, monkeypatch: Any
 ) -> None:
-    server, failed = await serve(reply()), []
+    server = await serve(reply())
+    failed: list[Address] = []
 
     def none_left(*_: Any, **__: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")

@@ -18,12 +18,12 @@ class Recorder(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc publishes 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        handler = continuation(details)
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        handler = continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
 
-        def behave(raw: bytes, context: grpc.ServicerContext) -> bytes:
+        def behave(raw: bytes, context: Any) -> bytes:
             request = handler.request_deserializer(raw)
             trace_id = dict(context.invocation_metadata()).get("x-trace-id", "")
             reply: Message = None
@@ -38,7 +38,7 @@ class Recorder(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc publishes 
             finally:
                 self._wire.note(
                     trace_id=trace_id,
-                    target=details.method,
+                    target=handler_call_details.method,
                     request=_text(request, raw),
                     reply=_text(reply, answered) if reply is not None else "",
                     status=status,
