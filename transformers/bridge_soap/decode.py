@@ -201,7 +201,7 @@ class Decoders:
         attributes = self.attributes(type_)
         if content.whole:
             return self._whole(content, type_, attributes)
-        return self._fields.keyed(content, attributes)
+        return self._fields.keyed(type_, content, attributes)
 
     def _whole(self, content: Content, type_: ComplexType, attributes: AttributesReader) -> Reader:
         """``#content`` or ``#items``: every child in document order."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-import httpx
 from lxml import etree
 
 from bridge import BindError, Fault, XmlError, parse_xml, xml_parser
 
+if TYPE_CHECKING:
+    import httpx
+
 MAX_BYTES = 16 * 1024**2
 MAX_DOCUMENTS = 500
-TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+TIMEOUT, CONNECT = 15.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,11 @@ class Library:
         return self._keep(self._fetch(url, host), url, url)
 
     def _fetch(self, url: str, host: str) -> bytes:
+        import httpx  # heavy, and most contracts are files
+
         try:
-            with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
+            timeout = httpx.Timeout(TIMEOUT, connect=CONNECT)
+            with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
                 for _ in range(5):
                     with client.stream("GET", url, headers={"accept": "text/xml, application/xml, */*"}) as reply:
                         if reply.is_redirect:

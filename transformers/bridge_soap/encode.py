@@ -3,7 +3,7 @@
 The common content (properties in the schema's order) becomes generated source, straight-line code with the tags as
 constants; that is what makes an encoder twenty times as fast as a generic walk. Everything rarer (attributes, mixed
 content, ``xsi:type``, substitution groups, wildcards) is hand-written in `bridge_soap.values`, and generated code
-calls it. Nothing of a schema's text enters generated source but through ``repr`` or as a constant in its namespace.
+calls it. See `bridge_soap.source` for what may enter generated code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from bridge_soap.names import local_name
 from bridge_soap.parse import ANY_TYPE
 from bridge_soap.schema import ComplexType, Element, SimpleType, Type
 from bridge_soap.simple_out import SimpleWriters, escape
+from bridge_soap.source import Source, tag_literal
+from bridge_soap.timeline import usual_date, usual_date_time
 from bridge_soap.values import ValueWriters
 from bridge_soap.writing import (
     ABSENT,
@@ -36,23 +38,6 @@ from bridge_soap.writing import (
 )
 
 
-class _Source:
-    """Lines of generated code, and the namespace that they run in."""
-
-    def __init__(self, env: dict[str, Any]) -> None:
-        self.lines: list[str] = []
-        self.depth = 1
-        self.env = env
-
-    def add(self, line: str) -> None:
-        self.lines.append("    " * self.depth + line)
-
-    def const(self, value: object) -> str:
-        name = f"k{len(self.env)}"
-        self.env[name] = value
-        return name
-
-
 class Encoders:
     """The encoders of one contract.
 
@@ -65,9 +50,12 @@ class Encoders:
         self.values = ValueWriters(self)
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[ComplexType] = []
+        self._counting = False
+        self._roots: dict[Element, Writer] = {}
         self._env: dict[str, Any] = {
             "A": ABSENT, "Bad": Bad, "broken": broken, "has": has, "miscounted": miscounted, "missing": missing,
             "not_list": not_list, "not_object": not_object, "unknown": unknown, "slow": self.values.slow,
+            "usual_date": usual_date, "usual_date_time": usual_date_time,
         }  # fmt: skip
         #: held while compiling: a variant may be needed by a request while another route is being bound
         self.lock = RLock()
@@ -83,10 +71,20 @@ class Encoders:
             self.graph.usable(element.type)
             for member in self.schemas.members(element):
                 self.graph.usable(member.type)
-            writer = self.values.element(element)
+            writer = self._direct(element) if self.is_plain(element) else self.values.element(element)
             self.finish()
             self.values.warm()
             return writer
+
+    def _direct(self, element: Element) -> Writer:
+        """A plain element's writer as one generated function: for roots, where a few calls less can be told."""
+        known = self._roots.get(element)
+        if known is None:
+            out, name = Source(self._env), f"r{len(self._env)}"
+            self._item(out, element, "at")
+            out.define(name, "x, put, at, bad", f"encoder of {local_name(element.name)}")
+            known = self._roots[element] = self._env[name]
+        return known
 
     def type(self, type_: Type) -> TypeWriter:
         """The writer of a type's values, compiled to the last of its parts; raises as `element` does."""
@@ -150,7 +148,7 @@ class Encoders:
         if content.whole:
             self._env[name] = ItemsWriter(self, complex_type, content).content
             return
-        out = _Source(self._env)
+        out = Source(self._env)
         out.add("if v.__class__ is not dict:")
         out.add("    return not_object(v, at, bad)")
         known = {*attribute_keys(complex_type).values(), NIL} if complex_type.attributes else set[str]()
@@ -158,16 +156,19 @@ class Encoders:
             known.add(NIL)
         if content.root is not None:
             known |= keys_of(content.root, content.region)
+        plain = not known - {leaf.key for leaf in _straight(content)}
+        if plain:
+            # Where nothing but elements in a row may be given, counting those that aren't tells of strangers.
+            out.add(f"m = {len(known)}")
+        if content.root is not None:
+            self._counting = plain
             self._part(out, content.root, complex_type, content)
-        keys = out.const(frozenset(known))
-        test = out.const(frozenset(known).issuperset)
-        own = out.const(complex_type.name)
-        out.add(f"if not {test}(v):")
+        keys, own = out.const(frozenset(known)), out.const(complex_type.name)
+        out.add("if len(v) != m:" if plain else f"if not {out.const(frozenset(known).issuperset)}(v):")
         out.add(f"    unknown(v, {keys}, {bool(complex_type.any_attribute)}, {own}, at, bad)")
-        source = f"def {name}(v, put, at, bad):\n" + "\n".join(out.lines) + "\n"
-        exec(compile(source, f"<encoder of {local_name(complex_type.name) or 'a type'}>", "exec"), self._env)  # noqa: S102  # made from structure alone, see above
+        out.define(name, "v, put, at, bad", f"encoder of {local_name(complex_type.name) or 'a type'}")
 
-    def _part(self, out: _Source, part: Part, owner: ComplexType, content: Content) -> None:
+    def _part(self, out: Source, part: Part, owner: ComplexType, content: Content) -> None:
         if part is content.region:
             writer = out.const(ItemsWriter(self, owner, content).region)
             out.add(f"{writer}(v, put, at, bad)")
@@ -184,7 +185,7 @@ class Encoders:
         else:
             self._group(out, part, owner, content, optional=part.low == 0)
 
-    def _group(self, out: _Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
+    def _group(self, out: Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
         if part.kind == "sequence":
             for child in part.parts:
                 self._part(out, child, owner, content)
@@ -193,7 +194,7 @@ class Encoders:
         else:
             self._all(out, part, content)
 
-    def _choice(self, out: _Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
+    def _choice(self, out: Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
         branches = [(keys_of(branch, content.region), _required(branch, content.region)) for branch in part.parts]
         names = [_first_key(branch) for branch in part.parts]
         picked = f"b{out.depth}"
@@ -204,7 +205,7 @@ class Encoders:
             self._part(out, branch, owner, content)
             out.depth -= 1
 
-    def _all(self, out: _Source, part: Part, content: Content) -> None:
+    def _all(self, out: Source, part: Part, content: Content) -> None:
         """Any order is valid, so the body's own is kept: what came in that order goes back in it."""
         out.add("for key, x in v.items():")
         out.depth += 1
@@ -219,11 +220,14 @@ class Encoders:
                 out.add(f"if {child.key!r} not in v:")
                 out.add("    " + self._absent(out, child))
 
-    def _field(self, out: _Source, part: Part, content: Content) -> None:
+    def _field(self, out: Source, part: Part, content: Content) -> None:
         out.add(f"x = v.get({part.key!r}, A)")
-        if part.low:
+        if part.low or self._counting:
             out.add("if x is A:")
-            out.add("    " + self._absent(out, part))
+            if part.low:
+                out.add("    " + self._absent(out, part))
+            if self._counting:
+                out.add("    m -= 1")
             out.add("else:")
         else:
             out.add("if x is not A:")
@@ -231,7 +235,7 @@ class Encoders:
         self._value(out, part, content)
         out.depth -= 1
 
-    def _absent(self, out: _Source, part: Part) -> str:
+    def _absent(self, out: Source, part: Part) -> str:
         """What to do where a required element isn't given: its default or fixed value is what was meant."""
         element = part.element
         assert element is not None
@@ -241,7 +245,7 @@ class Encoders:
         tag = self.prefixes.tag(element.name)
         return f"put({out.const(f'<{tag}>{escape(text)}</{tag}>')})"
 
-    def _value(self, out: _Source, part: Part, content: Content) -> None:
+    def _value(self, out: Source, part: Part, content: Content) -> None:
         element = part.element
         assert element is not None
         key = part.key
@@ -262,7 +266,7 @@ class Encoders:
         self._item(out, element, "(here, i)")
         out.depth -= 2
 
-    def _item(self, out: _Source, element: Element, at: str) -> None:
+    def _item(self, out: Source, element: Element, at: str) -> None:
         """One element from ``x``."""
         type_ = element.type
         if isinstance(type_, SimpleType) and not self.values.has_members(element):
@@ -275,39 +279,41 @@ class Encoders:
             return
         out.add(f"{out.const(self.values.element(element))}(x, put, {at}, bad)")
 
-    def _leaf(self, out: _Source, element: Element, type_: SimpleType, at: str) -> None:
-        writer, tag = self.simple[type_], self.prefixes.tag(element.name)
+    def _leaf(self, out: Source, element: Element, type_: SimpleType, at: str) -> None:
+        writer, tag = self.simple[type_], tag_literal(self.prefixes.tag(element.name))
         special = element.default is not None or element.fixed is not None
         slow = out.const(element)
         convert = out.const(self.values.leaf(element, type_) if special else writer.markup)
-        start, end = out.const(f"<{tag}>"), out.const(f"</{tag}>")
+        branch = "if"
         if element.nillable:
-            out.add("if x is None:")
-            nil = f'<{tag} xsi:nil="true"/>'
-            out.add(f"    put({out.const(nil)})")
-            out.add("else:")
-            out.depth += 1
-        if writer.fast and not special:
-            text = "{x}"
-            out.add(f"if {writer.fast}: put(f'{{{start}}}{text}{{{end}}}')")
-            out.add("else:")
-            out.depth += 1
-        out.add(f"try: put(f'{{{start}}}{{{convert}(x)}}{{{end}}}')")
-        out.add(f"except Bad as error: slow(error, {slow}, x, put, {at}, bad)")
-        out.depth -= int(element.nillable) + int(bool(writer.fast) and not special)
+            out.add(f"if x is None: put('<{tag} xsi:nil=\"true\"/>')")
+            branch = "elif"
+        for test, text in () if special else writer.fast:
+            out.add(f"{branch} {test}: put(f'<{tag}>{text}</{tag}>')")
+            branch = "elif"
+        out.add("else:" if branch == "elif" else "if True:")
+        out.add(f"    try: put(f'<{tag}>{{{convert}(x)}}</{tag}>')")
+        out.add(f"    except Bad as error: slow(error, {slow}, x, put, {at}, bad)")
 
-    def _nested(self, out: _Source, element: Element, type_: ComplexType, at: str) -> None:
-        tag, name = self.prefixes.tag(element.name), self._name(type_)
+    def _nested(self, out: Source, element: Element, type_: ComplexType, at: str) -> None:
+        tag, name = tag_literal(self.prefixes.tag(element.name)), self._name(type_)
         if element.nillable:
-            out.add("if x is None:")
-            nil = f'<{tag} xsi:nil="true"/>'
-            out.add(f"    put({out.const(nil)})")
+            out.add(f"if x is None: put('<{tag} xsi:nil=\"true\"/>')")
             out.add("else:")
             out.depth += 1
-        out.add(f"put({out.const(f'<{tag}>')})")
+        out.add(f"put('<{tag}>')")
         out.add(f"{name}(x, put, {at}, bad)")
-        out.add(f"put({out.const(f'</{tag}>')})")
+        out.add(f"put('</{tag}>')")
         out.depth -= int(element.nillable)
+
+
+def _straight(content: Content) -> list[Part]:
+    """The elements of a content model that is nothing but a row of them; none otherwise."""
+    root = content.root
+    if root is None or content.region is not None:
+        return []
+    parts = root.parts if root.kind == "sequence" and root.low == 1 else (root,)
+    return list(parts) if all(part.kind == "element" for part in parts) else []
 
 
 def _required(part: Part, region: Part | None) -> frozenset[str]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
+from bridge_soap.cursor import Cursor
 from bridge_soap.facets import Bad
 from bridge_soap.model import ANY, ITEMS, Content, Part, Slot
 from bridge_soap.names import local_name, split
-from bridge_soap.schema import SimpleType
+from bridge_soap.schema import ComplexType, SimpleType
 
 if TYPE_CHECKING:
     from bridge_soap.decode import AttributesReader, Decoders, Note, Reader
@@ -33,28 +34,46 @@ class FieldMaker:
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
         self._waiting: list[tuple[_Table, Content]] = []
+        self._cursor = Cursor(decoders)
 
     def finish(self) -> None:
         """Fill the tables of all readers made so far. They are filled afterwards, and not by recursion, since types
         contain themselves and may be nested without bound."""
-        while self._waiting:
-            table, content = self._waiting.pop()
-            for tag, slot in content.slots.items():
-                table.fields[tag] = self._field(slot)
-            table.by_local.update(_by_local(table.fields))
+        busy = True
+        while busy:
+            while self._waiting:
+                table, content = self._waiting.pop()
+                for tag, slot in content.slots.items():
+                    table.fields[tag] = self._field(slot)
+                table.by_local.update(_by_local(table.fields))
+            busy = self._cursor.finish() or bool(self._waiting)
 
     def _table(self, content: Content) -> _Table:
         table = _Table()
         self._waiting.append((table, content))
         return table
 
-    def keyed(self, content: Content, attributes: AttributesReader) -> Reader:
+    def keyed(self, type_: ComplexType, content: Content, attributes: AttributesReader) -> Reader:
         """The reader of a type whose children are properties."""
+        required = frozenset(_required(content.root, content)) if content.root is not None else frozenset[str]()
+
+        def complete(out: dict[str, Any], node: etree._Element, note: Note) -> None:
+            _complete(out, node, required, content.branch_arrays, note)
+
+        general = self._general(content, attributes, complete)
+        return self._cursor.reader(type_, general, complete) if self._cursor.fits(type_, content) else general
+
+    def _general(
+        self,
+        content: Content,
+        attributes: AttributesReader,
+        complete: Callable[[dict[str, Any], etree._Element, Note], None],
+    ) -> Reader:
+        """The reader that takes children in any order."""
         table = self._table(content)
         get = table.fields.get
         stranger = self._stranger(content, table)
-        arrays, branch_arrays = content.arrays, content.branch_arrays
-        required = frozenset(_required(content.root, content)) if content.root is not None else frozenset[str]()
+        arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
         order = self._decoders.order(content)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
@@ -99,7 +118,7 @@ class FieldMaker:
                 else:
                     out[key] = value
             if len(out) - own != full:
-                _complete(out, node, required, branch_arrays, note)
+                complete(out, node, note)
             if order is not None:
                 order(node, note)
             return out

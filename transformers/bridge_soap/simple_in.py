@@ -15,6 +15,11 @@ from bridge_soap.names import XSD, clark
 from bridge_soap.schema import SimpleType
 
 Read = Callable[[str], Any]
+Fast = tuple[tuple[str, str], ...]
+
+#: Tests for generated code: the text ``x`` is a number in its usual form, in the lexical space as it stands.
+USUAL_INTEGER = "x.isascii() and x.isdigit() and x[0] != '0' and len(x) < 18"
+USUAL_DECIMAL = "x.isascii() and x.replace('.', '', 1).isdigit()"
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?")
 _ODD_SPACE = re.compile(r"[\t\r\n]|^ | $|  ").search
@@ -27,11 +32,13 @@ class SimpleReader:
     :ivar value: text to JSON value; raises `Bad` where the text is out of the lexical space.
     :ivar identity: `value` gives the text as it is.
     :ivar names: the text holds QNames: pass it through `resolve_names` first.
+    :ivar fast: for generated code: pairs of a test on the text ``x`` and what then is the value.
     """
 
     value: Read
     identity: bool = False
     names: bool = False
+    fast: Fast = ()
 
 
 class SimpleReaders:
@@ -61,7 +68,7 @@ class SimpleReaders:
             builtin = BUILTINS[simple.builtin]
             value, names = self._atomic(builtin, rules), builtin.json == "qname"
         if not self._strict:
-            return SimpleReader(value, value is str, names)
+            return SimpleReader(value, value is str, names, self._fast(simple))
         normalize, check = rules.normalize, rules.check
 
         def checked(text: str) -> Any:
@@ -69,6 +76,20 @@ class SimpleReaders:
             return value(text)
 
         return SimpleReader(checked, False, names)
+
+    def _fast(self, simple: SimpleType) -> Fast:
+        if simple.variety != "atomic":
+            return ()
+        json = BUILTINS[simple.builtin].json
+        if json == "integer":
+            return (("x.isascii() and x.isdigit() and len(x) < 12", "int(x)"),)
+        if json == "boolean":
+            return (("x == 'true'", "True"), ("x == 'false'", "False"))
+        if json == "decimal" and not self._native:
+            return ((USUAL_DECIMAL, "x"),)
+        if json == "digits" and not self._native and BUILTINS[simple.builtin].valid("1"):
+            return ((USUAL_INTEGER, "x"),)
+        return ()
 
     def _atomic(self, builtin: Builtin, rules: Rules) -> Read:
         if builtin.json == "boolean":
@@ -109,10 +130,17 @@ def _integer(text: str) -> int:
     return int(found[1])
 
 
+_IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?").fullmatch
+_IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+
+
+def _never(text: str) -> None:
+    """No text is usual for the types that hold no positive number."""
+
+
 def _number(rules: Rules) -> Read:
     normalize, lexical, words = rules.normalize, rules.lexical, rules.words
-    simple = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]+)?").fullmatch
-    fast = simple if lexical("-1") and lexical("0.5") else re.compile(r"[1-9][0-9]{0,17}").fullmatch
+    fast = _IS_DECIMAL if lexical("-1") and lexical("0.5") else _IS_POSITIVE if lexical("1") else _never
 
     def read(text: str) -> str:
         if fast(text) is None:

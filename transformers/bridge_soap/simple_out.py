@@ -11,6 +11,7 @@ from typing import Any
 from bridge_soap.facets import Bad, Rulebook, Rules
 from bridge_soap.lexical import BUILTINS, NOT_XML, Builtin
 from bridge_soap.schema import SimpleType
+from bridge_soap.simple_in import USUAL_DECIMAL, USUAL_INTEGER
 
 Write = Callable[[Any], str]
 
@@ -25,15 +26,14 @@ class SimpleWriter:
     :ivar text: the lexical form, not escaped.
     :ivar markup: escaped for element content.
     :ivar attribute: escaped for a quoted attribute value.
-    :ivar fast: source of a test on ``x`` after which `fast_text` is the markup; for generated code.
+    :ivar fast: pairs for generated code: source of a test on ``x``, and what then is the markup inside an f-string.
     :ivar names: the text holds QNames in Clark notation, whose prefixes are still to be made.
     """
 
     text: Write
     markup: Write
     attribute: Write
-    fast: str = ""
-    fast_text: str = ""
+    fast: tuple[tuple[str, str], ...] = ()
     names: bool = False
 
 
@@ -107,17 +107,37 @@ class SimpleWriters:
         text = _WRITERS[builtin.json](builtin, rules)
         if builtin.json not in ("string", "qname") and simple.builtin != "anyURI":
             # The lexical spaces of these hold nothing that needs escaping.
-            return SimpleWriter(text, text, text, *_fast(builtin, rules))
+            return SimpleWriter(text, text, text, _fast(builtin, rules))
         writer = _escaped(text, builtin.json == "qname")
         if builtin.json == "string" and rules.facets is None and builtin.words == "text":
-            return SimpleWriter(text, writer.markup, writer.attribute, "x.__class__ is str and x.isalnum()", "x")
+            return SimpleWriter(text, writer.markup, writer.attribute, _FAST_TEXT)
         return writer
 
 
-def _fast(builtin: Builtin, rules: Rules) -> tuple[str, str]:
-    if builtin.json == "integer" and rules.facets is None:
-        return f"x.__class__ is int and {builtin.low} <= x <= {builtin.high}", "{x}"
-    return "", ""
+#: Printable characters are all XML's; of those, three need escaping.
+_FAST_TEXT = (
+    (
+        "x.__class__ is str and (x.isalnum() or (x.isprintable() and '&' not in x and '<' not in x and '>' not in x))",
+        "{x}",
+    ),
+)
+
+
+def _fast(builtin: Builtin, rules: Rules) -> tuple[tuple[str, str], ...]:
+    if rules.facets is not None:
+        return ()
+    if builtin.json == "integer":
+        return ((f"x.__class__ is int and {builtin.low} <= x <= {builtin.high}", "{x}"),)
+    if builtin.json == "boolean":
+        return (("x is True", "true"), ("x is False", "false"))
+    if builtin.json == "decimal":
+        return ((f"x.__class__ is str and {USUAL_DECIMAL}", "{x}"),)
+    if builtin.name in ("date", "dateTime"):
+        test = "usual_date" if builtin.name == "date" else "usual_date_time"
+        return ((f"x.__class__ is str and {test}(x)", "{x}"),)
+    if builtin.json == "digits" and builtin.valid("1"):
+        return ((f"x.__class__ is str and {USUAL_INTEGER}", "{x}"),)
+    return ()
 
 
 def _escaped(text: Write, names: bool) -> SimpleWriter:
@@ -248,13 +268,15 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
 
 def _lexical(builtin: Builtin, rules: Rules) -> Write:
     """Dates, URIs, binary: a string in the type's lexical form, sent as it came."""
-    normalize, check, words = rules.normalize, rules.check, builtin.words
+    normalize, check, words, lexical, facets = rules.normalize, rules.check, builtin.words, rules.lexical, rules.facets
+    free = builtin.json == "qname" or builtin.name == "anyURI"  # these may hold any character
 
     def write(value: Any) -> str:
         if value.__class__ is not str:
             raise Bad(f"{words} is wanted as a string, not {kind_of(value)}")
-        check(normalize(value))
-        return plain_text(value)
+        if facets is not None or not lexical(value):
+            check(normalize(value))
+        return plain_text(value) if free else str(value)
 
     return write
 

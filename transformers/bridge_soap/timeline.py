@@ -37,6 +37,12 @@ DATES: dict[str, tuple[re.Pattern[str], str]] = {
     "gMonth": (re.compile(f"--{_MONTH}{_ZONE}"), "--11"),
 }
 
+_USUAL = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+#: Tests for generated code: the usual dates, which are valid without looking closer.
+usual_date = re.compile(_USUAL).fullmatch
+usual_date_time = re.compile(_USUAL + r"T[01][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?Z?").fullmatch
+
+_WITH_DAY = frozenset(DATES[name][0] for name in ("dateTime", "date", "gMonthDay"))
 _LENGTH = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -49,6 +55,8 @@ def dated(pattern: re.Pattern[str], text: str) -> bool:
     found = pattern.fullmatch(text)
     if found is None:
         return False
+    if pattern in _WITH_DAY and found["day"] <= "28" and not text.startswith(("0000", "-0000")):
+        return True  # most days are in every month of every year
     part = found.groupdict()
     year = part.get("year")
     if year is not None and not year.strip("-0"):

@@ -1,0 +1,133 @@
+"""The quick way of decoding: generated code that goes through a type's children in the schema's order.
+
+Nearly every reply keeps that order and holds nothing unknown. Where one doesn't, the code leaves the element to the
+general reader, which starts it anew and takes children in any order. Choices and optional groups need no care here:
+whatever of them is there stands in the schema's order too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge_soap.facets import Bad
+from bridge_soap.model import Content, Part
+from bridge_soap.names import local_name
+from bridge_soap.schema import ComplexType, Element, SimpleType
+from bridge_soap.source import Source
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+    from bridge_soap.decode import Decoders, Note, Reader
+
+
+class _End:
+    """Stands after the last child; no tag is equal to its own."""
+
+    __slots__ = ()
+    tag = ""
+
+
+class Cursor:
+    """Makes quick readers. `name` gives a type's function in `env`, which is there once `finish` has run."""
+
+    def __init__(self, decoders: Decoders) -> None:
+        self._decoders = decoders
+        self.env: dict[str, Any] = {"END": _End(), "Bad": Bad}
+        self._names: dict[ComplexType, str] = {}
+        self._waiting: list[tuple[ComplexType, str, Reader, Any]] = []
+
+    def fits(self, type_: ComplexType, content: Content) -> bool:
+        """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
+        return (
+            not self._decoders.strict
+            and content.root is not None
+            and not content.whole
+            and content.region is None
+            and not content.wildcards
+            and not any(use.required for use in type_.attributes.values())
+            and all(slot.element is slot.head for slot in content.slots.values())
+        )
+
+    def reader(self, type_: ComplexType, general: Reader, complete: Any) -> Reader:
+        """The quick reader of a type; `general` reads what it can't, `complete` looks for what is missing."""
+        name, env = f"d{len(self.env)}", self.env
+        self._names[type_] = name
+        env[name] = general
+        self._waiting.append((type_, name, general, complete))
+
+        def read(node: etree._Element, note: Note) -> Any:
+            return env[name](node, note)  # looked up each time: it is there later than this
+
+        return read
+
+    def finish(self) -> bool:
+        """Make what was asked for; whether there was anything."""
+        busy = bool(self._waiting)
+        while self._waiting:
+            type_, name, general, complete = self._waiting.pop()
+            self._compile(type_, name, general, complete)
+        return busy
+
+    def _compile(self, type_: ComplexType, name: str, general: Reader, complete: Any) -> None:
+        content = self._decoders.graph.model(type_)
+        assert content.root is not None
+        out = Source(self.env)
+        out.env[f"g{name}"] = general
+        out.add("if node.items():")
+        out.add(f"    return g{name}(node, note)")
+        out.add("out = {}")
+        out.add("cs = node.getchildren()")
+        out.add("cs.append(END)")
+        out.add("c = cs[0]; i = 1")
+        for leaf in content.root.leaves():
+            self._leaf(out, leaf, content)
+        out.add("if c is not END:")
+        out.add(f"    return g{name}(node, note)")
+        full = len({slot.key for slot in content.slots.values()})
+        out.add(f"if len(out) != {full}:")
+        out.add(f"    {out.const(complete)}(out, node, note)")
+        out.add("return out")
+        out.define(name, "node, note", f"decoder of {local_name(type_.name) or 'a type'}")
+
+    def _leaf(self, out: Source, part: Part, content: Content) -> None:
+        element = part.element
+        assert element is not None
+        many, key = content.slots[element.name].many, part.key
+        if many:
+            if key in content.arrays:
+                out.add(f"out[{key!r}] = found = []")
+            out.add(f"if c.tag == {element.name!r}:")
+            out.depth += 1
+            if key not in content.arrays:
+                out.add(f"found = out.setdefault({key!r}, [])")
+            out.add(f"while c.tag == {element.name!r}:")
+        else:
+            out.add(f"if c.tag == {element.name!r}:")
+        out.depth += 1
+        self._value(out, element)
+        out.add("found.append(x)" if many else f"out[{key!r}] = x")
+        out.add("c = cs[i]; i += 1")
+        out.depth -= 2 if many else 1
+
+    def _value(self, out: Source, element: Element) -> None:
+        """One element's value into ``x``."""
+        type_, reader = element.type, out.const(self._decoders.element(element))
+        simple = self._decoders.simple[type_] if isinstance(type_, SimpleType) else None
+        if simple is not None and not simple.names:
+            out.add("x = c.text")
+            out.add("if x is None or c.items() or len(c):")
+            out.add(f"    x = {reader}(c, note)")
+            if simple.identity:
+                return
+            for test, value in simple.fast:
+                out.add(f"elif {test}: {'pass' if value == 'x' else f'x = {value}'}")
+            out.add("else:")
+            out.add(f"    try: x = {out.const(simple.value)}(x)")
+            out.add("    except Bad as error: note(c, str(error))")
+            return
+        quick = self._names.get(type_) if isinstance(type_, ComplexType) else None
+        if quick is not None:
+            out.add(f"x = {reader}(c, note) if c.items() else {quick}(c, note)")
+        else:
+            out.add(f"x = {reader}(c, note)")
