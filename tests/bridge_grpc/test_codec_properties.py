@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -21,12 +22,12 @@ from hypothesis import strategies as st
 from bridge import InvalidBody, parse_json
 
 F = FieldDescriptor
-QUICKLY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
-    F.TYPE_DOUBLE: st.floats(),
-    F.TYPE_FLOAT: st.floats(width=32),
+    F.TYPE_DOUBLE: st.floats().map(lambda v: v if v == v else math.nan),  # NaN's payload is not JSON's to keep
+    F.TYPE_FLOAT: st.floats(width=32).map(lambda v: v if v == v else math.nan),
     F.TYPE_BOOL: st.booleans(),
     F.TYPE_STRING: TEXT,
     F.TYPE_BYTES: st.binary(max_size=8),
@@ -156,7 +157,7 @@ ODD = st.one_of(
 )  # fmt: skip
 
 
-@settings(QUICKLY, max_examples=400)
+@settings(QUICKLY, max_examples=300)
 @given(st.data())
 def test_json_is_taken_or_refused_as_json_format_does(everything: Schema, data: st.DataObject) -> None:
     descriptor = everything.pool.FindMessageTypeByName("test.Everything")
@@ -185,6 +186,8 @@ def laxer(field: FieldDescriptor, value: Any) -> bool:
     """Where json_format takes what the specification doesn't: we refuse."""
     kinds = {field.type} | ({f.type for f in field.message_type.fields} if field.message_type else set())
     words = texts(value)
+    if field.message_type is not None and any(part in ("", []) for part in (value, *iterable(value))):
+        return True  # an empty string or array is an empty message there
     if F.TYPE_BYTES in kinds and any(not re.fullmatch(r"[A-Za-z0-9+/_-]*={0,2}", word) or word for word in words):
         return True  # characters outside the alphabet are skipped there
     if any(word != word.strip() or "_" in word or not word.isascii() or word.startswith("+") for word in words):
@@ -195,7 +198,11 @@ def laxer(field: FieldDescriptor, value: Any) -> bool:
         return True  # true is 1.0 there
     if any(word.lower() in ("nan", "inf", "infinity", "-inf", "-infinity", "-nan") for word in words):
         return True
-    return any(isinstance(v, bool) for v in (value, *iterable(value))) and F.TYPE_ENUM in kinds
+    # A boolean is 0 or 1 there, a fraction is cut, and a number out of range loses its upper half.
+    return F.TYPE_ENUM in kinds and any(
+        isinstance(v, bool) or (isinstance(v, int | float) and (abs(v) >= 2**31 or v % 1))
+        for v in (value, *iterable(value))
+    )
 
 
 def stricter(field: FieldDescriptor, value: Any) -> bool:
@@ -208,6 +215,8 @@ def stricter(field: FieldDescriptor, value: Any) -> bool:
     )
     if value_type is not None and value_type.full_name == "google.protobuf.NullValue":
         return True  # null in a list or a map is a NullValue, too
+    if value is None and field.is_repeated:
+        return True  # it takes a list of Value that is null for a Value, and stumbles
     # Numbers beyond 2**53 as text with an exponent, and empty values that read as nothing.
     return isinstance(value, float) and abs(value) > 2**53
 

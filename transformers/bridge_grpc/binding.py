@@ -185,7 +185,7 @@ def check_media_type(call: Call) -> None:
     :raises bridge.UnsupportedMediaType: it is declared to be something else.
     """
     declared = call.header("content-type")
-    if not declared or declared.startswith("application/json"):
+    if not declared or declared == "application/json":
         return
     kind = declared.partition(";")[0].strip().lower()
     if kind in ("application/json", "text/json") or kind.endswith("+json"):

@@ -20,11 +20,15 @@ from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccess
 
 from bridge import BindError, Fault
 
-_IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+;', re.MULTILINE)
+_IMPORT = re.compile(
+    r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
+)
 _QUOTED = re.compile(r'"([^"]*)"|\'([^\']*)\'')
 _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.DOTALL)
 
 protoc: Any = _protoc_compiler
+
+_FOLLOWS = re.compile(r'Import "(.*)" was not found or had errors')
 
 MAX_PROTO_BYTES = 8 * 1024**2
 
@@ -145,24 +149,19 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -
 def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:
     """protoc's errors, lines and columns counted from 1; what only follows from an earlier one is left out."""
     found = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
-    absent = {name for name, line, _, message in found if line < 0 and message.startswith("File not found")}
-    broken = {name for name, line, _, _ in found if line >= 0}
+    absent = {name: message for name, line, _, message in found if line < 0}
+    broken = {name for name, line, _, message in found if line >= 0 and not _FOLLOWS.match(message)}
     for name, line, column, message in found:
-        if name in absent and line < 0:
+        wanted = _FOLLOWS.match(message)
+        if line < 0 and any(_FOLLOWS.match(other) and f'"{name}"' in other for _, _, _, other in found):
             continue  # the import that wanted it is reported, with its place
-        wanted = re.match(r'Import "(.*)" was not found or had errors', message)
         if wanted and wanted[1] in absent:
-            yield Fault(
-                f"it imports {wanted[1]!r}, which is not in the proto folder (column {column + 1})",
-                key,
-                str(files.get(name, name)),
-                line + 1,
-            )
-            continue
-        if wanted and wanted[1] in broken:
-            continue
-        if absent and "is not defined" in message:
-            continue  # very likely what the missing file defines
+            why = absent[wanted[1]].rstrip(".")
+            why = ", which is not in the proto folder" if why == "File not found" else f": {why}"
+            reason = f"it imports {wanted[1]!r}{why}"
+        elif wanted or (message.endswith("is not defined.") and (absent or broken - {name})):
+            continue  # it follows from what is reported elsewhere
+        else:
+            reason = message.strip().rstrip(".")
         at = f" (column {column + 1})" if line >= 0 else ""
-        reason = message.strip().rstrip(".") + at
-        yield Fault(reason, key, str(files.get(name, name)), max(line + 1, 0))
+        yield Fault(reason + at, key, str(files.get(name, name)), max(line + 1, 0))

@@ -1,0 +1,194 @@
+"""What a route publishes: annotations, rules of the spec, automatic paths; and the rules that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bridge_grpc import Grpc
+from pydantic import ValidationError
+
+from bridge import BindError
+
+HEAD = 'syntax = "proto3";\npackage a.v1;\nimport "google/api/annotations.proto";\n'
+MESSAGES = (
+    "message M { string id = 1; string other = 2; repeated string many = 3; M sub = 4; map<string, string> map = 5; }\n"
+)
+
+
+def proto(*methods: str, extra: str = "") -> str:
+    return f"{HEAD}{MESSAGES}{extra}service S {{\n" + "\n".join(methods) + "\n}\n"
+
+
+def rpc(name: str, option: str = "", takes: str = "M", gives: str = "M") -> str:
+    body = f"{{ option (google.api.http) = {{ {option} }}; }}" if option else ";"
+    return f"rpc {name}({takes}) returns ({gives}) {body}"
+
+
+def paths(operations: Any) -> list[tuple[str, str]]:
+    return [(op.method, op.path) for op in operations]
+
+
+async def test_every_unary_method_has_an_automatic_path(bind: Any) -> None:
+    operations = await bind(proto(rpc("A"), rpc("B", 'get: "/v1/b"')))
+    assert paths(operations) == [("POST", "/a.v1.S/A"), ("GET", "/v1/b"), ("POST", "/a.v1.S/B")]
+    assert [op.name for op in operations] == ["A", "B", "B.2"]
+    assert {op.upstream_name for op in operations} == {"/a.v1.S/A", "/a.v1.S/B"}
+
+
+async def test_streams_are_left_out_and_it_is_said(bind: Any, grpc_plugin: Grpc) -> None:
+    text = proto(
+        rpc("A"),
+        rpc("Up", takes="stream M"),
+        rpc("Down", gives="stream M"),
+        rpc("Both", takes="stream M", gives="stream M"),
+    )
+    assert paths(await bind(text)) == [("POST", "/a.v1.S/A")]
+    assert [note.partition(";")[0] for note in grpc_plugin.skipped["/api"]] == [
+        "a.v1.S.Up: it takes a stream", "a.v1.S.Down: it answers with a stream", "a.v1.S.Both: it streams both ways"
+    ]  # fmt: skip
+    with pytest.raises(BindError, match="streams"):
+        await bind(text, method="Down")
+
+
+async def test_methods_that_http_lacks_are_left_out_and_it_is_said(bind: Any, grpc_plugin: Grpc) -> None:
+    operations = await bind(proto(rpc("A", 'custom: { kind: "SEARCH" path: "/v1/a" }')))
+    assert paths(operations) == [("POST", "/a.v1.S/A")]
+    assert "SEARCH is not an HTTP method" in grpc_plugin.skipped["/api"][0]
+
+
+@pytest.mark.parametrize(
+    ("route", "rule", "path"),
+    [
+        ("/tally", "/v1/a/{id}", "/v1/a/{id}"),
+        ("/", "/v1/a/{id}", "/v1/a/{id}"),
+        ("/v1", "/v1/a/{id}", "/a/{id}"),
+        ("/v1/a", "/v1/a/{id}", "/{id}"),
+        ("/v1/a", "/v1/a", ""),
+        ("/v1/a", "/v1/a:go", "/v1/a:go"),
+        ("/v1", "/v1/{id=a/*}:go", "/a/{id}:go"),
+        ("/v1", "/v10/a", "/v10/a"),
+        ("/v1/x", "/{id=v1/x/*}", "/v1/x/{id}"),
+    ],
+)
+async def test_a_rule_that_begins_with_the_route_s_path_is_the_whole_path(
+    bind: Any, route: str, rule: str, path: str
+) -> None:
+    operations = await bind(proto(rpc("A", f'get: "{rule}"')), route=route)
+    assert ("GET", path) in paths(operations)
+
+
+async def test_rules_of_the_spec_replace_annotations(bind: Any) -> None:
+    text = proto(rpc("A", 'get: "/v1/a"'), rpc("B"))
+    rules = [
+        {"selector": "a.v1.S.A", "post": "/old", "body": "*"},
+        {
+            "selector": "a.v1.S.B",
+            "get": "/b/{id}",
+            "additional_bindings": [{"custom": {"kind": "head", "path": "/h/{id}"}}],
+        },
+        {"selector": "a.v1.S.A", "post": "/new/{id}", "body": "sub", "response_body": "many"},
+    ]
+    assert paths(await bind(text, http_rules=rules)) == [
+        ("POST", "/new/{id}"), ("POST", "/a.v1.S/A"), ("GET", "/b/{id}"), ("HEAD", "/h/{id}"), ("POST", "/a.v1.S/B")
+    ]  # fmt: skip
+
+
+async def test_an_annotation_may_say_what_the_automatic_path_says(bind: Any) -> None:
+    assert paths(await bind(proto(rpc("A", 'post: "/a.v1.S/A" body: "*"')))) == [("POST", "/a.v1.S/A")]
+
+
+async def test_zero_segments_leave_another_rule_s_path_alone(bind: Any) -> None:
+    operations = await bind(proto(rpc("A", 'get: "/v1/{id=**}"'), rpc("B", 'get: "/v1"')))
+    assert [(op.path, op.upstream_name) for op in operations if op.method == "GET"] == [
+        ("/v1/{id*}", "/a.v1.S/A"), ("/v1", "/a.v1.S/B")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ('get: "v1/a"', "must start with /"),
+        ('get: "/v1/{nope}"', "'nope' is not a field of a.v1.M"),
+        ('get: "/v1/{sub.nope}"', "'sub.nope' is not a field"),
+        ('get: "/v1/{many}"', "must be a single value"),
+        ('get: "/v1/{map}"', "must be a single value"),
+        ('get: "/v1/{sub}"', "must be a single value"),
+        ('post: "/v1/a" body: "nope"', "body names 'nope'"),
+        ('post: "/v1/a" body: "sub.id"', "body names 'sub.id'"),
+        ('get: "/v1/a" response_body: "nope"', "response_body names 'nope'"),
+    ],
+)
+async def test_rules_that_can_not_be_bound_say_where(bind: Any, option: str, reason: str) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind(proto("", rpc("A", option)))
+    (fault,) = caught.value.faults
+    assert reason in fault.reason
+    assert "a.v1.S.A" in fault.reason
+    assert (fault.file, fault.line) == ("test.proto", 7)
+
+
+async def test_two_rules_that_collide_are_named_with_both_places(bind: Any) -> None:
+    text = proto(rpc("A", 'get: "/v1/{id}/x"'), rpc("B", 'get: "/v1/{other=*}/x"'))
+    with pytest.raises(BindError) as caught:
+        await bind(text)
+    assert "the http option of a.v1.S.A (test.proto:6)" in str(caught.value)
+    assert "the http option of a.v1.S.B (test.proto:7)" in str(caught.value)
+    with pytest.raises(BindError, match=r"http_rules\[0\]\.additional_bindings\[0\]"):
+        rule = {"selector": "a.v1.S.B", "get": "/b", "additional_bindings": [{"get": "/v1/{id=*}/x"}]}
+        await bind(text, http_rules=[rule])
+
+
+async def test_all_faults_come_at_once(bind: Any) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind(proto(rpc("A", 'get: "x"'), rpc("B", 'get: "y"')))
+    assert [fault.line for fault in caught.value.faults] == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"service": "Nope"}, "no services are named 'Nope'"),
+        ({"method": "Nope"}, "no methods are named 'Nope'"),
+        ({"http_rules": [{"selector": "a.v1.S.Nope", "get": "/x"}]}, "there is no method 'a.v1.S.Nope'"),
+    ],
+)
+async def test_names_that_are_not_in_the_schema(bind: Any, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BindError, match=reason):
+        await bind(proto(rpc("A")), **options)
+
+
+async def test_a_service_by_short_or_full_name(bind: Any) -> None:
+    text = proto(rpc("A"), extra="service T { rpc B(M) returns (M); }\n")
+    assert [op.path for op in await bind(text)] == ["/a.v1.T/B", "/a.v1.S/A"]
+    assert [op.name for op in await bind(text)] == ["T.B", "S.A"]
+    for name in ("T", "a.v1.T"):
+        assert [op.path for op in await bind(text, service=name)] == ["/a.v1.T/B"]
+
+
+async def test_a_route_parameter_that_no_field_takes(bind: Any) -> None:
+    with pytest.raises(BindError, match="'nope' is not a field of a.v1.M"):
+        await bind(proto(rpc("A")), route="/x/{nope}", method="A")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"protos": ["a.proto"], "reflection": True},
+        {"protos": ["a.proto"], "descriptor_set": "x"},
+        {"protos": ["a.proto"], "nope": 1},
+        {"protos": ["a.proto"], "method": "A", "http_rules": [{"selector": "x", "get": "/x"}]},
+        {"protos": ["a.proto"], "http_rules": [{"selector": "x"}]},
+        {"protos": ["a.proto"], "http_rules": [{"selector": "x", "get": "/x", "post": "/x"}]},
+        {"protos": ["a.proto"], "metadata": {"X-Upper": "x"}},
+        {"protos": ["a.proto"], "metadata": {"grpc-timeout": "1S"}},
+        {"protos": ["a.proto"], "metadata": {"x": "é"}},
+        {"protos": ["a.proto"], "metadata": {"x-bin": "$"}},
+        {"protos": ["a.proto"], "print": {"nope": True}},
+        {"protos": ["a.proto"], "unknown": "drop"},
+    ],
+)
+def test_options_are_strict(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Grpc.options.model_validate(options)

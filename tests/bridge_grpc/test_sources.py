@@ -1,0 +1,191 @@
+"""Where schemas come from, and what is said when they can't be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bridge_grpc import Grpc
+from bridge_grpc.compile_protos import compile_protos, imports
+from bridge_grpc.pool import schema
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from bridge import BindError, Context, Operation, RouteSpec
+
+GOOD = 'syntax = "proto3";\npackage p;\n// Says hello.\nmessage M {\n  string id = 1;  // why\n}\nservice S { rpc Do(M) returns (M); }\n'
+
+
+async def bound(folder: Path, **options: Any) -> Sequence[Operation]:
+    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
+        raise AssertionError
+
+    plugin = Grpc()
+    await plugin.open(Context(folder, folder, resolve))
+    spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
+    return await plugin.bind(RouteSpec.model_validate(spec), Grpc.options.model_validate(options))
+
+
+def faults(folder: Path, *names: str) -> list[str]:
+    with pytest.raises(BindError) as caught:
+        compile_protos(names or ("a.proto",), folder, key="k")
+    return [str(fault).replace(str(folder), "DIR") for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('syntax = "proto3";\nimport "missing.proto";\nmessage A { Missing m = 1; }',
+         ["DIR/a.proto:2: k: it imports 'missing.proto', which is not in the proto folder (column 1)"]),
+        ('syntax = "proto3";\nmessage A { strin x = 1; }', ['DIR/a.proto:2: k: "strin" is not defined (column 13)']),
+        ('syntax = "proto3";\n\nmesage A {}', ['DIR/a.proto:3: k: Expected top-level statement (e.g. "message") (column 1)']),
+        ('syntax = "proto3";\nmessage A { int32 x = 1; int32 y = 1; }', ['DIR/a.proto:2: k: Field number 1 has already been used in "A" by field "x"']),
+        ('syntax = "proto9";', ['DIR/a.proto:1: k: Unrecognized syntax identifier "proto9"']),
+        ('syntax = "proto3";\nimport "../secret.proto";', None),
+        ('syntax = "proto3";\nimport "/etc/passwd";', None),
+        ("\x00\xff", None),
+        ('syntax = "proto3";\nmessage A {', None),
+    ],
+)  # fmt: skip
+def test_a_broken_proto_is_told_with_its_place(tmp_path: Path, text: str, expected: list[str] | None) -> None:
+    (tmp_path / "a.proto").write_text(text)
+    said = faults(tmp_path)
+    if expected is None:
+        assert said
+        assert all(line.startswith("DIR/a.proto:") for line in said), said
+    else:
+        assert [line[: len(want)] for line, want in zip(said, expected, strict=True)] == expected
+
+
+def test_a_fault_in_an_import_is_told_at_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text('syntax = "proto3";\nimport "sub/b.proto";\nmessage A { B b = 1; }')
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/b.proto").write_text('syntax = "proto3";\nmesage B {}')
+    assert [line.partition(": k")[0] for line in faults(tmp_path)] == ["DIR/sub/b.proto:2"]
+
+
+def test_nothing_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text('syntax = "proto3";\nnonsense')
+    script = (
+        "import sys; from pathlib import Path; from bridge_grpc.compile_protos import compile_protos\n"
+        "try: compile_protos(['a.proto'], Path(sys.argv[1]))\nexcept Exception as e: print(type(e).__name__)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(["transformers", "."])}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, env=env
+    )
+    assert (done.stdout, done.stderr) == ("BindError\n", "")
+
+
+@pytest.mark.parametrize("name", ["../secret.proto", "/secret.proto", "link.proto", "nothing.proto", "sub"])
+def test_only_files_below_the_folder_are_read(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "protos"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "secret.proto").write_text(GOOD)
+    (root / "link.proto").symlink_to(tmp_path / "secret.proto")
+    with pytest.raises(BindError, match=r"leads out of|there is no file"):
+        compile_protos([name], root)
+
+
+def test_a_link_in_an_import_leads_nowhere(tmp_path: Path) -> None:
+    root = tmp_path / "protos"
+    root.mkdir()
+    (tmp_path / "secret.proto").write_text(GOOD)
+    (root / "link.proto").symlink_to(tmp_path / "secret.proto")
+    (root / "a.proto").write_text('syntax = "proto3";\nimport "link.proto";')
+    assert "it imports 'link.proto'" in faults(root)[0]
+
+
+def test_common_types_are_found_by_themselves(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text(
+        'syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/type/money.proto";'
+        ' import "google/rpc/status.proto"; import "google/api/annotations.proto";'
+        " message A { google.type.Money m = 1; google.rpc.Status s = 2; google.protobuf.Timestamp t = 3; }"
+    )
+    made = schema(compile_protos(["a.proto"], tmp_path))
+    assert made.pool.FindMessageTypeByName("A").fields_by_name["m"].message_type.full_name == "google.type.Money"
+
+
+def test_imports_beside_the_importing_file_are_found(tmp_path: Path) -> None:
+    (tmp_path / "vendor/v1").mkdir(parents=True)
+    (tmp_path / "vendor/v1/a.proto").write_text('syntax = "proto3"; import "b.proto"; message A { B b = 1; }')
+    (tmp_path / "vendor/v1/b.proto").write_text('syntax = "proto3"; message B {}')
+    assert {file.name for file in compile_protos(["vendor/v1/a.proto"], tmp_path).file} == {
+        "vendor/v1/a.proto",
+        "b.proto",
+    }
+
+
+def test_imports_are_read_as_protoc_does() -> None:
+    text = """// import "no1.proto";
+    /* import "no2.proto"; */ import "a.proto"; import public 'b.proto';
+    import weak "c/" "d.proto"; option x = "import \\"no3.proto\\";";
+    import /* here */ "e.proto";"""
+    assert list(imports(text)) == ["a.proto", "b.proto", "c/d.proto", "e.proto"]
+
+
+def test_comments_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text(GOOD)
+    assert schema(compile_protos(["a.proto"], tmp_path)).comments == {"p.M": "Says hello.", "p.M.id": "why"}
+
+
+def test_editions(tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_text(
+        'edition = "2023"; package e; message M { int32 x = 1; int32 y = 2 [features.field_presence = IMPLICIT]; }'
+    )
+    fields = schema(compile_protos(["a.proto"], tmp_path)).pool.FindMessageTypeByName("e.M").fields_by_name
+    assert (fields["x"].has_presence, fields["y"].has_presence) == (True, False)
+
+
+# --- descriptor sets ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileDescriptorSet:
+    (tmp_path / "b.proto").write_text(
+        'syntax = "proto3"; package p; import "google/protobuf/empty.proto"; message B {}'
+    )
+    (tmp_path / "a.proto").write_text(GOOD.replace("package p;", 'package p; import "b.proto";'))
+    return compile_protos(["a.proto"], tmp_path)
+
+
+async def test_a_descriptor_set_in_any_order_and_without_common_types(tmp_path: Path, files: FileDescriptorSet) -> None:
+    kept = [file for file in reversed(files.file) if not file.name.startswith("google/")]
+    (tmp_path / "set.pb").write_bytes(FileDescriptorSet(file=kept).SerializeToString())
+    assert [op.upstream_name for op in await bound(tmp_path, descriptor_set="set.pb")] == ["/p.S/Do"]
+
+
+async def test_what_is_wrong_with_a_descriptor_set(tmp_path: Path, files: FileDescriptorSet) -> None:
+    only = [file for file in files.file if file.name == "a.proto"]
+    circle = FileDescriptorSet(file=only)
+    circle.file[0].dependency[:] = ["a.proto"]
+    broken = FileDescriptorSet(file=only)
+    del broken.file[0].dependency[:]
+    broken.file[0].message_type[0].field[0].type_name = ".p.Nothing"
+    broken.file[0].message_type[0].field[0].type = 11
+    for content, reason in (
+        (FileDescriptorSet(file=only).SerializeToString(), "a.proto imports 'b.proto', which the descriptor set lacks"),
+        (circle.SerializeToString(), "imports itself in a circle"),
+        (broken.SerializeToString(), "a.proto can't be used"),
+        (b"\xff\xff", "not a descriptor set"),
+        (b"", "holds no file descriptors"),
+    ):
+        (tmp_path / "set.pb").write_bytes(content)
+        with pytest.raises(BindError, match=reason) as caught:
+            await bound(tmp_path, descriptor_set="set.pb")
+        assert caught.value.faults[0].file.endswith("set.pb")
+    with pytest.raises(BindError, match="there is no file 'no.pb'"):
+        await bound(tmp_path, descriptor_set="no.pb")
+
+
+def test_identical_schemas_are_shared(files: FileDescriptorSet) -> None:
+    first, second = schema(files), schema(FileDescriptorSet(file=list(reversed(files.file))))
+    assert first.pool is second.pool or first.services.keys() == second.services.keys()
+    assert schema(files) is first
+    changed = FileDescriptorSet.FromString(files.SerializeToString())
+    changed.file[-1].message_type[0].field[0].json_name = "other"
+    assert schema(changed).pool is not first.pool
