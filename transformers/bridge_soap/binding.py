@@ -127,8 +127,9 @@ class Binder:
         if body.root is not None:
             return _root_reader(self._decoders, body.root, body.named)
         if body.parts:
-            return self._decoders.ready_type(_together(body.parts))
-        return lambda node, note: {}
+            together = self._decoders.ready_type(_together(body.parts))
+            return lambda node, note, odd: together(node, note)
+        return lambda node, note, odd: {}
 
     def _token(self, operation: SoapOperation) -> Any:
         if self._options.security is None:
@@ -175,14 +176,17 @@ def _together(parts: tuple[Element, ...]) -> ComplexType:
 
 def _root_reader(decoders: Decoders, root: Element, named: bool) -> BodyReader:
     """Reads the body's one element, by name where the contract names it."""
+    quick = decoders.quick(root)
     readers = {root.name: decoders.ready(root)}
     for member in decoders.schemas.members(root):
         decoders.ready(member)
         readers[member.name] = decoders.member(member, root)
     expected = readers[root.name]
 
-    def read(body: etree._Element, note: Note) -> Any:
+    def read(body: etree._Element, note: Note, odd: bool) -> Any:
         for child in body:
+            if child.tag == root.name:
+                return quick(child, note, odd)
             reader = readers.get(child.tag)
             if reader is not None:
                 return reader(child, note)

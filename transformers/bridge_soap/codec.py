@@ -25,7 +25,7 @@ from bridge import (
     header,
 )
 from bridge_soap.contract import Body
-from bridge_soap.envelope import Envelope, Message, payload, read_message
+from bridge_soap.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.fault import FaultReader
 from bridge_soap.names import local_name, tag_of
 from bridge_soap.params import Parameter, read_parameters
@@ -39,8 +39,8 @@ _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*
 #: Decimals and long integers in native mode are already digits; this writes the rest.
 to_json = msgspec.json.Encoder().encode
 
-#: Reads a reply's body: ``(soap:Body, note) -> JSON value``.
-BodyReader = Callable[[etree._Element, Callable[[etree._Element, str], None]], Any]
+#: Reads a reply's body: ``(soap:Body, note, odd) -> JSON value``; `odd` as in `bridge_soap.cursor`.
+BodyReader = Callable[[etree._Element, Callable[[etree._Element, str], None], bool], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,11 @@ class SoapCodec:
             return Reply(200, [("content-type", kind or "text/xml")], inbound.body)
         if plan.response == "xml":
             return Reply(200, [("content-type", "application/xml; charset=utf-8")], payload(message))
-        value = plan.read(message.body, refuse if plan.strict else _noter(call.warnings))
+        note = refuse if plan.strict else _noter(call.warnings)
+        try:
+            value = plan.read(message.body, note, has_attributes(inbound.body))
+        except RecursionError:
+            raise BadReply("The service's answer is nested too deeply.") from None
         return Reply(200, [JSON_TYPE], to_json(value))
 
     def _empty(self, status: int) -> Reply:

@@ -7,18 +7,26 @@ whatever of them is there stands in the schema's order too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge_soap.facets import Bad
 from bridge_soap.model import Content, Part
 from bridge_soap.names import local_name
-from bridge_soap.schema import ComplexType, Element, SimpleType
+from bridge_soap.schema import ComplexType, Element, SimpleType, Type
 from bridge_soap.source import Source
 
 if TYPE_CHECKING:
     from lxml import etree
 
     from bridge_soap.decode import Decoders, Note, Reader
+
+
+#: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
+QuickReader = Callable[["etree._Element", "Note", bool], Any]
+
+#: Longer rows hold so many optional elements that all of them are seldom there.
+_MAX_ROW = 32
 
 
 class _End:
@@ -53,13 +61,18 @@ class Cursor:
         """The quick reader of a type; `general` reads what it can't, `complete` looks for what is missing."""
         name, env = f"d{len(self.env)}", self.env
         self._names[type_] = name
-        env[name] = general
+        env[name] = lambda node, note, odd: general(node, note)
         self._waiting.append((type_, name, general, complete))
 
         def read(node: etree._Element, note: Note) -> Any:
-            return env[name](node, note)  # looked up each time: it is there later than this
+            return env[name](node, note, True)  # looked up each time: it is there later than this
 
         return read
+
+    def quick(self, type_: Type) -> QuickReader | None:
+        """The quick reader of a type that `finish` has made one for."""
+        name = self._names.get(type_) if isinstance(type_, ComplexType) else None
+        return self.env[name] if name is not None else None
 
     def finish(self) -> bool:
         """Make what was asked for; whether there was anything."""
@@ -74,10 +87,11 @@ class Cursor:
         assert content.root is not None
         out = Source(self.env)
         out.env[f"g{name}"] = general
-        out.add("if node.items():")
+        out.add("if odd and node.items():")
         out.add(f"    return g{name}(node, note)")
         out.add("out = {}")
         out.add("cs = node.getchildren()")
+        self._whole_row(out, content)
         out.add("cs.append(END)")
         out.add("c = cs[0]; i = 1")
         for leaf in content.root.leaves():
@@ -88,7 +102,29 @@ class Cursor:
         out.add(f"if len(out) != {full}:")
         out.add(f"    {out.const(complete)}(out, node, note)")
         out.add("return out")
-        out.define(name, "node, note", f"decoder of {local_name(type_.name) or 'a type'}")
+        out.define(name, "node, note, odd", f"decoder of {local_name(type_.name) or 'a type'}")
+
+    def _whole_row(self, out: Source, content: Content) -> None:
+        """Records, which are nothing but a row of single elements, and all of them there: no cursor is needed."""
+        assert content.root is not None
+        leaves = list(content.root.leaves())
+        row = content.root.kind == "sequence" and all(part.kind == "element" for part in content.root.parts)
+        if not row or len(leaves) > _MAX_ROW or any(slot.many for slot in content.slots.values()):
+            return
+        numbers = range(len(leaves))
+        out.add(f"if len(cs) == {len(leaves)}:")
+        out.depth += 1
+        out.add("".join(f"c{n}, " for n in numbers) + "= cs")
+        tests = (f"c{n}.tag == {leaf.element.name!r}" for n, leaf in enumerate(leaves) if leaf.element)
+        out.add(f"if {' and '.join(tests)}:")
+        out.depth += 1
+        for number, leaf in enumerate(leaves):
+            assert leaf.element is not None
+            out.add(f"c = c{number}")
+            self._value(out, leaf.element)
+            out.add(f"x{number} = x")
+        out.add("return {" + ", ".join(f"{leaf.key!r}: x{n}" for n, leaf in enumerate(leaves)) + "}")
+        out.depth -= 2
 
     def _leaf(self, out: Source, part: Part, content: Content) -> None:
         element = part.element
@@ -116,7 +152,7 @@ class Cursor:
         simple = self._decoders.simple[type_] if isinstance(type_, SimpleType) else None
         if simple is not None and not simple.names:
             out.add("x = c.text")
-            out.add("if x is None or c.items() or len(c):")
+            out.add("if x is None or odd and c.items() or len(c):")
             out.add(f"    x = {reader}(c, note)")
             if simple.identity:
                 return
@@ -128,6 +164,6 @@ class Cursor:
             return
         quick = self._names.get(type_) if isinstance(type_, ComplexType) else None
         if quick is not None:
-            out.add(f"x = {reader}(c, note) if c.items() else {quick}(c, note)")
+            out.add(f"x = {reader}(c, note) if odd and c.items() else {quick}(c, note, odd)")
         else:
             out.add(f"x = {reader}(c, note)")

@@ -36,6 +36,10 @@ class FieldMaker:
         self._waiting: list[tuple[_Table, Content]] = []
         self._cursor = Cursor(decoders)
 
+    @property
+    def cursor(self) -> Cursor:
+        return self._cursor
+
     def finish(self) -> None:
         """Fill the tables of all readers made so far. They are filled afterwards, and not by recursion, since types
         contain themselves and may be nested without bound."""
