@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table as Grid
 
 from bridge.errors import BridgeError, SettingsError, SetupError
 from bridge.settings import Settings, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="hms-bridge",
@@ -33,9 +34,17 @@ RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+def _console() -> Console:
+    from rich.console import Console  # what is printed for scripts goes out without it, and sooner
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
 def complain(text: str) -> None:
     """One line a fault on standard error; red on a terminal."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not text:
+        return
+    console = _console()
     for line in text.splitlines():
         console.print(line, style="red" if console.is_terminal else None, markup=False)
 
@@ -98,7 +107,7 @@ def serve(
 
 
 def _announce(url: str, routes: int) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console()
     console.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
     console.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
 
@@ -141,6 +150,9 @@ def routes(
     if as_json:
         out(json.dumps(rows))
     elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table as Grid
+
         grid = Grid(box=None, header_style="bold", pad_edge=False)
         for name in rows[0] if rows else ("no routes",):
             grid.add_column(name, overflow="fold")
@@ -209,7 +221,7 @@ def token(
     config: ConfigFile = None,
 ) -> None:
     """A JWT of the local issuer on standard output."""
-    from bridge.workbench import mint_token
+    from bridge.credentials import mint_token
 
     settings = settings_of(config)
     with explained():
@@ -265,7 +277,7 @@ def key_new(
     config: ConfigFile = None,
 ) -> None:
     """Make a key and print it: this once, it can't be shown again."""
-    from bridge.workbench import new_key
+    from bridge.credentials import new_key
 
     settings = settings_of(config)
     text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl))
@@ -275,7 +287,7 @@ def key_new(
 @key.command("list")
 def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """The keys there are, without their secrets."""
-    from bridge.workbench import list_keys
+    from bridge.credentials import list_keys
 
     settings = settings_of(config)
     rows = run(lambda: list_keys(settings))
@@ -287,7 +299,7 @@ def key_revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], config: ConfigFile = None
 ) -> None:
     """Refuse a key from now on; a running gateway follows within a second or two."""
-    from bridge.workbench import revoke_key
+    from bridge.credentials import revoke_key
 
     settings = settings_of(config)
     run(lambda: revoke_key(settings, key_id))

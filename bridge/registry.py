@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
-from watchfiles import Change, DefaultFilter, awatch
 
 from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError
 from bridge.guards.api_key import ApiKey
@@ -139,6 +138,8 @@ class Registry:
         folders = [folder for folder in (self._folder, *contracts) if folder.is_dir()]
         if not folders:
             return
+        from watchfiles import Change, DefaultFilter, awatch  # heavy, and only a gateway that serves watches
+
         async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
             paths = {Path(path) for kind, path in changes if kind in Change}
             specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder)}

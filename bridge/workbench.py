@@ -1,30 +1,23 @@
-"""What the command line asks of the house without serving: judge, list, document, explain, import, mint."""
+"""What the command line asks of the house without serving: judge, list, document, explain, import."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lxml import etree
 
-from bridge.admin import published
-from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SettingsError, SetupError
+from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway import parse_target
-from bridge.guards.api_key import mint_key
-from bridge.guards.local_issuer import LocalIssuer
 from bridge.house import House
-from bridge.openapi import build_document, for_host, for_tenant
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
 from bridge.registry import placed
 from bridge.settings import Settings
-from bridge.spec import seconds
 from bridge.specfile import read_file
-from bridge.store.base import open_store
 from bridge.table import Endpoint, Source, Table
 from bridge.transformer import Call, Context, GrpcRequest, HttpRequest
 
@@ -53,7 +46,7 @@ class Noting(Protocol):
 @contextlib.asynccontextmanager
 async def _house(settings: Settings) -> AsyncIterator[tuple[House, list[Fault]]]:
     """The house with all routes bound that can be, and the faults of the others."""
-    house = House(settings)
+    house = House(settings, serving=False)
     try:
         faults: list[Fault] = []
         try:
@@ -67,7 +60,7 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[House, list[Fault]]]
 
 async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
     """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty)."""
-    house = House(settings)
+    house = House(settings, serving=False)
     faults: list[Fault] = []
     notes: list[str] = []
     bound = []
@@ -118,7 +111,9 @@ async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fau
 
 async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]:
     """The OpenAPI document. A folder that holds faults raises, since half a document is a wrong one."""
+    from bridge.admin import published
     from bridge.app import VERSION
+    from bridge.openapi import build_document, for_host, for_tenant
 
     async with _house(settings) as (house, faults):
         if faults:
@@ -193,7 +188,7 @@ def _body_text(outbound: HttpRequest) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-# --- import, tokens, keys ----------------------------------------------------------------------------------------
+# --- import -------------------------------------------------------------------------------------------------------
 
 
 async def imported(settings: Settings, name: str, source: Sequence[str]) -> tuple[str, list[str]]:
@@ -214,86 +209,3 @@ async def imported(settings: Settings, name: str, source: Sequence[str]) -> tupl
         return await transformer.import_spec(source, context)
     finally:
         await transformers.aclose()
-
-
-def lifetime(text: str) -> float:
-    """Seconds of ``30m``, ``1h``, ``7d``.
-
-    :raises SettingsError: it is none.
-    """
-    try:
-        found = float(str(seconds(text)))
-    except ValueError as error:
-        raise SettingsError(f"--ttl: {error}") from None
-    if found <= 0:
-        raise SettingsError("--ttl: it must be longer than nothing")
-    return found
-
-
-def mint_token(
-    settings: Settings,
-    *,
-    sub: str,
-    roles: Sequence[str],
-    tenant: str,
-    audience: Sequence[str],
-    scopes: Sequence[str],
-    ttl: str,
-) -> str:
-    """A JWT of the local issuer, whose key is made here if there is none yet."""
-    if settings.local_issuer == "off":
-        raise SettingsError("BRIDGE_LOCAL_ISSUER is off, so a token of the local issuer would not be believed")
-    issuer = LocalIssuer.open(settings)
-    return issuer.mint(
-        sub, roles, tenant, audience[0] if len(audience) == 1 else audience, lifetime(ttl), scopes=scopes
-    )
-
-
-async def new_key(
-    settings: Settings, subject: str, tenant: str, roles: Sequence[str], scopes: Sequence[str], ttl: str
-) -> tuple[str, str]:
-    """A new key's text, shown this once, and its id."""
-    text, record = mint_key(subject, tenant=tenant, roles=roles, scopes=scopes, ttl=lifetime(ttl) if ttl else None)
-    store = open_store(settings.store, settings.home)
-    try:
-        await store.put_key(record)
-    finally:
-        await store.aclose()
-    return text, record.id
-
-
-async def list_keys(settings: Settings) -> list[dict[str, Any]]:
-    """Every key without its hash."""
-    store = open_store(settings.store, settings.home)
-    try:
-        return [
-            {
-                "id": key.id,
-                "sub": key.subject,
-                "tenant": key.tenant or "-",
-                "roles": ",".join(sorted(key.roles)) or "-",
-                "state": "revoked"
-                if key.revoked
-                else "expired"
-                if key.expires and key.expires < time.time()
-                else "good",
-            }
-            for key in await store.keys()
-        ]
-    finally:
-        await store.aclose()
-
-
-async def revoke_key(settings: Settings, key_id: str) -> None:
-    """:raises SettingsError: there is no such key."""
-    from dataclasses import replace
-
-    store = open_store(settings.store, settings.home)
-    try:
-        for key in await store.keys():
-            if key.id == key_id:
-                await store.put_key(replace(key, revoked=time.time()))
-                return
-        raise SettingsError(f"no key has the id {key_id!r}; `hms-bridge key list` shows them")
-    finally:
-        await store.aclose()

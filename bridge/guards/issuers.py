@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -20,6 +19,9 @@ from bridge.guards.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.guards.local_issuer import LOCAL, LocalIssuer
 from bridge.settings import Settings
 from bridge.specfile import faults_of, line_of, plain
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["LOCAL", "Issuer", "LocalIssuer", "Trust", "read_issuers"]
 
@@ -153,6 +155,8 @@ class Trust:
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
+            import httpx  # by now `url_keys` has loaded it
+
             # Redirects are not followed: the operator named the place that keys may come from.
             self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False)
         return self._client

@@ -12,12 +12,13 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import httpx
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import IssuerUnavailable
 from bridge.guards.keys import BadKey, Key, KeySet, read_jwks
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger("bridge.guards")
 
@@ -196,6 +197,8 @@ def url_keys(
     name: str, url: str, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic
 ) -> CachedKeys:
     """The keys published at `url`. `client` is asked at the first fetch, so that starting needs no TLS set-up."""
+
+    import httpx  # heavy, and only gateways with such an issuer need it; the first call mustn't wait for it
 
     async def fetch() -> tuple[KeySet, float]:
         try:

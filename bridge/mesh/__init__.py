@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bridge.errors import Fault, SettingsError
 from bridge.mesh.balance import Mesh
-from bridge.mesh.dns import DnsSource
 from bridge.mesh.source import Address, Found, Source
 from bridge.mesh.static import StaticSource
 
@@ -30,6 +29,8 @@ def open_mesh(url: str, home: Path) -> Mesh:
                 raise SettingsError(Fault("static: names no file; write static:mesh.yml", key="BRIDGE_MESH"))
             return Mesh(StaticSource(home / rest))
         case "dns":
+            from bridge.mesh.dns import DnsSource  # its library is heavy, and most homes have a file
+
             return Mesh(DnsSource.from_url(url))
         case _:
             reason = (

@@ -6,14 +6,11 @@ import asyncio
 from functools import partial
 
 from bridge import spec
-from bridge.errors import BindError, Fault
 from bridge.mesh import Mesh
 from bridge.settings import Settings
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
-
-#: Which schemes speak a transformer's wire; the first is meant where a spec names none.
-SCHEMES = {"http": ("http", "https"), "grpc": ("grpc", "grpcs")}
+from bridge.upstream.schemes import SCHEMES, scheme_of
 
 _TLS = frozenset(("https", "grpcs"))
 
@@ -32,16 +29,7 @@ class Upstreams:
 
         :raises bridge.BindError: the spec's scheme doesn't fit the wire.
         """
-        schemes = SCHEMES.get(wire, ())
-        scheme = upstream.scheme or (schemes[0] if schemes else "")
-        if scheme not in schemes:
-            reason = (
-                f"its transformer speaks {wire}; write {' or '.join(f'{one}://' for one in schemes)}, not {scheme}://"
-                if schemes
-                else f"its transformer speaks {wire!r}, which this version has no upstream for"
-            )
-            raise BindError(Fault(reason, key="upstream"))
-        key = (scheme, upstream.name, upstream.port)
+        key = (scheme_of(upstream, wire), upstream.name, upstream.port)
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = self._make(*key)

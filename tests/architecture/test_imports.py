@@ -26,7 +26,7 @@ ORDER = [
     {"gateway", "registry", "portal"},
     {"admin", "house"},
     {"app"},
-    {"serve", "workbench"},
+    {"serve", "workbench", "credentials"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -15,6 +15,7 @@ from bridge.transformer import HttpRequest
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpUpstream
 from bridge.upstream.pool import Upstreams
+from bridge.upstream.schemes import Unconnected
 
 
 @pytest.fixture
@@ -50,10 +51,18 @@ async def test_the_wire_chooses(upstreams: Any, text: Any, wire: Any, kind: Any)
     ],
 )
 async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams: Any, text: Any, wire: Any, words: Any) -> None:
-    with pytest.raises(BindError) as bad:
-        upstreams.bind(Upstream.parse(text), wire)
-    assert words in bad.value.faults[0].reason
-    assert bad.value.faults[0].key == "upstream"
+    for judge in (upstreams, Unconnected()):
+        with pytest.raises(BindError) as bad:
+            judge.bind(Upstream.parse(text), wire)
+        assert words in bad.value.faults[0].reason
+        assert bad.value.faults[0].key == "upstream"
+
+
+async def test_what_is_bound_to_be_looked_at_is_never_called() -> None:
+    bound = Unconnected().bind(Upstream.parse("vat-svc:8080"), "http")
+    with pytest.raises(Unavailable):
+        await bound.send(HttpRequest("GET", "/"), deadline=0.0)
+    await bound.aclose()
 
 
 async def test_the_same_name_and_port_share(upstreams: Any) -> Any:
