@@ -9,11 +9,15 @@ core makes up itself; the addresses in those go into `cause`, never into `detail
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+# gRPC's core would write its own lines, with addresses in them, to standard error; it reads this when it is loaded.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 import grpc.aio

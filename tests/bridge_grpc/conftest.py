@@ -1,5 +1,7 @@
 """Schemas to test with, compiled in process, and routes bound to them."""
 
+# ruff: noqa: E501  # a row of a table, or of a schema, stays on one line
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bridge import Context, Operation, RouteSpec
 from bridge_grpc import Grpc
 from bridge_grpc.compile_protos import compile_protos
 from bridge_grpc.pool import Schema, schema
-
-from bridge import Context, Operation, RouteSpec
 
 EVERYTHING = """
 syntax = "proto3";

@@ -1,5 +1,7 @@
 """Each clause of the comment in ``google/api/http.proto``, as a table: what comes in, and the message that it makes."""
 
+# ruff: noqa: E501  # a row of a table, or of a schema, stays on one line
+
 from __future__ import annotations
 
 from collections.abc import Sequence

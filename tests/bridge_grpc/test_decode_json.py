@@ -1,18 +1,20 @@
 """JSON to protobuf: the rules of ProtoJSON as a table, each case also put to json_format where it follows the rule."""
 
+# ruff: noqa: E501  # a row of a table, or of a schema, stays on one line
+
 from __future__ import annotations
 
 import json
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+
+from bridge import InvalidBody, parse_json
 from bridge_grpc import json_body
 from bridge_grpc.decode_json import Decoders
 from bridge_grpc.element import DOUBT
 from bridge_grpc.pool import Schema
-from google.protobuf import json_format
-
-from bridge import InvalidBody, parse_json
 
 #: (JSON body, the same as canonical JSON) where json_format agrees
 ACCEPTED = [

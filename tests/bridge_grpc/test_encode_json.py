@@ -1,5 +1,7 @@
 """Protobuf to JSON: every kind of field under every print option, beside json_format."""
 
+# ruff: noqa: E501  # a row of a table, or of a schema, stays on one line
+
 from __future__ import annotations
 
 import json
@@ -8,11 +10,12 @@ from typing import Any
 
 import orjson
 import pytest
+from google.protobuf import json_format
+
 from bridge_grpc.encode_json import Encoders
 from bridge_grpc.options import Print
 from bridge_grpc.pool import Schema
 from bridge_grpc.scalars import Wrong
-from google.protobuf import json_format
 
 OPTIONS = [
     Print(),

@@ -19,6 +19,8 @@ from bridge import BindError, Fault
 from bridge_grpc.shipped import shipped_file
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
+#: Seconds for finding, connecting and asking together.
+PATIENCE = 4.0
 MAX_DESCRIPTORS = 64 * 1024**2
 _OWN = tuple(f"{version}.ServerReflection" for version in VERSIONS)
 
@@ -32,24 +34,28 @@ async def reflect(
     name: str,
     *,
     tls: bool = False,
-    patience: float = 5.0,
     key: str = "transform.grpc.reflection",
 ) -> tuple[FileDescriptorSet, list[str]]:
     """All files that the services of `name` need, and the services' full names (less reflection's own).
 
-    `patience` is in seconds, for the whole exchange; the addresses are tried in turn.
+    The addresses are tried in turn, for `PATIENCE` seconds in all: a service that starts beside the gateway may be a
+    moment late.
 
     :raises BindError: nothing answers in time, or what answers has no reflection.
     """
     if not addresses:
         raise BindError(Fault(f"{name} has no live address, so its schema can't be asked for", key))
     reason = ""
-    deadline = asyncio.get_running_loop().time() + patience
-    for host, port in addresses:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    for at, (host, port) in enumerate(addresses):
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", MAX_DESCRIPTORS),
             ("grpc.enable_http_proxy", 0),
             ("grpc.service_config_disable_resolution", 1),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 1000),
+            ("grpc.max_reconnect_backoff_ms", 500),
         ]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if tls:
@@ -58,11 +64,11 @@ async def reflect(
         else:
             channel = grpc.aio.insecure_channel(target, options)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout((deadline - loop.time()) / (len(addresses) - at)):
                 await channel.channel_ready()
                 return await _ask(channel)
         except TimeoutError:
-            reason = f"it did not answer within {patience:g} s"
+            reason = f"it did not answer within {PATIENCE:g} s"
         except _Unserved:
             reason = "it answers, but offers no server reflection; use protos or a descriptor_set"
         except grpc.aio.AioRpcError as error:

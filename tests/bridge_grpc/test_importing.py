@@ -1,0 +1,89 @@
+"""``import grpc`` from files: the spec it writes binds and publishes what its comments say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from bridge import BindError, Context, RouteSpec
+from bridge_grpc import Grpc, reflection
+from bridge_grpc.compile_protos import compile_protos
+
+PROTO = (
+    'syntax = "proto3"; package vote.v1; import "google/api/annotations.proto";\n'
+    "service BallotBoxService {\n"
+    '  rpc Get(M) returns (M) { option (google.api.http) = { get: "/v1/boxes/{id}" }; }\n'
+    "  rpc Watch(M) returns (stream M);\n}\n"
+    "message M { string id = 1; }\n"
+)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
+        raise AssertionError
+
+    protos = tmp_path / "protos"
+    (protos / "vote/v1").mkdir(parents=True)
+    (protos / "vote/v1/box.proto").write_text(PROTO)
+    return Context(tmp_path, protos, resolve)
+
+
+async def serves(text: str, context: Context) -> list[str]:
+    """What the spec publishes, once it is bound."""
+    spec = RouteSpec.model_validate(YAML(typ="safe", pure=True).load(text))
+    plugin = Grpc()
+    await plugin.open(context)
+    operations = await plugin.bind(spec, Grpc.options.model_validate(spec.transform.options))
+    return [f"{op.method} {spec.route}{op.path}" for op in operations]
+
+
+async def test_from_a_proto_in_the_proto_folder(context: Context) -> None:
+    for name in (str(context.proto_dir / "vote/v1/box.proto"), "vote/v1/box.proto"):
+        text, notes = await Grpc().import_spec([name], context)
+        assert await serves(text, context) == [
+            "GET /ballot-box/v1/boxes/{id}",
+            "POST /ballot-box/vote.v1.BallotBoxService/Get",
+        ]
+        assert "GET /ballot-box/v1/boxes/{id} -> vote.v1.BallotBoxService.Get" in text
+        assert "audience: BALLOT_BOX_PUBLIC" in text
+        assert any("guess" in note for note in notes)
+        assert any("Watch" in note for note in notes)
+
+
+async def test_from_a_proto_elsewhere(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/box.proto").write_text(PROTO)
+    text, notes = await Grpc().import_spec([str(tmp_path / "elsewhere/box.proto")], context)
+    assert "protos: [box.proto]" in text
+    assert any("copy" in note for note in notes)
+
+
+async def test_from_a_descriptor_set(context: Context) -> None:
+    files = compile_protos(["vote/v1/box.proto"], context.proto_dir)
+    (context.proto_dir / "set.pb").write_bytes(files.SerializeToString())
+    text, _ = await Grpc().import_spec([str(context.proto_dir / "set.pb")], context)
+    assert len(await serves(text, context)) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ([], "give one HOST:PORT"),
+        (["nothing.proto"], "no such file"),
+        (["nothing.pb"], "No such file"),
+        (["a.pb", "b.pb"], "give one HOST:PORT"),
+        (["messages.proto"], "no service"),
+        (["localhost:1"], "can't be had by reflection"),
+    ],
+)
+async def test_what_can_not_be_imported(
+    context: Context, source: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflection, "PATIENCE", 0.2)
+    (context.proto_dir / "messages.proto").write_text('syntax = "proto3"; message M {}')
+    with pytest.raises(BindError, match=reason):
+        await Grpc().import_spec(source, context)
