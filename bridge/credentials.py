@@ -15,7 +15,7 @@ from bridge.guards.api_key import mint_key
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.settings import Settings
 from bridge.spec import seconds
-from bridge.store.base import open_store
+from bridge.store import open_store
 
 
 def lifetime(text: str) -> float:

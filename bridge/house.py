@@ -12,7 +12,7 @@ from bridge.mesh import Mesh, open_mesh
 from bridge.plugins import Transformers
 from bridge.registry import Registry
 from bridge.settings import Settings
-from bridge.store.base import open_store
+from bridge.store import open_store
 from bridge.table import Binder
 from bridge.transformer import Context
 from bridge.upstream.schemes import Unconnected

@@ -19,7 +19,7 @@ import orjson
 from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError
 from bridge.guards.api_key import ApiKey
 from bridge.specfile import read_file, read_value
-from bridge.store.base import Store, StoredRoute
+from bridge.store import Store, StoredRoute
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
 
 log = logging.getLogger("bridge.routes")

@@ -1,13 +1,11 @@
-"""The store's Protocol and its opener: what has been registered stays registered."""
+"""The store's Protocol: what has been registered stays registered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from bridge.errors import SettingsError
 from bridge.guards.api_key import ApiKey
 
 
@@ -45,17 +43,3 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None: ...
-
-
-def open_store(url: str, home: Path) -> Store:
-    """The store that `url` names; a relative path is below `home`.
-
-    :raises SettingsError: unknown scheme, or the file can't be opened or is of a newer version.
-    """
-    scheme, mark, rest = url.partition("://")
-    if scheme == "sqlite" and mark and rest.startswith("/"):
-        from bridge.store.sqlite import SqliteStore
-
-        # As SQLAlchemy writes it: sqlite:///relative, sqlite:////absolute.
-        return SqliteStore(home / rest[1:])
-    raise SettingsError(f"BRIDGE_STORE: {scheme!r} is no store of this version, which has sqlite:///FILE")
