@@ -33,13 +33,17 @@ def problem(error: BaseException, trace_id: str) -> Reply:
 def _of_setup(error: SetupError, trace_id: str) -> Reply:
     """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and its line where known."""
     errors = [
-        {"pointer": "/" + fault.key.replace(".", "/") if fault.key else "", "reason": fault.reason}
-        | ({"line": fault.line} if fault.line else {})
+        {"pointer": _pointer(fault.key), "reason": fault.reason} | ({"line": fault.line} if fault.line else {})
         for fault in error.faults
     ]
     detail = error.faults[0].reason if len(errors) == 1 else f"{len(errors)} things in the spec need mending."
     kind = Conflict if isinstance(error, ConflictError) else InvalidSpec
     return _render(kind.slug, kind.title, kind.status, detail, trace_id, {"errors": errors}, ())
+
+
+def _pointer(key: str) -> str:
+    """A dotted key as a JSON pointer (RFC 6901, section 3)."""
+    return "/" + key.replace("~", "~0").replace("/", "~1").replace(".", "/") if key else ""
 
 
 def _render(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -28,17 +29,24 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)(\*?)\}")
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
 
 
 def seconds(value: object) -> object:
-    """A duration such as ``500ms``, ``5s``, ``2m`` or ``1h`` (or a number of seconds) as seconds."""
+    """A duration such as ``500ms``, ``5s``, ``2m`` or ``1h`` (or a number of seconds) as seconds.
+
+    :raises ValueError: it is none, or longer than `LONGEST`.
+    """
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         if not found:
             raise ValueError(f"{value!r} is no duration; write 500ms, 5s, 2m or 1h")
-        return float(found[1]) * _UNIT[found[2]]
+        value = float(found[1]) * _UNIT[found[2]]
+    if isinstance(value, int | float) and value > LONGEST:
+        raise ValueError("it is longer than a hundred years")
     return value
 
 
@@ -69,16 +77,21 @@ def check_template(path: str) -> str:
         elif not text:
             if at != len(segments) - 1:
                 raise ValueError(f"{path!r} has an empty segment")
-        elif not _SEGMENT.fullmatch(text) or text in (".", ".."):
+        elif not _SEGMENT.fullmatch(text) or _ESCAPE.search(text) or _climbs(text):
             raise ValueError(f"{segment!r} can't be a path segment")
     return path
+
+
+def _climbs(segment: str) -> bool:
+    """Whether no request could ever reach it: the gateway refuses paths with a dot segment in any disguise."""
+    return any(part in (".", "..") for part in re.split(r"[/\\]", unquote(segment).partition(";")[0]))
 
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
 ]
@@ -99,8 +112,10 @@ class Upstream(BaseModel):
     path: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Upstream:
+    def parse(cls, text: object) -> Upstream:
         """:raises ValueError: it isn't of that form, or names an address."""
+        if not isinstance(text, str):
+            raise ValueError("it is written as one text: [scheme://]name:port[/path]")
         scheme, mark, rest = text.rpartition("://")
         if mark and scheme not in ("http", "https", "grpc", "grpcs"):
             raise ValueError(f"{scheme!r} is not one of http, https, grpc, grpcs")
@@ -118,9 +133,10 @@ class Upstream(BaseModel):
             raise ValueError(f"{name!r} is an address; write a name and let the mesh say where it is")
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't be a name in the mesh")
-        if port.isdigit() and not 0 < int(port) < 65536:
-            raise ValueError(f"{port!r} is no port")
-        if not port.isdigit() and not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
+        if re.fullmatch(r"[0-9]+", port):
+            if len(port) > 5 or port[0] == "0" or int(port) > 65535:
+                raise ValueError(f"{port!r} is no port")
+        elif not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
             raise ValueError(f"{port!r} is neither a port number nor a service name")
         if slash:
             check_template("/" + path)
@@ -198,13 +214,16 @@ Auth = Annotated[
 # --- the other blocks --------------------------------------------------------------------------------------------
 
 
+MOST = 1_000_000_000  #: calls; beyond any machine, and exact in every number format
+
+
 class RateLimit(Model):
     """A token bucket. Without `burst`, no more than `rps` calls go through in any one second."""
 
-    rps: float = Field(gt=0, strict=False)
-    burst: int | None = Field(default=None, ge=1)
+    rps: float = Field(gt=0, le=MOST, strict=False)
+    burst: int | None = Field(default=None, ge=1, le=MOST)
     per: str = "client"
-    internal_rps: float | None = Field(default=None, gt=0, strict=False)
+    internal_rps: float | None = Field(default=None, gt=0, le=MOST, strict=False)
 
     @field_validator("per")
     @classmethod
@@ -246,7 +265,7 @@ class RouteSpec(Model):
     methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(str.lower)] | None = None
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
-    upstream: Annotated[Upstream, BeforeValidator(lambda v: Upstream.parse(v) if isinstance(v, str) else v)]
+    upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
     auth: Auth
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
@@ -256,8 +275,8 @@ class RouteSpec(Model):
     @field_validator("route")
     @classmethod
     def _not_ours(cls, route: str) -> str:
-        first = route.split("/")[1]
-        if first == "-" or route == "/register":
+        plain = unquote(route)
+        if plain == "/-" or plain.startswith("/-/") or plain == "/register":
             raise ValueError(f"{route!r} belongs to the gateway; no route may take it")
         return route
 
@@ -266,4 +285,6 @@ class RouteSpec(Model):
     def _some_methods(cls, methods: tuple[Method, ...] | None) -> tuple[Method, ...] | None:
         if methods is not None and not methods:
             raise ValueError("an empty list publishes nothing; leave methods out for the transformer's own")
+        if methods is not None and len(set(methods)) < len(methods):
+            raise ValueError("a method stands in it twice")
         return methods

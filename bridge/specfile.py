@@ -1,12 +1,17 @@
 """Spec text -> `RouteSpec`, and everything wrong in it as `Fault`s with file, line and key.
 
-YAML 1.2 (a JSON document is one too). Anchors and aliases are refused: a few bytes of them make gigabytes.
+YAML 1.2 (a JSON document is one too). Anchors and aliases are refused: a few bytes of them make gigabytes. Depth and
+number of values are bounded, since the time that the parser takes grows with the square of the one and fast enough with
+the other. Reading is slow all the same (half a second at the bound), so a gateway that serves does it in a thread.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +20,14 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 from ruamel.yaml.parser import ParserError
 from ruamel.yaml.scanner import ScannerError
 
@@ -23,6 +35,8 @@ from bridge.errors import Fault, SpecError
 from bridge.spec import RouteSpec
 
 MAX_SPEC = 256 * 1024  #: bytes of one spec document
+MAX_NODES = 10_000  #: keys and values of one file
+MAX_DEPTH = 32
 
 _Parsed = CommentedMap | CommentedSeq | Any
 
@@ -31,11 +45,7 @@ def _documents(text: str, file: str) -> Iterator[Any]:
     if len(text) > MAX_SPEC:
         raise SpecError(Fault(f"a spec has at most {MAX_SPEC // 1024} kB", file=file))
     try:
-        for event in YAML(typ="rt", pure=True).parse(StringIO(text)):
-            if isinstance(event, AliasEvent):
-                raise SpecError(
-                    Fault("YAML aliases are not taken in a spec", file=file, line=event.start_mark.line + 1)
-                )
+        _guard(text, file)
         yield from (doc for doc in YAML(typ="rt", pure=True).load_all(StringIO(text)) if doc is not None)
     except (MarkedYAMLError, ParserError, ScannerError) as error:
         mark = error.problem_mark
@@ -46,9 +56,35 @@ def _documents(text: str, file: str) -> Iterator[Any]:
         raise SpecError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=file)) from None
 
 
+def _guard(text: str, file: str) -> None:
+    """Walk the parser's events, which cost little, before anything is built of them.
+
+    :raises SpecError: an anchor, an alias, or more depth or values than any spec has.
+    """
+    nodes = depth = 0
+    for event in YAML(typ="rt", pure=True).parse(StringIO(text)):
+        reason = ""
+        if isinstance(event, NodeEvent):
+            nodes += 1
+            if isinstance(event, AliasEvent) or event.anchor:
+                reason = "YAML anchors and aliases are not taken in a spec"
+            elif nodes > MAX_NODES:
+                reason = f"a spec has at most {MAX_NODES} keys and values"
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                reason = f"a spec is at most {MAX_DEPTH} levels deep"
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            depth -= 1
+        if reason:
+            raise SpecError(Fault(reason, file=file, line=event.start_mark.line + 1))
+
+
 def line_of(document: _Parsed, loc: Sequence[str | int]) -> int:
-    """The line (from 1) of the key that `loc` leads to, or of the nearest one above it."""
-    line = 1 + (document.lc.line if isinstance(document, CommentedMap | CommentedSeq) else 0)
+    """The line (from 1) of the key that `loc` leads to, or of the nearest one above it; 0 where there are no lines."""
+    if not isinstance(document, CommentedMap | CommentedSeq):
+        return 0
+    line = 1 + int(document.lc.line)
     for step in loc:
         try:
             if isinstance(document, CommentedMap):
@@ -71,6 +107,33 @@ def plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return value if value is None else str(value)
+
+
+def _unkept(value: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
+    """What a store could not give back as it was: numbers that JSON doesn't have, text that UTF-8 doesn't."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not _is_text(key):
+                yield Fault("a key that is no Unicode text", ".".join(path))
+            else:
+                yield from _unkept(item, (*path, key))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _unkept(item, (*path, str(at)))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Fault("it is no finite number", ".".join(path))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield Fault("it is too large a number", ".".join(path))
+    elif isinstance(value, str) and not _is_text(value):
+        yield Fault("it is no Unicode text", ".".join(path))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def faults_of(
@@ -104,11 +167,12 @@ def faults_of(
             message = f"{entry['ctx']['tag']!r} is not one of {entry['ctx']['expected_tags']}"
         elif message[:1].isupper():
             message = message[0].lower() + message[1:]
-        steps: list[str | int] = [int(s) if s.isdigit() else s for s in loc]
-        faults.append(
-            Fault(message, key=".".join(loc), file=file, line=line_of(document, steps) if document is not None else 0)
-        )
+        faults.append(Fault(message, key=".".join(loc), file=file, line=line_of(document, _steps(loc))))
     return faults
+
+
+def _steps(keys: Sequence[str]) -> list[str | int]:
+    return [int(key) if re.fullmatch("[0-9]{1,9}", key) else key for key in keys]
 
 
 def read_value(value: Any, file: str = "") -> RouteSpec:
@@ -117,9 +181,15 @@ def read_value(value: Any, file: str = "") -> RouteSpec:
     :raises SpecError: with every fault found.
     """
     if not isinstance(value, dict):
-        raise SpecError(Fault("a route spec maps keys to values", file=file, line=line_of(value, ()) if file else 0))
+        raise SpecError(
+            Fault("a route spec maps keys to values", file=file, line=line_of(value, ()) or (1 if file else 0))
+        )
+    values = plain(value)
+    unkept = [replace(fault, file=file, line=line_of(value, _steps(fault.key.split(".")))) for fault in _unkept(values)]
+    if unkept:
+        raise SpecError(unkept)
     try:
-        return RouteSpec.model_validate(plain(value))
+        return RouteSpec.model_validate(values)
     except ValidationError as error:
         raise SpecError(faults_of(error, RouteSpec, value, file)) from None
 

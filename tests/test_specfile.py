@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import SpecError
-from bridge.specfile import read_file, read_text
+from bridge.specfile import read_file, read_text, read_value
 
 GOOD = """\
 route: /v1/a/{id}
@@ -52,7 +52,29 @@ def test_a_good_spec() -> None:
         ("a: [1, 2", ["a.yml:"]),
         ("- 1\n- 2\n", ["a.yml:1: a route spec maps keys to values"]),
         ("", ["a.yml: it holds no route spec"]),
-        ("a: &x {}\nb: *x\n", ["a.yml:2: YAML aliases are not taken"]),
+        ("a: &x {}\nb: *x\n", ["a.yml:1: YAML anchors and aliases are not taken"]),
+        (GOOD + "a: &x 1\nb: &x 2\n", ["a.yml:6: YAML anchors and aliases are not taken"]),
+        (GOOD + "timeout: .inf\n", ["a.yml:6: timeout: it is no finite number"]),
+        (GOOD + f"timeout: {'9' * 400}d\n", ["a.yml:6: timeout: it is longer than a hundred years"]),
+        (GOOD + "timeout: 1e300\n", ["a.yml:6: timeout: it is longer than a hundred years"]),
+        (GOOD + "cache: {ttl: .inf}\n", ["a.yml:6: cache.ttl: it is no finite number"]),
+        (GOOD + "rate_limit: {rps: .inf}\n", ["a.yml:6: rate_limit.rps: it is no finite number"]),
+        (GOOD + "rate_limit: {rps: 1e308}\n", ["a.yml:6: rate_limit.rps: "]),
+        (GOOD + "rate_limit: {rps: 1, burst: 9999999999}\n", ["a.yml:6: rate_limit.burst: "]),
+        (GOOD + f"rate_limit: {{rps: 1, burst: 1{'0' * 30}}}\n", ["a.yml:6: rate_limit.burst: it is too large"]),
+        (GOOD + "methods: [GET, GET]\n", ["a.yml:6: methods: a method stands in it twice"]),
+        (GOOD.replace("svc:80", "svc:²"), ["a.yml:2: upstream: '²' is neither a port number"]),
+        (GOOD.replace("svc:80", "svc:080"), ["a.yml:2: upstream: '080' is no port"]),
+        (GOOD.replace("svc:80", "{name: 127.0.0.1, port: '80'}"), ["a.yml:2: upstream: it is written as one text"]),
+        (GOOD.replace("/v1/a/{id}", "/%2d/x"), ["a.yml:1: route: '/%2d/x' belongs to the gateway"]),
+        (GOOD.replace("/v1/a/{id}", "/v1/%2e%2E/x"), ["a.yml:1: route: '%2e%2E' can't be a path segment"]),
+        (GOOD.replace("/v1/a/{id}", "/v1/..;a"), ["a.yml:1: route: '..;a' can't be a path segment"]),
+        (GOOD.replace("/v1/a/{id}", "/v1/%zz"), ["a.yml:1: route: '%zz' can't be a path segment"]),
+        (GOOD + "²: 1\n" + "9" * 400 + ": 1\n", ["a.yml:6: ²: unknown key", "a.yml:1: 999"]),
+        ("[" * 20_000, ["a.yml:1: a spec is at most 32 levels deep"]),
+        ("{" * 20_000, ["a.yml:1: a spec is at most 32 levels deep"]),
+        ("? " * 20_000, ["a.yml:1: a spec is at most 32 levels deep"]),
+        (GOOD + "x: [" + "1," * 60_000 + "]", ["a.yml:6: a spec has at most 10000 keys and values"]),
         ("a: !!python/object/apply:os.system [ls]\n", ["a.yml:1: "]),
     ],
 )  # fmt: skip
@@ -61,6 +83,17 @@ def test_mistakes_are_named_by_line_and_key(text: str, expected: list[str]) -> N
     assert len(found) >= len(expected)
     for start in expected:
         assert any(fault.startswith(start) for fault in found), found
+
+
+def test_a_value_without_lines_has_faults_without_lines() -> None:
+    with pytest.raises(SpecError) as caught:
+        read_value(
+            {"route": "/a", "upstream": "s:1", "auth": "none", "transform": {"request": "x"}, "tenant": "\ud800"}
+        )
+    assert [str(fault) for fault in caught.value.faults] == ["tenant: it is no Unicode text"]
+    with pytest.raises(SpecError) as caught:
+        read_value({"a/b": 1})
+    assert caught.value.faults[0].line == 0
 
 
 def test_several_documents_are_several_routes() -> None:
