@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
+from bridge.spec import METHODS
 
 ANY = "*"
 MAX_SEGMENTS = 128
@@ -50,14 +51,16 @@ class Matcher(Generic[E]):
     def add_all(self, claims: Iterable[tuple[str | None, str, str, E]]) -> None:
         """Publish every (host, template, method, endpoint), or none of them.
 
-        Templates are as `bridge.spec.check_template` takes them.
+        Templates are as `bridge.spec.check_template` takes them. Among these claims ``*`` is every method that no
+        other of them takes; to those of other calls it is every method, or one route could take another's callers.
 
         :raises ConflictError: a method, host and path is taken; names both who want it.
         """
         places: dict[tuple[int, str], tuple[Leaf[E], str, E, tuple[str, ...]]] = {}
         for host, template, method, endpoint in claims:
             leaf, names = self._leaf(host, template)
-            other = leaf[method][0] if method in leaf else None
+            taken = leaf.get(method) or leaf.get(ANY) or (next(iter(leaf.values()), None) if method == ANY else None)
+            other = taken[0] if taken else None
             if (id(leaf), method) in places:
                 other = places[id(leaf), method][2]
             if other is not None:
@@ -114,11 +117,14 @@ class Matcher(Generic[E]):
 def _pick(leaf: Leaf[E] | None, method: str, allowed: set[str]) -> tuple[E, tuple[str, ...]] | None:
     if not leaf:
         return None
-    found = leaf.get(method) or leaf.get(ANY)
+    found = leaf.get(method)
+    if found is None and method in METHODS:
+        # Not TRACE, which shows credentials, nor PURGE and the like, which nobody who publishes a service thinks of.
+        found = leaf.get(ANY)
     if found is None and method == "HEAD":
         found = leaf.get("GET")
     if found is None:
-        allowed.update(leaf)
+        allowed.update(METHODS if ANY in leaf else leaf)
     return found
 
 

@@ -57,6 +57,28 @@ def test_405_names_every_method_of_the_path() -> None:
     assert caught.value.headers == (("allow", "GET, HEAD, PUT"),)
 
 
+def test_a_star_is_every_method_that_a_spec_may_name() -> None:
+    made = matcher("* /a")
+    for method in ("GET", "HEAD", "OPTIONS", "PATCH"):
+        assert made.match("", "/a", method)[0] == "* /a"
+    for method in ("TRACE", "PURGE", "CONNECT"):
+        with pytest.raises(MethodNotAllowed) as caught:
+            made.match("", "/a", method)
+        assert caught.value.headers == (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
+
+
+@pytest.mark.parametrize("claims", [("* /a/{x}", "GET /a/{y}"), ("GET /a/{x}", "* /a/{y}"), ("* /a", "* /a")])
+def test_a_star_of_one_route_leaves_nothing_to_another(claims: tuple[str, ...]) -> None:
+    with pytest.raises(ConflictError, match="is published twice"):
+        matcher(*claims)
+
+
+def test_a_star_beside_its_own_routes_operations_is_the_rest() -> None:
+    made: Matcher[str] = Matcher()
+    made.add_all([(None, "/a", "*", "rest"), (None, "/a", "GET", "get")])
+    assert [made.match("", "/a", method)[0] for method in ("GET", "HEAD", "PUT")] == ["get", "rest", "rest"]
+
+
 def test_head_is_a_get_without_its_body() -> None:
     assert matcher("GET /a").match("", "/a", "HEAD")[0] == "GET /a"
     assert matcher("GET /a", "HEAD /a").match("", "/a", "HEAD")[0] == "HEAD /a"
@@ -73,12 +95,6 @@ def test_a_host_of_its_own_goes_before_everybody_elses() -> None:
     assert made.match("one.example", "/a", "GET")[0] == "GET one.example /a"
     assert made.match("two.example", "/a", "GET")[0] == "GET /a"
     assert made.match("one.example", "/b", "GET")[0] == "GET /b"
-
-
-def test_any_method_stands_behind_a_named_one() -> None:
-    made = matcher("* /a", "GET /a")
-    assert made.match("", "/a", "GET")[0] == "GET /a"
-    assert made.match("", "/a", "PURGE")[0] == "* /a"
 
 
 @pytest.mark.parametrize("claims", [("GET /a", "GET /a"), ("GET /a/{x}", "GET /a/{y}"), ("GET /{x*}", "GET /{y*}")])
