@@ -68,6 +68,7 @@ class Echo:
 
     operation: Operation
     schema: etree.XMLSchema
+    last: bytes = b""
 
     def send(self, value: Any, *, raw: bytes | None = None) -> etree._Element:
         """The body's element for a JSON value; the schema must find it valid."""
@@ -99,13 +100,15 @@ class Echo:
             warnings += call.warnings
         else:
             assert not call.warnings
+        self.last = reply.body
         return json.loads(reply.body)
 
     def trip(self, xml: str) -> Any:
         """XML to JSON and back must be the same infoset; the JSON."""
         original = etree.fromstring(xml.replace("<r", '<r xmlns="urn:t"', 1))
         value = self.receive(xml)
-        assert infoset(self.send(value)) == infoset(original)
+        # The very bytes go back, so that no JSON library of the test's own rounds a number.
+        assert infoset(self.send(None, raw=self.last)) == infoset(original)
         return value
 
 

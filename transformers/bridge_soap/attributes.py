@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import BindError
 from bridge_soap.facets import Bad
-from bridge_soap.lexical import NOT_XML
 from bridge_soap.model import ELEMENT, TYPE, any_name, attribute_keys
-from bridge_soap.names import NCNAME, XML, XSI, local_name, split
+from bridge_soap.names import NAMESPACE, NCNAME, XML, XSI, local_name, split
 from bridge_soap.schema import Attribute, ComplexType, SimpleType
 from bridge_soap.simple_out import Write, any_simple, escape_attribute
 from bridge_soap.wild import declare_names
@@ -98,7 +97,8 @@ class Attributes:
             name = any_name(key[1:])
             namespace, local = split(name)
             allowed = [wildcard for wildcard in type_.any_attribute if wildcard.allows(namespace)]
-            if not NCNAME.fullmatch(local) or namespace == XSI or NOT_XML.search(namespace) or not allowed:
+            named = NCNAME.fullmatch(local) and NAMESPACE.fullmatch(namespace)
+            if not named or namespace == XSI or not allowed:
                 bad.append((pointer((at, key)), "the schema allows no such attribute here"))
                 continue
             use = self._declared(name) if any(wildcard.process != "skip" for wildcard in allowed) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from bridge_soap.names import NAME, NCNAME, NMTOKEN
+from bridge_soap.names import NAME, NAMESPACE, NCNAME, NMTOKEN
 from bridge_soap.timeline import DATES, dated, duration_order, instant
 
 #: How a type's values look in JSON (CONTRACT, section 6).
@@ -28,7 +28,7 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 #: A QName after its prefix was resolved.
-_CLARK = re.compile(r"(?:\{[^{}]*\})?" + NCNAME.pattern)
+_CLARK = re.compile(r"(?:\{" + NAMESPACE.pattern + r"\})?" + NCNAME.pattern)
 _SPACES = re.compile(r"[ \t\r\n]+")
 
 

@@ -32,6 +32,10 @@ NMTOKEN = re.compile(f"[:{_START}{_MORE}]+")
 NAME_START_CLASS, NAME_CLASS = f":{_START}", f":{_START}{_MORE}"
 
 
+#: What a namespace name may hold when it comes from a body: no white space, nothing that RFC 3987 forbids.
+NAMESPACE = re.compile(r"[^\x00-\x20\x7f-\xa0<>\"{}|\\^`\ud800-\udfff\ufffe\uffff]*")
+
+
 def clark(namespace: str, local: str) -> str:
     """``{namespace}local``; the bare local name where there is no namespace."""
     return f"{{{namespace}}}{local}" if namespace else local

@@ -44,8 +44,11 @@ class Order:
         """None where `tags` fit; otherwise the index of the first that doesn't (or their number, where something is
         missing at the end) and a sentence."""
         run = Run(tags)
-        if len(tags) in self._many(run, self._root, {0}):
+        ends = self._many(run, self._root, {0})
+        if len(tags) in ends:
             return None
+        if max(ends, default=0) > run.furthest:  # a full match, and more after it
+            run.furthest, run.wanted = max(ends), {}
         wanted = ", ".join(list(run.wanted)[:8])
         if run.furthest < len(tags):
             name = local_name(tags[run.furthest])

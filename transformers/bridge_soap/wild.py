@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import BindError
 from bridge_soap.facets import Bad
-from bridge_soap.lexical import BUILTINS, NOT_XML
+from bridge_soap.lexical import BUILTINS
 from bridge_soap.model import ANY, CONTENT, ELEMENT, NIL, TEXT, TYPE, any_name
-from bridge_soap.names import NCNAME, XSI, clark, split
+from bridge_soap.names import NAMESPACE, NCNAME, XSI, clark, split
 from bridge_soap.parse import ANY_TYPE
 from bridge_soap.schema import Element, Wildcard
 from bridge_soap.simple_out import any_simple, escape, escape_attribute, kind_of
@@ -48,7 +48,7 @@ class WildWriter:
         """One element that a wildcard lets in; `name` is its key. None as `wildcard` is lax."""
         name = any_name(name)
         namespace, local = split(name)
-        if not NCNAME.fullmatch(local) or "{" in namespace or NOT_XML.search(namespace):
+        if not NCNAME.fullmatch(local) or not NAMESPACE.fullmatch(namespace):
             bad.append((pointer(at), "the key is no element's name; write {namespace}local"))
             return
         if wildcard is None or wildcard.process != "skip":
@@ -167,7 +167,7 @@ class WildWriter:
                 continue
             name = any_name(key[1:])
             namespace, local = split(name)
-            if not NCNAME.fullmatch(local) or namespace == XSI or NOT_XML.search(namespace):
+            if not NCNAME.fullmatch(local) or namespace == XSI or not NAMESPACE.fullmatch(namespace):
                 bad.append((pointer((at, key)), "this can't be an attribute's name"))
                 continue
             try:
