@@ -168,7 +168,7 @@ async def test_a_service_by_short_or_full_name(bind: Any) -> None:
 
 
 async def test_a_route_parameter_that_no_field_takes(bind: Any) -> None:
-    with pytest.raises(BindError, match="'nope' is not a field of a.v1.M"):
+    with pytest.raises(BindError, match=r"'nope' is not a field of a\.v1\.M"):
         await bind(proto(rpc("A")), route="/x/{nope}", method="A")
 
 

@@ -181,7 +181,7 @@ async def test_what_is_wrong_with_a_descriptor_set(tmp_path: Path, files: FileDe
         with pytest.raises(BindError, match=re.escape(reason)) as caught:
             await bound(tmp_path, descriptor_set="set.pb")
         assert caught.value.faults[0].file.endswith("set.pb")
-    with pytest.raises(BindError, match="there is no file 'no.pb'"):
+    with pytest.raises(BindError, match=r"there is no file 'no\.pb'"):
         await bound(tmp_path, descriptor_set="no.pb")
 
 

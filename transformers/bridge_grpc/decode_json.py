@@ -8,6 +8,7 @@ number, and lists all that is wrong with JSON pointers (RFC 6901); what it finds
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -85,10 +86,18 @@ class Decoders:
         self._find = find
         self._ignore = ignore
         self._readers: dict[Descriptor, MessageReader] = {}
+        # Routes of one schema share this and are bound in threads; an Any may compile a type while requests are served.
+        self._lock = threading.RLock()
 
     def reader(self, descriptor: Descriptor) -> MessageReader:
         found = self._readers.get(descriptor)
-        if found is None:
+        return found if found is not None and hasattr(found, "decode") else self._made(descriptor)
+
+    def _made(self, descriptor: Descriptor) -> MessageReader:
+        with self._lock:
+            found = self._readers.get(descriptor)
+            if found is not None:
+                return found  # made meanwhile, or under way further up, in a message that holds itself
             found = self._readers[descriptor] = MessageReader(descriptor)
             name = descriptor.full_name
             if name in wellknown.SPECIAL:
@@ -110,11 +119,25 @@ class Decoders:
             oneof = field.containing_oneof
             part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
             parts[field.json_name] = part
-            fields.append(Field(field.name, field.json_name, element, _trusted(field) and not field.is_repeated))
+            fields.append(
+                Field(
+                    field.name,
+                    field.json_name,
+                    element,
+                    trusted=_trusted(field) and not field.is_repeated,
+                    int64=field.type in INT64S and not field.is_repeated,
+                    each=self._each(field),
+                )
+            )
         for field in descriptor.fields:  # the proto's own names are read too, but never hide a JSON name
             parts.setdefault(field.name, parts[field.json_name])
         oneofs = [frozenset(f.name for f in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1]
         made.decode = quick(fields, oneofs)
+
+    def _each(self, field: FieldDescriptor) -> Read | None:
+        message = field.message_type
+        ordinary = message is not None and field.is_repeated and not message.GetOptions().map_entry
+        return self.one(field).read if ordinary else None
 
     def field(self, field: FieldDescriptor) -> Element:
         """The element of a whole field: an array, a map or one value."""

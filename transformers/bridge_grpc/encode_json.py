@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import math
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -29,6 +30,8 @@ _AS_IS = frozenset({_T.TYPE_STRING, _T.TYPE_BOOL, _T.TYPE_INT32, _T.TYPE_UINT32,
                     _T.TYPE_SFIXED32})  # fmt: skip
 
 
+#: Up to so many fields, a message is first tried as one literal.
+_FEW = 16
 _FUNCTIONS = {_T.TYPE_BYTES: "base64", _T.TYPE_DOUBLE: "double", _T.TYPE_FLOAT: "single"}
 
 
@@ -75,7 +78,11 @@ class Encoders:
     def __init__(self, find: Callable[[str], Descriptor | None], options: Print) -> None:
         self._find = find
         self._print = options
+        self._writers: dict[Descriptor, Write] = {}
         self._numbers: dict[Descriptor, int] = {}
+        # Routes of one schema share this and are bound in threads; an Any may compile a type while requests are served.
+        self._lock = threading.RLock()
+        self._fields: dict[FieldDescriptor, Write] = {}
         self._enums: dict[EnumDescriptor, str] = {}
         self._space: dict[str, Any] = {
             "base64": base64,
@@ -95,21 +102,23 @@ class Encoders:
             return wellknown.WRITERS[descriptor.full_name]
         if descriptor.full_name == wellknown.ANY:
             return self.any
-        if descriptor not in self._numbers:
-            self._compile(descriptor)
-        return self._space[f"write_{self._numbers[descriptor]}"]  # type: ignore[no-any-return]  # a namespace of ours
+        made = self._writers.get(descriptor)
+        if made is None:
+            with self._lock:
+                number = self._number(descriptor)
+                self._finish()
+                made = self._writers[descriptor] = self._space[f"write_{number}"]
+        return made
 
     def field(self, field: FieldDescriptor) -> Write:
         """Message -> the JSON value of one of its fields, as ``response_body`` wants it; unset is its default."""
-        name, encoder = field.name, self
+        name = field.name
         if field.is_repeated or not field.has_presence or field.message_type is None:
-            source = f"def write_field(m):\n    v = getattr(m, {name!r})\n    return {encoder._value(field, 'v')}\n"
-            self._finish()
-            space = dict(self._space)
-            exec(source, space)  # noqa: S102  # generated here; the only foreign part is a literal made by repr
-            return space["write_field"]  # type: ignore[no-any-return]  # a namespace of ours
+            write_value = self._field(field)
+            return lambda message: write_value(getattr(message, name))
         write, nullable = self.writer(field.message_type), field.message_type.full_name in wellknown.SPECIAL
 
+        assert field.containing_type is not None
         has = GetMessageClass(field.containing_type).HasField
 
         def write_message(message: Any) -> Any:
@@ -120,10 +129,6 @@ class Encoders:
         return write_message
 
     # --- generation ----------------------------------------------------------------------------------------------
-
-    def _compile(self, descriptor: Descriptor) -> None:
-        self._number(descriptor)
-        self._finish()
 
     def _number(self, descriptor: Descriptor) -> int:
         return self._numbers.setdefault(descriptor, len(self._numbers))
@@ -142,7 +147,6 @@ class Encoders:
             return
         fields = sorted(descriptor.fields, key=lambda field: field.number)
         oneofs = {oneof.name: f"w{oneof.index}" for oneof in descriptor.oneofs if len(oneof.fields) > 1}
-        yield "o = {}"
         # By the class, since a field of the message may be named HasField.
         cls = GetMessageClass(descriptor)
         self._space |= {f"has_{number}": cls.HasField, f"which_{number}": cls.WhichOneof}
@@ -151,6 +155,11 @@ class Encoders:
             # One call reads them all; that is cheaper than an attribute at a time.
             self._space[f"read_{number}"] = attrgetter(*(field.name for field in plain))
             yield f"{', '.join(f'v{field.number}' for field in plain)} = read_{number}(m)"
+            if len(plain) == len(fields) <= _FEW and not descriptor.is_extendable:
+                # Where all are set, as in a list's items they mostly are, the object is one literal.
+                pairs = (f"{self._key(field)}: {self._value(field, f'v{field.number}')}" for field in fields)
+                yield f"if {' and '.join(f'v{field.number}' for field in fields)}: return {{{', '.join(pairs)}}}"
+        yield "o = {}"
         for name, variable in oneofs.items():
             yield f"{variable} = which_{number}(m, {name!r})"
         for field in fields:
@@ -160,7 +169,7 @@ class Encoders:
         yield "return o"
 
     def _statement(self, field: FieldDescriptor, number: int, oneofs: dict[str, str]) -> str:
-        key = repr(field.name if self._print.proto_names else field.json_name)
+        key = self._key(field)
         if field.has_presence:
             chosen = _chosen(field, oneofs)
             test = f"{chosen} == {field.name!r}" if chosen else f"has_{number}(m, {field.name!r})"
@@ -172,6 +181,9 @@ class Encoders:
         if field.type in (_T.TYPE_DOUBLE, _T.TYPE_FLOAT) and not field.is_repeated:
             return f"if {variable} or set_zero({variable}): {store}"
         return f"if {variable}: {store}"
+
+    def _key(self, field: FieldDescriptor) -> str:
+        return repr(field.name if self._print.proto_names else field.json_name)
 
     def _value(self, field: FieldDescriptor, source: str) -> str:
         """An expression for the JSON of the whole field, whose value is the expression `source`."""
@@ -259,14 +271,19 @@ class Encoders:
     def _extensions(self, message: Any, out: dict[str, Any]) -> None:
         for field, value in type(message).ListFields(message):
             if field.is_extension:
-                source = f"def write_extension(v):\n    return {self._value(field, 'v')}\n"
+                out[f"[{field.full_name}]"] = self._field(field)(value)
+
+    def _field(self, field: FieldDescriptor) -> Write:
+        """The value of a whole field -> its JSON."""
+        made = self._fields.get(field)
+        if made is None:
+            with self._lock:
+                space: dict[str, Any] = {}
+                source = f"def write(v):\n    return {self._value(field, 'v')}\n"
                 self._finish()
-                name = f"extension_{field.full_name}"
-                if name not in self._space:
-                    space = self._space
-                    exec(source.replace("write_extension", "extension", 1), space)  # noqa: S102  # as in _pending
-                    space[name] = space["extension"]
-                out[f"[{field.full_name}]"] = self._space[name](value)
+                exec(source, self._space, space)  # noqa: S102  # as in _finish
+                made = self._fields[field] = space["write"]
+        return made
 
 
 def _chosen(field: FieldDescriptor, oneofs: dict[str, str]) -> str | None:

@@ -69,6 +69,7 @@ class Schema:
 
     :ivar pool: the descriptors.
     :ivar services: full name -> methods, in the order of the files.
+    :ivar codecs: what is compiled for it, by whatever it depends on; kept here so that routes share it.
     """
 
     def __init__(self, files: Sequence[FileDescriptorProto], origin: str, key: str) -> None:
@@ -79,6 +80,7 @@ class Schema:
                 self.pool.AddSerializedFile(file.SerializeToString())
             except TypeError as error:
                 raise BindError(Fault(f"{file.name} can't be used: {error}", key, origin)) from None
+        self.codecs: dict[object, Any] = {}
         self.services: dict[str, tuple[Method, ...]] = {}
         for file in files:
             for number, service in enumerate(file.service):

@@ -20,12 +20,19 @@ _MANY = 12
 
 
 class Field(NamedTuple):
-    """`trusted`: the constructor's own check of this field is all that ProtoJSON asks."""
+    """A field and how it is read.
+
+    :ivar trusted: the constructor's own check of this field is all that ProtoJSON asks.
+    :ivar int64: a 64-bit integer, which ProtoJSON writes as a string.
+    :ivar each: for an array of messages, the reader of one item.
+    """
 
     name: str
     json_name: str
     element: Element
     trusted: bool
+    int64: bool = False
+    each: Read | None = None
 
 
 def quick(fields: Sequence[Field], oneofs: Sequence[frozenset[str]]) -> Read:
@@ -83,22 +90,32 @@ def _convert(field: Field, at: int, space: dict[str, Any]) -> Iterator[str]:
     if field.trusted:
         return
     space[f"read{at}"] = field.element.read
-    store = f"o[{field.name!r}] = read{at}(v)"
-    if field.element.kind is None:
-        yield store
+    target = f"o[{field.name!r}]"
+    if field.each is not None:
+        space[f"each{at}"] = field.each
+        yield "if type(v) is not list: raise InDoubt"
+        yield f"{target} = list(map(each{at}, v))"
+    elif field.int64:
+        # What nearly every client writes: digits, few enough to be in range.
+        yield f"if type(v) is str and v.isdigit() and v.isascii() and len(v) < 19: {target} = int(v)"
+        yield f"elif type(v) is not int: {target} = read{at}(v)"
+    elif field.element.kind is None:
+        yield f"{target} = read{at}(v)"
     else:
-        yield f"if type(v) is not {field.element.kind.__name__}: {store}"
+        yield f"if type(v) is not {field.element.kind.__name__}: {target} = read{at}(v)"
 
 
 def _by_key(fields: Sequence[Field], oneofs: Sequence[frozenset[str]]) -> Read:
     """The same by a loop over the object's own keys, into a new dict."""
-    table = {field.name: (field.name, *field.element) for field in fields}
-    table |= {field.json_name: (field.name, *field.element) for field in fields}
+    table: dict[str, tuple[str, type | None, Read, bool]] = {}
+    for shown in ([field.name for field in fields], [field.json_name for field in fields]):
+        for key, field in zip(shown, fields, strict=True):
+            table[key] = (field.name, field.element.kind, field.element.read, field.element.nullable)
 
     def decode(value: Any) -> Any:
         out = {}
         for key, item in value.items():
-            name, kind, read, _, nullable = table[key]
+            name, kind, read, nullable = table[key]
             out[name] = item if type(item) is kind or (item is None and not nullable) else read(item)
         if len(out) != len(value):
             raise InDoubt  # one field under both of its names

@@ -100,8 +100,9 @@ class _Compiler:
         self._schema = schema
         find = finder(schema)
         self._ignore = options.unknown == "ignore"
-        self._decoders = Decoders(find, ignore=self._ignore)
-        self._encoders = Encoders(find, options.print)
+        # setdefault is atomic: of two routes that are bound at once, both take the first one's.
+        self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
+        self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
         self._metadata = options.upstream_metadata()
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
