@@ -12,14 +12,14 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# Made whole or not at all: a half-made environment has no stamp and is made again.
+# A half-made environment has no stamp and is made again from nothing; a whole one is brought up to date.
 $(STAMP): pyproject.toml constraints.txt scripts/make-venv
 	@scripts/make-venv "$(PYTHON)" "$(VENV)"
 
-demo: $(STAMP)  ## an election night on 127.0.0.1:$(PORT); ONCE=1 ends by itself
+demo: $(STAMP)  ## an election night on 127.0.0.1; PORT=8080 chooses where, ONCE=1 ends by itself
 	@$(BIN)/python examples/election_night/demo.py --port $(PORT) $(if $(ONCE),--once)
 
-test: $(STAMP)  ## every test, in parallel, with branch coverage
+test: $(STAMP)  ## every test, in parallel, with branch coverage; ARGS=… goes to pytest
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 check: $(STAMP)  ## formatter, linter, type checkers
@@ -35,8 +35,8 @@ format: $(STAMP)  ## rewrite the code in the house's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(STAMP)  ## write constraints.txt anew from what is installed
-	@$(BIN)/pip freeze --exclude-editable > constraints.txt
+lock:  ## write constraints.txt anew: the newest of everything
+	@scripts/lock "$(PYTHON)"
 
 clean:  ## remove everything that was made
 	rm -rf $(VENV) .bridge .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
