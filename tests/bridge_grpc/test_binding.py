@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -222,6 +223,16 @@ async def test_all_wrong_parameters_are_listed(published: Published) -> None:
     with pytest.raises(InvalidParameter) as caught:
         published.message("GET", "/v1/typed/x/NO/maybe/AQI/2020-01-01T00:00:00Z/3s/9?nope=1&ratio=x")
     assert [name for name, _ in caught.value.errors] == ["revision", "kind", "flag", "nope", "ratio"]
+
+
+async def test_a_flood_of_faults_is_cut_and_takes_no_time(published: Published) -> None:
+    body = "{" + ",".join(f'"field{n}": 1' for n in range(50_000)) + "}"
+    started = time.perf_counter()
+    with pytest.raises(InvalidBody) as caught:
+        published.message("PATCH", "/v1/star/1", body)
+    assert time.perf_counter() - started < 5
+    assert len(caught.value.errors) == 101
+    assert caught.value.errors[-1] == ("", "there are more faults than these")
 
 
 async def test_unknown_parameters_may_be_ignored(bind: Any) -> None:

@@ -107,7 +107,7 @@ class Binding:
             if self._mask and not faults:
                 made = self._masked(made, value)
         if faults:
-            raise InvalidBody(faults)
+            raise InvalidBody(json_body.first(faults))
         try:
             return self._finish(made, parameters)
         except DOUBT as error:  # what protobuf alone refuses, after all rules of ours have passed

@@ -177,7 +177,7 @@ class Decoders:
                         if item is not None:
                             extensions.append((extension, self.field(extension).judge(item, where, faults)))
                     elif not ignore:
-                        faults.append((where, unknown_field(key, [part.json_name for part in parts.values()])))
+                        faults.append((where, unknown_field(key, [part.json_name for part in parts.values()], faults)))
                     continue
                 if part.name in given:
                     faults.append((where, f"it is given twice, as {given[part.name]!r} and as {key!r}"))

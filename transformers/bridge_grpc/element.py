@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bridge_grpc.scalars import InDoubt, UnknownEnumName, Wrong, kind_of
@@ -21,6 +21,8 @@ class _Dropped:
 
 
 DROPPED = _Dropped()
+
+_SUGGESTED = 40
 
 
 class Element(NamedTuple):
@@ -86,7 +88,10 @@ def judged(read: Read, ignore: bool) -> Judge:
     return judge
 
 
-def unknown_field(key: str, known: Collection[str]) -> str:
+def unknown_field(key: str, known: Sequence[str], faults: Faults) -> str:
+    """The reason, with the nearest name where it is not one of very many (the search is slow)."""
+    if len(faults) >= _SUGGESTED or len(key) > _SUGGESTED:
+        return f"there is no field {key[:60]!r}"
     near = difflib.get_close_matches(key, known, n=1)
     return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 

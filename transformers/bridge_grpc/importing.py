@@ -17,51 +17,51 @@ _LIVE = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(\d{1,5})")
 
 
 async def import_spec(source: Sequence[str], context: Context) -> tuple[str, list[str]]:
-    """YAML text for `source`, and notes on what can't be published and what the reader must settle.
+    """YAML text for `source`, and notes on what can't be published. What the reader must settle stands in the text.
 
     `source` is one ``HOST:PORT`` of a live server with reflection, one or more ``.proto`` paths, or one descriptor set.
 
     :raises BindError: it can't be read or reached.
     """
-    notes: list[str] = []
+    hints: list[str] = []
     live = _LIVE.fullmatch(source[0]) if len(source) == 1 else None
     if live is not None:
         host, port = live[1].strip("[]"), int(live[2])
         files, services = await reflect([(host, port)], source[0], key="")
-        made, options, upstream = schema(files, source[0]), "reflection: true", _upstream(host, port, notes)
+        made, options, upstream = schema(files, source[0]), "reflection: true", _upstream(host, port, hints)
     elif source and all(name.endswith(".proto") for name in source):
-        root, names = _root([Path(name) for name in source], context.proto_dir, notes)
+        root, names = _root([Path(name) for name in source], context.proto_dir, hints)
         files = compile_protos(names, root, key="")
         made = schema(files, str(root))
         services = [name for name, methods in made.services.items() if any(m.file in names for m in methods)]
         options, upstream = f"protos: [{', '.join(names)}]", f"{_word(services, 'service')}-svc:50051"
-        notes.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
+        hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
     elif len(source) == 1:
         path = Path(source[0])
         made = schema(read_set(path), source[0])
         services = list(made.services)
-        _, names = _root([path], context.proto_dir, notes)
+        _, names = _root([path], context.proto_dir, hints)
         options, upstream = f"descriptor_set: {names[0]}", f"{_word(services, 'service')}-svc:50051"
-        notes.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
+        hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
     else:
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     if not services:
         raise BindError(Fault("there is no service in it", file=source[0]))
-    return _spec(made, services, options, upstream, notes), notes
+    return _spec(made, services, options, upstream, hints)
 
 
-def _upstream(host: str, port: int, notes: list[str]) -> str:
+def _upstream(host: str, port: int, hints: list[str]) -> str:
     """A mesh name for a live server: its host's name, or a made-up one where the host is an address."""
     name = f"{host}:{port}"
     try:
         Upstream.parse(name)
     except ValueError:
         name = f"grpc-svc:{port}"
-        notes.append(f"a spec names no address: map {name} to {host}:{port} in mesh.yml.")
+        hints.append(f"a spec names no address: map {name} to {host}:{port} in mesh.yml.")
     return name
 
 
-def _root(paths: Sequence[Path], proto_dir: Path, notes: list[str]) -> tuple[Path, list[str]]:
+def _root(paths: Sequence[Path], proto_dir: Path, hints: list[str]) -> tuple[Path, list[str]]:
     """Where the files lie, and their names below it: the proto folder, or the folder that holds them all."""
     resolved = [path.resolve() for path in paths]
     for path, given in zip(resolved, paths, strict=True):
@@ -73,7 +73,7 @@ def _root(paths: Sequence[Path], proto_dir: Path, notes: list[str]) -> tuple[Pat
     root = proto_dir.resolve()
     if not all(path.is_relative_to(root) for path in resolved):
         root = Path(*_common(resolved))
-        notes.append(f"copy what lies in {root} into {proto_dir}; the gateway reads nothing outside that folder.")
+        hints.append(f"copy what lies in {root} into {proto_dir}; the gateway reads nothing outside that folder.")
     return root, [path.relative_to(root).as_posix() for path in resolved]
 
 
@@ -92,16 +92,18 @@ def _word(services: Sequence[str], default: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", last or default).lower()
 
 
-def _spec(made: Schema, services: Sequence[str], options: str, upstream: str, notes: list[str]) -> str:
+def _spec(
+    made: Schema, services: Sequence[str], options: str, upstream: str, hints: list[str]
+) -> tuple[str, list[str]]:
     word = _word(services, "service")
     methods: list[Method] = [method for service in services for method in made.services[service]]
     published = publish(f"/{word}", methods, (), {method.full_name: method for method in methods})
-    notes += published.skipped
     lines = [
         f"#   {rule.http_method} /{word}{rule.template.text} -> {rule.method.full_name}" for rule in published.rules
     ]
-    return "\n".join(
+    text = "\n".join(
         [
+            *(f"# Settle this first: {hint}" for hint in hints),
             f"# Publishes {', '.join(services)}:",
             *lines,
             f"route: /{word}",
@@ -116,3 +118,4 @@ def _spec(made: Schema, services: Sequence[str], options: str, upstream: str, no
             "",
         ]
     )
+    return text, published.skipped

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ import orjson
 from bridge import InvalidBody, parse_json
 
 MAX_DEPTH = 64  # as bridge.parse_json has it
+MAX_FAULTS = 100  # a body may hold a million; nobody mends more than these at once
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MARGIN = b"\n" + b"  " * (MAX_DEPTH + 1)
@@ -47,8 +49,14 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
         # Colons within strings are as many on both sides, but for those in what was dropped, which only adds to it.
         dropped = again.count(b":") != body.count(b":")
     if dropped:
-        raise InvalidBody(list(_duplicates(json.loads(body, object_pairs_hook=_Pairs), "")))
+        raise InvalidBody(first(_duplicates(json.loads(body, object_pairs_hook=_Pairs), "")))
     return value
+
+
+def first(faults: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first `MAX_FAULTS`, and a last entry that says so where there are more."""
+    kept = list(islice(faults, MAX_FAULTS + 1))
+    return kept if len(kept) <= MAX_FAULTS else [*kept[:MAX_FAULTS], ("", "there are more faults than these")]
 
 
 def _written(value: Any) -> bytes:
