@@ -36,6 +36,25 @@ class _End:
     tag = ""
 
 
+def _anew(general: Reader) -> Reader:
+    """The general reader for what isn't in order: if it finds nothing else to tell of, that is told."""
+
+    def read(node: etree._Element, note: Note) -> Any:
+        told = False
+
+        def listen(where: etree._Element, why: str) -> None:
+            nonlocal told
+            told = True
+            note(where, why)
+
+        value = general(node, listen)
+        if not told:
+            note(node, "its children are not in the schema's order")
+        return value
+
+    return read
+
+
 class Cursor:
     """Makes quick readers. `name` gives a type's function in `env`, which is there once `finish` has run."""
 
@@ -53,7 +72,6 @@ class Cursor:
             and not content.whole
             and content.region is None
             and not content.wildcards
-            and not any(use.required for use in type_.attributes.values())
             and all(slot.element is slot.head for slot in content.slots.values())
         )
 
@@ -87,24 +105,33 @@ class Cursor:
         assert content.root is not None
         out = Source(self.env)
         out.env[f"g{name}"] = general
-        out.add("if odd and node.items():")
-        out.add(f"    return g{name}(node, note)")
-        out.add("out = {}")
+        attributed = bool(type_.attributes or type_.any_attribute)
+        if attributed:
+            attributes = out.const(self._decoders.attributes(type_))
+            always = any(use.required for use in type_.attributes.values())
+            out.add("out = {}")
+            out.add(f"if {'True' if always else 'odd and node.items()'}: {attributes}(node, out, note)")
+            out.add("own = len(out)")
+        else:
+            out.add("if odd and node.items():")
+            out.add(f"    return g{name}(node, note)")
+            out.add("out = {}")
         out.add("cs = node.getchildren()")
-        self._whole_row(out, content)
+        self._whole_row(out, content, attributed=attributed)
         out.add("cs.append(END)")
         out.add("c = cs[0]; i = 1")
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
         out.add("if c is not END:")
-        out.add(f"    return g{name}(node, note)")
+        ordered = not any(part.kind == "all" for part in (content.root, *content.root.parts))
+        out.add(f"    return {out.const(_anew(general) if ordered else general)}(node, note)")
         full = len({slot.key for slot in content.slots.values()})
-        out.add(f"if len(out) != {full}:")
+        out.add(f"if len(out){' - own' if attributed else ''} != {full}:")
         out.add(f"    {out.const(complete)}(out, node, note)")
         out.add("return out")
         out.define(name, "node, note, odd", f"decoder of {local_name(type_.name) or 'a type'}")
 
-    def _whole_row(self, out: Source, content: Content) -> None:
+    def _whole_row(self, out: Source, content: Content, *, attributed: bool) -> None:
         """Records, which are nothing but a row of single elements, and all of them there: no cursor is needed."""
         assert content.root is not None
         leaves = list(content.root.leaves())
@@ -123,7 +150,8 @@ class Cursor:
             out.add(f"c = c{number}")
             self._value(out, leaf.element)
             out.add(f"x{number} = x")
-        out.add("return {" + ", ".join(f"{leaf.key!r}: x{n}" for n, leaf in enumerate(leaves)) + "}")
+        record = "{" + ", ".join(f"{leaf.key!r}: x{n}" for n, leaf in enumerate(leaves)) + "}"
+        out.add(f"return out | {record}" if attributed else f"return {record}")
         out.depth -= 2
 
     def _leaf(self, out: Source, part: Part, content: Content) -> None:

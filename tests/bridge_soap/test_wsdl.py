@@ -1,0 +1,296 @@
+"""WSDLs as vendors publish them: files in pieces, many ports, what is broken, and what each is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from soap_kit import WSDL_DIR, Bind, bind_wsdl, codec_of, envelope
+
+from bridge import BindError, Call, HttpReply, RouteSpec
+from bridge_soap import Soap
+
+
+def route(wsdl: str) -> RouteSpec:
+    return RouteSpec.model_validate(
+        {"route": "/v1/x", "upstream": "x:80", "auth": "none", "transform": {"request": "soap", "soap": {"wsdl": wsdl}}}
+    )
+
+
+async def test_all_operations_of_a_dotnet_service(bind: Bind) -> None:
+    operations = await bind("orders.wsdl")
+    assert [(each.method, each.path, each.name) for each in operations] == [
+        ("POST", "/PlaceOrder", "PlaceOrder"),
+        ("POST", "/GetStatus", "GetStatus"),
+        ("POST", "/Ping", "Ping"),
+    ]
+    request = codec_of(operations[2]).request(Call("POST", body=b"{}"))
+    assert request.path == "/Orders.asmx"
+    assert ("soapaction", '"http://tempuri.org/Ping"') in request.headers
+    assert request.body.endswith(b"<s:Body><n0:Ping></n0:Ping></s:Body></s:Envelope>")
+
+
+async def test_one_operation_on_the_soap_12_port(bind: Bind) -> None:
+    operations = await bind("orders.wsdl", options={"port": "OrdersSoap12", "operation": "GetStatus"})
+    assert [(each.method, each.path) for each in operations] == [("POST", ""), ("GET", "")]
+    request = codec_of(operations[1]).request(Call("GET", query="id=5&level=Full"))
+    kind = 'application/soap+xml; charset=utf-8; action="http://tempuri.org/GetStatus"'
+    assert ("content-type", kind) in request.headers
+    assert all(name != "soapaction" for name, _ in request.headers)
+    assert b'<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"' in request.body
+    assert b"<n0:id>5</n0:id><n0:level>Full</n0:level>" in request.body
+
+
+async def test_a_contract_in_five_files(bind: Bind) -> None:
+    operations = await bind("people/PeopleService.wsdl")
+    find, notify = (codec_of(each) for each in operations)
+    body = b'{"name": {"given": ["Ada"], "family": "L"}, "limit": 2}'
+    request = find.request(Call("POST", body=body))
+    assert request.path == "/people/PeopleService?v=2"
+    # elementFormDefault is unqualified: only the wrapper has a prefix.
+    assert b"find><name><given>Ada</given><family>L</family></name><limit>2</limit></" in request.body
+    reply = (
+        '<p:findResponse xmlns:p="http://people.example/" xmlns:c="http://people.example/common"><return id="7">'
+        "<name><given>A</given><family>L</family></name><home><c:street>S</c:street>"
+        "<c:owner><given>B</given><family>M</family></c:owner></home><c:tag>x</c:tag></return></p:findResponse>"
+    )
+    assert find.reply(Call(), HttpReply(200, [], envelope(reply))).body == (
+        b'{"return":[{"@id":"7","name":{"given":["A"],"family":"L"},'
+        b'"home":{"street":"S","owner":{"given":["B"],"family":"M"}},"tag":["x"]}]}'
+    )
+    # A part that its binding puts into a header is not part of the body.
+    assert b"<s:Body><n1:notify><id>5</id></n1:notify></s:Body>".replace(b"n1", b"n") in notify.request(
+        Call("POST", body=b'{"id": 5}')
+    ).body.replace(b"n0:", b"n:").replace(b"n1:", b"n:").replace(b"n2:", b"n:")
+
+
+async def test_what_can_not_be_published_is_told(bind: Bind) -> None:
+    soap = Soap()
+    operations = await bind("weather.wsdl", soap=soap)
+    assert [each.name for each in operations] == ["forecast", "forecast.short", "reset"]
+    told = soap.skipped(route("weather.wsdl"))
+    assert [reason.partition(":")[0] for reason in told] == ["old", "fails", "alert"]
+    assert "weather.wsdl:47: old: it is rpc/encoded" in told[0]
+    assert "weather.wsdl:14: the type {urn:weather}Nowhere is not defined" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"operation": "fails"}, "weather.wsdl:14: the type {urn:weather}Nowhere is not defined"),
+        ({"operation": "forcast"}, "weather.wsdl has no operation 'forcast'; it has alert, fails, forecast"),
+        ({"service": "Other"}, "transform.soap.service: weather.wsdl has no service 'Other'; it has WeatherService"),
+        ({"port": "Other"}, "transform.soap.port: weather.wsdl has no port 'Other'; it has Weather"),
+    ],
+)
+async def test_wrong_names(bind: Bind, options: dict[str, str], told: str) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind("weather.wsdl", options=options)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_rpc_literal_and_overloading(bind: Bind) -> None:
+    operations = {each.name: codec_of(each) for each in await bind("weather.wsdl")}
+    request = operations["forecast"].request(Call("POST", body=b'{"station": "EIDW", "days": 3}'))
+    assert b":forecast><station>EIDW</station><days>3</days></" in request.body
+    assert b'"urn:weather:rpc"' in request.body
+    short = operations["forecast.short"].request(Call("POST", body=b'{"station": "EIDW"}'))
+    assert ("content-type", 'application/soap+xml; charset=utf-8; action="urn:forecast-short"') in short.headers
+    reply = (
+        '<w:forecastResponse xmlns:w="urn:weather:rpc"><reading><station>EIDW</station><celsius>7.5</celsius>'
+        "</reading></w:forecastResponse>"
+    )
+    answer = operations["forecast"].reply(Call(), HttpReply(200, [], envelope(reply)))
+    assert answer.body == b'{"reading":{"station":"EIDW","celsius":7.5}}'
+
+
+async def test_one_way(bind: Bind) -> None:
+    reset = codec_of((await bind("weather.wsdl", options={"operation": "reset"}))[0])
+    assert b":reset></" in reset.request(Call("POST")).body
+    for inbound in (HttpReply(202), HttpReply(200, [], b""), HttpReply(200, [], envelope(""))):
+        answer = reset.reply(Call(), inbound)
+        assert (answer.status, answer.body) == (202, b"")
+
+
+GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<definitions", "bad.wsdl:1: it is not well-formed XML"),
+        ("<a/>", "bad.wsdl:1: it is no WSDL 1.1: its root is a"),
+        ('<description xmlns="http://www.w3.org/ns/wsdl"/>', "WSDL 2.0 is not read"),
+        ("<!DOCTYPE x [<!ENTITY e 'v'>]>" + GOOD.partition("?>")[2].lstrip(), "DOCTYPE"),
+        ('<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"/>', "no port with SOAP operations"),
+        (
+            GOOD.replace('element="t:checkVat"', 'element="t:missing"'),
+            "bad.wsdl:47: the element {urn:revenue:vat:types}missing",
+        ),
+        (GOOD.replace('element="t:checkVat"', 'element="u:checkVat"'), "the prefix of 'u:checkVat' isn't declared"),
+        (GOOD.replace('"xsd:date"', '"xsd:dat"'), "bad.wsdl:24: XML Schema has no type dat"),
+        (GOOD.replace('value="[A-Z]{2}"', 'value="[A-Z"'), "bad.wsdl:13: the pattern '[A-Z' can't be read"),
+        (
+            GOOD.replace('maxOccurs="1" minOccurs="0" name="name"', 'maxOccurs="-1" name="name"'),
+            "bad.wsdl:26: it can't occur 1 to -1 times",
+        ),
+        (GOOD.replace('message="tns:vatFault"', 'message="tns:none"'), "the message 'tns:none' is not defined"),
+        (
+            GOOD.replace('type="tns:checkVatPortType"', 'type="tns:x"').replace('name="checkVatPortType"', 'name="y"'),
+            "the portType 'tns:x' is not defined",
+        ),
+        (
+            GOOD.replace(
+                '<xsd:element name="vatNumber" type="xsd:string"/>', '<xsd:element name="a&lt;b" type="xsd:string"/>', 1
+            ),
+            "can't be an element's name",
+        ),
+    ],
+)
+async def test_broken_contracts(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "bad.wsdl").write_text(text, "utf-8")
+    with pytest.raises(BindError) as caught:
+        await bind_wsdl(tmp_path, "bad.wsdl")
+    assert told in str(caught.value)
+    assert str(caught.value).startswith(("bad.wsdl", "transform"))
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.wsdl", "/etc/passwd", "sub/../../secret.wsdl", "file:///etc/passwd", "link.wsdl"]
+)
+async def test_nothing_outside_the_folder_is_read(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "wsdl"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "secret.wsdl").write_text(GOOD, "utf-8")
+    (folder / "link.wsdl").symlink_to(tmp_path / "secret.wsdl")
+    with pytest.raises(BindError) as caught:
+        await bind_wsdl(folder, name)
+    assert "outside" in str(caught.value) or "can't be read" in str(caught.value)
+
+
+async def test_an_import_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "wsdl"
+    folder.mkdir()
+    (tmp_path / "secret.xsd").write_text('<schema xmlns="http://www.w3.org/2001/XMLSchema"/>', "utf-8")
+    text = GOOD.replace(
+        "<xsd:schema ",
+        '<xsd:schema><xsd:import namespace="urn:s" schemaLocation="../secret.xsd"/></xsd:schema><xsd:schema ',
+        1,
+    )
+    text = text.replace('type="xsd:date"', 'type="s:Date" xmlns:s="urn:s"')
+    (folder / "a.wsdl").write_text(text, "utf-8")
+    with pytest.raises(BindError, match=r"the type \{urn:s\}Date is not defined.*outside wsdl/"):
+        await bind_wsdl(folder, "a.wsdl")
+
+
+async def test_a_schema_that_is_missing_fails_only_its_users(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "<xsd:schema ",
+        '<xsd:schema><xsd:import namespace="urn:s" schemaLocation="gone.xsd"/></xsd:schema><xsd:schema ',
+        1,
+    )
+    (tmp_path / "a.wsdl").write_text(text, "utf-8")
+    assert len(await bind_wsdl(tmp_path, "a.wsdl")) == 1
+
+
+class _Files(BaseHTTPRequestHandler):
+    """Serves the people contract, redirects, and an endless file."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if self.path == "/moved.wsdl":
+            self.send_response(302)
+            self.send_header("location", "/people/PeopleService.wsdl")
+            self.end_headers()
+        elif self.path == "/elsewhere.wsdl":
+            self.send_response(302)
+            self.send_header("location", "http://localhost:1/x.wsdl")
+            self.end_headers()
+        elif self.path == "/endless.wsdl":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(20):
+                    self.wfile.write(b" " * 1024**2)
+            except OSError:
+                pass
+        elif (WSDL_DIR / self.path[1:]).is_file():
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((WSDL_DIR / self.path[1:]).read_bytes())
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Files)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_contract_behind_a_url(site: str, tmp_path: Path) -> None:
+    operations = await bind_wsdl(tmp_path, f"{site}/moved.wsdl".replace("moved", "people/PeopleService"))
+    assert [each.name for each in operations] == ["find", "notify"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("missing.wsdl", "the server answered HTTP 404"),
+        ("elsewhere.wsdl", "it redirects to another host, which is refused"),
+        ("endless.wsdl", "it is larger than 16 MiB"),
+    ],
+)
+async def test_a_url_that_gives_no_contract(site: str, tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(BindError, match=told):
+        await bind_wsdl(tmp_path, f"{site}/{name}")
+
+
+async def test_a_dead_server_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match="it can't be fetched"):
+        await bind_wsdl(tmp_path, "http://127.0.0.1:9/x.wsdl")
+
+
+async def test_routes_share_what_is_compiled(bind: Bind) -> None:
+    soap = Soap()
+    first = await bind("orders.wsdl", soap=soap)
+    second = await bind("orders.wsdl", soap=soap)
+    assert len(soap._contracts) == 1
+    del first, second
+    await soap.aclose()
+
+
+async def test_closing_before_opening_is_harmless() -> None:
+    await Soap().aclose()
+
+
+@pytest.mark.parametrize(
+    ("route_path", "methods", "told"),
+    [
+        ("/v1/x/{other}", None, "route: checkVat has no simple input 'other' for this parameter"),
+    ],
+)
+async def test_a_route_that_does_not_fit(bind: Bind, route_path: str, methods: Any, told: str) -> None:
+    with pytest.raises(BindError, match=told):
+        await bind("vat.wsdl", route=route_path, methods=methods, options={"operation": "checkVat"})
+
+
+async def test_get_needs_a_flat_input(bind: Bind) -> None:
+    with pytest.raises(BindError, match="PlaceOrder can't be published as GET"):
+        await bind("orders.wsdl", methods=["GET"], options={"operation": "PlaceOrder"})
