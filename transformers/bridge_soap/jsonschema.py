@@ -40,7 +40,8 @@ class SchemaWriter:
         """What the property (or item) of an element holds."""
         members = self._contract.schemas.members(element)
         if members or element.abstract:
-            return self._one_of([self._member(each) for each in (element, *members) if not each.abstract])
+            own = [] if element.abstract else [self._nillable(element, self._declared(element))]
+            return self._one_of([*own, *(self._member(each) for each in members if not each.abstract)])
         return self._nillable(element, self._declared(element))
 
     def _declared(self, element: Element) -> Schema:
@@ -53,12 +54,28 @@ class SchemaWriter:
             extra["description"] = element.doc
         if isinstance(type_, SimpleType):
             self._values(extra, type_, element.default, element.fixed)
+            if (element.default or element.fixed) is not None and schema.get("type") != "string":
+                schema = {"anyOf": [schema, {"const": ""}]}  # empty stands for the default
+                extra.pop("const", None)
         if not extra:
             return schema
         return {**schema, **extra} if "$ref" not in schema or set(extra) == {"description"} else schema
 
     def _nillable(self, element: Element, schema: Schema) -> Schema:
-        return {"anyOf": [schema, {"type": "null"}]} if element.nillable else schema
+        if not element.nillable:
+            return schema
+        type_ = element.type
+        if isinstance(type_, ComplexType) and type_.attributes:
+            return {"anyOf": [schema, {"type": "null"}, self._nil({}, type_)]}
+        return {"anyOf": [schema, {"type": "null"}]}
+
+    def _nil(self, label: Schema, type_: Type) -> Schema:
+        """Nil with something beside it: attributes, or the name of a member."""
+        properties: Schema = {**label, NIL: {"const": True}}
+        if isinstance(type_, ComplexType):
+            for name, key in attribute_keys(type_).items():
+                properties[key] = self.simple(type_.attributes[name].type)
+        return {"type": "object", "properties": properties, "required": [NIL, *label], "additionalProperties": False}
 
     def _member(self, element: Element) -> Schema:
         """A substitution group's member, with ``@element``."""
@@ -72,7 +89,10 @@ class SchemaWriter:
             inner = self.simple(text) if isinstance(text, SimpleType) else dict(_ANYTHING)
             return {"type": "object", "properties": {**label, TEXT: inner}}
 
-        return self._component(type_, f"{local_name(element.name)}_element", make, element.name)
+        def make_nillable() -> Schema:
+            return {"anyOf": [make(), self._nil(label, type_)]} if element.nillable else make()
+
+        return self._component(type_, f"{local_name(element.name)}_element", make_nillable, element.name)
 
     def _variant_types(self, type_: ComplexType) -> Schema:
         """A type and those that ``xsi:type`` may bring in its place."""
@@ -155,8 +175,6 @@ class SchemaWriter:
             out["allOf"] = rules
         if type_.any_attribute:
             out["patternProperties"] = {"^@": {}}
-        properties_nil = {NIL: {"type": "boolean"}} if attribute_keys(type_) else {}
-        out["properties"].update(properties_nil)
         out["additionalProperties"] = False
         return out
 
@@ -325,7 +343,7 @@ def _pattern(facets: Facets) -> Schema:
         if re.search(r"\\[pPicIC]|-\[|[^\x20-\x7e]", pattern):
             return {}
     try:
-        source = "|".join(f"(?:{regex.to_ascii(pattern)})" for pattern in facets.patterns[0])
+        source = "|".join(map(regex.to_ascii, facets.patterns[0]))
     except regex.PatternError:
         return {}
     return {"pattern": f"^(?:{source})$"}

@@ -1,0 +1,76 @@
+"""SOAP headers: constants of the spec, and WS-Security tokens judged by their own arithmetic."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from lxml import etree
+from soap_kit import SOAP11, Bind, codec_of
+
+from bridge import BindError, Call
+
+WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
+WSU = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd}"
+NOTIFY = {"operation": "notify"}
+
+
+async def header_of(bind: Bind, **options: object) -> etree._Element:
+    operation = (await bind("people/PeopleService.wsdl", options={**NOTIFY, **options}))[0]
+    request = codec_of(operation).request(Call("POST", body=b'{"id": "1"}'))
+    found = etree.fromstring(request.body).find(f"{{{SOAP11}}}Header")
+    assert found is not None
+    return found
+
+
+async def test_constants(bind: Bind) -> None:
+    header = await header_of(bind, headers={"session": {"token": "a<b", "user": 5}})
+    assert header[0].tag == "{http://people.example/}session"
+    assert [child.text for child in header[0]] == ["a<b", "5"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"sesion": {}}, "transform.soap.headers.sesion: no element of that name is in the contract"),
+        ({"session": {"user": "x"}}, "transform.soap.headers.session.token: it is required"),
+        ({"session": {"token": "x", "user": "x"}}, "transform.soap.headers.session.user: a whole number"),
+    ],
+)
+async def test_wrong_constants_fail_at_bind(bind: Bind, headers: dict[str, object], told: str) -> None:
+    with pytest.raises(BindError) as caught:
+        await header_of(bind, headers=headers)
+    assert told in str(caught.value)
+
+
+async def test_a_plain_token(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEOPLE_PASSWORD", "s3cr<t")
+    header = await header_of(bind, security={"username": "ada", "password_env": "PEOPLE_PASSWORD"})
+    token = header.find(f"{WSSE}Security/{WSSE}UsernameToken")
+    assert token is not None
+    assert token.findtext(f"{WSSE}Username") == "ada"
+    assert token.findtext(f"{WSSE}Password") == "s3cr<t"
+
+
+async def test_a_digest_differs_from_call_to_call(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEOPLE_PASSWORD", "secret")
+    options = {"security": {"username": "ada", "password_env": "PEOPLE_PASSWORD", "digest": True}}
+    seen = set()
+    for _ in range(2):
+        header = await header_of(bind, headers={"session": {"token": "t"}}, **options)
+        assert len(header) == 2
+        token = header.find(f"{WSSE}Security/{WSSE}UsernameToken")
+        assert token is not None
+        nonce = base64.b64decode(token.findtext(f"{WSSE}Nonce") or "")
+        created = token.findtext(f"{WSU}Created") or ""
+        digest = base64.b64encode(hashlib.sha1(nonce + created.encode() + b"secret").digest()).decode()
+        assert token.findtext(f"{WSSE}Password") == digest
+        seen.add(digest)
+    assert len(seen) == 2
+
+
+async def test_a_password_that_is_not_set(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEOPLE_PASSWORD", raising=False)
+    with pytest.raises(BindError, match="the environment variable PEOPLE_PASSWORD is not set"):
+        await header_of(bind, security={"username": "ada", "password_env": "PEOPLE_PASSWORD"})
