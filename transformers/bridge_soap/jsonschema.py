@@ -202,7 +202,7 @@ class SchemaWriter:
             if required is not None and not part.emptiable:
                 required.append(ITEMS)
         elif not part.is_group:
-            properties[part.key] = self._property(part, content)
+            properties[part.key] = self._property(part, content, sure=required is not None)
             filled = part.element is not None and (part.element.default or part.element.fixed) is not None
             if required is not None and part.low and not filled:
                 required.append(part.key)
@@ -215,7 +215,7 @@ class SchemaWriter:
             for child in part.parts:
                 self._part(child, content, properties, required if part.low else None, rules)
 
-    def _property(self, part: Part, content: Content) -> Schema:
+    def _property(self, part: Part, content: Content, *, sure: bool) -> Schema:
         if part.element is None:
             item: Schema = {"type": "object", "minProperties": 1, "maxProperties": 1}
         else:
@@ -223,7 +223,7 @@ class SchemaWriter:
             if not content.slots[part.element.name].many:
                 return item
         schema: Schema = {"type": "array", "items": item}
-        if part.low:
+        if part.low and sure:  # an optional group that isn't there leaves its arrays empty
             schema["minItems"] = part.low
         if part.high is not None:
             schema["maxItems"] = part.high
