@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import httpx
@@ -67,8 +68,13 @@ async def test_register_asks_for_the_publisher_role(gateway: Any) -> None:
 
 async def test_the_51st_call_in_a_second_is_429(gateway: Any) -> None:
     await gateway.register(SHORT)
-    token = gateway.bearer(audience="ELECTION_PUBLIC")
-    answers = await asyncio.gather(*[gateway.client.get("/v1/counts", headers=token) for _ in range(51)])
+    # A machine that needs more than a second for 51 calls has not made them in a second; then another citizen tries.
+    for citizen in "abcde":
+        token = gateway.bearer(audience="ELECTION_PUBLIC", sub=citizen)
+        began = time.monotonic()
+        answers = await asyncio.gather(*[gateway.client.get("/v1/counts", headers=token) for _ in range(51)])
+        if time.monotonic() - began < 1:
+            break
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * 50 + [429]
     refused = next(answer for answer in answers if answer.status_code == 429)

@@ -123,8 +123,11 @@ async def test_bodies_are_bounded(start: Any, upstream: Any) -> None:
 
 
 async def test_a_dead_upstream_is_503_and_a_slow_one_504(start: Any, upstream: Any) -> None:
+    release = asyncio.Event()
+
     async def slow(request: Any) -> Any:
-        await asyncio.sleep(30)
+        await release.wait()
+        return 200, [], b""
 
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}", "dead": "127.0.0.1:1"}) as gateway:
         await gateway.register({**SPEC, "upstream": "dead:80", "route": "/dead"})
@@ -139,6 +142,7 @@ async def test_a_dead_upstream_is_503_and_a_slow_one_504(start: Any, upstream: A
         answer = await gateway.client.get("/p/a")
         assert answer.status_code == 504
         assert answer.json()["type"] == "urn:bridge:problem:upstream-timeout"
+        release.set()
         upstream.answer = None
         assert (await gateway.client.get("/p/a", headers={"x-request-timeout": "5"})).status_code == 200
         assert (await gateway.client.get("/p/a", headers={"x-request-timeout": "later"})).status_code == 400
