@@ -113,7 +113,7 @@ class Zeep:
         from zeep.helpers import serialize_object
 
         self._client = zeep.Client(str(FOLDER / "orders.wsdl"))
-        self._serialize = serialize_object
+        self._serialize: Any = serialize_object
         self._operation = self._client.service._binding.get("PlaceOrder")
 
     def encode(self, value: Any) -> bytes:

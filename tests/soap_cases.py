@@ -61,10 +61,17 @@ case(
     "branches that share a name",
     typed(
         '<xs:choice><xs:sequence><xs:element name="a" type="xs:int"/><xs:element name="z" type="xs:int"/></xs:sequence>'
-        '<xs:sequence><xs:element name="b" type="xs:int"/><xs:element name="z" type="xs:int"/></xs:sequence></xs:choice>'
+        '<xs:sequence><xs:element name="b" type="xs:int"/><xs:element name="z" type="xs:int"/></xs:sequence>'
+        "</xs:choice>"
     ),
     ("<r><a>1</a><z>2</z></r>", {"a": 1, "z": 2}),
     ("<r><b>1</b><z>2</z></r>", {"b": 1, "z": 2}),
+)
+case(
+    "an empty list chosen",
+    '<xs:simpleType name="L"><xs:list itemType="xs:int"/></xs:simpleType>'
+    + typed('<xs:choice><xs:element name="a" type="t:L"/><xs:element name="b" type="xs:int"/></xs:choice>'),
+    ("<r><a/></r>", {"a": []}),
 )
 case(
     "repeated choice",
@@ -184,8 +191,8 @@ case(
 )
 case(
     "simple type by xsi:type",
-    '<xs:simpleType name="Code"><xs:restriction base="xs:string"><xs:length value="2"/></xs:restriction></xs:simpleType>'
-    + typed('<xs:sequence><xs:element name="a" type="xs:string"/></xs:sequence>'),
+    '<xs:simpleType name="Code"><xs:restriction base="xs:string"><xs:length value="2"/></xs:restriction>'
+    "</xs:simpleType>" + typed('<xs:sequence><xs:element name="a" type="xs:string"/></xs:sequence>'),
     (
         '<r xmlns:t="urn:t" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><a i:type="t:Code">ab</a></r>',
         {"a": {"@xsi:type": "Code", "#text": "ab"}},

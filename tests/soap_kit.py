@@ -49,11 +49,13 @@ def codec_of(operation: Operation) -> HttpCodec:
 def infoset(node: etree._Element) -> Any:
     """What must survive: names, attributes, text and children; prefixes in xsi:type resolved."""
     attributes = {}
-    for name, value in node.items():
+    for key, value in node.items():
+        name = str(key)
         if name == f"{XSI}type":
             prefix, _, local = str(value).rpartition(":")
-            value = f"{{{node.nsmap.get(prefix or None, '')}}}{local}"
-        attributes[name] = value
+            attributes[name] = f"{{{node.nsmap.get(prefix or None, '')}}}{local}"
+        else:
+            attributes[name] = str(value)
     return (
         node.tag,
         attributes,

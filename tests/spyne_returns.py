@@ -47,16 +47,16 @@ class County(ComplexModel):  # type: ignore[misc]  # spyne has no types
 
 
 class Returns(ServiceBase):  # type: ignore[misc]  # spyne has no types
-    @rpc(County, _returns=County)  # type: ignore[misc]  # spyne has no types
+    @rpc(County, _returns=County)  # type: ignore[untyped-decorator]  # spyne has no types
     def store(ctx: Any, county: Any) -> Any:  # noqa: N805  # spyne gives the context first
         SEEN.append(county.fips)
         return county
 
-    @rpc(_returns=Integer32)  # type: ignore[misc]  # spyne has no types
+    @rpc(_returns=Integer32)  # type: ignore[untyped-decorator]  # spyne has no types
     def stored(ctx: Any) -> int:  # noqa: N805  # as above
         return len(SEEN)
 
-    @rpc(REQUIRED, Integer32, _returns=Unicode)  # type: ignore[misc]  # spyne has no types
+    @rpc(REQUIRED, Integer32, _returns=Unicode)  # type: ignore[untyped-decorator]  # spyne has no types
     def find(ctx: Any, name: str, limit: int | None) -> str | None:  # noqa: N805  # as above
         if name == "nobody":
             raise Fault("Client.NotFound", "Nobody by that name.", detail={"tried": name})
@@ -66,7 +66,7 @@ class Returns(ServiceBase):  # type: ignore[misc]  # spyne has no types
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # the base class's own names
         """Nothing on the terminal."""
 
 
@@ -75,7 +75,8 @@ def main() -> None:
     application = Application(
         [Returns], "urn:returns:svc", in_protocol=protocol(validator="lxml"), out_protocol=protocol()
     )
-    server = make_server("127.0.0.1", 0, WsgiApplication(application), handler_class=_Quiet)
+    wsgi: Any = WsgiApplication(application)
+    server = make_server("127.0.0.1", 0, wsgi, handler_class=_Quiet)
     print(server.server_port, flush=True)
     server.serve_forever()
 

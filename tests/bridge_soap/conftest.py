@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from soap_kit import WSDL_DIR, Bind, MakeEcho, bind_wsdl, make_echo
 
 from bridge import Operation
+from tests.soap_kit import WSDL_DIR, Bind, MakeEcho, bind_wsdl, make_echo
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from soap_cases import CASES
-from soap_kit import MakeEcho
+
+from tests.soap_cases import CASES
+from tests.soap_kit import MakeEcho
 
 
 @pytest.mark.parametrize(("schema", "trips"), CASES)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from soap_cases import CASES
-from soap_kit import Bind, MakeEcho, codec_of
 
 from bridge import Call, Operation, OperationDoc
+from tests.soap_cases import CASES
+from tests.soap_kit import Bind, MakeEcho, codec_of
 
 
 def document(operation: Operation, doc: OperationDoc) -> dict[str, Any]:

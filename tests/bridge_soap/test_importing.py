@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from soap_kit import WSDL_DIR, bind_wsdl
 
 from bridge import BindError, RouteSpec
 from bridge_soap import Soap
+from tests.soap_kit import WSDL_DIR, bind_wsdl
 
 
 async def test_a_spec_that_serves() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from soap_kit import bind_wsdl, codec_of
 
 from bridge import Call, HttpReply, InvalidBody, Operation, Reply, UpstreamFault
+from tests.soap_kit import bind_wsdl, codec_of
 
 pytestmark = pytest.mark.live
 SERVER = Path(__file__).parent.parent / "spyne_returns.py"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from soap_kit import Bind, codec_of
 
 from bridge import Call, ClientError, InvalidBody, InvalidParameter, Operation
+from tests.soap_kit import Bind, codec_of
 
 VAT = {"operation": "checkVat"}
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from soap_kit import SOAP11, Bind, MakeEcho, codec_of, envelope
 
 from bridge import BadReply, Call, HttpReply, UpstreamError, UpstreamFault
+from tests.soap_kit import SOAP11, Bind, MakeEcho, codec_of, envelope
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 XML = [("content-type", "text/xml; charset=utf-8")]
@@ -57,7 +57,8 @@ async def test_codes_become_statuses(bind: Bind, body: bytes, status: int, code:
 
 
 async def test_a_declared_detail_is_typed(bind: Bind) -> None:
-    detail = '<v:vatFault xmlns:v="urn:revenue:vat:types"><v:reason>MS_UNAVAILABLE</v:reason><v:retryAfter>30</v:retryAfter></v:vatFault>'
+    inner = "<v:reason>MS_UNAVAILABLE</v:reason><v:retryAfter>30</v:retryAfter>"
+    detail = f'<v:vatFault xmlns:v="urn:revenue:vat:types">{inner}</v:vatFault>'
     for body in (envelope(fault11("s:Server", detail=detail)), envelope(fault12("Receiver", detail=detail), SOAP12)):
         fault = await fault_of(bind, body)
         assert fault.members["fault"]["detail"] == {"vatFault": {"reason": "MS_UNAVAILABLE", "retryAfter": 30}}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from soap_kit import WSDL_DIR, Bind, bind_wsdl, codec_of, envelope
 
 from bridge import BindError, Call, HttpReply, RouteSpec
 from bridge_soap import Soap
+from tests.soap_kit import WSDL_DIR, Bind, bind_wsdl, codec_of, envelope
 
 
 def route(wsdl: str) -> RouteSpec:
@@ -229,7 +229,7 @@ class _Files(BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # the base class's own names
         """Quiet."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from decimal import Decimal
 from types import SimpleNamespace
@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import zeep
 from lxml import etree
-from soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, infoset
 from zeep.helpers import serialize_object
 
 from bridge import Call
+from tests.soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, infoset
 
 ORDER = {
     "Id": 4711,
     "Customer": "Ada & Sons <ltd>",
-    "Placed": datetime.datetime(2026, 11, 3, 20, 15, tzinfo=datetime.UTC),
+    "Placed": dt.datetime(2026, 11, 3, 20, 15, tzinfo=dt.UTC),
     "Lines": {
         "OrderLine": [
             {"Sku": "A-1", "Description": "Box", "Quantity": 2, "Price": Decimal("19.90"), "Gift": True},
@@ -69,6 +69,6 @@ async def test_zeep_reads_what_we_send(bind: Bind, client: Any) -> None:
     reply = sent.replace(b"n0:PlaceOrder>", b"n0:PlaceOrderResponse>").replace(b"n0:order>", b"n0:PlaceOrderResult>")
     http = SimpleNamespace(status_code=200, content=reply, headers={"Content-Type": "text/xml"}, encoding="utf-8")
     binding = client.service._binding
-    found = serialize_object(binding.process_reply(client, binding.get("PlaceOrder"), http))
+    found: Any = serialize_object(binding.process_reply(client, binding.get("PlaceOrder"), http))
     assert found["Id"] == 1
-    assert found["Placed"] == datetime.datetime(2026, 11, 3, 20, 15, tzinfo=datetime.UTC)
+    assert found["Placed"] == dt.datetime(2026, 11, 3, 20, 15, tzinfo=dt.UTC)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from threading import RLock
 from typing import Any
 
+from bridge_soap.choice import Choice, arrays_of
 from bridge_soap.facets import Bad, Rules
 from bridge_soap.graph import Graph
 from bridge_soap.items import ItemsWriter
@@ -24,7 +25,6 @@ from bridge_soap.timeline import usual_date, usual_date_time
 from bridge_soap.values import ValueWriters
 from bridge_soap.writing import (
     ABSENT,
-    Choice,
     Prefixes,
     TypeWriter,
     Writer,
@@ -178,7 +178,8 @@ class Encoders:
             writer = out.const(ItemsWriter(self, owner, content).wildcard(part))
             out.add(f"{writer}(v, put, at, bad)")
         elif part.low == 0 and part.kind != "choice":
-            out.add(f"if has(v, {out.const(tuple(sorted(keys_of(part, content.region))))}):")
+            keys = tuple(sorted(keys_of(part, content.region)))
+            out.add(f"if has(v, {out.const(keys)}, {out.const(arrays_of(content))}):")
             out.depth += 1
             self._group(out, part, owner, content, optional=False)
             out.depth -= 1
@@ -195,10 +196,9 @@ class Encoders:
             self._all(out, part, content)
 
     def _choice(self, out: Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
-        branches = [(keys_of(branch, content.region), _required(branch, content.region)) for branch in part.parts]
-        names = [_first_key(branch) for branch in part.parts]
         picked = f"b{out.depth}"
-        out.add(f"{picked} = {out.const(Choice(branches, optional or part.emptiable, names))}(v, at, bad)")
+        choice = Choice(part, content, optional=optional)
+        out.add(f"{picked} = {out.const(choice)}(v, at, bad)")
         for number, branch in enumerate(part.parts):
             out.add(f"{'el' if number else ''}if {picked} == {number}:")
             out.depth += 1
@@ -314,20 +314,3 @@ def _straight(content: Content) -> list[Part]:
         return []
     parts = root.parts if root.kind == "sequence" and root.low == 1 else (root,)
     return list(parts) if all(part.kind == "element" for part in parts) else []
-
-
-def _required(part: Part, region: Part | None) -> frozenset[str]:
-    """The properties without which `part` can't be."""
-    if part.low == 0 or part is region:
-        return frozenset()
-    if not part.is_group:
-        return frozenset({part.key})
-    if part.kind == "choice":
-        return frozenset()
-    return frozenset().union(*(_required(child, region) for child in part.parts))
-
-
-def _first_key(part: Part) -> str:
-    if part.is_group and part.kind == "sequence" and len(part.parts) > 1:
-        return "(" + ", ".join(leaf.key for leaf in part.leaves()) + ")"
-    return " or ".join(leaf.key for leaf in part.leaves())

@@ -202,7 +202,8 @@ class SchemaWriter:
             if required is not None and not part.emptiable:
                 required.append(ITEMS)
         elif not part.is_group:
-            properties[part.key] = self._property(part, content, sure=required is not None)
+            schema = self._property(part, content, sure=required is not None)
+            properties[part.key] = _either(properties.get(part.key), schema)
             filled = part.element is not None and (part.element.default or part.element.fixed) is not None
             if required is not None and part.low and not filled:
                 required.append(part.key)
@@ -316,6 +317,15 @@ class SchemaWriter:
             value = self._reader(simple)(text) if text is not None else None
             if value is not None and isinstance(value, str | int | float | bool | list):
                 schema[key] = value
+
+
+def _either(old: Schema | None, new: Schema) -> Schema:
+    """One property's schema where two branches of a choice have it."""
+    if old is None or old == new:
+        return new
+    if old.get("items") == new.get("items") and "items" in old:
+        return {"type": "array", "items": old["items"]}
+    return {"anyOf": [old, new]}
 
 
 def _limits(key: str, value: int | None) -> Schema:

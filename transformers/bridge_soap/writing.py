@@ -86,39 +86,14 @@ def unknown(value: dict[str, Any], known: frozenset[str], open_attributes: bool,
             bad.append((pointer((at, key)), "the schema has no such property here"))
 
 
-def has(value: dict[str, Any], keys: Iterable[str]) -> bool:
-    """Whether any of the properties is given; an empty array counts as not given."""
+def has(value: dict[str, Any], keys: Iterable[str], arrays: frozenset[str]) -> bool:
+    """Whether any of the properties is given. In `arrays`, those for elements that may repeat, an empty one counts as
+    not given; elsewhere ``[]`` is a value: an empty list type."""
     for key in keys:
         item = value.get(key, ABSENT)
-        if item is not ABSENT and item != []:
+        if item is not ABSENT and (item != [] or key not in arrays):
             return True
     return False
-
-
-class Choice:
-    """Picks the branch of a choice by the properties that are given."""
-
-    def __init__(
-        self, branches: list[tuple[frozenset[str], frozenset[str]]], emptiable: bool, names: list[str]
-    ) -> None:
-        self._branches = branches  # (all keys, required keys) of each
-        self._all = frozenset().union(*(keys for keys, _ in branches))
-        self._emptiable = emptiable
-        self._words = ", ".join(names)
-
-    def __call__(self, value: dict[str, Any], at: At, bad: Faults) -> int:
-        """The branch's number; -1 where none is given or, with a fault told, none fits."""
-        given = {key for key in self._all if has(value, (key,))}
-        if not given:
-            if not self._emptiable:
-                bad.append((pointer(at), f"exactly one of {self._words} is needed"))
-            return -1
-        fitting = [number for number, (keys, _) in enumerate(self._branches) if given <= keys]
-        if not fitting:
-            shown = ", ".join(key for key in value if key in given)
-            bad.append((pointer(at), f"only one of {self._words} may be given, not {shown} together"))
-            return -1
-        return next((number for number in fitting if self._branches[number][1] <= given), fitting[0])
 
 
 class Prefixes:
