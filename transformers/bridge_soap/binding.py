@@ -25,6 +25,8 @@ from bridge_soap.writing import Faults, Writer
 from bridge_soap.wsdl import SoapOperation
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
+#: So few namespaces are declared in each envelope, needed or not.
+_FEW = 3
 #: Methods whose requests carry no body: everything they say stands in the path and the query.
 _BODILESS = ("GET", "HEAD", "DELETE")
 
@@ -96,13 +98,13 @@ class Binder:
     ) -> Plan:
         contract = self._contract
         headers = self._header_elements(operation)
-        bodies = (body, output) if output is not None else (body,)
-        contract.reach(bodies)
-        sent = contract.graph.reach([*body.elements, *(element for element, _ in headers)])
+        sent = [*body.elements, *(element for element, _ in headers)]
+        for element in (*sent, *(output.elements if output is not None else ())):
+            contract.graph.usable(element.type)
         write = self._writer(body)
         read = self._reader(output or Body())
         block = self._header_block(headers)
-        declarations = contract.prefixes.declare(None if sent.open else sent.namespaces)
+        declarations = contract.prefixes.declare(self._namespaces(sent))
         envelope = Envelope(operation.version, declarations, block, self._token(operation))
         faults = FaultReader(self._decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
@@ -117,6 +119,13 @@ class Binder:
             self._route.transform.response,
             self._options.strict,
         )
+
+    def _namespaces(self, sent: list[Element]) -> set[str] | None:
+        """The namespaces that a request needs; None for all, where that is as good."""
+        if len(self._contract.prefixes) <= _FEW:
+            return None
+        reached = self._contract.graph.reach(sent)
+        return None if reached.open else reached.namespaces
 
     def _writer(self, body: Body) -> Writer:
         if body.root is not None:

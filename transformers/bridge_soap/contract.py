@@ -10,7 +10,7 @@ from bridge_soap.decode import Decoders
 from bridge_soap.documents import Library
 from bridge_soap.encode import Encoders
 from bridge_soap.facets import Rulebook
-from bridge_soap.graph import Graph, Reached
+from bridge_soap.graph import Graph
 from bridge_soap.parse import Schemas
 from bridge_soap.schema import NOWHERE, ComplexType, Element, Group, Particle, Type
 from bridge_soap.writing import Prefixes
@@ -112,7 +112,3 @@ class Contract:
                 type_ = self.schemas.type(part.type, NOWHERE)
                 found[part.name] = Element(part.name, lambda type_=type_: type_)  # type: ignore[misc]  # bound now
         return found
-
-    def reach(self, bodies: tuple[Body, ...]) -> Reached:
-        """All that the bodies need; raises `bridge.BindError` where some of it is broken."""
-        return self.graph.reach([element for body in bodies for element in body.elements])

@@ -14,7 +14,7 @@ from bridge_soap.facets import Bad
 from bridge_soap.model import Content, Part
 from bridge_soap.names import local_name
 from bridge_soap.schema import ComplexType, Element, SimpleType, Type
-from bridge_soap.source import Source
+from bridge_soap.source import EAGER, Source
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -63,6 +63,7 @@ class Cursor:
         self.env: dict[str, Any] = {"END": _End(), "Bad": Bad}
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[tuple[ComplexType, str, Reader, Any]] = []
+        self._made = 0
 
     def fits(self, type_: ComplexType, content: Content) -> bool:
         """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
@@ -79,7 +80,7 @@ class Cursor:
         """The quick reader of a type; `general` reads what it can't, `complete` looks for what is missing."""
         name, env = f"d{len(self.env)}", self.env
         self._names[type_] = name
-        env[name] = lambda node, note, odd: general(node, note)
+        env[name] = None  # keeps the number from being given twice
         self._waiting.append((type_, name, general, complete))
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -88,19 +89,39 @@ class Cursor:
         return read
 
     def quick(self, type_: Type) -> QuickReader | None:
-        """The quick reader of a type that `finish` has made one for."""
-        name = self._names.get(type_) if isinstance(type_, ComplexType) else None
-        return self.env[name] if name is not None else None
+        """The quick reader of a type, where it can be read this way."""
+        name, env = self._names.get(type_) if isinstance(type_, ComplexType) else None, self.env
+        if name is None:
+            return None
 
-    def finish(self) -> bool:
-        """Make what was asked for; whether there was anything."""
-        busy = bool(self._waiting)
+        def read(node: etree._Element, note: Note, odd: bool) -> Any:
+            return env[name](node, note, odd)  # looked up each time, as above
+
+        return read
+
+    def finish(self) -> None:
+        """Make what was asked for: at once while the contract is small, then when it is first used."""
         while self._waiting:
             type_, name, general, complete = self._waiting.pop()
-            self._compile(type_, name, general, complete)
-        return busy
+            if self._made < EAGER:
+                self._compile(type_, name, general, complete)
+            else:
+                self.env[name] = self._later(type_, name, general, complete)
+
+    def _later(self, type_: ComplexType, name: str, general: Reader, complete: Any) -> QuickReader:
+        """Stands for a type's function until it is first called."""
+
+        def read(node: etree._Element, note: Note, odd: bool) -> Any:
+            with self._decoders.lock:
+                if self.env[name] is read:
+                    self._compile(type_, name, general, complete)
+                    self.finish()
+            return self.env[name](node, note, odd)
+
+        return read
 
     def _compile(self, type_: ComplexType, name: str, general: Reader, complete: Any) -> None:
+        self._made += 1
         content = self._decoders.graph.model(type_)
         assert content.root is not None
         out = Source(self.env)

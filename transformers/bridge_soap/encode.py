@@ -20,7 +20,7 @@ from bridge_soap.names import local_name
 from bridge_soap.parse import ANY_TYPE
 from bridge_soap.schema import ComplexType, Element, SimpleType, Type
 from bridge_soap.simple_out import SimpleWriters, escape
-from bridge_soap.source import Source, tag_literal
+from bridge_soap.source import EAGER, Source, tag_literal
 from bridge_soap.timeline import usual_date, usual_date_time
 from bridge_soap.values import ValueWriters
 from bridge_soap.writing import (
@@ -50,6 +50,7 @@ class Encoders:
         self.values = ValueWriters(self)
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[ComplexType] = []
+        self._made = 0
         self._counting = False
         self._roots: dict[Element, Writer] = {}
         self._env: dict[str, Any] = {
@@ -121,7 +122,23 @@ class Encoders:
         """Compile all that was asked for and isn't yet. `Graph` vouched for it, so nothing in it can fail."""
         while self._waiting:
             complex_type = self._waiting.pop()
-            self._compile(complex_type, self._names[complex_type])
+            name = self._names[complex_type]
+            if self._made < EAGER:
+                self._compile(complex_type, name)
+            else:
+                self._env[name] = self._later(complex_type, name)
+
+    def _later(self, complex_type: ComplexType, name: str) -> Writer:
+        """Stands for a type's function until it is first called."""
+
+        def write(value: Any, put: Any, at: Any, bad: Any) -> None:
+            with self.lock:
+                if self._env[name] is write:
+                    self._compile(complex_type, name)
+                    self.finish()
+            self._env[name](value, put, at, bad)
+
+        return write
 
     def is_plain(self, element: Element) -> bool:
         """Whether the element's type has child elements and nothing else: no attributes, variants or mixed text."""
@@ -144,6 +161,7 @@ class Encoders:
         return known
 
     def _compile(self, complex_type: ComplexType, name: str) -> None:
+        self._made += 1
         content = self.graph.model(complex_type)
         if content.whole:
             self._env[name] = ItemsWriter(self, complex_type, content).content

@@ -24,16 +24,20 @@ Field = tuple[str, bool, bool, bool, Callable[[str], Any] | None, "Reader"]
 
 @dataclasses.dataclass(slots=True)
 class _Table:
-    """The fields of one content model by tag, and by local name where that is unambiguous."""
+    """The fields of one content model by tag, and by local name where that is unambiguous.
 
+    They are filled in when first needed: types contain themselves, and most need the general reader never.
+    """
+
+    content: Content
     fields: dict[str, Field] = dataclasses.field(default_factory=dict)
     by_local: dict[str, Field] = dataclasses.field(default_factory=dict)
+    filled: bool = False
 
 
 class FieldMaker:
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
-        self._waiting: list[tuple[_Table, Content]] = []
         self._cursor = Cursor(decoders)
 
     @property
@@ -41,21 +45,17 @@ class FieldMaker:
         return self._cursor
 
     def finish(self) -> None:
-        """Fill the tables of all readers made so far. They are filled afterwards, and not by recursion, since types
-        contain themselves and may be nested without bound."""
-        busy = True
-        while busy:
-            while self._waiting:
-                table, content = self._waiting.pop()
-                for tag, slot in content.slots.items():
+        """Compile what was asked for."""
+        self._cursor.finish()
+
+    def _fill(self, table: _Table) -> None:
+        with self._decoders.lock:
+            if not table.filled:
+                for tag, slot in table.content.slots.items():
                     table.fields[tag] = self._field(slot)
                 table.by_local.update(_by_local(table.fields))
-            busy = self._cursor.finish() or bool(self._waiting)
-
-    def _table(self, content: Content) -> _Table:
-        table = _Table()
-        self._waiting.append((table, content))
-        return table
+                table.filled = True
+                self._cursor.finish()
 
     def keyed(self, type_: ComplexType, content: Content, attributes: AttributesReader) -> Reader:
         """The reader of a type whose children are properties."""
@@ -74,7 +74,7 @@ class FieldMaker:
         complete: Callable[[dict[str, Any], etree._Element, Note], None],
     ) -> Reader:
         """The reader that takes children in any order."""
-        table = self._table(content)
+        table, fill = _Table(content), self._fill
         get = table.fields.get
         stranger = self._stranger(content, table)
         arrays = content.arrays
@@ -83,6 +83,8 @@ class FieldMaker:
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
+            if not table.filled:
+                fill(table)
             out: dict[str, Any] = {}
             own = 0
             if node.items() or must:
@@ -131,10 +133,12 @@ class FieldMaker:
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""
-        table = self._table(content)
+        table, fill = _Table(content), self._fill
         fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
 
         def find(child: etree._Element, note: Note) -> dict[str, Any] | None:
+            if not table.filled:
+                fill(table)
             field = fields.get(child.tag)
             if field is None:
                 for wildcard in content.wildcards:

@@ -48,6 +48,7 @@ class Graph:
         self.schemas, self.rulebook = schemas, rulebook
         self._models: dict[ComplexType, Content] = {}
         self._nodes: dict[Type, _Node | BindError] = {}
+        self._sound: set[Type] = set()
 
     def model(self, complex_type: ComplexType) -> Content:
         """:raises bridge.BindError: the content model can't be used."""
@@ -103,7 +104,10 @@ class Graph:
 
     def usable(self, type_: Type) -> None:
         """:raises bridge.BindError: the type, or one that it needs, is broken."""
-        self._walk([type_], Reached(), [])
+        if type_ not in self._sound:
+            reached = Reached()
+            self._walk([type_], reached, [])
+            self._sound.update(reached.types)
 
     def _node(self, type_: Type) -> _Node:
         known = self._nodes.get(type_)
@@ -139,4 +143,4 @@ class Graph:
                 types.append(slot.element.type)
                 namespaces.add(split(slot.element.name)[0])
         variants = tuple(self.schemas.derived(type_.name)) if type_.name else ()
-        return _Node(tuple(types), frozenset(namespaces), open_, variants)
+        return _Node(tuple(dict.fromkeys(types)), frozenset(namespaces), open_, variants)

@@ -118,6 +118,9 @@ class Prefixes:
             prefix = self._of[namespace] = f"n{len(self._of)}"
         return f"{prefix}:{local}"
 
+    def __len__(self) -> int:
+        return len(self._of)
+
     def declare(self, namespaces: Iterable[str] | None = None) -> str:
         """``xmlns`` attributes for `namespaces`, or for all."""
         wanted = [*self._of] if namespaces is None else [n for n in self._of if n in set(namespaces)]
