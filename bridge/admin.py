@@ -7,12 +7,13 @@ sees and changes that tenant's routes only. Health, metrics and the OpenAPI docu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -20,6 +21,7 @@ from bridge.errors import (
     ClientError,
     Conflict,
     Forbidden,
+    Gone,
     PreconditionFailed,
     SetupError,
     TooLarge,
@@ -62,12 +64,9 @@ class Admin:
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``."""
         return [
-            Route("/routes", self.list_routes, methods=["GET"]),
-            Route("/routes", self.register, methods=["POST"]),
-            Route("/routes/check", self.check, methods=["POST"]),
-            Route("/routes/{id:path}", self.show, methods=["GET"]),
-            Route("/routes/{id:path}", self.replace, methods=["PUT"]),
-            Route("/routes/{id:path}", self.delete, methods=["DELETE"]),
+            _by_method("/routes", GET=self.list_routes, POST=self.register),
+            _by_method("/routes/check", POST=self.check),
+            _by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),
@@ -90,32 +89,11 @@ class Admin:
 
     async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
         """The body as a spec, with its parsed document where it has lines."""
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(SPEC_TIMEOUT):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > MAX_SPEC:
-                        raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
-                    chunks.append(chunk)
-        except TimeoutError:
-            raise ClientError("The spec did not arrive in time.", status=408) from None
-        body = b"".join(chunks)
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        document: Any = None
-        if kind in YAML_TYPES:
-            try:
-                specs = read_text(body.decode("utf-8"))
-            except UnicodeDecodeError:
-                raise ClientError("The spec is not UTF-8 text.") from None
-            if len(specs) != 1:
-                raise ClientError("One request registers one route; the body holds several documents.")
-            spec, document = specs[0]
-        elif kind == "application/json" or kind.endswith("+json"):
-            spec = read_value(parse_json(body, exact=False))
-        else:
+        if kind not in YAML_TYPES and kind != "application/json" and not kind.endswith("+json"):
             raise UnsupportedMediaType("A spec is sent as application/json or application/yaml.")
+        # A large one takes up to a second to read, in which everybody else is served.
+        spec, document = await asyncio.to_thread(_read, kind, await _body(request))
         if who.tenant and spec.tenant is None:
             spec = spec.model_copy(update={"tenant": who.tenant})
         self._may(who, spec)
@@ -129,7 +107,7 @@ class Admin:
     def _own(self, request: Request, who: Identity) -> Source:
         """The registered or file route that the path names, if it is the caller's to see."""
         text = request.path_params["id"]
-        route_id: RouteId = int(text) if text.isdigit() and len(text) < 19 else text
+        route_id: RouteId = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
         source = self._registry.source(route_id)
         self._may(who, source.spec)
         return source
@@ -242,10 +220,10 @@ class Admin:
 
     async def ready(self, request: Request) -> Response:
         ready = self._ready()
-        body = {"status": "ready" if ready else "starting", "routes": len(self._registry.table.routes)}
+        body: dict[str, Any] = {"status": "ready" if ready else "starting", "routes": len(self._registry.table.routes)}
         if self._registry.broken:
             body["broken"] = len(self._registry.broken)
-        return json_response(body, 200 if ready else 503)
+        return json_response(body) if ready else json_response(body, 503, **{"retry-after": "1"})
 
     async def metrics(self, request: Request) -> Response:
         self._metrics.routes.set(len(self._registry.table.routes))
@@ -269,6 +247,46 @@ class Admin:
                 self._documents.clear()
             self._documents[key] = cached
         return Response(cached[1], media_type="application/json")
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, within a spec's size and time."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SPEC_TIMEOUT):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_SPEC:
+                    raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise ClientError("The spec did not arrive in time.", status=408) from None
+    except ClientDisconnect:
+        raise Gone() from None
+    return b"".join(chunks)
+
+
+def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:
+    """The spec that `body` holds, with its parsed document where it has lines."""
+    if kind not in YAML_TYPES:
+        return read_value(parse_json(body, exact=False)), None
+    try:
+        specs = read_text(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ClientError("The spec is not UTF-8 text.") from None
+    if len(specs) != 1:
+        raise ClientError("One request registers one route; the body holds several documents.")
+    return specs[0]
+
+
+def _by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> BaseRoute:
+    """One route for all methods of a path, so that a 405 names every one of them in ``Allow``."""
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))
 
 
 def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from bridge import portal
@@ -77,12 +77,11 @@ def build(settings: Settings) -> Bridge:
         lifespan=lifespan,
         routes=[
             Route("/register", admin.register, methods=["POST"]),
-            Mount("/-", routes=[*admin.routes(), *portal.routes()]),
+            Mount("/-", app=Router([*admin.routes(), *portal.routes()], redirect_slashes=False)),
         ],
-        middleware=[Middleware(Recorder, log=access)],
-        exception_handlers={BridgeError: _problem, HTTPException: _http_problem, Exception: _problem},
+        middleware=[Middleware(Recorder, log=access, proxies=settings.trusted_proxies)],
+        exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )
-    app.router.redirect_slashes = False
     app.state.ready = False
     app.state.registry = house.registry
     return app

@@ -193,10 +193,24 @@ class InvalidSpec(ClientError):
     title = "The route spec can't be used"
 
 
+class HeadTooLarge(ClientError):
+    status = 431
+    slug = "head-too-large"
+    title = "The request's header is too large"
+
+
 class RateLimited(ClientError):
     status = 429
     slug = "rate-limited"
     title = "Too many requests"
+
+
+class Gone(ClientError):
+    """The client left before it had said everything; nobody reads the answer, but the log keeps it."""
+
+    status = 499
+    slug = "client-closed-request"
+    title = "The client closed the connection"
 
 
 class UpstreamError(RequestError):

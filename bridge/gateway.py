@@ -11,35 +11,27 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from bridge.errors import ClientError, RateLimited, RequestError, TooLarge
+from bridge.errors import ClientError, Gone, RateLimited, RequestError, TooLarge
 from bridge.guards.cache import cache_key
 from bridge.observe.access import Record
-from bridge.observe.tracing import make_trace_id, taken_trace_id, trace_headers
+from bridge.observe.tracing import trace_headers, trace_id_of
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
 from bridge.table import Endpoint, Table
 from bridge.transformer import Call, Reply
-from bridge.trust import client_address
+from bridge.trust import client_address, the_host
 from bridge.upstream.headers import forwardable, returnable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port.
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 # A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
 _CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
-
-
-class Gone(RequestError):
-    """The client left before it had said everything; nobody reads the answer, but the log keeps it."""
-
-    status = 499
-    slug = "client-closed-request"
-    title = "The client closed the connection"
+# RFC 9110, section 5.5: what no field's value may hold; some of it would split the response.
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Gateway:
@@ -81,6 +73,7 @@ class Gateway:
                 reply = await self._translate(endpoint, call, record, deadline)
             else:
                 reply = await self._cached(endpoint, call, record, deadline)
+            fields = _fields(reply, call, limits)
         except asyncio.CancelledError:
             record.status, record.cause = 499, "cancelled"
             self._note(record, began)
@@ -88,45 +81,35 @@ class Gateway:
         except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
             record.cause = _cause(error)
             reply = problem(error, call.trace_id)
+            fields = _fields(reply, call, limits)
         record.status, record.bytes_out = reply.status, len(reply.body)
         record.warnings = tuple(call.warnings)
         try:
-            await _respond(send, reply, call.trace_id, limits, head=scope["method"] == "HEAD")
+            await send({"type": "http.response.start", "status": reply.status, "headers": fields})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
         finally:
             self._note(record, began)
 
     def _arrive(self, scope: Scope) -> tuple[Call, Record]:
         """The request as a `Call` that is not yet anybody's, and the record that goes with it."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        peer = scope["client"][0] if scope.get("client") else ""
-        trace_id = ""
+        peer, trusted = scope["client"][0] if scope.get("client") else "", False
         if self._proxies:
             peer, trusted = client_address(peer, headers, self._proxies)
-            if trusted:
-                found = dict(headers)
-                trace_id = taken_trace_id(found.get("traceparent", ""), found.get("x-trace-id", ""))
         call = Call(
             scope["method"],
             (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             peer=peer,
-            trace_id=trace_id or make_trace_id(),
+            trace_id=trace_id_of(headers, trusted=trusted),
         )
         return call, Record(time.time(), call.trace_id, call.method, call.path, call.query, peer=peer)
 
     def _match(self, scope: Scope, call: Call, record: Record) -> tuple[Endpoint, dict[str, str]]:
-        hosts = [value for name, value in call.headers if name == "host"]
-        if (
-            len(hosts) > 1
-            or (not hosts and scope["http_version"] != "1.0")
-            or (hosts and not _HOST.fullmatch(hosts[0]))
-        ):
-            raise ClientError("The request needs exactly one valid Host header.")
-        record.host = hosts[0] if hosts else ""
+        record.host, name = the_host(call.headers, scope["http_version"])
         parse_target(call.path)
-        host = record.host.rpartition(":")[0] if record.host[-1:].isdigit() and ":" in record.host else record.host
-        endpoint, params = self.table.match(host.lower(), call.path, call.method)
+        endpoint, params = self.table.match(name, call.path, call.method)
         record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
         record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
         if call.method == "HEAD" and endpoint.operation.method == "GET":
@@ -251,16 +234,18 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-async def _respond(
-    send: Send, reply: Reply, trace_id: str, limits: list[tuple[str, str]], *, head: bool = False
-) -> None:
-    headers = [*returnable(reply.headers), *limits, ("x-trace-id", trace_id)]
-    if not (reply.status in (204, 304) or reply.status < 200):
+def _fields(reply: Reply, call: Call, limits: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """The response's fields as ASGI wants them. Whatever a plug-in made that is no reply fails here, as any failure."""
+    if not 200 <= reply.status <= 599:
+        raise ValueError(f"{reply.status} is no status of a response")
+    headers = [*returnable(reply.headers), *limits, ("x-trace-id", call.trace_id)]
+    # RFC 9110, section 8.6: none with 204; with 304 and HEAD only what a GET would have had, which is not known where
+    # the service itself was asked with HEAD.
+    if reply.status not in (204, 304) and (call.method != "HEAD" or reply.body):
         headers.append(("content-length", str(len(reply.body))))
     raw = []
     for name, value in headers:
-        if "\n" in value or "\r" in value or "\0" in value:
-            continue  # a value that would split the response is not sent at all
+        if not value.isprintable() and _UNSENDABLE.search(value):
+            continue
         raw.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
-    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+    return raw

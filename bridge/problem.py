@@ -6,6 +6,7 @@ logged with its traceback, and the caller learns no more than the trace id to as
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ def problem(error: BaseException, trace_id: str) -> Reply:
     """`error` as a response. Members: type, title, status, code (= status), detail, trace_id and the error's own."""
     if isinstance(error, SetupError):
         return _of_setup(error, trace_id)
-    if not isinstance(error, RequestError):
+    if not isinstance(error, RequestError) or not 400 <= error.status <= 599:
         log.error("trace %s: an unforeseen failure", trace_id, exc_info=error)
         error = RequestError("Something went wrong in the gateway. The trace id finds it in our log.")
     return _render(error.slug, error.title, error.status, error.detail, trace_id, error.members, error.headers)
@@ -58,7 +59,16 @@ def _render(
         "trace_id": trace_id,
         **members,
     }
-    return Reply(status, [PROBLEM_TYPE, *headers], orjson.dumps(body, default=str))
+    return Reply(status, [PROBLEM_TYPE, *headers], _dumps(body))
+
+
+def _dumps(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body, default=str)
+    except (
+        TypeError
+    ):  # a member with half a surrogate pair or a 70-bit number in it: another's text is no reason to fail
+        return json.dumps(body, default=str).encode()
 
 
 def slugs() -> Iterator[tuple[str, int, str]]:

@@ -15,6 +15,7 @@ import uvicorn
 from bridge.app import build
 from bridge.errors import SettingsError
 from bridge.settings import Settings
+from bridge.wire import logging_to
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,7 +59,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], 
             server = uvicorn.Server(
                 uvicorn.Config(
                     app,
-                    http="httptools",
+                    http=logging_to(app.gateway.log),
                     ws="none",
                     lifespan="off",
                     log_config=None,

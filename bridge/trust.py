@@ -1,13 +1,32 @@
-"""Whose word counts: which peers are trusted proxies, and whom they say they speak for."""
+"""Whose word counts: which peers are trusted proxies, whom they say they speak for, and which host is asked."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from bridge.errors import ClientError
 from bridge.settings import Networks
 from bridge.transformer import Headers
+
+# RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port.
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+
+
+def the_host(headers: Headers, http_version: str) -> tuple[str, str]:
+    """The Host field as sent, and the name in it, in lower case. HTTP/1.0 may leave it out.
+
+    :raises ClientError: there is none, more than one, or one that is no host.
+    """
+    hosts = [value for name, value in headers if name == "host"]
+    if not hosts and http_version == "1.0":
+        return "", ""
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if found is None:
+        raise ClientError("The request needs exactly one valid Host header.")
+    return hosts[0], found[1].lower()
 
 
 @lru_cache(maxsize=65536)

@@ -18,32 +18,39 @@ import uvicorn
 from bridge.app import Bridge, build
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.settings import Settings, load
+from bridge.wire import logging_to
 
 
 @contextlib.asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[int]:
+async def listening(app: Any, protocol: Any = "httptools") -> AsyncIterator[int]:
     """Serve an ASGI app on a free port of the loopback; yields the port."""
     bound = socket.create_server(("127.0.0.1", 0))
     bound.setblocking(False)
     server = uvicorn.Server(
-        uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, server_header=False)
+        uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+        )
     )
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not the main program here
-    started = asyncio.Event()
-    startup = server.startup
-
-    async def noted(sockets: Any = None) -> None:
-        await startup(sockets=sockets)
-        started.set()
-
-    server.startup = noted  # type: ignore[method-assign]  # uvicorn has no hook for "now it answers"
-    task = asyncio.create_task(server._serve(sockets=[bound]))
+    # Started and stopped by hand: uvicorn's own loop looks around ten times a second, and every test would wait for it.
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[bound])
+    await server.on_tick(0)
     try:
-        await asyncio.wait_for(started.wait(), 10)
         yield bound.getsockname()[1]
     finally:
-        server.should_exit = True
-        await task
+        for listener in server.servers:
+            listener.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        while server.server_state.connections or server.server_state.tasks:
+            await asyncio.sleep(0.002)
         bound.close()
 
 
@@ -153,7 +160,7 @@ def start(tmp_path: Path) -> Start:
             (home / "mesh.yml").write_text(json.dumps(mesh))
         made = load({}, home=home, **settings)
         app = build(made)
-        async with app.router.lifespan_context(app), listening(app) as port:
+        async with app.router.lifespan_context(app), listening(app, logging_to(app.gateway.log)) as port:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
                 yield Running(home, made, app, port, client)
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 from random import getrandbits
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+from bridge.transformer import Headers
+
+# Version 00 ends with the flags; a later one may go on after a hyphen and is read as far as it is known; ff is none.
+_TRACEPARENT = re.compile(
+    r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
@@ -24,6 +29,14 @@ def taken_trace_id(traceparent: str, x_trace_id: str) -> str:
         return found[1]
     plain = x_trace_id.replace("-", "").lower()
     return plain if _TRACE_ID.fullmatch(plain) else ""
+
+
+def trace_id_of(headers: Headers, *, trusted: bool) -> str:
+    """A request's trace id: what a trusted proxy says, else a new one."""
+    if trusted:
+        found = dict(headers)
+        return taken_trace_id(found.get("traceparent", ""), found.get("x-trace-id", "")) or make_trace_id()
+    return make_trace_id()
 
 
 def trace_headers(trace_id: str) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ ORDER = [
     {"gateway", "registry", "portal"},
     {"admin", "house"},
     {"app"},
+    {"wire"},
     {"serve", "workbench", "credentials"},
     {"cli"},
 ]
