@@ -104,10 +104,14 @@ class Graph:
 
     def usable(self, type_: Type) -> None:
         """:raises bridge.BindError: the type, or one that it needs, is broken."""
-        if type_ not in self._sound:
-            reached = Reached()
-            self._walk([type_], reached, [])
-            self._sound.update(reached.types)
+        seen: set[Type] = set()
+        waiting = [type_]
+        while waiting:
+            each = waiting.pop()
+            if each not in seen and each not in self._sound:
+                seen.add(each)
+                waiting += self._node(each).types
+        self._sound |= seen
 
     def _node(self, type_: Type) -> _Node:
         known = self._nodes.get(type_)
