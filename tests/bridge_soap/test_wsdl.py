@@ -72,7 +72,7 @@ async def test_what_can_not_be_published_is_told(bind: Bind) -> None:
     soap = Soap()
     operations = await bind("weather.wsdl", soap=soap)
     assert [each.name for each in operations] == ["forecast", "forecast.short", "reset"]
-    told = soap.skipped(route("weather.wsdl"))
+    told = soap.notes(route("weather.wsdl"))
     assert [reason.partition(":")[0] for reason in told] == ["old", "fails", "alert"]
     assert "weather.wsdl:47: old: it is rpc/encoded" in told[0]
     assert "weather.wsdl:14: the type {urn:weather}Nowhere is not defined" in told[1]

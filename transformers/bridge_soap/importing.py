@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
-from bridge import BindError, Operation, RouteSpec
+from bridge import BindError, Fault, Operation, RouteSpec
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.documents import is_url
@@ -24,9 +24,10 @@ _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what is left to do or can't be done; see `bridge_soap.Soap.import_spec`."""
+    """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
     notes: list[str] = []
-    reference, folder = _place(wsdl, wsdl_dir, notes)
+    hints: list[str] = []
+    reference, folder = _place(wsdl, wsdl_dir, hints)
     contract = Contract(reference, folder)
     options: dict[str, Any] = {"wsdl": reference}
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
@@ -34,24 +35,26 @@ def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
     if len(services) > 1 and len(hosts) > 1:
         options["service"] = services[0]
         others = ", ".join(services[1:])
-        notes.append(f"The WSDL has more services, on other hosts: {others}. Import each with a spec of its own.")
+        notes.append(f"the services {others}, which lie on other hosts: give each a spec of its own")
     chosen = choose(contract.wsdl, SoapOptions.model_validate(options))
     first = chosen[0].operation
-    spec = _spec(first, options, notes)
+    spec = _spec(first, options, hints)
     route = RouteSpec.model_validate(spec)
     binder = Binder(contract, route, SoapOptions.model_validate(options))
     published: list[Operation] = []
+    faults: list[Fault] = []
     for each in chosen:
         try:
             published += binder.operations(each.operation, f"/{each.name}", each.name)
         except BindError as error:
-            notes.append(f"{each.name} is not published: {error.faults[0]}.")
+            notes.append(f"{each.name}: {error.faults[0]}")
+            faults += error.faults
     if not published:
-        raise BindError("Nothing in this WSDL can be published:\n" + "\n".join(notes))
-    return _text(spec, published), notes
+        raise BindError(faults)
+    return _text(spec, published, hints), notes
 
 
-def _place(wsdl: str, wsdl_dir: Path, notes: list[str]) -> tuple[str, Path]:
+def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
     """The name a spec gives the WSDL, and the folder that it is seen from now."""
     if is_url(wsdl):
         return wsdl, wsdl_dir
@@ -62,16 +65,16 @@ def _place(wsdl: str, wsdl_dir: Path, notes: list[str]) -> tuple[str, Path]:
             return path.relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
     if given.is_file() and given.resolve().is_relative_to(wsdl_dir.resolve()):
         return given.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    notes.append(f"Copy {given.name} and what it imports to {wsdl_dir}/, where the gateway looks for it.")
+    hints.append(f"Copy {given.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
     return given.name, given.parent
 
 
-def _spec(operation: SoapOperation, options: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -> dict[str, Any]:
     words = _WORD.findall(operation.service) or ["service"]
     slug = "-".join(words).lower()
     return {
         "route": f"/v1/{slug}",
-        "upstream": _upstream(operation.address, slug, notes),
+        "upstream": _upstream(operation.address, slug, hints),
         "auth": {"type": "JWT", "audience": "_".join(words).upper()},
         "rate_limit": {"rps": 50, "burst": 100},
         "timeout": "30s",
@@ -79,7 +82,7 @@ def _spec(operation: SoapOperation, options: dict[str, Any], notes: list[str]) -
     }
 
 
-def _upstream(address: str, slug: str, notes: list[str]) -> str:
+def _upstream(address: str, slug: str, hints: list[str]) -> str:
     """The mesh name and port that the WSDL's address suggests."""
     parts = urlsplit(address)
     scheme, host = parts.scheme.lower(), parts.hostname or ""
@@ -95,17 +98,18 @@ def _upstream(address: str, slug: str, notes: list[str]) -> str:
         named = False
     name = host if named and host != "localhost" else slug
     upstream = f"{'https://' if scheme == 'https' else ''}{name}:{port}"
-    notes.append(
+    hints.append(
         f"The mesh must know {name}:{port}; with the static source, add it to mesh.yml"
         + (f" (the WSDL says {parts.netloc})." if parts.netloc and name != host else ".")
     )
     return upstream
 
 
-def _text(spec: dict[str, Any], published: Sequence[Operation]) -> str:
+def _text(spec: dict[str, Any], published: Sequence[Operation], hints: list[str]) -> str:
     yaml = YAML()
     yaml.default_flow_style = None  # None is its word for mixed style
     out = StringIO()
     yaml.dump(spec, out)
     lines = [f"#   {each.method} {spec['route']}{each.path}" for each in published]
-    return "# Made from the WSDL; it publishes:\n" + "\n".join(lines) + "\n" + out.getvalue()
+    todo = ["# Before it serves:", *(f"#   {hint}" for hint in hints)] if hints else []
+    return "\n".join(["# Made from the WSDL; it publishes:", *lines, *todo]) + "\n" + out.getvalue()

@@ -37,13 +37,13 @@ class Soap:
     async def bind(self, route: RouteSpec, options: SoapOptions) -> Sequence[Operation]:
         """Load the WSDL and compile the operation that the spec names, or all.
 
-        Where all are asked for, one that can't be compiled is left out, and `skipped` says why.
+        Where all are asked for, one that can't be compiled is left out, and `notes` says why.
 
         :raises bridge.BindError: the WSDL does not load, or nothing of what is asked for can be served.
         """
         return await asyncio.to_thread(self._bind, route, options)
 
-    def skipped(self, route: RouteSpec) -> tuple[str, ...]:
+    def notes(self, route: RouteSpec) -> tuple[str, ...]:
         """The operations of a route's WSDL that could not be published, each with its reason."""
         return self._skipped.get(_key(route), ())
 
@@ -51,15 +51,16 @@ class Soap:
         self._contracts.clear()
         self._skipped.clear()
 
-    @staticmethod
-    async def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
+    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]:
         """A route spec for all operations of a WSDL, ready to serve, and notes on what it could not publish.
 
-        :param wsdl: a file (below `wsdl_dir`, or anywhere) or a URL.
+        :param source: one WSDL: a file (below ``wsdl/``, or anywhere) or a URL.
         :returns: the spec as YAML, and the notes, a sentence each.
         :raises bridge.BindError: the WSDL does not load.
         """
-        return await asyncio.to_thread(import_spec, wsdl, wsdl_dir)
+        if len(source) != 1:
+            raise BindError(f"one WSDL makes one spec; {len(source)} were given")
+        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir)
 
     # --- in a thread ---
 
