@@ -84,7 +84,7 @@ def main() -> int:
             return serialise(decode(read(text, bounded=bounded)))
 
         def theirs_in(text: bytes = text) -> bytes:
-            return json_format.Parse(text, cls()).SerializeToString()
+            return bytes(json_format.Parse(text, cls()).SerializeToString())
 
         def ours_out(wire: bytes = wire) -> bytes:
             return orjson.dumps(write(parse(wire)))

@@ -259,7 +259,7 @@ def _import(name: str, source: list[str], config: Path | None) -> None:
     text, notes = run(lambda: imported(settings, name, source))
     out(text.rstrip("\n"))
     for note in notes:
-        complain(f"left out: {note}")
+        complain(note)
 
 
 key = typer.Typer(help="API keys: only their hashes are kept.", no_args_is_help=True)

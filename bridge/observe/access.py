@@ -7,6 +7,7 @@ Nothing is dropped: when the disk can't keep up, the queue's end is waited for. 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -96,7 +97,11 @@ def line_of(record: Record) -> bytes:
         "cause": record.cause or None,
         "warnings": record.warnings or None,
     }
-    return orjson.dumps({key: value for key, value in entry.items() if value is not None}, default=str) + b"\n"
+    known = {key: value for key, value in entry.items() if value is not None}
+    try:
+        return orjson.dumps(known, default=str) + b"\n"
+    except TypeError:  # half a surrogate pair in a foreign text, or a 70-bit number: stdlib's writer escapes them
+        return json.dumps(known, default=str).encode() + b"\n"
 
 
 class AccessLog:
@@ -144,11 +149,14 @@ class AccessLog:
     def _run(self) -> None:
         while True:
             record = self._queue.get()
-            lines = []
+            lines: list[bytes] = []
             stop = record is None
             while record is not None:
-                lines.append(line_of(record))
-                self._also(record)
+                try:
+                    lines.append(line_of(record))
+                    self._also(record)
+                except Exception:  # one record that can't be written must not end the log of all others
+                    log.exception("trace %s: its record can't be written", record.trace_id)
                 try:
                     record = self._queue.get_nowait() if len(lines) < 1000 else None
                 except queue.Empty:
@@ -162,9 +170,14 @@ class AccessLog:
         try:
             if self._path and self._written and self._written + len(lines) > self._size:
                 self._rotate()
-            self._file.write(lines)
+            if self._file.closed:
+                self._file = self._open()
+            while lines:
+                # Unbuffered files may take less than all of it.
+                taken = self._file.write(lines)
+                self._written += taken
+                lines = lines[taken:]
             self._file.flush()
-            self._written += len(lines)
         except OSError as error:
             # The service goes on without its log rather than not at all, but never in silence.
             log.error("the access log can't be written: %s; %d bytes are lost", error, len(lines))

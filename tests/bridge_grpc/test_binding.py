@@ -215,8 +215,9 @@ async def test_what_a_request_may_not_say(published: Published) -> None:
     for method, target, body, kind, where, reason in REFUSED:
         with pytest.raises(kind) as caught:
             published.message(method, target, body)
-        assert caught.value.errors[0][0] == where, target
-        assert reason in caught.value.errors[0][1], target
+        error: Any = caught.value
+        assert error.errors[0][0] == where, target
+        assert reason in error.errors[0][1], target
 
 
 async def test_all_wrong_parameters_are_listed(published: Published) -> None:

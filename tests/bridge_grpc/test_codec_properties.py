@@ -24,7 +24,7 @@ from bridge_grpc.options import Print
 from bridge_grpc.pool import Schema
 
 F = FieldDescriptor
-QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]  # an enum class is a collection of its members
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
@@ -52,7 +52,7 @@ def messages(draw: st.DrawFn, schema: Schema, descriptor: Descriptor, depth: int
     cls = schema.message_class(descriptor)
     name = descriptor.full_name
     if name in ("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"):
-        value = {
+        value: dict[str, st.SearchStrategy[Any]] = {
             "Struct": st.dictionaries(TEXT, JSON, max_size=3),
             "Value": JSON,
             "ListValue": st.lists(JSON, max_size=3),

@@ -97,7 +97,7 @@ async def test_the_examples_are_taken_by_the_codec(bind: Any) -> None:
         if body:
             codec: Any = op.codec
             example = json.dumps(body["content"]["application/json"]["example"]).encode()
-            params = dict.fromkeys(("id", "shelf"), "1")
+            params: dict[str, str] = {"id": "1", "shelf": "1"}
             codec.request(Call(op.method, "/", raw_params=params, body=example))
 
 

@@ -110,7 +110,8 @@ def test_common_types_are_found_by_themselves(tmp_path: Path) -> None:
         " message A { google.type.Money m = 1; google.rpc.Status s = 2; google.protobuf.Timestamp t = 3; }"
     )
     made = schema(compile_protos(["a.proto"], tmp_path))
-    assert made.pool.FindMessageTypeByName("A").fields_by_name["m"].message_type.full_name == "google.type.Money"
+    money: Any = made.pool.FindMessageTypeByName("A").fields_by_name["m"].message_type
+    assert money.full_name == "google.type.Money"
 
 
 def test_imports_beside_the_importing_file_are_found(tmp_path: Path) -> None:
@@ -168,8 +169,8 @@ async def test_what_is_wrong_with_a_descriptor_set(tmp_path: Path, files: FileDe
     circle.file[0].dependency[:] = ["a.proto"]
     broken = FileDescriptorSet(file=only)
     del broken.file[0].dependency[:]
-    broken.file[0].message_type[0].field[0].type_name = ".p.Nothing"
-    broken.file[0].message_type[0].field[0].type = 11
+    field: Any = broken.file[0].message_type[0].field[0]
+    field.type_name, field.type = ".p.Nothing", 11
     for content, reason in (
         (FileDescriptorSet(file=only).SerializeToString(), "a.proto imports 'b.proto', which the descriptor set lacks"),
         (circle.SerializeToString(), "imports itself in a circle"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from typing import Any
 
 import pytest
 from google.protobuf import any_pb2
@@ -43,8 +44,8 @@ def test_a_detail_whose_bytes_are_something_else_keeps_them() -> None:
     from bridge_grpc.encode_json import Encoders
     from bridge_grpc.options import Print
 
-    known = {"google.rpc.ErrorInfo": error_details_pb2.ErrorInfo.DESCRIPTOR}
+    known: dict[str, Any] = {"google.rpc.ErrorInfo": error_details_pb2.ErrorInfo.DESCRIPTOR}
     broken = any_pb2.Any(type_url="t/google.rpc.ErrorInfo", value=b"\xff")
     details = status_pb2.Status(code=5, details=[broken]).SerializeToString()
-    problem = fault(GrpcReply(5, status_details=details), Encoders(known.get, Print()).any)
+    problem = fault(GrpcReply(5, status_details=details), Encoders(lambda name: known.get(name), Print()).any)
     assert problem.members["grpc"]["details"] == [{"@type": "t/google.rpc.ErrorInfo", "value": "/w=="}]

@@ -69,6 +69,7 @@ async def test_register_asks_for_the_publisher_role(gateway: Any) -> None:
 async def test_the_51st_call_in_a_second_is_429(gateway: Any) -> None:
     await gateway.register(SHORT)
     # A machine that needs more than a second for 51 calls has not made them in a second; then another citizen tries.
+    answers: list[httpx.Response] = []
     for citizen in "abcde":
         token = gateway.bearer(audience="ELECTION_PUBLIC", sub=citizen)
         began = time.monotonic()

@@ -87,3 +87,46 @@ def test_a_folder_that_cant_be_written_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         AccessLog(str(tmp_path / "file/access.log"), size=1, keep=1)
+
+
+def test_no_record_ends_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def count(record: Record) -> None:
+        if record.path == "/bad":
+            raise KeyError("a metric")
+
+    log = AccessLog(str(tmp_path / "a"), size=10**6, keep=1, also=count)
+    log(entry(1, subject="half \ud800 a pair"))
+    log(Record(1.0, "2", "GET", "/bad"))
+    log(Record(float("nan"), "3", "GET", "/never"))
+    log(entry(4, bytes_in=2**70))
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
+    assert [line["path"] for line in lines] == ["/a", "/bad", "/a"]
+    assert lines[0]["subject"] == "half \ud800 a pair"
+    assert lines[2]["bytes_in"] == 2**70
+    assert "trace 2: its record can't be written" in caplog.text
+
+
+def test_a_log_that_can_t_be_rotated_goes_on_when_it_can(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "logs"
+    log = AccessLog(str(folder / "access.log"), size=1, keep=1)
+
+    def written(number: int) -> bool:
+        """Hand a record over and wait until it is in the file or lost."""
+        before = len(caplog.records)
+        log(entry(number))
+        while True:
+            if any(file.is_file() and f"{number:032x}" in file.read_text() for file in folder.glob("access.log*")):
+                return True
+            if len(caplog.records) > before:
+                return False
+
+    assert written(1)
+    folder.rename(tmp_path / "away")
+    folder.write_text("in the way")
+    assert not written(2)
+    assert not written(3)
+    folder.unlink()
+    assert written(4)
+    log.close()
+    assert "bytes are lost" in caplog.text
