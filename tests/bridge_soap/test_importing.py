@@ -13,15 +13,6 @@ from bridge_soap import Soap
 from tests.soap_kit import WSDL_DIR, bind_wsdl
 
 
-async def imported(wsdl: str, folder: Path) -> tuple[str, list[str]]:
-    """What ``hms-bridge import soap`` gets, by the same call."""
-
-    async def nowhere(name: str, port: str) -> list[tuple[str, int]]:
-        return []
-
-    return await Soap().import_spec([wsdl], Context(folder, folder, nowhere))
-
-
 async def run(wsdl: str, folder: Path) -> tuple[str, list[str]]:
     async def resolve(name: str, port: str) -> list[tuple[str, int]]:
         return []
