@@ -9,7 +9,7 @@ from lxml import etree
 
 from bridge_soap.index import Definition, Scope
 from bridge_soap.names import NCNAME, children, clark, tag_of, xsd
-from bridge_soap.schema import Attribute, ComplexType, Element, Group, Particle, SimpleType, Type, Wildcard
+from bridge_soap.schema import Attribute, ComplexType, Element, Group, Particle, Place, SimpleType, Type, Wildcard
 from bridge_soap.simpletypes import documentation, global_name
 
 if TYPE_CHECKING:
@@ -203,8 +203,18 @@ class ComplexReader:
         if text:
             return lambda: self._schemas.type(scope.qname(node, text), place)
         if head:
-            return lambda: self._schemas.element(scope.qname(node, head), place).type
+            return lambda: self._type_of_head(node, scope.qname(node, head), place)
         return lambda: self._schemas.type(xsd("anyType"))
+
+    def _type_of_head(self, node: etree._Element, head: str, place: Place) -> Type:
+        """The type of a member that declares none: its head's."""
+        if node in self._reading:
+            place.fail("the substitution group contains itself", node.get("name", ""))
+        self._reading.append(node)
+        try:
+            return self._schemas.element(head, place).type
+        finally:
+            self._reading.pop()
 
     # --- attributes ---
 
