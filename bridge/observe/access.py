@@ -178,7 +178,7 @@ class AccessLog:
                 self._written += taken
                 lines = lines[taken:]
             self._file.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: standard output was closed
             # The service goes on without its log rather than not at all, but never in silence.
             log.error("the access log can't be written: %s; %d bytes are lost", error, len(lines))
 
