@@ -61,8 +61,10 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send `number`; the exit code and the rest of standard error."""
         self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=30)
-        return self.process.returncode, rest
+        code = self.process.wait(timeout=30)
+        # Not `communicate`: it reads the pipe itself, past what the text layer has already taken from it.
+        assert self.process.stderr
+        return code, self.process.stderr.read()
 
 
 @pytest.fixture
