@@ -23,9 +23,9 @@ import msgspec
 from lxml import etree
 
 from bridge import parse_json, parse_xml
-from bridge_soap.codec import to_json
 from bridge_soap.contract import Contract
-from bridge_soap.envelope import has_attributes
+from bridge_soap.message.codec import to_json
+from bridge_soap.message.envelope import has_attributes
 
 FOLDER = Path(__file__).parent.parent / "tests" / "bridge_soap" / "wsdl"
 ENCODE, DECODE, PARSE = 20.0, 10.0, 3.0
@@ -76,7 +76,7 @@ class Ours:
 
     def __init__(self) -> None:
         from bridge_soap.binding import _root_reader
-        from bridge_soap.envelope import Envelope
+        from bridge_soap.message.envelope import Envelope
 
         contract = Contract("orders.wsdl", FOLDER)
         operation = next(each for each in contract.wsdl.operations if each.name == "PlaceOrder")

@@ -22,6 +22,6 @@ def test_round_trip_of_types_compiled_late(
     echo: MakeEcho, monkeypatch: pytest.MonkeyPatch, schema: str, trips: tuple[tuple[str, Any], ...]
 ) -> None:
     """In a large contract, a type's code is made when it is first used."""
-    monkeypatch.setattr("bridge_soap.encode.EAGER", 0)
-    monkeypatch.setattr("bridge_soap.cursor.EAGER", 0)
+    monkeypatch.setattr("bridge_soap.encode.encoders.EAGER", 0)
+    monkeypatch.setattr("bridge_soap.decode.cursor.EAGER", 0)
     test_round_trip(echo, schema, trips)

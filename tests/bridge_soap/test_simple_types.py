@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from bridge import Call, HttpReply
-from bridge_soap.facets import Bad, Rulebook
-from bridge_soap.lexical import BUILTINS
+from bridge_soap.components import SimpleType
+from bridge_soap.datatypes.facets import Bad, Rulebook
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.datatypes.simple_in import SimpleReaders
+from bridge_soap.datatypes.simple_out import SimpleWriters
 from bridge_soap.names import xsd
-from bridge_soap.parse import BUILTIN_TYPES
-from bridge_soap.schema import SimpleType
-from bridge_soap.simple_in import SimpleReaders
-from bridge_soap.simple_out import SimpleWriters
+from bridge_soap.xsd.schemas import BUILTIN_TYPES
 from tests.soap_kit import MakeEcho, codec_of
 
 

@@ -10,19 +10,19 @@ from urllib.parse import quote, urlsplit
 from lxml import etree
 
 from bridge import BadReply, BindError, Fault, Operation, RouteSpec
-from bridge_soap.codec import BodyReader, Plan, SoapCodec
+from bridge_soap.components import ComplexType, Element, Group, Particle
 from bridge_soap.contract import Body, Contract
-from bridge_soap.decode import Decoders, Note
-from bridge_soap.describe import Description, describe
-from bridge_soap.envelope import Envelope, http_headers
-from bridge_soap.fault import FaultReader
+from bridge_soap.decode.decoders import Decoders, Note
+from bridge_soap.encode.writing import Faults, Writer
+from bridge_soap.message.codec import BodyReader, Plan, SoapCodec
+from bridge_soap.message.envelope import Envelope, http_headers
+from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.params import Parameter, parameters_of
+from bridge_soap.message.security import token_writer
 from bridge_soap.names import local_name, tag_of
+from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
-from bridge_soap.params import Parameter, parameters_of
-from bridge_soap.schema import ComplexType, Element, Group, Particle
-from bridge_soap.security import token_writer
-from bridge_soap.writing import Faults, Writer
-from bridge_soap.wsdl import SoapOperation
+from bridge_soap.wsdl.definitions import SoapOperation
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 #: So few namespaces are declared in each envelope, needed or not.

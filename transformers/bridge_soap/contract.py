@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from bridge_soap.decode import Decoders
+from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, Type
+from bridge_soap.datatypes.facets import Rulebook
+from bridge_soap.decode.decoders import Decoders
 from bridge_soap.documents import Library
-from bridge_soap.encode import Encoders
-from bridge_soap.facets import Rulebook
-from bridge_soap.graph import Graph
-from bridge_soap.parse import Schemas
-from bridge_soap.schema import NOWHERE, ComplexType, Element, Group, Particle, Type
-from bridge_soap.writing import Prefixes
-from bridge_soap.wsdl import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
+from bridge_soap.encode.encoders import Encoders
+from bridge_soap.encode.writing import Prefixes
+from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
+from bridge_soap.xsd.graph import Graph
+from bridge_soap.xsd.schemas import Schemas
 
 
 @dataclass(frozen=True, slots=True)

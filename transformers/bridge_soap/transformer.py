@@ -13,7 +13,7 @@ from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.importing import import_spec
 from bridge_soap.options import SoapOptions
-from bridge_soap.selection import Chosen, choose
+from bridge_soap.wsdl.selection import Chosen, choose
 
 
 class Soap:

@@ -1,0 +1,249 @@
+"""Values against their simple types: white space, lexical space and facets (XML Schema 1.0, part 2, section 4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from bridge_soap.components import Facets, SimpleType
+from bridge_soap.datatypes import regex
+from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin
+
+
+class Bad(ValueError):
+    """A value isn't of its type; the message says in the schema's words what would be."""
+
+
+Check = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a simple type asks of a text.
+
+    :ivar normalize: applies the whiteSpace facet.
+    :ivar lexical: whether a normalized text is in the lexical space, facets aside.
+    :ivar facets: raises `Bad` where a normalized text breaks a facet; None where the type has none.
+    :ivar same: something equal for equal values.
+    :ivar words: what is wanted, for messages.
+    """
+
+    normalize: Callable[[str], str]
+    lexical: Callable[[str], bool]
+    facets: Check | None
+    same: Callable[[str], Any]
+    words: str
+
+    def check(self, text: str) -> None:
+        """:raises Bad: `text`, normalized, isn't of the type."""
+        if not self.lexical(text):
+            raise Bad(f"{_shown(text)} is not {self.words}")
+        if self.facets is not None:
+            self.facets(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 60 else repr(text[:57]) + "…"
+
+
+class Rulebook:
+    """`Rules` by type, each made once.
+
+    :raises bridge.BindError: a facet of the type can't be used (a pattern that isn't one, a bound that is no value).
+    """
+
+    def __init__(self) -> None:
+        self._rules: dict[SimpleType, Rules] = {}
+
+    def __getitem__(self, simple: SimpleType) -> Rules:
+        known = self._rules.get(simple)
+        if known is None:
+            known = self._rules[simple] = self._make(simple)
+        return known
+
+    def _make(self, simple: SimpleType) -> Rules:
+        if simple.variety == "list":
+            return self._list(simple)
+        if simple.variety == "union":
+            return self._union(simple)
+        builtin = BUILTINS[simple.builtin]
+        normalize = NORMALIZE[simple.facets.white_space or builtin.white_space]  # type: ignore[index]  # see _facets
+        facets = _facets(simple, builtin.same, _measure(builtin), builtin)
+        return Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
+
+    def _list(self, simple: SimpleType) -> Rules:
+        assert simple.item is not None
+        item = self[simple.item]
+
+        def lexical(text: str) -> bool:
+            return all(_passes(item, part) for part in text.split())
+
+        def same(text: str) -> tuple[Any, ...]:
+            return tuple(item.same(item.normalize(part)) for part in text.split())
+
+        facets = _facets(simple, same, lambda text: len(text.split()), None)
+        return Rules(NORMALIZE["collapse"], lexical, facets, same, f"a list, each item {item.words}")
+
+    def _union(self, simple: SimpleType) -> Rules:
+        members = [self[member] for member in simple.members]
+
+        def lexical(text: str) -> bool:
+            return any(_passes(member, member.normalize(text)) for member in members)
+
+        def same(text: str) -> Any:
+            for at, member in enumerate(members):
+                normal = member.normalize(text)
+                if _passes(member, normal):
+                    return at, member.same(normal)
+            return text
+
+        words = " or ".join(dict.fromkeys(member.words for member in members))
+        return Rules(str, lexical, _facets(simple, same, len, None), same, words)
+
+
+def _passes(rules: Rules, text: str) -> bool:
+    try:
+        rules.check(text)
+    except Bad:
+        return False
+    return True
+
+
+def _measure(builtin: Builtin) -> Callable[[str], int]:
+    """What the length facets count (section 4.3.1): octets of binary types, characters of all others."""
+    if builtin.json == "hex":
+        return lambda text: len(text) // 2
+    if builtin.json == "base64":
+        return lambda text: len(text.replace(" ", "").rstrip("=")) * 3 // 4
+    return len
+
+
+def _facets(
+    simple: SimpleType, same: Callable[[str], Any], measure: Callable[[str], int], builtin: Builtin | None
+) -> Check | None:
+    if simple.facets.white_space not in (None, *NORMALIZE):
+        simple.place.fail(f"whiteSpace can't be {simple.facets.white_space!r}", simple.name)
+    try:
+        checks = tuple(_checks(simple, same, measure, builtin))
+    except regex.PatternError as error:
+        simple.place.fail(str(error), simple.name)
+    except (ArithmeticError, ValueError):
+        simple.place.fail("a facet's value is not of the type", simple.name)
+    if not checks:
+        return None
+    if len(checks) == 1:
+        return checks[0]
+
+    def check(text: str) -> None:
+        for each in checks:
+            each(text)
+
+    return check
+
+
+def _checks(
+    simple: SimpleType, same: Callable[[str], Any], measure: Callable[[str], int], builtin: Builtin | None
+) -> Iterator[Check]:
+    facets = simple.facets
+    unit = "items" if simple.variety == "list" else "octets" if simple.builtin.endswith("Binary") else "characters"
+    if simple.builtin not in ("QName", "NOTATION"):
+        yield from _lengths(facets, measure, unit)
+    for group in facets.patterns:
+        yield _pattern(group)
+    if facets.enumeration is not None:
+        yield _enumeration(facets.enumeration, same)
+    if builtin is not None and builtin.order is not None:
+        yield from _bounds(facets, builtin)
+    if facets.total_digits is not None or facets.fraction_digits is not None:
+        yield _digits(facets.total_digits, facets.fraction_digits)
+
+
+def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterator[Check]:
+    low = facets.min_length if facets.length is None else facets.length
+    high = facets.max_length if facets.length is None else facets.length
+    if facets.length is not None:
+        words = f"exactly {facets.length}"
+    elif low and high is not None:
+        words = f"{low} to {high}"
+    else:
+        words = f"at least {low}" if low else f"at most {high}"
+
+    def check(text: str) -> None:
+        count = measure(text)
+        if (low is not None and count < low) or (high is not None and count > high):
+            raise Bad(f"it must have {words} {unit}, not {count}")
+
+    if low or high is not None:
+        yield check
+
+
+def _pattern(group: tuple[str, ...]) -> Check:
+    source = "|".join(f"(?:{regex.to_python(pattern)})" for pattern in group)
+    match = re.compile(source, re.DOTALL).fullmatch
+    words = " or ".join(group)
+
+    def check(text: str) -> None:
+        if match(text) is None:
+            raise Bad(f"{_shown(text)} does not match the pattern {words}")
+
+    return check
+
+
+def _enumeration(values: tuple[str, ...], same: Callable[[str], Any]) -> Check:
+    allowed = {same(value) for value in values}
+    texts = frozenset(values)
+    shown = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
+
+    def check(text: str) -> None:
+        if text not in texts and same(text) not in allowed:
+            raise Bad(f"{_shown(text)} is not one of {shown}")
+
+    return check
+
+
+def _bounds(facets: Facets, builtin: Builtin) -> Iterator[Check]:
+    order = builtin.order
+    assert order is not None
+
+    def bound(limit: str, words: str, holds: Callable[[Any, Any], bool]) -> Check:
+        mark = order(limit)
+
+        def check(text: str) -> None:
+            if not all(holds(mine, its) for mine, its in zip(order(text), mark, strict=True)):
+                raise Bad(f"{_shown(text)} must be {words} {limit}")
+
+        return check
+
+    if facets.min_inclusive is not None:
+        yield bound(facets.min_inclusive, "at least", lambda mine, its: mine >= its)
+    if facets.max_inclusive is not None:
+        yield bound(facets.max_inclusive, "at most", lambda mine, its: mine <= its)
+    if facets.min_exclusive is not None:
+        yield bound(facets.min_exclusive, "more than", lambda mine, its: mine > its)
+    if facets.max_exclusive is not None:
+        yield bound(facets.max_exclusive, "less than", lambda mine, its: mine < its)
+
+
+def _digits(total: int | None, fraction: int | None) -> Check:
+    def check(text: str) -> None:
+        whole, _, part = text.lstrip("+-").partition(".")
+        part = part.rstrip("0")
+        if fraction is not None and len(part) > fraction:
+            raise Bad(f"{_shown(text)} has more than {fraction} digits after the point")
+        count = len((whole + part).lstrip("0")) if whole.strip("0") else len(part)
+        if total is not None and count > total:
+            raise Bad(f"{_shown(text)} has more than {total} digits")
+
+    return check
+
+
+def bound_value(text: str) -> Decimal | None:
+    """A numeric bound for documentation; None where it is no finite number."""
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        return None
+    return value if value.is_finite() else None

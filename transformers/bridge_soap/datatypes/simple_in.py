@@ -1,0 +1,228 @@
+"""The text of simple types to JSON values (CONTRACT, section 6). Readers say `Bad` and leave mercy to the caller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bridge_soap.components import SimpleType
+from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
+from bridge_soap.datatypes.lexical import BUILTINS, Builtin
+from bridge_soap.names import XSD, clark
+
+Read = Callable[[str], Any]
+Fast = tuple[tuple[str, str], ...]
+
+#: Tests for generated code: the text ``x`` is a number in its usual form, in the lexical space as it stands.
+USUAL_INTEGER = "x.isascii() and x.isdigit() and x[0] != '0' and len(x) < 18"
+USUAL_DECIMAL = "x.isascii() and x.replace('.', '', 1).isdigit()"
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?")
+_ODD_SPACE = re.compile(r"[\t\r\n]|^ | $|  ").search
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleReader:
+    """Reads one simple type.
+
+    :ivar value: text to JSON value; raises `Bad` where the text is out of the lexical space.
+    :ivar identity: `value` gives the text as it is.
+    :ivar names: the text holds QNames: pass it through `resolve_names` first.
+    :ivar fast: for generated code: pairs of a test on the text ``x`` and what then is the value.
+    """
+
+    value: Read
+    identity: bool = False
+    names: bool = False
+    fast: Fast = ()
+
+
+class SimpleReaders:
+    """`SimpleReader` by type, each made once. `native` gives large numbers as JSON numbers; `strict` checks facets."""
+
+    def __init__(self, rulebook: Rulebook, *, native: bool, strict: bool) -> None:
+        self._rulebook, self._native, self._strict = rulebook, native, strict
+        self._made: dict[SimpleType, SimpleReader] = {}
+
+    def __getitem__(self, simple: SimpleType) -> SimpleReader:
+        known = self._made.get(simple)
+        if known is None:
+            known = self._made[simple] = self._make(simple)
+        return known
+
+    def _make(self, simple: SimpleType) -> SimpleReader:
+        rules = self._rulebook[simple]
+        names = False
+        if simple.variety == "list":
+            assert simple.item is not None
+            item = self[simple.item]
+            value, names = _list(item.value), item.names
+        elif simple.variety == "union":
+            members = [(self._rulebook[member], self[member].value) for member in simple.members]
+            value, names = _union(members), any(self[member].names for member in simple.members)
+        else:
+            builtin = BUILTINS[simple.builtin]
+            value, names = self._atomic(builtin, rules), builtin.json == "qname"
+        if not self._strict:
+            return SimpleReader(value, value is str, names, self._fast(simple))
+        normalize, check = rules.normalize, rules.check
+
+        def checked(text: str) -> Any:
+            check(normalize(text))
+            return value(text)
+
+        return SimpleReader(checked, False, names)
+
+    def _fast(self, simple: SimpleType) -> Fast:
+        if simple.variety != "atomic":
+            return ()
+        json = BUILTINS[simple.builtin].json
+        if json == "integer":
+            return (("x.isascii() and x.isdigit() and len(x) < 12", "int(x)"),)
+        if json == "boolean":
+            return (("x == 'true'", "True"), ("x == 'false'", "False"))
+        if json == "decimal" and not self._native:
+            return ((USUAL_DECIMAL, "x"),)
+        if json == "digits" and not self._native and BUILTINS[simple.builtin].valid("1"):
+            return ((USUAL_INTEGER, "x"),)
+        return ()
+
+    def _atomic(self, builtin: Builtin, rules: Rules) -> Read:
+        if builtin.json == "boolean":
+            return _boolean
+        if builtin.json == "integer":
+            return _integer
+        if builtin.json in ("digits", "decimal"):
+            return _native_number(rules) if self._native else _number(rules)
+        if builtin.json == "float":
+            return _float(rules)
+        if builtin.json == "base64":
+            return lambda text: "".join(text.split())
+        if builtin.white_space == "preserve" and rules.normalize is str:
+            return str
+        normalize = rules.normalize
+        return lambda text: normalize(text) if _ODD_SPACE(text) else text
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _boolean(text: str) -> bool:
+    found = _BOOLEANS.get(text)
+    if found is None:
+        found = _BOOLEANS.get(text.strip(" \t\r\n"))
+        if found is None:
+            raise Bad("it is neither true nor false")
+    return found
+
+
+_INTEGER = re.compile(r"[ \t\r\n]*([+-]?[0-9]{1,20})[ \t\r\n]*").fullmatch
+
+
+def _integer(text: str) -> int:
+    found = _INTEGER(text)
+    if found is None:
+        raise Bad("it is no whole number")
+    return int(found[1])
+
+
+_IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?").fullmatch
+_IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+
+
+def _never(text: str) -> None:
+    """No text is usual for the types that hold no positive number."""
+
+
+def _number(rules: Rules) -> Read:
+    normalize, lexical, words = rules.normalize, rules.lexical, rules.words
+    fast = _IS_DECIMAL if lexical("-1") and lexical("0.5") else _IS_POSITIVE if lexical("1") else _never
+
+    def read(text: str) -> str:
+        if fast(text) is None:
+            text = normalize(text)
+            if not lexical(text):
+                raise Bad(f"it is not {words}")
+        return text
+
+    return read
+
+
+def json_number(text: str) -> msgspec.Raw:
+    """A decimal's digits as a JSON number: the same digits, less what JSON forbids (``+``, leading zeros, ``.5``)."""
+    if _JSON_NUMBER.fullmatch(text) is None:
+        sign = "-" if text[0] == "-" else ""
+        mantissa, mark, exponent = text.lstrip("+-").upper().partition("E")
+        whole, _, part = mantissa.partition(".")
+        text = sign + (whole.lstrip("0") or "0") + (f".{part}" if part else "") + mark + exponent
+    return msgspec.Raw(text.encode("ascii"))
+
+
+def _native_number(rules: Rules) -> Read:
+    normalize, lexical, words = rules.normalize, rules.lexical, rules.words
+
+    def read(text: str) -> Any:
+        text = normalize(text)
+        if not lexical(text):
+            raise Bad(f"it is not {words}")
+        if len(text) < 18 and text.isdecimal() and text[0] != "0":
+            return int(text)
+        return json_number(text)
+
+    return read
+
+
+def _float(rules: Rules) -> Read:
+    normalize, lexical = rules.normalize, rules.lexical
+
+    def read(text: str) -> Any:
+        text = normalize(text)
+        if not lexical(text):
+            raise Bad("it is no number")
+        if text in ("INF", "-INF", "NaN"):
+            return text
+        value = float(text)
+        # Digits that a float would not give back are passed on as they are.
+        return value if repr(value) == text else json_number(text)
+
+    return read
+
+
+def _list(item: Read) -> Read:
+    return lambda text: [item(part) for part in text.split()]
+
+
+def _union(members: list[tuple[Rules, Read]]) -> Read:
+    def read(text: str) -> Any:
+        for rules, member in members:
+            normal = rules.normalize(text)
+            try:
+                rules.check(normal)
+                return member(text)
+            except Bad:
+                continue
+        raise Bad("it fits none of the types it may have")
+
+    return read
+
+
+def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
+    """QNames with prefixes to Clark names. One with a prefix that isn't declared stays as it is."""
+    out = []
+    for part in text.split():
+        prefix, colon, local = part.rpartition(":")
+        namespace = nsmap.get(prefix or None, "")
+        if colon and not namespace:
+            out.append(part)
+        else:
+            out.append(clark(namespace, local))
+    return " ".join(out)
+
+
+def short_name(name: str) -> str:
+    """A built-in type's name as messages write it."""
+    return name.replace(f"{{{XSD}}}", "xs:")

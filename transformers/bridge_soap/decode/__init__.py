@@ -1,0 +1,1 @@
+"""XML to JSON: decoders made once for each type."""

@@ -1,0 +1,236 @@
+"""The hot loop of decoding: child elements to properties."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from bridge_soap.components import ComplexType, SimpleType
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.decode.cursor import Cursor
+from bridge_soap.names import local_name, split
+from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
+
+if TYPE_CHECKING:
+    from bridge_soap.decode.decoders import AttributesReader, Decoders, Note, Reader
+
+#: One tag of a content model: key, whether it is an array, whether it goes into ``#items``, the text's converter for
+#: a plain leaf (None: the text itself), and the reader for everything else.
+Field = tuple[str, bool, bool, bool, Callable[[str], Any] | None, "Reader"]
+
+
+@dataclasses.dataclass(slots=True)
+class _Table:
+    """The fields of one content model by tag, and by local name where that is unambiguous.
+
+    They are filled in when first needed: types contain themselves, and most need the general reader never.
+    """
+
+    content: Content
+    fields: dict[str, Field] = dataclasses.field(default_factory=dict)
+    by_local: dict[str, Field] = dataclasses.field(default_factory=dict)
+    filled: bool = False
+
+
+class FieldMaker:
+    def __init__(self, decoders: Decoders) -> None:
+        self._decoders = decoders
+        self._cursor = Cursor(decoders)
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._cursor
+
+    def finish(self) -> None:
+        """Compile what was asked for."""
+        self._cursor.finish()
+
+    def _fill(self, table: _Table) -> None:
+        with self._decoders.lock:
+            if not table.filled:
+                for tag, slot in table.content.slots.items():
+                    table.fields[tag] = self._field(slot)
+                table.by_local.update(_by_local(table.fields))
+                table.filled = True
+                self._cursor.finish()
+
+    def keyed(self, type_: ComplexType, content: Content, attributes: AttributesReader) -> Reader:
+        """The reader of a type whose children are properties."""
+        required = frozenset(_required(content.root, content)) if content.root is not None else frozenset[str]()
+
+        def complete(out: dict[str, Any], node: etree._Element, note: Note) -> None:
+            _complete(out, node, required, content.branch_arrays, note)
+
+        general = self._general(content, attributes, complete)
+        return self._cursor.reader(type_, general, complete) if self._cursor.fits(type_, content) else general
+
+    def _general(
+        self,
+        content: Content,
+        attributes: AttributesReader,
+        complete: Callable[[dict[str, Any], etree._Element, Note], None],
+    ) -> Reader:
+        """The reader that takes children in any order."""
+        table, fill = _Table(content), self._fill
+        get = table.fields.get
+        stranger = self._stranger(content, table)
+        arrays = content.arrays
+        full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
+        order = self._decoders.order(content)
+        must = self._decoders.strict  # then required attributes are looked for even where there are none
+
+        def read(node: etree._Element, note: Note) -> Any:
+            if not table.filled:
+                fill(table)
+            out: dict[str, Any] = {}
+            own = 0
+            if node.items() or must:
+                attributes(node, out, note)
+                own = len(out)
+            for key in arrays:
+                out[key] = []
+            for child in node:
+                field = get(child.tag)
+                if field is None:
+                    stranger(child, out, note)
+                    continue
+                key, many, in_items, leaf, convert, reader = field
+                if leaf:
+                    text = child.text
+                    if text is None or child.items() or len(child):
+                        value = reader(child, note)
+                    elif convert is None:
+                        value = text
+                    else:
+                        try:
+                            value = convert(text)
+                        except Bad as error:
+                            note(child, str(error))
+                            value = text
+                else:
+                    value = reader(child, note)
+                if many:
+                    if key in out:
+                        out[key].append(value)
+                    else:
+                        out[key] = [value]
+                elif in_items:
+                    _append(out, ITEMS, {key: value})
+                elif key in out:
+                    stranger(child, out, note)
+                else:
+                    out[key] = value
+            if len(out) - own != full:
+                complete(out, node, note)
+            if order is not None:
+                order(node, note)
+            return out
+
+        return read
+
+    def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
+        """For ordered content: one child to ``{key: value}``; None where it is left out."""
+        table, fill = _Table(content), self._fill
+        fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
+
+        def find(child: etree._Element, note: Note) -> dict[str, Any] | None:
+            if not table.filled:
+                fill(table)
+            field = fields.get(child.tag)
+            if field is None:
+                for wildcard in content.wildcards:
+                    if wildcard.allows(split(child.tag)[0]):
+                        return {child.tag: unknown.element(child, wildcard, note)}
+                field = by_local.get(local_name(child.tag))
+                if field is None:
+                    note(child, "the schema has no such element here; it is left out")
+                    return None
+                note(child, "its namespace is not the schema's")
+            return {field[0]: field[5](child, note)}
+
+        return find
+
+    def _field(self, slot: Slot) -> Field:
+        element = slot.element
+        if element is not slot.head:
+            return slot.key, slot.many, slot.in_items, False, None, self._decoders.member(element, slot.head)
+        reader = self._decoders.element(element)
+        if isinstance(element.type, SimpleType):
+            simple = self._decoders.simple[element.type]
+            if not simple.names:
+                convert = None if simple.identity else simple.value
+                return slot.key, slot.many, slot.in_items, True, convert, reader
+        return slot.key, slot.many, slot.in_items, False, None, reader
+
+    def _stranger(self, content: Content, table: _Table) -> Callable[[etree._Element, dict[str, Any], Note], None]:
+        """What to do with a child that the content model doesn't name, or names once and that comes again."""
+        fields, by_local = table.fields, table.by_local
+        unknown, region = self._decoders.unknown, content.region
+        in_items = {id(leaf.wildcard) for leaf in region.leaves()} if region is not None else set[int]()
+
+        def take(child: etree._Element, out: dict[str, Any], note: Note) -> None:
+            tag = child.tag
+            for wildcard in content.wildcards:
+                if wildcard.allows(split(tag)[0]):
+                    item = {tag: unknown.element(child, wildcard, note)}
+                    _append(out, ITEMS if id(wildcard) in in_items else ANY, item)
+                    return
+            field = by_local.get(local_name(tag))
+            if field is None or tag in fields:
+                again = "it comes more often than the schema allows" if tag in fields else "the schema doesn't know it"
+                note(child, f"{again}; it is left out")
+                return
+            note(child, "its namespace is not the schema's")
+            key, many, listed, _, _, reader = field
+            if many:
+                _append(out, key, reader(child, note))
+            elif listed:
+                _append(out, ITEMS, {key: reader(child, note)})
+            else:
+                out.setdefault(key, reader(child, note))
+
+        return take
+
+
+def _append(out: dict[str, Any], key: str, value: Any) -> None:
+    out.setdefault(key, []).append(value)
+
+
+def _by_local(fields: dict[str, Field]) -> dict[str, Field]:
+    """Fields by local name, for replies in the wrong namespace; those that would be ambiguous are left out."""
+    found: dict[str, Field] = {}
+    twice: set[str] = set()
+    for tag, field in fields.items():
+        local = local_name(tag)
+        if local in found:
+            twice.add(local)
+        found[local] = field
+    return {local: field for local, field in found.items() if local not in twice}
+
+
+def _required(part: Part, content: Content) -> list[str]:
+    if part.low == 0 or part is content.region or part.kind == "choice" or part.key == ANY:
+        return []
+    if not part.is_group:
+        return [part.key]
+    return [key for child in part.parts for key in _required(child, content)]
+
+
+def _complete(
+    out: dict[str, Any],
+    node: etree._Element,
+    required: frozenset[str],
+    branch_arrays: tuple[tuple[frozenset[str], tuple[str, ...]], ...],
+    note: Note,
+) -> None:
+    """Tell of what is missing; give a chosen branch its empty arrays."""
+    for key in required:
+        if key not in out:
+            note(node, f"{key} is missing in it")
+    for keys, arrays in branch_arrays:
+        if not keys.isdisjoint(out):
+            for key in arrays:
+                out.setdefault(key, [])

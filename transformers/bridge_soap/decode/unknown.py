@@ -1,0 +1,102 @@
+"""XML that the schema doesn't type, to JSON: wildcards, anyType (the other way: `bridge_soap.encode.wild`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from bridge import BindError
+from bridge_soap.components import Wildcard
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_in import resolve_names
+from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of
+from bridge_soap.xsd.model import ANY, CONTENT, NIL, TEXT, TYPE
+from bridge_soap.xsd.schemas import ANY_TYPE
+
+if TYPE_CHECKING:
+    from bridge_soap.decode.decoders import Decoders, Note
+
+_XSI_START = f"{{{XSI}}}"
+
+
+class UnknownReader:
+    def __init__(self, decoders: Decoders) -> None:
+        self._decoders = decoders
+
+    def element(self, node: etree._Element, wildcard: Wildcard | None, note: Note) -> Any:
+        """An element that a wildcard lets in: typed where the contract declares it, else as its shape is."""
+        if wildcard is not None and wildcard.process == "skip":
+            return self._shape(node, note, typed=False)
+        try:
+            declared = self._decoders.schemas.find_element(node.tag)
+            if declared is not None:
+                return self._decoders.ready(declared)(node, note)
+        except BindError as error:
+            note(node, f"its declaration can't be used: {error.faults[0].reason}")
+        return self.value_or_nil(node, note)
+
+    def value_or_nil(self, node: etree._Element, note: Note) -> Any:
+        """An undeclared element: nil, a type that it names itself, or its shape."""
+        named = node.get(XSI_TYPE)
+        nil = node.get(XSI_NIL, "").strip() in ("true", "1")
+        if named is not None and not nil:
+            found = self._decoders.named_type(node, named, ANY_TYPE, note)
+            if found is not None:
+                value = self._decoders.ready_type(found)(node, note)
+                short = self._decoders.variants.short(found.name)
+                return {TYPE: short, **value} if isinstance(value, dict) else {TYPE: short, TEXT: value}
+        if nil:
+            attributes = self._attributes(node)
+            return {NIL: True, **attributes} if attributes else None
+        return self._shape(node, note, typed=True)
+
+    def value(self, node: etree._Element, note: Note) -> Any:
+        """An element of anyType that names no type."""
+        return self._shape(node, note, typed=True)
+
+    def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> Any:
+        out = self._attributes(node)
+        if not typed:
+            named = node.get(XSI_TYPE)
+            if named is not None:
+                out[TYPE] = resolve_names(named, node.nsmap)
+            if node.get(XSI_NIL, "").strip() in ("true", "1"):
+                return {NIL: True, **out} if out else None
+        if not len(node):
+            text = node.text or ""
+            if not out:
+                return text
+            if text:
+                out[TEXT] = text
+            return out
+        texts = [node.text, *(child.tail for child in node)]
+        mixed = any(text and not text.isspace() for text in texts)
+        items: list[Any] = []
+        if mixed and node.text:
+            items.append(node.text)
+        for child in node:
+            value = self.element(child, None, note) if typed else self._shape(child, note, typed=False)
+            items.append({child.tag: value})
+            if mixed and child.tail:
+                items.append(child.tail)
+        out[CONTENT if mixed else ANY] = items
+        return out
+
+    def _attributes(self, node: etree._Element) -> dict[str, Any]:
+        return {f"@{name}": text for name, text in attributes_of(node) if not name.startswith(_XSI_START)}
+
+    def attribute(self, name: str, text: str, node: etree._Element, note: Note) -> Any:
+        """An attribute that a wildcard lets in."""
+        try:
+            use = self._decoders.schemas.find_attribute(name)
+        except BindError:
+            use = None
+        if use is None:
+            return text
+        reader = self._decoders.simple[use.type]
+        try:
+            return reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+        except Bad as error:
+            note(node, f"its attribute {name}: {error}")
+            return text

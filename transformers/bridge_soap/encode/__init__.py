@@ -1,0 +1,1 @@
+"""JSON to XML: encoders made once for each type."""

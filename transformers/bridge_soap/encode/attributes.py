@@ -1,0 +1,130 @@
+"""Attributes from JSON: ``@name`` properties to the text of a start tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bridge import BindError
+from bridge_soap.components import Attribute, ComplexType, SimpleType
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_out import Write, any_simple, escape_attribute
+from bridge_soap.encode.wild import declare_names
+from bridge_soap.encode.writing import ABSENT, At, Faults, broken, missing, pointer
+from bridge_soap.names import NAMESPACE, NCNAME, XML, XSI, local_name, split
+from bridge_soap.xsd.model import ELEMENT, TYPE, any_name, attribute_keys
+
+if TYPE_CHECKING:
+    from bridge_soap.encode.encoders import Encoders
+
+#: The text of a start tag for an object's attributes: ``(object, at, bad) -> ' a="1" b="2"'``.
+AttributesWriter = Callable[[dict[str, Any], At, Faults], str]
+
+
+def _none(value: dict[str, Any], at: At, bad: Faults) -> str:
+    return ""
+
+
+class Attributes:
+    """`AttributesWriter` by complex type, each made once."""
+
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+        self._made: dict[ComplexType, AttributesWriter] = {}
+
+    def __getitem__(self, type_: ComplexType) -> AttributesWriter:
+        known = self._made.get(type_)
+        if known is None:
+            known = self._made[type_] = self._make(type_)
+        return known
+
+    def _make(self, type_: ComplexType) -> AttributesWriter:
+        keys = attribute_keys(type_)
+        declared = [self._one(use, keys[name]) for name, use in type_.attributes.items()]
+        known = frozenset(keys.values())
+        if type_.any_attribute:
+            return lambda value, at, bad: (
+                "".join(write(value, at, bad) for write in declared) + self._others(type_, known, value, at, bad)
+            )
+        if not declared:
+            return _none
+        if len(declared) == 1:
+            return declared[0]
+        return lambda value, at, bad: "".join([write(value, at, bad) for write in declared])
+
+    def _one(self, use: Attribute, key: str) -> AttributesWriter:
+        simple = self._encoders.simple[use.type]
+        tag, names, required = self._encoders.prefixes.tag(use.name), simple.names, use.required
+        convert = simple.attribute if use.fixed is None else self._fixed(use.type, use.fixed, simple.attribute)
+        # A required attribute with a fixed value can only be one thing; leaving it out is no fault of the caller's.
+        filled = f' {tag}="{escape_attribute(use.fixed)}"' if required and use.fixed is not None else ""
+
+        def write(value: dict[str, Any], at: At, bad: Faults) -> str:
+            item = value.get(key, ABSENT)
+            if item is ABSENT:
+                if required and not filled:
+                    missing(at, key, bad)
+                return filled
+            try:
+                text = convert(item)
+            except Bad as error:
+                broken(error, item, (at, key), bad)
+                return ""
+            if names:
+                declared, text = declare_names(text, "a" + local_name(use.name))
+                return f'{declared} {tag}="{text}"'
+            return f' {tag}="{text}"'
+
+        return write
+
+    def _fixed(self, type_: SimpleType, fixed: str, convert: Write) -> Write:
+        rules, text_of = self._encoders.rules(type_), self._encoders.simple[type_].text
+        wanted = rules.same(rules.normalize(fixed))
+
+        def write(value: Any) -> str:
+            if rules.same(rules.normalize(text_of(value))) != wanted:
+                raise Bad(f"it can only be {fixed!r}")
+            return convert(value)
+
+        return write
+
+    def _others(self, type_: ComplexType, known: frozenset[str], value: dict[str, Any], at: At, bad: Faults) -> str:
+        """Attributes that only a wildcard lets in (part 1, section 3.10)."""
+        out: list[str] = []
+        for key, item in value.items():
+            if key[:1] != "@" or key in known or key in (TYPE, ELEMENT):
+                continue
+            name = any_name(key[1:])
+            namespace, local = split(name)
+            allowed = [wildcard for wildcard in type_.any_attribute if wildcard.allows(namespace)]
+            named = NCNAME.fullmatch(local) and NAMESPACE.fullmatch(namespace)
+            if not named or namespace == XSI or not allowed:
+                bad.append((pointer((at, key)), "the schema allows no such attribute here"))
+                continue
+            use = self._declared(name) if any(wildcard.process != "skip" for wildcard in allowed) else None
+            if use is None and all(wildcard.process == "strict" for wildcard in allowed):
+                bad.append((pointer((at, key)), "the schema allows only attributes that it declares here"))
+                continue
+            try:
+                text = self._encoders.simple[use.type].attribute(item) if use else escape_attribute(any_simple(item))
+            except Bad as error:
+                broken(error, item, (at, key), bad)
+                continue
+            out.append(named_attribute(name, text, len(out)))
+        return "".join(out)
+
+    def _declared(self, name: str) -> Attribute | None:
+        try:
+            return self._encoders.schemas.find_attribute(name)
+        except BindError:
+            return None
+
+
+def named_attribute(name: str, text: str, number: int) -> str:
+    """One attribute whose namespace is declared where it stands; `text` is escaped."""
+    namespace, local = split(name)
+    if not namespace:
+        return f' {local}="{text}"'
+    if namespace == XML:
+        return f' xml:{local}="{text}"'
+    return f' xmlns:a{number}="{escape_attribute(namespace)}" a{number}:{local}="{text}"'

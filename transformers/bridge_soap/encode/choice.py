@@ -1,0 +1,61 @@
+"""Which branch of a choice a body means: the properties that it gives decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge_soap.encode.writing import At, Faults, has, pointer
+from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, keys_of
+
+
+def arrays_of(content: Content) -> frozenset[str]:
+    """The properties that are arrays since their elements may repeat."""
+    return frozenset({ITEMS, ANY, *(slot.key for slot in content.slots.values() if slot.many)})
+
+
+class Choice:
+    """Picks the branch of one choice; called with a body's object for each of its instances."""
+
+    def __init__(self, part: Part, content: Content, *, optional: bool) -> None:
+        self._parts, self._region = part.parts, content.region
+        self._keys = [keys_of(branch, content.region) for branch in part.parts]
+        self._all = frozenset().union(*self._keys)
+        self._arrays = arrays_of(content)
+        self._emptiable = optional or part.emptiable
+        self._words = ", ".join(map(_words, part.parts))
+
+    def __call__(self, value: dict[str, Any], at: At, bad: Faults) -> int:
+        """The branch's number; -1 where none is given or, with a fault told, none fits."""
+        given = frozenset(key for key in self._all if has(value, (key,), self._arrays))
+        if not given:
+            if not self._emptiable:
+                bad.append((pointer(at), f"exactly one of {self._words} is needed"))
+            return -1
+        fitting = [number for number, keys in enumerate(self._keys) if given <= keys]
+        if not fitting:
+            shown = ", ".join(key for key in value if key in given)
+            bad.append((pointer(at), f"only one of {self._words} may be given, not {shown} together"))
+            return -1
+        if len(fitting) == 1:
+            return fitting[0]
+        # Branches that share names: the one that the given properties complete; else the faults are told of the first.
+        return next((number for number in fitting if self._complete(self._parts[number], given)), fitting[0])
+
+    def _complete(self, part: Part, given: frozenset[str]) -> bool:
+        """Whether `given` is all that one occurrence of `part` asks for."""
+        if part is self._region or not part.is_group:
+            return bool(given)
+        if part.kind == "choice":
+            return any(
+                given <= keys_of(branch, self._region) and self._fulfilled(branch, given) for branch in part.parts
+            )
+        return all(self._fulfilled(child, given & keys_of(child, self._region)) for child in part.parts)
+
+    def _fulfilled(self, part: Part, given: frozenset[str]) -> bool:
+        return self._complete(part, given) if given else part.emptiable
+
+
+def _words(part: Part) -> str:
+    if part.kind == "sequence" and len(part.parts) > 1:
+        return "(" + ", ".join(leaf.key for leaf in part.leaves()) + ")"
+    return " or ".join(leaf.key for leaf in part.leaves())

@@ -1,0 +1,197 @@
+"""Content whose order the body must tell: ``#items``, ``#content`` and ``#any``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bridge_soap.components import ComplexType, Element, Wildcard
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_out import escape, plain_text
+from bridge_soap.encode.writing import ABSENT, At, Faults, Put, Writer, broken, not_list, not_object, pointer, unknown
+from bridge_soap.names import clark, local_name, split
+from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, Content, Part, any_name, attribute_keys, keys_of
+from bridge_soap.xsd.order import Order
+
+if TYPE_CHECKING:
+    from bridge_soap.encode.encoders import Encoders
+
+#: One element in order: where it stands in the body, its key and its value.
+Item = tuple[At, str, Any]
+
+
+class ItemsWriter:
+    """Writers for one content model's ordered parts; the three public methods give a `Writer` each."""
+
+    def __init__(self, encoders: Encoders, owner: ComplexType, content: Content) -> None:
+        self._encoders, self._owner, self._content = encoders, owner, content
+        part = content.root if content.whole else content.region
+        self._mixed = owner.mixed
+        self._list_key = CONTENT if self._mixed else ITEMS
+        self._part = part
+        self._order = Order(encoders.schemas, part) if part is not None else None
+        self._elements: dict[str, tuple[Element, Writer]] = {}
+        self._wildcards: tuple[Wildcard, ...] = ()
+        if part is not None:
+            self._take(part)
+
+    def _take(self, part: Part) -> None:
+        for leaf in part.leaves():
+            if leaf.element is not None and leaf.key not in self._elements:
+                self._elements[leaf.key] = (leaf.element, self._encoders.values.element(leaf.element))
+        self._wildcards = tuple(leaf.wildcard for leaf in part.leaves() if leaf.wildcard is not None)
+
+    # --- the three places ---
+
+    def content(self, value: Any, put: Put, at: At, bad: Faults) -> None:
+        """All child elements of a type whose order can't follow from keys."""
+        if value.__class__ is not dict:
+            not_object(value, at, bad)
+            return
+        known = {self._list_key, NIL, *attribute_keys(self._owner).values()}
+        if self._list_key in value:
+            self._listed(value[self._list_key], put, at, bad)
+        else:
+            known |= self._keyed(value, put, at, bad)
+        unknown(value, frozenset(known), bool(self._owner.any_attribute), self._owner.name, at, bad)
+
+    def region(self, value: Any, put: Put, at: At, bad: Faults) -> None:
+        """The repeated group of a content model that is otherwise keyed."""
+        if ITEMS in value:
+            self._listed(value[ITEMS], put, at, bad)
+            assert self._part is not None
+            for key in keys_of(self._part, None) & value.keys():
+                bad.append((pointer((at, key)), f"it belongs in {ITEMS}, which is given too"))
+        else:
+            self._keyed(value, put, at, bad)
+
+    def wildcard(self, part: Part) -> Writer:
+        """The ``#any`` of a keyed content model."""
+        wildcard, low, high = part.wildcard, part.low, part.high
+        assert wildcard is not None
+        wild = self._encoders.values.wild
+
+        def write(value: Any, put: Put, at: At, bad: Faults) -> None:
+            items = value.get(ANY, ABSENT)
+            if items is ABSENT:
+                items = []
+            if items.__class__ is not list:
+                not_list(items, at, ANY, bad)
+                return
+            if len(items) < low or (high is not None and len(items) > high):
+                most = "any number" if high is None else str(high)
+                bad.append((pointer((at, ANY)), f"it must hold {low} to {most} elements, not {len(items)}"))
+            for place, name, item in self._singles(items, (at, ANY), bad):
+                if not wildcard.allows(split(any_name(name))[0]):
+                    bad.append((pointer(place), "the schema allows no element of that namespace here"))
+                else:
+                    wild.element(name, item, wildcard, put, place, bad)
+
+        return write
+
+    # --- how they are read ---
+
+    def _listed(self, items: Any, put: Put, at: At, bad: Faults) -> None:
+        if items.__class__ is not list:
+            not_list(items, at, self._list_key, bad)
+            return
+        tags: list[str] = []
+        places: list[At] = []
+        here: At = (at, self._list_key)
+        for number, item in enumerate(items):
+            place: At = (here, number)
+            if self._mixed and item.__class__ is str:
+                try:
+                    put(escape(plain_text(item)))
+                except Bad as error:
+                    broken(error, item, place, bad)
+                continue
+            for where, key, value in self._singles([item], here, bad, number):
+                tag = self._write(key, value, put, where, bad)
+                if tag:
+                    tags.append(tag)
+                    places.append(where)
+        self._check(tags, places, here, bad)
+
+    def _singles(self, items: list[Any], here: At, bad: Faults, start: int = 0) -> Iterator[Item]:
+        for number, item in enumerate(items, start):
+            if item.__class__ is not dict or len(item) != 1:
+                bad.append((pointer((here, number)), "an object with exactly one element is wanted"))
+            else:
+                ((key, value),) = item.items()
+                yield ((here, number), key), key, value
+
+    def _write(self, key: str, value: Any, put: Put, at: At, bad: Faults) -> str:
+        """Write one item; its tag, or ``""`` where a fault was told."""
+        known = self._elements.get(key)
+        if known is not None:
+            element, writer = known
+            writer(value, put, at, bad)
+            return self._tag(element, value)
+        name = any_name(key)
+        for wildcard in self._wildcards:
+            if wildcard.allows(split(name)[0]):
+                self._encoders.values.wild.element(name, value, wildcard, put, at, bad)
+                return name
+        bad.append((pointer(at), "the schema has no such element here"))
+        return ""
+
+    def _tag(self, head: Element, value: Any) -> str:
+        if value.__class__ is dict and ELEMENT in value:
+            for member in self._encoders.schemas.members(head):
+                if value[ELEMENT] in (member.name, local_name(member.name)):
+                    return member.name
+        return head.name
+
+    def _check(self, tags: list[str], places: list[At], here: At, bad: Faults) -> None:
+        if self._order is None:
+            if tags:
+                bad.append((pointer(here), "the schema allows no element here"))
+            return
+        found = self._order.check(tags)
+        # An item that a fault was told of already has no tag, so what seems missing may be that.
+        if found is not None and (found[0] < len(tags) or not bad):
+            bad.append((pointer(places[found[0]] if found[0] < len(tags) else here), found[1]))
+
+    # --- keyed arrays, where they leave no doubt ---
+
+    def _keyed(self, value: dict[str, Any], put: Put, at: At, bad: Faults) -> set[str]:
+        """Without the list: read keyed properties where only one order is possible. Gives the keys it read."""
+        given: dict[str, list[Any]] = {}
+        for key in self._elements:
+            if key in value:
+                item = value[key]
+                given[key] = item if item.__class__ is list else [item]
+        order, items = self._order, self._one_order(given)
+        if items is None:
+            names = ", ".join(given)
+            bad.append((pointer(at), f"the order of {names} can't be told; give them in {self._list_key}"))
+            return set(given)
+        tags = [self._tag(self._elements[key][0], item) for key, _, item in items]
+        found = order.check(tags) if order is not None else None
+        if found is not None:
+            bad.append((pointer((at, self._list_key)), found[1] if not tags else f"{found[1]}; give the order here"))
+            return set(given)
+        for key, number, item in items:
+            many = value[key].__class__ is list
+            place: At = ((at, key), number) if many else (at, key)
+            self._elements[key][1](item, put, place, bad)
+        return set(given)
+
+    def _one_order(self, given: dict[str, list[Any]]) -> list[tuple[str, int, Any]] | None:
+        """The only order in which the keyed values can stand; None where there may be several."""
+        filled = {key: items for key, items in given.items() if items}
+        if len(filled) <= 1:
+            return [(key, number, item) for key, items in filled.items() for number, item in enumerate(items)]
+        if self._part is None or self._part.kind != "sequence":
+            return None
+        keys = [leaf.key for leaf in self._part.leaves() if leaf.key in filled]
+        lengths = {len(items) for items in filled.values()}
+        if len(lengths) != 1 or len(set(keys)) != len(keys) or any(not leaf.low for leaf in self._part.leaves()):
+            return None
+        return [(key, number, filled[key][number]) for number in range(lengths.pop()) for key in keys]
+
+
+def wild_key(tag: str) -> str:
+    """The key of a wildcard's element."""
+    return clark(*split(tag))

@@ -1,0 +1,306 @@
+"""Writers for what generated code leaves alone: nil, ``xsi:type``, substitution groups, text beside attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bridge import BindError
+from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_out import Write, kind_of
+from bridge_soap.encode.attributes import Attributes, AttributesWriter
+from bridge_soap.encode.wild import WildWriter, declare_names
+from bridge_soap.encode.writing import ABSENT, At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
+from bridge_soap.names import local_name, split
+from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, attribute_keys, keys_of
+from bridge_soap.xsd.schemas import ANY_TYPE
+from bridge_soap.xsd.variants import Variants
+
+if TYPE_CHECKING:
+    from bridge_soap.encode.encoders import Encoders
+
+_NIL = ' xsi:nil="true"/>'
+
+
+class ValueWriters:
+    """Element and type writers of one contract, each made once. Making one compiles nothing by itself."""
+
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+        self.schemas, self.prefixes = encoders.schemas, encoders.prefixes
+        self.variants = Variants(encoders.schemas)
+        self.wild = WildWriter(encoders)
+        self._attributes = Attributes(encoders)
+        self._elements: dict[Element, Writer] = {}
+        self._types: dict[Type, TypeWriter] = {}
+        self._fresh: list[Type] = []
+
+    def has_members(self, element: Element) -> bool:
+        return element.abstract or bool(self.schemas.members(element))
+
+    def has_variants(self, element: Element) -> bool:
+        """Whether the element's value may say what it is: a substitution group or a type with derived types."""
+        return self.has_members(element) or bool(element.type.name and self.schemas.derived(element.type.name))
+
+    def warm(self) -> None:
+        """Compile the types that ``xsi:type`` may name. One that is broken fails those who name it, no one else."""
+        while self._fresh:
+            declared = self._fresh.pop()
+            if declared is ANY_TYPE:
+                continue  # that would be every type there is
+            for name in self.schemas.derived(declared.name):
+                try:
+                    found = self.schemas.type(name)
+                    self._encoders.graph.usable(found)
+                except BindError:
+                    continue
+                self.type(found)
+                self._encoders.finish()
+
+    # --- elements ---
+
+    def element(self, element: Element) -> Writer:
+        known = self._elements.get(element)
+        if known is None:
+            known = self._elements[element] = self._group(element) if self.has_members(element) else self._one(element)
+        return known
+
+    def _group(self, head: Element) -> Writer:
+        """A substitution group (part 1, section 3.3.6): ``@element`` says which member."""
+        writers: dict[str, Writer] = {}
+        members = [element for element in (head, *self.schemas.members(head)) if not element.abstract]
+        for element in members:
+            writer = self._one(element)
+            writers[element.name] = writer
+            writers.setdefault(local_name(element.name), writer)
+        default = None if head.abstract else writers[head.name]
+        words = ", ".join(local_name(element.name) for element in members)
+
+        def write(value: Any, put: Put, at: At, bad: Faults) -> None:
+            if value.__class__ is dict and ELEMENT in value:
+                name = value[ELEMENT]
+                chosen = writers.get(name) if isinstance(name, str) else None
+                if chosen is None:
+                    bad.append((pointer((at, ELEMENT)), f"it must name one of {words}"))
+                    return
+                chosen(_without(value, ELEMENT), put, at, bad)
+            elif default is None:
+                bad.append((pointer(at), f"{ELEMENT} is required and must name one of {words}"))
+            else:
+                default(value, put, at, bad)
+
+        return write
+
+    def _one(self, element: Element) -> Writer:
+        """Exactly this element, with nil and ``xsi:type``."""
+        tag, declared = self.prefixes.tag(element.name), element.type
+        head, tail = f"<{tag}", f"</{tag}>"
+        plain = self.type(declared) if element.default is None and element.fixed is None else self._special(element)
+        abstract = isinstance(declared, ComplexType) and declared.abstract
+        nil = self._nil(element)
+        if isinstance(declared, ComplexType) and declared.name:
+            self._fresh.append(declared)
+
+        def write(value: Any, put: Put, at: At, bad: Faults) -> None:
+            if value is None:
+                nil({}, head, put, at, bad)
+                return
+            chosen, start = plain, head
+            if value.__class__ is dict:
+                if TYPE in value:
+                    found = self._named_type(value[TYPE], declared, at, bad)
+                    if found is None:
+                        return
+                    value = _without(value, TYPE)
+                    if found is not declared:
+                        chosen, start = self._ready(found, at, bad), f"{head}{self._type_attribute(found)}"
+                elif abstract:
+                    bad.append((pointer(at), f"{TYPE} is required: the type {local_name(declared.name)} is abstract"))
+                    return
+                if NIL in value:
+                    if value[NIL] is True:
+                        nil(_without(value, NIL), start, put, at, bad)
+                        return
+                    value = _without(value, NIL)
+            elif abstract:
+                not_object(value, at, bad)
+                return
+            chosen(value, start, tail, put, at, bad)
+
+        return write
+
+    def _nil(self, element: Element) -> Callable[[dict[str, Any], str, Put, At, Faults], None]:
+        type_ = element.type
+        attributes = self._attributes[type_] if isinstance(type_, ComplexType) else None
+        known = frozenset(attribute_keys(type_).values()) if isinstance(type_, ComplexType) else frozenset[str]()
+        open_ = bool(isinstance(type_, ComplexType) and type_.any_attribute)
+
+        def write(value: dict[str, Any], head: str, put: Put, at: At, bad: Faults) -> None:
+            if not element.nillable:
+                bad.append((pointer(at), "null is not allowed: the schema does not say nillable; leave it out"))
+                return
+            unknown(value, known, open_, type_.name, at, bad)
+            put(f"{head}{attributes(value, at, bad) if attributes else ''}{_NIL}")
+
+        return write
+
+    def _named_type(self, name: object, declared: Type, at: At, bad: Faults) -> Type | None:
+        try:
+            return self.variants.find(name, declared)
+        except Bad as error:
+            bad.append((pointer((at, TYPE)), str(error)))
+            return None
+
+    def _ready(self, found: Type, at: At, bad: Faults) -> TypeWriter:
+        """The type's writer; compiled now where nothing asked for it before (below anyType)."""
+        try:
+            return self._encoders.type(found)
+        except BindError as error:
+            bad.append((pointer((at, TYPE)), f"this type can't be sent: {error.faults[0].reason}"))
+            return _nothing
+
+    def _type_attribute(self, found: Type) -> str:
+        namespace, local = split(found.name)
+        prefix = self.prefixes.get(namespace)
+        return f' xsi:type="{prefix}:{local}"' if prefix else f' xsi:type="{local}"'
+
+    def _special(self, element: Element) -> TypeWriter:
+        """An element with a default or fixed value: empty stands for it, and a fixed one can't be another."""
+        type_ = element.type
+        inner = self.type(type_)
+        if not isinstance(type_, SimpleType):
+            return inner
+        return _simple(self.leaf(element, type_), names=self._encoders.simple[type_].names)
+
+    def leaf(self, element: Element, type_: SimpleType) -> Write:
+        """Markup of an element with a default or fixed value."""
+        return _fixed(self._encoders, type_, element.fixed, self._encoders.simple[type_].markup)
+
+    def slow(self, error: Bad, element: Element, value: Any, put: Put, at: At, bad: Faults) -> None:
+        """What a leaf's own writer refused: an object may still hold the value (with ``@xsi:type``), or a fault."""
+        if value.__class__ is dict:
+            with self._encoders.lock:
+                writer = self.element(element)
+            writer(value, put, at, bad)
+        else:
+            broken(error, value, at, bad)
+
+    # --- types ---
+
+    def type(self, type_: Type) -> TypeWriter:
+        known = self._types.get(type_)
+        if known is None:
+            known = self._types[type_] = self._type(type_)
+        return known
+
+    def _type(self, type_: Type) -> TypeWriter:
+        if isinstance(type_, SimpleType):
+            writer = self._encoders.simple[type_]
+            return _simple(writer.markup, names=writer.names)
+        if type_ is ANY_TYPE:
+            return self.wild.value
+        attributes = self._attributes[type_]
+        if type_.simple is not None:
+            return self._text(type_, type_.simple, attributes)
+        return self._children(type_, attributes)
+
+    def _text(self, type_: ComplexType, simple: SimpleType, attributes: AttributesWriter) -> TypeWriter:
+        """Simple content: text in ``#text`` beside attributes."""
+        writer = self._encoders.simple[simple]
+        inner = _simple(writer.markup, names=writer.names)
+        known = frozenset({TEXT, *attribute_keys(type_).values()})
+        open_, own = bool(type_.any_attribute), type_.name
+
+        def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+            if value.__class__ is not dict:
+                inner(value, head + attributes({}, at, bad), tail, put, at, bad)
+                return
+            if not known.issuperset(value):
+                unknown(value, known, open_, own, at, bad)
+            head += attributes(value, at, bad)
+            text = value.get(TEXT, ABSENT)
+            if text is ABSENT:
+                try:
+                    writer.markup("")
+                except Bad:
+                    bad.append((pointer((at, TEXT)), "it is required"))
+                text = ""
+                put(f"{head}>{tail}")
+                return
+            inner(text, head, tail, put, (at, TEXT), bad)
+
+        return write
+
+    def _children(self, type_: ComplexType, attributes: AttributesWriter) -> TypeWriter:
+        content = self._encoders.late_content(type_)
+        bare = not type_.attributes and not type_.any_attribute
+        mixed = type_.mixed
+
+        def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+            if value.__class__ is not dict:
+                if not (mixed and value.__class__ is str):
+                    not_object(value, at, bad)
+                    return
+                value = {CONTENT: [value]}
+            put(f"{head}>" if bare else f"{head}{attributes(value, at, bad)}>")
+            content(value, put, at, bad)
+            put(tail)
+
+        return write
+
+    def known_keys(self, type_: ComplexType) -> frozenset[str]:
+        """Every property that a value of the type may have."""
+        content = self._encoders.graph.model(type_)
+        known = set(attribute_keys(type_).values())
+        if content.root is not None:
+            known |= keys_of(content.root, content.region)
+            if content.whole:
+                known.add(ITEMS)
+        if type_.mixed:
+            known.add(CONTENT)
+        return frozenset(known)
+
+
+def _nothing(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+    """Writes a value that a fault was told of already."""
+
+
+def _without(value: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name != key}
+
+
+def _simple(markup: Write, *, names: bool) -> TypeWriter:
+    def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+        if value.__class__ is dict:
+            unknown(value, _ONLY_TEXT, False, "", at, bad)
+            at, value = (at, TEXT), value.get(TEXT, "")
+        try:
+            text = markup(value)
+        except Bad as error:
+            broken(error, value, at, bad)
+            return
+        if names:
+            declared, text = declare_names(text)
+            head += declared
+        put(f"{head}>{text}{tail}")
+
+    return write
+
+
+_ONLY_TEXT = frozenset({TEXT})
+
+
+def _fixed(encoders: Encoders, type_: SimpleType, fixed: str | None, markup: Write) -> Write:
+    rules = encoders.rules(type_)
+    text_of = encoders.simple[type_].text
+    wanted = rules.same(rules.normalize(fixed)) if fixed is not None else None
+
+    def write(value: Any) -> str:
+        if value == "" and value.__class__ is str:
+            return ""
+        if fixed is not None and rules.same(rules.normalize(text_of(value))) != wanted:
+            raise Bad(f"it can only be {fixed!r}, not {kind_of(value)} of another value")
+        return markup(value)
+
+    return write

@@ -1,0 +1,182 @@
+"""What the schema doesn't type: wildcards' elements and anyType, from JSON to XML.
+
+An element in ``#any`` is typed where the contract declares it (lax and strict); otherwise its JSON is its shape:
+a string, or an object of ``@attributes`` with ``#text``, ``#any`` (child elements) or ``#content`` (mixed).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bridge import BindError
+from bridge_soap.components import Element, Wildcard
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.datatypes.simple_out import any_simple, escape, escape_attribute, kind_of
+from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer
+from bridge_soap.names import NAMESPACE, NCNAME, XSI, clark, split
+from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, NIL, TEXT, TYPE, any_name
+from bridge_soap.xsd.schemas import ANY_TYPE
+
+if TYPE_CHECKING:
+    from bridge_soap.encode.encoders import Encoders
+
+_KEYS = frozenset({TEXT, ANY, CONTENT})
+_CLARK = re.compile(r"\{([^{}]*)\}")
+
+
+def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
+    """Clark names in a text to prefixed ones, with the declarations they need."""
+    declared: dict[str, str] = {}
+
+    def prefixed(found: re.Match[str]) -> str:
+        namespace = found[1]
+        if not namespace:
+            return ""
+        return declared.setdefault(namespace, f"{letter}{len(declared)}") + ":"
+
+    text = _CLARK.sub(prefixed, text)
+    return "".join(f' xmlns:{prefix}="{escape_attribute(name)}"' for name, prefix in declared.items()), text
+
+
+class WildWriter:
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+
+    def element(self, name: str, value: Any, wildcard: Wildcard | None, put: Put, at: At, bad: Faults) -> None:
+        """One element that a wildcard lets in; `name` is its key. None as `wildcard` is lax."""
+        name = any_name(name)
+        namespace, local = split(name)
+        if not NCNAME.fullmatch(local) or not NAMESPACE.fullmatch(namespace):
+            bad.append((pointer(at), "the key is no element's name; write {namespace}local"))
+            return
+        if wildcard is None or wildcard.process != "skip":
+            declared = self._declared(name)
+            if declared is not None:
+                self._encoders.element(declared)(value, put, at, bad)
+                return
+            if wildcard is not None and wildcard.process == "strict":
+                bad.append((pointer(at), "the schema allows only elements that it declares here"))
+                return
+        tag, declaration = foreign(name)
+        skip = wildcard is not None and wildcard.process == "skip"
+        if value is None or (value.__class__ is dict and value.get(NIL) is True):
+            attributes = {key: item for key, item in (value or {}).items() if key != NIL}
+            extra = self._attributes(attributes, at, bad)
+            self._leftover(attributes, frozenset(), at, bad)
+            put(f'<{tag}{declaration}{extra} xmlns:xsi="{XSI}" xsi:nil="true"/>')
+            return
+        if value.__class__ is dict and TYPE in value:
+            if not skip:
+                anything = Element(name, lambda: ANY_TYPE, nillable=True)
+                self._typed(anything, tag, declaration, value, put, at, bad)
+                return
+            if not isinstance(value[TYPE], str) or not BUILTINS["QName"].valid(value[TYPE]):
+                bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))
+                return
+            prefix, text = declare_names(value[TYPE], "t")
+            declaration += f'{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
+            value = {key: item for key, item in value.items() if key != TYPE}
+        self.value(value, f"<{tag}{declaration}", f"</{tag}>", put, at, bad)
+
+    def _typed(
+        self, element: Element, tag: str, declaration: str, value: dict[str, Any], put: Put, at: At, bad: Faults
+    ) -> None:
+        """An element that the contract doesn't declare, of a type that it does."""
+        try:
+            found = self._encoders.values.variants.find(value[TYPE], element.type)
+            writer = self._encoders.type(found)
+        except Bad as error:
+            bad.append((pointer((at, TYPE)), str(error)))
+            return
+        except BindError as error:
+            bad.append((pointer((at, TYPE)), f"this type can't be sent: {error.faults[0].reason}"))
+            return
+        rest = {key: item for key, item in value.items() if key != TYPE}
+        prefix, text = declare_names(clark(*split(found.name)), "t")
+        head = f'<{tag}{declaration}{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
+        writer(rest, head, f"</{tag}>", put, at, bad)
+
+    def _declared(self, name: str) -> Element | None:
+        try:
+            declared = self._encoders.schemas.find_element(name)
+            if declared is not None:
+                self._encoders.element(declared)
+        except BindError:
+            return None
+        return declared
+
+    # --- values without a type ---
+
+    def value(self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+        """A value of anyType into an element whose start tag is open."""
+        if value.__class__ is not dict:
+            self._text(value, head, tail, put, at, bad)
+            return
+        head += self._attributes(value, at, bad)
+        kinds = [key for key in (TEXT, ANY, CONTENT) if key in value]
+        self._leftover(value, _KEYS, at, bad)
+        if len(kinds) > 1:
+            bad.append((pointer(at), f"only one of {', '.join(kinds)} may be given"))
+        elif not kinds:
+            put(f"{head}>{tail}")
+        elif kinds[0] == TEXT:
+            self._text(value[TEXT], head, tail, put, (at, TEXT), bad)
+        else:
+            put(f"{head}>")
+            self.mixed(value[kinds[0]], kinds[0], kinds[0] == CONTENT, put, at, bad)
+            put(tail)
+
+    def _text(self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+        try:
+            if isinstance(value, list | dict):
+                raise Bad(f"text or an object is wanted, not {kind_of(value)}")
+            put(f"{head}>{escape(any_simple(value))}{tail}")
+        except Bad as error:
+            broken(error, value, at, bad)
+
+    def mixed(self, items: Any, key: str, text_allowed: bool, put: Put, at: At, bad: Faults) -> None:
+        """The elements of ``#any``, or elements and text of ``#content``, without a schema's order."""
+        if items.__class__ is not list:
+            not_list(items, at, key, bad)
+            return
+        here: At = (at, key)
+        for number, item in enumerate(items):
+            place: At = (here, number)
+            if text_allowed and item.__class__ is str:
+                self._text_in_mixed(item, put, place, bad)
+            elif item.__class__ is not dict or len(item) != 1:
+                bad.append((pointer(place), 'an object with one element is wanted: {"{namespace}local": …}'))
+            else:
+                ((name, value),) = item.items()
+                self.element(name, value, None, put, (place, name), bad)
+
+    def _text_in_mixed(self, text: str, put: Put, at: At, bad: Faults) -> None:
+        try:
+            put(escape(any_simple(text)))
+        except Bad as error:
+            broken(error, text, at, bad)
+
+    def _attributes(self, value: dict[str, Any], at: At, bad: Faults) -> str:
+        from bridge_soap.encode.attributes import named_attribute
+
+        out: list[str] = []
+        for key, item in value.items():
+            if key[:1] != "@" or key in (TYPE, ELEMENT):
+                continue
+            name = any_name(key[1:])
+            namespace, local = split(name)
+            if not NCNAME.fullmatch(local) or namespace == XSI or not NAMESPACE.fullmatch(namespace):
+                bad.append((pointer((at, key)), "this can't be an attribute's name"))
+                continue
+            try:
+                out.append(named_attribute(name, escape_attribute(any_simple(item)), len(out)))
+            except Bad as error:
+                broken(error, item, (at, key), bad)
+        return "".join(out)
+
+    def _leftover(self, value: dict[str, Any], known: frozenset[str], at: At, bad: Faults) -> None:
+        for key in value:
+            if key not in known and (key[:1] != "@" or key in (TYPE, ELEMENT)):
+                bad.append((pointer((at, key)), f"what has no type is written with {ANY}, {TEXT} or {CONTENT}"))

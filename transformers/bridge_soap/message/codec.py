@@ -1,0 +1,180 @@
+"""One operation on one route: a call to an envelope, an envelope to a reply. Values in, bytes out; no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from lxml import etree
+
+from bridge import (
+    JSON_TYPE,
+    BadReply,
+    Call,
+    HttpReply,
+    HttpRequest,
+    InvalidBody,
+    InvalidParameter,
+    Reply,
+    UnsupportedMediaType,
+    UpstreamError,
+    XmlError,
+    header,
+)
+from bridge_soap.contract import Body
+from bridge_soap.encode.writing import Writer
+from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
+from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.params import Parameter, read_parameters
+from bridge_soap.names import local_name, tag_of
+
+_MAX_FAULTS = 500
+_MAX_WARNINGS = 20
+_TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
+_JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
+
+#: Decimals and long integers in native mode are already digits; this writes the rest.
+to_json = msgspec.json.Encoder().encode
+
+#: Reads a reply's body: ``(soap:Body, note, odd) -> JSON value``; `odd` as in `bridge_soap.decode.cursor`.
+BodyReader = Callable[[etree._Element, Callable[[etree._Element, str], None], bool], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that one operation's two functions need, worked out at bind."""
+
+    envelope: Envelope
+    headers: list[tuple[str, str]]
+    path: str
+    parameters: Mapping[str, Parameter]
+    write: Writer
+    output: Body | None
+    read: BodyReader
+    faults: FaultReader
+    response: str
+    strict: bool
+
+
+class SoapCodec:
+    """`bridge.HttpCodec` of one operation. `takes_body` is false for GET: everything comes by path and query."""
+
+    def __init__(self, plan: Plan, *, takes_body: bool) -> None:
+        self._plan, self._takes_body = plan, takes_body
+        self._path_names = frozenset(_TEMPLATE.findall(plan.path))
+
+    # --- request ---
+
+    def request(self, call: Call) -> HttpRequest:
+        plan = self._plan
+        value = self._from_body(call) if self._takes_body else self._from_parameters(call)
+        out = [plan.envelope.start]
+        bad: list[tuple[str, str]] = []
+        plan.write(value, out.append, None, bad)
+        if bad:
+            raise self._refusal(bad[:_MAX_FAULTS])
+        out.append(plan.envelope.end)
+        return HttpRequest("POST", self._path(call), list(plan.headers), "".join(out).encode())
+
+    def _path(self, call: Call) -> str:
+        if not self._path_names:
+            return self._plan.path
+        return _TEMPLATE.sub(lambda found: call.raw_params.get(found[1], ""), self._plan.path)
+
+    def _from_parameters(self, call: Call) -> Any:
+        if not (call.raw_params or call.query):
+            return {}
+        return read_parameters(self._plan.parameters, call.params, call.query_params, self._path_names)
+
+    def _from_body(self, call: Call) -> Any:
+        kind = call.header("content-type")
+        if kind and call.body and not _JSON_CONTENT.fullmatch(kind.strip()):
+            raise UnsupportedMediaType(f"This operation reads application/json, not {kind.partition(';')[0].strip()}.")
+        if call.query:
+            names = dict.fromkeys(name for name, _ in call.query_params)
+            raise InvalidParameter([(name, "there is no such parameter") for name in names])
+        value = call.json if call.body else {}
+        if not call.raw_params:
+            return value
+        given = read_parameters(self._plan.parameters, call.params, (), self._path_names)
+        if given and not isinstance(value, dict):
+            raise InvalidBody([("", "an object is wanted")])
+        for name, item in given.items():
+            if name in value and value[name] != item:
+                raise InvalidBody([(f"/{name}", "it differs from the path")])
+        return {**value, **given} if given else value
+
+    def _refusal(self, bad: list[tuple[str, str]]) -> InvalidBody | InvalidParameter:
+        if self._takes_body:
+            return InvalidBody(bad)
+        return InvalidParameter([(pointer.strip("/").replace("/", "."), reason) for pointer, reason in bad])
+
+    # --- reply ---
+
+    def reply(self, call: Call, inbound: HttpReply) -> Reply:
+        plan, status = self._plan, inbound.status
+        kind = header(inbound.headers, "content-type")
+        if not inbound.body.strip():
+            return self._empty(status)
+        try:
+            message = read_message(inbound, kind)
+        except XmlError as error:
+            if status >= 300:
+                raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status}; {error}") from None
+            if plan.output is None:
+                return Reply(202)
+            raise BadReply(f"The service's answer can't be read: {error}.") from None
+        if message.fault is not None:
+            raise plan.faults.problem(message.fault)
+        if status >= 300:
+            raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status} with a SOAP body")
+        if plan.output is None:
+            return Reply(202)
+        return self._answer(call, inbound, kind, message)
+
+    def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message) -> Reply:
+        plan = self._plan
+        if plan.response == "passthrough":
+            return Reply(200, [("content-type", kind or "text/xml")], inbound.body)
+        if plan.response == "xml":
+            return Reply(200, [("content-type", "application/xml; charset=utf-8")], payload(message))
+        note = refuse if plan.strict else _noter(call.warnings)
+        try:
+            value = plan.read(message.body, note, has_attributes(inbound.body))
+        except RecursionError:
+            raise BadReply("The service's answer is nested too deeply.") from None
+        return Reply(200, [JSON_TYPE], to_json(value))
+
+    def _empty(self, status: int) -> Reply:
+        if status >= 300:
+            raise UpstreamError(f"The service answered HTTP {status} without a body.", cause=f"HTTP {status}, empty")
+        if self._plan.output is None:
+            return Reply(202)
+        if not self._plan.output.elements:
+            return Reply(200, [JSON_TYPE], b"{}")
+        raise BadReply("The service gave an empty answer.")
+
+
+def place_of(node: etree._Element) -> str:
+    """The element's path below the SOAP body, for warnings."""
+    names = [local_name(tag_of(node))]
+    names += [local_name(tag_of(each)) for each in node.iterancestors()]
+    if "Body" in names:
+        names = names[: names.index("Body")]
+    return "/".join(reversed(names))
+
+
+def refuse(node: etree._Element, why: str) -> None:
+    """What a strict route does with a reply that breaks its schema."""
+    raise BadReply(f"The service's answer breaks its schema: at {place_of(node)}: {why}.")
+
+
+def _noter(warnings: list[str]) -> Callable[[etree._Element, str], None]:
+    def note(node: etree._Element, why: str) -> None:
+        if len(warnings) < _MAX_WARNINGS:
+            warnings.append(f"{place_of(node)}: {why}")
+
+    return note

@@ -1,0 +1,123 @@
+"""SOAP messages: what stands around a body (SOAP 1.1, section 4; SOAP 1.2 part 1, section 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lxml import etree
+
+from bridge import HttpReply, XmlError, parse_xml
+from bridge_soap.datatypes.simple_out import escape_attribute
+from bridge_soap.names import SOAP11, SOAP12, XSI, local_name, tag_of
+from bridge_soap.wsdl.definitions import Version
+
+ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
+
+_CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+
+
+class Envelope:
+    """The writer of one operation's envelopes.
+
+    :param declarations: ``xmlns`` attributes of the namespaces that bodies use.
+    :param header: the header blocks as XML, constant; `token` makes one that differs from call to call.
+    """
+
+    def __init__(
+        self, version: Version, declarations: str, header: str = "", token: Callable[[], str] | None = None
+    ) -> None:
+        namespace = ENVELOPES[version]
+        self._start = (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<s:Envelope xmlns:s="{namespace}" xmlns:xsi="{XSI}"'
+            f' xmlns:xs="http://www.w3.org/2001/XMLSchema"{declarations}>'
+        )
+        self._header, self._token = header, token
+        block = f"<s:Header>{header}</s:Header>" if header else ""
+        self._constant = f"{self._start}{block}<s:Body>"
+
+    @property
+    def start(self) -> str:
+        """All up to the body's content."""
+        if self._token is None:
+            return self._constant
+        return f"{self._start}<s:Header>{self._header}{self._token()}</s:Header><s:Body>"
+
+    end = "</s:Body></s:Envelope>"
+
+
+def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
+    """Content type and action (SOAP 1.1, section 6.1.1; SOAP 1.2 part 2, sections 6.5 and 7; RFC 3902)."""
+    action = action.replace("\\", "\\\\").replace('"', '\\"') if any(c in action for c in '"\\') else action
+    if version == "1.1":
+        return [
+            ("content-type", "text/xml; charset=utf-8"),
+            ("accept", "text/xml"),
+            ("soapaction", f'"{action}"'),
+        ]
+    parameter = f'; action="{action}"' if action else ""
+    return [
+        ("content-type", f"application/soap+xml; charset=utf-8{parameter}"),
+        ("accept", "application/soap+xml"),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A reply's parts: the body's elements, and the Fault among them if there is one."""
+
+    body: etree._Element
+    fault: etree._Element | None
+    header: etree._Element | None
+
+
+def read_message(inbound: HttpReply, content_type: str) -> Message:
+    """The SOAP message in an HTTP reply, of either version.
+
+    :raises bridge.XmlError: it holds none; the message says why, for people.
+    """
+    if content_type.lower().startswith("multipart/"):
+        raise XmlError("it is a multipart message, and attachments are not served")
+    root = _parse(inbound.body, content_type)
+    namespace = next((ns for ns in ENVELOPES.values() if root.tag == f"{{{ns}}}Envelope"), None)
+    if namespace is None:
+        raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
+    body = root.find(f"{{{namespace}}}Body")
+    if body is None:
+        raise XmlError("its envelope has no body")
+    return Message(body, body.find(f"{{{namespace}}}Fault"), root.find(f"{{{namespace}}}Header"))
+
+
+def _parse(body: bytes, content_type: str) -> etree._Element:
+    """The charset parameter outranks what the document says of itself (RFC 7303, section 3)."""
+    if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return parse_xml(body)  # a byte order mark outranks both
+    found = _CHARSET.search(content_type)
+    charset = found[1].lower() if found else "utf-8"
+    says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
+    if charset in ("utf-8", "utf8") and not says_other:
+        return parse_xml(body)
+    try:
+        text = body.decode(charset)
+    except (LookupError, UnicodeDecodeError):
+        return parse_xml(body)  # the parameter is wrong; perhaps the document knows better
+    return parse_xml(_DECLARATION.sub("", text, count=1).encode())
+
+
+def has_attributes(body: bytes) -> bool:
+    """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
+    looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
+    start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
+    return body.count(b"=", start) != body.count(b"xmlns", start)
+
+
+def payload(message: Message) -> bytes:
+    """The body's elements as XML, without the envelope."""
+    parts = [etree.tostring(child, encoding="unicode", with_tail=False) for child in message.body]
+    return ('<?xml version="1.0" encoding="utf-8"?>\n' + "".join(parts)).encode()
+
+
+def attribute(name: str, value: str) -> str:
+    return f' {name}="{escape_attribute(value)}"'

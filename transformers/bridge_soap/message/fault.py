@@ -1,0 +1,127 @@
+"""SOAP faults to problem details (SOAP 1.1, section 4.4; SOAP 1.2 part 1, section 5.4; CONTRACT, section 6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from lxml import etree
+
+from bridge import BindError, UpstreamFault
+from bridge_soap.components import Element
+from bridge_soap.datatypes.simple_in import resolve_names
+from bridge_soap.decode.decoders import Decoders
+from bridge_soap.names import SOAP12, attributes_of, children, clark, local_name, tag_of
+from bridge_soap.xsd.model import ANY
+
+#: Whose fault it was, as HTTP says it. All other codes are the service's doing: 502.
+_STATUS = {"Client": 400, "Sender": 400, "Server": 502, "Receiver": 502}
+#: What servers add to a detail for their own developers; it names code and machines, so it stays inside.
+_INTERNAL = frozenset({"stackTrace", "StackTrace", "hostname", "exceptionName", "ExceptionDetail", "exception"})
+_TRACE = re.compile(r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*", re.DOTALL)
+_MAX_REASON = 2000
+
+
+class FaultReader:
+    """Reads the faults of one operation.
+
+    :param declared: elements that the WSDL declares for the detail, by tag.
+    :param statuses: HTTP statuses by the local or Clark name of a detail element.
+    """
+
+    def __init__(self, decoders: Decoders, declared: Mapping[str, Element], statuses: Mapping[str, int]) -> None:
+        self._decoders, self._statuses = decoders, statuses
+        self._readers = {}
+        for tag, element in declared.items():
+            try:
+                self._readers[tag] = decoders.ready(element)
+            except BindError:
+                continue  # its detail is read without a type
+
+    def problem(self, fault: etree._Element) -> UpstreamFault:
+        """The exception that tells the client."""
+        if fault.tag == f"{{{SOAP12}}}Fault":
+            code, subcode, reason, detail = _soap12(fault)
+        else:
+            code, subcode, reason, detail = _soap11(fault)
+        reason = _TRACE.sub("", reason).strip()[:_MAX_REASON]
+        told: dict[str, Any] = {"code": code, "reason": reason}
+        if subcode:
+            told["subcode"] = subcode
+        status = _STATUS.get(code.partition(".")[0], 502)
+        if detail is not None:
+            told["detail"] = self._detail(detail)
+            for child in detail:
+                tag = tag_of(child)
+                mapped = self._statuses.get(local_name(tag), self._statuses.get(tag))
+                if mapped is not None:
+                    status = mapped
+                    break
+        return UpstreamFault(reason or "The service refused the call.", members={"fault": told}, status=status)
+
+    def _detail(self, detail: etree._Element) -> Any:
+        """Declared elements by name, typed; others in ``#any``; text alone as a string."""
+        if not len(detail):
+            return (detail.text or "").strip() and _TRACE.sub("", (detail.text or "").strip())
+        out: dict[str, Any] = {}
+        for child in detail:
+            tag = tag_of(child)
+            reader = self._readers.get(tag)
+            if reader is not None:
+                out.setdefault(local_name(tag), plain(reader(child, _tolerate)))
+            elif local_name(tag) not in _INTERNAL:
+                value = plain(self._decoders.unknown.element(child, None, _tolerate))
+                out.setdefault(ANY, []).append({tag: value})
+        return out
+
+
+def plain(value: Any) -> Any:
+    """Raw JSON numbers as Python values, for members of a problem that others will serialise."""
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def _tolerate(node: etree._Element, why: str) -> None:
+    """A fault is told as well as can be, whatever its detail looks like."""
+
+
+def _soap11(fault: etree._Element) -> tuple[str, str, str, etree._Element | None]:
+    code = reason = ""
+    detail: etree._Element | None = None
+    for child in fault:
+        local = local_name(tag_of(child))  # some servers qualify these, though they shouldn't
+        if local == "faultcode":
+            code = (child.text or "").strip()
+        elif local == "faultstring":
+            reason = child.text or ""
+        elif local == "detail":
+            detail = child
+    return code.rpartition(":")[2], "", reason, detail
+
+
+def _soap12(fault: etree._Element) -> tuple[str, str, str, etree._Element | None]:
+    def s(local: str) -> str:
+        return clark(SOAP12, local)
+
+    code = (fault.findtext(f"{s('Code')}/{s('Value')}") or "").strip().rpartition(":")[2]
+    subcodes = []
+    step = fault.find(f"{s('Code')}/{s('Subcode')}")
+    while step is not None:
+        value = step.find(s("Value"))
+        if value is not None and value.text:
+            subcodes.append(local_name(resolve_names(value.text, value.nsmap)))
+        step = step.find(s("Subcode"))
+    texts = [text for reason in children(fault, s("Reason")) for text in children(reason, s("Text"))]
+    english = [text for text in texts if dict(attributes_of(text)).get(_LANG, "").lower().startswith("en")]
+    reason = ((english or texts)[0].text or "") if texts else ""
+    return code, "/".join(subcodes), reason, fault.find(s("Detail"))
+
+
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"

@@ -1,0 +1,90 @@
+"""Parameters of the path and the query, for inputs that are flat: typed by the schema, then put into the body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import InvalidParameter
+from bridge_soap.components import ComplexType, Element, SimpleType
+from bridge_soap.contract import Body, Contract
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_in import Read
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One simple-typed property of an input. `read` turns text into its JSON value."""
+
+    name: str
+    element: Element
+    many: bool
+    required: bool
+    read: Read
+
+
+def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter], bool]:
+    """The properties of an input that are simple, and whether that is all it has (then the input is *flat*)."""
+    if body.root is None:
+        return {}, not body.parts
+    type_ = body.root.type
+    if not isinstance(type_, ComplexType) or type_.simple is not None or body.root.abstract:
+        return {}, False
+    content = contract.graph.model(type_)
+    if content.root is None:
+        return {}, not type_.attributes
+    flat = not type_.attributes and not content.whole and content.region is None
+    root = content.root
+    parts = root.parts if root.kind in ("sequence", "all") else (root,)
+    flat = flat and not root.repeats if root.is_group else flat
+    readers = contract.decoders(native=False, strict=False).simple
+    found: dict[str, Parameter] = {}
+    for part in parts:
+        element = part.element
+        if element is None or not isinstance(element.type, SimpleType) or contract.schemas.members(element):
+            flat = False
+            continue
+        filled = element.default is not None or element.fixed is not None
+        found[part.key] = Parameter(
+            part.key,
+            element,
+            part.repeats,
+            bool(part.low) and not filled and root.low > 0,
+            readers[element.type].value,
+        )
+    return found, flat
+
+
+def read_parameters(
+    parameters: Mapping[str, Parameter],
+    path: Mapping[str, str],
+    query: Sequence[tuple[str, str]],
+    path_only: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """The body's properties that path and query give. Names in `path_only` belong to the upstream's path.
+
+    :raises bridge.InvalidParameter: one is unknown, given twice, or not of its type; all faults at once.
+    """
+    out: dict[str, Any] = {}
+    bad: list[tuple[str, str]] = []
+    for name, text in (*path.items(), *query):
+        known = parameters.get(name)
+        if known is None:
+            if not (name in path_only and name in path):
+                bad.append((name, "there is no such parameter"))
+            continue
+        try:
+            value = known.read(text)
+        except Bad as error:
+            bad.append((name, str(error)))
+            continue
+        if known.many:
+            out.setdefault(name, []).append(value)
+        elif name in out:
+            bad.append((name, "it is given twice"))
+        else:
+            out[name] = value
+    if bad:
+        raise InvalidParameter(bad)
+    return out

@@ -1,0 +1,1 @@
+"""What an operation looks like in an OpenAPI 3.1 document."""

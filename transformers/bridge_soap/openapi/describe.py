@@ -1,0 +1,187 @@
+"""One operation's part of the OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import OperationDoc, RouteSpec
+from bridge_soap.components import ComplexType
+from bridge_soap.contract import Body, Contract
+from bridge_soap.message.params import Parameter
+from bridge_soap.names import local_name
+from bridge_soap.openapi.example import Examples
+from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
+from bridge_soap.wsdl.definitions import SoapOperation
+from bridge_soap.xsd.model import keys_of
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a description is made from, when someone asks for it."""
+
+    contract: Contract
+    operation: SoapOperation
+    body: Body
+    output: Body | None
+    parameters: dict[str, Parameter]
+    route: RouteSpec
+
+
+def describe(described: Description, *, takes_body: bool) -> OperationDoc:
+    """The Operation Object and the components it refers to."""
+    with described.contract.lock:
+        return _Writer(described, takes_body=takes_body).document()
+
+
+class _Writer:
+    def __init__(self, described: Description, *, takes_body: bool) -> None:
+        self._d, self._takes_body = described, takes_body
+        soap = described.route.transform.options
+        native = isinstance(soap, dict) and soap.get("numbers") == "native"
+        self._statuses: dict[str, int] = soap.get("faults", {}) if isinstance(soap, dict) else {}
+        self._schemas = SchemaWriter(described.contract, native=native)
+        self._examples = Examples(described.contract, described.contract.decoders(native=native, strict=False))
+        self._in_path = list(_PARAMETER.findall(described.route.route))
+
+    def document(self) -> OperationDoc:
+        operation: dict[str, Any] = {"summary": self._d.operation.name}
+        if self._d.operation.doc:
+            operation["description"] = self._d.operation.doc
+        parameters = self._parameters()
+        if parameters:
+            operation["parameters"] = parameters
+        if self._takes_body:
+            operation["requestBody"] = self._request()
+        operation["responses"] = self._responses()
+        return OperationDoc(operation, self._schemas.components)
+
+    # --- request ---
+
+    def _parameters(self) -> list[dict[str, Any]]:
+        found = []
+        for name in self._in_path:
+            known = self._d.parameters.get(name)
+            schema = self._schemas.element(known.element) if known is not None else {"type": "string"}
+            found.append({"name": name, "in": "path", "required": True, "schema": _plain(schema)})
+        if not self._takes_body:
+            for known in self._d.parameters.values():
+                if known.name not in self._in_path:
+                    found.append(self._query(known))
+        return found
+
+    def _query(self, parameter: Parameter) -> dict[str, Any]:
+        schema = _plain(self._schemas.element(parameter.element))
+        out: dict[str, Any] = {"name": parameter.name, "in": "query", "required": parameter.required}
+        if parameter.element.doc:
+            out["description"] = parameter.element.doc
+        out["schema"] = {"type": "array", "items": schema} if parameter.many else schema
+        example = self._examples.parameter(parameter.element)
+        if example is not None:
+            out["example"] = [example] if parameter.many else example
+        return out
+
+    def _request(self) -> dict[str, Any]:
+        held = frozenset(self._in_path)
+        schema, example = self._body(self._d.body, held)
+        return {"required": True, "content": {"application/json": _media(schema, example)}}
+
+    def _body(self, body: Body, without: frozenset[str] = frozenset()) -> tuple[Schema, Any]:
+        root = body.root
+        if root is not None:
+            type_ = root.type
+            known = self._keys(type_) if isinstance(type_, ComplexType) else frozenset[str]()
+            if isinstance(type_, ComplexType) and without & known:
+                schema = self._schemas.object(type_, without=without)
+            else:
+                schema = self._schemas.element(root)
+            example = self._examples.element(root)
+            if isinstance(example, dict):
+                example = {key: value for key, value in example.items() if key not in without}
+            return schema, example
+        properties = {local_name(part.name): self._schemas.element(part) for part in body.parts}
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        if properties:
+            schema["required"] = list(properties)
+        example = {local_name(part.name): self._examples.element(part) for part in body.parts}
+        return schema, example
+
+    def _keys(self, type_: ComplexType) -> frozenset[str]:
+        if type_.simple is not None:
+            return frozenset()
+        content = self._d.contract.graph.model(type_)
+        return keys_of(content.root, content.region) if content.root is not None else frozenset()
+
+    # --- responses ---
+
+    def _responses(self) -> dict[str, Any]:
+        if self._d.output is None:
+            out: dict[str, Any] = {"202": {"description": "The service was told; it gives no answer."}}
+        elif self._d.route.transform.response == "json":
+            schema, example = self._body(self._d.output)
+            content = {"application/json": _media(schema, example)}
+            out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
+        else:
+            out = {"200": {"description": "The service's XML.", "content": {"application/xml": {}}}}
+        for status, names in self._fault_statuses().items():
+            out[status] = {
+                "description": "The service refused the call." + (f" Detail: {', '.join(names)}." if names else ""),
+                "content": {"application/problem+json": {"schema": self._fault_schema(names)}},
+            }
+        return out
+
+    def _fault_statuses(self) -> dict[str, list[str]]:
+        """HTTP statuses with the detail elements that may come with each."""
+        found: dict[str, list[str]] = {}
+        for tag in self._d.contract.fault_elements(self._d.operation):
+            local = local_name(tag)
+            mapped = self._statuses.get(local, self._statuses.get(tag))
+            for status in (mapped,) if mapped is not None else (400, 502):
+                found.setdefault(str(status), []).append(local)
+        return found
+
+    def _fault_schema(self, names: list[str]) -> Schema:
+        elements = self._d.contract.fault_elements(self._d.operation)
+        detail = {
+            local_name(tag): self._schemas.element(element)
+            for tag, element in elements.items()
+            if local_name(tag) in names and self._usable(element.type)
+        }
+        fault = {
+            "type": "object",
+            "properties": {
+                "code": {"type": "string", "description": "The fault's code, such as Client or Server."},
+                "reason": {"type": "string"},
+                "detail": {"type": "object", "properties": detail},
+            },
+        }
+        return {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "format": "uri-reference"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "code": {"type": "integer"},
+                "detail": {"type": "string"},
+                "trace_id": {"type": "string"},
+                "fault": fault,
+            },
+        }
+
+    def _usable(self, type_: Any) -> bool:
+        return self._schemas.usable(type_)
+
+
+def _media(schema: Schema, example: Any) -> dict[str, Any]:
+    return {"schema": schema} if example is None else {"schema": schema, "example": example}
+
+
+def _plain(schema: Schema) -> Schema:
+    """A parameter can't be null."""
+    if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
+        rest = [each for each in schema["anyOf"] if each != {"type": "null"}]
+        return rest[0] if len(rest) == 1 else {"anyOf": rest}
+    return schema

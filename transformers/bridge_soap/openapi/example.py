@@ -1,0 +1,240 @@
+"""Example values made from the schema: JSON that the encoder takes, for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.contract import Contract
+from bridge_soap.datatypes import regex
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.datatypes.timeline import DATES
+from bridge_soap.decode.decoders import Decoders
+from bridge_soap.names import local_name
+from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, TEXT, TYPE, Content, Part, attribute_keys
+from bridge_soap.xsd.schemas import ANY_TYPE
+from bridge_soap.xsd.variants import Variants
+
+_MAX_DEPTH = 8
+_SAMPLES = {
+    "boolean": "true",
+    "integer": "1",
+    "digits": "1",
+    "decimal": "1.50",
+    "float": "1.5",
+    "base64": "YQ==",
+    "hex": "0a",
+    "qname": "name",
+    "string": "text",
+}
+#: Values of types whose lexical space is narrower than their JSON form.
+_OTHERS = {
+    "anyURI": "https://example.org/",
+    "language": "en",
+    "negativeInteger": "-1",
+    "nonPositiveInteger": "0",
+}
+
+
+class _None(Exception):
+    """No example can be made."""
+
+
+class Examples:
+    def __init__(self, contract: Contract, decoders: Decoders) -> None:
+        self._contract, self._decoders = contract, decoders
+        self._variants = Variants(contract.schemas)
+
+    def element(self, element: Element) -> Any:
+        """An example of an element's value; None where none can be made."""
+        try:
+            return self._element(element, [])
+        except _None:
+            return None
+
+    def parameter(self, element: Element) -> Any:
+        """An example of a simple element's value."""
+        return self.element(element)
+
+    def _element(self, element: Element, path: list[Type]) -> Any:
+        if element.abstract:
+            for member in self._contract.schemas.members(element):
+                if not member.abstract:
+                    value = self._element(member, path)
+                    label = {ELEMENT: local_name(member.name)}
+                    return label | (value if isinstance(value, dict) else {TEXT: value})
+            raise _None
+        type_ = element.type
+        if isinstance(type_, SimpleType):
+            given = element.fixed if element.fixed is not None else element.default
+            return self._simple(type_, given)
+        return self._type(type_, path)
+
+    def _type(self, type_: ComplexType, path: list[Type]) -> Any:
+        if type_ is ANY_TYPE:
+            return "anything"
+        if type_.abstract:
+            for name in self._contract.schemas.derived(type_.name):
+                found = self._variants.known(name)
+                if isinstance(found, ComplexType) and not found.abstract:
+                    return {TYPE: self._variants.short(name), **self._type(found, path)}
+            raise _None
+        if type_ in path or len(path) > _MAX_DEPTH:
+            raise _None
+        inner = [*path, type_]
+        out: dict[str, Any] = {}
+        for name, key in attribute_keys(type_).items():
+            use = type_.attributes[name]
+            if use.required or not path:
+                out[key] = self._simple(use.type, use.fixed if use.fixed is not None else use.default)
+        if type_.simple is not None:
+            return out | {TEXT: self._simple(type_.simple, None)}
+        content = self._contract.graph.model(type_)
+        if type_.mixed:
+            items = self._items(content.root, inner) if content.root is not None and content.root.low else []
+            return out | {CONTENT: ["text", *items]}
+        if content.root is None:
+            return out
+        if content.whole:
+            return out | {ITEMS: self._items(content.root, inner)}
+        self._part(content.root, content, inner, out, optional=False)
+        return out
+
+    def _part(self, part: Part, content: Content, path: list[Type], out: dict[str, Any], *, optional: bool) -> None:
+        optional = optional or part.low == 0
+        if part is content.region:
+            out[ITEMS] = self._items(part, path)
+        elif part.kind == "any":
+            if part.low:
+                raise _None
+        elif part.element is not None:
+            self._property(part, part.element, content, path, out, optional=optional)
+        elif part.kind == "choice":
+            self._choice(part, content, path, out, optional=optional)
+        else:
+            made: dict[str, Any] = {}
+            try:
+                for child in part.parts:
+                    self._part(child, content, path, made, optional=False)
+            except _None:
+                if not optional:
+                    raise
+                return
+            out.update(made)
+
+    def _choice(self, part: Part, content: Content, path: list[Type], out: dict[str, Any], *, optional: bool) -> None:
+        for branch in part.parts:
+            made: dict[str, Any] = {}
+            try:
+                self._part(branch, content, path, made, optional=False)
+            except _None:
+                continue
+            out.update(made)
+            return
+        if not optional:
+            raise _None
+
+    def _property(
+        self,
+        part: Part,
+        element: Element,
+        content: Content,
+        path: list[Type],
+        out: dict[str, Any],
+        *,
+        optional: bool,
+    ) -> None:
+        many = content.slots[element.name].many
+        try:
+            value = self._element(element, path)
+        except _None:
+            if not optional:
+                if not element.nillable:
+                    raise
+                value = None
+            else:
+                if many and not part.low:
+                    out[part.key] = []
+                return
+        out[part.key] = [value] * max(part.low, 1) if many else value
+
+    def _items(self, part: Part, path: list[Type]) -> list[Any]:
+        """Items in an order that fits, each part as often as it must and once where it may."""
+        count = part.low or 1
+        if part.element is not None:
+            return [{part.key: self._element(part.element, path)} for _ in range(count)]
+        if part.kind == "any":
+            if part.low:
+                raise _None
+            return []
+        if part.kind == "choice":
+            for branch in part.parts:
+                try:
+                    return self._items(branch, path) * count
+                except _None:
+                    continue
+            raise _None
+        found: list[Any] = []
+        for child in part.parts:
+            try:
+                found += self._items(child, path)
+            except _None:
+                if child.low:
+                    raise
+        return found * count
+
+    # --- simple values ---
+
+    def _simple(self, simple: SimpleType, given: str | None) -> Any:
+        rules = self._contract.graph.rulebook[simple]
+        for text in self._candidates(simple, given):
+            normal = rules.normalize(text)
+            try:
+                rules.check(normal)
+                value = self._decoders.simple[simple].value(normal)
+            except Bad:
+                continue
+            return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+        raise _None
+
+    def _candidates(self, simple: SimpleType, given: str | None) -> Iterator[str]:
+        facets = simple.facets
+        if given is not None:
+            yield given
+        if facets.enumeration:
+            yield from facets.enumeration
+        for group in facets.patterns:
+            for pattern in group:
+                yield regex.sample(pattern)
+        yield from self._of_variety(simple)
+        length = facets.length or facets.min_length or facets.max_length or 1
+        if simple.variety == "atomic" and length < 5000:
+            yield from ("A" * length, "0" * length, "1" * length, "0a" * length)
+        for bound in (facets.min_inclusive, facets.max_inclusive):
+            if bound is not None:
+                yield bound
+        for bound, step in ((facets.min_exclusive, 1), (facets.max_exclusive, -1)):
+            if bound is not None and bound.lstrip("+-").isdecimal() and len(bound) < 40:
+                yield str(int(bound) + step)
+
+    def _of_variety(self, simple: SimpleType) -> Iterator[str]:
+        if simple.variety == "union":
+            for member in simple.members:
+                yield from self._candidates(member, None)
+        elif simple.variety == "list" and simple.item is not None:
+            count = simple.facets.length or simple.facets.min_length or 1
+            for text in self._candidates(simple.item, None):
+                yield " ".join([text] * count)
+        else:
+            builtin = BUILTINS[simple.builtin]
+            if builtin.name in DATES:
+                yield DATES[builtin.name][1]
+            yield _OTHERS.get(builtin.name, _SAMPLES.get(builtin.json, "text"))
+            if builtin.json == "decimal":
+                yield "1"
+                yield "1.5"
+            yield "a"

@@ -1,0 +1,1 @@
+"""WSDL 1.1: services, ports, bindings, messages."""

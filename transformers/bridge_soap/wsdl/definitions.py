@@ -1,0 +1,357 @@
+"""WSDL 1.1 (W3C note of 15 March 2001): services, ports and their SOAP operations, references not yet followed.
+
+Read with patience: names without a prefix, imports in any order and ports that speak no SOAP are all found in
+published files. What is wrong with one operation is kept with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lxml import etree
+
+from bridge import BindError, Fault
+from bridge_soap.components import Place
+from bridge_soap.documents import Document, Library
+from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
+from bridge_soap.xsd.index import Index, schemas_of
+
+_MIME = "http://schemas.xmlsoap.org/wsdl/mime/"
+_SOAP = {WSDL_SOAP11: "1.1", WSDL_SOAP12: "1.2"}
+Version = Literal["1.1", "1.2"]
+
+
+def _w(local: str) -> str:
+    return f"{{{WSDL}}}{local}"
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePart:
+    """A part of a message: `element` or `type` is a Clark name, the other is empty."""
+
+    name: str
+    element: str
+    type: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderUse:
+    """A ``soap:header`` of a binding."""
+
+    message: str
+    part: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One direction of an operation: the message, and how its binding puts it into the body."""
+
+    parts: tuple[MessagePart, ...]
+    use: str = "literal"
+    namespace: str = ""
+    headers: tuple[HeaderUse, ...] = ()
+    attachments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SoapOperation:
+    """One operation of one port. `problem` says why it can't be published, where it can't."""
+
+    name: str
+    service: str
+    port: str
+    port_type: str
+    version: Version
+    style: str
+    action: str
+    address: str
+    input: Side
+    output: Side | None
+    #: parts of the declared faults, by fault name
+    faults: dict[str, MessagePart]
+    doc: str
+    place: Place
+    input_name: str = ""
+    problem: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    node: etree._Element
+    document: Document
+    namespace: str
+
+    @property
+    def place(self) -> Place:
+        return Place(self.document.name, line_of(self.node))
+
+
+@dataclass(slots=True)
+class Wsdl:
+    """A WSDL and all that it imports. `operations` holds every SOAP operation of every port, in document order."""
+
+    index: Index
+    name: str
+    items: dict[tuple[str, str], _Item] = field(default_factory=dict)
+    services: list[_Item] = field(default_factory=list)
+    operations: list[SoapOperation] = field(default_factory=list)
+
+    def message(self, name: str) -> tuple[MessagePart, ...]:
+        """The parts of the message of that name; none where it isn't defined."""
+        found = self.items.get(("message", name))
+        return message_parts(found) if found is not None else ()
+
+
+def read_wsdl(library: Library, reference: str) -> Wsdl:
+    """The WSDL that `reference` names, its imports and its schemas.
+
+    :raises bridge.BindError: a file can't be had or read, it is no WSDL 1.1, or nothing in it speaks SOAP.
+    """
+    document = library.open(reference)
+    if document.root.tag != _w("definitions"):
+        kind = local_name(tag_of(document.root))
+        hint = " (WSDL 2.0 is not read)" if kind == "description" else ""
+        raise BindError(Fault(f"it is no WSDL 1.1: its root is {kind}{hint}", file=document.name, line=1))
+    wsdl = Wsdl(Index(library), document.name)
+    _collect(wsdl, library, document, set())
+    for service in wsdl.services:
+        for port in children(service.node, _w("port")):
+            _read_port(wsdl, service, port)
+    if not wsdl.operations:
+        raise BindError(Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root)))
+    return wsdl
+
+
+def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -> None:
+    if document.id in seen:
+        return
+    seen.add(document.id)
+    root = document.root
+    if root.tag == xsd("schema"):  # a wsdl:import of a schema is wrong, and common
+        wsdl.index.add(root, document)
+        return
+    namespace = root.get("targetNamespace", "").strip()
+    for node in root:
+        tag = tag_of(node)
+        if tag == _w("types"):
+            for schema in schemas_of(node):
+                wsdl.index.add(schema, document)
+        elif tag == _w("import"):
+            _import(wsdl, library, document, node, seen)
+        elif tag == _w("service"):
+            wsdl.services.append(_Item(node, document, namespace))
+        elif tag in (_w("message"), _w("portType"), _w("binding")):
+            key = (local_name(tag), clark(namespace, node.get("name", "").strip()))
+            wsdl.items.setdefault(key, _Item(node, document, namespace))
+
+
+def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Element, seen: set[str]) -> None:
+    location = node.get("location", "").strip()
+    if not location:
+        return
+    try:
+        imported = library.open(location, document)
+    except BindError as error:
+        fault = error.faults[0]
+        why = f"it imports {location}, which can't be used: {fault}"
+        raise BindError(Fault(why, file=document.name, line=line_of(node))) from None
+    _collect(wsdl, library, imported, seen)
+
+
+def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: str) -> _Item:
+    """The message, port type or binding that an attribute names.
+
+    :raises bridge.BindError: there is none.
+    """
+    text = node.get(attribute, "").strip()
+    prefix, _, local = text.rpartition(":")
+    namespace = node.nsmap.get(prefix or None, "")
+    for name in (clark(namespace, local), clark(owner.namespace, local)):
+        found = wsdl.items.get((kind, name))
+        if found is not None:
+            return found
+    # Files that forget a prefix or misspell a namespace still mean the one thing of that name.
+    named = [item for (each, name), item in wsdl.items.items() if each == kind and local_name(name) == local]
+    if len(named) == 1:
+        return named[0]
+    return Place(owner.document.name, line_of(node)).fail(f"the {kind} {text!r} is not defined")
+
+
+def _extension(node: etree._Element, local: str) -> etree._Element | None:
+    """The SOAP extension element of that name, of either version."""
+    for namespace in _SOAP:
+        found = children(node, f"{{{namespace}}}{local}")
+        if found:
+            return found[0]
+    return None
+
+
+def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:
+    try:
+        binding = _find(wsdl, "binding", service, port, "binding")
+    except BindError as error:
+        if _extension(port, "address") is not None:
+            raise BindError(error.faults) from None
+        return
+    soap = _extension(binding.node, "binding")
+    if soap is None:
+        return  # HTTP GET/POST bindings and others
+    version: Version = "1.2" if soap.tag.startswith(f"{{{WSDL_SOAP12}}}") else "1.1"
+    address = _extension(port, "address")
+    port_type = _find(wsdl, "portType", binding, binding.node, "type")
+    abstract = children(port_type.node, _w("operation"))
+    used: list[etree._Element] = []
+    for node in children(binding.node, _w("operation")):
+        operation = _matching(node, abstract, used)
+        if operation is None:
+            continue
+        used.append(operation)
+        wsdl.operations.append(
+            _read_operation(
+                wsdl,
+                binding,
+                node,
+                port_type,
+                operation,
+                service=service.node.get("name", ""),
+                port=port.get("name", ""),
+                version=version,
+                style=soap.get("style", "document"),
+                address=address.get("location", "").strip() if address is not None else "",
+            )
+        )
+
+
+def _matching(
+    node: etree._Element, abstract: list[etree._Element], used: list[etree._Element]
+) -> etree._Element | None:
+    """The port type's operation for a binding's: by name, and where it is overloaded by the input's name."""
+    named = [each for each in abstract if each.get("name") == node.get("name") and each not in used]
+    wanted = [each.get("name") for each in children(node, _w("input"))]
+    for each in named:
+        if wanted and wanted[0] and [i.get("name") for i in children(each, _w("input"))] == wanted:
+            return each
+    return named[0] if named else None
+
+
+def _read_operation(
+    wsdl: Wsdl,
+    binding: _Item,
+    node: etree._Element,
+    port_type: _Item,
+    abstract: etree._Element,
+    *,
+    service: str,
+    port: str,
+    version: Version,
+    style: str,
+    address: str,
+) -> SoapOperation:
+    soap = _extension(node, "operation")
+    name = node.get("name", "").strip()
+    place = Place(binding.document.name, line_of(node))
+    problem: Fault | None = None
+    inbound, outbound, faults = Side(()), None, dict[str, MessagePart]()
+    order = [local_name(tag_of(child)) for child in abstract]
+    try:
+        if "input" not in order or ("output" in order and order.index("output") < order.index("input")):
+            place.fail("the service calls its clients here; it can't be called", name)
+        inbound = _side(wsdl, binding, node, port_type, abstract, "input")
+        if "output" in order:
+            outbound = _side(wsdl, binding, node, port_type, abstract, "output")
+        for fault in children(abstract, _w("fault")):
+            parts = _parts(wsdl, port_type, fault)
+            if parts:
+                faults[fault.get("name", "")] = parts[0]
+    except BindError as error:
+        problem = error.faults[0]
+    inputs = children(abstract, _w("input"))
+    return SoapOperation(
+        name,
+        service,
+        port,
+        clark(port_type.namespace, port_type.node.get("name", "")),
+        version,
+        (soap.get("style") if soap is not None else None) or style,
+        soap.get("soapAction", "").strip() if soap is not None else "",
+        address,
+        inbound,
+        outbound,
+        faults,
+        _documentation(abstract),
+        place,
+        inputs[0].get("name", "") if inputs else "",
+        problem,
+    )
+
+
+def _side(
+    wsdl: Wsdl, binding: _Item, node: etree._Element, port_type: _Item, abstract: etree._Element, direction: str
+) -> Side:
+    message = children(abstract, _w(direction))[0]
+    parts = _parts(wsdl, port_type, message)
+    bound = children(node, _w(direction))
+    if not bound:
+        return Side(parts)
+    body: etree._Element | None = None
+    headers: list[HeaderUse] = []
+    attached = False
+    for child in bound[0].iter():
+        tag = tag_of(child)
+        if tag in (f"{{{WSDL_SOAP11}}}body", f"{{{WSDL_SOAP12}}}body"):
+            body = child if body is None else body
+        elif tag in (f"{{{WSDL_SOAP11}}}header", f"{{{WSDL_SOAP12}}}header"):
+            headers.append(_header(wsdl, binding, child))
+        elif tag == f"{{{_MIME}}}content":
+            attached = True
+            parts = tuple(part for part in parts if part.name != child.get("part"))
+    named = body.get("parts") if body is not None else None
+    if named is not None:
+        parts = tuple(part for part in parts if part.name in named.split())
+    else:
+        # A part that goes into a header is not in the body as well.
+        own = {header.part for header in headers if header.message == _message_name(port_type, message)}
+        parts = tuple(part for part in parts if part.name not in own)
+    use = body.get("use", "literal") if body is not None else "literal"
+    return Side(parts, use, body.get("namespace", "") if body is not None else "", tuple(headers), attachments=attached)
+
+
+def _message_name(owner: _Item, node: etree._Element) -> str:
+    prefix, _, local = node.get("message", "").strip().rpartition(":")
+    return clark(node.nsmap.get(prefix or None, owner.namespace), local)
+
+
+def _header(wsdl: Wsdl, binding: _Item, node: etree._Element) -> HeaderUse:
+    return HeaderUse(_message_name(binding, node), node.get("part", ""), Place(binding.document.name, line_of(node)))
+
+
+def _parts(wsdl: Wsdl, owner: _Item, node: etree._Element) -> tuple[MessagePart, ...]:
+    return message_parts(_find(wsdl, "message", owner, node, "message"))
+
+
+def message_parts(message: _Item) -> tuple[MessagePart, ...]:
+    """The parts of a message with their references as Clark names."""
+    found = []
+    for part in children(message.node, _w("part")):
+        place = Place(message.document.name, line_of(part))
+        names = {}
+        for attribute in ("element", "type"):
+            text = part.get(attribute, "").strip()
+            prefix, colon, local = text.rpartition(":")
+            namespace = part.nsmap.get(prefix or None)
+            if colon and namespace is None:
+                place.fail(f"the prefix of {text!r} isn't declared")
+            # Without a prefix and in the WSDL's own namespace it can only mean the target namespace.
+            if namespace is None or (not colon and namespace == WSDL):
+                namespace = message.namespace
+            names[attribute] = clark(namespace, local) if text else ""
+        found.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
+    return tuple(found)
+
+
+def _documentation(node: etree._Element) -> str:
+    texts = (" ".join("".join(map(str, part.itertext())).split()) for part in children(node, _w("documentation")))
+    return "\n".join(text for text in texts if text)

@@ -1,0 +1,287 @@
+"""Complex types, elements, attributes, groups and wildcards to components (XML Schema 1.0, part 1, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from lxml import etree
+
+from bridge_soap.components import Attribute, ComplexType, Element, Group, Particle, Place, SimpleType, Type, Wildcard
+from bridge_soap.names import NCNAME, children, clark, tag_of, xsd
+from bridge_soap.xsd.index import Definition, Scope
+from bridge_soap.xsd.simple import documentation, global_name
+
+if TYPE_CHECKING:
+    from bridge_soap.xsd.schemas import Schemas
+
+_GROUPS: dict[str, Literal["sequence", "choice", "all"]] = {
+    xsd("sequence"): "sequence",
+    xsd("choice"): "choice",
+    xsd("all"): "all",
+}
+_EMPTY = Particle(Group("sequence", ()))
+
+
+def _is_true(text: str | None) -> bool:
+    return text is not None and text.strip() in ("true", "1")
+
+
+class ComplexReader:
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._groups: dict[etree._Element, Group] = {}
+        self._reading: list[etree._Element] = []
+
+    # --- types ---
+
+    def read(self, node: etree._Element, scope: Scope, name: str = "") -> ComplexType:
+        made = ComplexType(
+            name,
+            abstract=_is_true(node.get("abstract")),
+            mixed=_is_true(node.get("mixed")),
+            doc=documentation(node),
+            place=scope.place(node),
+        )
+        content = children(node, xsd("simpleContent"), xsd("complexContent"))
+        if not content:
+            made.base = self._schemas.type(xsd("anyType"))
+            made.particle = self._content(node, scope)
+            self._attributes(node, scope, made)
+            return made
+        step = children(content[0], xsd("restriction"), xsd("extension"))
+        if not step or not step[0].get("base"):
+            scope.place(content[0]).fail("it needs an extension or a restriction with a base", name)
+        base = self._schemas.base_type(step[0], scope, step[0].get("base", ""), name)
+        made.base = base
+        if content[0].tag == xsd("simpleContent"):
+            self._simple_content(step[0], scope, base, made)
+        else:
+            if content[0].get("mixed") is not None:
+                made.mixed = _is_true(content[0].get("mixed"))
+            self._complex_content(step[0], scope, base, made)
+        return made
+
+    def _simple_content(self, node: etree._Element, scope: Scope, base: Type, made: ComplexType) -> None:
+        inherited = base if isinstance(base, SimpleType) else base.simple
+        restricts = node.tag == xsd("restriction")
+        if restricts:
+            inline = children(node, xsd("simpleType"))
+            start = self._schemas.simple_type(inline[0], scope) if inline else inherited
+            if start is not None:
+                made.simple = self._schemas.simple().restriction(node, scope, start)
+        else:
+            made.simple = inherited
+        if made.simple is None:
+            scope.place(node).fail("simple content needs a base with simple content", made.name)
+        if isinstance(base, ComplexType):
+            made.attributes.update(base.attributes)
+            if not restricts:
+                made.any_attribute = base.any_attribute
+        self._attributes(node, scope, made)
+
+    def _complex_content(self, node: etree._Element, scope: Scope, base: Type, made: ComplexType) -> None:
+        if isinstance(base, SimpleType) or base.simple is not None:
+            scope.place(node).fail("complex content can't be derived from simple content", made.name)
+        own = self._content(node, scope)
+        made.attributes.update(base.attributes)
+        if node.tag == xsd("restriction"):
+            made.particle = own
+        else:
+            both = tuple(part for part in (base.particle, own) if part is not None)
+            if len(both) == 2:
+                made.particle = Particle(Group("sequence", both))
+            else:
+                made.particle = both[0] if both else None
+            made.any_attribute = base.any_attribute
+            # An extension keeps the content kind of a base that has one; many forget to say mixed again.
+            made.mixed = made.mixed or (base.mixed and base.name != xsd("anyType"))
+        self._attributes(node, scope, made)
+
+    def _content(self, node: etree._Element, scope: Scope) -> Particle | None:
+        for child in node:
+            particle = self._particle(child, scope)
+            if particle is not None:
+                return particle
+        return None
+
+    # --- particles ---
+
+    def _particle(self, node: etree._Element, scope: Scope) -> Particle | None:
+        tag = tag_of(node)
+        if tag in _GROUPS:
+            return self._occurs(node, scope, self._group(node, scope))
+        if tag == xsd("element"):
+            return self._occurs(node, scope, self._element(node, scope))
+        if tag == xsd("any"):
+            return self._occurs(node, scope, _wildcard(node, scope))
+        if tag == xsd("group"):
+            return self._occurs(node, scope, self._group_of(node, scope))
+        return None
+
+    def _occurs(self, node: etree._Element, scope: Scope, term: Element | Group | Wildcard) -> Particle:
+        low, high = node.get("minOccurs", "1").strip(), node.get("maxOccurs", "1").strip()
+        if not low.isdecimal() or not (high.isdecimal() or high == "unbounded"):
+            scope.place(node).fail(f"it can't occur {low} to {high} times")
+        most = None if high == "unbounded" else int(high)
+        if most is not None and int(low) > most:
+            if node.get("maxOccurs") is not None:
+                scope.place(node).fail(f"it can't occur {low} to {high} times")
+            most = int(low)
+        return Particle(term, int(low), most)
+
+    def _group(self, node: etree._Element, scope: Scope) -> Group:
+        found = [self._particle(child, scope) for child in node]
+        return Group(_GROUPS[node.tag], tuple(part for part in found if part is not None))
+
+    def _group_of(self, node: etree._Element, scope: Scope) -> Group:
+        definition = self._referred("group", node, scope)
+        return self._defined_group(definition)
+
+    def _referred(self, kind: str, node: etree._Element, scope: Scope) -> Definition:
+        """The group or attribute group that ``ref`` names; inside a redefinition of itself, what it replaces."""
+        name = scope.qname(node, node.get("ref", ""))
+        found = self._schemas.index.find(kind, name)
+        if found is None:
+            scope.place(node).fail(self._schemas.index.why_missing(kind, name))
+        if found.node in node.iterancestors():
+            found = self._schemas.index.redefined.get((kind, name))
+            if found is None:
+                scope.place(node).fail(f"the {kind} contains itself", name)
+        return found
+
+    def _defined_group(self, definition: Definition) -> Group:
+        node, scope = definition.node, definition.scope
+        known = self._groups.get(node)
+        if known is None:
+            if node in self._reading:
+                scope.place(node).fail("the group contains itself", node.get("name", ""))
+            self._reading.append(node)
+            try:
+                content = self._content(node, scope) or _EMPTY
+            finally:
+                self._reading.pop()
+            term = content.term
+            plain = isinstance(term, Group) and content.low == 1 and content.high == 1
+            known = self._groups[node] = term if plain and isinstance(term, Group) else Group("sequence", (content,))
+        return known
+
+    # --- elements ---
+
+    def global_element(self, node: etree._Element, scope: Scope) -> Element:
+        return self._declared(node, scope, global_name(node, scope), is_global=True)
+
+    def _element(self, node: etree._Element, scope: Scope) -> Element:
+        if node.get("ref"):
+            return self._schemas.element(scope.qname(node, node.get("ref", "")), scope.place(node))
+        local = node.get("name", "").strip()
+        if not NCNAME.fullmatch(local):
+            scope.place(node).fail(f"{local!r} can't be an element's name")
+        form = node.get("form")
+        qualified = scope.qualified_elements if form is None else form == "qualified"
+        return self._declared(node, scope, clark(scope.namespace if qualified else "", local), is_global=False)
+
+    def _declared(self, node: etree._Element, scope: Scope, name: str, *, is_global: bool) -> Element:
+        return Element(
+            name,
+            self._type_of(node, scope),
+            nillable=_is_true(node.get("nillable")),
+            default=node.get("default"),
+            fixed=node.get("fixed"),
+            abstract=_is_true(node.get("abstract")),
+            is_global=is_global,
+            doc=documentation(node),
+            place=scope.place(node),
+        )
+
+    def _type_of(self, node: etree._Element, scope: Scope) -> Callable[[], Type]:
+        inline = children(node, xsd("simpleType"), xsd("complexType"))
+        if inline:
+            return lambda: self._schemas.read_type(inline[0], scope)
+        text, head = node.get("type"), node.get("substitutionGroup")
+        place = scope.place(node)
+        if text:
+            return lambda: self._schemas.type(scope.qname(node, text), place)
+        if head:
+            return lambda: self._type_of_head(node, scope.qname(node, head), place)
+        return lambda: self._schemas.type(xsd("anyType"))
+
+    def _type_of_head(self, node: etree._Element, head: str, place: Place) -> Type:
+        """The type of a member that declares none: its head's."""
+        if node in self._reading:
+            place.fail("the substitution group contains itself", node.get("name", ""))
+        self._reading.append(node)
+        try:
+            return self._schemas.element(head, place).type
+        finally:
+            self._reading.pop()
+
+    # --- attributes ---
+
+    def global_attribute(self, node: etree._Element, scope: Scope) -> Attribute:
+        return self._attribute_named(node, scope, global_name(node, scope))
+
+    def _attributes(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
+        for child in node:
+            tag = tag_of(child)
+            if tag == xsd("attribute"):
+                self._attribute(child, scope, made)
+            elif tag == xsd("attributeGroup"):
+                found = self._referred("attribute group", child, scope)
+                if found.node in self._reading:
+                    scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
+                self._reading.append(found.node)
+                try:
+                    self._attributes(found.node, found.scope, made)
+                finally:
+                    self._reading.pop()
+            elif tag == xsd("anyAttribute"):
+                made.any_attribute = (*made.any_attribute, _wildcard(child, scope))
+
+    def _attribute(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
+        if node.get("ref"):
+            name = scope.qname(node, node.get("ref", ""))
+            declared = self._schemas.attribute(name, scope.place(node))
+            use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
+            use.default = node.get("default", use.default)
+            use.fixed = node.get("fixed", use.fixed)
+        else:
+            local = node.get("name", "").strip()
+            if not NCNAME.fullmatch(local):
+                scope.place(node).fail(f"{local!r} can't be an attribute's name")
+            form = node.get("form")
+            qualified = scope.qualified_attributes if form is None else form == "qualified"
+            name = clark(scope.namespace if qualified else "", local)
+            if node.get("use") == "prohibited":
+                made.attributes.pop(name, None)
+                return
+            use = self._attribute_named(node, scope, name)
+        if node.get("use") == "prohibited":
+            made.attributes.pop(name, None)
+            return
+        use.required = node.get("use") == "required"
+        made.attributes[name] = use
+
+    def _attribute_named(self, node: etree._Element, scope: Scope, name: str) -> Attribute:
+        inline, text = children(node, xsd("simpleType")), node.get("type")
+        if inline:
+            simple = self._schemas.simple_type(inline[0], scope)
+        else:
+            found = self._schemas.type(scope.qname(node, text) if text else xsd("anySimpleType"), scope.place(node))
+            if not isinstance(found, SimpleType):
+                scope.place(node).fail(f"the attribute's type {text} is complex", name)
+            simple = found
+        return Attribute(name, simple, default=node.get("default"), fixed=node.get("fixed"), doc=documentation(node))
+
+
+def _wildcard(node: etree._Element, scope: Scope) -> Wildcard:
+    """Part 1, section 3.10.2."""
+    text = node.get("namespace", "##any").strip()
+    process = node.get("processContents", "strict").strip()
+    how: Literal["strict", "lax", "skip"] = "lax" if process == "lax" else "skip" if process == "skip" else "strict"
+    if text == "##any":
+        return Wildcard(frozenset(), True, how)
+    if text == "##other":
+        return Wildcard(frozenset({scope.namespace, ""}), True, how)
+    special = {"##targetNamespace": scope.namespace, "##local": ""}
+    return Wildcard(frozenset(special.get(name, name) for name in text.split()), False, how)

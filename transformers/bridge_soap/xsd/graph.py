@@ -1,0 +1,150 @@
+"""Which components an operation reaches, and whether all of them can be used.
+
+Each type's content model, facets and neighbours are worked out once and kept, its failure too. So an operation that
+reaches something broken is refused with the reason, before any code is made for it, and all others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bridge import BindError
+from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.datatypes.facets import Rulebook
+from bridge_soap.names import XSI, split, xsd
+from bridge_soap.xsd.model import Content, content_of
+from bridge_soap.xsd.schemas import ANY_TYPE, Schemas
+
+_ANY_SIMPLE = xsd("anySimpleType")
+
+
+@dataclass(slots=True)
+class Reached:
+    """What lies within an operation's reach. `open`: a wildcard or anyType lets anything of the contract in."""
+
+    types: dict[Type, None] = field(default_factory=dict[Type, None])
+    namespaces: set[str] = field(default_factory=set[str])
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A type's neighbours, and the namespaces of its own elements and attributes."""
+
+    types: tuple[Type, ...]
+    namespaces: frozenset[str]
+    open: bool
+    variants: tuple[str, ...]
+
+
+class Graph:
+    """The types of one contract as a graph.
+
+    `model` gives a type's content model; `reach` all types below some roots.
+    """
+
+    def __init__(self, schemas: Schemas, rulebook: Rulebook) -> None:
+        self.schemas, self.rulebook = schemas, rulebook
+        self._models: dict[ComplexType, Content] = {}
+        self._nodes: dict[Type, _Node | BindError] = {}
+        self._sound: set[Type] = set()
+
+    def model(self, complex_type: ComplexType) -> Content:
+        """:raises bridge.BindError: the content model can't be used."""
+        known = self._models.get(complex_type)
+        if known is None:
+            known = self._models[complex_type] = content_of(self.schemas, complex_type)
+        return known
+
+    def reach(self, roots: Iterable[Element | Type]) -> Reached:
+        """:raises bridge.BindError: something that values must have is broken. Types that only ``xsi:type`` could
+        bring are left out instead."""
+        reached = Reached()
+        waiting: list[Type] = []
+        variants: list[str] = []
+        for root in roots:
+            if isinstance(root, Element):
+                for element in (root, *self.schemas.members(root)):
+                    reached.namespaces.add(split(element.name)[0])
+                    waiting.append(element.type)
+            else:
+                waiting.append(root)
+        self._walk(waiting, reached, variants)
+        seen: set[str] = set()
+        while variants:
+            name = variants.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                found = self.schemas.type(name)
+                part = Reached(dict(reached.types))
+                more: list[str] = []
+                self._walk([found], part, more)
+            except BindError:
+                continue
+            variants += more
+            reached.types = part.types
+            reached.namespaces |= part.namespaces | {split(name)[0]}
+            reached.open = reached.open or part.open
+        return reached
+
+    def _walk(self, waiting: list[Type], reached: Reached, variants: list[str]) -> None:
+        while waiting:
+            type_ = waiting.pop()
+            if type_ in reached.types:
+                continue
+            reached.types[type_] = None
+            node = self._node(type_)
+            reached.namespaces |= node.namespaces
+            reached.open = reached.open or node.open
+            variants += node.variants
+            waiting += node.types
+
+    def usable(self, type_: Type) -> None:
+        """:raises bridge.BindError: the type, or one that it needs, is broken."""
+        seen: set[Type] = set()
+        waiting = [type_]
+        while waiting:
+            each = waiting.pop()
+            if each not in seen and each not in self._sound:
+                seen.add(each)
+                waiting += self._node(each).types
+        self._sound |= seen
+
+    def _node(self, type_: Type) -> _Node:
+        known = self._nodes.get(type_)
+        if known is None:
+            try:
+                known = self._simple(type_) if isinstance(type_, SimpleType) else self._complex(type_)
+            except BindError as error:
+                known = error
+            self._nodes[type_] = known
+        if isinstance(known, BindError):
+            raise BindError(known.faults)
+        return known
+
+    def _simple(self, simple: SimpleType) -> _Node:
+        _ = self.rulebook[simple]
+        return _Node((), frozenset(), simple.name == _ANY_SIMPLE, ())
+
+    def _complex(self, type_: ComplexType) -> _Node:
+        if type_ is ANY_TYPE:
+            return _Node((), frozenset(), True, ())
+        types: list[Type] = [type_.simple] if type_.simple is not None else []
+        namespaces: set[str] = set()
+        for use in type_.attributes.values():
+            types.append(use.type)
+            namespaces.add(split(use.name)[0])
+            if namespaces & {XSI}:
+                type_.place.fail("attributes of the XMLSchema-instance namespace can't be declared")
+        open_ = bool(type_.any_attribute)
+        if type_.simple is None:
+            content = self.model(type_)
+            open_ = open_ or bool(content.wildcards)
+            for slot in content.slots.values():
+                types.append(slot.element.type)
+                namespaces.add(split(slot.element.name)[0])
+        variants = tuple(self.schemas.derived(type_.name)) if type_.name else ()
+        return _Node(tuple(dict.fromkeys(types)), frozenset(namespaces), open_, variants)

@@ -1,0 +1,284 @@
+"""Content models as JSON sees them: which element is which property, and where order must be told.
+
+A content model is first simplified: groups of one, groups that only nest, and occurrences that multiply are folded.
+Then each element gets its key. Where the order of elements follows from the schema, properties suffice (*keyed*).
+Where a group that holds more than one element repeats, its elements go into ``#items``, in document order; where one
+name has two places in the model, or two such groups meet, all of the content does (*whole*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bridge_soap.components import ComplexType, Element, Particle, Wildcard
+from bridge_soap.names import local_name
+from bridge_soap.xsd.schemas import Schemas
+
+ANY = "#any"
+ITEMS = "#items"
+CONTENT = "#content"
+TEXT = "#text"
+NIL = "#nil"
+TYPE = "@xsi:type"
+ELEMENT = "@element"
+
+Kind = Literal["element", "any", "sequence", "choice", "all"]
+
+
+@dataclass(eq=False, slots=True)
+class Part:
+    """A node of a simplified content model, `low` to `high` times (None: unbounded)."""
+
+    kind: Kind
+    low: int
+    high: int | None
+    parts: tuple[Part, ...] = ()
+    element: Element | None = None
+    wildcard: Wildcard | None = None
+    key: str = ""
+
+    @property
+    def repeats(self) -> bool:
+        return self.high is None or self.high > 1
+
+    @property
+    def is_group(self) -> bool:
+        return self.kind not in ("element", "any")
+
+    @property
+    def emptiable(self) -> bool:
+        """Whether no element at all satisfies it."""
+        if self.low == 0:
+            return True
+        if self.kind == "choice":
+            return any(part.emptiable for part in self.parts)
+        return self.is_group and all(part.emptiable for part in self.parts)
+
+    def leaves(self) -> Iterator[Part]:
+        """The elements and wildcards below, itself included."""
+        if not self.is_group:
+            yield self
+        for part in self.parts:
+            yield from part.leaves()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What an element's tag means in one content model.
+
+    :ivar element: the declaration of that tag: the one in the model, or a member of its substitution group.
+    :ivar head: the declaration in the model.
+    :ivar many: the property is an array.
+    :ivar in_items: it stands in ``#items``.
+    """
+
+    key: str
+    element: Element
+    head: Element
+    many: bool
+    in_items: bool
+
+
+@dataclass(eq=False, slots=True)
+class Content:
+    """A complex type's content model. `region` is the repeated group that fills ``#items`` when not `whole`."""
+
+    root: Part | None
+    whole: bool = False
+    region: Part | None = None
+    slots: dict[str, Slot] = field(default_factory=dict[str, Slot])
+    #: keys of arrays that are always there, and of those that a chosen branch brings
+    arrays: tuple[str, ...] = ()
+    branch_arrays: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = ()
+    wildcards: tuple[Wildcard, ...] = ()
+
+
+def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
+    """The content model of a type without simple content.
+
+    :raises bridge.BindError: two elements of one name and different types meet in it.
+    """
+    root = _simplify(complex_type.particle) if complex_type.particle is not None else None
+    if root is None:
+        return Content(None)
+    leaves = list(root.leaves())
+    _give_keys(leaves)
+    regions = list(_regions(root))
+    tags = {id(leaf): _tags(schemas, leaf) for leaf in leaves}
+    whole = complex_type.mixed or len(regions) > 1 or _clashes(root, tags)
+    region = regions[0] if regions and not whole else None
+    if region is not None:
+        inside = set(map(id, region.leaves()))
+        within = _union(tags, [leaf for leaf in leaves if id(leaf) in inside])
+        without = _union(tags, [leaf for leaf in leaves if id(leaf) not in inside])
+        if within & without:
+            whole, region = True, None
+    content = Content(root, whole, region, wildcards=tuple(leaf.wildcard for leaf in leaves if leaf.wildcard))
+    _fill_slots(schemas, content, leaves, complex_type)
+    if not whole:
+        _find_arrays(content)
+    return content
+
+
+# --- simplifying -------------------------------------------------------------------------------------------------
+
+
+def _simplify(particle: Particle) -> Part | None:
+    low, high, term = particle.low, particle.high, particle.term
+    if high == 0:
+        return None
+    if isinstance(term, Element):
+        return Part("element", low, high, element=term)
+    if isinstance(term, Wildcard):
+        return Part("any", low, high, wildcard=term)
+    parts: list[Part] = []
+    for child in term.particles:
+        part = _simplify(child)
+        if part is None:
+            continue
+        if part.kind == term.kind and part.kind != "all" and part.low == part.high == 1:
+            parts.extend(part.parts)
+        else:
+            parts.append(part)
+    if not parts:
+        return None
+    if len(parts) == 1:
+        folded = _fold(parts[0], low, high)
+        if folded is not None:
+            return folded
+    return Part(term.kind, low, high, tuple(parts))
+
+
+def _fold(part: Part, low: int, high: int | None) -> Part | None:
+    """``(part){low,high}`` as one part, where the counts that are possible have no gaps."""
+    if low == high == 1:
+        return part
+    if part.low > 1:
+        return None
+    most = None if high is None or part.high is None else high * part.high
+    return Part(part.kind, low * part.low, most, part.parts, part.element, part.wildcard)
+
+
+def _give_keys(leaves: list[Part]) -> None:
+    names: dict[str, set[str]] = {}
+    for leaf in leaves:
+        if leaf.element is not None:
+            names.setdefault(local_name(leaf.element.name), set()).add(leaf.element.name)
+    for leaf in leaves:
+        if leaf.element is None:
+            leaf.key = ANY
+        else:
+            local = local_name(leaf.element.name)
+            leaf.key = local if len(names[local]) == 1 else leaf.element.name
+
+
+def _regions(part: Part) -> Iterator[Part]:
+    """The outermost groups that repeat."""
+    if part.is_group and part.repeats:
+        yield part
+    else:
+        for child in part.parts:
+            yield from _regions(child)
+
+
+def _tags(schemas: Schemas, leaf: Part) -> frozenset[str]:
+    if leaf.element is None:
+        return frozenset({ANY})
+    return frozenset({leaf.element.name, *(member.name for member in schemas.members(leaf.element))})
+
+
+def _union(tags: dict[int, frozenset[str]], leaves: list[Part]) -> frozenset[str]:
+    return frozenset().union(*(tags[id(leaf)] for leaf in leaves))
+
+
+def _clashes(part: Part, tags: dict[int, frozenset[str]]) -> bool:
+    """Whether one name has two places that an instance may fill at once, outside of repeated groups."""
+    if not part.is_group or part.repeats:
+        return False
+    if part.kind != "choice":
+        seen: set[str] = set()
+        for child in part.parts:
+            names = _union(tags, list(child.leaves()))
+            if names & seen:
+                return True
+            seen |= names
+    return any(_clashes(child, tags) for child in part.parts)
+
+
+# --- what decoders need ------------------------------------------------------------------------------------------
+
+
+def _fill_slots(schemas: Schemas, content: Content, leaves: list[Part], owner: ComplexType) -> None:
+    inside = set(map(id, content.region.leaves())) if content.region is not None else set()
+    many = {leaf.key for leaf in leaves if leaf.repeats and id(leaf) not in inside}
+    for leaf in leaves:
+        head = leaf.element
+        if head is None:
+            continue
+        in_items = content.whole or id(leaf) in inside
+        known = content.slots.get(head.name)
+        if known is not None and known.element.type is not head.type:
+            owner.place.fail(
+                f"two elements named {local_name(head.name)} in one content model have different types",
+                local_name(owner.name),
+            )
+        for element in (head, *schemas.members(head)):
+            content.slots.setdefault(element.name, Slot(leaf.key, element, head, leaf.key in many, in_items))
+
+
+def _find_arrays(content: Content) -> None:
+    """Arrays that are given even when empty: all but those in a choice's branches; those only with their branch."""
+    assert content.root is not None
+    always: list[str] = []
+    branches: list[tuple[frozenset[str], tuple[str, ...]]] = []
+
+    def walk(part: Part, found: list[str]) -> None:
+        if part is content.region:
+            found.append(ITEMS)
+        elif not part.is_group:
+            if part.repeats or _is_many(content, part):
+                found.append(part.key)
+        elif part.kind == "choice":
+            for branch in part.parts:
+                arrays: list[str] = []
+                walk(branch, arrays)
+                if arrays and branch.is_group:
+                    branches.append((keys_of(branch, content.region), tuple(arrays)))
+        else:
+            for child in part.parts:
+                walk(child, found)
+
+    walk(content.root, always)
+    content.arrays = tuple(dict.fromkeys(always))
+    content.branch_arrays = tuple(branches)
+
+
+def _is_many(content: Content, part: Part) -> bool:
+    slot = content.slots.get(part.element.name) if part.element is not None else None
+    return slot.many if slot is not None else part.kind == "any"
+
+
+def keys_of(part: Part, region: Part | None) -> frozenset[str]:
+    """The properties that `part` may fill."""
+    if part is region:
+        return frozenset({ITEMS, *(leaf.key for leaf in part.leaves())})
+    if not part.is_group:
+        return frozenset({part.key})
+    return frozenset().union(*(keys_of(child, region) for child in part.parts))
+
+
+def attribute_keys(complex_type: ComplexType) -> dict[str, str]:
+    """Attribute names to their properties: ``@name``, or ``@{namespace}name`` where two have one local name."""
+    locals_ = [local_name(name) for name in complex_type.attributes]
+    out = {}
+    for name in complex_type.attributes:
+        local = local_name(name)
+        out[name] = f"@{local}" if locals_.count(local) == 1 else f"@{name}"
+    return out
+
+
+def any_name(key: str) -> str:
+    """A wildcard's key as a Clark name; ``{}local`` is the same as ``local``."""
+    return key.removeprefix("{}")

@@ -1,0 +1,101 @@
+"""Which type ``@xsi:type`` means, both ways (XML Schema 1.0, part 1, section 3.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bridge import BindError
+from bridge_soap.components import ComplexType, SimpleType, Type
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.names import XSD, clark, local_name, xsd
+from bridge_soap.xsd.schemas import ANY_TYPE, BUILTIN_TYPES, Schemas
+
+_ANY_SIMPLE = BUILTIN_TYPES[xsd("anySimpleType")]
+
+
+class Variants:
+    """Types by the short names that JSON gives them. A short name is the local name where that is enough to tell the
+    types of a contract apart, the Clark name otherwise."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._by_local: dict[str, list[str]] | None = None
+
+    def _named(self, local: str) -> list[str]:
+        if self._by_local is None:
+            self._by_local = {}
+            for name in (*self._schemas.type_names(), *BUILTIN_TYPES):
+                names = self._by_local.setdefault(local_name(name), [])
+                if name not in names:
+                    names.append(name)
+        return self._by_local.get(local, [])
+
+    def short(self, name: str) -> str:
+        """How JSON names the type."""
+        local = local_name(name)
+        return local if len(self._named(local)) == 1 else name
+
+    def find(self, name: object, declared: Type) -> Type:
+        """The type that a body names, one that may stand where `declared` is.
+
+        :raises Bad: there is none, it is ambiguous, broken, abstract, or doesn't derive from the declared type.
+        """
+        if not isinstance(name, str):
+            raise Bad("the name of a type is wanted as a string")
+        if name.startswith("xs:"):
+            name = clark(XSD, name[3:])
+        if name[:1] == "{":
+            candidates = [name.removeprefix("{}")]
+        else:
+            candidates = self._named(name)
+            if len(candidates) > 1:
+                candidates = [each for each in candidates if self._fits(each, declared)] or candidates
+        if len(candidates) > 1:
+            raise Bad(f"{name!r} may mean {', '.join(candidates)}; write it in full")
+        if not candidates or not self._fits(candidates[0], declared):
+            raise Bad(f"no type {name!r} can stand here{self._offer(declared)}")
+        return self._schemas.type(candidates[0])
+
+    def _offer(self, declared: Type) -> str:
+        if declared is ANY_TYPE or not declared.name:
+            return ""
+        names = [self.short(name) for name in self._schemas.derived(declared.name)][:8]
+        return f"; {', '.join(names)} can" if names else ""
+
+    def _fits(self, name: str, declared: Type) -> bool:
+        try:
+            found = self._schemas.type(name)
+        except BindError as error:
+            raise Bad(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
+        if isinstance(found, ComplexType) and found.abstract:
+            return False
+        return derives(found, declared)
+
+    def known(self, name: str) -> Type | None:
+        """The type of that Clark name where the contract has it and it isn't broken."""
+        if name not in BUILTIN_TYPES and self._schemas.index.find("type", name) is None:
+            return None
+        try:
+            return self._schemas.type(name)
+        except BindError:
+            return None
+
+
+def derives(found: Type, declared: Type) -> bool:
+    """Whether `found` is `declared` or derives from it; a union's members count as derived."""
+    if declared is ANY_TYPE or found is declared:
+        return True
+    if declared is _ANY_SIMPLE:
+        return isinstance(found, SimpleType)
+    if any(step is declared for step in _bases(found)):
+        return True
+    if isinstance(declared, SimpleType) and declared.variety == "union":
+        return any(derives(found, member) for member in declared.members)
+    return False
+
+
+def _bases(found: Type) -> Iterable[Type]:
+    step: Type | None = found
+    while step is not None:
+        yield step
+        step = step.base
