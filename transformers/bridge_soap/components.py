@@ -143,7 +143,10 @@ class Particle:
 
 @dataclass(eq=False)
 class ComplexType:
-    """A complex type. `simple` is set for simple content; otherwise `particle` may be."""
+    """A complex type. `simple` is set for simple content; otherwise `particle` may be.
+
+    `array_type` is what ``wsdl:arrayType`` says (WSDL 1.1, section 2.2): a Clark name with its brackets.
+    """
 
     name: str
     abstract: bool = False
@@ -153,6 +156,7 @@ class ComplexType:
     particle: Particle | None = None
     attributes: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
     any_attribute: tuple[Wildcard, ...] = ()
+    array_type: str = ""
     doc: str = ""
     place: Place = NOWHERE
 

@@ -15,6 +15,9 @@ WSDL_SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11_ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
+SOAP12_ENCODING = "http://www.w3.org/2003/05/soap-encoding"
+ENCODINGS = (SOAP11_ENCODING, SOAP12_ENCODING)
+APACHE_SOAP = "http://xml.apache.org/xml-soap"
 
 XSI_TYPE = f"{{{XSI}}}type"
 XSI_NIL = f"{{{XSI}}}nil"

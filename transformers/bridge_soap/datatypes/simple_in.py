@@ -211,9 +211,12 @@ def _union(members: list[tuple[Rules, Read]]) -> Read:
 
 
 def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
-    """QNames with prefixes to Clark names. One with a prefix that isn't declared stays as it is."""
+    """QNames with prefixes to Clark names. Clark names, and prefixes that nobody declared, stay as they are."""
     out = []
     for part in text.split():
+        if part[0] == "{":
+            out.append(part)
+            continue
         prefix, colon, local = part.rpartition(":")
         namespace = nsmap.get(prefix or None, "")
         if colon and not namespace:

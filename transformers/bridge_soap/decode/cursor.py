@@ -144,7 +144,8 @@ class Cursor:
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
         out.add("if c is not END:")
-        ordered = not any(part.kind == "all" for part in (content.root, *content.root.parts))
+        free = any(part.kind == "all" for part in (content.root, *content.root.parts))
+        ordered = self._decoders.literal and not free
         out.add(f"    return {out.const(_anew(general) if ordered else general)}(node, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")

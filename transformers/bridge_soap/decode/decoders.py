@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from typing import Any, ClassVar
 
 from lxml import etree
 
@@ -19,10 +19,10 @@ from bridge_soap.decode.cursor import QuickReader
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.unknown import UnknownReader
 from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, local_name, split, tag_of
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
 from bridge_soap.xsd.order import Order
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants, derives
 
 #: Tells of a liberty taken: ``(element, sentence)``. In strict routes it raises.
@@ -34,7 +34,12 @@ AttributesReader = Callable[[etree._Element, dict[str, Any], Note], None]
 
 
 class Decoders:
-    """The decoders of one contract, for one choice of ``numbers`` and ``strict``."""
+    """The decoders of one contract, for one choice of ``numbers`` and ``strict``.
+
+    :cvar literal: order and namespaces of children are part of the contract; they aren't in SOAP's own encoding.
+    """
+
+    literal: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, lock: RLock, *, native: bool, strict: bool) -> None:
         self.graph, self.schemas, self.strict = graph, graph.schemas, strict
@@ -242,7 +247,7 @@ class Decoders:
 
     def order(self, content: Content) -> Callable[[etree._Element, Note], None] | None:
         """In strict routes: the check of an element's children against the content model."""
-        if not self.strict or content.root is None:
+        if not self.strict or not self.literal or content.root is None:
             return None
         checker = Order(self.schemas, content.root)
 

@@ -135,6 +135,7 @@ class FieldMaker:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""
         table, fill = _Table(content), self._fill
         fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
+        literal = self._decoders.literal
 
         def find(child: etree._Element, note: Note) -> dict[str, Any] | None:
             if not table.filled:
@@ -148,7 +149,8 @@ class FieldMaker:
                 if field is None:
                     note(child, "the schema has no such element here; it is left out")
                     return None
-                note(child, "its namespace is not the schema's")
+                if literal:
+                    note(child, "its namespace is not the schema's")
             return {field[0]: field[5](child, note)}
 
         return find
@@ -167,7 +169,7 @@ class FieldMaker:
 
     def _stranger(self, content: Content, table: _Table) -> Callable[[etree._Element, dict[str, Any], Note], None]:
         """What to do with a child that the content model doesn't name, or names once and that comes again."""
-        fields, by_local = table.fields, table.by_local
+        fields, by_local, literal = table.fields, table.by_local, self._decoders.literal
         unknown, region = self._decoders.unknown, content.region
         in_items = {id(leaf.wildcard) for leaf in region.leaves()} if region is not None else set[int]()
 
@@ -183,7 +185,8 @@ class FieldMaker:
                 again = "it comes more often than the schema allows" if tag in fields else "the schema doesn't know it"
                 note(child, f"{again}; it is left out")
                 return
-            note(child, "its namespace is not the schema's")
+            if literal:
+                note(child, "its namespace is not the schema's")
             key, many, listed, _, _, reader = field
             if many:
                 _append(out, key, reader(child, note))

@@ -11,8 +11,8 @@ from bridge_soap.components import Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, NIL, TEXT, TYPE
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 if TYPE_CHECKING:
     from bridge_soap.decode.decoders import Decoders, Note

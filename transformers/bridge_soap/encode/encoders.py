@@ -33,9 +33,9 @@ from bridge_soap.encode.writing import (
 )
 from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source, tag_literal
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import NIL, Content, Part, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 
 class Encoders:
@@ -47,7 +47,7 @@ class Encoders:
     def __init__(self, graph: Graph, prefixes: Prefixes) -> None:
         self.graph, self.schemas, self.prefixes = graph, graph.schemas, prefixes
         self.simple = SimpleWriters(graph.rulebook)
-        self.values = ValueWriters(self)
+        self.values = self._value_writers()
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[ComplexType] = []
         self._made = 0
@@ -60,6 +60,9 @@ class Encoders:
         }  # fmt: skip
         #: held while compiling: a variant may be needed by a request while another route is being bound
         self.lock = RLock()
+
+    def _value_writers(self) -> ValueWriters:
+        return ValueWriters(self)
 
     # --- what others ask for ---
 

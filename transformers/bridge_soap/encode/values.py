@@ -13,8 +13,8 @@ from bridge_soap.encode.attributes import Attributes, AttributesWriter
 from bridge_soap.encode.wild import WildWriter, declare_names
 from bridge_soap.encode.writing import ABSENT, At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 if TYPE_CHECKING:

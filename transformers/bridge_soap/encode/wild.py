@@ -16,8 +16,8 @@ from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_out import any_simple, escape, escape_attribute, kind_of
 from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer
 from bridge_soap.names import NAMESPACE, NCNAME, XSI, clark, split
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, NIL, TEXT, TYPE, any_name
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 if TYPE_CHECKING:
     from bridge_soap.encode.encoders import Encoders

@@ -15,8 +15,8 @@ from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.timeline import DATES
 from bridge_soap.decode.decoders import Decoders
 from bridge_soap.names import local_name
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, TEXT, TYPE, Content, Part, attribute_keys
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 _MAX_DEPTH = 8
@@ -45,14 +45,21 @@ class _None(Exception):
 
 
 class Examples:
-    def __init__(self, contract: Contract, decoders: Decoders) -> None:
-        self._contract, self._decoders = contract, decoders
+    def __init__(self, contract: Contract, decoders: Decoders, *, encoded: bool = False) -> None:
+        self._contract, self._decoders, self._encoded = contract, decoders, encoded
         self._variants = Variants(contract.schemas)
 
     def element(self, element: Element) -> Any:
         """An example of an element's value; None where none can be made."""
         try:
             return self._element(element, [])
+        except _None:
+            return None
+
+    def type(self, type_: ComplexType) -> Any:
+        """An example of a type's value; as `element`."""
+        try:
+            return self._type(type_, [])
         except _None:
             return None
 
@@ -86,6 +93,15 @@ class Examples:
         if type_ in path or len(path) > _MAX_DEPTH:
             raise _None
         inner = [*path, type_]
+        array = self._contract.graph.arrays[type_] if self._encoded else None
+        if array is not None:
+            try:
+                value = self._element(array.item, inner)
+            except _None:
+                return []
+            for _ in range(array.dimensions):
+                value = [value]
+            return value
         out: dict[str, Any] = {}
         for name, key in attribute_keys(type_).items():
             use = type_.attributes[name]

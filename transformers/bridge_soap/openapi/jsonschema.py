@@ -14,8 +14,8 @@ from bridge_soap.datatypes.facets import Bad, bound_value
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_in import SimpleReaders
 from bridge_soap.names import local_name
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, Part, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 Schema = dict[str, Any]
@@ -27,8 +27,8 @@ _ANYTHING: Schema = {"description": "Anything: text, or an object with #text, #a
 class SchemaWriter:
     """Writes the schemas of one document part; `components` holds what they refer to."""
 
-    def __init__(self, contract: Contract, *, native: bool) -> None:
-        self._contract, self._native = contract, native
+    def __init__(self, contract: Contract, *, native: bool, encoded: bool = False) -> None:
+        self._contract, self._native, self._encoded = contract, native, encoded
         self._readers = SimpleReaders(contract.graph.rulebook, native=False, strict=False)
         self._variants = Variants(contract.schemas)
         self.components: dict[str, Schema] = {}
@@ -62,7 +62,7 @@ class SchemaWriter:
         return {**schema, **extra} if "$ref" not in schema or set(extra) == {"description"} else schema
 
     def _nillable(self, element: Element, schema: Schema) -> Schema:
-        if not element.nillable:
+        if not element.nillable and not self._encoded:
             return schema
         type_ = element.type
         if isinstance(type_, ComplexType) and type_.attributes:
@@ -125,9 +125,22 @@ class SchemaWriter:
             return self.simple(type_)
         if type_ is ANY_TYPE:
             return dict(_ANYTHING)
-        if not type_.name:
-            return self.object(type_)
-        return self._component(type_, local_name(type_.name), lambda: self.object(type_))
+        make = self._array(type_) or (lambda: self.object(type_))
+        return self._component(type_, local_name(type_.name), make) if type_.name else make()
+
+    def _array(self, type_: Type) -> Callable[[], Schema] | None:
+        """Makes the schema of an encoded array; None for what is none."""
+        array = self._contract.graph.arrays[type_] if self._encoded else None
+        if array is None:
+            return None
+
+        def make() -> Schema:
+            schema = self.element(array.item)
+            for _ in range(array.dimensions):
+                schema = {"type": "array", "items": schema}
+            return schema
+
+        return make
 
     def _component(self, type_: Type, wanted: str, make: Callable[[], Schema], extra: str = "") -> Schema:
         key = (type_, extra)

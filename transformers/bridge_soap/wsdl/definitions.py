@@ -47,10 +47,14 @@ class HeaderUse:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One direction of an operation: the message, and how its binding puts it into the body."""
+    """One direction of an operation: the message, and how its binding puts it into the body.
+
+    :ivar style: the ``encodingStyle`` of an encoded one, as far as the binding names it.
+    """
 
     parts: tuple[MessagePart, ...]
     use: str = "literal"
+    style: str = ""
     namespace: str = ""
     headers: tuple[HeaderUse, ...] = ()
     attachments: bool = False
@@ -316,7 +320,8 @@ def _side(
         own = {header.part for header in headers if header.message == _message_name(port_type, message)}
         parts = tuple(part for part in parts if part.name not in own)
     use = body.get("use", "literal") if body is not None else "literal"
-    return Side(parts, use, body.get("namespace", "") if body is not None else "", tuple(headers), attachments=attached)
+    namespace, style = (body.get("namespace", ""), body.get("encodingStyle", "")) if body is not None else ("", "")
+    return Side(parts, use, style, namespace, tuple(headers), attachments=attached)
 
 
 def _message_name(owner: _Item, node: etree._Element) -> str:

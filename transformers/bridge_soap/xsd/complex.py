@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 
 from bridge_soap.components import Attribute, ComplexType, Element, Group, Particle, Place, SimpleType, Type, Wildcard
-from bridge_soap.names import NCNAME, children, clark, tag_of, xsd
+from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, tag_of, xsd
+from bridge_soap.xsd.builtin import ARRAYS
 from bridge_soap.xsd.index import Definition, Scope
 from bridge_soap.xsd.simple import documentation, global_name
 
@@ -20,6 +21,7 @@ _GROUPS: dict[str, Literal["sequence", "choice", "all"]] = {
     xsd("choice"): "choice",
     xsd("all"): "all",
 }
+_ARRAY_TYPES = tuple(clark(namespace, "arrayType") for namespace in ENCODINGS)
 _EMPTY = Particle(Group("sequence", ()))
 
 
@@ -87,6 +89,8 @@ class ComplexReader:
         made.attributes.update(base.attributes)
         if node.tag == xsd("restriction"):
             made.particle = own
+            if base.name in ARRAYS:  # its items may be told by arrayType alone, and each may have an id or a href
+                made.particle, made.any_attribute = own or base.particle, base.any_attribute
         else:
             both = tuple(part for part in (base.particle, own) if part is not None)
             if len(both) == 2:
@@ -241,6 +245,8 @@ class ComplexReader:
     def _attribute(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
         if node.get("ref"):
             name = scope.qname(node, node.get("ref", ""))
+            if name in _ARRAY_TYPES:
+                made.array_type = _array_type(node, scope) or made.array_type
             declared = self._schemas.attribute(name, scope.place(node))
             use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
             use.default = node.get("default", use.default)
@@ -272,6 +278,13 @@ class ComplexReader:
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
             simple = found
         return Attribute(name, simple, default=node.get("default"), fixed=node.get("fixed"), doc=documentation(node))
+
+
+def _array_type(node: etree._Element, scope: Scope) -> str:
+    """What ``wsdl:arrayType`` says beside a reference to ``soapenc:arrayType``, as a Clark name with its brackets."""
+    text = node.get(f"{{{WSDL}}}arrayType") or node.get("arrayType") or ""
+    name, bracket, ranks = text.strip().partition("[")
+    return scope.qname(node, name) + bracket + ranks if name else ""
 
 
 def _wildcard(node: etree._Element, scope: Scope) -> Wildcard:

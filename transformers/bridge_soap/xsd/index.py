@@ -15,7 +15,7 @@ from lxml import etree
 from bridge import BindError, Fault, parse_xml
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library
-from bridge_soap.names import NCNAME, SOAP11_ENCODING, XML, XSD, clark, line_of, local_name, split, tag_of, xsd
+from bridge_soap.names import APACHE_SOAP, ENCODINGS, NCNAME, XML, XSD, clark, line_of, local_name, split, tag_of, xsd
 
 #: Where a definition may be looked up, by the element that makes it.
 KINDS = {
@@ -27,7 +27,7 @@ KINDS = {
     xsd("attributeGroup"): "attribute group",
 }
 #: Namespaces that are built in and never fetched.
-KNOWN = frozenset({XSD, XML, SOAP11_ENCODING})
+KNOWN = frozenset({XSD, XML, *ENCODINGS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,13 @@ class Index:
         self.missing: dict[str, Fault] = {}
         self.broken: list[Fault] = []
         self._seen: set[tuple[str, int, str]] = set()
-        xml_schema = resources.files("bridge_soap.xsd").joinpath("xml.xsd").read_bytes()
-        self.add(parse_xml(xml_schema), Document(parse_xml(xml_schema), "xml.xsd", "xml.xsd"))
+        self._shipped: set[str] = set()
+        self._add_shipped("xml.xsd")
+
+    def _add_shipped(self, name: str) -> None:
+        self._shipped.add(name)
+        schema = parse_xml(resources.files("bridge_soap.xsd").joinpath(name).read_bytes())
+        self.add(schema, Document(schema, name, name))
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
         """Take in one ``xs:schema`` and everything it names. Idempotent, so circles end."""
@@ -113,7 +118,11 @@ class Index:
                 self._import(node, scope)
 
     def find(self, kind: str, name: str) -> Definition | None:
-        return self.definitions.get((kind, name))
+        found = self.definitions.get((kind, name))
+        if found is None and split(name)[0] == APACHE_SOAP and "xml-soap.xsd" not in self._shipped:
+            self._add_shipped("xml-soap.xsd")
+            return self.definitions.get((kind, name))
+        return found
 
     def why_missing(self, kind: str, name: str) -> str:
         """The sentence for a reference that leads nowhere."""

@@ -9,51 +9,12 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from bridge_soap.components import (
-    NOWHERE,
-    Attribute,
-    ComplexType,
-    Element,
-    Facets,
-    Group,
-    Particle,
-    Place,
-    SimpleType,
-    Type,
-    Wildcard,
-)
-from bridge_soap.datatypes.lexical import BUILTIN_LISTS, BUILTINS
-from bridge_soap.names import SOAP11_ENCODING, XSD, children, clark, split, xsd
+from bridge_soap.components import NOWHERE, Attribute, Element, Place, SimpleType, Type
+from bridge_soap.names import XSD, children, clark, split, xsd
+from bridge_soap.xsd.builtin import builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
 from bridge_soap.xsd.simple import SimpleReader
-
-ANYTHING = Wildcard(frozenset(), excluded=True, process="lax")
-#: The root of all types (part 1, section 3.4.7).
-ANY_TYPE = ComplexType(
-    xsd("anyType"),
-    mixed=True,
-    particle=Particle(Group("sequence", (Particle(ANYTHING, 0, None),))),
-    any_attribute=(ANYTHING,),
-)
-
-
-def _builtin_types() -> dict[str, Type]:
-    found: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
-    for entry in BUILTINS.values():
-        base = found.get(xsd(entry.base))
-        found[xsd(entry.name)] = SimpleType(
-            xsd(entry.name), "atomic", base if isinstance(base, SimpleType) else None, entry.name
-        )
-    for name, item in BUILTIN_LISTS.items():
-        item_type = found[xsd(item)]
-        assert isinstance(item_type, SimpleType)
-        found[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
-    return found
-
-
-BUILTIN_TYPES = _builtin_types()
-STRING = BUILTIN_TYPES[xsd("string")]
 
 
 class Schemas:
@@ -74,18 +35,14 @@ class Schemas:
     # --- by name ---
 
     def type(self, name: str, place: Place = NOWHERE) -> Type:
-        known = BUILTIN_TYPES.get(name) or self._types.get(name)
+        known = self._types.get(name) or builtin_type(name)
         if known is not None:
             return known
-        namespace, local = split(name)
-        if namespace == SOAP11_ENCODING and local in BUILTINS:
-            return BUILTIN_TYPES[xsd(local)]
         definition = self.index.find("type", name)
         if definition is None:
+            namespace, local = split(name)
             if namespace == XSD:
                 place.fail(f"XML Schema has no type {local}")
-            if namespace == SOAP11_ENCODING:
-                place.fail(f"the SOAP-encoded type {local} only has a meaning in rpc/encoded messages")
             place.fail(self.index.why_missing("type", name))
         self._types[name] = made = self._guarded(name, definition)
         return made
@@ -130,7 +87,7 @@ class Schemas:
         return known
 
     def attribute(self, name: str, place: Place = NOWHERE) -> Attribute:
-        known = self._attributes.get(name)
+        known = self._attributes.get(name) or encoding_attribute(name)
         if known is None:
             definition = self.index.find("attribute", name)
             if definition is None:

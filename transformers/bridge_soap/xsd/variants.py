@@ -8,7 +8,8 @@ from bridge import BindError
 from bridge_soap.components import ComplexType, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.names import XSD, clark, local_name, xsd
-from bridge_soap.xsd.schemas import ANY_TYPE, BUILTIN_TYPES, Schemas
+from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
+from bridge_soap.xsd.schemas import Schemas
 
 _ANY_SIMPLE = BUILTIN_TYPES[xsd("anySimpleType")]
 
@@ -73,7 +74,7 @@ class Variants:
 
     def known(self, name: str) -> Type | None:
         """The type of that Clark name where the contract has it and it isn't broken."""
-        if name not in BUILTIN_TYPES and self._schemas.index.find("type", name) is None:
+        if builtin_type(name) is None and self._schemas.index.find("type", name) is None:
             return None
         try:
             return self._schemas.type(name)
