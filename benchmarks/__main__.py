@@ -8,6 +8,6 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
-    for script in sorted(Path(__file__).parent.glob("*_codec.py")):
+    for script in sorted(Path(__file__).parent.glob("[a-z]*_*.py")):
         print(f"== {script.stem}")
         runpy.run_path(str(script), run_name="__main__")

@@ -104,9 +104,14 @@ class Attribute:
     doc: str = ""
 
 
+def _undocumented() -> str:
+    return ""
+
+
 @dataclass(eq=False)
 class Element:
-    """An element declaration. `name` is a Clark name as it stands in an instance."""
+    """An element declaration. `name` is a Clark name as it stands in an instance. `read_doc` reads its documentation,
+    which most never need."""
 
     name: str
     resolve: Callable[[], SimpleType | ComplexType]
@@ -115,8 +120,12 @@ class Element:
     fixed: str | None = None
     abstract: bool = False
     is_global: bool = False
-    doc: str = ""
+    read_doc: Callable[[], str] = _undocumented
     place: Place = NOWHERE
+
+    @cached_property
+    def doc(self) -> str:
+        return self.read_doc()
 
     @cached_property
     def type(self) -> SimpleType | ComplexType:

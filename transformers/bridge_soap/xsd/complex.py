@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
@@ -194,7 +195,7 @@ class ComplexReader:
             fixed=node.get("fixed"),
             abstract=_is_true(node.get("abstract")),
             is_global=is_global,
-            doc=documentation(node),
+            read_doc=partial(documentation, node),
             place=scope.place(node),
         )
 
