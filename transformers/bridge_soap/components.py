@@ -104,6 +104,10 @@ class Attribute:
     doc: str = ""
 
 
+#: Ways of derivation that may not stand in for a component: ``extension``, ``restriction``, ``substitution``.
+Blocked = frozenset[str]
+
+
 def _undocumented() -> str:
     return ""
 
@@ -120,6 +124,7 @@ class Element:
     fixed: str | None = None
     abstract: bool = False
     is_global: bool = False
+    block: Blocked = frozenset()
     read_doc: Callable[[], str] = _undocumented
     place: Place = NOWHERE
 
@@ -154,6 +159,8 @@ class Particle:
 class ComplexType:
     """A complex type. `simple` is set for simple content; otherwise `particle` may be.
 
+    `derived_by` is the way from its base, ``extension`` or ``restriction``; `block` the ways that may not lead from it
+    to a type that ``xsi:type`` names (part 1, section 3.4.2, "prohibited substitutions").
     `array_type` is what ``wsdl:arrayType`` says (WSDL 1.1, section 2.2): a Clark name with its brackets.
     """
 
@@ -161,6 +168,8 @@ class ComplexType:
     abstract: bool = False
     mixed: bool = False
     base: SimpleType | ComplexType | None = None
+    derived_by: str = "restriction"
+    block: Blocked = frozenset()
     simple: SimpleType | None = None
     particle: Particle | None = None
     attributes: dict[str, Attribute] = field(default_factory=dict[str, Attribute])

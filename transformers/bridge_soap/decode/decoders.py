@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import QuickReader
@@ -23,7 +23,8 @@ from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
 from bridge_soap.xsd.order import Order
-from bridge_soap.xsd.variants import Variants, derives
+from bridge_soap.xsd.schemas import blocked, derives
+from bridge_soap.xsd.variants import Variants
 
 #: Tells of a liberty taken: ``(element, sentence)``. In strict routes it raises.
 Note = Callable[[etree._Element, str], None]
@@ -120,7 +121,7 @@ class Decoders:
             chosen, label = read, ""
             named = node.get(XSI_TYPE)
             if named is not None:
-                found = self.named_type(node, named, declared, note)
+                found = self.named_type(node, named, declared, note, element.block)
                 if found is not None:
                     label, chosen = self.variants.short(found.name), self.ready_type(found)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
@@ -132,8 +133,11 @@ class Decoders:
 
         return read_element
 
-    def named_type(self, node: etree._Element, named: str, declared: Type, note: Note) -> Type | None:
-        """The type that ``xsi:type`` names, where it is another than the declared one and may stand here."""
+    def named_type(
+        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+    ) -> Type | None:
+        """The type that ``xsi:type`` names, where it is another than the declared one and may stand here. One that
+        the schema blocks is read all the same, and told."""
         name = resolve_names(named, node.nsmap)
         if name == declared.name:
             return None
@@ -144,6 +148,8 @@ class Decoders:
             if declared is not ANY_TYPE and not (isinstance(declared, SimpleType) and isinstance(found, SimpleType)):
                 note(node, f"its xsi:type {named} is not known here; it is read as declared")
             return None
+        if blocked(found, declared, block):
+            note(node, f"the schema blocks the xsi:type {named} here")
         return found
 
     def _nil(self, node: etree._Element, attributes: AttributesReader | None, label: str, note: Note) -> Any:

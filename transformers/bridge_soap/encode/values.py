@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge import BindError
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import Write, kind_of
 from bridge_soap.encode.attributes import Attributes, AttributesWriter
@@ -109,7 +109,7 @@ class ValueWriters:
             chosen, start = plain, head
             if value.__class__ is dict:
                 if TYPE in value:
-                    found = self._named_type(value[TYPE], declared, at, bad)
+                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
                     if found is None:
                         return
                     value = _without(value, TYPE)
@@ -145,9 +145,11 @@ class ValueWriters:
 
         return write
 
-    def _named_type(self, name: object, declared: Type, at: At, bad: Faults) -> Type | None:
+    def _named_type(
+        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+    ) -> Type | None:
         try:
-            return self.variants.find(name, declared)
+            return self.variants.find(name, declared, block)
         except Bad as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return None

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.names import ENCODINGS, XSI_NIL, XSI_TYPE, split
@@ -50,14 +50,16 @@ class EncodedDecoders(Decoders):
     def _label(self, found: Type) -> str:
         return "Array" if found.name in ARRAYS else self.variants.short(found.name)
 
-    def named_type(self, node: etree._Element, named: str, declared: Type, note: Note) -> Type | None:
+    def named_type(
+        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+    ) -> Type | None:
         """As for literal XML; an array may also say that it is one, and a simple type that it is the encoding's."""
         namespace, local = split(resolve_names(named, node.nsmap))
         if self.graph.arrays[declared] is not None and (local == "Array" or local.startswith("ArrayOf")):
             return None
         if namespace in ENCODINGS and local == "Struct":
             return None
-        found = super().named_type(node, named, declared, note)
+        found = super().named_type(node, named, declared, note, block)
         both = isinstance(found, SimpleType) and isinstance(declared, SimpleType)
         if both and found is not None and split(found.name)[1] == split(declared.name)[1]:
             return None  # soapenc:int where xs:int is declared: the same values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.values import ValueWriters
@@ -75,7 +75,7 @@ class EncodedValues(ValueWriters):
             chosen, start = plain, head + own
             if value.__class__ is dict:
                 if TYPE in value:
-                    found = self._named_type(value[TYPE], declared, at, bad)
+                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
                     if found is None:
                         return
                     value = {name: item for name, item in value.items() if name != TYPE}
@@ -97,10 +97,12 @@ class EncodedValues(ValueWriters):
 
         return write
 
-    def _named_type(self, name: object, declared: Type, at: At, bad: Faults) -> Type | None:
+    def _named_type(
+        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+    ) -> Type | None:
         if name == "Array" and (declared is ANY_TYPE or self._array(declared) is not None):
             return builtin_type(self._encoders.encoding.array)
-        return super()._named_type(name, declared, at, bad)
+        return super()._named_type(name, declared, at, bad, block)
 
     def _told(self, type_: Type) -> str:
         """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts."""

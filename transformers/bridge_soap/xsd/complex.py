@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
 
-from bridge_soap.components import Attribute, ComplexType, Element, Group, Particle, Place, SimpleType, Type, Wildcard
+from bridge_soap.components import (
+    Attribute,
+    Blocked,
+    ComplexType,
+    Element,
+    Group,
+    Particle,
+    Place,
+    SimpleType,
+    Type,
+    Wildcard,
+)
 from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, tag_of, xsd
 from bridge_soap.xsd.builtin import ARRAYS
 from bridge_soap.xsd.index import Definition, Scope
@@ -43,6 +54,7 @@ class ComplexReader:
             name,
             abstract=_is_true(node.get("abstract")),
             mixed=_is_true(node.get("mixed")),
+            block=_blocked(node, scope) - {"substitution"},
             doc=documentation(node),
             place=scope.place(node),
         )
@@ -57,6 +69,7 @@ class ComplexReader:
             scope.place(content[0]).fail("it needs an extension or a restriction with a base", name)
         base = self._schemas.base_type(step[0], scope, step[0].get("base", ""), name)
         made.base = base
+        made.derived_by = "extension" if step[0].tag == xsd("extension") else "restriction"
         if content[0].tag == xsd("simpleContent"):
             self._simple_content(step[0], scope, base, made)
         else:
@@ -195,6 +208,7 @@ class ComplexReader:
             fixed=node.get("fixed"),
             abstract=_is_true(node.get("abstract")),
             is_global=is_global,
+            block=_blocked(node, scope),
             read_doc=partial(documentation, node),
             place=scope.place(node),
         )
@@ -279,6 +293,12 @@ class ComplexReader:
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
             simple = found
         return Attribute(name, simple, default=node.get("default"), fixed=node.get("fixed"), doc=documentation(node))
+
+
+def _blocked(node: etree._Element, scope: Scope) -> Blocked:
+    """What ``block`` says, or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
+    words = node.get("block", scope.block).split()
+    return frozenset(("extension", "restriction", "substitution") if "#all" in words else words)
 
 
 def _array_type(node: etree._Element, scope: Scope) -> str:

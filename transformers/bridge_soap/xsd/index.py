@@ -33,13 +33,14 @@ KNOWN = frozenset({XSD, XML, *ENCODINGS})
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a definition needs to know of the schema it stands in. `chameleon`: included by a schema of another
-    namespace and itself without one, so names without a prefix belong to the includer."""
+    namespace and itself without one, so names without a prefix belong to the includer. `block` is ``blockDefault``."""
 
     document: Document
     namespace: str
     qualified_elements: bool
     qualified_attributes: bool
     chameleon: bool
+    block: str = ""
 
     def place(self, node: etree._Element) -> Place:
         return Place(self.document.name, line_of(node))
@@ -102,6 +103,7 @@ class Index:
             schema.get("elementFormDefault") == "qualified",
             schema.get("attributeFormDefault") == "qualified",
             chameleon,
+            schema.get("blockDefault", ""),
         )
         self.namespaces.add(namespace)
         for node in schema:

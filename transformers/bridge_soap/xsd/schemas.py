@@ -5,13 +5,15 @@ A definition is read when it is first asked for. References are resolved by XML 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from lxml import etree
 
-from bridge_soap.components import NOWHERE, Attribute, Element, Place, SimpleType, Type
+from bridge import BindError
+from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
 from bridge_soap.names import XSD, children, clark, split, xsd
-from bridge_soap.xsd.builtin import builtin_type, encoding_attribute
+from bridge_soap.xsd.builtin import ANY_TYPE, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
 from bridge_soap.xsd.simple import SimpleReader
@@ -114,8 +116,17 @@ class Schemas:
                 head = found.node.get("substitutionGroup") if kind == "element" else None
                 if head:
                     self._members.setdefault(found.scope.qname(found.node, head), []).append(name)
-        names = list(_closure(self._members, element.name))
-        return tuple(self.element(name) for name in names)
+        members = tuple(map(self.element, _closure(self._members, element.name)))
+        if element.block:
+            members = tuple(member for member in members if self._may_stand_for(member, element))
+        return members
+
+    def _may_stand_for(self, member: Element, head: Element) -> bool:
+        """Whether nothing on the way from the head's type to the member's is blocked (part 1, section 3.3.6)."""
+        try:
+            return "substitution" not in head.block and not blocked(member.type, head.type, head.block)
+        except BindError:
+            return True  # those who use it are told
 
     def derived(self, name: str) -> list[str]:
         """Names of the global types that derive from the one of that name, at any distance."""
@@ -130,6 +141,37 @@ class Schemas:
     def type_names(self) -> Iterator[str]:
         """Names of all global types."""
         return (name for kind, name in self.index.definitions if kind == "type")
+
+
+def derives(found: Type, declared: Type) -> bool:
+    """Whether `found` is `declared` or derives from it; a union's members count as derived (part 1, sections 3.4.6
+    and 3.14.6)."""
+    if declared is ANY_TYPE or any(step is declared for step in _line(found)):
+        return True
+    if declared.name == _ANY_SIMPLE:
+        return isinstance(found, SimpleType)
+    if isinstance(declared, SimpleType) and declared.variety == "union":
+        return any(derives(found, member) for member in declared.members)
+    return False
+
+
+def blocked(found: Type, declared: Type, block: Blocked) -> bool:
+    """Whether `block` (the element's) or the declared type forbids a way from it to `found`, which derives from it."""
+    if isinstance(declared, ComplexType):
+        block |= declared.block
+    ways = itertools.takewhile(lambda step: step is not declared, _line(found)) if block else ()
+    return any((step.derived_by if isinstance(step, ComplexType) else "restriction") in block for step in ways)
+
+
+def _line(found: Type) -> Iterator[Type]:
+    """A type, its base, the base's base, …"""
+    step: Type | None = found
+    while step is not None:
+        yield step
+        step = step.base
+
+
+_ANY_SIMPLE = xsd("anySimpleType")
 
 
 def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
