@@ -19,7 +19,7 @@ from lxml import etree
 
 from bridge.errors import InvalidBody
 
-MAX_JSON_DEPTH = 64
+MAX_JSON_DEPTH = 200
 
 _exact = msgspec.json.Decoder(float_hook=Decimal)
 _plain = msgspec.json.Decoder()

@@ -66,3 +66,11 @@ def test_block(echo: MakeEcho, members: str, types: str, allowed: set[str]) -> N
             assert service.trip(f"<r><{name.lower()}>{xml}</{name.lower()}></r>") == member
         else:
             assert "/head/@element" in service.faults(member)
+
+
+def test_recursion_as_deep_as_json_may_be(echo: MakeEcho) -> None:
+    schema = """<xs:complexType name="Node"><xs:sequence><xs:element name="v" type="xs:int"/>
+      <xs:element name="n" type="t:Node" minOccurs="0"/></xs:sequence><xs:attribute name="k" type="xs:int"/>
+      </xs:complexType><xs:element name="r" type="t:Node"/>"""
+    service = echo(schema)
+    service.trip('<r k="1"><v>0</v>' + "<n><v>1</v>" * 190 + "</n>" * 190 + "</r>")

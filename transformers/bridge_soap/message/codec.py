@@ -73,7 +73,10 @@ class SoapCodec:
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         out = [plan.envelope.start]
         bad: list[tuple[str, str]] = []
-        plan.write(value, out.append, None, bad)
+        try:
+            plan.write(value, out.append, None, bad)
+        except RecursionError:
+            raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad:
             raise self._refusal(bad[:_MAX_FAULTS])
         out.append(plan.envelope.end)
