@@ -3,7 +3,8 @@
 JSON (RFC 8259): depth is bounded; NaN and Infinity literals and lone surrogates are refused; a UTF-8 byte order mark
 is skipped (section 8.1 leaves that to the reader); of a name that stands twice in one object the last value counts
 (section 4 leaves that open), and only that one is ever sent on. With ``exact`` every digit of a number is kept (`int`
-of up to 4,300 digits, `decimal.Decimal` for the rest). XML 1.0: any DOCTYPE is refused, so no entity of the sender's
+of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
+XML 1.0: any DOCTYPE is refused, so no entity of the sender's
 making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched, from the network or from disk.
 """
 
@@ -21,7 +22,23 @@ from bridge.errors import InvalidBody
 
 MAX_JSON_DEPTH = 200
 
-_exact = msgspec.json.Decoder(float_hook=Decimal)
+
+class Literal(Decimal):
+    """A JSON number with a fraction or an exponent. `str` gives it as it was written: ``1.0E10`` stays ``1.0E10``."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> Literal:
+        made = super().__new__(cls, text)
+        made._text = text
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+
+_exact = msgspec.json.Decoder(float_hook=Literal)
 _plain = msgspec.json.Decoder()
 # A string without an end matches up to the end of the text: were it no match, the search would start anew at each
 # later quote, and forty kilobytes of \" would take seven seconds.
@@ -39,7 +56,7 @@ def _depth(body: bytes) -> int:
 
 
 def parse_json(body: bytes, *, exact: bool = True) -> Any:
-    """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Decimal`, else `float`.
+    """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Literal`, else `float`.
 
     :raises bridge.InvalidBody: no JSON, no UTF-8, or deeper than `MAX_JSON_DEPTH`.
     """

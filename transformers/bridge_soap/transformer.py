@@ -65,6 +65,12 @@ class Soap:
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
+        try:
+            return self._operations(route, options)
+        except RecursionError:
+            raise BindError(Fault("its types lead into one another too deeply", key="transform.soap.wsdl")) from None
+
+    def _operations(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
         contract = self._contract(options.wsdl)
         binder = Binder(contract, route, options)
         chosen = choose(contract.wsdl, options)

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from bridge import parse_json
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
-from bridge_soap.datatypes.lexical import BUILTINS, Builtin
+from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
 from bridge_soap.names import XSD, clark
 
 Read = Callable[[str], Any]
@@ -101,7 +102,7 @@ class SimpleReaders:
         if builtin.json == "float":
             return _float(rules)
         if builtin.json == "base64":
-            return lambda text: "".join(text.split())
+            return lambda text: "".join(list_items(text))
         if builtin.white_space == "preserve" and rules.normalize is str:
             return str
         normalize = rules.normalize
@@ -176,24 +177,32 @@ def _native_number(rules: Rules) -> Read:
     return read
 
 
+#: How -0 is told in JSON: without an exponent, parsers read it as the integer 0.
+NEGATIVE_ZERO = "-0e0"
+#: What Python and all writers of JSON write alike.
+_USUAL_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+
+
 def _float(rules: Rules) -> Read:
-    normalize, lexical = rules.normalize, rules.lexical
+    normalize, lexical, usual = rules.normalize, rules.lexical, _USUAL_FLOAT.fullmatch
 
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
             raise Bad("it is no number")
+        if usual(text) is not None:
+            value = float(text)
+            # Digits that a float would not give back are passed on as they are.
+            return value if repr(value) == text else json_number(text)
         if text in ("INF", "-INF", "NaN"):
             return text
-        value = float(text)
-        # Digits that a float would not give back are passed on as they are.
-        return value if repr(value) == text else json_number(text)
+        return json_number(NEGATIVE_ZERO if text == "-0" else text)
 
     return read
 
 
 def _list(item: Read) -> Read:
-    return lambda text: [item(part) for part in text.split()]
+    return lambda text: [item(part) for part in list_items(text)]
 
 
 def _union(members: list[tuple[Rules, Read]]) -> Read:
@@ -210,10 +219,17 @@ def _union(members: list[tuple[Rules, Read]]) -> Read:
     return read
 
 
+def settled(value: Any) -> Any:
+    """A reader's value as a JSON parser would give it: digits that only stand for themselves become numbers."""
+    if isinstance(value, msgspec.Raw):
+        return parse_json(bytes(value))
+    return [settled(item) for item in value] if isinstance(value, list) else value
+
+
 def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
     """QNames with prefixes to Clark names. Clark names, and prefixes that nobody declared, stay as they are."""
     out = []
-    for part in text.split():
+    for part in list_items(text):
         if part[0] == "{":
             out.append(part)
             continue

@@ -9,8 +9,8 @@ from typing import Any
 
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
-from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin
-from bridge_soap.datatypes.simple_in import USUAL_DECIMAL, USUAL_INTEGER
+from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin, list_items
+from bridge_soap.datatypes.simple_in import NEGATIVE_ZERO, USUAL_DECIMAL, USUAL_INTEGER
 
 Write = Callable[[Any], str]
 
@@ -193,7 +193,7 @@ def _integer(builtin: Builtin, rules: Rules) -> Write:
     low, high, check, words = builtin.low, builtin.high, rules.facets, builtin.words
 
     def write(value: Any) -> str:
-        if value.__class__ is Decimal and abs(value.adjusted()) < 30 and value == value.to_integral_value():
+        if isinstance(value, Decimal) and abs(value.adjusted()) < 30 and value == value.to_integral_value():
             value = int(value)  # 5.0 is an integer in JSON Schema
         if value.__class__ is not int:
             raise Bad(f"{words} is wanted, not {kind_of(value)}")
@@ -252,6 +252,7 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
             raise Bad(f"{words} is wanted, not {kind_of(value)}")
         else:
             text = _digits_of(value) if isinstance(value, int) else str(value)
+            text = "-0" if text == NEGATIVE_ZERO else text
         if facets is not None:
             facets(text)
         return text
@@ -286,7 +287,7 @@ def _list(item: Write, rules: Rules) -> Write:
                 part = item(each)
             except Bad as error:
                 raise Bad(f"item {at}: {error}") from None
-            if not part or part.split() != [part]:
+            if list_items(part) != [part]:
                 raise Bad(f"item {at}: an item can't be empty or hold white space")
             parts.append(part)
         text = " ".join(parts)

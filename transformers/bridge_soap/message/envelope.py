@@ -16,6 +16,8 @@ from bridge_soap.wsdl.definitions import Version
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+#: A namespace declaration. The look back stands after the word, so that the search is for the word.
+_DECLARED = re.compile(rb"xmlns(?<=[ \t\r\n]xmlns)(?::[^\s=]+)?\s*=")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
@@ -110,7 +112,7 @@ def has_attributes(body: bytes) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
     looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
     start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
-    return body.count(b"=", start) != body.count(b"xmlns", start)
+    return body.count(b"=", start) != len(_DECLARED.findall(body, start))
 
 
 def payload(message: Message) -> bytes:

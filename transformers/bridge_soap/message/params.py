@@ -10,7 +10,7 @@ from bridge import InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.datatypes.simple_in import Read
+from bridge_soap.datatypes.simple_in import Read, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def read_parameters(
                 bad.append((name, "there is no such parameter"))
             continue
         try:
-            value = known.read(text)
+            value = settled(known.read(text))
         except Bad as error:
             bad.append((name, str(error)))
             continue

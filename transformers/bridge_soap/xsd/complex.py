@@ -112,8 +112,9 @@ class ComplexReader:
             else:
                 made.particle = both[0] if both else None
             made.any_attribute = base.any_attribute
-            # An extension keeps the content kind of a base that has one; many forget to say mixed again.
-            made.mixed = made.mixed or (base.mixed and base.name != xsd("anyType"))
+            # An extension keeps the content kind of a base that has one; many forget to say mixed again. What adds
+            # elements to anyType says for itself.
+            made.mixed = made.mixed or (base.mixed and (own is None or base.name != xsd("anyType")))
         self._attributes(node, scope, made)
 
     def _content(self, node: etree._Element, scope: Scope) -> Particle | None:

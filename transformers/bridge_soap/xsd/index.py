@@ -79,7 +79,7 @@ class Index:
         #: namespace -> why a document for it could not be had
         self.missing: dict[str, Fault] = {}
         self.broken: list[Fault] = []
-        self._seen: set[tuple[str, int, str]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
         self._shipped: set[str] = set()
         self._add_shipped("xml.xsd")
 
@@ -93,7 +93,8 @@ class Index:
         own = schema.get("targetNamespace", "").strip()
         chameleon = not own and includer is not None and bool(includer.namespace)
         namespace = includer.namespace if chameleon and includer is not None else own
-        key = (document.id, line_of(schema), namespace)
+        # Lines don't tell schemas apart: some files have one line only, and libxml2 counts no further than 65,535.
+        key = (document.id, schema.getroottree().getpath(schema), namespace)
         if key in self._seen:
             return
         self._seen.add(key)

@@ -102,7 +102,7 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     """
     root = _simplify(complex_type.particle) if complex_type.particle is not None else None
     if root is None:
-        return Content(None)
+        return Content(None, whole=complex_type.mixed)
     leaves = list(root.leaves())
     _give_keys(leaves)
     regions = list(_regions(root))
@@ -137,6 +137,8 @@ def _simplify(particle: Particle) -> Part | None:
     for child in term.particles:
         part = _simplify(child)
         if part is None:
+            if term.kind == "choice":
+                low = 0  # a branch that holds nothing may be the one that is chosen
             continue
         if part.kind == term.kind and part.kind != "all" and part.low == part.high == 1:
             parts.extend(part.parts)
