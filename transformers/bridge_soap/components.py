@@ -91,6 +91,15 @@ class Wildcard:
     def allows(self, namespace: str) -> bool:
         return (namespace in self.namespaces) is not self.excluded
 
+    def within(self, other: Wildcard) -> Wildcard:
+        """What both allow, judged as this one says (part 1, section 3.10.6)."""
+        if self.excluded and other.excluded:
+            return replace(self, namespaces=self.namespaces | other.namespaces)
+        if self.excluded:
+            return replace(self, namespaces=other.namespaces - self.namespaces, excluded=False)
+        left = self.namespaces - other.namespaces if other.excluded else self.namespaces & other.namespaces
+        return replace(self, namespaces=left)
+
 
 @dataclass(eq=False, slots=True)
 class Attribute:

@@ -111,14 +111,14 @@ class Decoders:
 
     def _element(self, element: Element) -> Reader:
         declared = element.type
-        read = self.type(declared) if isinstance(declared, ComplexType) else self.leaf(element, declared)
+        read = self._declared(element, declared)
         attributes = self.attributes(declared) if isinstance(declared, ComplexType) else None
         nillable = element.nillable
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
                 return read(node, note)
-            chosen, label = read, ""
+            chosen, label, found = read, "", None
             named = node.get(XSI_TYPE)
             if named is not None:
                 found = self.named_type(node, named, declared, note, element.block)
@@ -127,11 +127,20 @@ class Decoders:
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 if not nillable:
                     note(node, "it is nil, which its schema does not allow")
-                return self._nil(node, attributes, label, note)
+                own = self.attributes(found) if isinstance(found, ComplexType) else attributes
+                return self._nil(node, own, label, note)
             value = chosen(node, note)
             return _labelled(TYPE, label, value) if label else value
 
         return read_element
+
+    def _declared(self, element: Element, type_: Type) -> Reader:
+        """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
+        if isinstance(type_, SimpleType):
+            return self.leaf(element, type_)
+        if type_.simple is not None and (element.default is not None or element.fixed is not None):
+            return self._text(type_, type_.simple, empty_stays=True)
+        return self.type(type_)
 
     def named_type(
         self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
@@ -165,7 +174,7 @@ class Decoders:
     def leaf(self, element: Element | None, simple: SimpleType) -> Reader:
         """An element of a simple type, all eventualities; `bridge_soap.decode.fields` has the quick way."""
         reader = self.simple[simple]
-        value, names = reader.value, reader.names
+        value, named, names = reader.value, reader.named, reader.names
         empty_stays = element is not None and (element.default is not None or element.fixed is not None)
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -177,7 +186,7 @@ class Decoders:
             if empty_stays and not text:
                 return ""
             try:
-                return value(resolve_names(text, node.nsmap) if names else text)
+                return named(text, node.nsmap) if names else value(text)
             except Bad as error:
                 note(node, str(error))
                 return text
@@ -200,7 +209,7 @@ class Decoders:
             self._types[type_] = known
         return known
 
-    def _text(self, type_: ComplexType, simple: SimpleType) -> Reader:
+    def _text(self, type_: ComplexType, simple: SimpleType, *, empty_stays: bool = False) -> Reader:
         reader, attributes = self.simple[simple], self.attributes(type_)
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -209,8 +218,11 @@ class Decoders:
             if len(node):
                 note(node, "it holds child elements where only text belongs; they are left out")
             text = node.text or ""
+            if empty_stays and not text:
+                out[TEXT] = ""
+                return out
             try:
-                out[TEXT] = reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+                out[TEXT] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
             except Bad as error:
                 note(node, str(error))
                 out[TEXT] = text
@@ -276,7 +288,7 @@ class Decoders:
         keys = attribute_keys(type_)
         table = {name: (keys[name], self.simple[use.type]) for name, use in type_.attributes.items()}
         required = [name for name, use in type_.attributes.items() if use.required]
-        wildcards = type_.any_attribute
+        wildcards, taken = type_.any_attribute, frozenset(keys.values())
 
         def read(node: etree._Element, out: dict[str, Any], note: Note) -> None:
             for name, text in attributes_of(node):
@@ -285,14 +297,16 @@ class Decoders:
                     key, reader = found
                 elif name.startswith(_XSI_START):
                     continue
-                elif any(wildcard.allows(split(name)[0]) for wildcard in wildcards):
-                    out[f"@{name}"] = self.unknown.attribute(name, text, node, note)
+                elif allowed := [each for each in wildcards if each.allows(split(name)[0])]:
+                    key = f"@{name}" if f"@{name}" not in taken else f"@{{}}{name}"
+                    skip = all(each.process == "skip" for each in allowed)
+                    out[key] = text if skip else self.unknown.attribute(name, text, node, note)
                     continue
                 else:
                     note(node, f"its attribute {name} is not in the schema; it is left out")
                     continue
                 try:
-                    out[key] = reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+                    out[key] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
                 except Bad as error:
                     note(node, f"its attribute {name}: {error}")
                     out[key] = text

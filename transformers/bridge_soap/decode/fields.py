@@ -136,6 +136,7 @@ class FieldMaker:
         table, fill = _Table(content), self._fill
         fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
         literal = self._decoders.literal
+        keys = frozenset(slot.key for slot in content.slots.values())
 
         def find(child: etree._Element, note: Note) -> dict[str, Any] | None:
             if not table.filled:
@@ -144,7 +145,8 @@ class FieldMaker:
             if field is None:
                 for wildcard in content.wildcards:
                     if wildcard.allows(split(child.tag)[0]):
-                        return {child.tag: unknown.element(child, wildcard, note)}
+                        key = child.tag if child.tag not in keys else f"{{}}{child.tag}"
+                        return {key: unknown.element(child, wildcard, note)}
                 field = by_local.get(local_name(child.tag))
                 if field is None:
                     note(child, "the schema has no such element here; it is left out")
@@ -171,14 +173,16 @@ class FieldMaker:
         """What to do with a child that the content model doesn't name, or names once and that comes again."""
         fields, by_local, literal = table.fields, table.by_local, self._decoders.literal
         unknown, region = self._decoders.unknown, content.region
+        keys = frozenset(slot.key for slot in content.slots.values())
         in_items = {id(leaf.wildcard) for leaf in region.leaves()} if region is not None else set[int]()
 
         def take(child: etree._Element, out: dict[str, Any], note: Note) -> None:
             tag = child.tag
             for wildcard in content.wildcards:
                 if wildcard.allows(split(tag)[0]):
-                    item = {tag: unknown.element(child, wildcard, note)}
-                    _append(out, ITEMS if id(wildcard) in in_items else ANY, item)
+                    listed = id(wildcard) in in_items
+                    name = f"{{}}{tag}" if listed and tag in keys else tag
+                    _append(out, ITEMS if listed else ANY, {name: unknown.element(child, wildcard, note)})
                     return
             field = by_local.get(local_name(tag))
             if field is None or tag in fields:

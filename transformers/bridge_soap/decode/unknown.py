@@ -96,7 +96,7 @@ class UnknownReader:
             return text
         reader = self._decoders.simple[use.type]
         try:
-            return reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+            return reader.named(text, node.nsmap) if reader.names else reader.value(text)
         except Bad as error:
             note(node, f"its attribute {name}: {error}")
             return text

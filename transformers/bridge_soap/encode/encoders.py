@@ -13,11 +13,12 @@ from typing import Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rules
-from bridge_soap.datatypes.simple_out import SimpleWriters, escape
+from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
 from bridge_soap.datatypes.timeline import usual_date, usual_date_time
 from bridge_soap.encode.choice import Choice, arrays_of
 from bridge_soap.encode.items import ItemsWriter
 from bridge_soap.encode.values import ValueWriters
+from bridge_soap.encode.wild import declare_names
 from bridge_soap.encode.writing import (
     ABSENT,
     Prefixes,
@@ -261,10 +262,15 @@ class Encoders:
         element = part.element
         assert element is not None
         text = element.fixed if element.fixed is not None else element.default
-        if text is None or part.low > 1:
+        type_ = element.type
+        needs_more = isinstance(type_, ComplexType) and any(
+            use.required and use.fixed is None for use in type_.attributes.values()
+        )
+        if text is None or part.low > 1 or needs_more:
             return f"missing(at, {part.key!r}, bad)"
         tag = self.prefixes.tag(element.name)
-        return f"put({out.const(f'<{tag}>{escape(text)}</{tag}>')})"
+        declared, text = declare_names(constant_markup(type_, text))
+        return f"put({out.const(f'<{tag}{declared}>{text}</{tag}>')})"
 
     def _value(self, out: Source, part: Part, content: Content) -> None:
         element = part.element

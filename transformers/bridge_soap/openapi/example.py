@@ -76,10 +76,13 @@ class Examples:
                     return label | (value if isinstance(value, dict) else {TEXT: value})
             raise _None
         type_ = element.type
+        given = element.fixed if element.fixed is not None else element.default
         if isinstance(type_, SimpleType):
-            given = element.fixed if element.fixed is not None else element.default
             return self._simple(type_, given)
-        return self._type(type_, path)
+        value = self._type(type_, path)
+        if type_.simple is not None and isinstance(value, dict) and TEXT in value and given is not None:
+            value[TEXT] = self._simple(type_.simple, given)
+        return value
 
     def _type(self, type_: ComplexType, path: list[Type]) -> Any:
         if type_ is ANY_TYPE:

@@ -49,6 +49,12 @@ class SchemaWriter:
         schema = self._variant_types(type_) if isinstance(type_, ComplexType) else self.simple(type_)
         if isinstance(type_, ComplexType) and not type_.name and element.is_global:
             schema = self._component(type_, local_name(element.name), lambda: self.object(type_))
+        constrained = (element.default or element.fixed) is not None
+        if isinstance(type_, ComplexType) and type_.simple is not None and constrained:
+            schema = self.object(type_)
+            text = self.simple(type_.simple)
+            self._values(text, type_.simple, element.default, element.fixed)
+            schema["properties"][TEXT] = {"anyOf": [text, {"const": ""}]}  # empty stands for the default
         extra: Schema = {}
         if element.doc:
             extra["description"] = element.doc

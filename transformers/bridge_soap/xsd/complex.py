@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
@@ -201,18 +201,28 @@ class ComplexReader:
         return self._declared(node, scope, clark(scope.namespace if qualified else "", local), is_global=False)
 
     def _declared(self, node: etree._Element, scope: Scope, name: str, *, is_global: bool) -> Element:
-        return Element(
+        resolve = self._type_of(node, scope)
+
+        def resolve_names() -> Type:
+            type_ = resolve()
+            if isinstance(type_, SimpleType):
+                made.default, made.fixed = (_value(node, scope, type_, text) for text in (made.default, made.fixed))
+            return type_
+
+        constrained = node.get("default") is not None or node.get("fixed") is not None
+        made = Element(
             name,
-            self._type_of(node, scope),
+            resolve_names if constrained else resolve,
             nillable=_is_true(node.get("nillable")),
             default=node.get("default"),
             fixed=node.get("fixed"),
             abstract=_is_true(node.get("abstract")),
             is_global=is_global,
             block=_blocked(node, scope),
-            read_doc=partial(documentation, node),
+            read_doc=functools.partial(documentation, node),
             place=scope.place(node),
         )
+        return made
 
     def _type_of(self, node: etree._Element, scope: Scope) -> Callable[[], Type]:
         inline = children(node, xsd("simpleType"), xsd("complexType"))
@@ -242,6 +252,13 @@ class ComplexReader:
         return self._attribute_named(node, scope, global_name(node, scope))
 
     def _attributes(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
+        """A type's own attributes; of several wildcards, all must let one in, and the base's is another way in."""
+        wildcards: list[Wildcard] = []
+        self._collect(node, scope, made, wildcards)
+        if wildcards:
+            made.any_attribute = (*made.any_attribute, functools.reduce(Wildcard.within, wildcards))
+
+    def _collect(self, node: etree._Element, scope: Scope, made: ComplexType, own: list[Wildcard]) -> None:
         for child in node:
             tag = tag_of(child)
             if tag == xsd("attribute"):
@@ -252,11 +269,11 @@ class ComplexReader:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
                 self._reading.append(found.node)
                 try:
-                    self._attributes(found.node, found.scope, made)
+                    self._collect(found.node, found.scope, made, own)
                 finally:
                     self._reading.pop()
             elif tag == xsd("anyAttribute"):
-                made.any_attribute = (*made.any_attribute, _wildcard(child, scope))
+                own.append(_wildcard(child, scope))
 
     def _attribute(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
         if node.get("ref"):
@@ -265,8 +282,8 @@ class ComplexReader:
                 made.array_type = _array_type(node, scope) or made.array_type
             declared = self._schemas.attribute(name, scope.place(node))
             use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
-            use.default = node.get("default", use.default)
-            use.fixed = node.get("fixed", use.fixed)
+            use.default = _value(node, scope, use.type, node.get("default")) or use.default
+            use.fixed = _value(node, scope, use.type, node.get("fixed")) or use.fixed
         else:
             local = node.get("name", "").strip()
             if not NCNAME.fullmatch(local):
@@ -293,7 +310,13 @@ class ComplexReader:
             if not isinstance(found, SimpleType):
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
             simple = found
-        return Attribute(name, simple, default=node.get("default"), fixed=node.get("fixed"), doc=documentation(node))
+        default, fixed = (_value(node, scope, simple, node.get(key)) for key in ("default", "fixed"))
+        return Attribute(name, simple, default=default, fixed=fixed, doc=documentation(node))
+
+
+def _value(node: etree._Element, scope: Scope, simple: SimpleType, text: str | None) -> str | None:
+    """A default or fixed value; a QName by its full name."""
+    return scope.qname(node, text) if text is not None and simple.builtin in ("QName", "NOTATION") else text
 
 
 def _blocked(node: etree._Element, scope: Scope) -> Blocked:
