@@ -1,0 +1,116 @@
+"""A gateway in front of a server of another stack, and a caller who knows only JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Running, Start
+from tests.servers import Server, need, running
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Caller:
+    """Calls the operations of one service through the gateway."""
+
+    gateway: Running
+    server: Server
+
+    async def send(self, operation: str, body: Any) -> httpx.Response:
+        return await self.gateway.client.post(f"/v1/live/{operation}", json=body)
+
+    async def __call__(self, operation: str, body: Any) -> Any:
+        """The JSON of an answer that must be 200."""
+        answer = await self.send(operation, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def problem(self, operation: str, body: Any, status: int) -> dict[str, Any]:
+        """The problem that the answer must be."""
+        answer = await self.send(operation, body)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        told: dict[str, Any] = answer.json()
+        assert told["status"] == told["code"] == status
+        return told
+
+    async def refused(self, operation: str, body: Any) -> dict[str, str]:
+        """The faults of a body that the gateway must refuse by itself, by pointer; nothing may reach the server."""
+        self.server.journal()
+        told = await self.problem(operation, body, 400)
+        assert told["type"] == "urn:bridge:problem:invalid-body"
+        assert self.server.journal() == []
+        return {fault["pointer"]: fault["reason"] for fault in told["errors"]}
+
+
+Front = Callable[..., contextlib.AbstractAsyncContextManager[Caller]]
+
+
+@pytest.fixture
+def front(start: Start) -> Front:
+    """``async with front(server, wsdl, **options of the soap transformer) as call``; `wsdl` is a file or a URL."""
+
+    @contextlib.asynccontextmanager
+    async def fronting(server: Server, wsdl: Path | str, **options: Any) -> AsyncIterator[Caller]:
+        name = wsdl.name if isinstance(wsdl, Path) else wsdl
+        spec = {
+            "route": "/v1/live",
+            "upstream": "service:80",
+            "auth": "none",
+            "transform": {"request": "soap", "soap": {"wsdl": name, **options}},
+        }
+        files = {f"wsdl/{name}": await asyncio.to_thread(wsdl.read_text, "utf-8")} if isinstance(wsdl, Path) else {}
+        mesh = {"service": server.address}
+        async with start(mesh=mesh, routes={"live.yml": json.dumps(spec)}, files=files) as gateway:
+            server.journal()
+            yield Caller(gateway, server)
+
+    return fronting
+
+
+@pytest.fixture(scope="session")
+def php(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need("PHP with its SOAP extension", "php", "-r", "exit((int) !extension_loaded('soap'));")
+    command = (
+        "php",
+        "-q",
+        "-d",
+        "display_errors=0",
+        "-d",
+        "error_log=/dev/stderr",
+        "-S",
+        "127.0.0.1:0",
+        str(HERE / "php/server.php"),
+    )
+    ready = r"\(http://127\.0\.0\.1:(\d+)\) started"
+    with running("PHP", command, tmp_path_factory.mktemp("php"), ready=ready) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["1.1", "1.2"])
+def spyne(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    command = (sys.executable, "-W", "ignore", str(HERE / "spyne_returns.py"), request.param)
+    with running("spyne", command, tmp_path_factory.mktemp("spyne"), ready=r"^(\d+)$") as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the servers said."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Server):
+                report.sections.append((f"last words of {value.name}", "\n".join(value.words[-40:])))
+    return report
