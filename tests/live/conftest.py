@@ -98,6 +98,14 @@ def php(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def soap_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need("Perl's SOAP::Lite", "perl", "-MSOAP::Transport::HTTP", "-MHTTP::Daemon", "-e", "1")
+    command = ("perl", str(HERE / "perl/ledger.pl"))
+    with running("SOAP::Lite", command, tmp_path_factory.mktemp("perl"), ready=r"^ready http://[^/]+:(\d+)/") as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=["1.1", "1.2"])
 def spyne(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = (sys.executable, "-W", "ignore", str(HERE / "spyne_returns.py"), request.param)
