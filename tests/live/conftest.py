@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import Running, Start
-from tests.servers import Server, need, running
+from tests.servers import Server, missing, need, running
 
 HERE = Path(__file__).parent
 
@@ -103,6 +104,30 @@ def soap_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     need("Perl's SOAP::Lite", "perl", "-MSOAP::Transport::HTTP", "-MHTTP::Daemon", "-e", "1")
     command = ("perl", str(HERE / "perl/ledger.pl"))
     with running("SOAP::Lite", command, tmp_path_factory.mktemp("perl"), ready=r"^ready http://[^/]+:(\d+)/") as server:
+        yield server
+
+
+#: What Axis needs, as Debian names the files; the last is Eclipse's compiler, since a bare JRE has none.
+JARS = ("axis", "axis-jaxrpc", "axis-saaj", "commons-discovery", "commons-logging", "wsdl4j", "eclipse-jdt-core")
+
+
+@pytest.fixture(scope="session")
+def axis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need("Java", "java", "-version")
+    jars = [Path("/usr/share/java") / f"{name}.jar" for name in JARS]
+    if absent := [jar.name for jar in jars if not jar.exists()]:
+        missing(f"Axis 1.4 ({', '.join(absent)})")
+    folder = tmp_path_factory.mktemp("axis")
+    path = ":".join(map(str, [*jars, folder]))
+    java = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path)
+    # Axis reads the parameters' names from the class file, and knows the form that these had up to Java 8.
+    compiler = ("org.eclipse.jdt.internal.compiler.batch.Main", "-8", "-g", "-nowarn", "-proc:none", "-cp", path)
+    sources = map(str, sorted((HERE / "axis").glob("*.java")))
+    made = subprocess.run([*java, *compiler, "-d", str(folder), *sources], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.fail(made.stdout + made.stderr, pytrace=False)
+    command = (*java, f"-Daxis.ServerConfigFile={HERE / 'axis' / 'server-config.wsdd'}", "Standalone")
+    with running("Axis", command, folder, ready=r"^ready (\d+)") as server:
         yield server
 
 
