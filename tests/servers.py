@@ -18,9 +18,11 @@ PATIENCE = 45.0  # seconds; the machine may be busy
 
 def need(what: str, *probe: str) -> None:
     """Skip the test where `probe` can't be run or doesn't end with 0; under ``CI=true`` that is a failure."""
-    try:
+    found = False
+    with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
         subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        found = True
+    if not found:
         missing(what)
 
 

@@ -3,9 +3,12 @@
 use strict;
 use warnings;
 use SOAP::Transport::HTTP;
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 my $daemon = SOAP::Transport::HTTP::Daemon->new(LocalAddr => '127.0.0.1', LocalPort => 0, ReuseAddr => 1)
     ->dispatch_with({'urn:board:ledger' => 'Ledger'});
+# It writes an answer in two pieces, and the second would wait 40 ms for the first one's acknowledgement.
+setsockopt $daemon->{_daemon}, IPPROTO_TCP, TCP_NODELAY, 1;
 $| = 1;
 print 'ready ', $daemon->url, "\n";
 $daemon->handle;
