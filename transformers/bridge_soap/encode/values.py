@@ -281,9 +281,9 @@ def _without(value: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _simple(markup: Write, *, names: bool) -> TypeWriter:
     def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
-        if value.__class__ is dict:
+        if value.__class__ is dict and TEXT in value:
             unknown(value, _ONLY_TEXT, False, "", at, bad)
-            at, value = (at, TEXT), value.get(TEXT, "")
+            at, value = (at, TEXT), value[TEXT]
         try:
             text = markup(value)
         except Bad as error:

@@ -20,7 +20,13 @@ from bridge_soap.xsd.model import ANY
 _STATUS = {"Client": 400, "Sender": 400, "Server": 502, "Receiver": 502}
 #: What servers add to a detail for their own developers; it names code and machines, so it stays inside.
 _INTERNAL = frozenset({"stackTrace", "StackTrace", "hostname", "exceptionName", "ExceptionDetail", "exception"})
-_TRACE = re.compile(r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*", re.DOTALL)
+_TRACE = re.compile(
+    r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*"
+    # What Perl's die() adds to a sentence that doesn't end its line; confess() has a trace follow.
+    r"| at (?:[^\s/\\]*[/\\]\S*|\S+\.(?:p[lm]|cgi)|\(eval \d+\)) line \d+"
+    r"(?:, <[^>\n]*> (?:line|chunk) \d+)?\.?\s*(?:\n.*)?\Z",
+    re.DOTALL,
+)
 _MAX_REASON = 2000
 
 
