@@ -12,7 +12,7 @@ from bridge_soap.decode.decoders import Decoders
 from bridge_soap.documents import Library
 from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.writing import Prefixes
-from bridge_soap.names import SOAP12_ENCODING, clark, split
+from bridge_soap.names import NCNAME, SOAP12_ENCODING, clark, split
 from bridge_soap.section5.decoders import EncodedDecoders
 from bridge_soap.section5.encoders import EncodedEncoders
 from bridge_soap.section5.rules import ENCODING_11, ENCODING_12, Encoding
@@ -127,12 +127,14 @@ class Contract:
         """The elements that an operation's faults may carry in their detail, by tag. A fault that refers to nothing
         is left out: its detail is then read without a type."""
         found: dict[str, Element] = {}
-        for part in operation.faults.values():
+        for name, part in operation.faults.items():
             if part.element and self.schemas.index.find("element", part.element) is not None:
                 found[part.element] = self.schemas.element(part.element, NOWHERE)
             elif part.type and self.schemas.index.find("type", part.type) is not None:
                 type_ = self.schemas.type(part.type, NOWHERE)
-                found[part.name] = Element(part.name, lambda type_=type_: type_)  # type: ignore[misc]  # bound now
+                for tag in (part.name, name):  # the accessor is the part's; some servers name it after the fault
+                    if NCNAME.fullmatch(tag):
+                        found.setdefault(tag, Element(tag, lambda type_=type_: type_))  # type: ignore[misc]  # bound now
         return found
 
 

@@ -15,6 +15,8 @@ from bridge_soap.xsd.arrays import Array
 from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS
 from bridge_soap.xsd.model import ITEMS, TEXT, TYPE
 
+_BINARY = ("base64Binary", "hexBinary")
+
 
 class EncodedDecoders(Decoders):
     """The decoders of one contract's encoded operations."""
@@ -59,11 +61,13 @@ class EncodedDecoders(Decoders):
             return None
         if namespace in ENCODINGS and local == "Struct":
             return None
-        found = super().named_type(node, named, declared, note, block)
-        both = isinstance(found, SimpleType) and isinstance(declared, SimpleType)
-        if both and found is not None and split(found.name)[1] == split(declared.name)[1]:
-            return None  # soapenc:int where xs:int is declared: the same values
-        return found
+        if isinstance(declared, SimpleType):
+            # Servers of untyped languages guess a type for each value: 5 is an int and 5.5 is a double where both are
+            # decimals. What is declared counts, unless the text means something else.
+            found = self.variants.known(resolve_names(named, node.nsmap))
+            binary = isinstance(found, SimpleType) and found.builtin in _BINARY and declared.builtin not in _BINARY
+            return found if binary else None
+        return super().named_type(node, named, declared, note, block)
 
     def type(self, type_: Type) -> Reader:
         array = self.graph.arrays[type_] if isinstance(type_, ComplexType) else None

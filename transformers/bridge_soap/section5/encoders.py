@@ -13,13 +13,16 @@ from bridge_soap.names import clark, split, xsd
 from bridge_soap.section5.rules import Encoding, sizes
 from bridge_soap.source import Source
 from bridge_soap.xsd.arrays import Array
-from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS, builtin_type
+from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS, BUILTIN_TYPES, builtin_type
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import ITEMS, NIL, TYPE
 
 #: What a JSON value without a type is taken for, where the schema says anyType.
 _INT = range(-(2**31), 2**31)
 _LONG = range(-(2**63), 2**63)
+
+
+_ANY_SIMPLE = BUILTIN_TYPES[xsd("anySimpleType")]
 
 
 class EncodedEncoders(Encoders):
@@ -102,7 +105,13 @@ class EncodedValues(ValueWriters):
     ) -> Type | None:
         if name == "Array" and (declared is ANY_TYPE or self._array(declared) is not None):
             return builtin_type(self._encoders.encoding.array)
-        return super()._named_type(name, declared, at, bad, block)
+        told: Faults = []
+        found = super()._named_type(name, declared, at, told, block)
+        if found is None and isinstance(declared, SimpleType):
+            found = super()._named_type(name, _ANY_SIMPLE, at, [])  # what a server guesses, it takes
+        if found is None:
+            bad += told
+        return found
 
     def _told(self, type_: Type) -> str:
         """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts."""
