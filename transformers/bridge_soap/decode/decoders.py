@@ -18,7 +18,7 @@ from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import QuickReader
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.unknown import UnknownReader
-from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, local_name, split, tag_of
+from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split, tag_of
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
@@ -100,9 +100,7 @@ class Decoders:
     def member(self, element: Element, head: Element) -> Reader:
         """The reader of a substitution group's member: its value says what it is."""
         read = self.element(element)
-        locals_ = [local_name(each.name) for each in (head, *self.schemas.members(head))]
-        local = local_name(element.name)
-        name = local if locals_.count(local) == 1 else element.name
+        name = self.schemas.member_name(element, head)
 
         def read_member(node: etree._Element, note: Note) -> Any:
             return _labelled(ELEMENT, name, read(node, note))

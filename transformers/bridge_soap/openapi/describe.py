@@ -12,7 +12,8 @@ from bridge_soap.contract import Body, Contract
 from bridge_soap.message.params import Parameter
 from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
-from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
+from bridge_soap.openapi.jsonschema import SchemaWriter
+from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.definitions import SoapOperation
 from bridge_soap.xsd.model import keys_of
 

@@ -14,7 +14,6 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.timeline import DATES
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.names import local_name
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, TEXT, TYPE, Content, Part, attribute_keys
 from bridge_soap.xsd.variants import Variants
@@ -72,7 +71,7 @@ class Examples:
             for member in self._contract.schemas.members(element):
                 if not member.abstract:
                     value = self._element(member, path)
-                    label = {ELEMENT: local_name(member.name)}
+                    label = {ELEMENT: self._contract.schemas.member_name(member, element)}
                     return label | (value if isinstance(value, dict) else {TEXT: value})
             raise _None
         type_ = element.type

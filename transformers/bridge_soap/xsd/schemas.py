@@ -12,7 +12,7 @@ from lxml import etree
 
 from bridge import BindError
 from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
-from bridge_soap.names import XSD, children, clark, split, xsd
+from bridge_soap.names import XSD, children, clark, local_name, split, xsd
 from bridge_soap.xsd.builtin import ANY_TYPE, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
@@ -120,6 +120,11 @@ class Schemas:
         if element.block:
             members = tuple(member for member in members if self._may_stand_for(member, element))
         return members
+
+    def member_name(self, member: Element, head: Element) -> str:
+        """How JSON names a member of a substitution group: by its local name where that is enough."""
+        names = [local_name(each.name) for each in (head, *self.members(head))]
+        return local_name(member.name) if names.count(local_name(member.name)) == 1 else member.name
 
     def _may_stand_for(self, member: Element, head: Element) -> bool:
         """Whether nothing on the way from the head's type to the member's is blocked (part 1, section 3.3.6)."""
