@@ -86,8 +86,15 @@ class _Nothing(etree.Resolver):
         raise XmlError("it carries a DOCTYPE, which is refused")
 
 
-def xml_parser() -> etree.XMLParser:
+#: What libxml2 lets a single text be long unless it is told that the document is a large one.
+_TEXT_LIMIT = 10_000_000
+
+
+def xml_parser(*, huge: bool = False) -> etree.XMLParser:
     """A parser with every door shut: no entities, no DTD, no network, no files, bounded depth and text.
+
+    With `huge`, a text may be longer than ten million characters and elements 2,048 deep: for bodies whose size others
+    have bounded.
 
     Parsers may be kept and used again, by one thread at a time.
     """
@@ -98,7 +105,7 @@ def xml_parser() -> etree.XMLParser:
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        huge_tree=False,
+        huge_tree=huge,
         remove_comments=True,
         remove_pis=True,
         collect_ids=False,
@@ -116,7 +123,7 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     :raises XmlError: not well-formed, too deep, or with a DOCTYPE.
     """
     try:
-        root = etree.fromstring(body, parser or _shared)
+        root = etree.fromstring(body, parser or (_shared if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
     except etree.XMLSyntaxError as error:
         raise XmlError(f"it is not well-formed XML: {' '.join(error.msg.split())}") from None
     except XmlError:

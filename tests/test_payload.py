@@ -50,6 +50,17 @@ def test_plain_json_has_floats() -> None:
     assert type(parse_json(b"1.5", exact=False)) is float
 
 
+@pytest.mark.parametrize("body", [b'<a b="%b"/>', b"<a>%b</a>"], ids=["attribute", "text"])
+def test_a_document_within_a_document_may_be_large(body: bytes) -> None:
+    """Ten million characters are libxml2's limit for a text, not ours: how large a body may be is said elsewhere."""
+    root = parse_xml(body % (b"x" * 11_000_000))
+    text = root.get("b") or root.text
+    assert text is not None
+    assert len(text) == 11_000_000
+    with pytest.raises(XmlError):
+        parse_xml(b"<a>" * 3000 + b"x" * 11_000_000 + b"</a>" * 3000)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -192,11 +203,9 @@ def _laughs() -> bytes:
         b'<!DOCTYPE a [<!ENTITY q "' + b"x" * 100_000 + b'">]><a b="' + b"&q;" * 100_000 + b'"/>',
         b"<a>" * 1_000_000,
         b"<a>" * 257 + b"</a>" * 257,
-        b'<a b="' + b"x" * 11_000_000 + b'"/>',
-        b"<a>" + b"x" * 11_000_000 + b"</a>",
         b"<a>" + b"<b c='" * 300_000,
     ],
-    ids=["billion laughs", "quadratic", "deep", "257 deep", "huge attribute", "huge text", "unclosed"],
+    ids=["billion laughs", "quadratic", "deep", "257 deep", "unclosed"],
 )
 def test_bombs_are_refused_quickly(body: bytes) -> None:
     start = time.process_time()

@@ -77,12 +77,12 @@ class Soap:
         if options.operation is not None:
             self._skipped.pop(_key(route), None)
             return binder.operations(chosen[0].operation, "", chosen[0].name)
-        return self._bind_all(route, binder, chosen)
+        return self._bind_all(route, contract, binder, chosen)
 
-    def _bind_all(self, route: RouteSpec, binder: Binder, chosen: list[Chosen]) -> list[Operation]:
+    def _bind_all(self, route: RouteSpec, contract: Contract, binder: Binder, chosen: list[Chosen]) -> list[Operation]:
         found: list[Operation] = []
         faults: list[Fault] = []
-        skipped: list[str] = []
+        skipped = [str(fault) for fault in contract.wsdl.faults]
         for each in chosen:
             try:
                 found += binder.operations(each.operation, f"/{each.name}", each.name)

@@ -112,9 +112,12 @@ class Decoders:
         read = self._declared(element, declared)
         attributes = self.attributes(declared) if isinstance(declared, ComplexType) else None
         nillable = element.nillable
+        abstract = isinstance(declared, ComplexType) and declared.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
+                if abstract:
+                    note(node, "its type is abstract, and it names no other")
                 return read(node, note)
             chosen, label, found = read, "", None
             named = node.get(XSI_TYPE)
@@ -125,6 +128,8 @@ class Decoders:
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 if not nillable:
                     note(node, "it is nil, which its schema does not allow")
+                if len(node) or (node.text or "").strip():
+                    note(node, "it is nil and holds something; that is left out")
                 own = self.attributes(found) if isinstance(found, ComplexType) else attributes
                 return self._nil(node, own, label, note)
             value = chosen(node, note)
@@ -239,7 +244,7 @@ class Decoders:
         """``#content`` or ``#items``: every child in document order."""
         mixed, key = type_.mixed, CONTENT if type_.mixed else ITEMS
         find = self._fields.items(content)
-        order = self.order(content)
+        order = self.order(content, mixed=mixed)
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
@@ -261,13 +266,15 @@ class Decoders:
 
         return read
 
-    def order(self, content: Content) -> Callable[[etree._Element, Note], None] | None:
+    def order(self, content: Content, *, mixed: bool = False) -> Callable[[etree._Element, Note], None] | None:
         """In strict routes: the check of an element's children against the content model."""
         if not self.strict or not self.literal or content.root is None:
             return None
         checker = Order(self.schemas, content.root)
 
         def check(node: etree._Element, note: Note) -> None:
+            if not mixed and any(text and not text.isspace() for text in (node.text, *(each.tail for each in node))):
+                note(node, "it holds text where only elements belong")
             found = checker.check([tag_of(child) for child in node])
             if found is not None:
                 note(node, found[1])

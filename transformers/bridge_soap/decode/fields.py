@@ -63,6 +63,8 @@ class FieldMaker:
 
         def complete(out: dict[str, Any], node: etree._Element, note: Note) -> None:
             _complete(out, node, required, content.branch_arrays, note)
+            if content.counts or content.choices:
+                _bounded(out, node, content, note)
 
         general = self._general(content, attributes, complete)
         return self._cursor.reader(type_, general, complete) if self._cursor.fits(type_, content) else general
@@ -79,7 +81,7 @@ class FieldMaker:
         stranger = self._stranger(content, table)
         arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
-        order = self._decoders.order(content)
+        order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -125,6 +127,8 @@ class FieldMaker:
                     out[key] = value
             if len(out) - own != full:
                 complete(out, node, note)
+            elif bounded:
+                _bounded(out, node, content, note)
             if order is not None:
                 order(node, note)
             return out
@@ -241,3 +245,16 @@ def _complete(
         if not keys.isdisjoint(out):
             for key in arrays:
                 out.setdefault(key, [])
+
+
+def _bounded(out: dict[str, Any], node: etree._Element, content: Content, note: Note) -> None:
+    """Tell of too many or too few items, and of choices that were made twice."""
+    for key, low, high in content.counts:
+        count = len(out.get(key, ()))
+        if count < low or (high is not None and count > high):
+            note(node, f"it holds {count} of {key}, which the schema does not allow")
+    for branches in content.choices:
+        taken = [keys for keys in branches if any(out.get(key, []) != [] for key in keys)]
+        if len(taken) > 1:
+            names = ", ".join(sorted(key for keys in taken for key in keys if key in out))
+            note(node, f"it holds {names}, of which the schema allows one")

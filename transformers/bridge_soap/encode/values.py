@@ -108,7 +108,10 @@ class ValueWriters:
                 return
             chosen, start = plain, head
             if value.__class__ is dict:
-                if TYPE in value:
+                if TYPE in value and declared is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
+                    start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
+                    value = _without(value, TYPE)
+                elif TYPE in value:
                     found = self._named_type(value[TYPE], declared, at, bad, element.block)
                     if found is None:
                         return

@@ -78,22 +78,22 @@ class WildWriter:
         if value is None or (value.__class__ is dict and value.get(NIL) is True):
             attributes = {key: item for key, item in (value or {}).items() if key != NIL}
             if skip and TYPE in attributes:
-                declaration += "".join(self._undeclared_type(attributes.pop(TYPE), at, bad))
+                declaration += "".join(self.undeclared_type(attributes.pop(TYPE), at, bad))
             extra = self._attributes(attributes, at, bad)
             self._leftover(attributes, frozenset(), at, bad)
             put(f'<{tag}{declaration}{extra} xmlns:xsi="{XSI}" xsi:nil="true"/>')
             return
         if value.__class__ is dict and TYPE in value:
-            if not skip:
+            if not (skip or self._encoders.values.variants.is_foreign(value[TYPE])):
                 anything = Element(name, lambda: ANY_TYPE, nillable=True)
                 self._typed(anything, tag, declaration, value, put, at, bad)
                 return
-            prefix, told = self._undeclared_type(value[TYPE], at, bad)
+            prefix, told = self.undeclared_type(value[TYPE], at, bad)
             declaration += f'{prefix} xmlns:xsi="{XSI}"{told}'
             value = {key: item for key, item in value.items() if key != TYPE}
         self.value(value, f"<{tag}{declaration}", f"</{tag}>", put, at, bad, SKIP if skip else None)
 
-    def _undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
+    def undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
         """``xsi:type`` with a type that nobody looks up, and the declaration of its prefix."""
         if not isinstance(name, str) or not BUILTINS["QName"].valid(name):
             bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge_soap.components import Attribute, ComplexType, Facets, Group, Particle, SimpleType, Type, Wildcard
+from bridge_soap.components import Attribute, ComplexType, Element, Facets, Group, Particle, SimpleType, Type, Wildcard
 from bridge_soap.datatypes.lexical import BUILTIN_LISTS, BUILTINS
 from bridge_soap.names import ENCODINGS, clark, split, xsd
 
@@ -69,6 +69,9 @@ def encoding_attribute(name: str) -> Attribute | None:
     assert isinstance(STRING, SimpleType)
     return Attribute(name, STRING)
 
+
+#: A schema inside of a message, as .NET's DataSets carry it.
+SCHEMA = Element(xsd("schema"), lambda: ANY_TYPE, is_global=True)
 
 # --- drafts --------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
@@ -21,7 +22,7 @@ from bridge_soap.components import (
     Wildcard,
 )
 from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, tag_of, xsd
-from bridge_soap.xsd.builtin import ARRAYS
+from bridge_soap.xsd.builtin import ARRAYS, SCHEMA
 from bridge_soap.xsd.index import Definition, Scope
 from bridge_soap.xsd.simple import documentation, global_name
 
@@ -151,7 +152,13 @@ class ComplexReader:
 
     def _group(self, node: etree._Element, scope: Scope) -> Group:
         found = [self._particle(child, scope) for child in node]
-        return Group(_GROUPS[node.tag], tuple(part for part in found if part is not None))
+        parts = tuple(part for part in found if part is not None)
+        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then lets in
+            parts = tuple(
+                replace(part, term=replace(part.term, process="lax")) if isinstance(part.term, Wildcard) else part
+                for part in parts
+            )
+        return Group(_GROUPS[node.tag], parts)
 
     def _group_of(self, node: etree._Element, scope: Scope) -> Group:
         definition = self._referred("group", node, scope)

@@ -13,7 +13,7 @@ from lxml import etree
 from bridge import BindError
 from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
 from bridge_soap.names import XSD, children, clark, local_name, split, xsd
-from bridge_soap.xsd.builtin import ANY_TYPE, builtin_type, encoding_attribute
+from bridge_soap.xsd.builtin import ANY_TYPE, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
 from bridge_soap.xsd.simple import SimpleReader
@@ -80,7 +80,7 @@ class Schemas:
         return self._simple
 
     def element(self, name: str, place: Place = NOWHERE) -> Element:
-        known = self._elements.get(name)
+        known = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
         if known is None:
             definition = self.index.find("element", name)
             if definition is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bridge import BindError
 from bridge_soap.components import Blocked, ComplexType, Type
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.names import XSD, clark, local_name
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.names import XSD, clark, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
 from bridge_soap.xsd.schemas import Schemas, blocked, derives
 
@@ -67,6 +68,16 @@ class Variants:
         if isinstance(found, ComplexType) and found.abstract:
             return False
         return derives(found, declared) and not blocked(found, declared, block)
+
+    def is_foreign(self, name: object) -> bool:
+        """Whether it is the full name of a type that the contract doesn't know: only the service may."""
+        return (
+            isinstance(name, str)
+            and bool(split(name)[0])
+            and BUILTINS["QName"].valid(name)
+            and builtin_type(name) is None
+            and self._schemas.index.find("type", name) is None
+        )
 
     def known(self, name: str) -> Type | None:
         """The type of that Clark name where the contract has it and it isn't broken."""
