@@ -52,6 +52,7 @@ class Envelope:
 
 def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
     """Content type and action (SOAP 1.1, section 6.1.1; SOAP 1.2 part 2, sections 6.5 and 7; RFC 3902)."""
+    action = " ".join(action.split())  # a header holds no line break, though some WSDLs do
     action = action.replace("\\", "\\\\").replace('"', '\\"') if any(c in action for c in '"\\') else action
     if version == "1.1":
         return [
@@ -100,7 +101,12 @@ def _parse(body: bytes, content_type: str) -> etree._Element:
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
-        return parse_xml(body)
+        try:
+            return parse_xml(body)
+        except XmlError:
+            if found or b"encoding" not in body[:200]:
+                raise
+            # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
     try:
         text = body.decode(charset)
     except (LookupError, UnicodeDecodeError):
