@@ -209,3 +209,29 @@ corner(
         },
     ),
 )
+corner(
+    "an element that comes again where a wildcard stands",
+    typed(
+        '<xs:sequence><xs:element name="a" type="xs:int" maxOccurs="unbounded"/><xs:element name="b" type="xs:int"/>'
+        '<xs:any processContents="lax" minOccurs="0" maxOccurs="9"/></xs:sequence>'
+    ),
+    ("<r><a>1</a><a>9</a><b>2</b><a>3</a></r>", {"a": [1, 9], "b": 2, "#any": [{"{urn:t}a": "3"}]}),
+)
+corner(
+    "a complex extension of simple content",
+    '<xs:complexType name="B"><xs:simpleContent><xs:extension base="xs:int"><xs:attribute name="x"/></xs:extension>'
+    '</xs:simpleContent></xs:complexType><xs:complexType name="D"><xs:complexContent><xs:extension base="t:B">'
+    '<xs:attribute name="y"/></xs:extension></xs:complexContent></xs:complexType><xs:element name="r" type="t:D"/>',
+    ('<r x="1" y="2">5</r>', {"@x": "1", "@y": "2", "#text": 5}),
+)
+corner(
+    "a union's member that JSON would not tell",
+    typed(
+        '<xs:sequence><xs:element name="u" maxOccurs="9"><xs:simpleType>'
+        '<xs:union memberTypes="xs:boolean xs:int xs:string"/></xs:simpleType></xs:element></xs:sequence>'
+    ),
+    (
+        "<r><u>true</u><u>0</u><u>1</u><u>7</u><u>007</u><u>x</u></r>",
+        {"u": [True, 0, 1, 7, "007", "x"]},
+    ),
+)

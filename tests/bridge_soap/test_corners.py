@@ -227,6 +227,71 @@ async def test_what_is_dead_and_not_needed(bind: Bind, tmp_path: Path, parts: di
     assert all(words in note for words, note in zip(told, notes, strict=True))
 
 
+_KNOWN = """<xs:schema targetNamespace="urn:t" xmlns:ds="http://www.w3.org/2000/09/xmldsig#" xmlns:x="urn:nowhere"
+  xmlns:wsa="http://www.w3.org/2005/08/addressing" xmlns:xmime="http://www.w3.org/2005/05/xmlmime">
+  <xs:import namespace="http://www.w3.org/2000/09/xmldsig#" schemaLocation="http://nowhere.invalid/xmldsig.xsd"/>
+  <xs:import namespace="http://www.w3.org/2005/08/addressing"/>
+  <xs:element name="q"><xs:complexType><xs:sequence><xs:element ref="ds:Signature" minOccurs="0"/>
+  <xs:element ref="wsa:EndpointReference" minOccurs="0"/><xs:element name="b" type="xmime:base64Binary" minOccurs="0"/>
+  </xs:sequence><xs:attribute ref="x:forgotten"/></xs:complexType></xs:element></xs:schema>"""
+
+
+async def test_schemas_that_everybody_knows_need_not_be_there(bind: Bind, tmp_path: Path) -> None:
+    given = {"before": "", "schemas": _KNOWN, "action": "a", "after": _SERVICE.format(ports="")}
+    (tmp_path / "a.wsdl").write_text(_WSDL.format(**given))
+    (operation,) = await bind("a.wsdl", folder=tmp_path)
+    value = {
+        "@forgotten": "any text",
+        "EndpointReference": {"Address": {"#text": "urn:a"}},
+        "b": {"@contentType": "image/png", "#text": "AAAA"},
+    }
+    sent = codec_of(operation).request(Call("POST", body=json.dumps(value).encode())).body
+    assert b":contentType=" in sent
+
+
+async def test_a_document_with_entities_of_its_own(bind: Bind, tmp_path: Path) -> None:
+    given = {"before": "", "schemas": _Q + _T, "action": "&why;", "after": _SERVICE.format(ports="")}
+    (tmp_path / "a.wsdl").write_text(' \n<!DOCTYPE x [<!ENTITY why "urn:why">]>' + _WSDL.format(**given))
+    operations = await bind("a.wsdl", folder=tmp_path)
+    request = codec_of(operations[0]).request(Call("POST", body=b"{}"))
+    assert ("soapaction", '"urn:why"') in request.headers
+
+
+_DRAFT = """<schema xmlns="http://www.w3.org/2000/10/XMLSchema" targetNamespace="urn:t"><element name="q"><complexType>
+<sequence><element name="at" type="timeInstant"/></sequence></complexType></element></schema>"""
+
+
+async def test_drafts_of_xml_schema(bind: Bind, tmp_path: Path) -> None:
+    given = {"before": "", "schemas": _DRAFT, "action": "a", "after": _SERVICE.format(ports="")}
+    (tmp_path / "a.wsdl").write_text(_WSDL.format(**given))
+    operations = await bind("a.wsdl", folder=tmp_path)
+    body = b'{"at": "2026-11-03T20:15:00Z"}'
+    assert b">2026-11-03T20:15:00Z</" in codec_of(operations[0]).request(Call("POST", body=body)).body
+
+
+_UNUSABLE = """<xs:complexType name="B"><xs:sequence><xs:element name="x" type="xs:int"/></xs:sequence></xs:complexType>
+<xs:complexType name="D"><xs:complexContent><xs:extension base="t:B"><xs:sequence><xs:element ref="t:e"/></xs:sequence>
+</xs:extension></xs:complexContent></xs:complexType>
+<xs:element name="e"><xs:complexType><xs:sequence><xs:element ref="t:nowhere"/></xs:sequence></xs:complexType>
+</xs:element>
+<xs:element name="q"><xs:complexType><xs:sequence><xs:element name="n" type="t:B" minOccurs="0"/>
+<xs:any processContents="lax" minOccurs="0" maxOccurs="9"/></xs:sequence></xs:complexType></xs:element>"""
+
+
+async def test_a_type_that_is_broken_further_down_is_read_as_declared(bind: Bind, tmp_path: Path) -> None:
+    schema = f'<xs:schema targetNamespace="urn:t" elementFormDefault="qualified">{_UNUSABLE}</xs:schema>'
+    given = {"before": "", "schemas": schema, "action": "a", "after": _SERVICE.format(ports="")}
+    text = _WSDL.format(**given).replace('<input message="w:m"/>', '<input message="w:m"/><output message="w:m"/>')
+    (tmp_path / "a.wsdl").write_text(text)
+    (operation,) = await bind("a.wsdl", folder=tmp_path)
+    types = 'xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns:t="urn:t" i:type="t:D"'
+    body = f'<q xmlns="urn:t"><n {types}><x>1</x></n><g xmlns="urn:g" {types}/></q>'
+    call = Call()
+    reply = codec_of(operation).reply(call, HttpReply(200, [], envelope(body)))
+    assert json.loads(reply.body) == {"n": {"x": 1}, "#any": [{"{urn:g}g": {"@xsi:type": "{urn:t}D"}}]}
+    assert len(call.warnings) == 2
+
+
 async def test_types_that_derive_from_one_another_without_end(bind: Bind, tmp_path: Path) -> None:
     step = '<xs:complexType name="T{}"><xs:complexContent><xs:extension base="t:T{}"/>{}'
     end = "</xs:complexContent></xs:complexType>"

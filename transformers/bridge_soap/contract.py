@@ -17,6 +17,7 @@ from bridge_soap.section5.decoders import EncodedDecoders
 from bridge_soap.section5.encoders import EncodedEncoders
 from bridge_soap.section5.rules import ENCODING_11, ENCODING_12, Encoding
 from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.schemas import Schemas
 
@@ -117,10 +118,10 @@ class Contract:
 
     def _accessor(self, operation: SoapOperation, part: MessagePart) -> Element:
         if part.element:
-            return self.schemas.element(part.element, part.place)
-        if not part.type:
-            part.place.fail(f"the part {part.name!r} names neither an element nor a type", operation.name)
-        found: Type = self.schemas.type(part.type, part.place)
+            local = split(part.element)[1]  # without a prefix, it may be meant to have no namespace
+            bare = self.schemas.index.find("element", part.element) is None and self.schemas.find_element(local)
+            return bare or self.schemas.element(part.element, part.place)
+        found: Type = self.schemas.type(part.type, part.place) if part.type else ANY_TYPE
         return Element(part.name, lambda: found, place=part.place)
 
     def fault_elements(self, operation: SoapOperation) -> dict[str, Element]:

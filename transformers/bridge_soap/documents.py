@@ -15,7 +15,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
 
-from bridge import BindError, Fault, XmlError, parse_xml, xml_parser
+from bridge import BindError, Fault, XmlError, xml_parser
+from bridge_soap.parsing import parse_contract
 
 if TYPE_CHECKING:
     import httpx
@@ -132,7 +133,7 @@ class Library:
         if len(self._open) >= MAX_DOCUMENTS:
             raise BindError(Fault(f"the contract is spread over more than {MAX_DOCUMENTS} files", file=name))
         try:
-            root = parse_xml(body, xml_parser())
+            root = parse_contract(body)
         except XmlError as error:
             raise BindError(Fault(str(error), file=name, line=_line(body))) from None
         self._hash.update(f"{key}\0{len(body)}\0".encode() + body)

@@ -18,7 +18,8 @@ SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11_ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
 SOAP12_ENCODING = "http://www.w3.org/2003/05/soap-encoding"
 ENCODINGS = (SOAP11_ENCODING, SOAP12_ENCODING)
-APACHE_SOAP = "http://xml.apache.org/xml-soap"
+#: XML Schema's drafts, which WSDLs of the year 2000 name.
+DRAFTS = ("http://www.w3.org/1999/XMLSchema", "http://www.w3.org/2000/10/XMLSchema")
 
 XSI_TYPE = f"{{{XSI}}}type"
 XSI_NIL = f"{{{XSI}}}nil"

@@ -231,17 +231,27 @@ def _named_list(item: Callable[[str, NsMap], Any]) -> Callable[[str, NsMap], Any
     return lambda text, nsmap: [item(part, nsmap) for part in list_items(text)]
 
 
+_TOLD = ("true", "false")
+
+
 def _named_union(members: list[tuple[Rules, SimpleReader]]) -> Callable[[str, NsMap], Any]:
-    """The first member type that fits; only one that holds QNames sees them resolved."""
+    """The first member type that fits and whose JSON tells the text: of boolean and string, 0 is no boolean, or it
+    would come back as false. Only a type that holds QNames sees them resolved."""
 
     def read(text: str, nsmap: NsMap) -> Any:
+        fitting: list[Any] = []
         for rules, member in members:
             normal = rules.normalize(text)
             try:
                 rules.check(resolve_names(normal, nsmap) if member.names else normal)
-                return member.named(text, nsmap) if member.names else member.value(text)
+                value = member.named(text, nsmap) if member.names else member.value(text)
             except Bad:
                 continue
+            if not isinstance(value, int) or str(value) == text or (isinstance(value, bool) and text in _TOLD):
+                return value
+            fitting.append(value)
+        if fitting:
+            return fitting[0]
         raise Bad("it fits none of the types it may have")
 
     return read

@@ -153,7 +153,7 @@ class Decoders:
         name = resolve_names(named, node.nsmap)
         if name == declared.name:
             return None
-        found = self.variants.known(name)
+        found = self.variants.usable(name, self.graph)
         if found is declared:
             return None
         if found is None or not derives(found, declared):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-from bridge_soap.components import ComplexType, SimpleType
+from bridge_soap.components import ComplexType, SimpleType, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.cursor import Cursor
 from bridge_soap.names import local_name, split
@@ -82,6 +82,7 @@ class FieldMaker:
         arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
+        late = _late(content)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -94,11 +95,19 @@ class FieldMaker:
                 own = len(out)
             for key in arrays:
                 out[key] = []
+            passed = 0
             for child in node:
                 field = get(child.tag)
                 if field is None:
                     stranger(child, out, note)
                     continue
+                if late is not None:
+                    place, wildcard = late[child.tag]
+                    if place < passed and wildcard is not None:
+                        item = {child.tag: self._decoders.unknown.element(child, wildcard, note)}
+                        _append(out, ANY, item)
+                        continue
+                    passed = max(passed, place)
                 key, many, in_items, leaf, convert, reader = field
                 if leaf:
                     text = child.text
@@ -258,3 +267,19 @@ def _bounded(out: dict[str, Any], node: etree._Element, content: Content, note: 
         if len(taken) > 1:
             names = ", ".join(sorted(key for keys in taken for key in keys if key in out))
             note(node, f"it holds {names}, of which the schema allows one")
+
+
+def _late(content: Content) -> dict[str, tuple[int, Wildcard | None]] | None:
+    """Where a row of elements ends in wildcards: each tag's place in the row, and the wildcard that takes it in when
+    its place has passed, since it may be one of a name that the row has, too. None where there is no such row."""
+    root = content.root
+    if root is None or root.kind != "sequence" or root.repeats or content.region is not None:
+        return None
+    if not content.wildcards or any(part.is_group for part in root.parts):
+        return None
+    found: dict[str, tuple[int, Wildcard | None]] = {}
+    for tag, slot in content.slots.items():
+        place = next(n for n, part in enumerate(root.parts) if part.element is slot.head)
+        later = [part.wildcard for part in root.parts[place + 1 :] if part.wildcard is not None]
+        found[tag] = place, next((each for each in later if each.allows(split(tag)[0])), None)
+    return found if any(wildcard for _, wildcard in found.values()) else None

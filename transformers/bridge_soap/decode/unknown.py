@@ -61,7 +61,7 @@ class UnknownReader:
         out = self._attributes(node)
         named = node.get(XSI_TYPE)
         name = resolve_names(named, node.nsmap) if named is not None else ""
-        if name and not (typed and self._decoders.variants.known(name)):
+        if name and not (typed and self._decoders.variants.usable(name, self._decoders.graph)):
             out[TYPE] = name
             if typed:
                 note(node, f"its xsi:type {named} is not known here; it is passed on")

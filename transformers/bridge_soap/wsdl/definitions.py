@@ -13,9 +13,10 @@ from lxml import etree
 
 from bridge import BindError, Fault
 from bridge_soap.components import Place
-from bridge_soap.documents import Document, Library
+from bridge_soap.documents import Document, Library, is_url
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
 from bridge_soap.xsd.index import Index, schemas_of
+from bridge_soap.xsd.shipped import WSDLS, is_shipped, shipped
 
 _MIME = "http://schemas.xmlsoap.org/wsdl/mime/"
 _SOAP = {WSDL_SOAP11: "1.1", WSDL_SOAP12: "1.2"}
@@ -129,10 +130,12 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
                 _read_port(wsdl, service, port)
             except BindError as error:
                 wsdl.faults += error.faults
-    if not wsdl.services:  # contracts that leave the service to those who run one (ONVIF's, many authorities')
-        for (kind, _), binding in list(wsdl.items.items()):
-            if kind == "binding":
-                _read_binding(wsdl, binding, "", binding.node.get("name", ""), "")
+    # Some contracts leave the service to those who run one (ONVIF's, many authorities'), or a part of it.
+    served = {operation.port_type for operation in wsdl.operations}
+    for (kind, _), binding in list(wsdl.items.items()):
+        if kind == "binding":
+            _read_unused(wsdl, binding, served)
+    wsdl.faults = list(dict.fromkeys(wsdl.faults))
     if not wsdl.operations:
         fault = Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root))
         raise BindError(wsdl.faults or [fault])
@@ -163,11 +166,12 @@ def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -
 
 
 def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Element, seen: set[str]) -> None:
-    location = node.get("location", "").strip()
-    if not location:
+    location, namespace = node.get("location", "").strip(), node.get("namespace", "").strip()
+    if namespace not in WSDLS and (is_shipped(document) or not location):
         return
     try:
-        imported = library.open(location, document)
+        here = namespace in WSDLS and (is_shipped(document) or is_url(location) or not location)
+        imported = shipped(WSDLS[namespace]) if here else library.open(location, document)
     except BindError as error:
         fault = error.faults[0]
         why = f"it imports {location}, which can't be used: {fault}"
@@ -202,6 +206,16 @@ def _extension(node: etree._Element, local: str) -> etree._Element | None:
         if found:
             return found[0]
     return None
+
+
+def _read_unused(wsdl: Wsdl, binding: _Item, served: set[str]) -> None:
+    """A binding whose port type no port serves, as a port of the binding's name that has no address."""
+    try:
+        port_type = _find(wsdl, "portType", binding, binding.node, "type")
+        if clark(port_type.namespace, port_type.node.get("name", "")) not in served:
+            _read_binding(wsdl, binding, "", binding.node.get("name", ""), "")
+    except BindError as error:
+        wsdl.faults += error.faults
 
 
 def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge_soap.components import Attribute, ComplexType, Element, Facets, Group, Particle, SimpleType, Type, Wildcard
 from bridge_soap.datatypes.lexical import BUILTIN_LISTS, BUILTINS
-from bridge_soap.names import ENCODINGS, clark, split, xsd
+from bridge_soap.names import DRAFTS, ENCODINGS, XSD, clark, split, xsd
 
 ANYTHING = Wildcard(frozenset(), excluded=True, process="lax")
 #: The root of all types (part 1, section 3.4.7).
@@ -75,8 +75,7 @@ SCHEMA = Element(xsd("schema"), lambda: ANY_TYPE, is_global=True)
 
 # --- drafts --------------------------------------------------------------------------------------------------------
 
-#: Namespaces of XML Schema's drafts, which WSDLs of the year 2000 name, and what types were called in them.
-DRAFTS = frozenset({"http://www.w3.org/1999/XMLSchema", "http://www.w3.org/2000/10/XMLSchema"})
+#: What types were called in XML Schema's drafts.
 _RENAMED = {
     "ur-type": "anyType",
     "timeInstant": "dateTime",
@@ -92,6 +91,6 @@ def builtin_type(name: str) -> Type | None:
     known = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
     if known is None:
         namespace, local = split(name)
-        if namespace in DRAFTS:
+        if namespace in DRAFTS or (namespace == XSD and local in _RENAMED):
             return BUILTIN_TYPES.get(xsd(_RENAMED.get(local, local)))
     return known

@@ -21,7 +21,7 @@ from bridge_soap.components import (
     Type,
     Wildcard,
 )
-from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, tag_of, xsd
+from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, split, tag_of, xsd
 from bridge_soap.xsd.builtin import ARRAYS, SCHEMA
 from bridge_soap.xsd.index import Definition, Scope
 from bridge_soap.xsd.simple import documentation, global_name
@@ -72,6 +72,9 @@ class ComplexReader:
         made.base = base
         made.derived_by = "extension" if step[0].tag == xsd("extension") else "restriction"
         if content[0].tag == xsd("simpleContent"):
+            self._simple_content(step[0], scope, base, made)
+        elif step[0].tag == xsd("extension") and _holds_text(base) and self._content(step[0], scope) is None:
+            # An extension that adds no element takes over its base's content, text too (section 3.4.2).
             self._simple_content(step[0], scope, base, made)
         else:
             if content[0].get("mixed") is not None:
@@ -271,6 +274,8 @@ class ComplexReader:
             if tag == xsd("attribute"):
                 self._attribute(child, scope, made)
             elif tag == xsd("attributeGroup"):
+                if split(scope.qname(child, child.get("ref", "")))[0] in ENCODINGS:
+                    continue  # id, href and their kin: the encoding's own
                 found = self._referred("attribute group", child, scope)
                 if found.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
@@ -330,6 +335,10 @@ def _blocked(node: etree._Element, scope: Scope) -> Blocked:
     """What ``block`` says, or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
     words = node.get("block", scope.block).split()
     return frozenset(("extension", "restriction", "substitution") if "#all" in words else words)
+
+
+def _holds_text(type_: Type) -> bool:
+    return isinstance(type_, ComplexType) and type_.simple is not None
 
 
 def _array_type(node: etree._Element, scope: Scope) -> str:

@@ -8,14 +8,27 @@ operations that need it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 
 from lxml import etree
 
-from bridge import BindError, Fault, parse_xml
+from bridge import BindError, Fault
 from bridge_soap.components import Place
-from bridge_soap.documents import Document, Library
-from bridge_soap.names import APACHE_SOAP, ENCODINGS, NCNAME, XML, XSD, clark, line_of, local_name, split, tag_of, xsd
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.documents import Document, Library, is_url
+from bridge_soap.names import (
+    ENCODINGS,
+    NCNAME,
+    WSDL,
+    XML,
+    XSD,
+    clark,
+    line_of,
+    local_name,
+    split,
+    tag_of,
+    xsd,
+)
+from bridge_soap.xsd.shipped import SCHEMAS, is_shipped, shipped
 
 #: Where a definition may be looked up, by the element that makes it.
 KINDS = {
@@ -58,6 +71,9 @@ class Scope:
                     return clark(XML, local)
                 self.place(node).fail(f"the prefix of {text!r} isn't declared")
             namespace = self.namespace if self.chameleon else ""
+        elif namespace == WSDL and not colon:
+            # Schemas that forgot their own default namespace inherit the WSDL's, which defines no types.
+            namespace = XSD if local in BUILTINS else self.namespace
         return clark(namespace, local)
 
 
@@ -81,12 +97,6 @@ class Index:
         self.broken: list[Fault] = []
         self._seen: set[tuple[str, str, str]] = set()
         self._shipped: set[str] = set()
-        self._add_shipped("xml.xsd")
-
-    def _add_shipped(self, name: str) -> None:
-        self._shipped.add(name)
-        schema = parse_xml(resources.files("bridge_soap.xsd").joinpath(name).read_bytes())
-        self.add(schema, Document(schema, name, name))
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
         """Take in one ``xs:schema`` and everything it names. Idempotent, so circles end."""
@@ -122,9 +132,13 @@ class Index:
 
     def find(self, kind: str, name: str) -> Definition | None:
         found = self.definitions.get((kind, name))
-        if found is None and split(name)[0] == APACHE_SOAP and "xml-soap.xsd" not in self._shipped:
-            self._add_shipped("xml-soap.xsd")
-            return self.definitions.get((kind, name))
+        if found is None:
+            file = SCHEMAS.get(split(name)[0])
+            if file is not None and file not in self._shipped:
+                self._shipped.add(file)
+                document = shipped(file)
+                self.add(document.root, document)
+                return self.definitions.get((kind, name))
         return found
 
     def why_missing(self, kind: str, name: str) -> str:
@@ -159,7 +173,7 @@ class Index:
 
     def _include(self, node: etree._Element, scope: Scope) -> None:
         location = node.get("schemaLocation", "").strip()
-        if not location:
+        if not location or is_shipped(scope.document):
             return
         document = self._load(location, scope, scope.namespace)
         if document is not None:
@@ -168,8 +182,10 @@ class Index:
 
     def _import(self, node: etree._Element, scope: Scope) -> None:
         namespace, location = node.get("namespace", "").strip(), node.get("schemaLocation", "").strip()
-        if not location or namespace in KNOWN:
+        if not location or namespace in KNOWN or is_shipped(scope.document):
             return
+        if namespace in SCHEMAS and is_url(location):
+            return  # it is here, and need not be fetched
         document = self._load(location, scope, namespace)
         if document is not None:
             for schema in schemas_of(document.root):

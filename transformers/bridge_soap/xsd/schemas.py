@@ -13,7 +13,7 @@ from lxml import etree
 from bridge import BindError
 from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
 from bridge_soap.names import XSD, children, clark, local_name, split, xsd
-from bridge_soap.xsd.builtin import ANY_TYPE, SCHEMA, builtin_type, encoding_attribute
+from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
 from bridge_soap.xsd.simple import SimpleReader
@@ -93,8 +93,11 @@ class Schemas:
         if known is None:
             definition = self.index.find("attribute", name)
             if definition is None:
-                place.fail(self.index.why_missing("attribute", name))
-            known = self._attributes[name] = self._complex.global_attribute(definition.node, definition.scope)
+                # Vendors refer to attributes of schemas that they forgot to bring along. Any text will do for them.
+                known = Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple one
+            else:
+                known = self._complex.global_attribute(definition.node, definition.scope)
+            self._attributes[name] = known
         return known
 
     def find_element(self, name: str) -> Element | None:

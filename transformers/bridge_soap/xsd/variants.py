@@ -8,6 +8,7 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.names import XSD, clark, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
+from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.schemas import Schemas, blocked, derives
 
 
@@ -78,6 +79,16 @@ class Variants:
             and builtin_type(name) is None
             and self._schemas.index.find("type", name) is None
         )
+
+    def usable(self, name: str, graph: Graph) -> Type | None:
+        """As `known`, where nothing that the type needs is broken either."""
+        found = self.known(name)
+        try:
+            if found is not None:
+                graph.usable(found)
+        except BindError:
+            return None
+        return found
 
     def known(self, name: str) -> Type | None:
         """The type of that Clark name where the contract has it and it isn't broken."""

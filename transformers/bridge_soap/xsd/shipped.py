@@ -1,0 +1,61 @@
+"""Well-known schemas that contracts name by a URL or forget to bring along: each is looked up here when a name of its
+namespace is asked for that no document defines. So nothing has to be fetched for them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from lxml import etree
+
+from bridge_soap.documents import Document
+from bridge_soap.parsing import parse_contract
+
+#: What the ids of shipped documents begin with: nothing that they refer to is looked for elsewhere.
+MARK = "shipped:"
+
+#: File by target namespace. The files keep the notices of those who wrote them.
+SCHEMAS = {
+    "http://www.w3.org/XML/1998/namespace": "xml.xsd",
+    "http://xml.apache.org/xml-soap": "xml-soap.xsd",
+    "http://www.w3.org/2000/09/xmldsig#": "xmldsig.xsd",
+    "http://www.w3.org/2001/04/xmlenc#": "xmlenc.xsd",
+    "http://www.w3.org/2005/08/addressing": "ws-addr-2005.xsd",
+    "http://schemas.xmlsoap.org/ws/2004/08/addressing": "ws-addr-2004.xsd",
+    "http://www.w3.org/2005/05/xmlmime": "xmlmime.xsd",
+    "http://www.w3.org/2004/08/xop/include": "xop-include.xsd",
+    "http://ws-i.org/profiles/basic/1.1/xsd": "swaref.xsd",
+    "http://www.w3.org/1999/xlink": "xlink.xsd",
+    "http://schemas.xmlsoap.org/soap/envelope/": "soap-envelope-1.1.xsd",
+    "http://www.w3.org/2003/05/soap-envelope": "soap-envelope-1.2.xsd",
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd": "wss-secext-1.0.xsd",
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd": "wss-utility-1.0.xsd",
+    "http://docs.oasis-open.org/wsn/b-2": "b-2.xsd",
+    "http://docs.oasis-open.org/wsn/br-2": "br-2.xsd",
+    "http://docs.oasis-open.org/wsn/t-1": "t-1.xsd",
+    "http://docs.oasis-open.org/wsrf/bf-2": "bf-2.xsd",
+    "http://docs.oasis-open.org/wsrf/r-2": "r-2.xsd",
+    "http://docs.oasis-open.org/wsrf/rp-2": "rp-2.xsd",
+}
+#: The same for WSDLs that others import.
+WSDLS = {
+    "http://docs.oasis-open.org/wsn/bw-2": "bw-2.wsdl",
+    "http://docs.oasis-open.org/wsn/brw-2": "brw-2.wsdl",
+    "http://docs.oasis-open.org/wsrf/rw-2": "rw-2.wsdl",
+    "http://docs.oasis-open.org/wsrf/rpw-2": "rpw-2.wsdl",
+}
+
+
+def is_shipped(document: Document) -> bool:
+    return document.id.startswith(MARK)
+
+
+@cache
+def _content(name: str) -> bytes:
+    return resources.files("bridge_soap.xsd").joinpath("shipped", name).read_bytes()
+
+
+def shipped(name: str) -> Document:
+    """One of the files, parsed anew: trees are not shared between contracts, which are read in threads."""
+    root: etree._Element = parse_contract(_content(name))
+    return Document(root, MARK + name, name)
