@@ -189,6 +189,10 @@ def explain(
         str, typer.Option("--json", help="The JSON body to translate; @FILE reads one, - standard input.")
     ] = "",
     host: Annotated[str, typer.Option(help="The public host it is called at.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header of the call, 'Name: value'; may be given again.")
+    ] = None,
+    claims: Annotated[str, typer.Option(help="The claims of the caller's token, as JSON.")] = "",
     config: ConfigFile = None,
 ) -> None:
     """Show the upstream request that a call would become, secrets masked. Nothing is sent."""
@@ -197,7 +201,28 @@ def explain(
     settings = settings_of(config)
     with explained():
         data = _body(body)
-    out(run(lambda: explanation(settings, route, data, host)))
+        headers = [_field(each) for each in header or ()]
+        told = _claims(claims)
+    out(run(lambda: explanation(settings, route, data, host, headers, told)))
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise SettingsError(f"--header: {text!r} is not written 'Name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _claims(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"--claims: it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SettingsError("--claims: a JSON object is wanted")
+    return value
 
 
 def _body(text: str) -> bytes:

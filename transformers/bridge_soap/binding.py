@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,12 +14,13 @@ from bridge import BadReply, BindError, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element, Group, Particle
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders, Note
-from bridge_soap.encode.writing import Faults, Writer
+from bridge_soap.encode.writing import Writer
 from bridge_soap.message.codec import BodyReader, Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter, parameters_of
-from bridge_soap.message.security import token_writer
+from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.names import local_name, tag_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
@@ -34,8 +36,8 @@ _BODILESS = ("GET", "HEAD", "DELETE")
 class Binder:
     """Compiles operations of one contract for one route."""
 
-    def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions) -> None:
-        self._contract, self._route, self._options = contract, route, options
+    def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
+        self._contract, self._route, self._options, self._home = contract, route, options, home
         native = options.numbers == "native"
         self._decoders = contract.decoders(native=native, strict=options.strict)
         self._tokens: dict[str, Any] = {}
@@ -52,7 +54,8 @@ class Binder:
             body = contract.body(operation, operation.input, reply=False)
             output = contract.body(operation, operation.output, reply=True) if operation.output is not None else None
             parameters, flat = parameters_of(contract, body)
-            plan = self._plan(operation, body, output, parameters)
+            headers = HeaderPlan(contract, operation, self._options, self._decoders, self._home)
+            plan = self._plan(operation, body, output, parameters, headers)
         upstream = set(_PARAMETER.findall(plan.path))
         for parameter in _PARAMETER.findall(self._route.route):
             if parameter not in parameters and parameter not in upstream:
@@ -60,7 +63,7 @@ class Binder:
                     Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", key="route")
                 )
         methods = self._methods(operation, flat, path)
-        described = Description(contract, operation, body, output, parameters, self._route)
+        described = Description(contract, operation, body, output, parameters, self._route, headers)
         found = []
         for method in methods:
             takes_body = method not in _BODILESS or (method == "DELETE" and not flat)
@@ -94,18 +97,21 @@ class Binder:
     # --- the plan ---
 
     def _plan(
-        self, operation: SoapOperation, body: Body, output: Body | None, parameters: dict[str, Parameter]
+        self,
+        operation: SoapOperation,
+        body: Body,
+        output: Body | None,
+        parameters: dict[str, Parameter],
+        headers: HeaderPlan,
     ) -> Plan:
         contract = self._contract
-        headers = self._header_elements(operation)
-        sent = [*body.elements, *(element for element, _ in headers)]
+        sent = [*body.elements, *headers.sent]
         for element in (*sent, *(output.elements if output is not None else ())):
             contract.graph.usable(element.type)
         write = self._writer(body)
         read = self._reader(output or Body())
-        block = self._header_block(headers)
         declarations = contract.prefixes.declare(self._namespaces(sent))
-        envelope = Envelope(operation.version, declarations, block, self._token(operation))
+        envelope = Envelope(operation.version, declarations, headers.constant, self._token(operation))
         faults = FaultReader(self._decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
             envelope,
@@ -118,6 +124,9 @@ class Binder:
             faults,
             self._route.transform.response,
             self._options.strict,
+            headers.request,
+            headers.reply,
+            headers.secrets | security_secrets(self._options.security),
         )
 
     def _namespaces(self, sent: list[Element]) -> set[str] | None:
@@ -144,38 +153,6 @@ class Binder:
         if self._options.security is None:
             return None
         return token_writer(self._options.security, operation.version)
-
-    def _header_elements(self, operation: SoapOperation) -> list[tuple[Element, Any]]:
-        """The header blocks that the spec names, with their declarations."""
-        found = []
-        schemas = self._contract.schemas
-        for name, value in self._options.headers.items():
-            candidates = [tag for kind, tag in schemas.index.definitions if kind == "element"]
-            named = [tag for tag in candidates if name in (tag, local_name(tag))]
-            declared = self._declared_headers(operation)
-            named = [tag for tag in named if tag in declared] or named
-            if len(named) != 1:
-                why = f"it may mean {', '.join(named)}" if named else "no element of that name is in the contract"
-                raise BindError(Fault(why, key=f"transform.soap.headers.{name}"))
-            found.append((schemas.element(named[0]), value))
-        return found
-
-    def _declared_headers(self, operation: SoapOperation) -> set[str]:
-        found = set()
-        for use in operation.input.headers:
-            message = self._contract.wsdl.message(use.message)
-            found |= {part.element for part in message if part.name == use.part and part.element}
-        return found
-
-    def _header_block(self, headers: list[tuple[Element, Any]]) -> str:
-        out: list[str] = []
-        for element, value in headers:
-            bad: Faults = []
-            self._contract.encoders.element(element)(value, out.append, None, bad)
-            if bad:
-                key = f"transform.soap.headers.{local_name(element.name)}"
-                raise BindError([Fault(why, key=key + at.replace("/", ".")) for at, why in bad])
-        return "".join(out)
 
 
 def _together(parts: tuple[Element, ...]) -> ComplexType:

@@ -14,6 +14,7 @@ from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.writing import Prefixes
 from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
 from bridge_soap.xsd.graph import Graph
+from bridge_soap.xsd.properties import Properties
 from bridge_soap.xsd.schemas import Schemas
 
 
@@ -47,6 +48,7 @@ class Contract:
         self.digest = library.digest
         self.schemas = Schemas(self.wsdl.index)
         self.graph = Graph(self.schemas, Rulebook())
+        self.properties = Properties(self.graph)
         names = {operation.input.namespace for operation in self.wsdl.operations}
         self.prefixes = Prefixes(dict.fromkeys((*sorted(self.wsdl.index.namespaces), *sorted(names))))
         self.encoders = Encoders(self.graph, self.prefixes)

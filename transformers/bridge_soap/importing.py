@@ -40,7 +40,7 @@ def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
     first = chosen[0].operation
     spec = _spec(first, options, hints)
     route = RouteSpec.model_validate(spec)
-    binder = Binder(contract, route, SoapOptions.model_validate(options))
+    binder = Binder(contract, route, SoapOptions.model_validate(options), wsdl_dir.parent)
     published: list[Operation] = []
     faults: list[Fault] = []
     for each in chosen:

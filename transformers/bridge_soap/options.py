@@ -25,7 +25,10 @@ class SoapOptions(Options):
     :ivar service: which service, where the WSDL has several.
     :ivar port: which port, where the service has several.
     :ivar operation: which operation; absent, all are published at ``POST {route}/{operation}``.
-    :ivar headers: SOAP header blocks by element name, each with its content as JSON; sent with every call.
+    :ivar headers: SOAP header blocks by element name, each with its content as JSON; sent with every call. A value in
+        it may be ``{$env: NAME}``, ``{$file: path}``, ``{$header: X-Name}`` or ``{$claim: sub}``.
+    :ivar pass_headers: header blocks that clients may give, and get back, under ``#headers``.
+    :ivar reply_headers: fields of the HTTP response, each with a path into a header block of the reply.
     :ivar security: a WS-Security token that is sent with every call.
     :ivar faults: HTTP statuses by the local name of a fault's detail element.
     :ivar numbers: ``exact`` gives 64-bit integers and decimals as strings, ``native`` as JSON numbers.
@@ -37,6 +40,8 @@ class SoapOptions(Options):
     port: str | None = None
     operation: str | None = None
     headers: dict[str, Any] = Field(default_factory=dict)
+    pass_headers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    reply_headers: dict[str, str] = Field(default_factory=dict)
     security: UsernameToken | None = None
     faults: dict[str, Annotated[int, Field(ge=400, le=599)]] = Field(default_factory=dict)
     numbers: Literal["exact", "native"] = "exact"

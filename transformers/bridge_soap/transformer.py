@@ -12,6 +12,7 @@ from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.importing import import_spec
+from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.selection import Chosen, choose
 
@@ -44,7 +45,8 @@ class Soap:
         return await asyncio.to_thread(self._bind, route, options)
 
     def notes(self, route: RouteSpec) -> tuple[str, ...]:
-        """The operations of a route's WSDL that could not be published, each with its reason."""
+        """What of a route's WSDL is left out: operations that could not be published, each with its reason, and
+        header blocks that are declared and that the spec neither sets nor passes."""
         return self._skipped.get(_key(route), ())
 
     async def aclose(self) -> None:
@@ -65,15 +67,19 @@ class Soap:
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
-        contract = self._contract(options.wsdl)
-        binder = Binder(contract, route, options)
+        contract, home = self._contract(options.wsdl)
+        binder = Binder(contract, route, options, home)
         chosen = choose(contract.wsdl, options)
+        with contract.lock:
+            check_names(contract, [each.operation for each in chosen], options)
         if options.operation is not None:
-            self._skipped.pop(_key(route), None)
-            return binder.operations(chosen[0].operation, "", chosen[0].name)
-        return self._bind_all(route, binder, chosen)
+            found, skipped = binder.operations(chosen[0].operation, "", chosen[0].name), list[str]()
+        else:
+            found, skipped = self._bind_all(binder, chosen)
+        self._skipped[_key(route)] = (*skipped, *self._silent_headers(contract, chosen, found, options))
+        return found
 
-    def _bind_all(self, route: RouteSpec, binder: Binder, chosen: list[Chosen]) -> list[Operation]:
+    def _bind_all(self, binder: Binder, chosen: list[Chosen]) -> tuple[list[Operation], list[str]]:
         found: list[Operation] = []
         faults: list[Fault] = []
         skipped: list[str] = []
@@ -85,14 +91,27 @@ class Soap:
                 faults += error.faults
         if not found:
             raise BindError(faults)
-        self._skipped[_key(route)] = tuple(skipped)
-        return found
+        return found, skipped
 
-    def _contract(self, reference: str) -> Contract:
+    def _silent_headers(
+        self, contract: Contract, chosen: list[Chosen], found: list[Operation], options: SoapOptions
+    ) -> list[str]:
+        """A sentence for each operation whose binding declares header blocks that no one will ever send."""
+        published = {each.upstream_name for each in found}
+        said = []
+        for each in chosen:
+            names = unused(contract, each.operation, options) if each.operation.name in published else []
+            if names:
+                blocks = f"the header block{'s' if len(names) > 1 else ''} {', '.join(names)}"
+                said.append(f"{each.name}: {blocks}, declared by its binding; headers or pass_headers would send it")
+        return said
+
+    def _contract(self, reference: str) -> tuple[Contract, Path]:
+        """The contract, shared with the routes that have the same, and the gateway's home."""
         if self._folder is None:
             raise BindError(Fault("the soap transformer is not open"))
         made = Contract(reference, self._folder)
-        return self._contracts.setdefault(made.digest, made)
+        return self._contracts.setdefault(made.digest, made), self._folder.parent
 
 
 def _key(route: RouteSpec) -> str:

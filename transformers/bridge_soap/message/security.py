@@ -43,3 +43,8 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
         return "".join(etree.tostring(block, encoding="unicode") for block in header)
 
     return write
+
+
+def security_secrets(options: UsernameToken | None) -> frozenset[str]:
+    """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
+    return frozenset({os.environ.get(options.password_env, "")}) - {""} if options is not None else frozenset()

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import OperationDoc, RouteSpec
-from bridge_soap.components import ComplexType
+from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
+from bridge_soap.message.blocks_out import HEADERS
+from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter
 from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
+from bridge_soap.openapi.headers import header_fields, header_parameters
+from bridge_soap.openapi.inline import with_property
 from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
 from bridge_soap.wsdl.definitions import SoapOperation
 from bridge_soap.xsd.model import keys_of
@@ -29,6 +33,7 @@ class Description:
     output: Body | None
     parameters: dict[str, Parameter]
     route: RouteSpec
+    headers: HeaderPlan
 
 
 def describe(described: Description, *, takes_body: bool) -> OperationDoc:
@@ -71,7 +76,7 @@ class _Writer:
             for known in self._d.parameters.values():
                 if known.name not in self._in_path:
                     found.append(self._query(known))
-        return found
+        return found + header_parameters(self._d.headers.blocks, self._schemas)
 
     def _query(self, parameter: Parameter) -> dict[str, Any]:
         schema = _plain(self._schemas.element(parameter.element))
@@ -86,7 +91,7 @@ class _Writer:
 
     def _request(self) -> dict[str, Any]:
         held = frozenset(self._in_path)
-        schema, example = self._body(self._d.body, held)
+        schema, example = self._with_headers(*self._body(self._d.body, held), self._d.headers.given)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
 
     def _body(self, body: Body, without: frozenset[str] = frozenset()) -> tuple[Schema, Any]:
@@ -109,6 +114,19 @@ class _Writer:
         example = {local_name(part.name): self._examples.element(part) for part in body.parts}
         return schema, example
 
+    def _with_headers(self, schema: Schema, example: Any, blocks: dict[str, Element]) -> tuple[Schema, Any]:
+        """A body with the header blocks that may come with it."""
+        if not blocks:
+            return schema, example
+        held = {key: self._schemas.element(element) for key, element in blocks.items()}
+        property_ = {"type": "object", "properties": held, "additionalProperties": False}
+        schema = with_property(schema, HEADERS, property_, self._schemas.components)
+        values = {key: self._examples.element(element) for key, element in blocks.items()}
+        values = {key: value for key, value in values.items() if value is not None}
+        if isinstance(example, dict) and values:
+            example = {**example, HEADERS: values}
+        return schema, example
+
     def _keys(self, type_: ComplexType) -> frozenset[str]:
         if type_.simple is not None:
             return frozenset()
@@ -121,11 +139,13 @@ class _Writer:
         if self._d.output is None:
             out: dict[str, Any] = {"202": {"description": "The service was told; it gives no answer."}}
         elif self._d.route.transform.response == "json":
-            schema, example = self._body(self._d.output)
+            schema, example = self._with_headers(*self._body(self._d.output), self._d.headers.returned)
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:
             out = {"200": {"description": "The service's XML.", "content": {"application/xml": {}}}}
+        if self._d.output is not None and self._d.headers.fields:
+            out["200"]["headers"] = header_fields(self._d.headers.fields, self._schemas)
         for status, names in self._fault_statuses().items():
             out[status] = {
                 "description": "The service refused the call." + (f" Detail: {', '.join(names)}." if names else ""),
