@@ -262,10 +262,20 @@ app.add_typer(importing, name="import")
 
 @importing.command("soap")
 def import_soap(
-    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")], config: ConfigFile = None
+    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")],
+    user: Annotated[str, typer.Option("--wsdl-user", help="The user that the WSDL's server asks for.")] = "",
+    password: Annotated[
+        str, typer.Option("--wsdl-password-env", help="The environment variable that holds the password.")
+    ] = "",
+    bearer: Annotated[
+        str, typer.Option("--wsdl-bearer-env", help="The environment variable that holds a bearer token.")
+    ] = "",
+    config: ConfigFile = None,
 ) -> None:
     """From a WSDL."""
-    _import("soap", [wsdl], config)
+    given = {"username": user, "password_env": password, "bearer_env": bearer}
+    auth = {name: value for name, value in given.items() if value}
+    _import("soap", [wsdl], config, {"wsdl_auth": auth} if auth else None)
 
 
 @importing.command("grpc")
@@ -277,11 +287,11 @@ def import_grpc(
     _import("grpc", source, config)
 
 
-def _import(name: str, source: list[str], config: Path | None) -> None:
+def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:
     from bridge.workbench import imported
 
     settings = settings_of(config)
-    text, notes = run(lambda: imported(settings, name, source))
+    text, notes = run(lambda: imported(settings, name, source, options))
     out(text.rstrip("\n"))
     for note in notes:
         complain(note)

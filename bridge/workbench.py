@@ -24,9 +24,10 @@ from bridge.transformer import Call, Context, GrpcRequest, HttpRequest, Identity
 
 @runtime_checkable
 class Importer(Protocol):
-    """A transformer that can write a spec for a service that exists already."""
+    """A transformer that can write a spec for a service that exists already. It is given `options` only where the
+    command line has some for it."""
 
-    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]: ...
+    async def import_spec(self, source: Sequence[str], context: Context, **options: Any) -> tuple[str, list[str]]: ...
 
 
 @runtime_checkable
@@ -237,9 +238,12 @@ def _masked(text: str, secrets: Collection[str]) -> str:
 # --- import -------------------------------------------------------------------------------------------------------
 
 
-async def imported(settings: Settings, name: str, source: Sequence[str]) -> tuple[str, list[str]]:
+async def imported(
+    settings: Settings, name: str, source: Sequence[str], options: Mapping[str, Any] | None = None
+) -> tuple[str, list[str]]:
     """A ready spec for a service that exists, and notes on what it could not publish.
 
+    :param options: what the transformer's `import_spec` takes beside.
     :raises BindError: it can't be read, or the transformer can't import.
     """
 
@@ -252,6 +256,6 @@ async def imported(settings: Settings, name: str, source: Sequence[str]) -> tupl
         transformer = await transformers.get(name)
         if not isinstance(transformer, Importer):
             raise BindError(f"the transformer {name!r} can't import")
-        return await transformer.import_spec(source, context)
+        return await transformer.import_spec(source, context, **(options or {}))
     finally:
         await transformers.aclose()

@@ -132,3 +132,10 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", key["id"]).returncode == 0
     assert "revoked" in cli("key", "list").stdout
     assert cli("key", "revoke", "nobody").returncode == 1
+
+
+def test_importing_from_behind_authentication(cli: Any) -> None:
+    half = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-user", "ada")
+    assert (half.returncode, half.stderr) == (1, "wsdl_auth: it needs username and password_env, or bearer_env alone\n")
+    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "NOPE")
+    assert "the environment variable NOPE is not set" in missing.stderr

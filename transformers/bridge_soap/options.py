@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bridge import Options
 
@@ -18,10 +18,27 @@ class UsernameToken(Options):
     digest: bool = False
 
 
+class WsdlAuth(Options):
+    """Who asks for a WSDL behind authentication: HTTP Basic (RFC 7617), or a bearer token (RFC 6750). The secret stands
+    in an environment variable."""
+
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password_env: Annotated[str, Field(min_length=1)] | None = None
+    bearer_env: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> WsdlAuth:
+        basic = (self.username is not None, self.password_env is not None)
+        if basic not in ((True, True), (False, False)) or any(basic) is (self.bearer_env is not None):
+            raise ValueError("it needs username and password_env, or bearer_env alone")
+        return self
+
+
 class SoapOptions(Options):
     """Options of the soap transformer.
 
     :ivar wsdl: a file below ``wsdl/``, or an http(s) URL.
+    :ivar wsdl_auth: credentials for a WSDL behind authentication, shown to its own origin only.
     :ivar service: which service, where the WSDL has several.
     :ivar port: which port, where the service has several.
     :ivar operation: which operation; absent, all are published at ``POST {route}/{operation}``.
@@ -36,6 +53,7 @@ class SoapOptions(Options):
     """
 
     wsdl: Annotated[str, Field(min_length=1)]
+    wsdl_auth: WsdlAuth | None = None
     service: str | None = None
     port: str | None = None
     operation: str | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
+from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.importing import import_spec
@@ -53,21 +54,24 @@ class Soap:
         self._contracts.clear()
         self._skipped.clear()
 
-    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]:
+    async def import_spec(
+        self, source: Sequence[str], context: Context, *, wsdl_auth: Mapping[str, str] | None = None
+    ) -> tuple[str, list[str]]:
         """A route spec for all operations of a WSDL, ready to serve, and notes on what it could not publish.
 
         :param source: one WSDL: a file (below ``wsdl/``, or anywhere) or a URL.
+        :param wsdl_auth: credentials for a URL, as the spec's option of that name has them.
         :returns: the spec as YAML, and the notes, a sentence each.
         :raises bridge.BindError: the WSDL does not load.
         """
         if len(source) != 1:
             raise BindError(f"one WSDL makes one spec; {len(source)} were given")
-        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir)
+        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir, wsdl_auth)
 
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
-        contract, home = self._contract(options.wsdl)
+        contract, home = self._contract(options)
         binder = Binder(contract, route, options, home)
         chosen = choose(contract.wsdl, options)
         with contract.lock:
@@ -106,11 +110,12 @@ class Soap:
                 said.append(f"{each.name}: {blocks}, declared by its binding; headers or pass_headers would send it")
         return said
 
-    def _contract(self, reference: str) -> tuple[Contract, Path]:
-        """The contract, shared with the routes that have the same, and the gateway's home."""
+    def _contract(self, options: SoapOptions) -> tuple[Contract, Path]:
+        """The contract, shared with the routes that have the same, and the gateway's home. Each route fetches for
+        itself what it shares, so none gets what its own credentials would not have got it."""
         if self._folder is None:
             raise BindError(Fault("the soap transformer is not open"))
-        made = Contract(reference, self._folder)
+        made = Contract(options.wsdl, self._folder, access_of(options.wsdl_auth, options.wsdl))
         return self._contracts.setdefault(made.digest, made), self._folder.parent
 
 
