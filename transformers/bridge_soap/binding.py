@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -19,8 +20,10 @@ from bridge_soap.message.codec import BodyReader, Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
-from bridge_soap.message.params import Parameter, parameters_of
+from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.security import security_secrets, token_writer
+from bridge_soap.message.shape import Shape
+from bridge_soap.message.shaping import Shaper
 from bridge_soap.names import local_name, tag_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
@@ -53,9 +56,14 @@ class Binder:
         with contract.lock:
             body = contract.body(operation, operation.input, reply=False)
             output = contract.body(operation, operation.output, reply=True) if operation.output is not None else None
-            parameters, flat = parameters_of(contract, body)
+            shape, reply_shape, secrets = self._shapes(operation, body, output)
+            if shape is None:
+                parameters, flat = parameters_of(contract, body)
+            else:
+                parameters, flat = shaped_parameters(contract, _root_of(body), shape)
             headers = HeaderPlan(contract, operation, self._options, self._decoders, self._home)
             plan = self._plan(operation, body, output, parameters, headers)
+            plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
         upstream = set(_PARAMETER.findall(plan.path))
         for parameter in _PARAMETER.findall(self._route.route):
             if parameter not in parameters and parameter not in upstream:
@@ -63,7 +71,7 @@ class Binder:
                     Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", key="route")
                 )
         methods = self._methods(operation, flat, path)
-        described = Description(contract, operation, body, output, parameters, self._route, headers)
+        described = Description(contract, operation, body, output, parameters, self._route, headers, shape, reply_shape)
         found = []
         for method in methods:
             takes_body = method not in _BODILESS or (method == "DELETE" and not flat)
@@ -93,6 +101,22 @@ class Binder:
                     )
                 )
         return tuple(method for method in wanted if method != "OPTIONS")
+
+    def _shapes(
+        self, operation: SoapOperation, body: Body, output: Body | None
+    ) -> tuple[Shape | None, Shape | None, frozenset[str]]:
+        """What the spec's ``request`` and ``reply`` make of the bodies, and the secrets in it."""
+        options, contract, shape, reply = self._options, self._contract, None, None
+        secrets: set[str] = set()
+        if options.request is not None:
+            shaper = Shaper(contract, _root_of(body), self._home, reply=False)
+            shape, secrets = shaper.shape(options.request), shaper.secrets
+        if options.reply is not None:
+            if output is None or self._route.transform.response != "json":
+                why = f"{operation.name} gives no answer" if output is None else "transform.response gives no JSON"
+                raise BindError(Fault(f"{why}, so there is nothing to shape", key="transform.soap.reply"))
+            reply = Shaper(contract, _root_of(output), self._home, reply=True).shape(options.reply)
+        return shape, reply, frozenset(secrets)
 
     # --- the plan ---
 
@@ -153,6 +177,14 @@ class Binder:
         if self._options.security is None:
             return None
         return token_writer(self._options.security, operation.version)
+
+
+def _root_of(body: Body) -> Element:
+    """The body's element; one that stands for all of them where there are several."""
+    if body.root is not None:
+        return body.root
+    together = _together(body.parts)
+    return Element("", lambda: together)
 
 
 def _together(parts: tuple[Element, ...]) -> ComplexType:

@@ -34,6 +34,29 @@ class WsdlAuth(Options):
         return self
 
 
+class ReplyShape(Options):
+    """How an answer differs from what its schema says. Paths are names of properties with slashes between them, from
+    the body's root, as the schema has them; arrays are passed through.
+
+    :ivar rename: other names for properties.
+    :ivar flatten: objects whose properties stand in their place.
+    """
+
+    rename: dict[str, str] = Field(default_factory=dict)
+    flatten: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+class RequestShape(ReplyShape):
+    """How a request's body differs from what its schema says.
+
+    :ivar defaults: values for what a client leaves out.
+    :ivar constants: values that the route sets, and that no client gives.
+    """
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    constants: dict[str, Any] = Field(default_factory=dict)
+
+
 class SoapOptions(Options):
     """Options of the soap transformer.
 
@@ -46,6 +69,8 @@ class SoapOptions(Options):
         it may be ``{$env: NAME}``, ``{$file: path}``, ``{$header: X-Name}`` or ``{$claim: sub}``.
     :ivar pass_headers: header blocks that clients may give, and get back, under ``#headers``.
     :ivar reply_headers: fields of the HTTP response, each with a path into a header block of the reply.
+    :ivar request: the shape of the JSON that clients give, where it isn't the schema's; needs `operation`.
+    :ivar reply: the shape of the JSON that clients get; needs `operation`.
     :ivar security: a WS-Security token that is sent with every call.
     :ivar faults: HTTP statuses by the local name of a fault's detail element.
     :ivar numbers: ``exact`` gives 64-bit integers and decimals as strings, ``native`` as JSON numbers.
@@ -60,6 +85,8 @@ class SoapOptions(Options):
     headers: dict[str, Any] = Field(default_factory=dict)
     pass_headers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     reply_headers: dict[str, str] = Field(default_factory=dict)
+    request: RequestShape | None = None
+    reply: ReplyShape | None = None
     security: UsernameToken | None = None
     faults: dict[str, Annotated[int, Field(ge=400, le=599)]] = Field(default_factory=dict)
     numbers: Literal["exact", "native"] = "exact"

@@ -71,6 +71,11 @@ class Soap:
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
+        if options.operation is None:
+            named = [name for name in ("request", "reply") if getattr(options, name) is not None]
+            if named:
+                why = "it shapes one operation, which operation must name"
+                raise BindError([Fault(why, key=f"transform.soap.{name}") for name in named])
         contract, home = self._contract(options)
         binder = Binder(contract, route, options, home)
         chosen = choose(contract.wsdl, options)

@@ -31,6 +31,7 @@ from bridge_soap.message.blocks_out import RequestBlocks
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.params import Parameter, read_parameters
+from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 _MAX_FAULTS = 500
@@ -51,6 +52,8 @@ class Plan:
 
     :ivar blocks: what differs from call to call in the request's header; None where nothing does.
     :ivar inbound: reads the reply's header.
+    :ivar shape: what a client's body is turned by into what the schema wants; `reply_shape` turns the answer back.
+        None where there is nothing to turn.
     :ivar secrets: texts in the requests that no one may be shown.
     """
 
@@ -67,6 +70,8 @@ class Plan:
     blocks: RequestBlocks | None
     inbound: ReplyBlocks
     secrets: frozenset[str]
+    shape: Shape | None = None
+    reply_shape: Shape | None = None
 
 
 class SoapCodec:
@@ -87,13 +92,18 @@ class SoapCodec:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad: list[tuple[str, str]] = []
+        told: list[tuple[str, str]] = []  # by the shape, in the client's names already
+        if plan.shape is not None:
+            value = plan.shape.inward(value, None, told)
         if plan.blocks is None:
             out = [plan.envelope.start]
         else:
             value, blocks = plan.blocks.write(call, value, bad)
             out = [plan.envelope.start_with(blocks)]
         plan.write(value, out.append, None, bad)
-        if bad:
+        if bad or told:
+            if plan.shape is not None:
+                bad = [*told, *plan.shape.places(bad)]
             raise self._refusal(bad[:_MAX_FAULTS])
         out.append(plan.envelope.end)
         return HttpRequest("POST", self._path(call), list(plan.headers), "".join(out).encode())
@@ -169,6 +179,8 @@ class SoapCodec:
                 kind = "application/xml; charset=utf-8"
                 return Reply(200, [("content-type", kind), *fields], payload(message))
             value = plan.read(message.body, note, has_attributes(inbound.body))
+            if plan.reply_shape is not None:
+                value = plan.reply_shape.outward(value)
         except RecursionError:
             raise BadReply("The service's answer is nested too deeply.") from None
         if found:

@@ -12,11 +12,13 @@ from bridge_soap.contract import Body, Contract
 from bridge_soap.message.blocks_out import HEADERS
 from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter
+from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
 from bridge_soap.openapi.headers import header_fields, header_parameters
-from bridge_soap.openapi.inline import with_property
+from bridge_soap.openapi.inline import needed, with_property, without
 from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
+from bridge_soap.openapi.shape import shaped
 from bridge_soap.wsdl.definitions import SoapOperation
 from bridge_soap.xsd.model import keys_of
 
@@ -34,6 +36,8 @@ class Description:
     parameters: dict[str, Parameter]
     route: RouteSpec
     headers: HeaderPlan
+    shape: Shape | None = None
+    reply_shape: Shape | None = None
 
 
 def describe(described: Description, *, takes_body: bool) -> OperationDoc:
@@ -62,7 +66,10 @@ class _Writer:
         if self._takes_body:
             operation["requestBody"] = self._request()
         operation["responses"] = self._responses()
-        return OperationDoc(operation, self._schemas.components)
+        components = self._schemas.components
+        if self._d.shape is not None or self._d.reply_shape is not None:
+            components = needed(operation, components)  # what was written out may be needed no more
+        return OperationDoc(operation, components)
 
     # --- request ---
 
@@ -91,8 +98,20 @@ class _Writer:
 
     def _request(self) -> dict[str, Any]:
         held = frozenset(self._in_path)
-        schema, example = self._with_headers(*self._body(self._d.body, held), self._d.headers.given)
+        schema, example = self._shaped(self._d.body, self._d.shape, held)
+        schema, example = self._with_headers(schema, example, self._d.headers.given)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
+
+    def _shaped(self, body: Body, shape: Shape | None, held: frozenset[str]) -> tuple[Schema, Any]:
+        """Schema and example of a body as clients see it, without the properties that the path holds."""
+        if shape is None:
+            return self._body(body, held)
+        schema, example = self._body(body)
+        components = self._schemas.components
+        schema, example = without(shaped(schema, shape, components), held, components), shape.outward(example)
+        if isinstance(example, dict):
+            example = {key: value for key, value in example.items() if key not in held}
+        return schema, example
 
     def _body(self, body: Body, without: frozenset[str] = frozenset()) -> tuple[Schema, Any]:
         root = body.root
@@ -139,7 +158,8 @@ class _Writer:
         if self._d.output is None:
             out: dict[str, Any] = {"202": {"description": "The service was told; it gives no answer."}}
         elif self._d.route.transform.response == "json":
-            schema, example = self._with_headers(*self._body(self._d.output), self._d.headers.returned)
+            schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
+            schema, example = self._with_headers(schema, example, self._d.headers.returned)
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:

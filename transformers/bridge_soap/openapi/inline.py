@@ -39,3 +39,33 @@ def with_objects(schema: Schema, components: Mapping[str, Schema], change: Calla
 def with_property(schema: Schema, name: str, value: Schema, components: Mapping[str, Schema]) -> Schema:
     """A schema whose objects may have one more property."""
     return with_objects(schema, components, lambda found: {**found, "properties": {**found["properties"], name: value}})
+
+
+def without(schema: Schema, names: frozenset[str], components: Mapping[str, Schema]) -> Schema:
+    """A schema whose objects lack the properties of those names."""
+
+    def change(found: Schema) -> Schema:
+        kept = {key: value for key, value in found["properties"].items() if key not in names}
+        required = [key for key in found.get("required", []) if key not in names]
+        rest = {key: value for key, value in found.items() if key != "required"}
+        return rest | {"properties": kept} | ({"required": required} if required else {})
+
+    return with_objects(schema, components, change) if names else schema
+
+
+def needed(part: Any, components: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The components that `part` refers to, at any distance."""
+    found: set[str] = set()
+    waiting: list[Any] = [part]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, str) and each.startswith(_REF):  # a reference, or one in a discriminator's mapping
+            name = each.removeprefix(_REF)
+            if name in components and name not in found:
+                found.add(name)
+                waiting.append(components[name])
+    return {name: schema for name, schema in components.items() if name in found}

@@ -83,7 +83,7 @@ class Properties:
         found = dict(self.of(parent.element.type))
         for other in self.others(parent.element):
             for key, each in self.of(other).items():
-                found.setdefault(key, replace(each, required=False))
+                found.setdefault(key, replace(each, required=False, settled=False))
         return found
 
     def others(self, element: Element) -> list[Type]:
