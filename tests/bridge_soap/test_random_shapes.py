@@ -50,14 +50,15 @@ def drawn_shape(draw: st.DrawFn, paths: list[tuple[str, Property]]) -> dict[str,
     return {"flatten": flatten, "rename": rename}
 
 
-def judge_of(service: Echo) -> tuple[Draft202012Validator, dict[str, Any]]:
+def judge_of(service: Echo, where: str = "request") -> tuple[Draft202012Validator, dict[str, Any]]:
     doc = service.operation.describe()
-    media = doc.operation["requestBody"]["content"]["application/json"]
+    part = doc.operation["requestBody"] if where == "request" else doc.operation["responses"]["200"]
+    media = part["content"]["application/json"]
     Draft202012Validator.check_schema({**media["schema"], "components": {"schemas": doc.schemas}})
     return Draft202012Validator({**media["schema"], "components": {"schemas": doc.schemas}}), media
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(services(), st.data())
 def test_there_and_back(service: tuple[str, list[str]], data: st.DataObject) -> None:
     schema, instances = service
@@ -74,10 +75,12 @@ def test_there_and_back(service: tuple[str, list[str]], data: st.DataObject) -> 
             return
         tree = shaped.operation.codec._plan.shape  # type: ignore[union-attr]  # SoapCodec's
         judge, media = judge_of(shaped)
+        judge_reply, _ = judge_of(shaped, "reply")
         for xml in instances:
             assume(plain.schema.validate(etree.fromstring(xml.replace("<r", '<r xmlns="urn:t"', 1))))
             canonical, value = plain.receive(xml), shaped.receive(xml)
             assert tree.outward(canonical) == value
+            judge_reply.validate(value)
             faults: list[tuple[str, str]] = []
             again = tree.inward(value, None, faults)
             assert faults == []

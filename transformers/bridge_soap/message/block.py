@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge import BindError, Call, ClientError, Fault, Forbidden, InvalidParameter
+from bridge import BindError, Call, Fault
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.encode.writing import ABSENT, Faults, Writer
 from bridge_soap.message.envelope import attribute
-from bridge_soap.message.origin import (
-    Origin,
-    claim_of,
-    claim_text,
-    header_texts,
-    is_origin,
-    read_origin,
-    read_secret,
-)
+from bridge_soap.message.origin import Origin, is_origin, read_origin, read_secret
+from bridge_soap.message.supply import Supply, anything, refusal, same
 from bridge_soap.wsdl.definitions import Version
 from bridge_soap.xsd.model import TEXT
 from bridge_soap.xsd.properties import Property
@@ -34,58 +26,6 @@ from bridge_soap.xsd.schemas import ANY_TYPE
 
 _SOAP = "@soap:"
 _START = re.compile(r"<[^\s/>]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Supply:
-    """An origin at its place in a block.
-
-    :ivar at: the place as a JSON pointer.
-    :ivar many: the place is an array.
-    :ivar text: a text (of a header, or a claim that is one) to the place's JSON value.
-    :ivar fits: raises `Bad` where a JSON value (a claim) is not one that the place takes.
-    :ivar simple: the type of one value there; None where anything may stand.
-    """
-
-    origin: Origin
-    at: str
-    many: bool
-    text: Callable[[str], Any]
-    fits: Callable[[Any], object]
-    simple: SimpleType | None
-
-    def value(self, call: Call) -> Any:
-        """The JSON value that a call brings; ABSENT where it brings none and there is no default.
-
-        :raises Bad: it is not of the place's type.
-        """
-        if self.origin.kind == "header":
-            given: list[Any] = header_texts(call, self.origin.name.lower())
-            if self.many:  # RFC 9110, section 5.6.1
-                given = [item for each in given for item in map(str.strip, each.split(",")) if item]
-            elif len(given) > 1:
-                raise Bad("it is given twice")
-        else:
-            claim = claim_of(call.identity.claims, self.origin.name)
-            given = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
-            if claim == [] and self.many:
-                return []
-        if not given:
-            return self.origin.default
-        values = [self._one(each) for each in given]
-        return values if self.many else values[0]
-
-    def _one(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
-        try:
-            self.fits(value)
-        except Bad:
-            return self.text(claim_text(value))
-        return value
-
-    def holds(self, pointer: str) -> bool:
-        return pointer == self.at or pointer.startswith(f"{self.at}/")
 
 
 class Block:
@@ -168,9 +108,9 @@ class Block:
 
     def _supply(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> Supply:
         if simple is None:
-            return Supply(origin, at, many, _same, _anything, None)
+            return Supply(origin, at, many, same, anything, None)
         reader = self._contract.decoders(native=False, strict=False).simple[simple]
-        text = _same if reader.names else reader.value
+        text = same if reader.names else reader.value
         return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
     def _unfit(self, supply: Supply) -> BindError:
@@ -240,13 +180,13 @@ class Block:
 
         value = _filled(self._template, bring)
         if faults:
-            raise _refusal(faults)
+            raise refusal(faults)
         if value is ABSENT:
             return ""
         bad: Faults = []
         text = self._encode(value, bad)
         if bad:
-            raise _refusal(list(self._blame(bad, absent)))
+            raise refusal(list(self._blame(bad, absent)))
         return text
 
     def _encode(self, value: Any, bad: Faults | None = None) -> str:
@@ -281,15 +221,6 @@ def _filled(template: Any, bring: Callable[[Supply], Any]) -> Any:
     return template
 
 
-def _refusal(faults: list[tuple[Supply, str]]) -> ClientError:
-    for supply, why in faults:
-        if supply.origin.kind == "claim":
-            if why == "it is required":
-                return Forbidden(f"Your token has no claim {supply.origin.name}, which this operation needs.")
-            return Forbidden(f"Your token's claim {supply.origin.name} is not what this operation takes: {why}.")
-    return InvalidParameter([(supply.origin.name, why) for supply, why in faults])
-
-
 def _soap_attributes(value: Any, key: str, version: Version) -> tuple[Any, str]:
     """The value without its ``@soap:`` properties, and those as attributes (SOAP 1.1, sections 4.2.2 and 4.2.3; SOAP
     1.2 part 1, sections 5.2.2 and 5.2.3)."""
@@ -319,11 +250,3 @@ def _soap_attributes(value: Any, key: str, version: Version) -> tuple[Any, str]:
 
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _same(text: str) -> Any:
-    return text
-
-
-def _anything(value: Any) -> None:
-    """Where anything may stand, every JSON value fits."""
