@@ -4,6 +4,7 @@ PORT   ?= 8080
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SERVED := $(VENV)/.servers
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: help demo test check bench format lock clean
@@ -16,10 +17,14 @@ help:  ## this list
 $(STAMP): pyproject.toml constraints.txt scripts/make-venv
 	@scripts/make-venv "$(PYTHON)" "$(VENV)"
 
+# Servers of other stacks for the tests. Without the stamp they are looked for again, and no make fails for their want.
+$(SERVED): scripts/install-servers | $(STAMP)
+	@if scripts/install-servers; then touch $@; fi
+
 demo: $(STAMP)  ## an election night on 127.0.0.1; PORT=8080 chooses where, ONCE=1 ends by itself
 	@$(BIN)/python examples/election_night/demo.py --port $(PORT) $(if $(ONCE),--once)
 
-test: $(STAMP)  ## every test, in parallel, with branch coverage; ARGS=… goes to pytest
+test: $(STAMP) $(SERVED)  ## every test, in parallel, with branch coverage; ARGS=… goes to pytest
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 check: $(STAMP)  ## formatter, linter, type checkers

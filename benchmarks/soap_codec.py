@@ -75,18 +75,15 @@ class Ours:
     """The codec as an operation uses it."""
 
     def __init__(self) -> None:
-        from bridge_soap.binding import _root_reader
+        from bridge_soap.message.bodies import body_reader, body_writer
         from bridge_soap.message.envelope import Envelope
 
         contract = Contract("orders.wsdl", FOLDER)
         operation = next(each for each in contract.wsdl.operations if each.name == "PlaceOrder")
         assert operation.output is not None
-        root = contract.body(operation, operation.input, reply=False).root
-        answer = contract.body(operation, operation.output, reply=True).root
-        assert root is not None
-        assert answer is not None
-        self._write = contract.encoders.element(root)
-        self._read = _root_reader(contract.decoders(native=False, strict=False), answer, True)
+        self._write = body_writer(contract, contract.body(operation, operation.input, reply=False))
+        decoders = contract.decoders(native=False, strict=False)
+        self._read = body_reader(decoders, contract.body(operation, operation.output, reply=True))
         self._envelope = Envelope("1.1", contract.prefixes.declare(), "")
 
     def encode(self, value: Any) -> bytes:

@@ -3,7 +3,8 @@
 JSON (RFC 8259): depth is bounded; NaN and Infinity literals and lone surrogates are refused; a UTF-8 byte order mark
 is skipped (section 8.1 leaves that to the reader); of a name that stands twice in one object the last value counts
 (section 4 leaves that open), and only that one is ever sent on. With ``exact`` every digit of a number is kept (`int`
-of up to 4,300 digits, `decimal.Decimal` for the rest). XML 1.0: any DOCTYPE is refused, so no entity of the sender's
+of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
+XML 1.0: any DOCTYPE is refused, so no entity of the sender's
 making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched, from the network or from disk.
 """
 
@@ -19,9 +20,25 @@ from lxml import etree
 
 from bridge.errors import InvalidBody
 
-MAX_JSON_DEPTH = 64
+MAX_JSON_DEPTH = 200
 
-_exact = msgspec.json.Decoder(float_hook=Decimal)
+
+class Literal(Decimal):
+    """A JSON number with a fraction or an exponent. `str` gives it as it was written: ``1.0E10`` stays ``1.0E10``."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> Literal:
+        made = super().__new__(cls, text)
+        made._text = text
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+
+_exact = msgspec.json.Decoder(float_hook=Literal)
 _plain = msgspec.json.Decoder()
 # A string without an end matches up to the end of the text: were it no match, the search would start anew at each
 # later quote, and forty kilobytes of \" would take seven seconds.
@@ -39,7 +56,7 @@ def _depth(body: bytes) -> int:
 
 
 def parse_json(body: bytes, *, exact: bool = True) -> Any:
-    """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Decimal`, else `float`.
+    """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Literal`, else `float`.
 
     :raises bridge.InvalidBody: no JSON, no UTF-8, or deeper than `MAX_JSON_DEPTH`.
     """
@@ -69,8 +86,15 @@ class _Nothing(etree.Resolver):
         raise XmlError("it carries a DOCTYPE, which is refused")
 
 
-def xml_parser() -> etree.XMLParser:
+#: What libxml2 lets a single text be long unless it is told that the document is a large one.
+_TEXT_LIMIT = 10_000_000
+
+
+def xml_parser(*, huge: bool = False) -> etree.XMLParser:
     """A parser with every door shut: no entities, no DTD, no network, no files, bounded depth and text.
+
+    With `huge`, a text may be longer than ten million characters and elements 2,048 deep: for bodies whose size others
+    have bounded.
 
     Parsers may be kept and used again, by one thread at a time.
     """
@@ -81,7 +105,7 @@ def xml_parser() -> etree.XMLParser:
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        huge_tree=False,
+        huge_tree=huge,
         remove_comments=True,
         remove_pis=True,
         collect_ids=False,
@@ -99,7 +123,7 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     :raises XmlError: not well-formed, too deep, or with a DOCTYPE.
     """
     try:
-        root = etree.fromstring(body, parser or _shared)
+        root = etree.fromstring(body, parser or (_shared if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
     except etree.XMLSyntaxError as error:
         raise XmlError(f"it is not well-formed XML: {' '.join(error.msg.split())}") from None
     except XmlError:

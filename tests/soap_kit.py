@@ -82,7 +82,7 @@ class Echo:
         assert held is not None
         assert len(held) == 1
         # A copy, so that the judge sees the element as the server would; it keeps the namespaces in scope.
-        alone = etree.fromstring(etree.tostring(held[0]))
+        alone = etree.fromstring(etree.tostring(held[0], encoding="utf-8"))
         self.schema.assertValid(alone)
         return alone
 

@@ -41,13 +41,24 @@ def reason(body: bytes, *, exact: bool = True) -> str:
 def test_exact_json_keeps_every_digit_and_character(body: bytes, value: object) -> None:
     got = parse_json(body)
     assert got == value
-    assert type(got) is type(value)
+    assert isinstance(got, type(value))
     if isinstance(value, Decimal):
-        assert str(got) == str(value)
+        assert str(got) == body.decode()  # as it was written, too
 
 
 def test_plain_json_has_floats() -> None:
     assert type(parse_json(b"1.5", exact=False)) is float
+
+
+@pytest.mark.parametrize("body", [b'<a b="%b"/>', b"<a>%b</a>"], ids=["attribute", "text"])
+def test_a_document_within_a_document_may_be_large(body: bytes) -> None:
+    """Ten million characters are libxml2's limit for a text, not ours: how large a body may be is said elsewhere."""
+    root = parse_xml(body % (b"x" * 11_000_000))
+    text = root.get("b") or root.text
+    assert text is not None
+    assert len(text) == 11_000_000
+    with pytest.raises(XmlError):
+        parse_xml(b"<a>" * 3000 + b"x" * 11_000_000 + b"</a>" * 3000)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +109,14 @@ def test_depth_is_counted_not_guessed() -> None:
     assert parse_json(b"[" * deep + b"]" * deep)
     assert "nested deeper" in reason(b"[" * (deep + 1) + b"]" * (deep + 1))
     assert "nested deeper" in reason(b'{"a":' * 100_000)
-    assert "nested deeper" in reason(b'{"a":[' * 33 + b"]}" * 33)
+    assert "nested deeper" in reason(b'{"a":[' * (deep // 2 + 1) + b"]}" * (deep // 2 + 1))
     assert len(parse_json(b"[" + b"[]," * 1000 + b"[]]")) == 1001
 
 
 @pytest.mark.parametrize("text", [b"[" * 500, b'\\"' + b"[" * 500, b"\\\\", b"{" * 200 + b"\\u0022" + b"{" * 200])
 def test_brackets_in_strings_are_not_depth(text: bytes) -> None:
     assert parse_json(b'{"a":"' + text + b'","b":"' + text + b'"}')
-    assert "nested deeper" in reason(b'{"a":"' + text + b'","b":' + b"[" * 70 + b"]" * 70 + b"}")
+    assert "nested deeper" in reason(b'{"a":"' + text + b'","b":' + b"[" * 250 + b"]" * 250 + b"}")
 
 
 @pytest.mark.parametrize(
@@ -192,11 +203,9 @@ def _laughs() -> bytes:
         b'<!DOCTYPE a [<!ENTITY q "' + b"x" * 100_000 + b'">]><a b="' + b"&q;" * 100_000 + b'"/>',
         b"<a>" * 1_000_000,
         b"<a>" * 257 + b"</a>" * 257,
-        b'<a b="' + b"x" * 11_000_000 + b'"/>',
-        b"<a>" + b"x" * 11_000_000 + b"</a>",
         b"<a>" + b"<b c='" * 300_000,
     ],
-    ids=["billion laughs", "quadratic", "deep", "257 deep", "huge attribute", "huge text", "unclosed"],
+    ids=["billion laughs", "quadratic", "deep", "257 deep", "unclosed"],
 )
 def test_bombs_are_refused_quickly(body: bytes) -> None:
     start = time.process_time()

@@ -49,7 +49,7 @@ def test_schemas_hold_for_every_construct(echo: MakeEcho, schema: str, trips: tu
 
 
 async def test_a_document_from_every_contract(bind: Bind) -> None:
-    for wsdl in ("orders.wsdl", "people/PeopleService.wsdl", "weather.wsdl"):
+    for wsdl in ("orders.wsdl", "people/PeopleService.wsdl", "weather.wsdl", "encoded.wsdl"):
         for operation in await bind(wsdl):
             doc = operation.describe()
             if operation.name in ("notify", "reset"):

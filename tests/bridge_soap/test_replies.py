@@ -88,6 +88,19 @@ async def test_traces_and_host_names_stay_inside(bind: Bind) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Illegal division by zero at /srv/ledger/Book.pm line 95.\n", "Illegal division by zero"),
+        ("No such book at Book.pm line 7, &lt;STDIN> line 3.\n", "No such book"),
+        ("Broken at /srv/a.pl line 7.\n\tmain::f(1) called at /srv/a.pl line 9\n", "Broken"),
+        ("The price is missing at order 7 line 9.", "The price is missing at order 7 line 9."),
+    ],
+)
+async def test_where_perl_died_stays_inside(bind: Bind, reason: str, told: str) -> None:
+    assert (await fault_of(bind, envelope(fault11("s:Server", reason)))).members["fault"]["reason"] == told
+
+
+@pytest.mark.parametrize(
     ("status", "body", "raised", "told"),
     [
         (200, b"<html>hi</html>", BadReply, "its root is html"),

@@ -16,10 +16,10 @@ from bridge import Call, HttpReply
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook
 from bridge_soap.datatypes.lexical import BUILTINS
-from bridge_soap.datatypes.simple_in import SimpleReaders
+from bridge_soap.datatypes.simple_in import SimpleReaders, settled
 from bridge_soap.datatypes.simple_out import SimpleWriters
 from bridge_soap.names import xsd
-from bridge_soap.xsd.schemas import BUILTIN_TYPES
+from bridge_soap.xsd.builtin import BUILTIN_TYPES
 from tests.soap_kit import MakeEcho, codec_of
 
 
@@ -106,8 +106,9 @@ def test_lexical_spaces_agree_with_libxml2(name: str, data: st.DataObject) -> No
     assert ours == theirs or (theirs and name in LAX), (name, text)
 
 
-#: libxml2 takes more than the recommendation does: stray characters in base64, exponents without digits.
-LAX = ("base64Binary", "float", "double")
+#: libxml2 takes more than the recommendation does: stray characters in base64, exponents without digits, seconds
+#: without a digit before the point.
+LAX = ("base64Binary", "float", "double", "duration")
 
 
 def simple(name: str) -> SimpleType:
@@ -203,7 +204,7 @@ def test_doubles_come_back_equal(number: float) -> None:
         with pytest.raises(Bad):
             RULES[simple("double")].check(writer.text(number))
         return
-    assert float(bytes(json.dumps(reader.value(writer.text(number))), "ascii")) == number
+    assert float(settled(reader.value(writer.text(number)))) == number
 
 
 FACETS: list[tuple[str, str, list[str], list[str]]] = [

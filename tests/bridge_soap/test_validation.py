@@ -73,6 +73,8 @@ def test_all_faults_at_once(order: Echo) -> None:
         ({"card": "a\x00b"}, "/card", "U+0000"),
         ({"card": "\ufffe"}, "/card", "U+FFFE"),
         ({"card": 5}, "/card", "a string is wanted, not a number"),
+        ({"card": {}}, "/card", "a string is wanted, not an object"),
+        ({"card": {"number": "4"}}, "/card", "a string is wanted, not an object"),
         ({"line": {"sku": "ABC-1", "qty": 1}}, "/line", "an array is wanted, not an object"),
         ({"line": []}, "/line", "it must hold 1 to 3 items, not 0"),
         ({"id": 1.5}, "/id", "not a whole number"),

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from bridge import portal
+from tests.servers import need
 
 PATIENCE = 45.0  # seconds; the machine may be busy
 
@@ -85,11 +85,9 @@ class Page:
 
 @pytest.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here; the pages' files are judged by the other tests")
+    await asyncio.to_thread(need, "chromium", "chromium", "--version")
     process = await asyncio.create_subprocess_exec(
-        chromium,
+        "chromium",
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
         *(f"--user-data-dir={tmp_path / 'profile'}", "--remote-debugging-port=0", "about:blank"),

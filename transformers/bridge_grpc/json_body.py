@@ -15,7 +15,7 @@ import orjson
 
 from bridge import InvalidBody, parse_json
 
-MAX_DEPTH = 64  # as bridge.parse_json has it
+MAX_DEPTH = 64  # protobuf itself reads no more than 100 messages in one another
 MAX_FAULTS = 100  # a body may hold a million; nobody mends more than these at once
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

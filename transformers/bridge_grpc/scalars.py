@@ -72,7 +72,7 @@ def integer(low: int, high: int) -> Reader:
             if abs(value) > 2**53:
                 raise InDoubt
             value = int(value)
-        elif kind is Decimal:
+        elif isinstance(value, Decimal):
             value = _whole(value)
         elif value is None:
             return None
@@ -106,7 +106,7 @@ def double(value: Any) -> Any:
             raise Wrong(f"{_shown(value)} is not a number")
     elif value is None:
         return None
-    elif kind is not int and kind is not Decimal:
+    elif kind is not int and not isinstance(value, Decimal):
         raise Wrong(f"it must be a number, not {_kind(value)}")
     try:
         value = float(value)

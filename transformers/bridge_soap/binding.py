@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from lxml import etree
-
-from bridge import BadReply, BindError, Fault, Operation, RouteSpec
-from bridge_soap.components import ComplexType, Element, Group, Particle
+from bridge import BindError, Fault, Operation, RouteSpec
+from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
-from bridge_soap.decode.decoders import Decoders, Note
-from bridge_soap.encode.writing import Writer
-from bridge_soap.message.codec import BodyReader, Plan, SoapCodec
+from bridge_soap.message.bodies import body_reader, body_writer
+from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.message.shape import Shape
-from bridge_soap.message.shaping import Shaper
-from bridge_soap.names import local_name, tag_of
+from bridge_soap.message.shaping import Shaper, properties_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
+from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.definitions import SoapOperation
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
@@ -41,9 +38,6 @@ class Binder:
 
     def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
         self._contract, self._route, self._options, self._home = contract, route, options, home
-        native = options.numbers == "native"
-        self._decoders = contract.decoders(native=native, strict=options.strict)
-        self._tokens: dict[str, Any] = {}
 
     def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         """What one operation publishes below the route at `path`, as `name`.
@@ -60,8 +54,8 @@ class Binder:
             if shape is None:
                 parameters, flat = parameters_of(contract, body)
             else:
-                parameters, flat = shaped_parameters(contract, _root_of(body), shape)
-            headers = HeaderPlan(contract, operation, self._options, self._decoders, self._home)
+                parameters, flat = shaped_parameters(contract, properties_of(contract, body), _root_of(body), shape)
+            headers = HeaderPlan(contract, operation, self._options, self._home)
             plan = self._plan(operation, body, output, parameters, headers)
             plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
         upstream = set(_PARAMETER.findall(plan.path))
@@ -109,13 +103,13 @@ class Binder:
         options, contract, shape, reply = self._options, self._contract, None, None
         secrets: set[str] = set()
         if options.request is not None:
-            shaper = Shaper(contract, _root_of(body), self._home, reply=False)
+            shaper = Shaper(contract, body, _root_of(body), self._home, reply=False)
             shape, secrets = shaper.shape(options.request), shaper.secrets
         if options.reply is not None:
             if output is None or self._route.transform.response != "json":
                 why = f"{operation.name} gives no answer" if output is None else "transform.response gives no JSON"
                 raise BindError(Fault(f"{why}, so there is nothing to shape", key="transform.soap.reply"))
-            reply = Shaper(contract, _root_of(output), self._home, reply=True).shape(options.reply)
+            reply = Shaper(contract, output, _root_of(output), self._home, reply=True).shape(options.reply)
         return shape, reply, frozenset(secrets)
 
     # --- the plan ---
@@ -130,13 +124,15 @@ class Binder:
     ) -> Plan:
         contract = self._contract
         sent = [*body.elements, *headers.sent]
-        for element in (*sent, *(output.elements if output is not None else ())):
+        answer = output or Body()
+        for element in (*sent, *answer.elements):
             contract.graph.usable(element.type)
-        write = self._writer(body)
-        read = self._reader(output or Body())
-        declarations = contract.prefixes.declare(self._namespaces(sent))
+        native, encoded = self._options.numbers == "native", answer.encoding is not None
+        decoders = contract.decoders(native=native, strict=self._options.strict, encoded=encoded)
+        write, read = body_writer(contract, body), body_reader(decoders, answer)
+        declarations = contract.prefixes.declare(self._namespaces(sent, body))
         envelope = Envelope(operation.version, declarations, headers.constant, self._token(operation))
-        faults = FaultReader(self._decoders, contract.fault_elements(operation), self._options.faults)
+        faults = FaultReader(decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
             envelope,
             http_headers(operation.version, operation.action),
@@ -145,6 +141,7 @@ class Binder:
             write,
             output,
             read,
+            resolve if encoded else None,
             faults,
             self._route.transform.response,
             self._options.strict,
@@ -153,25 +150,12 @@ class Binder:
             headers.secrets | security_secrets(self._options.security),
         )
 
-    def _namespaces(self, sent: list[Element]) -> set[str] | None:
+    def _namespaces(self, sent: list[Element], body: Body) -> set[str] | None:
         """The namespaces that a request needs; None for all, where that is as good."""
-        if len(self._contract.prefixes) <= _FEW:
+        if len(self._contract.prefixes) <= _FEW or body.encoding is not None:
             return None
-        reached = self._contract.graph.reach(sent)
+        reached = self._contract.graph.reach([*sent, body.content] if body.content is not None else sent)
         return None if reached.open else reached.namespaces
-
-    def _writer(self, body: Body) -> Writer:
-        if body.root is not None:
-            return self._contract.encoders.element(body.root)
-        return self._contract.encoders.content(_together(body.parts))
-
-    def _reader(self, body: Body) -> BodyReader:
-        if body.root is not None:
-            return _root_reader(self._decoders, body.root, body.named)
-        if body.parts:
-            together = self._decoders.ready_type(_together(body.parts))
-            return lambda node, note, odd: together(node, note)
-        return lambda node, note, odd: {}
 
     def _token(self, operation: SoapOperation) -> Any:
         if self._options.security is None:
@@ -180,44 +164,11 @@ class Binder:
 
 
 def _root_of(body: Body) -> Element:
-    """The body's element; one that stands for all of them where there are several."""
+    """The body's element; one that stands for its content where it has none or several."""
     if body.root is not None:
         return body.root
-    together = _together(body.parts)
-    return Element("", lambda: together)
-
-
-def _together(parts: tuple[Element, ...]) -> ComplexType:
-    """Several elements side by side in the body."""
-    return ComplexType("", particle=Particle(Group("sequence", tuple(map(Particle, parts)))))
-
-
-def _root_reader(decoders: Decoders, root: Element, named: bool) -> BodyReader:
-    """Reads the body's one element, by name where the contract names it."""
-    quick = decoders.quick(root)
-    readers = {root.name: decoders.ready(root)}
-    for member in decoders.schemas.members(root):
-        decoders.ready(member)
-        readers[member.name] = decoders.member(member, root)
-    expected = readers[root.name]
-
-    def read(body: etree._Element, note: Note, odd: bool) -> Any:
-        for child in body:
-            if child.tag == root.name:
-                return quick(child, note, odd)
-            reader = readers.get(child.tag)
-            if reader is not None:
-                return reader(child, note)
-        for child in body:
-            if not named:
-                return expected(child, note)
-            if local_name(tag_of(child)) == local_name(root.name):
-                note(child, "its namespace is not the schema's")
-                return expected(child, note)
-        held = ", ".join(local_name(tag_of(child)) for child in body) or "nothing"
-        raise BadReply(f"The service's answer holds {held} where {local_name(root.name)} was expected.")
-
-    return read
+    content = body.content or ComplexType("")
+    return Element("", lambda: content)
 
 
 def address_path(address: str) -> str:

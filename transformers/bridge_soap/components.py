@@ -91,6 +91,15 @@ class Wildcard:
     def allows(self, namespace: str) -> bool:
         return (namespace in self.namespaces) is not self.excluded
 
+    def within(self, other: Wildcard) -> Wildcard:
+        """What both allow, judged as this one says (part 1, section 3.10.6)."""
+        if self.excluded and other.excluded:
+            return replace(self, namespaces=self.namespaces | other.namespaces)
+        if self.excluded:
+            return replace(self, namespaces=other.namespaces - self.namespaces, excluded=False)
+        left = self.namespaces - other.namespaces if other.excluded else self.namespaces & other.namespaces
+        return replace(self, namespaces=left)
+
 
 @dataclass(eq=False, slots=True)
 class Attribute:
@@ -104,9 +113,18 @@ class Attribute:
     doc: str = ""
 
 
+#: Ways of derivation that may not stand in for a component: ``extension``, ``restriction``, ``substitution``.
+Blocked = frozenset[str]
+
+
+def _undocumented() -> str:
+    return ""
+
+
 @dataclass(eq=False)
 class Element:
-    """An element declaration. `name` is a Clark name as it stands in an instance."""
+    """An element declaration. `name` is a Clark name as it stands in an instance. `read_doc` reads its documentation,
+    which most never need."""
 
     name: str
     resolve: Callable[[], SimpleType | ComplexType]
@@ -115,8 +133,13 @@ class Element:
     fixed: str | None = None
     abstract: bool = False
     is_global: bool = False
-    doc: str = ""
+    block: Blocked = frozenset()
+    read_doc: Callable[[], str] = _undocumented
     place: Place = NOWHERE
+
+    @cached_property
+    def doc(self) -> str:
+        return self.read_doc()
 
     @cached_property
     def type(self) -> SimpleType | ComplexType:
@@ -143,16 +166,24 @@ class Particle:
 
 @dataclass(eq=False)
 class ComplexType:
-    """A complex type. `simple` is set for simple content; otherwise `particle` may be."""
+    """A complex type. `simple` is set for simple content; otherwise `particle` may be.
+
+    `derived_by` is the way from its base, ``extension`` or ``restriction``; `block` the ways that may not lead from it
+    to a type that ``xsi:type`` names (part 1, section 3.4.2, "prohibited substitutions").
+    `array_type` is what ``wsdl:arrayType`` says (WSDL 1.1, section 2.2): a Clark name with its brackets.
+    """
 
     name: str
     abstract: bool = False
     mixed: bool = False
     base: SimpleType | ComplexType | None = None
+    derived_by: str = "restriction"
+    block: Blocked = frozenset()
     simple: SimpleType | None = None
     particle: Particle | None = None
     attributes: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
     any_attribute: tuple[Wildcard, ...] = ()
+    array_type: str = ""
     doc: str = ""
     place: Place = NOWHERE
 

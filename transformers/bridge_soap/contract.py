@@ -13,6 +13,10 @@ from bridge_soap.decode.decoders import Decoders
 from bridge_soap.documents import Library
 from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.writing import Prefixes
+from bridge_soap.names import NCNAME, SOAP12_ENCODING, clark, split
+from bridge_soap.section5.decoders import EncodedDecoders
+from bridge_soap.section5.encoders import EncodedEncoders
+from bridge_soap.section5.rules import ENCODING_11, ENCODING_12, Encoding
 from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.properties import Properties
@@ -25,12 +29,18 @@ class Body:
 
     :ivar root: the body's one element; None where the body is empty or holds several.
     :ivar parts: the body's elements where it holds several (a document message of many parts).
+    :ivar content: the type whose content is the body's, where it has no one element.
+    :ivar accessors: the names of an rpc wrapper's children, one a part.
     :ivar named: whether the root's name is part of the contract; an rpc reply's is not.
+    :ivar encoding: SOAP's own encoding, where that is used.
     """
 
     root: Element | None = None
     parts: tuple[Element, ...] = ()
+    content: ComplexType | None = None
+    accessors: tuple[str, ...] | None = None
     named: bool = True
+    encoding: Encoding | None = None
 
     @property
     def elements(self) -> tuple[Element, ...]:
@@ -54,13 +64,24 @@ class Contract:
         names = {operation.input.namespace for operation in self.wsdl.operations}
         self.prefixes = Prefixes(dict.fromkeys((*sorted(self.wsdl.index.namespaces), *sorted(names))))
         self.encoders = Encoders(self.graph, self.prefixes)
-        self._decoders: dict[tuple[bool, bool], Decoders] = {}
         self.lock: RLock = self.encoders.lock
+        self._encoded: dict[Encoding, EncodedEncoders] = {}
+        self._decoders: dict[tuple[bool, bool, bool], Decoders] = {}
 
-    def decoders(self, *, native: bool, strict: bool) -> Decoders:
-        known = self._decoders.get((native, strict))
+    def encoded(self, encoding: Encoding) -> EncodedEncoders:
+        """The encoders of messages in SOAP's own encoding."""
+        known = self._encoded.get(encoding)
         if known is None:
-            known = self._decoders[native, strict] = Decoders(self.graph, self.lock, native=native, strict=strict)
+            known = self._encoded[encoding] = EncodedEncoders(self.graph, self.prefixes, encoding)
+            known.lock = self.lock
+        return known
+
+    def decoders(self, *, native: bool, strict: bool, encoded: bool = False) -> Decoders:
+        known = self._decoders.get((native, strict, encoded))
+        if known is None:
+            kind = EncodedDecoders if encoded else Decoders
+            known = kind(self.graph, self.lock, native=native, strict=strict)
+            self._decoders[native, strict, encoded] = known
         return known
 
     # --- messages ---
@@ -68,40 +89,41 @@ class Contract:
     def body(self, operation: SoapOperation, side: Side, *, reply: bool) -> Body:
         """The body of one direction.
 
-        :raises bridge.BindError: it is of a kind that isn't served (rpc/encoded, attachments), or refers to nothing.
+        :raises bridge.BindError: it is of a kind that isn't served (attachments), or refers to nothing.
         """
-        if side.use == "encoded":
-            operation.place.fail("it is rpc/encoded (SOAP section 5), which is not served", operation.name)
         if side.attachments:
             operation.place.fail("its message has attachments, which are not served", operation.name)
+        encoding = None
+        if side.use == "encoded":
+            newer = SOAP12_ENCODING in side.style.split() if side.style else operation.version == "1.2"
+            encoding = ENCODING_12 if newer else ENCODING_11
         if operation.style == "rpc":
-            return Body(self._rpc(operation, side, reply=reply), named=not reply)
-        elements = tuple(self._document(operation, part) for part in side.parts)
+            accessors = tuple(self._accessor(operation, part) for part in side.parts)
+            wrapper = self._wrapper(operation, side, accessors, reply=reply)
+            names = tuple(each.name for each in accessors)
+            return Body(wrapper, accessors=names, named=not reply, encoding=encoding)
+        if len(side.parts) == 1 and side.parts[0].type:
+            found = self.schemas.type(side.parts[0].type, side.parts[0].place)
+            if isinstance(found, ComplexType) and encoding is None:
+                return Body(content=found)
+        elements = tuple(self._accessor(operation, part) for part in side.parts)
         if len(elements) == 1:
-            return Body(elements[0])
-        return Body(parts=elements)
+            return Body(elements[0], encoding=encoding)
+        return Body(parts=elements, content=_together(elements) if elements else None, encoding=encoding)
 
-    def _document(self, operation: SoapOperation, part: MessagePart) -> Element:
-        if part.element:
-            return self.schemas.element(part.element, part.place)
-        if part.type:
-            part.place.fail(
-                f"the part {part.name!r} of a document message names a type where an element is needed", operation.name
-            )
-        return part.place.fail(f"the part {part.name!r} names no element", operation.name)
-
-    def _rpc(self, operation: SoapOperation, side: Side, *, reply: bool) -> Element:
-        """The wrapper that rpc style implies (WSDL 1.1, section 3.5): named after the operation, a child a part."""
-        particles = tuple(Particle(self._accessor(operation, part)) for part in side.parts)
-        wrapper = ComplexType("", particle=Particle(Group("sequence", particles)), place=operation.place)
+    def _wrapper(self, operation: SoapOperation, side: Side, accessors: tuple[Element, ...], *, reply: bool) -> Element:
+        """The element that rpc style implies (WSDL 1.1, section 3.5): named after the operation, a child a part."""
+        wrapper = _together(accessors)
+        wrapper.place = operation.place
         name = f"{operation.name}Response" if reply else operation.name
-        return Element(f"{{{side.namespace}}}{name}" if side.namespace else name, lambda: wrapper)
+        # The binding must say the namespace; where one forgot to, servers take the port type's.
+        return Element(clark(side.namespace or split(operation.port_type)[0], name), lambda: wrapper)
 
     def _accessor(self, operation: SoapOperation, part: MessagePart) -> Element:
         if part.element:
             return self.schemas.element(part.element, part.place)
         if not part.type:
-            part.place.fail(f"the part {part.name!r} names no type", operation.name)
+            part.place.fail(f"the part {part.name!r} names neither an element nor a type", operation.name)
         found: Type = self.schemas.type(part.type, part.place)
         return Element(part.name, lambda: found, place=part.place)
 
@@ -109,10 +131,17 @@ class Contract:
         """The elements that an operation's faults may carry in their detail, by tag. A fault that refers to nothing
         is left out: its detail is then read without a type."""
         found: dict[str, Element] = {}
-        for part in operation.faults.values():
+        for name, part in operation.faults.items():
             if part.element and self.schemas.index.find("element", part.element) is not None:
                 found[part.element] = self.schemas.element(part.element, NOWHERE)
             elif part.type and self.schemas.index.find("type", part.type) is not None:
                 type_ = self.schemas.type(part.type, NOWHERE)
-                found[part.name] = Element(part.name, lambda type_=type_: type_)  # type: ignore[misc]  # bound now
+                for tag in (part.name, name):  # the accessor is the part's; some servers name it after the fault
+                    if NCNAME.fullmatch(tag):
+                        found.setdefault(tag, Element(tag, lambda type_=type_: type_))  # type: ignore[misc]  # bound now
         return found
+
+
+def _together(elements: tuple[Element, ...]) -> ComplexType:
+    """Several elements in a row."""
+    return ComplexType("", particle=Particle(Group("sequence", tuple(map(Particle, elements)))))

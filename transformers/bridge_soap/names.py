@@ -9,12 +9,16 @@ from lxml import etree
 XSD = "http://www.w3.org/2001/XMLSchema"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 XML = "http://www.w3.org/XML/1998/namespace"
+XMLNS = "http://www.w3.org/2000/xmlns/"
 WSDL = "http://schemas.xmlsoap.org/wsdl/"
 WSDL_SOAP11 = "http://schemas.xmlsoap.org/wsdl/soap/"
 WSDL_SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11_ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
+SOAP12_ENCODING = "http://www.w3.org/2003/05/soap-encoding"
+ENCODINGS = (SOAP11_ENCODING, SOAP12_ENCODING)
+APACHE_SOAP = "http://xml.apache.org/xml-soap"
 
 XSI_TYPE = f"{{{XSI}}}type"
 XSI_NIL = f"{{{XSI}}}nil"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bridge_soap.names import NCNAME
+
 #: How many types of a contract are compiled when it is bound. Those of a larger one follow when they are first used:
 #: by then all is known to be sound, and of a WSDL with hundreds of operations most are never called.
 EAGER = 50
 
-_TAG = re.compile(r"[\w:.\-\u00b7]+")
+_TAG = re.compile(f"(?:{NCNAME.pattern}:)?{NCNAME.pattern}")
 
 
 class Source:

@@ -71,6 +71,12 @@ class Soap:
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
+        try:
+            return self._operations(route, options)
+        except RecursionError:
+            raise BindError(Fault("its types lead into one another too deeply", key="transform.soap.wsdl")) from None
+
+    def _operations(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
         if options.operation is None:
             named = [name for name in ("request", "reply") if getattr(options, name) is not None]
             if named:
@@ -84,14 +90,14 @@ class Soap:
         if options.operation is not None:
             found, skipped = binder.operations(chosen[0].operation, "", chosen[0].name), list[str]()
         else:
-            found, skipped = self._bind_all(binder, chosen)
+            found, skipped = self._bind_all(contract, binder, chosen)
         self._skipped[_key(route)] = (*skipped, *self._silent_headers(contract, chosen, found, options))
         return found
 
-    def _bind_all(self, binder: Binder, chosen: list[Chosen]) -> tuple[list[Operation], list[str]]:
+    def _bind_all(self, contract: Contract, binder: Binder, chosen: list[Chosen]) -> tuple[list[Operation], list[str]]:
         found: list[Operation] = []
         faults: list[Fault] = []
-        skipped: list[str] = []
+        skipped = [str(fault) for fault in contract.wsdl.faults]
         for each in chosen:
             try:
                 found += binder.operations(each.operation, f"/{each.name}", each.name)

@@ -158,7 +158,7 @@ class _Writer:
             return ""
         if kind is bool:
             return "true" if value else "false"
-        if kind is int or kind is Decimal or kind is float:
+        if kind is int or isinstance(value, Decimal | float):
             return str(value)
         self.fault(place, f"{_kind(value)} can't stand here; XML takes a single value")
         return ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
 from bridge_soap.datatypes import regex
-from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin
+from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_items
 
 
 class Bad(ValueError):
@@ -71,7 +71,7 @@ class Rulebook:
             return self._union(simple)
         builtin = BUILTINS[simple.builtin]
         normalize = NORMALIZE[simple.facets.white_space or builtin.white_space]  # type: ignore[index]  # see _facets
-        facets = _facets(simple, builtin.same, _measure(builtin), builtin)
+        facets = _facets(simple, builtin.same, _measure(builtin), builtin, normalize)
         return Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
 
     def _list(self, simple: SimpleType) -> Rules:
@@ -79,13 +79,14 @@ class Rulebook:
         item = self[simple.item]
 
         def lexical(text: str) -> bool:
-            return all(_passes(item, part) for part in text.split())
+            return all(_passes(item, part) for part in list_items(text))
 
         def same(text: str) -> tuple[Any, ...]:
-            return tuple(item.same(item.normalize(part)) for part in text.split())
+            return tuple(item.same(item.normalize(part)) for part in list_items(text))
 
-        facets = _facets(simple, same, lambda text: len(text.split()), None)
-        return Rules(NORMALIZE["collapse"], lexical, facets, same, f"a list, each item {item.words}")
+        normalize = NORMALIZE["collapse"]
+        facets = _facets(simple, same, lambda text: len(list_items(text)), None, normalize)
+        return Rules(normalize, lexical, facets, same, f"a list, each item {item.words}")
 
     def _union(self, simple: SimpleType) -> Rules:
         members = [self[member] for member in simple.members]
@@ -101,7 +102,7 @@ class Rulebook:
             return text
 
         words = " or ".join(dict.fromkeys(member.words for member in members))
-        return Rules(str, lexical, _facets(simple, same, len, None), same, words)
+        return Rules(str, lexical, _facets(simple, same, len, None, str), same, words)
 
 
 def _passes(rules: Rules, text: str) -> bool:
@@ -122,12 +123,16 @@ def _measure(builtin: Builtin) -> Callable[[str], int]:
 
 
 def _facets(
-    simple: SimpleType, same: Callable[[str], Any], measure: Callable[[str], int], builtin: Builtin | None
+    simple: SimpleType,
+    same: Callable[[str], Any],
+    measure: Callable[[str], int],
+    builtin: Builtin | None,
+    normalize: Callable[[str], str],
 ) -> Check | None:
     if simple.facets.white_space not in (None, *NORMALIZE):
         simple.place.fail(f"whiteSpace can't be {simple.facets.white_space!r}", simple.name)
     try:
-        checks = tuple(_checks(simple, same, measure, builtin))
+        checks = tuple(_checks(simple, same, measure, builtin, normalize))
     except regex.PatternError as error:
         simple.place.fail(str(error), simple.name)
     except (ArithmeticError, ValueError):
@@ -145,7 +150,11 @@ def _facets(
 
 
 def _checks(
-    simple: SimpleType, same: Callable[[str], Any], measure: Callable[[str], int], builtin: Builtin | None
+    simple: SimpleType,
+    same: Callable[[str], Any],
+    measure: Callable[[str], int],
+    builtin: Builtin | None,
+    normalize: Callable[[str], str],
 ) -> Iterator[Check]:
     facets = simple.facets
     unit = "items" if simple.variety == "list" else "octets" if simple.builtin.endswith("Binary") else "characters"
@@ -154,7 +163,7 @@ def _checks(
     for group in facets.patterns:
         yield _pattern(group)
     if facets.enumeration is not None:
-        yield _enumeration(facets.enumeration, same)
+        yield _enumeration(tuple(map(normalize, facets.enumeration)), same)
     if builtin is not None and builtin.order is not None:
         yield from _bounds(facets, builtin)
     if facets.total_digits is not None or facets.fraction_digits is not None:

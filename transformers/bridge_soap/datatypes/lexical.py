@@ -50,6 +50,13 @@ def collapse(text: str) -> str:
     return _SPACES.sub(" ", text).strip(" ")
 
 
+def list_items(text: str) -> list[str]:
+    """The items of a list: only XML's own white space parts them, not all that Unicode has."""
+    if text.isascii():
+        return text.split()
+    return [part for part in _SPACES.split(text) if part]
+
+
 def replace_spaces(text: str) -> str:
     return text.translate(_TO_SPACE)
 

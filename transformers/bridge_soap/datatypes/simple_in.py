@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from bridge import parse_json
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
-from bridge_soap.datatypes.lexical import BUILTINS, Builtin
+from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
 from bridge_soap.names import XSD, clark
 
 Read = Callable[[str], Any]
+NsMap = Mapping[str | None, str]
 Fast = tuple[tuple[str, str], ...]
 
 #: Tests for generated code: the text ``x`` is a number in its usual form, in the lexical space as it stands.
@@ -31,7 +33,8 @@ class SimpleReader:
 
     :ivar value: text to JSON value; raises `Bad` where the text is out of the lexical space.
     :ivar identity: `value` gives the text as it is.
-    :ivar names: the text holds QNames: pass it through `resolve_names` first.
+    :ivar names: the text may hold QNames, so `named` is to be used in place of `value`.
+    :ivar named: as `value`, with the prefixes in scope as lxml's ``nsmap``.
     :ivar fast: for generated code: pairs of a test on the text ``x`` and what then is the value.
     """
 
@@ -39,6 +42,7 @@ class SimpleReader:
     identity: bool = False
     names: bool = False
     fast: Fast = ()
+    named: Callable[[str, NsMap], Any] = lambda text, nsmap: text
 
 
 class SimpleReaders:
@@ -61,21 +65,28 @@ class SimpleReaders:
             assert simple.item is not None
             item = self[simple.item]
             value, names = _list(item.value), item.names
+            named = _named_list(item.named)
         elif simple.variety == "union":
-            members = [(self._rulebook[member], self[member].value) for member in simple.members]
-            value, names = _union(members), any(self[member].names for member in simple.members)
+            members = [(self._rulebook[member], self[member]) for member in simple.members]
+            value, names = _union(members), any(reader.names for _, reader in members)
+            named = _named_union(members)
         else:
             builtin = BUILTINS[simple.builtin]
             value, names = self._atomic(builtin, rules), builtin.json == "qname"
+            named = _named(value)
+        if names:
+            # A union has judged its members already, with their prefixes resolved.
+            checks = rules if self._strict and simple.variety != "union" else None
+            return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
-            return SimpleReader(value, value is str, names, self._fast(simple))
+            return SimpleReader(value, value is str, False, self._fast(simple))
         normalize, check = rules.normalize, rules.check
 
         def checked(text: str) -> Any:
             check(normalize(text))
             return value(text)
 
-        return SimpleReader(checked, False, names)
+        return SimpleReader(checked)
 
     def _fast(self, simple: SimpleType) -> Fast:
         if simple.variety != "atomic":
@@ -101,7 +112,7 @@ class SimpleReaders:
         if builtin.json == "float":
             return _float(rules)
         if builtin.json == "base64":
-            return lambda text: "".join(text.split())
+            return lambda text: "".join(list_items(text))
         if builtin.white_space == "preserve" and rules.normalize is str:
             return str
         normalize = rules.normalize
@@ -176,33 +187,59 @@ def _native_number(rules: Rules) -> Read:
     return read
 
 
+#: How -0 is told in JSON: without an exponent, parsers read it as the integer 0.
+NEGATIVE_ZERO = "-0e0"
+#: What Python and all writers of JSON write alike.
+_USUAL_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+
+
 def _float(rules: Rules) -> Read:
-    normalize, lexical = rules.normalize, rules.lexical
+    normalize, lexical, usual = rules.normalize, rules.lexical, _USUAL_FLOAT.fullmatch
 
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
             raise Bad("it is no number")
+        if usual(text) is not None:
+            value = float(text)
+            # Digits that a float would not give back are passed on as they are.
+            return value if repr(value) == text else json_number(text)
         if text in ("INF", "-INF", "NaN"):
             return text
-        value = float(text)
-        # Digits that a float would not give back are passed on as they are.
-        return value if repr(value) == text else json_number(text)
+        return json_number(NEGATIVE_ZERO if text == "-0" else text)
 
     return read
 
 
 def _list(item: Read) -> Read:
-    return lambda text: [item(part) for part in text.split()]
+    return lambda text: [item(part) for part in list_items(text)]
 
 
-def _union(members: list[tuple[Rules, Read]]) -> Read:
-    def read(text: str) -> Any:
+def _union(members: list[tuple[Rules, SimpleReader]]) -> Read:
+    named = _named_union(members)
+    return lambda text: named(text, {})
+
+
+# --- with prefixes ---
+
+
+def _named(value: Read) -> Callable[[str, NsMap], Any]:
+    return lambda text, nsmap: value(resolve_names(text, nsmap))
+
+
+def _named_list(item: Callable[[str, NsMap], Any]) -> Callable[[str, NsMap], Any]:
+    return lambda text, nsmap: [item(part, nsmap) for part in list_items(text)]
+
+
+def _named_union(members: list[tuple[Rules, SimpleReader]]) -> Callable[[str, NsMap], Any]:
+    """The first member type that fits; only one that holds QNames sees them resolved."""
+
+    def read(text: str, nsmap: NsMap) -> Any:
         for rules, member in members:
             normal = rules.normalize(text)
             try:
-                rules.check(normal)
-                return member(text)
+                rules.check(resolve_names(normal, nsmap) if member.names else normal)
+                return member.named(text, nsmap) if member.names else member.value(text)
             except Bad:
                 continue
         raise Bad("it fits none of the types it may have")
@@ -210,10 +247,28 @@ def _union(members: list[tuple[Rules, Read]]) -> Read:
     return read
 
 
+def _checked(named: Callable[[str, NsMap], Any], rules: Rules) -> Callable[[str, NsMap], Any]:
+    def read(text: str, nsmap: NsMap) -> Any:
+        rules.check(resolve_names(rules.normalize(text), nsmap))
+        return named(text, nsmap)
+
+    return read
+
+
+def settled(value: Any) -> Any:
+    """A reader's value as a JSON parser would give it: digits that only stand for themselves become numbers."""
+    if isinstance(value, msgspec.Raw):
+        return parse_json(bytes(value))
+    return [settled(item) for item in value] if isinstance(value, list) else value
+
+
 def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
-    """QNames with prefixes to Clark names. One with a prefix that isn't declared stays as it is."""
+    """QNames with prefixes to Clark names. Clark names, and prefixes that nobody declared, stay as they are."""
     out = []
-    for part in text.split():
+    for part in list_items(text):
+        if part[0] == "{":
+            out.append(part)
+            continue
         prefix, colon, local = part.rpartition(":")
         namespace = nsmap.get(prefix or None, "")
         if colon and not namespace:

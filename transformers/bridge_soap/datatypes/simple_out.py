@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from bridge_soap.components import SimpleType
+from bridge_soap.components import SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
-from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin
-from bridge_soap.datatypes.simple_in import USUAL_DECIMAL, USUAL_INTEGER
+from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin, list_items
+from bridge_soap.datatypes.simple_in import NEGATIVE_ZERO, USUAL_DECIMAL, USUAL_INTEGER
 
 Write = Callable[[Any], str]
+
+#: Stands before each QName in a writer's text until its prefix is made. No text of a message can hold it.
+NAME_MARK = "\0"
 
 #: More digits than any schema means; stops 1E+999999999 from filling the memory.
 _MAX_DIGITS = 10_000
@@ -26,7 +29,7 @@ class SimpleWriter:
     :ivar markup: escaped for element content.
     :ivar attribute: escaped for a quoted attribute value.
     :ivar fast: pairs for generated code: source of a test on ``x``, and what then is the markup inside an f-string.
-    :ivar names: the text holds QNames in Clark notation, whose prefixes are still to be made.
+    :ivar names: the text may hold QNames in Clark notation behind a `NAME_MARK`, whose prefixes are still to be made.
     """
 
     text: Write
@@ -58,6 +61,12 @@ def escape(text: str) -> str:
 def escape_attribute(text: str) -> str:
     """For an attribute value between double quotes; line ends and tabs would be folded too (XML 1.0, 3.3.3)."""
     return escape(text).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def constant_markup(type_: Type, text: str, escaped: Callable[[str], str] = escape) -> str:
+    """A default or fixed value of the schema, escaped; a QName is marked as one."""
+    is_name = isinstance(type_, SimpleType) and type_.builtin in ("QName", "NOTATION")
+    return (NAME_MARK if is_name else "") + escaped(text)
 
 
 def plain_text(value: Any) -> str:
@@ -193,7 +202,7 @@ def _integer(builtin: Builtin, rules: Rules) -> Write:
     low, high, check, words = builtin.low, builtin.high, rules.facets, builtin.words
 
     def write(value: Any) -> str:
-        if value.__class__ is Decimal and abs(value.adjusted()) < 30 and value == value.to_integral_value():
+        if isinstance(value, Decimal) and abs(value.adjusted()) < 30 and value == value.to_integral_value():
             value = int(value)  # 5.0 is an integer in JSON Schema
         if value.__class__ is not int:
             raise Bad(f"{words} is wanted, not {kind_of(value)}")
@@ -252,6 +261,7 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
             raise Bad(f"{words} is wanted, not {kind_of(value)}")
         else:
             text = _digits_of(value) if isinstance(value, int) else str(value)
+            text = "-0" if text == NEGATIVE_ZERO else text
         if facets is not None:
             facets(text)
         return text
@@ -274,6 +284,11 @@ def _lexical(builtin: Builtin, rules: Rules) -> Write:
     return write
 
 
+def _name(builtin: Builtin, rules: Rules) -> Write:
+    write = _lexical(builtin, rules)
+    return lambda value: NAME_MARK + write(value)
+
+
 def _list(item: Write, rules: Rules) -> Write:
     facets = rules.facets
 
@@ -286,12 +301,12 @@ def _list(item: Write, rules: Rules) -> Write:
                 part = item(each)
             except Bad as error:
                 raise Bad(f"item {at}: {error}") from None
-            if not part or part.split() != [part]:
+            if list_items(part) != [part]:
                 raise Bad(f"item {at}: an item can't be empty or hold white space")
             parts.append(part)
         text = " ".join(parts)
         if facets is not None:
-            facets(text)
+            facets(text.replace(NAME_MARK, ""))
         return text
 
     return write
@@ -309,7 +324,7 @@ def _union(members: list[Write], rules: Rules) -> Write:
                 reasons.append(str(error))
                 continue
             if facets is not None:
-                facets(text)
+                facets(text.replace(NAME_MARK, ""))
             return text
         raise Bad(f"it fits none of the types it may have ({words}): " + "; ".join(dict.fromkeys(reasons)))
 
@@ -326,5 +341,5 @@ _WRITERS: dict[str, Callable[[Builtin, Rules], Write]] = {
     "lexical": _lexical,
     "base64": _lexical,
     "hex": _lexical,
-    "qname": _lexical,
+    "qname": _name,
 }

@@ -144,11 +144,14 @@ class Cursor:
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
         out.add("if c is not END:")
-        ordered = not any(part.kind == "all" for part in (content.root, *content.root.parts))
+        free = any(part.kind == "all" for part in (content.root, *content.root.parts))
+        ordered = self._decoders.literal and not free
         out.add(f"    return {out.const(_anew(general) if ordered else general)}(node, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")
         out.add(f"    {out.const(complete)}(out, node, note)")
+        if content.counts or content.choices:
+            out.add(f"else: {out.const(complete)}(out, node, note)")
         out.add("return out")
         out.define(name, "node, note, odd", f"decoder of {local_name(type_.name) or 'a type'}")
 
@@ -211,7 +214,7 @@ class Cursor:
             out.add(f"    try: x = {out.const(simple.value)}(x)")
             out.add("    except Bad as error: note(c, str(error))")
             return
-        quick = self._names.get(type_) if isinstance(type_, ComplexType) else None
+        quick = self._names.get(type_) if isinstance(type_, ComplexType) and not type_.abstract else None
         if quick is not None:
             out.add(f"x = {reader}(c, note) if odd and c.items() else {quick}(c, note, odd)")
         else:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from typing import Any, ClassVar
 
 from lxml import etree
 
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import QuickReader
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.unknown import UnknownReader
-from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, local_name, split, tag_of
+from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split, tag_of
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
 from bridge_soap.xsd.order import Order
-from bridge_soap.xsd.schemas import ANY_TYPE
-from bridge_soap.xsd.variants import Variants, derives
+from bridge_soap.xsd.schemas import blocked, derives
+from bridge_soap.xsd.variants import Variants
 
 #: Tells of a liberty taken: ``(element, sentence)``. In strict routes it raises.
 Note = Callable[[etree._Element, str], None]
@@ -34,7 +35,12 @@ AttributesReader = Callable[[etree._Element, dict[str, Any], Note], None]
 
 
 class Decoders:
-    """The decoders of one contract, for one choice of ``numbers`` and ``strict``."""
+    """The decoders of one contract, for one choice of ``numbers`` and ``strict``.
+
+    :cvar literal: order and namespaces of children are part of the contract; they aren't in SOAP's own encoding.
+    """
+
+    literal: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, lock: RLock, *, native: bool, strict: bool) -> None:
         self.graph, self.schemas, self.strict = graph, graph.schemas, strict
@@ -94,9 +100,7 @@ class Decoders:
     def member(self, element: Element, head: Element) -> Reader:
         """The reader of a substitution group's member: its value says what it is."""
         read = self.element(element)
-        locals_ = [local_name(each.name) for each in (head, *self.schemas.members(head))]
-        local = local_name(element.name)
-        name = local if locals_.count(local) == 1 else element.name
+        name = self.schemas.member_name(element, head)
 
         def read_member(node: etree._Element, note: Note) -> Any:
             return _labelled(ELEMENT, name, read(node, note))
@@ -105,30 +109,47 @@ class Decoders:
 
     def _element(self, element: Element) -> Reader:
         declared = element.type
-        read = self.type(declared) if isinstance(declared, ComplexType) else self.leaf(element, declared)
+        read = self._declared(element, declared)
         attributes = self.attributes(declared) if isinstance(declared, ComplexType) else None
         nillable = element.nillable
+        abstract = isinstance(declared, ComplexType) and declared.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
+                if abstract:
+                    note(node, "its type is abstract, and it names no other")
                 return read(node, note)
-            chosen, label = read, ""
+            chosen, label, found = read, "", None
             named = node.get(XSI_TYPE)
             if named is not None:
-                found = self.named_type(node, named, declared, note)
+                found = self.named_type(node, named, declared, note, element.block)
                 if found is not None:
                     label, chosen = self.variants.short(found.name), self.ready_type(found)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 if not nillable:
                     note(node, "it is nil, which its schema does not allow")
-                return self._nil(node, attributes, label, note)
+                if len(node) or (node.text or "").strip():
+                    note(node, "it is nil and holds something; that is left out")
+                own = self.attributes(found) if isinstance(found, ComplexType) else attributes
+                return self._nil(node, own, label, note)
             value = chosen(node, note)
             return _labelled(TYPE, label, value) if label else value
 
         return read_element
 
-    def named_type(self, node: etree._Element, named: str, declared: Type, note: Note) -> Type | None:
-        """The type that ``xsi:type`` names, where it is another than the declared one and may stand here."""
+    def _declared(self, element: Element, type_: Type) -> Reader:
+        """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
+        if isinstance(type_, SimpleType):
+            return self.leaf(element, type_)
+        if type_.simple is not None and (element.default is not None or element.fixed is not None):
+            return self._text(type_, type_.simple, empty_stays=True)
+        return self.type(type_)
+
+    def named_type(
+        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+    ) -> Type | None:
+        """The type that ``xsi:type`` names, where it is another than the declared one and may stand here. One that
+        the schema blocks is read all the same, and told."""
         name = resolve_names(named, node.nsmap)
         if name == declared.name:
             return None
@@ -139,6 +160,8 @@ class Decoders:
             if declared is not ANY_TYPE and not (isinstance(declared, SimpleType) and isinstance(found, SimpleType)):
                 note(node, f"its xsi:type {named} is not known here; it is read as declared")
             return None
+        if blocked(found, declared, block):
+            note(node, f"the schema blocks the xsi:type {named} here")
         return found
 
     def _nil(self, node: etree._Element, attributes: AttributesReader | None, label: str, note: Note) -> Any:
@@ -154,7 +177,7 @@ class Decoders:
     def leaf(self, element: Element | None, simple: SimpleType) -> Reader:
         """An element of a simple type, all eventualities; `bridge_soap.decode.fields` has the quick way."""
         reader = self.simple[simple]
-        value, names = reader.value, reader.names
+        value, named, names = reader.value, reader.named, reader.names
         empty_stays = element is not None and (element.default is not None or element.fixed is not None)
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -166,7 +189,7 @@ class Decoders:
             if empty_stays and not text:
                 return ""
             try:
-                return value(resolve_names(text, node.nsmap) if names else text)
+                return named(text, node.nsmap) if names else value(text)
             except Bad as error:
                 note(node, str(error))
                 return text
@@ -189,7 +212,7 @@ class Decoders:
             self._types[type_] = known
         return known
 
-    def _text(self, type_: ComplexType, simple: SimpleType) -> Reader:
+    def _text(self, type_: ComplexType, simple: SimpleType, *, empty_stays: bool = False) -> Reader:
         reader, attributes = self.simple[simple], self.attributes(type_)
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -198,8 +221,11 @@ class Decoders:
             if len(node):
                 note(node, "it holds child elements where only text belongs; they are left out")
             text = node.text or ""
+            if empty_stays and not text:
+                out[TEXT] = ""
+                return out
             try:
-                out[TEXT] = reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+                out[TEXT] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
             except Bad as error:
                 note(node, str(error))
                 out[TEXT] = text
@@ -218,7 +244,7 @@ class Decoders:
         """``#content`` or ``#items``: every child in document order."""
         mixed, key = type_.mixed, CONTENT if type_.mixed else ITEMS
         find = self._fields.items(content)
-        order = self.order(content)
+        order = self.order(content, mixed=mixed)
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
@@ -240,13 +266,15 @@ class Decoders:
 
         return read
 
-    def order(self, content: Content) -> Callable[[etree._Element, Note], None] | None:
+    def order(self, content: Content, *, mixed: bool = False) -> Callable[[etree._Element, Note], None] | None:
         """In strict routes: the check of an element's children against the content model."""
-        if not self.strict or content.root is None:
+        if not self.strict or not self.literal or content.root is None:
             return None
         checker = Order(self.schemas, content.root)
 
         def check(node: etree._Element, note: Note) -> None:
+            if not mixed and any(text and not text.isspace() for text in (node.text, *(each.tail for each in node))):
+                note(node, "it holds text where only elements belong")
             found = checker.check([tag_of(child) for child in node])
             if found is not None:
                 note(node, found[1])
@@ -265,7 +293,7 @@ class Decoders:
         keys = attribute_keys(type_)
         table = {name: (keys[name], self.simple[use.type]) for name, use in type_.attributes.items()}
         required = [name for name, use in type_.attributes.items() if use.required]
-        wildcards = type_.any_attribute
+        wildcards, taken = type_.any_attribute, frozenset(keys.values())
 
         def read(node: etree._Element, out: dict[str, Any], note: Note) -> None:
             for name, text in attributes_of(node):
@@ -274,14 +302,16 @@ class Decoders:
                     key, reader = found
                 elif name.startswith(_XSI_START):
                     continue
-                elif any(wildcard.allows(split(name)[0]) for wildcard in wildcards):
-                    out[f"@{name}"] = self.unknown.attribute(name, text, node, note)
+                elif allowed := [each for each in wildcards if each.allows(split(name)[0])]:
+                    key = f"@{name}" if f"@{name}" not in taken else f"@{{}}{name}"
+                    skip = all(each.process == "skip" for each in allowed)
+                    out[key] = text if skip else self.unknown.attribute(name, text, node, note)
                     continue
                 else:
                     note(node, f"its attribute {name} is not in the schema; it is left out")
                     continue
                 try:
-                    out[key] = reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+                    out[key] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
                 except Bad as error:
                     note(node, f"its attribute {name}: {error}")
                     out[key] = text

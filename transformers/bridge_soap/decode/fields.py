@@ -63,6 +63,8 @@ class FieldMaker:
 
         def complete(out: dict[str, Any], node: etree._Element, note: Note) -> None:
             _complete(out, node, required, content.branch_arrays, note)
+            if content.counts or content.choices:
+                _bounded(out, node, content, note)
 
         general = self._general(content, attributes, complete)
         return self._cursor.reader(type_, general, complete) if self._cursor.fits(type_, content) else general
@@ -79,7 +81,7 @@ class FieldMaker:
         stranger = self._stranger(content, table)
         arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
-        order = self._decoders.order(content)
+        order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -125,6 +127,8 @@ class FieldMaker:
                     out[key] = value
             if len(out) - own != full:
                 complete(out, node, note)
+            elif bounded:
+                _bounded(out, node, content, note)
             if order is not None:
                 order(node, note)
             return out
@@ -135,6 +139,8 @@ class FieldMaker:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""
         table, fill = _Table(content), self._fill
         fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
+        literal = self._decoders.literal
+        keys = frozenset(slot.key for slot in content.slots.values())
 
         def find(child: etree._Element, note: Note) -> dict[str, Any] | None:
             if not table.filled:
@@ -143,12 +149,14 @@ class FieldMaker:
             if field is None:
                 for wildcard in content.wildcards:
                     if wildcard.allows(split(child.tag)[0]):
-                        return {child.tag: unknown.element(child, wildcard, note)}
+                        key = child.tag if child.tag not in keys else f"{{}}{child.tag}"
+                        return {key: unknown.element(child, wildcard, note)}
                 field = by_local.get(local_name(child.tag))
                 if field is None:
                     note(child, "the schema has no such element here; it is left out")
                     return None
-                note(child, "its namespace is not the schema's")
+                if literal:
+                    note(child, "its namespace is not the schema's")
             return {field[0]: field[5](child, note)}
 
         return find
@@ -167,23 +175,26 @@ class FieldMaker:
 
     def _stranger(self, content: Content, table: _Table) -> Callable[[etree._Element, dict[str, Any], Note], None]:
         """What to do with a child that the content model doesn't name, or names once and that comes again."""
-        fields, by_local = table.fields, table.by_local
+        fields, by_local, literal = table.fields, table.by_local, self._decoders.literal
         unknown, region = self._decoders.unknown, content.region
+        keys = frozenset(slot.key for slot in content.slots.values())
         in_items = {id(leaf.wildcard) for leaf in region.leaves()} if region is not None else set[int]()
 
         def take(child: etree._Element, out: dict[str, Any], note: Note) -> None:
             tag = child.tag
             for wildcard in content.wildcards:
                 if wildcard.allows(split(tag)[0]):
-                    item = {tag: unknown.element(child, wildcard, note)}
-                    _append(out, ITEMS if id(wildcard) in in_items else ANY, item)
+                    listed = id(wildcard) in in_items
+                    name = f"{{}}{tag}" if listed and tag in keys else tag
+                    _append(out, ITEMS if listed else ANY, {name: unknown.element(child, wildcard, note)})
                     return
             field = by_local.get(local_name(tag))
             if field is None or tag in fields:
                 again = "it comes more often than the schema allows" if tag in fields else "the schema doesn't know it"
                 note(child, f"{again}; it is left out")
                 return
-            note(child, "its namespace is not the schema's")
+            if literal:
+                note(child, "its namespace is not the schema's")
             key, many, listed, _, _, reader = field
             if many:
                 _append(out, key, reader(child, note))
@@ -234,3 +245,16 @@ def _complete(
         if not keys.isdisjoint(out):
             for key in arrays:
                 out.setdefault(key, [])
+
+
+def _bounded(out: dict[str, Any], node: etree._Element, content: Content, note: Note) -> None:
+    """Tell of too many or too few items, and of choices that were made twice."""
+    for key, low, high in content.counts:
+        count = len(out.get(key, ()))
+        if count < low or (high is not None and count > high):
+            note(node, f"it holds {count} of {key}, which the schema does not allow")
+    for branches in content.choices:
+        taken = [keys for keys in branches if any(out.get(key, []) != [] for key in keys)]
+        if len(taken) > 1:
+            names = ", ".join(sorted(key for keys in taken for key in keys if key in out))
+            note(node, f"it holds {names}, of which the schema allows one")

@@ -11,8 +11,8 @@ from bridge_soap.components import Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, NIL, TEXT, TYPE
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 if TYPE_CHECKING:
     from bridge_soap.decode.decoders import Decoders, Note
@@ -34,6 +34,8 @@ class UnknownReader:
                 return self._decoders.ready(declared)(node, note)
         except BindError as error:
             note(node, f"its declaration can't be used: {error.faults[0].reason}")
+        if wildcard is not None and wildcard.process == "strict" and node.get(XSI_TYPE) is None:
+            note(node, "the schema allows only elements that it declares here")
         return self.value_or_nil(node, note)
 
     def value_or_nil(self, node: etree._Element, note: Note) -> Any:
@@ -57,12 +59,14 @@ class UnknownReader:
 
     def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> Any:
         out = self._attributes(node)
-        if not typed:
-            named = node.get(XSI_TYPE)
-            if named is not None:
-                out[TYPE] = resolve_names(named, node.nsmap)
-            if node.get(XSI_NIL, "").strip() in ("true", "1"):
-                return {NIL: True, **out} if out else None
+        named = node.get(XSI_TYPE)
+        name = resolve_names(named, node.nsmap) if named is not None else ""
+        if name and not (typed and self._decoders.variants.known(name)):
+            out[TYPE] = name
+            if typed:
+                note(node, f"its xsi:type {named} is not known here; it is passed on")
+        if not typed and node.get(XSI_NIL, "").strip() in ("true", "1"):
+            return {NIL: True, **out} if out else None
         if not len(node):
             text = node.text or ""
             if not out:
@@ -96,7 +100,7 @@ class UnknownReader:
             return text
         reader = self._decoders.simple[use.type]
         try:
-            return reader.value(resolve_names(text, node.nsmap) if reader.names else text)
+            return reader.named(text, node.nsmap) if reader.names else reader.value(text)
         except Bad as error:
             note(node, f"its attribute {name}: {error}")
             return text

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bridge import BindError
 from bridge_soap.components import Attribute, ComplexType, SimpleType
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.datatypes.simple_out import Write, any_simple, escape_attribute
-from bridge_soap.encode.wild import declare_names
+from bridge_soap.datatypes.simple_out import NAME_MARK, Write, any_simple, constant_markup, escape_attribute
+from bridge_soap.encode.wild import declare_names, is_attribute
 from bridge_soap.encode.writing import ABSENT, At, Faults, broken, missing, pointer
-from bridge_soap.names import NAMESPACE, NCNAME, XML, XSI, local_name, split
+from bridge_soap.names import XML, local_name, split
 from bridge_soap.xsd.model import ELEMENT, TYPE, any_name, attribute_keys
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class Attributes:
         tag, names, required = self._encoders.prefixes.tag(use.name), simple.names, use.required
         convert = simple.attribute if use.fixed is None else self._fixed(use.type, use.fixed, simple.attribute)
         # A required attribute with a fixed value can only be one thing; leaving it out is no fault of the caller's.
-        filled = f' {tag}="{escape_attribute(use.fixed)}"' if required and use.fixed is not None else ""
+        filled = ""
+        if required and use.fixed is not None:
+            declared, text = declare_names(constant_markup(use.type, use.fixed, escape_attribute), "f")
+            filled = f'{declared} {tag}="{text}"'
 
         def write(value: dict[str, Any], at: At, bad: Faults) -> str:
             item = value.get(key, ABSENT)
@@ -82,7 +85,7 @@ class Attributes:
         wanted = rules.same(rules.normalize(fixed))
 
         def write(value: Any) -> str:
-            if rules.same(rules.normalize(text_of(value))) != wanted:
+            if rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
                 raise Bad(f"it can only be {fixed!r}")
             return convert(value)
 
@@ -97,8 +100,7 @@ class Attributes:
             name = any_name(key[1:])
             namespace, local = split(name)
             allowed = [wildcard for wildcard in type_.any_attribute if wildcard.allows(namespace)]
-            named = NCNAME.fullmatch(local) and NAMESPACE.fullmatch(namespace)
-            if not named or namespace == XSI or not allowed:
+            if not is_attribute(namespace, local) or not allowed:
                 bad.append((pointer((at, key)), "the schema allows no such attribute here"))
                 continue
             use = self._declared(name) if any(wildcard.process != "skip" for wildcard in allowed) else None
@@ -107,10 +109,11 @@ class Attributes:
                 continue
             try:
                 text = self._encoders.simple[use.type].attribute(item) if use else escape_attribute(any_simple(item))
+                declared, text = declare_names(text, f"w{len(out)}q")
             except Bad as error:
                 broken(error, item, (at, key), bad)
                 continue
-            out.append(named_attribute(name, text, len(out)))
+            out.append(declared + named_attribute(name, text, len(out)))
         return "".join(out)
 
     def _declared(self, name: str) -> Attribute | None:

@@ -13,11 +13,12 @@ from typing import Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rules
-from bridge_soap.datatypes.simple_out import SimpleWriters, escape
+from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
 from bridge_soap.datatypes.timeline import usual_date, usual_date_time
 from bridge_soap.encode.choice import Choice, arrays_of
 from bridge_soap.encode.items import ItemsWriter
 from bridge_soap.encode.values import ValueWriters
+from bridge_soap.encode.wild import declare_names
 from bridge_soap.encode.writing import (
     ABSENT,
     Prefixes,
@@ -33,9 +34,9 @@ from bridge_soap.encode.writing import (
 )
 from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source, tag_literal
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import NIL, Content, Part, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 
 class Encoders:
@@ -47,7 +48,7 @@ class Encoders:
     def __init__(self, graph: Graph, prefixes: Prefixes) -> None:
         self.graph, self.schemas, self.prefixes = graph, graph.schemas, prefixes
         self.simple = SimpleWriters(graph.rulebook)
-        self.values = ValueWriters(self)
+        self.values = self._value_writers()
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[ComplexType] = []
         self._made = 0
@@ -60,6 +61,9 @@ class Encoders:
         }  # fmt: skip
         #: held while compiling: a variant may be needed by a request while another route is being bound
         self.lock = RLock()
+
+    def _value_writers(self) -> ValueWriters:
+        return ValueWriters(self)
 
     # --- what others ask for ---
 
@@ -258,10 +262,15 @@ class Encoders:
         element = part.element
         assert element is not None
         text = element.fixed if element.fixed is not None else element.default
-        if text is None or part.low > 1:
+        type_ = element.type
+        needs_more = isinstance(type_, ComplexType) and any(
+            use.required and use.fixed is None for use in type_.attributes.values()
+        )
+        if text is None or part.low > 1 or needs_more:
             return f"missing(at, {part.key!r}, bad)"
         tag = self.prefixes.tag(element.name)
-        return f"put({out.const(f'<{tag}>{escape(text)}</{tag}>')})"
+        declared, text = declare_names(constant_markup(type_, text))
+        return f"put({out.const(f'<{tag}{declared}>{text}</{tag}>')})"
 
     def _value(self, out: Source, part: Part, content: Content) -> None:
         element = part.element

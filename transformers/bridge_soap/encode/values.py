@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge import BindError
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.datatypes.simple_out import Write, kind_of
+from bridge_soap.datatypes.simple_out import NAME_MARK, Write, kind_of
 from bridge_soap.encode.attributes import Attributes, AttributesWriter
 from bridge_soap.encode.wild import WildWriter, declare_names
 from bridge_soap.encode.writing import ABSENT, At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ValueWriters:
         head, tail = f"<{tag}", f"</{tag}>"
         plain = self.type(declared) if element.default is None and element.fixed is None else self._special(element)
         abstract = isinstance(declared, ComplexType) and declared.abstract
-        nil = self._nil(element)
+        nil = self._nil(element, declared)
         if isinstance(declared, ComplexType) and declared.name:
             self._fresh.append(declared)
 
@@ -108,13 +108,19 @@ class ValueWriters:
                 return
             chosen, start = plain, head
             if value.__class__ is dict:
-                if TYPE in value:
-                    found = self._named_type(value[TYPE], declared, at, bad)
+                if TYPE in value and declared is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
+                    start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
+                    value = _without(value, TYPE)
+                elif TYPE in value:
+                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
                     if found is None:
                         return
                     value = _without(value, TYPE)
                     if found is not declared:
                         chosen, start = self._ready(found, at, bad), f"{head}{self._type_attribute(found)}"
+                        if value.get(NIL) is True:
+                            self._nil(element, found)(_without(value, NIL), start, put, at, bad)
+                            return
                 elif abstract:
                     bad.append((pointer(at), f"{TYPE} is required: the type {local_name(declared.name)} is abstract"))
                     return
@@ -130,8 +136,8 @@ class ValueWriters:
 
         return write
 
-    def _nil(self, element: Element) -> Callable[[dict[str, Any], str, Put, At, Faults], None]:
-        type_ = element.type
+    def _nil(self, element: Element, type_: Type) -> Callable[[dict[str, Any], str, Put, At, Faults], None]:
+        """Nil, with the attributes of `type_`: the declared one, or that which ``xsi:type`` names."""
         attributes = self._attributes[type_] if isinstance(type_, ComplexType) else None
         known = frozenset(attribute_keys(type_).values()) if isinstance(type_, ComplexType) else frozenset[str]()
         open_ = bool(isinstance(type_, ComplexType) and type_.any_attribute)
@@ -145,9 +151,11 @@ class ValueWriters:
 
         return write
 
-    def _named_type(self, name: object, declared: Type, at: At, bad: Faults) -> Type | None:
+    def _named_type(
+        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+    ) -> Type | None:
         try:
-            return self.variants.find(name, declared)
+            return self.variants.find(name, declared, block)
         except Bad as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return None
@@ -168,10 +176,11 @@ class ValueWriters:
     def _special(self, element: Element) -> TypeWriter:
         """An element with a default or fixed value: empty stands for it, and a fixed one can't be another."""
         type_ = element.type
-        inner = self.type(type_)
-        if not isinstance(type_, SimpleType):
-            return inner
-        return _simple(self.leaf(element, type_), names=self._encoders.simple[type_].names)
+        if isinstance(type_, SimpleType):
+            return _simple(self.leaf(element, type_), names=self._encoders.simple[type_].names)
+        if type_.simple is not None:
+            return self._text(type_, type_.simple, self._attributes[type_], self.leaf(element, type_.simple))
+        return self.type(type_)
 
     def leaf(self, element: Element, type_: SimpleType) -> Write:
         """Markup of an element with a default or fixed value."""
@@ -205,10 +214,13 @@ class ValueWriters:
             return self._text(type_, type_.simple, attributes)
         return self._children(type_, attributes)
 
-    def _text(self, type_: ComplexType, simple: SimpleType, attributes: AttributesWriter) -> TypeWriter:
+    def _text(
+        self, type_: ComplexType, simple: SimpleType, attributes: AttributesWriter, markup: Write | None = None
+    ) -> TypeWriter:
         """Simple content: text in ``#text`` beside attributes."""
         writer = self._encoders.simple[simple]
-        inner = _simple(writer.markup, names=writer.names)
+        markup = markup or writer.markup
+        inner = _simple(markup, names=writer.names)
         known = frozenset({TEXT, *attribute_keys(type_).values()})
         open_, own = bool(type_.any_attribute), type_.name
 
@@ -222,7 +234,7 @@ class ValueWriters:
             text = value.get(TEXT, ABSENT)
             if text is ABSENT:
                 try:
-                    writer.markup("")
+                    markup("")
                 except Bad:
                     bad.append((pointer((at, TEXT)), "it is required"))
                 text = ""
@@ -272,9 +284,9 @@ def _without(value: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _simple(markup: Write, *, names: bool) -> TypeWriter:
     def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
-        if value.__class__ is dict:
+        if value.__class__ is dict and TEXT in value:
             unknown(value, _ONLY_TEXT, False, "", at, bad)
-            at, value = (at, TEXT), value.get(TEXT, "")
+            at, value = (at, TEXT), value[TEXT]
         try:
             text = markup(value)
         except Bad as error:
@@ -299,7 +311,7 @@ def _fixed(encoders: Encoders, type_: SimpleType, fixed: str | None, markup: Wri
     def write(value: Any) -> str:
         if value == "" and value.__class__ is str:
             return ""
-        if fixed is not None and rules.same(rules.normalize(text_of(value))) != wanted:
+        if fixed is not None and rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
             raise Bad(f"it can only be {fixed!r}, not {kind_of(value)} of another value")
         return markup(value)
 

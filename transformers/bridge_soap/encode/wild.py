@@ -13,21 +13,21 @@ from bridge import BindError
 from bridge_soap.components import Element, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS
-from bridge_soap.datatypes.simple_out import any_simple, escape, escape_attribute, kind_of
+from bridge_soap.datatypes.simple_out import NAME_MARK, any_simple, escape, escape_attribute, kind_of
 from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer
-from bridge_soap.names import NAMESPACE, NCNAME, XSI, clark, split
+from bridge_soap.names import NAMESPACE, NCNAME, XML, XMLNS, XSI, split
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, NIL, TEXT, TYPE, any_name
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 if TYPE_CHECKING:
     from bridge_soap.encode.encoders import Encoders
 
 _KEYS = frozenset({TEXT, ANY, CONTENT})
-_CLARK = re.compile(r"\{([^{}]*)\}")
+_MARKED = re.compile(NAME_MARK + r"(?:\{([^{}]*)\})?")
 
 
 def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
-    """Clark names in a text to prefixed ones, with the declarations they need."""
+    """Marked Clark names in a text to prefixed ones, with the declarations they need."""
     declared: dict[str, str] = {}
 
     def prefixed(found: re.Match[str]) -> str:
@@ -36,8 +36,22 @@ def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
             return ""
         return declared.setdefault(namespace, f"{letter}{len(declared)}") + ":"
 
-    text = _CLARK.sub(prefixed, text)
+    text = _MARKED.sub(prefixed, text)
     return "".join(f' xmlns:{prefix}="{escape_attribute(name)}"' for name, prefix in declared.items()), text
+
+
+#: What lies within an element that a wildcard with ``processContents="skip"`` lets in.
+SKIP = Wildcard(frozenset(), excluded=True, process="skip")
+
+
+def is_attribute(namespace: str, local: str) -> bool:
+    """Whether an attribute that no schema declares may have that name: none that XML itself gives a meaning."""
+    return bool(
+        NCNAME.fullmatch(local)
+        and NAMESPACE.fullmatch(namespace)
+        and namespace not in (XSI, XMLNS)
+        and (namespace or local != "xmlns")
+    )
 
 
 class WildWriter:
@@ -48,7 +62,7 @@ class WildWriter:
         """One element that a wildcard lets in; `name` is its key. None as `wildcard` is lax."""
         name = any_name(name)
         namespace, local = split(name)
-        if not NCNAME.fullmatch(local) or not NAMESPACE.fullmatch(namespace):
+        if not NCNAME.fullmatch(local) or not NAMESPACE.fullmatch(namespace) or namespace in (XML, XMLNS):
             bad.append((pointer(at), "the key is no element's name; write {namespace}local"))
             return
         if wildcard is None or wildcard.process != "skip":
@@ -63,22 +77,29 @@ class WildWriter:
         skip = wildcard is not None and wildcard.process == "skip"
         if value is None or (value.__class__ is dict and value.get(NIL) is True):
             attributes = {key: item for key, item in (value or {}).items() if key != NIL}
+            if skip and TYPE in attributes:
+                declaration += "".join(self.undeclared_type(attributes.pop(TYPE), at, bad))
             extra = self._attributes(attributes, at, bad)
             self._leftover(attributes, frozenset(), at, bad)
             put(f'<{tag}{declaration}{extra} xmlns:xsi="{XSI}" xsi:nil="true"/>')
             return
         if value.__class__ is dict and TYPE in value:
-            if not skip:
+            if not (skip or self._encoders.values.variants.is_foreign(value[TYPE])):
                 anything = Element(name, lambda: ANY_TYPE, nillable=True)
                 self._typed(anything, tag, declaration, value, put, at, bad)
                 return
-            if not isinstance(value[TYPE], str) or not BUILTINS["QName"].valid(value[TYPE]):
-                bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))
-                return
-            prefix, text = declare_names(value[TYPE], "t")
-            declaration += f'{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
+            prefix, told = self.undeclared_type(value[TYPE], at, bad)
+            declaration += f'{prefix} xmlns:xsi="{XSI}"{told}'
             value = {key: item for key, item in value.items() if key != TYPE}
-        self.value(value, f"<{tag}{declaration}", f"</{tag}>", put, at, bad)
+        self.value(value, f"<{tag}{declaration}", f"</{tag}>", put, at, bad, SKIP if skip else None)
+
+    def undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
+        """``xsi:type`` with a type that nobody looks up, and the declaration of its prefix."""
+        if not isinstance(name, str) or not BUILTINS["QName"].valid(name):
+            bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))
+            return "", ""
+        declared, text = declare_names(NAME_MARK + name, "t")
+        return declared, f' xsi:type="{escape_attribute(text)}"'
 
     def _typed(
         self, element: Element, tag: str, declaration: str, value: dict[str, Any], put: Put, at: At, bad: Faults
@@ -94,7 +115,7 @@ class WildWriter:
             bad.append((pointer((at, TYPE)), f"this type can't be sent: {error.faults[0].reason}"))
             return
         rest = {key: item for key, item in value.items() if key != TYPE}
-        prefix, text = declare_names(clark(*split(found.name)), "t")
+        prefix, text = declare_names(NAME_MARK + found.name, "t")
         head = f'<{tag}{declaration}{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
         writer(rest, head, f"</{tag}>", put, at, bad)
 
@@ -109,8 +130,10 @@ class WildWriter:
 
     # --- values without a type ---
 
-    def value(self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
-        """A value of anyType into an element whose start tag is open."""
+    def value(
+        self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults, wildcard: Wildcard | None = None
+    ) -> None:
+        """A value of anyType into an element whose start tag is open; `wildcard` is what lets its elements in."""
         if value.__class__ is not dict:
             self._text(value, head, tail, put, at, bad)
             return
@@ -125,7 +148,7 @@ class WildWriter:
             self._text(value[TEXT], head, tail, put, (at, TEXT), bad)
         else:
             put(f"{head}>")
-            self.mixed(value[kinds[0]], kinds[0], kinds[0] == CONTENT, put, at, bad)
+            self.mixed(value[kinds[0]], kinds[0], kinds[0] == CONTENT, put, at, bad, wildcard)
             put(tail)
 
     def _text(self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
@@ -136,7 +159,16 @@ class WildWriter:
         except Bad as error:
             broken(error, value, at, bad)
 
-    def mixed(self, items: Any, key: str, text_allowed: bool, put: Put, at: At, bad: Faults) -> None:
+    def mixed(
+        self,
+        items: Any,
+        key: str,
+        text_allowed: bool,
+        put: Put,
+        at: At,
+        bad: Faults,
+        wildcard: Wildcard | None,
+    ) -> None:
         """The elements of ``#any``, or elements and text of ``#content``, without a schema's order."""
         if items.__class__ is not list:
             not_list(items, at, key, bad)
@@ -150,7 +182,7 @@ class WildWriter:
                 bad.append((pointer(place), 'an object with one element is wanted: {"{namespace}local": …}'))
             else:
                 ((name, value),) = item.items()
-                self.element(name, value, None, put, (place, name), bad)
+                self.element(name, value, wildcard, put, (place, name), bad)
 
     def _text_in_mixed(self, text: str, put: Put, at: At, bad: Faults) -> None:
         try:
@@ -167,7 +199,7 @@ class WildWriter:
                 continue
             name = any_name(key[1:])
             namespace, local = split(name)
-            if not NCNAME.fullmatch(local) or namespace == XSI or not NAMESPACE.fullmatch(namespace):
+            if not is_attribute(namespace, local):
                 bad.append((pointer((at, key)), "this can't be an attribute's name"))
                 continue
             try:

@@ -15,14 +15,15 @@ from bridge import BindError, Call, Fault
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import ABSENT, Faults, Writer
 from bridge_soap.message.envelope import attribute
 from bridge_soap.message.origin import Origin, is_origin, read_origin, read_secret
 from bridge_soap.message.supply import Supply, anything, refusal, same
 from bridge_soap.wsdl.definitions import Version
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import TEXT
 from bridge_soap.xsd.properties import Property
-from bridge_soap.xsd.schemas import ANY_TYPE
 
 _SOAP = "@soap:"
 _START = re.compile(r"<[^\s/>]+")
@@ -110,7 +111,7 @@ class Block:
         if simple is None:
             return Supply(origin, at, many, same, anything, None)
         reader = self._contract.decoders(native=False, strict=False).simple[simple]
-        text = same if reader.names else reader.value
+        text = same if reader.names else (lambda given: settled(reader.value(given)))
         return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
     def _unfit(self, supply: Supply) -> BindError:

@@ -28,6 +28,7 @@ from bridge_soap.contract import Body
 from bridge_soap.encode.writing import Writer
 from bridge_soap.message.blocks_in import ReplyBlocks, with_headers
 from bridge_soap.message.blocks_out import RequestBlocks
+from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.params import Parameter, read_parameters
@@ -41,9 +42,6 @@ _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*
 
 #: Decimals and long integers in native mode are already digits; this writes the rest.
 to_json = msgspec.json.Encoder().encode
-
-#: Reads a reply's body: ``(soap:Body, note, odd) -> JSON value``; `odd` as in `bridge_soap.decode.cursor`.
-BodyReader = Callable[[etree._Element, Callable[[etree._Element, str], None], bool], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,8 @@ class Plan:
     write: Writer
     output: Body | None
     read: BodyReader
+    #: puts the shared values of an encoded answer where they belong, before anything of it is read
+    prepare: Callable[[etree._Element], None] | None
     faults: FaultReader
     response: str
     strict: bool
@@ -93,14 +93,17 @@ class SoapCodec:
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad: list[tuple[str, str]] = []
         told: list[tuple[str, str]] = []  # by the shape, in the client's names already
-        if plan.shape is not None:
-            value = plan.shape.inward(value, None, told)
-        if plan.blocks is None:
-            out = [plan.envelope.start]
-        else:
-            value, blocks = plan.blocks.write(call, value, bad)
-            out = [plan.envelope.start_with(blocks)]
-        plan.write(value, out.append, None, bad)
+        try:
+            if plan.shape is not None:
+                value = plan.shape.inward(value, None, told)
+            if plan.blocks is None:
+                out = [plan.envelope.start]
+            else:
+                value, blocks = plan.blocks.write(call, value, bad)
+                out = [plan.envelope.start_with(blocks)]
+            plan.write(value, out.append, None, bad)
+        except RecursionError:
+            raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad or told:
             if plan.shape is not None:
                 bad = [*told, *plan.shape.places(bad)]
@@ -156,6 +159,8 @@ class SoapCodec:
             if plan.output is None:
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
+        if plan.prepare is not None:
+            plan.prepare(message.body)
         if message.fault is not None:
             raise plan.faults.problem(message.fault)
         if status >= 300:
@@ -192,7 +197,7 @@ class SoapCodec:
             raise UpstreamError(f"The service answered HTTP {status} without a body.", cause=f"HTTP {status}, empty")
         if self._plan.output is None:
             return Reply(202)
-        if not self._plan.output.elements:
+        if not self._plan.output.elements and self._plan.output.content is None:
             return Reply(200, [JSON_TYPE], b"{}")
         raise BadReply("The service gave an empty answer.")
 

@@ -16,6 +16,8 @@ from bridge_soap.wsdl.definitions import Version
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+#: A namespace declaration. The look back stands after the word, so that the search is for the word.
+_DECLARED = re.compile(rb"xmlns(?<=[ \t\r\n]xmlns)(?::[^\s=]+)?\s*=")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
@@ -57,6 +59,7 @@ class Envelope:
 
 def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
     """Content type and action (SOAP 1.1, section 6.1.1; SOAP 1.2 part 2, sections 6.5 and 7; RFC 3902)."""
+    action = " ".join(action.split())  # a header holds no line break, though some WSDLs do
     action = action.replace("\\", "\\\\").replace('"', '\\"') if any(c in action for c in '"\\') else action
     if version == "1.1":
         return [
@@ -105,7 +108,12 @@ def _parse(body: bytes, content_type: str) -> etree._Element:
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
-        return parse_xml(body)
+        try:
+            return parse_xml(body)
+        except XmlError:
+            if found or b"encoding" not in body[:200]:
+                raise
+            # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
     try:
         text = body.decode(charset)
     except (LookupError, UnicodeDecodeError):
@@ -117,7 +125,7 @@ def has_attributes(body: bytes) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
     looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
     start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
-    return body.count(b"=", start) != body.count(b"xmlns", start)
+    return body.count(b"=", start) != len(_DECLARED.findall(body, start))
 
 
 def payload(message: Message) -> bytes:

@@ -20,7 +20,13 @@ from bridge_soap.xsd.model import ANY
 _STATUS = {"Client": 400, "Sender": 400, "Server": 502, "Receiver": 502}
 #: What servers add to a detail for their own developers; it names code and machines, so it stays inside.
 _INTERNAL = frozenset({"stackTrace", "StackTrace", "hostname", "exceptionName", "ExceptionDetail", "exception"})
-_TRACE = re.compile(r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*", re.DOTALL)
+_TRACE = re.compile(
+    r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*"
+    # What Perl's die() adds to a sentence that doesn't end its line; confess() has a trace follow.
+    r"| at (?:[^\s/\\]*[/\\]\S*|\S+\.(?:p[lm]|cgi)|\(eval \d+\)) line \d+"
+    r"(?:, <[^>\n]*> (?:line|chunk) \d+)?\.?\s*(?:\n.*)?\Z",
+    re.DOTALL,
+)
 _MAX_REASON = 2000
 
 
@@ -68,13 +74,22 @@ class FaultReader:
         out: dict[str, Any] = {}
         for child in detail:
             tag = tag_of(child)
-            reader = self._readers.get(tag)
+            # A part that names a type has no namespace of its own; some servers give it one.
+            reader = self._readers.get(tag) or self._readers.get(local_name(tag))
             if reader is not None:
-                out.setdefault(local_name(tag), plain(reader(child, _tolerate)))
+                _add(out, local_name(tag), plain(reader(child, _tolerate)))
             elif local_name(tag) not in _INTERNAL:
                 value = plain(self._decoders.unknown.element(child, None, _tolerate))
                 out.setdefault(ANY, []).append({tag: value})
         return out
+
+
+def _add(out: dict[str, Any], key: str, value: Any) -> None:
+    """One detail element by name; those of one name become an array."""
+    if key in out:
+        out[key] = [*(out[key] if isinstance(out[key], list) else [out[key]]), value]
+    else:
+        out[key] = value
 
 
 def plain(value: Any) -> Any:

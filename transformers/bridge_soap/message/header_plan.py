@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bridge_soap.components import Element
 from bridge_soap.contract import Contract
-from bridge_soap.decode.decoders import Decoders
 from bridge_soap.message.block import Block
 from bridge_soap.message.blocks_in import ReplyBlocks
 from bridge_soap.message.blocks_out import RequestBlocks
@@ -29,9 +28,9 @@ class HeaderPlan:
     :raises bridge.BindError: a block breaks its schema, or a name means nothing.
     """
 
-    def __init__(
-        self, contract: Contract, operation: SoapOperation, options: SoapOptions, decoders: Decoders, home: Path
-    ) -> None:
+    def __init__(self, contract: Contract, operation: SoapOperation, options: SoapOptions, home: Path) -> None:
+        # Blocks name elements, so they are literal, also where the body is in SOAP's own encoding.
+        decoders = contract.decoders(native=options.numbers == "native", strict=options.strict)
         inbound = declared_headers(contract, operation.output)
         set_ = set_by_route(contract, operation, options)
         self.blocks = [

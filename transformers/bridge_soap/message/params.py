@@ -10,10 +10,11 @@ from bridge import InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.datatypes.simple_in import Read
+from bridge_soap.datatypes.simple_in import Read, settled
 from bridge_soap.encode.writing import ABSENT
 from bridge_soap.message.shape import Shape
-from bridge_soap.xsd.schemas import ANY_TYPE
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.properties import Properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,16 @@ def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter],
     return found, flat
 
 
-def shaped_parameters(contract: Contract, root: Element, shape: Shape) -> tuple[dict[str, Parameter], bool]:
+def shaped_parameters(
+    contract: Contract, properties: Properties, root: Element, shape: Shape
+) -> tuple[dict[str, Parameter], bool]:
     """As `parameters_of`, for a body in the shape that clients see: under their names, flattened objects included."""
     readers = contract.decoders(native=False, strict=False).simple
     found: dict[str, Parameter] = {}
 
     def walk(element: Element, shape: Shape | None, *, sure: bool) -> bool:
         flat = not isinstance(element.type, SimpleType) and element.type is not ANY_TYPE
-        for key, place in contract.properties.of(element.type).items():
+        for key, place in properties.of(element.type).items():
             seen = shape.seen.get(key) if shape is not None else None
             if seen is not None and seen.constant:
                 continue
@@ -106,7 +109,7 @@ def read_parameters(
                 bad.append((name, "there is no such parameter"))
             continue
         try:
-            value = known.read(text)
+            value = settled(known.read(text))
         except Bad as error:
             bad.append((name, str(error)))
             continue

@@ -9,14 +9,15 @@ from typing import Any
 
 from bridge import BindError, Fault
 from bridge_soap.components import ComplexType, Element, SimpleType
-from bridge_soap.contract import Contract
+from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import ABSENT, Faults
 from bridge_soap.message.origin import is_origin, read_origin, read_secret
 from bridge_soap.message.shape import Fill, Seen, Shape
 from bridge_soap.options import ReplyShape, RequestShape
-from bridge_soap.xsd.properties import Property, steps_of
-from bridge_soap.xsd.schemas import ANY_TYPE
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.properties import Properties, Property, steps_of
 
 #: What no name for clients may start with: these have a meaning in the JSON of a schema (CONTRACT, section 6).
 _MEANING = ("#", "@", "{", "$")
@@ -40,15 +41,23 @@ class _Mark:
         return self.constant is not ABSENT or self.default is not ABSENT
 
 
+def properties_of(contract: Contract, body: Body) -> Properties:
+    """The properties of a body's types, as its encoding has them."""
+    return contract.properties if body.encoding is None else Properties(contract.graph, encoded=True)
+
+
 class Shaper:
     """Compiles the shape of one direction of an operation.
 
-    :param root: the body's element.
+    :param root: the element that `body` has, or that stands for its content.
+    :ivar properties: those of the body's types.
     :ivar secrets: texts in constants that no one may be shown.
     """
 
-    def __init__(self, contract: Contract, root: Element, home: Path, *, reply: bool) -> None:
+    def __init__(self, contract: Contract, body: Body, root: Element, home: Path, *, reply: bool) -> None:
         self._contract, self._home, self._reply = contract, home, reply
+        self._encoders = contract.encoders if body.encoding is None else contract.encoded(body.encoding)
+        self.properties = properties_of(contract, body)
         self._key = f"transform.soap.{'reply' if reply else 'request'}"
         self._root = _Mark(Property(root.name, "element", root), "")
         self._faults: list[Fault] = []
@@ -88,7 +97,7 @@ class Shaper:
             return
         mark, walked = self._root, ""
         for step in steps:
-            below = self._contract.properties.below(mark.place)
+            below = self.properties.below(mark.place)
             if step not in below:
                 where = f"{walked} has" if walked else "the body has"
                 hint = f"; #items/{step} is one" if "#items" in below and step in below["#items"].inner else ""
@@ -105,7 +114,7 @@ class Shaper:
             self._fault(key, "it is an array, which can't be flattened")
         elif element is None or not isinstance(type_, ComplexType) or type_ is ANY_TYPE:
             self._fault(key, "it is no object, so there is nothing to flatten")
-        elif type_.abstract or element.abstract or self._contract.properties.others(element):
+        elif type_.abstract or element.abstract or self.properties.others(element):
             self._fault(key, "its value may be of several types, and flattened it could not say of which")
         elif type_.any_attribute:
             self._fault(key, "it takes any attribute, so its properties have no names that are known")
@@ -149,11 +158,11 @@ class Shaper:
         element = place.element
         assert element is not None
         if place.kind == "element":
-            self._contract.encoders.element(element)(value, lambda text: None, None, bad)
+            self._encoders.element(element)(value, lambda text: None, None, bad)
             return
         assert isinstance(element.type, SimpleType)
         try:
-            self._contract.encoders.simple[element.type].text(value)
+            self._encoders.simple[element.type].text(value)
         except Bad as error:
             bad.append(("", str(error)))
 
@@ -168,8 +177,8 @@ class Shaper:
         else:
             text = read_secret(origin, self._home)
             try:
-                found = self._contract.decoders(native=False, strict=False).simple[simple].value(text)
-                self.secrets |= {text, self._contract.encoders.simple[simple].text(found)} - {""}
+                found = settled(self._contract.decoders(native=False, strict=False).simple[simple].value(text))
+                self.secrets |= {text, self._encoders.simple[simple].text(found)} - {""}
             except Bad:
                 self._fault(key, f"what {origin.words} holds is not of the schema's type")
             else:
@@ -195,7 +204,7 @@ class Shaper:
 
     def _build(self, mark: _Mark) -> Shape:
         shape = Shape()
-        below = self._contract.properties.below(mark.place)
+        below = self.properties.below(mark.place)
         for key, each in mark.inner.items():
             shape.seen[key] = self._seen(each)
         taken: dict[str, str] = {}
@@ -238,7 +247,7 @@ class Shaper:
             if seen is not None and seen.flat:
                 inner = mark.inner[key]
                 assert seen.node is not None
-                properties = self._contract.properties.below(inner.place)
+                properties = self.properties.below(inner.place)
                 for name, steps, canonical, each, where in self._visible(inner, properties, seen.node):
                     yield name, (key, *steps), canonical, each, where
             elif seen is None or not seen.constant:

@@ -17,8 +17,9 @@ from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
 from bridge_soap.openapi.headers import header_fields, header_parameters
 from bridge_soap.openapi.inline import needed, with_property, without
-from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
+from bridge_soap.openapi.jsonschema import SchemaWriter
 from bridge_soap.openapi.shape import shaped
+from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.definitions import SoapOperation
 from bridge_soap.xsd.model import keys_of
 
@@ -52,8 +53,10 @@ class _Writer:
         soap = described.route.transform.options
         native = isinstance(soap, dict) and soap.get("numbers") == "native"
         self._statuses: dict[str, int] = soap.get("faults", {}) if isinstance(soap, dict) else {}
-        self._schemas = SchemaWriter(described.contract, native=native)
-        self._examples = Examples(described.contract, described.contract.decoders(native=native, strict=False))
+        encoded = described.body.encoding is not None
+        self._schemas = SchemaWriter(described.contract, native=native, encoded=encoded)
+        decoders = described.contract.decoders(native=native, strict=False, encoded=encoded)
+        self._examples = Examples(described.contract, decoders, encoded=encoded)
         self._in_path = list(_PARAMETER.findall(described.route.route))
 
     def document(self) -> OperationDoc:
@@ -126,6 +129,8 @@ class _Writer:
             if isinstance(example, dict):
                 example = {key: value for key, value in example.items() if key not in without}
             return schema, example
+        if body.content is not None and not body.parts:
+            return self._schemas.object(body.content, without=without), self._examples.type(body.content)
         properties = {local_name(part.name): self._schemas.element(part) for part in body.parts}
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         if properties:

@@ -14,9 +14,8 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.timeline import DATES
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.names import local_name
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, TEXT, TYPE, Content, Part, attribute_keys
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 _MAX_DEPTH = 8
@@ -45,14 +44,21 @@ class _None(Exception):
 
 
 class Examples:
-    def __init__(self, contract: Contract, decoders: Decoders) -> None:
-        self._contract, self._decoders = contract, decoders
+    def __init__(self, contract: Contract, decoders: Decoders, *, encoded: bool = False) -> None:
+        self._contract, self._decoders, self._encoded = contract, decoders, encoded
         self._variants = Variants(contract.schemas)
 
     def element(self, element: Element) -> Any:
         """An example of an element's value; None where none can be made."""
         try:
             return self._element(element, [])
+        except _None:
+            return None
+
+    def type(self, type_: ComplexType) -> Any:
+        """An example of a type's value; as `element`."""
+        try:
+            return self._type(type_, [])
         except _None:
             return None
 
@@ -65,14 +71,17 @@ class Examples:
             for member in self._contract.schemas.members(element):
                 if not member.abstract:
                     value = self._element(member, path)
-                    label = {ELEMENT: local_name(member.name)}
+                    label = {ELEMENT: self._contract.schemas.member_name(member, element)}
                     return label | (value if isinstance(value, dict) else {TEXT: value})
             raise _None
         type_ = element.type
+        given = element.fixed if element.fixed is not None else element.default
         if isinstance(type_, SimpleType):
-            given = element.fixed if element.fixed is not None else element.default
             return self._simple(type_, given)
-        return self._type(type_, path)
+        value = self._type(type_, path)
+        if type_.simple is not None and isinstance(value, dict) and TEXT in value and given is not None:
+            value[TEXT] = self._simple(type_.simple, given)
+        return value
 
     def _type(self, type_: ComplexType, path: list[Type]) -> Any:
         if type_ is ANY_TYPE:
@@ -86,6 +95,15 @@ class Examples:
         if type_ in path or len(path) > _MAX_DEPTH:
             raise _None
         inner = [*path, type_]
+        array = self._contract.graph.arrays[type_] if self._encoded else None
+        if array is not None:
+            try:
+                value = self._element(array.item, inner)
+            except _None:
+                return []
+            for _ in range(array.dimensions):
+                value = [value]
+            return value
         out: dict[str, Any] = {}
         for name, key in attribute_keys(type_).items():
             use = type_.attributes[name]

@@ -8,7 +8,8 @@ from typing import Any
 from bridge_soap.encode.writing import ABSENT
 from bridge_soap.message.block import Block
 from bridge_soap.message.fields import ReplyField
-from bridge_soap.openapi.jsonschema import Schema, SchemaWriter
+from bridge_soap.openapi.jsonschema import SchemaWriter
+from bridge_soap.openapi.simpleschema import Schema
 
 #: OpenAPI 3.1, Parameter Object: definitions of these names are ignored.
 _NOT_PARAMETERS = ("accept", "content-type", "authorization")
@@ -23,7 +24,7 @@ def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[di
             lower = origin.name.lower()
             if origin.kind != "header" or lower in _NOT_PARAMETERS:
                 continue
-            schema: Schema = schemas.simple(supply.simple) if supply.simple is not None else {"type": "string"}
+            schema: Schema = schemas.type(supply.simple) if supply.simple is not None else {"type": "string"}
             if origin.default is not ABSENT and not supply.many:
                 schema = {**schema, "default": origin.default}
             required = supply.at in block.required
@@ -37,4 +38,4 @@ def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[di
 
 def header_fields(fields: Iterable[ReplyField], schemas: SchemaWriter) -> dict[str, Any]:
     """The fields of the response that come out of header blocks."""
-    return {field.name: {"schema": schemas.simple(field.simple)} for field in fields}
+    return {field.name: {"schema": schemas.type(field.simple)} for field in fields}

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from bridge import BindError
-from bridge_soap.components import ComplexType, Element, Facets, SimpleType, Type
+from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.contract import Contract
-from bridge_soap.datatypes import regex
-from bridge_soap.datatypes.facets import Bad, bound_value
-from bridge_soap.datatypes.lexical import BUILTINS
-from bridge_soap.datatypes.simple_in import SimpleReaders
 from bridge_soap.names import local_name
+from bridge_soap.openapi.simpleschema import Schema, SimpleSchemas
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, Part, attribute_keys, keys_of
-from bridge_soap.xsd.schemas import ANY_TYPE
+from bridge_soap.xsd.schemas import blocked
 from bridge_soap.xsd.variants import Variants
 
-Schema = dict[str, Any]
 _NOT_NAME = re.compile(r"[^A-Za-z0-9._-]")
-_FORMATS = {"date": "date", "dateTime": "date-time", "time": "time", "duration": "duration", "anyURI": "uri-reference"}
 _ANYTHING: Schema = {"description": "Anything: text, or an object with #text, #any, #content and @attributes."}
 
 
 class SchemaWriter:
     """Writes the schemas of one document part; `components` holds what they refer to."""
 
-    def __init__(self, contract: Contract, *, native: bool) -> None:
-        self._contract, self._native = contract, native
-        self._readers = SimpleReaders(contract.graph.rulebook, native=False, strict=False)
+    def __init__(self, contract: Contract, *, native: bool, encoded: bool = False) -> None:
+        self._contract, self._native, self._encoded = contract, native, encoded
+        self._simple = SimpleSchemas(contract.graph.rulebook, native=native)
         self._variants = Variants(contract.schemas)
         self.components: dict[str, Schema] = {}
         self._named: dict[tuple[Type, str], str] = {}
@@ -41,31 +36,35 @@ class SchemaWriter:
         members = self._contract.schemas.members(element)
         if members or element.abstract:
             own = [] if element.abstract else [self._nillable(element, self._declared(element))]
-            return self._one_of([*own, *(self._member(each) for each in members if not each.abstract)])
+            return self._one_of([*own, *(self._member(each, element) for each in members if not each.abstract)])
         return self._nillable(element, self._declared(element))
 
     def _declared(self, element: Element) -> Schema:
         type_ = element.type
-        schema = self._variant_types(type_) if isinstance(type_, ComplexType) else self.simple(type_)
-        if isinstance(type_, ComplexType) and not type_.name and element.is_global:
+        if isinstance(type_, SimpleType):
+            schema = self._simple[type_]
+        elif not type_.name and element.is_global:  # it may hold itself
             schema = self._component(type_, local_name(element.name), lambda: self.object(type_))
+        else:
+            schema = self._variant_types(type_)
+        constrained = (element.default or element.fixed) is not None
+        if isinstance(type_, ComplexType) and type_.simple is not None and constrained:
+            schema = self.object(type_)
+            schema["properties"][TEXT] = self._simple.constrained(type_.simple, element.default, element.fixed)
         extra: Schema = {}
         if element.doc:
             extra["description"] = element.doc
-        if isinstance(type_, SimpleType):
-            self._values(extra, type_, element.default, element.fixed)
-            if (element.default or element.fixed) is not None and schema.get("type") != "string":
-                schema = {"anyOf": [schema, {"const": ""}]}  # empty stands for the default
-                extra.pop("const", None)
+        if isinstance(type_, SimpleType) and constrained:
+            schema = self._simple.constrained(type_, element.default, element.fixed)
         if not extra:
             return schema
         return {**schema, **extra} if "$ref" not in schema or set(extra) == {"description"} else schema
 
     def _nillable(self, element: Element, schema: Schema) -> Schema:
-        if not element.nillable:
+        if not element.nillable and not self._encoded:
             return schema
         type_ = element.type
-        if isinstance(type_, ComplexType) and type_.attributes:
+        if isinstance(type_, ComplexType) and (type_.attributes or self._contract.schemas.derived(type_.name)):
             return {"anyOf": [schema, {"type": "null"}, self._nil({}, type_)]}
         return {"anyOf": [schema, {"type": "null"}]}
 
@@ -74,19 +73,22 @@ class SchemaWriter:
         properties: Schema = {**label, NIL: {"const": True}}
         if isinstance(type_, ComplexType):
             for name, key in attribute_keys(type_).items():
-                properties[key] = self.simple(type_.attributes[name].type)
-        return {"type": "object", "properties": properties, "required": [NIL, *label], "additionalProperties": False}
+                properties[key] = self._simple[type_.attributes[name].type]
+        schema: Schema = {"type": "object", "properties": properties, "required": [NIL, *label]}
+        if type_.name and self._contract.schemas.derived(type_.name):
+            schema["patternProperties"] = {"^@": {}}  # xsi:type, and the attributes of the type that it names
+        return schema | {"additionalProperties": False}
 
-    def _member(self, element: Element) -> Schema:
+    def _member(self, element: Element, head: Element) -> Schema:
         """A substitution group's member, with ``@element``."""
-        label: Schema = {ELEMENT: {"const": local_name(element.name)}}
+        label: Schema = {ELEMENT: {"const": self._contract.schemas.member_name(element, head)}}
         type_ = element.type
 
         def make() -> Schema:
             if isinstance(type_, ComplexType) and type_.simple is None and type_ is not ANY_TYPE:
-                return self.object(type_, label)
+                return self._one_of([self.object(each, label) for each in self._stand_ins(type_)])
             text = type_.simple if isinstance(type_, ComplexType) and type_.simple else type_
-            inner = self.simple(text) if isinstance(text, SimpleType) else dict(_ANYTHING)
+            inner = self._simple[text] if isinstance(text, SimpleType) else dict(_ANYTHING)
             return {"type": "object", "properties": {**label, TEXT: inner}}
 
         def make_nillable() -> Schema:
@@ -96,14 +98,9 @@ class SchemaWriter:
 
     def _variant_types(self, type_: ComplexType) -> Schema:
         """A type and those that ``xsi:type`` may bring in its place."""
-        names = self._contract.schemas.derived(type_.name) if type_.name else []
-        found = [type_] if not type_.abstract else []
-        for name in names:
-            derived = self._variants.known(name)
-            if isinstance(derived, ComplexType) and not derived.abstract and self.usable(derived):
-                found.append(derived)
+        found = self._stand_ins(type_)
         schemas = [self.type(each) for each in found]
-        if len(schemas) == 1 and not names:
+        if found == [type_]:
             return schemas[0]
         mapping = {
             self._variants.short(each.name): schema["$ref"]
@@ -111,6 +108,18 @@ class SchemaWriter:
             if "$ref" in schema
         }
         return {"anyOf": schemas, "discriminator": {"propertyName": TYPE, "mapping": mapping}} if schemas else {}
+
+    def _stand_ins(self, type_: ComplexType) -> list[ComplexType]:
+        """The type itself, and all that ``xsi:type`` may name in its place; none that is abstract."""
+        names = self._contract.schemas.derived(type_.name) if type_.name else []
+        known = [type_, *map(self._variants.known, names)]
+        return [
+            each
+            for each in known
+            if isinstance(each, ComplexType)
+            and not each.abstract
+            and (each is type_ or (self.usable(each) and not blocked(each, type_, frozenset())))
+        ]
 
     def usable(self, type_: Type) -> bool:
         """Whether the type, and all it needs, can be described."""
@@ -122,12 +131,25 @@ class SchemaWriter:
 
     def type(self, type_: Type) -> Schema:
         if isinstance(type_, SimpleType):
-            return self.simple(type_)
+            return self._simple[type_]
         if type_ is ANY_TYPE:
             return dict(_ANYTHING)
-        if not type_.name:
-            return self.object(type_)
-        return self._component(type_, local_name(type_.name), lambda: self.object(type_))
+        make = self._array(type_) or (lambda: self.object(type_))
+        return self._component(type_, local_name(type_.name), make) if type_.name else make()
+
+    def _array(self, type_: Type) -> Callable[[], Schema] | None:
+        """Makes the schema of an encoded array; None for what is none."""
+        array = self._contract.graph.arrays[type_] if self._encoded else None
+        if array is None:
+            return None
+
+        def make() -> Schema:
+            schema = self.element(array.item)
+            for _ in range(array.dimensions):
+                schema = {"type": "array", "items": schema}
+            return schema
+
+        return make
 
     def _component(self, type_: Type, wanted: str, make: Callable[[], Schema], extra: str = "") -> Schema:
         key = (type_, extra)
@@ -155,13 +177,12 @@ class SchemaWriter:
             properties[TYPE] = {"const": self._variants.short(type_.name)}
         for name, key in attribute_keys(type_).items():
             use = type_.attributes[name]
-            schema = self.simple(use.type)
-            self._values(schema, use.type, use.default, use.fixed)
+            schema = self._simple[use.type] | self._simple.values(use.type, use.default, use.fixed)
             properties[key] = {**schema, "description": use.doc} if use.doc else schema
             if use.required and use.fixed is None:
                 required.append(key)
         if type_.simple is not None:
-            properties[TEXT] = self.simple(type_.simple)
+            properties[TEXT] = self._simple[type_.simple]
         else:
             self._children(self._contract.graph.model(type_), type_, properties, required, rules)
         out: Schema = {"type": "object"}
@@ -246,78 +267,6 @@ class SchemaWriter:
     def _one_of(self, schemas: list[Schema]) -> Schema:
         return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
-    # --- simple types ---
-
-    def simple(self, simple: SimpleType) -> Schema:
-        schema = self._simple(simple)
-        if simple.doc:
-            schema["description"] = simple.doc
-        if simple.value_docs:
-            lines = "\n".join(f"* `{value}`: {doc}" for value, doc in simple.value_docs.items())
-            schema["description"] = f"{schema.get('description', '')}\n\n{lines}".strip()
-        return schema
-
-    def _simple(self, simple: SimpleType) -> Schema:
-        facets = simple.facets
-        if simple.variety == "list":
-            assert simple.item is not None
-            schema: Schema = {"type": "array", "items": self.simple(simple.item)}
-            low = facets.length if facets.length is not None else facets.min_length
-            high = facets.length if facets.length is not None else facets.max_length
-            return schema | _limits("minItems", low) | _limits("maxItems", high)
-        if simple.variety == "union":
-            return self._one_of([self.simple(member) for member in simple.members])
-        schema = self._atomic(simple)
-        if facets.enumeration is not None:
-            values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
-            return {key: schema[key] for key in ("type",) if key in schema} | {"enum": values}
-        if BUILTINS[simple.builtin].json == "string":
-            low = facets.length if facets.length is not None else facets.min_length
-            high = facets.length if facets.length is not None else facets.max_length
-            schema |= _limits("minLength", low or None) | _limits("maxLength", high)
-        if BUILTINS[simple.builtin].json in ("string", "lexical"):
-            schema |= _pattern(facets)
-        return schema
-
-    def _atomic(self, simple: SimpleType) -> Schema:
-        builtin, facets = BUILTINS[simple.builtin], simple.facets
-        if builtin.json == "boolean":
-            return {"type": "boolean"}
-        if builtin.json == "integer":
-            return _bounds({"type": "integer", "minimum": builtin.low, "maximum": builtin.high}, facets)
-        if builtin.json in ("digits", "decimal") and self._native:
-            return _bounds({"type": "integer" if builtin.json == "digits" else "number"}, facets)
-        if builtin.json == "digits":
-            return {"type": "string", "pattern": "^[+-]?[0-9]+$"}
-        if builtin.json == "decimal":
-            return {"type": "string", "pattern": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$"}
-        if builtin.json == "float":
-            return {"anyOf": [{"type": "number"}, {"enum": ["INF", "-INF", "NaN"]}]}
-        if builtin.json == "base64":
-            return {"type": "string", "contentEncoding": "base64"}
-        if builtin.json == "hex":
-            return {"type": "string", "pattern": "^([0-9A-Fa-f]{2})*$"}
-        if builtin.name in _FORMATS:
-            return {"type": "string", "format": _FORMATS[builtin.name]}
-        return {"type": "string"} if builtin.name != "anySimpleType" else {}
-
-    def _reader(self, simple: SimpleType) -> Callable[[str], Any]:
-        read = self._readers[simple].value
-
-        def value(text: str) -> Any:
-            try:
-                return read(text)
-            except Bad:
-                return None
-
-        return value
-
-    def _values(self, schema: Schema, simple: SimpleType, default: str | None, fixed: str | None) -> None:
-        for key, text in (("default", default), ("const", fixed)):
-            value = self._reader(simple)(text) if text is not None else None
-            if value is not None and isinstance(value, str | int | float | bool | list):
-                schema[key] = value
-
 
 def _either(old: Schema | None, new: Schema) -> Schema:
     """One property's schema where two branches of a choice have it."""
@@ -326,37 +275,6 @@ def _either(old: Schema | None, new: Schema) -> Schema:
     if old.get("items") == new.get("items") and "items" in old:
         return {"type": "array", "items": old["items"]}
     return {"anyOf": [old, new]}
-
-
-def _limits(key: str, value: int | None) -> Schema:
-    return {} if value is None else {key: value}
-
-
-def _bounds(schema: Schema, facets: Facets) -> Schema:
-    for key, text in (
-        ("minimum", facets.min_inclusive),
-        ("maximum", facets.max_inclusive),
-        ("exclusiveMinimum", facets.min_exclusive),
-        ("exclusiveMaximum", facets.max_exclusive),
-    ):
-        value = bound_value(text) if text is not None else None
-        if value is not None:
-            schema[key] = int(value) if value == value.to_integral_value() else float(value)
-    return schema
-
-
-def _pattern(facets: Facets) -> Schema:
-    """The pattern where there is one and it reads the same in ECMA 262 (no categories, no subtraction)."""
-    if len(facets.patterns) != 1:
-        return {}
-    for pattern in facets.patterns[0]:
-        if re.search(r"\\[pPicIC]|-\[|[^\x20-\x7e]", pattern):
-            return {}
-    try:
-        source = "|".join(map(regex.to_ascii, facets.patterns[0]))
-    except regex.PatternError:
-        return {}
-    return {"pattern": f"^(?:{source})$"}
 
 
 def _exactly_one(part: Part, region: Part | None) -> Schema:

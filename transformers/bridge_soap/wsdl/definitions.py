@@ -47,10 +47,14 @@ class HeaderUse:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One direction of an operation: the message, and how its binding puts it into the body."""
+    """One direction of an operation: the message, and how its binding puts it into the body.
+
+    :ivar style: the ``encodingStyle`` of an encoded one, as far as the binding names it.
+    """
 
     parts: tuple[MessagePart, ...]
     use: str = "literal"
+    style: str = ""
     namespace: str = ""
     headers: tuple[HeaderUse, ...] = ()
     attachments: bool = False
@@ -91,13 +95,15 @@ class _Item:
 
 @dataclass(slots=True)
 class Wsdl:
-    """A WSDL and all that it imports. `operations` holds every SOAP operation of every port, in document order."""
+    """A WSDL and all that it imports. `operations` holds every SOAP operation of every port, in document order;
+    `faults` tells of files and ports that can't be used while others can."""
 
     index: Index
     name: str
     items: dict[tuple[str, str], _Item] = field(default_factory=dict)
     services: list[_Item] = field(default_factory=list)
     operations: list[SoapOperation] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     def message(self, name: str) -> tuple[MessagePart, ...]:
         """The parts of the message of that name; none where it isn't defined."""
@@ -119,9 +125,17 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
     _collect(wsdl, library, document, set())
     for service in wsdl.services:
         for port in children(service.node, _w("port")):
-            _read_port(wsdl, service, port)
+            try:
+                _read_port(wsdl, service, port)
+            except BindError as error:
+                wsdl.faults += error.faults
+    if not wsdl.services:  # contracts that leave the service to those who run one (ONVIF's, many authorities')
+        for (kind, _), binding in list(wsdl.items.items()):
+            if kind == "binding":
+                _read_binding(wsdl, binding, "", binding.node.get("name", ""), "")
     if not wsdl.operations:
-        raise BindError(Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root)))
+        fault = Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root))
+        raise BindError(wsdl.faults or [fault])
     return wsdl
 
 
@@ -157,7 +171,8 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
     except BindError as error:
         fault = error.faults[0]
         why = f"it imports {shown(location)}, which can't be used: {fault}"
-        raise BindError(Fault(why, file=document.name, line=line_of(node))) from None
+        wsdl.faults.append(Fault(why, file=document.name, line=line_of(node)))
+        return
     _collect(wsdl, library, imported, seen)
 
 
@@ -190,17 +205,22 @@ def _extension(node: etree._Element, local: str) -> etree._Element | None:
 
 
 def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:
+    address = _extension(port, "address")
     try:
         binding = _find(wsdl, "binding", service, port, "binding")
-    except BindError as error:
-        if _extension(port, "address") is not None:
-            raise BindError(error.faults) from None
+    except BindError:
+        if address is not None:
+            raise
         return
+    location = address.get("location", "").strip() if address is not None else ""
+    _read_binding(wsdl, binding, service.node.get("name", ""), port.get("name", ""), location)
+
+
+def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: str) -> None:
     soap = _extension(binding.node, "binding")
     if soap is None:
         return  # HTTP GET/POST bindings and others
     version: Version = "1.2" if soap.tag.startswith(f"{{{WSDL_SOAP12}}}") else "1.1"
-    address = _extension(port, "address")
     port_type = _find(wsdl, "portType", binding, binding.node, "type")
     abstract = children(port_type.node, _w("operation"))
     used: list[etree._Element] = []
@@ -216,11 +236,11 @@ def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:
                 node,
                 port_type,
                 operation,
-                service=service.node.get("name", ""),
-                port=port.get("name", ""),
+                service=service,
+                port=port,
                 version=version,
                 style=soap.get("style", "document"),
-                address=address.get("location", "").strip() if address is not None else "",
+                address=address,
             )
         )
 
@@ -316,7 +336,8 @@ def _side(
         own = {header.part for header in headers if header.message == _message_name(port_type, message)}
         parts = tuple(part for part in parts if part.name not in own)
     use = body.get("use", "literal") if body is not None else "literal"
-    return Side(parts, use, body.get("namespace", "") if body is not None else "", tuple(headers), attachments=attached)
+    namespace, style = (body.get("namespace", ""), body.get("encodingStyle", "")) if body is not None else ("", "")
+    return Side(parts, use, style, namespace, tuple(headers), attachments=attached)
 
 
 def _message_name(owner: _Item, node: etree._Element) -> str:

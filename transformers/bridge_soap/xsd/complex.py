@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
 
-from bridge_soap.components import Attribute, ComplexType, Element, Group, Particle, Place, SimpleType, Type, Wildcard
-from bridge_soap.names import NCNAME, children, clark, tag_of, xsd
+from bridge_soap.components import (
+    Attribute,
+    Blocked,
+    ComplexType,
+    Element,
+    Group,
+    Particle,
+    Place,
+    SimpleType,
+    Type,
+    Wildcard,
+)
+from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, tag_of, xsd
+from bridge_soap.xsd.builtin import ARRAYS, SCHEMA
 from bridge_soap.xsd.index import Definition, Scope
 from bridge_soap.xsd.simple import documentation, global_name
 
@@ -20,6 +34,7 @@ _GROUPS: dict[str, Literal["sequence", "choice", "all"]] = {
     xsd("choice"): "choice",
     xsd("all"): "all",
 }
+_ARRAY_TYPES = tuple(clark(namespace, "arrayType") for namespace in ENCODINGS)
 _EMPTY = Particle(Group("sequence", ()))
 
 
@@ -40,6 +55,7 @@ class ComplexReader:
             name,
             abstract=_is_true(node.get("abstract")),
             mixed=_is_true(node.get("mixed")),
+            block=_blocked(node, scope) - {"substitution"},
             doc=documentation(node),
             place=scope.place(node),
         )
@@ -54,6 +70,7 @@ class ComplexReader:
             scope.place(content[0]).fail("it needs an extension or a restriction with a base", name)
         base = self._schemas.base_type(step[0], scope, step[0].get("base", ""), name)
         made.base = base
+        made.derived_by = "extension" if step[0].tag == xsd("extension") else "restriction"
         if content[0].tag == xsd("simpleContent"):
             self._simple_content(step[0], scope, base, made)
         else:
@@ -87,6 +104,8 @@ class ComplexReader:
         made.attributes.update(base.attributes)
         if node.tag == xsd("restriction"):
             made.particle = own
+            if base.name in ARRAYS:  # its items may be told by arrayType alone, and each may have an id or a href
+                made.particle, made.any_attribute = own or base.particle, base.any_attribute
         else:
             both = tuple(part for part in (base.particle, own) if part is not None)
             if len(both) == 2:
@@ -94,8 +113,9 @@ class ComplexReader:
             else:
                 made.particle = both[0] if both else None
             made.any_attribute = base.any_attribute
-            # An extension keeps the content kind of a base that has one; many forget to say mixed again.
-            made.mixed = made.mixed or (base.mixed and base.name != xsd("anyType"))
+            # An extension keeps the content kind of a base that has one; many forget to say mixed again. What adds
+            # elements to anyType says for itself.
+            made.mixed = made.mixed or (base.mixed and (own is None or base.name != xsd("anyType")))
         self._attributes(node, scope, made)
 
     def _content(self, node: etree._Element, scope: Scope) -> Particle | None:
@@ -132,7 +152,13 @@ class ComplexReader:
 
     def _group(self, node: etree._Element, scope: Scope) -> Group:
         found = [self._particle(child, scope) for child in node]
-        return Group(_GROUPS[node.tag], tuple(part for part in found if part is not None))
+        parts = tuple(part for part in found if part is not None)
+        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then lets in
+            parts = tuple(
+                replace(part, term=replace(part.term, process="lax")) if isinstance(part.term, Wildcard) else part
+                for part in parts
+            )
+        return Group(_GROUPS[node.tag], parts)
 
     def _group_of(self, node: etree._Element, scope: Scope) -> Group:
         definition = self._referred("group", node, scope)
@@ -182,17 +208,28 @@ class ComplexReader:
         return self._declared(node, scope, clark(scope.namespace if qualified else "", local), is_global=False)
 
     def _declared(self, node: etree._Element, scope: Scope, name: str, *, is_global: bool) -> Element:
-        return Element(
+        resolve = self._type_of(node, scope)
+
+        def resolve_names() -> Type:
+            type_ = resolve()
+            if isinstance(type_, SimpleType):
+                made.default, made.fixed = (_value(node, scope, type_, text) for text in (made.default, made.fixed))
+            return type_
+
+        constrained = node.get("default") is not None or node.get("fixed") is not None
+        made = Element(
             name,
-            self._type_of(node, scope),
+            resolve_names if constrained else resolve,
             nillable=_is_true(node.get("nillable")),
             default=node.get("default"),
             fixed=node.get("fixed"),
             abstract=_is_true(node.get("abstract")),
             is_global=is_global,
-            doc=documentation(node),
+            block=_blocked(node, scope),
+            read_doc=functools.partial(documentation, node),
             place=scope.place(node),
         )
+        return made
 
     def _type_of(self, node: etree._Element, scope: Scope) -> Callable[[], Type]:
         inline = children(node, xsd("simpleType"), xsd("complexType"))
@@ -222,6 +259,13 @@ class ComplexReader:
         return self._attribute_named(node, scope, global_name(node, scope))
 
     def _attributes(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
+        """A type's own attributes; of several wildcards, all must let one in, and the base's is another way in."""
+        wildcards: list[Wildcard] = []
+        self._collect(node, scope, made, wildcards)
+        if wildcards:
+            made.any_attribute = (*made.any_attribute, functools.reduce(Wildcard.within, wildcards))
+
+    def _collect(self, node: etree._Element, scope: Scope, made: ComplexType, own: list[Wildcard]) -> None:
         for child in node:
             tag = tag_of(child)
             if tag == xsd("attribute"):
@@ -232,19 +276,21 @@ class ComplexReader:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
                 self._reading.append(found.node)
                 try:
-                    self._attributes(found.node, found.scope, made)
+                    self._collect(found.node, found.scope, made, own)
                 finally:
                     self._reading.pop()
             elif tag == xsd("anyAttribute"):
-                made.any_attribute = (*made.any_attribute, _wildcard(child, scope))
+                own.append(_wildcard(child, scope))
 
     def _attribute(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
         if node.get("ref"):
             name = scope.qname(node, node.get("ref", ""))
+            if name in _ARRAY_TYPES:
+                made.array_type = _array_type(node, scope) or made.array_type
             declared = self._schemas.attribute(name, scope.place(node))
             use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
-            use.default = node.get("default", use.default)
-            use.fixed = node.get("fixed", use.fixed)
+            use.default = _value(node, scope, use.type, node.get("default")) or use.default
+            use.fixed = _value(node, scope, use.type, node.get("fixed")) or use.fixed
         else:
             local = node.get("name", "").strip()
             if not NCNAME.fullmatch(local):
@@ -271,7 +317,26 @@ class ComplexReader:
             if not isinstance(found, SimpleType):
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
             simple = found
-        return Attribute(name, simple, default=node.get("default"), fixed=node.get("fixed"), doc=documentation(node))
+        default, fixed = (_value(node, scope, simple, node.get(key)) for key in ("default", "fixed"))
+        return Attribute(name, simple, default=default, fixed=fixed, doc=documentation(node))
+
+
+def _value(node: etree._Element, scope: Scope, simple: SimpleType, text: str | None) -> str | None:
+    """A default or fixed value; a QName by its full name."""
+    return scope.qname(node, text) if text is not None and simple.builtin in ("QName", "NOTATION") else text
+
+
+def _blocked(node: etree._Element, scope: Scope) -> Blocked:
+    """What ``block`` says, or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
+    words = node.get("block", scope.block).split()
+    return frozenset(("extension", "restriction", "substitution") if "#all" in words else words)
+
+
+def _array_type(node: etree._Element, scope: Scope) -> str:
+    """What ``wsdl:arrayType`` says beside a reference to ``soapenc:arrayType``, as a Clark name with its brackets."""
+    text = node.get(f"{{{WSDL}}}arrayType") or node.get("arrayType") or ""
+    name, bracket, ranks = text.strip().partition("[")
+    return scope.qname(node, name) + bracket + ranks if name else ""
 
 
 def _wildcard(node: etree._Element, scope: Scope) -> Wildcard:

@@ -13,8 +13,10 @@ from bridge import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Rulebook
 from bridge_soap.names import XSI, split, xsd
+from bridge_soap.xsd.arrays import Arrays
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import Content, content_of
-from bridge_soap.xsd.schemas import ANY_TYPE, Schemas
+from bridge_soap.xsd.schemas import Schemas
 
 _ANY_SIMPLE = xsd("anySimpleType")
 
@@ -46,6 +48,7 @@ class Graph:
 
     def __init__(self, schemas: Schemas, rulebook: Rulebook) -> None:
         self.schemas, self.rulebook = schemas, rulebook
+        self.arrays = Arrays(schemas)
         self._models: dict[ComplexType, Content] = {}
         self._nodes: dict[Type, _Node | BindError] = {}
         self._sound: set[Type] = set()
@@ -146,5 +149,9 @@ class Graph:
             for slot in content.slots.values():
                 types.append(slot.element.type)
                 namespaces.add(split(slot.element.name)[0])
+        array = self.arrays[type_]
+        if array is not None:
+            types.append(array.item.type)
+            namespaces.add(split(array.item.name)[0])
         variants = tuple(self.schemas.derived(type_.name)) if type_.name else ()
         return _Node(tuple(dict.fromkeys(types)), frozenset(namespaces), open_, variants)

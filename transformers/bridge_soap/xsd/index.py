@@ -15,7 +15,7 @@ from lxml import etree
 from bridge import BindError, Fault, parse_xml
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library
-from bridge_soap.names import NCNAME, SOAP11_ENCODING, XML, XSD, clark, line_of, local_name, split, tag_of, xsd
+from bridge_soap.names import APACHE_SOAP, ENCODINGS, NCNAME, XML, XSD, clark, line_of, local_name, split, tag_of, xsd
 
 #: Where a definition may be looked up, by the element that makes it.
 KINDS = {
@@ -27,19 +27,20 @@ KINDS = {
     xsd("attributeGroup"): "attribute group",
 }
 #: Namespaces that are built in and never fetched.
-KNOWN = frozenset({XSD, XML, SOAP11_ENCODING})
+KNOWN = frozenset({XSD, XML, *ENCODINGS})
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a definition needs to know of the schema it stands in. `chameleon`: included by a schema of another
-    namespace and itself without one, so names without a prefix belong to the includer."""
+    namespace and itself without one, so names without a prefix belong to the includer. `block` is ``blockDefault``."""
 
     document: Document
     namespace: str
     qualified_elements: bool
     qualified_attributes: bool
     chameleon: bool
+    block: str = ""
 
     def place(self, node: etree._Element) -> Place:
         return Place(self.document.name, line_of(node))
@@ -78,16 +79,22 @@ class Index:
         #: namespace -> why a document for it could not be had
         self.missing: dict[str, Fault] = {}
         self.broken: list[Fault] = []
-        self._seen: set[tuple[str, int, str]] = set()
-        xml_schema = resources.files("bridge_soap.xsd").joinpath("xml.xsd").read_bytes()
-        self.add(parse_xml(xml_schema), Document(parse_xml(xml_schema), "xml.xsd", "xml.xsd"))
+        self._seen: set[tuple[str, str, str]] = set()
+        self._shipped: set[str] = set()
+        self._add_shipped("xml.xsd")
+
+    def _add_shipped(self, name: str) -> None:
+        self._shipped.add(name)
+        schema = parse_xml(resources.files("bridge_soap.xsd").joinpath(name).read_bytes())
+        self.add(schema, Document(schema, name, name))
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
         """Take in one ``xs:schema`` and everything it names. Idempotent, so circles end."""
         own = schema.get("targetNamespace", "").strip()
         chameleon = not own and includer is not None and bool(includer.namespace)
         namespace = includer.namespace if chameleon and includer is not None else own
-        key = (document.id, line_of(schema), namespace)
+        # Lines don't tell schemas apart: some files have one line only, and libxml2 counts no further than 65,535.
+        key = (document.id, schema.getroottree().getpath(schema), namespace)
         if key in self._seen:
             return
         self._seen.add(key)
@@ -97,6 +104,7 @@ class Index:
             schema.get("elementFormDefault") == "qualified",
             schema.get("attributeFormDefault") == "qualified",
             chameleon,
+            schema.get("blockDefault", ""),
         )
         self.namespaces.add(namespace)
         for node in schema:
@@ -113,7 +121,11 @@ class Index:
                 self._import(node, scope)
 
     def find(self, kind: str, name: str) -> Definition | None:
-        return self.definitions.get((kind, name))
+        found = self.definitions.get((kind, name))
+        if found is None and split(name)[0] == APACHE_SOAP and "xml-soap.xsd" not in self._shipped:
+            self._add_shipped("xml-soap.xsd")
+            return self.definitions.get((kind, name))
+        return found
 
     def why_missing(self, kind: str, name: str) -> str:
         """The sentence for a reference that leads nowhere."""

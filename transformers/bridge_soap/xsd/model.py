@@ -9,7 +9,7 @@ name has two places in the model, or two such groups meet, all of the content do
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bridge_soap.components import ComplexType, Element, Particle, Wildcard
@@ -93,6 +93,9 @@ class Content:
     arrays: tuple[str, ...] = ()
     branch_arrays: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = ()
     wildcards: tuple[Wildcard, ...] = ()
+    #: arrays whose length is bounded, with the bounds; and the keys of choices' branches, where no two share one
+    counts: tuple[tuple[str, int, int | None], ...] = ()
+    choices: tuple[tuple[frozenset[str], ...], ...] = ()
 
 
 def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
@@ -102,12 +105,13 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     """
     root = _simplify(complex_type.particle) if complex_type.particle is not None else None
     if root is None:
-        return Content(None)
+        return Content(None, whole=complex_type.mixed)
     leaves = list(root.leaves())
+    _merge(leaves)
     _give_keys(leaves)
     regions = list(_regions(root))
     tags = {id(leaf): _tags(schemas, leaf) for leaf in leaves}
-    whole = complex_type.mixed or len(regions) > 1 or _clashes(root, tags)
+    whole = complex_type.mixed or len(regions) > 1 or _clashes(root, tags) or _stand_in(leaves, tags)
     region = regions[0] if regions and not whole else None
     if region is not None:
         inside = set(map(id, region.leaves()))
@@ -119,6 +123,7 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     _fill_slots(schemas, content, leaves, complex_type)
     if not whole:
         _find_arrays(content)
+        _find_bounds(content)
     return content
 
 
@@ -137,6 +142,8 @@ def _simplify(particle: Particle) -> Part | None:
     for child in term.particles:
         part = _simplify(child)
         if part is None:
+            if term.kind == "choice":
+                low = 0  # a branch that holds nothing may be the one that is chosen
             continue
         if part.kind == term.kind and part.kind != "all" and part.low == part.high == 1:
             parts.extend(part.parts)
@@ -159,6 +166,33 @@ def _fold(part: Part, low: int, high: int | None) -> Part | None:
         return None
     most = None if high is None or part.high is None else high * part.high
     return Part(part.kind, low * part.low, most, part.parts, part.element, part.wildcard)
+
+
+def _merge(leaves: list[Part]) -> None:
+    """Declarations of one name and type in several places become one, that lets in what any of them does."""
+    by_name: dict[str, list[Part]] = {}
+    for leaf in leaves:
+        if leaf.element is not None:
+            by_name.setdefault(leaf.element.name, []).append(leaf)
+    for same in by_name.values():
+        elements = [leaf.element for leaf in same if leaf.element is not None]
+        first = elements[0]
+        if all(each is first for each in elements) or any(each.type is not first.type for each in elements):
+            continue
+        merged = replace(
+            first,
+            nillable=any(each.nillable for each in elements),
+            default=next((each.default for each in elements if each.default is not None), None),
+            fixed=first.fixed if all(each.fixed == first.fixed for each in elements) else None,
+        )
+        for leaf in same:
+            leaf.element = merged
+
+
+def _stand_in(leaves: list[Part], tags: dict[int, frozenset[str]]) -> bool:
+    """Whether an element of the model may also stand in another's place, as a member of its substitution group."""
+    heads = {leaf.element.name for leaf in leaves if leaf.element is not None}
+    return any(tags[id(leaf)] & (heads - {leaf.element.name}) for leaf in leaves if leaf.element is not None)
 
 
 def _give_keys(leaves: list[Part]) -> None:
@@ -224,8 +258,13 @@ def _fill_slots(schemas: Schemas, content: Content, leaves: list[Part], owner: C
                 f"two elements named {local_name(head.name)} in one content model have different types",
                 local_name(owner.name),
             )
-        for element in (head, *schemas.members(head)):
-            content.slots.setdefault(element.name, Slot(leaf.key, element, head, leaf.key in many, in_items))
+        content.slots.setdefault(head.name, Slot(leaf.key, head, head, leaf.key in many, in_items))
+    for leaf in leaves:
+        head = leaf.element
+        if head is not None:
+            in_items = content.whole or id(leaf) in inside
+            for element in schemas.members(head):
+                content.slots.setdefault(element.name, Slot(leaf.key, element, head, leaf.key in many, in_items))
 
 
 def _find_arrays(content: Content) -> None:
@@ -253,6 +292,34 @@ def _find_arrays(content: Content) -> None:
     walk(content.root, always)
     content.arrays = tuple(dict.fromkeys(always))
     content.branch_arrays = tuple(branches)
+
+
+def _find_bounds(content: Content) -> None:
+    """What a reply can break although each of its children is in its place."""
+    assert content.root is not None
+    counts: list[tuple[str, int, int | None]] = []
+    choices: list[tuple[frozenset[str], ...]] = []
+
+    def walk(part: Part, *, sure: bool) -> None:
+        if part is content.region:
+            return
+        if part.element is not None and part.repeats and (part.high is not None or part.low > 1):
+            counts.append((part.key, part.low if sure else 0, part.high))
+        if part.kind == "choice":
+            keys = tuple(keys_of(branch, content.region) for branch in part.parts)
+            if len(frozenset().union(*keys)) == sum(map(len, keys)):
+                choices.append(keys)
+        for child in part.parts:
+            walk(child, sure=sure and part.low > 0 and part.kind != "choice")
+
+    walk(content.root, sure=True)
+    shared = {
+        leaf.key
+        for leaf in content.root.leaves()
+        if content.slots and sum(1 for other in content.root.leaves() if other.key == leaf.key) > 1
+    }
+    content.counts = tuple(each for each in counts if each[0] not in shared)
+    content.choices = tuple(choices)
 
 
 def _is_many(content: Content, part: Part) -> bool:

@@ -13,9 +13,9 @@ from typing import Literal
 
 from bridge import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import ANY, CONTENT, ITEMS, TEXT, Content, Part, attribute_keys
-from bridge_soap.xsd.schemas import ANY_TYPE
 from bridge_soap.xsd.variants import Variants
 
 Kind = Literal["element", "attribute", "text", "items", "any"]
@@ -56,10 +56,13 @@ class Property:
 
 
 class Properties:
-    """The properties of one contract's types, each worked out once."""
+    """The properties of one contract's types, each worked out once.
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    :param encoded: for bodies in SOAP's own encoding, where an array is a type: its property is an array of its items.
+    """
+
+    def __init__(self, graph: Graph, *, encoded: bool = False) -> None:
+        self._graph, self._encoded = graph, encoded
         self._variants = Variants(graph.schemas)
         self._known: dict[ComplexType, dict[str, Property]] = {}
 
@@ -72,7 +75,7 @@ class Properties:
             return {}
         known = self._known.get(type_)
         if known is None:
-            known = self._known[type_] = {each.key: each for each in self._find(type_)}
+            known = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
         return known
 
     def below(self, parent: Property) -> dict[str, Property]:
@@ -101,6 +104,14 @@ class Properties:
         except BindError:
             return False
         return True
+
+    def _items(self, place: Property) -> Property:
+        while self._encoded and place.element is not None:
+            array = self._graph.arrays[place.element.type]
+            if array is None:
+                break
+            place = replace(place, element=array.item, many=True)
+        return place
 
     def _find(self, type_: ComplexType) -> Iterator[Property]:
         for name, key in attribute_keys(type_).items():

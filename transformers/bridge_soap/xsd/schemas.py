@@ -5,55 +5,18 @@ A definition is read when it is first asked for. References are resolved by XML 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from lxml import etree
 
-from bridge_soap.components import (
-    NOWHERE,
-    Attribute,
-    ComplexType,
-    Element,
-    Facets,
-    Group,
-    Particle,
-    Place,
-    SimpleType,
-    Type,
-    Wildcard,
-)
-from bridge_soap.datatypes.lexical import BUILTIN_LISTS, BUILTINS
-from bridge_soap.names import SOAP11_ENCODING, XSD, children, clark, split, xsd
+from bridge import BindError
+from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
+from bridge_soap.names import XSD, children, clark, local_name, split, xsd
+from bridge_soap.xsd.builtin import ANY_TYPE, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
 from bridge_soap.xsd.simple import SimpleReader
-
-ANYTHING = Wildcard(frozenset(), excluded=True, process="lax")
-#: The root of all types (part 1, section 3.4.7).
-ANY_TYPE = ComplexType(
-    xsd("anyType"),
-    mixed=True,
-    particle=Particle(Group("sequence", (Particle(ANYTHING, 0, None),))),
-    any_attribute=(ANYTHING,),
-)
-
-
-def _builtin_types() -> dict[str, Type]:
-    found: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
-    for entry in BUILTINS.values():
-        base = found.get(xsd(entry.base))
-        found[xsd(entry.name)] = SimpleType(
-            xsd(entry.name), "atomic", base if isinstance(base, SimpleType) else None, entry.name
-        )
-    for name, item in BUILTIN_LISTS.items():
-        item_type = found[xsd(item)]
-        assert isinstance(item_type, SimpleType)
-        found[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
-    return found
-
-
-BUILTIN_TYPES = _builtin_types()
-STRING = BUILTIN_TYPES[xsd("string")]
 
 
 class Schemas:
@@ -74,18 +37,14 @@ class Schemas:
     # --- by name ---
 
     def type(self, name: str, place: Place = NOWHERE) -> Type:
-        known = BUILTIN_TYPES.get(name) or self._types.get(name)
+        known = self._types.get(name) or builtin_type(name)
         if known is not None:
             return known
-        namespace, local = split(name)
-        if namespace == SOAP11_ENCODING and local in BUILTINS:
-            return BUILTIN_TYPES[xsd(local)]
         definition = self.index.find("type", name)
         if definition is None:
+            namespace, local = split(name)
             if namespace == XSD:
                 place.fail(f"XML Schema has no type {local}")
-            if namespace == SOAP11_ENCODING:
-                place.fail(f"the SOAP-encoded type {local} only has a meaning in rpc/encoded messages")
             place.fail(self.index.why_missing("type", name))
         self._types[name] = made = self._guarded(name, definition)
         return made
@@ -121,7 +80,7 @@ class Schemas:
         return self._simple
 
     def element(self, name: str, place: Place = NOWHERE) -> Element:
-        known = self._elements.get(name)
+        known = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
         if known is None:
             definition = self.index.find("element", name)
             if definition is None:
@@ -130,7 +89,7 @@ class Schemas:
         return known
 
     def attribute(self, name: str, place: Place = NOWHERE) -> Attribute:
-        known = self._attributes.get(name)
+        known = self._attributes.get(name) or encoding_attribute(name)
         if known is None:
             definition = self.index.find("attribute", name)
             if definition is None:
@@ -157,8 +116,22 @@ class Schemas:
                 head = found.node.get("substitutionGroup") if kind == "element" else None
                 if head:
                     self._members.setdefault(found.scope.qname(found.node, head), []).append(name)
-        names = list(_closure(self._members, element.name))
-        return tuple(self.element(name) for name in names)
+        members = tuple(map(self.element, _closure(self._members, element.name)))
+        if element.block:
+            members = tuple(member for member in members if self._may_stand_for(member, element))
+        return members
+
+    def member_name(self, member: Element, head: Element) -> str:
+        """How JSON names a member of a substitution group: by its local name where that is enough."""
+        names = [local_name(each.name) for each in (head, *self.members(head))]
+        return local_name(member.name) if names.count(local_name(member.name)) == 1 else member.name
+
+    def _may_stand_for(self, member: Element, head: Element) -> bool:
+        """Whether nothing on the way from the head's type to the member's is blocked (part 1, section 3.3.6)."""
+        try:
+            return "substitution" not in head.block and not blocked(member.type, head.type, head.block)
+        except BindError:
+            return True  # those who use it are told
 
     def derived(self, name: str) -> list[str]:
         """Names of the global types that derive from the one of that name, at any distance."""
@@ -173,6 +146,37 @@ class Schemas:
     def type_names(self) -> Iterator[str]:
         """Names of all global types."""
         return (name for kind, name in self.index.definitions if kind == "type")
+
+
+def derives(found: Type, declared: Type) -> bool:
+    """Whether `found` is `declared` or derives from it; a union's members count as derived (part 1, sections 3.4.6
+    and 3.14.6)."""
+    if declared is ANY_TYPE or any(step is declared for step in _line(found)):
+        return True
+    if declared.name == _ANY_SIMPLE:
+        return isinstance(found, SimpleType)
+    if isinstance(declared, SimpleType) and declared.variety == "union":
+        return any(derives(found, member) for member in declared.members)
+    return False
+
+
+def blocked(found: Type, declared: Type, block: Blocked) -> bool:
+    """Whether `block` (the element's) or the declared type forbids a way from it to `found`, which derives from it."""
+    if isinstance(declared, ComplexType):
+        block |= declared.block
+    ways = itertools.takewhile(lambda step: step is not declared, _line(found)) if block else ()
+    return any((step.derived_by if isinstance(step, ComplexType) else "restriction") in block for step in ways)
+
+
+def _line(found: Type) -> Iterator[Type]:
+    """A type, its base, the base's base, …"""
+    step: Type | None = found
+    while step is not None:
+        yield step
+        step = step.base
+
+
+_ANY_SIMPLE = xsd("anySimpleType")
 
 
 def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:

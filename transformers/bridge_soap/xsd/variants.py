@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from bridge import BindError
-from bridge_soap.components import ComplexType, SimpleType, Type
+from bridge_soap.components import Blocked, ComplexType, Type
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.names import XSD, clark, local_name, xsd
-from bridge_soap.xsd.schemas import ANY_TYPE, BUILTIN_TYPES, Schemas
-
-_ANY_SIMPLE = BUILTIN_TYPES[xsd("anySimpleType")]
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.names import XSD, clark, local_name, split
+from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
+from bridge_soap.xsd.schemas import Schemas, blocked, derives
 
 
 class Variants:
@@ -35,8 +33,8 @@ class Variants:
         local = local_name(name)
         return local if len(self._named(local)) == 1 else name
 
-    def find(self, name: object, declared: Type) -> Type:
-        """The type that a body names, one that may stand where `declared` is.
+    def find(self, name: object, declared: Type, block: Blocked = frozenset()) -> Type:
+        """The type that a body names, one that may stand where `declared` is; `block` is the element's.
 
         :raises Bad: there is none, it is ambiguous, broken, abstract, or doesn't derive from the declared type.
         """
@@ -49,10 +47,10 @@ class Variants:
         else:
             candidates = self._named(name)
             if len(candidates) > 1:
-                candidates = [each for each in candidates if self._fits(each, declared)] or candidates
+                candidates = [each for each in candidates if self._fits(each, declared, block)] or candidates
         if len(candidates) > 1:
             raise Bad(f"{name!r} may mean {', '.join(candidates)}; write it in full")
-        if not candidates or not self._fits(candidates[0], declared):
+        if not candidates or not self._fits(candidates[0], declared, block):
             raise Bad(f"no type {name!r} can stand here{self._offer(declared)}")
         return self._schemas.type(candidates[0])
 
@@ -62,40 +60,30 @@ class Variants:
         names = [self.short(name) for name in self._schemas.derived(declared.name)][:8]
         return f"; {', '.join(names)} can" if names else ""
 
-    def _fits(self, name: str, declared: Type) -> bool:
+    def _fits(self, name: str, declared: Type, block: Blocked) -> bool:
         try:
             found = self._schemas.type(name)
         except BindError as error:
             raise Bad(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
         if isinstance(found, ComplexType) and found.abstract:
             return False
-        return derives(found, declared)
+        return derives(found, declared) and not blocked(found, declared, block)
+
+    def is_foreign(self, name: object) -> bool:
+        """Whether it is the full name of a type that the contract doesn't know: only the service may."""
+        return (
+            isinstance(name, str)
+            and bool(split(name)[0])
+            and BUILTINS["QName"].valid(name)
+            and builtin_type(name) is None
+            and self._schemas.index.find("type", name) is None
+        )
 
     def known(self, name: str) -> Type | None:
         """The type of that Clark name where the contract has it and it isn't broken."""
-        if name not in BUILTIN_TYPES and self._schemas.index.find("type", name) is None:
+        if builtin_type(name) is None and self._schemas.index.find("type", name) is None:
             return None
         try:
             return self._schemas.type(name)
         except BindError:
             return None
-
-
-def derives(found: Type, declared: Type) -> bool:
-    """Whether `found` is `declared` or derives from it; a union's members count as derived."""
-    if declared is ANY_TYPE or found is declared:
-        return True
-    if declared is _ANY_SIMPLE:
-        return isinstance(found, SimpleType)
-    if any(step is declared for step in _bases(found)):
-        return True
-    if isinstance(declared, SimpleType) and declared.variety == "union":
-        return any(derives(found, member) for member in declared.members)
-    return False
-
-
-def _bases(found: Type) -> Iterable[Type]:
-    step: Type | None = found
-    while step is not None:
-        yield step
-        step = step.base

@@ -1,0 +1,93 @@
+"""A body's writer and reader, put together from the encoders and decoders of what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lxml import etree
+
+from bridge import BadReply
+from bridge_soap.components import Element
+from bridge_soap.contract import Body, Contract
+from bridge_soap.decode.decoders import Decoders, Note
+from bridge_soap.encode.writing import Writer
+from bridge_soap.names import local_name, tag_of
+
+#: Reads a reply's body: ``(soap:Body, note, odd) -> JSON value``; `odd` as in `bridge_soap.decode.cursor`.
+BodyReader = Callable[[etree._Element, Note, bool], Any]
+
+
+def body_writer(contract: Contract, body: Body) -> Writer:
+    """:raises bridge.BindError: something that the body must have is broken."""
+    encoded = contract.encoded(body.encoding) if body.encoding is not None else None
+    if body.root is not None:
+        return encoded.wrapper(body.root) if encoded is not None else contract.encoders.element(body.root)
+    return (encoded or contract.encoders).content(body.content) if body.content is not None else _write_nothing
+
+
+def _write_nothing(value: Any, put: Any, at: Any, bad: list[tuple[str, str]]) -> None:
+    if value != {}:
+        bad.append(("", "this operation takes nothing: an empty object is wanted"))
+
+
+def body_reader(decoders: Decoders, body: Body) -> BodyReader:
+    """:raises bridge.BindError: something that the body must have is broken."""
+    if body.root is not None:
+        return _root_reader(decoders, body, body.root)
+    if body.content is not None:
+        content = decoders.ready_type(body.content)
+        return lambda node, note, odd: content(node, note)
+    return lambda node, note, odd: {}
+
+
+def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
+    """Reads the body's one element, by name where the contract names it."""
+    quick = decoders.quick(root)
+    readers = {root.name: decoders.ready(root)}
+    for member in decoders.schemas.members(root):
+        decoders.ready(member)
+        readers[member.name] = decoders.member(member, root)
+    expected = readers[root.name]
+
+    def encoded(wrapper: etree._Element, note: Note) -> Any:
+        _align(wrapper, body)
+        value = expected(wrapper, note)
+        return {} if value is None else value  # some say of an answer without parts that it is nil
+
+    def read(body_node: etree._Element, note: Note, odd: bool) -> Any:
+        for child in body_node:
+            if child.tag == root.name:
+                if body.encoding is None:
+                    return quick(child, note, odd)
+                return encoded(child, note)
+            reader = readers.get(child.tag)
+            if reader is not None:
+                return reader(child, note)
+        for child in body_node:
+            if not body.named:
+                return expected(child, note) if body.encoding is None else encoded(child, note)
+            if local_name(tag_of(child)) == local_name(root.name):
+                note(child, "its namespace is not the schema's")
+                return expected(child, note)
+        held = ", ".join(local_name(tag_of(child)) for child in body_node) or "nothing"
+        raise BadReply(f"The service's answer holds {held} where {local_name(root.name)} was expected.")
+
+    return read
+
+
+def _align(wrapper: etree._Element, body: Body) -> None:
+    """Give the accessors of an encoded answer the names of the parts that they are, by their order: the return value
+    comes first and has no name that counts (SOAP 1.1, section 7.1)."""
+    if body.encoding is None or body.accessors is None:
+        return
+    left = list(body.accessors)
+    strange = []
+    for child in wrapper:
+        named = next((name for name in left if local_name(name) == local_name(tag_of(child))), None)
+        if named is not None:
+            left.remove(named)
+        else:
+            strange.append(child)
+    for child, name in zip(strange, left, strict=False):
+        child.tag = name

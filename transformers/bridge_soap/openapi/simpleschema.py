@@ -1,0 +1,147 @@
+"""Simple types as JSON Schema: their JSON form, and those of their facets that JSON Schema can say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from bridge_soap.components import Facets, SimpleType
+from bridge_soap.datatypes import regex
+from bridge_soap.datatypes.facets import Bad, Rulebook, bound_value
+from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.datatypes.simple_in import SimpleReaders
+
+Schema = dict[str, Any]
+_FORMATS = {"date": "date", "dateTime": "date-time", "time": "time", "duration": "duration", "anyURI": "uri-reference"}
+#: JSON forms in which one value is always written alike.
+_EXACT = ("string", "boolean", "integer", "qname")
+
+
+class SimpleSchemas:
+    """Schemas by type."""
+
+    def __init__(self, rulebook: Rulebook, *, native: bool) -> None:
+        self._native = native
+        self._readers = SimpleReaders(rulebook, native=False, strict=False)
+
+    def __getitem__(self, simple: SimpleType) -> Schema:
+        """A schema of its own, to be added to."""
+        schema = self._simple(simple)
+        if simple.doc:
+            schema["description"] = simple.doc
+        if simple.value_docs:
+            lines = "\n".join(f"* `{value}`: {doc}" for value, doc in simple.value_docs.items())
+            schema["description"] = f"{schema.get('description', '')}\n\n{lines}".strip()
+        return schema
+
+    def _simple(self, simple: SimpleType) -> Schema:
+        facets = simple.facets
+        if simple.variety == "list":
+            assert simple.item is not None
+            schema: Schema = {"type": "array", "items": self[simple.item]}
+            low = facets.length if facets.length is not None else facets.min_length
+            high = facets.length if facets.length is not None else facets.max_length
+            return schema | _limits("minItems", low) | _limits("maxItems", high)
+        if simple.variety == "union":
+            return _any_of([self[member] for member in simple.members])
+        schema = self._atomic(simple)
+        if facets.enumeration is not None:
+            values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
+            if BUILTINS[simple.builtin].json in _EXACT:
+                return {key: schema[key] for key in ("type",) if key in schema} | {"enum": values}
+            # These have several forms of one value, and a service may send any: 1.0 and 1.00.
+            return schema | {"examples": values}
+        if BUILTINS[simple.builtin].json == "string":
+            low = facets.length if facets.length is not None else facets.min_length
+            high = facets.length if facets.length is not None else facets.max_length
+            schema |= _limits("minLength", low or None) | _limits("maxLength", high)
+        if BUILTINS[simple.builtin].json in ("string", "lexical"):
+            schema |= _pattern(facets)
+        return schema
+
+    def _atomic(self, simple: SimpleType) -> Schema:
+        builtin, facets = BUILTINS[simple.builtin], simple.facets
+        if builtin.json == "boolean":
+            return {"type": "boolean"}
+        if builtin.json == "integer":
+            return _bounds({"type": "integer", "minimum": builtin.low, "maximum": builtin.high}, facets)
+        if builtin.json in ("digits", "decimal") and self._native:
+            return _bounds({"type": "integer" if builtin.json == "digits" else "number"}, facets)
+        if builtin.json == "digits":
+            return {"type": "string", "pattern": "^[+-]?[0-9]+$"}
+        if builtin.json == "decimal":
+            return {"type": "string", "pattern": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$"}
+        if builtin.json == "float":
+            return {"anyOf": [{"type": "number"}, {"enum": ["INF", "-INF", "NaN"]}]}
+        if builtin.json == "base64":
+            return {"type": "string", "contentEncoding": "base64"}
+        if builtin.json == "hex":
+            return {"type": "string", "pattern": "^([0-9A-Fa-f]{2})*$"}
+        if builtin.name in _FORMATS:
+            return {"type": "string", "format": _FORMATS[builtin.name]}
+        return {"type": "string"} if builtin.name != "anySimpleType" else {}
+
+    def _reader(self, simple: SimpleType) -> Callable[[str], Any]:
+        read = self._readers[simple].value
+
+        def value(text: str) -> Any:
+            try:
+                return read(text)
+            except Bad:
+                return None
+
+        return value
+
+    def values(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
+        """``default`` and ``const``, as far as JSON Schema can say them."""
+        found: Schema = {}
+        for key, text in (("default", default), ("const", fixed)):
+            value = self._reader(simple)(text) if text is not None else None
+            exact = simple.variety == "atomic" and BUILTINS[simple.builtin].json in _EXACT
+            if isinstance(value, str | int | float | bool | list) and (key == "default" or exact):
+                found[key] = value
+        return found
+
+    def constrained(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
+        """An element with a default or fixed value: empty stands for it."""
+        found = self.values(simple, default, fixed)
+        held = self[simple] | {key: value for key, value in found.items() if key == "const"}
+        rest = {key: value for key, value in found.items() if key != "const"}
+        plain = simple.variety == "atomic" and simple.builtin == "string" and held == {"type": "string"}
+        return (held if plain else {"anyOf": [held, {"const": ""}]}) | rest
+
+
+def _any_of(schemas: list[Schema]) -> Schema:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _limits(key: str, value: int | None) -> Schema:
+    return {} if value is None else {key: value}
+
+
+def _bounds(schema: Schema, facets: Facets) -> Schema:
+    for key, text in (
+        ("minimum", facets.min_inclusive),
+        ("maximum", facets.max_inclusive),
+        ("exclusiveMinimum", facets.min_exclusive),
+        ("exclusiveMaximum", facets.max_exclusive),
+    ):
+        value = bound_value(text) if text is not None else None
+        if value is not None:
+            schema[key] = int(value) if value == value.to_integral_value() else float(value)
+    return schema
+
+
+def _pattern(facets: Facets) -> Schema:
+    """The pattern where there is one and it reads the same in ECMA 262 (no categories, no subtraction)."""
+    if len(facets.patterns) != 1:
+        return {}
+    for pattern in facets.patterns[0]:
+        if re.search(r"\\[pPicIC]|-\[|[^\x20-\x7e]", pattern):
+            return {}
+    try:
+        source = "|".join(map(regex.to_ascii, facets.patterns[0]))
+    except regex.PatternError:
+        return {}
+    return {"pattern": f"^(?:{source})$"}

@@ -1,0 +1,99 @@
+"""Encoded XML to JSON: the literal decoders, with nil everywhere, arrays as arrays and order without meaning."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lxml import etree
+
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
+from bridge_soap.datatypes.simple_in import resolve_names
+from bridge_soap.decode.decoders import Decoders, Note, Reader
+from bridge_soap.names import ENCODINGS, XSI_NIL, XSI_TYPE, split
+from bridge_soap.section5.layout import is_told, laid_out, places_of, told
+from bridge_soap.xsd.arrays import Array
+from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS
+from bridge_soap.xsd.model import ITEMS, TEXT, TYPE
+
+_BINARY = ("base64Binary", "hexBinary")
+
+
+class EncodedDecoders(Decoders):
+    """The decoders of one contract's encoded operations."""
+
+    literal: ClassVar[bool] = False
+
+    def _element(self, element: Element) -> Reader:
+        declared = element.type
+        read = self.type(declared) if isinstance(declared, ComplexType) else self.leaf(element, declared)
+
+        def read_element(node: etree._Element, note: Note) -> Any:
+            if not node.items():
+                return read(node, note)
+            if node.get(XSI_NIL, "").strip() in ("true", "1"):
+                return None
+            chosen, label = read, ""
+            named = node.get(XSI_TYPE)
+            if named is not None:
+                found = self.named_type(node, named, declared, note)
+                if found is not None:
+                    label, chosen = self._label(found), self.ready_type(found)
+            elif declared is ANY_TYPE and is_told(node):
+                label, chosen = "Array", self.ready_type(self.schemas.type(ARRAYS[0]))
+            value = chosen(node, note)
+            if not label:
+                return value
+            if isinstance(value, dict):
+                return {TYPE: label, **value}
+            return {TYPE: label, ITEMS if isinstance(value, list) and label == "Array" else TEXT: value}
+
+        return read_element
+
+    def _label(self, found: Type) -> str:
+        return "Array" if found.name in ARRAYS else self.variants.short(found.name)
+
+    def named_type(
+        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+    ) -> Type | None:
+        """As for literal XML; an array may also say that it is one, and a simple type that it is the encoding's."""
+        namespace, local = split(resolve_names(named, node.nsmap))
+        if self.graph.arrays[declared] is not None and (local == "Array" or local.startswith("ArrayOf")):
+            return None
+        if namespace in ENCODINGS and local == "Struct":
+            return None
+        if isinstance(declared, SimpleType):
+            # Servers of untyped languages guess a type for each value: 5 is an int and 5.5 is a double where both are
+            # decimals. What is declared counts, unless the text means something else.
+            found = self.variants.known(resolve_names(named, node.nsmap))
+            binary = isinstance(found, SimpleType) and found.builtin in _BINARY and declared.builtin not in _BINARY
+            return found if binary else None
+        return super().named_type(node, named, declared, note, block)
+
+    def type(self, type_: Type) -> Reader:
+        array = self.graph.arrays[type_] if isinstance(type_, ComplexType) else None
+        if array is None or type_ in self._types:
+            return super().type(type_)
+        known = self._types[type_] = self._members(array)
+        return known
+
+    # --- arrays ---
+
+    def _members(self, array: Array) -> Reader:
+        reader: Reader | None = None
+        own = array.item.type
+
+        def read(node: etree._Element, note: Note) -> list[Any]:
+            nonlocal reader
+            if reader is None:  # made now, since an array may hold itself
+                reader = self.ready(array.item)
+            item_type, shape = told(node)
+            if item_type and resolve_names(item_type, node.nsmap) != own.name:
+                for child in node:
+                    if child.get(XSI_TYPE) is None:
+                        child.set(XSI_TYPE, item_type)
+            if len(shape) < array.dimensions:
+                shape = [] if array.dimensions == 1 else [len(node)] + [1] * (array.dimensions - 1)
+            places = places_of(node, shape)
+            return laid_out([reader(child, note) for child in node], places, shape)
+
+        return read

@@ -1,0 +1,222 @@
+"""JSON to encoded XML: the literal encoders, with each element's type told and arrays as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
+from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
+from bridge_soap.encode.encoders import Encoders
+from bridge_soap.encode.values import ValueWriters
+from bridge_soap.encode.writing import At, Faults, Prefixes, Put, TypeWriter, Writer, pointer
+from bridge_soap.names import clark, split, xsd
+from bridge_soap.section5.rules import Encoding, sizes
+from bridge_soap.source import Source
+from bridge_soap.xsd.arrays import Array
+from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS, BUILTIN_TYPES, builtin_type
+from bridge_soap.xsd.graph import Graph
+from bridge_soap.xsd.model import ITEMS, NIL, TYPE
+
+#: What a JSON value without a type is taken for, where the schema says anyType.
+_INT = range(-(2**31), 2**31)
+_LONG = range(-(2**63), 2**63)
+
+
+_ANY_SIMPLE = BUILTIN_TYPES[xsd("anySimpleType")]
+
+
+class EncodedEncoders(Encoders):
+    """The encoders of one contract's encoded operations."""
+
+    def __init__(self, graph: Graph, prefixes: Prefixes, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self.prefix = prefixes.tag(clark(encoding.style, "x")).partition(":")[0]
+        super().__init__(graph, prefixes)
+
+    def _value_writers(self) -> ValueWriters:
+        return EncodedValues(self)
+
+    def is_plain(self, element: Element) -> bool:
+        """Never: even what has neither attributes nor variants says its type."""
+        return False
+
+    def _item(self, out: Source, element: Element, at: str) -> None:
+        out.add(f"{out.const(self.values.element(element))}(x, put, {at}, bad)")
+
+    def wrapper(self, element: Element) -> Writer:
+        """The writer of a body's own element, which says in which encoding it is.
+
+        :raises bridge.BindError: as `element`.
+        """
+        with self.lock:
+            self.graph.usable(element.type)
+            tag = self.prefixes.tag(element.name)
+            inner = self.values.type(element.type)
+            self.finish()
+            self.values.warm()
+        head = f'<{tag} s:encodingStyle="{escape_attribute(self.encoding.style)}"'
+
+        def write(value: Any, put: Put, at: At, bad: Faults) -> None:
+            inner(value, head, f"</{tag}>", put, at, bad)
+
+        return write
+
+
+class EncodedValues(ValueWriters):
+    _encoders: EncodedEncoders
+
+    def _one(self, element: Element) -> Writer:
+        """Exactly this element: nil, of its own type or of one that ``@xsi:type`` names."""
+        tag, declared = self.prefixes.tag(element.name), element.type
+        head, tail = f"<{tag}", f"</{tag}>"
+        plain, own = self.type(declared), self._told(declared)
+        abstract = isinstance(declared, ComplexType) and declared.abstract
+        if isinstance(declared, ComplexType) and declared.name:
+            self._fresh.append(declared)
+
+        def write(value: Any, put: Put, at: At, bad: Faults) -> None:
+            chosen, start = plain, head + own
+            if value.__class__ is dict:
+                if TYPE in value:
+                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
+                    if found is None:
+                        return
+                    value = {name: item for name, item in value.items() if name != TYPE}
+                    if found is not declared:
+                        chosen, start = self._ready(found, at, bad), head + self._told(found)
+                elif abstract:
+                    bad.append((pointer(at), f"{TYPE} is required: the type {split(declared.name)[1]} is abstract"))
+                    return
+                if value.get(NIL) is True:
+                    value = None
+            if value is None:
+                put(f'{head} xsi:nil="true"/>')
+                return
+            if declared is ANY_TYPE and chosen is plain:
+                found = _guess(value)
+                if found is not None:
+                    chosen, start = self.type(found), head + self._told(found)
+            chosen(value, start, tail, put, at, bad)
+
+        return write
+
+    def _named_type(
+        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+    ) -> Type | None:
+        if name == "Array" and (declared is ANY_TYPE or self._array(declared) is not None):
+            return builtin_type(self._encoders.encoding.array)
+        told: Faults = []
+        found = super()._named_type(name, declared, at, told, block)
+        if found is None and isinstance(declared, SimpleType):
+            found = super()._named_type(name, _ANY_SIMPLE, at, [])  # what a server guesses, it takes
+        if found is None:
+            bad += told
+        return found
+
+    def _told(self, type_: Type) -> str:
+        """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts."""
+        if self._array(type_) is not None:
+            return f' xsi:type="{self._encoders.prefix}:Array"'
+        step: Type | None = type_
+        while isinstance(step, SimpleType) and not step.name:
+            step = step.base
+        if step is None or not step.name or step is ANY_TYPE:
+            return ""
+        namespace, local = split(step.name)
+        prefix = self.prefixes.tag(clark(namespace, local)) if namespace else local
+        return f' xsi:type="{prefix}"'
+
+    def _array(self, type_: Type) -> Array | None:
+        return self._encoders.graph.arrays[type_]
+
+    def _type(self, type_: Type) -> TypeWriter:
+        array = self._array(type_)
+        return super()._type(type_) if array is None else self._members(array)
+
+    # --- arrays ---
+
+    def _members(self, array: Array) -> TypeWriter:
+        item, dimensions = array.item, array.dimensions
+        writer: Writer | None = None
+
+        def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
+            nonlocal writer
+            if writer is None:  # made now, since an array may hold itself
+                with self._encoders.lock:
+                    writer = self.element(item)
+                    self._encoders.finish()
+            if value.__class__ is dict and value.keys() == {ITEMS}:
+                at, value = (at, ITEMS), value[ITEMS]
+            if value.__class__ is not list:
+                bad.append((pointer(at), f"an array is wanted, not {kind_of(value)}"))
+                return
+            flat: list[tuple[At, Any]] = []
+            lengths: list[int] = []
+            _flatten(value, at, dimensions, lengths, flat, bad)
+            put(head + self._size(array, lengths, [each for _, each in flat]) + ">")
+            for place, each in flat:
+                writer(each, put, place, bad)
+            put(tail)
+
+        return write
+
+    def _size(self, array: Array, lengths: list[int], items: list[Any]) -> str:
+        """``arrayType``, or ``itemType`` and ``arraySize`` in SOAP 1.2."""
+        encoding, prefix = self._encoders.encoding, self._encoders.prefix
+        ranks, type_ = "", array.item.type
+        while not type_.name:
+            inner = self._array(type_)
+            if inner is None:
+                break
+            ranks = f"[{',' * (inner.dimensions - 1)}]{ranks}"
+            type_ = inner.item.type
+        if type_ is ANY_TYPE and not ranks:
+            type_ = self._common(items) or type_
+        namespace, local = split(type_.name or xsd("anyType"))
+        name = self.prefixes.tag(clark(namespace, local)) if namespace else local
+        size = sizes(lengths, encoding)
+        if encoding.is_11:
+            return f' {prefix}:arrayType="{name}{ranks}[{size}]"'
+        # SOAP 1.2 has no notation for arrays of arrays: their items are just arrays.
+        name = f"{prefix}:Array" if ranks else name
+        return f' {prefix}:itemType="{name}" {prefix}:arraySize="{size}"'
+
+    def _common(self, items: list[Any]) -> Type | None:
+        """The one type that all items of an array of anything say they are."""
+        names = {each[TYPE] if each.__class__ is dict and isinstance(each.get(TYPE), str) else "" for each in items}
+        if len(names) != 1:
+            return None
+        bad: Faults = []
+        return self._named_type(names.pop(), ANY_TYPE, None, bad)
+
+
+def _flatten(value: Any, at: At, dimensions: int, lengths: list[int], flat: list[tuple[At, Any]], bad: Faults) -> None:
+    """The items of nested arrays in row-major order (section 5.4.2), with their places; `lengths` by dimension."""
+    rows: list[tuple[At, Any]] = [(at, value)]
+    for depth in range(dimensions):
+        lengths.append(max((len(row) for _, row in rows), default=0))
+        items: list[tuple[At, Any]] = []
+        for place, row in rows:
+            if len(row) != lengths[-1]:
+                bad.append((pointer(place), f"it must hold {lengths[-1]} items as its neighbours do, not {len(row)}"))
+            items += [((place, number), each) for number, each in enumerate(row)]
+        if depth + 1 < dimensions:
+            for place, each in items:
+                if each.__class__ is not list:
+                    bad.append((pointer(place), f"an array is wanted, not {kind_of(each)}"))
+            items = [(place, each) for place, each in items if each.__class__ is list]
+        rows = items
+    flat += rows
+
+
+def _guess(value: Any) -> Type | None:
+    """The type of a JSON value where the schema and the body say none."""
+    if value.__class__ is str:
+        return builtin_type(xsd("string"))
+    if value.__class__ is bool:
+        return builtin_type(xsd("boolean"))
+    if value.__class__ is int:
+        return builtin_type(xsd("int" if value in _INT else "long" if value in _LONG else "integer"))
+    if value.__class__ is list:
+        return builtin_type(ARRAYS[0])
+    return builtin_type(xsd("double")) if not isinstance(value, dict) else None

@@ -1,0 +1,105 @@
+"""Shared values, put where they are referred to: ``href`` and ``id``, ``enc:ref`` and ``enc:id``.
+
+Afterwards a body holds its own element and nothing that is only referred to. JSON has no references, so a value that
+several places share stands in each of them; how much may come of that is bounded, and circles are refused.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from lxml import etree
+
+from bridge import BadReply
+from bridge_soap.datatypes.simple_in import resolve_names
+from bridge_soap.names import SOAP11_ENCODING, XSI_TYPE, clark
+from bridge_soap.section5.layout import ARRAY_TYPE, ITEM_TYPE, check_sizes
+from bridge_soap.section5.rules import ENCODINGS, SILENT, Encoding
+
+#: How deep what is referred to may come to stand; libxml2 lets no message be deeper by itself.
+MAX_DEPTH = 256
+#: What copying may cost beyond a message's own size, in characters; an element counts for some.
+MAX_COPIED = 32 * 1024**2
+_ELEMENT = 200
+
+_ROOT = clark(SOAP11_ENCODING, "root")
+
+
+def resolve(body: etree._Element) -> None:
+    """Replace each reference below ``soap:Body`` by what it refers to, and drop what stood only to be referred to.
+
+    :raises bridge.BadReply: a reference leads nowhere, in a circle, too deep, or to more than can be held.
+    """
+    root = _root(body)
+    for encoding in ENCODINGS:
+        shared = {node.get(encoding.id, ""): node for node in body.iter() if node.get(encoding.id)}
+        if shared or any(node.get(encoding.ref) for node in body.iter()):
+            _resolve_names(body)
+            targets = _Resolver(encoding, shared)
+            targets.fill(root, ())
+            for child in list(body):
+                if child is not root and child.get(encoding.id) in targets.used:
+                    body.remove(child)
+    check_sizes(body)
+    for node in body.iter():
+        for name in SILENT.intersection(node.keys()):
+            del node.attrib[name]
+
+
+def _resolve_names(body: etree._Element) -> None:
+    """Types by their full names: an element that is moved loses prefixes that were declared where it stood."""
+    for node in body.iter():
+        for attribute in (XSI_TYPE, ARRAY_TYPE, ITEM_TYPE):
+            text = node.get(attribute)
+            if text is not None:
+                name, bracket, ranks = text.strip().partition("[")
+                node.set(attribute, resolve_names(name, node.nsmap) + bracket + ranks)
+
+
+def _root(body: etree._Element) -> etree._Element:
+    """The call or answer itself: the first element that doesn't say ``root="0"`` (section 5.6)."""
+    return next((child for child in body if child.get(_ROOT, "1").strip() != "0"), body)
+
+
+class _Resolver:
+    def __init__(self, encoding: Encoding, shared: Mapping[str, etree._Element]) -> None:
+        self._encoding, self._shared = encoding, shared
+        self._left = MAX_COPIED
+        self.used: set[str] = set()
+
+    def fill(self, node: etree._Element, path: tuple[str, ...]) -> None:
+        """Resolve all references below `node`; `path` holds the ids of what it stands in."""
+        own = node.get(self._encoding.id)
+        if own is not None:
+            del node.attrib[self._encoding.id]
+            path = (*path, own)
+        waiting = list(node)
+        while waiting:
+            child = waiting.pop()
+            reference = child.get(self._encoding.ref)
+            if reference is not None and not len(child):
+                self._replace(child, reference.strip().removeprefix(self._encoding.mark), path)
+            elif child.get(self._encoding.id) is not None:
+                self.fill(child, path)
+            else:
+                waiting.extend(child)
+
+    def _replace(self, child: etree._Element, id_: str, path: tuple[str, ...]) -> None:
+        target, parent = self._shared.get(id_), child.getparent()
+        assert parent is not None
+        if target is None:
+            raise BadReply("The service's answer refers to a value that is not in it.")
+        if id_ in path:
+            raise BadReply("The service's answer refers to itself in a circle, which JSON can't tell.")
+        if sum(1 for _ in child.iterancestors()) > MAX_DEPTH:
+            raise BadReply("The service's answer refers from value to value too deeply.")
+        self.used.add(id_)
+        for each in target.iter():
+            self._left -= _ELEMENT + len(each.text or "")
+            if self._left < 0:
+                raise BadReply("The service's answer refers to the same values too often.")
+        made = copy.deepcopy(target)
+        made.tag, made.tail = child.tag, child.tail
+        parent.replace(child, made)
+        self.fill(made, path)

@@ -1,0 +1,97 @@
+"""Types that no document defines: XML Schema's own, and those of SOAP's encoding."""
+
+from __future__ import annotations
+
+from bridge_soap.components import Attribute, ComplexType, Element, Facets, Group, Particle, SimpleType, Type, Wildcard
+from bridge_soap.datatypes.lexical import BUILTIN_LISTS, BUILTINS
+from bridge_soap.names import ENCODINGS, clark, split, xsd
+
+ANYTHING = Wildcard(frozenset(), excluded=True, process="lax")
+#: The root of all types (part 1, section 3.4.7).
+ANY_TYPE = ComplexType(
+    xsd("anyType"),
+    mixed=True,
+    particle=Particle(Group("sequence", (Particle(ANYTHING, 0, None),))),
+    any_attribute=(ANYTHING,),
+)
+
+
+def _builtin_types() -> dict[str, Type]:
+    found: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
+    for entry in BUILTINS.values():
+        base = found.get(xsd(entry.base))
+        found[xsd(entry.name)] = SimpleType(
+            xsd(entry.name), "atomic", base if isinstance(base, SimpleType) else None, entry.name
+        )
+    for name, item in BUILTIN_LISTS.items():
+        item_type = found[xsd(item)]
+        assert isinstance(item_type, SimpleType)
+        found[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
+    return found
+
+
+BUILTIN_TYPES = _builtin_types()
+STRING = BUILTIN_TYPES[xsd("string")]
+
+# --- SOAP's encoding (SOAP 1.1, section 5; SOAP 1.2 part 2, section 3) -------------------------------------------
+
+
+def _encoding_types() -> dict[str, Type]:
+    """The encoding's schema gives each built-in type a twin that may be nil or refer to another; its value is the
+    same. An ``Array`` holds anything, in any number."""
+    found: dict[str, Type] = {}
+    for namespace in ENCODINGS:
+        for entry in BUILTINS.values():
+            twin = BUILTIN_TYPES[xsd(entry.name)]
+            assert isinstance(twin, SimpleType)
+            name = clark(namespace, entry.name)
+            found[name] = SimpleType(name, "atomic", twin, entry.name)
+        base64 = BUILTIN_TYPES[xsd("base64Binary")]
+        assert isinstance(base64, SimpleType)
+        found[clark(namespace, "base64")] = SimpleType(clark(namespace, "base64"), "atomic", base64, "base64Binary")
+        for local in ("Array", "Struct"):
+            found[clark(namespace, local)] = ComplexType(
+                clark(namespace, local), base=ANY_TYPE, particle=ANY_TYPE.particle, any_attribute=(ANYTHING,)
+            )
+    return found
+
+
+ENCODING_TYPES = _encoding_types()
+#: The types that arrays derive from.
+ARRAYS = tuple(clark(namespace, "Array") for namespace in ENCODINGS)
+
+
+def encoding_attribute(name: str) -> Attribute | None:
+    """``arrayType``, ``offset``, ``position``, … where `name` is one of the encoding's."""
+    namespace, _ = split(name)
+    if namespace not in ENCODINGS:
+        return None
+    assert isinstance(STRING, SimpleType)
+    return Attribute(name, STRING)
+
+
+#: A schema inside of a message, as .NET's DataSets carry it.
+SCHEMA = Element(xsd("schema"), lambda: ANY_TYPE, is_global=True)
+
+# --- drafts --------------------------------------------------------------------------------------------------------
+
+#: Namespaces of XML Schema's drafts, which WSDLs of the year 2000 name, and what types were called in them.
+DRAFTS = frozenset({"http://www.w3.org/1999/XMLSchema", "http://www.w3.org/2000/10/XMLSchema"})
+_RENAMED = {
+    "ur-type": "anyType",
+    "timeInstant": "dateTime",
+    "timeDuration": "duration",
+    "uriReference": "anyURI",
+    "CDATA": "normalizedString",
+    "binary": "base64Binary",
+}
+
+
+def builtin_type(name: str) -> Type | None:
+    """The type of that Clark name where it is one of these."""
+    known = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
+    if known is None:
+        namespace, local = split(name)
+        if namespace in DRAFTS:
+            return BUILTIN_TYPES.get(xsd(_RENAMED.get(local, local)))
+    return known
