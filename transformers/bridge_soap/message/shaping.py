@@ -57,6 +57,7 @@ class Shaper:
     def __init__(self, contract: Contract, body: Body, root: Element, home: Path, *, reply: bool) -> None:
         self._contract, self._home, self._reply = contract, home, reply
         self._encoders = contract.encoders if body.encoding is None else contract.encoded(body.encoding)
+        self._nils = body.encoding is not None  # anything may be nil in SOAP's own encoding
         self.properties = properties_of(contract, body)
         self._key = f"transform.soap.{'reply' if reply else 'request'}"
         self._root = _Mark(Property(root.name, "element", root), "")
@@ -225,8 +226,8 @@ class Shaper:
     def _seen(self, mark: _Mark) -> Seen:
         node = self._build(mark) if mark.inner or mark.flat else None
         always = _sure(mark) if mark.flat or node is not None else False
-        if self._reply and mark.place.element is not None and mark.place.element.nillable:
-            always = False
+        if self._reply and (self._nils or (mark.place.element is not None and mark.place.element.nillable)):
+            always = False  # a reply may have nil there
         return Seen(
             mark.name or mark.place.key,
             node,
