@@ -189,6 +189,10 @@ def explain(
         str, typer.Option("--json", help="The JSON body to translate; @FILE reads one, - standard input.")
     ] = "",
     host: Annotated[str, typer.Option(help="The public host it is called at.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header of the call, 'Name: value'; may be given again.")
+    ] = None,
+    claims: Annotated[str, typer.Option(help="The claims of the caller's token, as JSON.")] = "",
     config: ConfigFile = None,
 ) -> None:
     """Show the upstream request that a call would become, secrets masked. Nothing is sent."""
@@ -197,7 +201,28 @@ def explain(
     settings = settings_of(config)
     with explained():
         data = _body(body)
-    out(run(lambda: explanation(settings, route, data, host)))
+        headers = [_field(each) for each in header or ()]
+        told = _claims(claims)
+    out(run(lambda: explanation(settings, route, data, host, headers, told)))
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise SettingsError(f"--header: {text!r} is not written 'Name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _claims(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"--claims: it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SettingsError("--claims: a JSON object is wanted")
+    return value
 
 
 def _body(text: str) -> bytes:
@@ -237,10 +262,20 @@ app.add_typer(importing, name="import")
 
 @importing.command("soap")
 def import_soap(
-    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")], config: ConfigFile = None
+    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")],
+    user: Annotated[str, typer.Option("--wsdl-user", help="The user that the WSDL's server asks for.")] = "",
+    password: Annotated[
+        str, typer.Option("--wsdl-password-env", help="The environment variable that holds the password.")
+    ] = "",
+    bearer: Annotated[
+        str, typer.Option("--wsdl-bearer-env", help="The environment variable that holds a bearer token.")
+    ] = "",
+    config: ConfigFile = None,
 ) -> None:
     """From a WSDL."""
-    _import("soap", [wsdl], config)
+    given = {"username": user, "password_env": password, "bearer_env": bearer}
+    auth = {name: value for name, value in given.items() if value}
+    _import("soap", [wsdl], config, {"wsdl_auth": auth} if auth else None)
 
 
 @importing.command("grpc")
@@ -252,11 +287,11 @@ def import_grpc(
     _import("grpc", source, config)
 
 
-def _import(name: str, source: list[str], config: Path | None) -> None:
+def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:
     from bridge.workbench import imported
 
     settings = settings_of(config)
-    text, notes = run(lambda: imported(settings, name, source))
+    text, notes = run(lambda: imported(settings, name, source, options))
     out(text.rstrip("\n"))
     for note in notes:
         complain(note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,14 +19,15 @@ from bridge.registry import placed
 from bridge.settings import Settings
 from bridge.specfile import read_file
 from bridge.table import Endpoint, Source, Table
-from bridge.transformer import Call, Context, GrpcRequest, HttpRequest
+from bridge.transformer import Call, Context, GrpcRequest, HttpRequest, Identity
 
 
 @runtime_checkable
 class Importer(Protocol):
-    """A transformer that can write a spec for a service that exists already."""
+    """A transformer that can write a spec for a service that exists already. It is given `options` only where the
+    command line has some for it."""
 
-    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]: ...
+    async def import_spec(self, source: Sequence[str], context: Context, **options: Any) -> tuple[str, list[str]]: ...
 
 
 @runtime_checkable
@@ -34,6 +35,14 @@ class Explainer(Protocol):
     """A codec whose upstream message can be shown as text: a protobuf message, say."""
 
     def show(self, outbound: Any) -> str: ...
+
+
+@runtime_checkable
+class Secretive(Protocol):
+    """A codec that knows which texts in its messages no one may be shown, whatever the elements are called."""
+
+    @property
+    def secrets(self) -> Collection[str]: ...
 
 
 @runtime_checkable
@@ -131,23 +140,41 @@ _SECRET_ELEMENT = re.compile(r"password|passwd|secret|token|apikey|credential|no
 MASK = "***"
 
 
-async def explanation(settings: Settings, target: str, body: bytes, host: str) -> str:
-    """The upstream request that a call to `target` (``[METHOD ]/path?query``) would become, as text."""
+_WHOLE = 6  #: a secret shorter than this is masked where it is all of a text; a longer one wherever it stands
+
+
+async def explanation(
+    settings: Settings,
+    target: str,
+    body: bytes,
+    host: str,
+    headers: Sequence[tuple[str, str]] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> str:
+    """The upstream request that a call to `target` (``[METHOD ]/path?query``) would become, as text.
+
+    :param headers: fields of the call, names in lower case.
+    :param claims: of the caller's token.
+    """
     method, _, path = target.rpartition(" ")
     async with _house(settings) as (house, faults):
         try:
-            endpoint, call = _find(house.registry.table, method.strip().upper(), path, body, host)
+            endpoint, call = _find(house.registry.table, method.strip().upper(), path, body, host, headers)
         except BindError:
             raise
         except Exception:
             if faults:
                 raise SetupError(faults) from None
             raise
+        if claims is not None:
+            call.identity = Identity(str(claims.get("sub", "")), claims=claims)
         outbound = endpoint.codec.request(call)
         return render(endpoint, outbound)
 
 
-def _find(table: Table, method: str, target: str, body: bytes, host: str) -> tuple[Endpoint, Call]:
+def _find(
+    table: Table, method: str, target: str, body: bytes, host: str, given: Sequence[tuple[str, str]]
+) -> tuple[Endpoint, Call]:
     path, query = parse_target(target)
     tries = [method] if method else (["POST", "PUT", "PATCH"] if body else ["GET", "POST", "DELETE"])
     for at, verb in enumerate(tries):
@@ -157,13 +184,13 @@ def _find(table: Table, method: str, target: str, body: bytes, host: str) -> tup
             if at + 1 == len(tries):
                 raise
             continue
-        headers = [("content-type", "application/json")] if body else []
+        headers = [("content-type", "application/json"), *given] if body else given
         return endpoint, Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
     raise InvalidParameter([("ROUTE", "name a path")])
 
 
 def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
-    """`outbound` as a person reads it; values of headers and elements that sound like secrets are masked."""
+    """`outbound` as a person reads it. Masked is what the codec knows to be a secret, and what sounds like one."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
     if isinstance(outbound, GrpcRequest):
@@ -171,29 +198,52 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
         lines += [f"{name}: {MASK if _SECRET_HEADER.search(name) else value!s}" for name, value in outbound.metadata]
         shown = endpoint.codec.show(outbound) if isinstance(endpoint.codec, Explainer) else outbound.message.hex(" ")
         return "\n".join([*lines, "", shown.rstrip("\n")])
+    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
     lines = [f"{outbound.method} {outbound.path}  ({to})"]
-    lines += [f"{name}: {MASK if _SECRET_HEADER.search(name) else value}" for name, value in outbound.headers]
-    return "\n".join([*lines, "", _body_text(outbound)]).rstrip("\n")
+    for name, value in outbound.headers:
+        lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")
+    return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")
 
 
-def _body_text(outbound: HttpRequest) -> str:
+def _body_text(outbound: HttpRequest, secrets: Collection[str]) -> str:
     try:
         root = parse_xml(outbound.body)
     except XmlError:
-        return outbound.body.decode("utf-8", "replace")
-    for element in root.iter():
-        if isinstance(element.tag, str) and _SECRET_ELEMENT.search(etree.QName(element).localname) and element.text:
-            element.text = MASK
+        text = outbound.body.decode("utf-8", "replace")
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        return text
+    for element in root.iter("*"):
+        if element.text:
+            named = _SECRET_ELEMENT.search(etree.QName(element).localname)
+            element.text = MASK if named else _masked(element.text, secrets)
+        if element.tail:
+            element.tail = _masked(element.tail, secrets)
+        for name, value in element.items():
+            named = _SECRET_ELEMENT.search(etree.QName(name).localname)
+            element.set(name, MASK if named else _masked(str(value), secrets))
     etree.indent(root)
     return etree.tostring(root, encoding="unicode")
+
+
+def _masked(text: str, secrets: Collection[str]) -> str:
+    if text in secrets or text.strip() in secrets:
+        return MASK
+    for secret in secrets:
+        if len(secret) >= _WHOLE:
+            text = text.replace(secret, MASK)
+    return text
 
 
 # --- import -------------------------------------------------------------------------------------------------------
 
 
-async def imported(settings: Settings, name: str, source: Sequence[str]) -> tuple[str, list[str]]:
+async def imported(
+    settings: Settings, name: str, source: Sequence[str], options: Mapping[str, Any] | None = None
+) -> tuple[str, list[str]]:
     """A ready spec for a service that exists, and notes on what it could not publish.
 
+    :param options: what the transformer's `import_spec` takes beside.
     :raises BindError: it can't be read, or the transformer can't import.
     """
 
@@ -206,6 +256,6 @@ async def imported(settings: Settings, name: str, source: Sequence[str]) -> tupl
         transformer = await transformers.get(name)
         if not isinstance(transformer, Importer):
             raise BindError(f"the transformer {name!r} can't import")
-        return await transformer.import_spec(source, context)
+        return await transformer.import_spec(source, context, **(options or {}))
     finally:
         await transformers.aclose()

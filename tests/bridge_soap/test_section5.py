@@ -332,3 +332,38 @@ async def test_what_is_described_is_what_is_meant(bind: Bind) -> None:
         doc = operations[operation].describe()
         schema = doc.operation["responses"]["200"]["content"]["application/json"]["schema"]
         Draft202012Validator({**schema, "components": {"schemas": doc.schemas}}).validate(value)
+
+
+async def test_a_shape_sees_an_array_as_its_items(bind: Bind) -> None:
+    shape = {"flatten": ["count"], "rename": {"count/candidates": "list", "count/candidates/name": "who"}}
+    request = {**shape, "constants": {"count/precinct": "7", "count/candidates/party": "RED"}}
+    options = {"port": "Old", "operation": "count", "request": request, "reply": shape}
+    operation = (await bind("encoded.wsdl", options=options))[0]
+    codec = codec_of(operation)
+    value = {"list": [{"who": "Ada", "votes": "12"}, None], "winner": None, "closed": True}
+    xml = TRIPS["a struct with an array, a nil and a derived type"][1]
+    body = sent(codec, value)[0]
+    assert [child.tag for child in body] == ["precinct", "candidates", "winner", "closed"]
+    assert infoset(body[1][0]) == infoset(parsed(f'<item xsi:type="b:Candidate">{ADA_XML}</item>'))
+    assert faults(codec, {**value, "list": [{"who": 5, "name": "x", "party": "RED"}]}) == {
+        "/list/0/name": "the schema has no such property here",
+        "/list/0/party": "it is set by the route",
+        "/list/0/who": "a string is wanted, not a number",
+        "/list/0/votes": "it is required",
+    }
+    answer = received(codec, f'<t:countResponse {RPC} xmlns:t="urn:tally">{xml}</t:countResponse>')
+    who = {"who": "Ada", "party": "RED", "votes": "12"}
+    assert answer == {
+        "precinct": "7",
+        "list": [who, {"@xsi:type": "Incumbent", **who, "since": 1990}, None],
+        "winner": None,
+        "closed": True,
+    }
+    doc = operation.describe()
+    components = {"schemas": doc.schemas}
+    for part, good in ((doc.operation["requestBody"], value), (doc.operation["responses"]["200"], answer)):
+        media = part["content"]["application/json"]
+        judge = Draft202012Validator({**media["schema"], "components": components})
+        judge.validate(good)
+        judge.validate(media["example"])
+    sent(codec, doc.operation["requestBody"]["content"]["application/json"]["example"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+
+from tests.soap_kit import WSDL_DIR
 
 SPEC = "route: /v1/a/{id}\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
 
@@ -72,6 +75,44 @@ def test_explain_sends_nothing_and_masks(cli: Any, home: Path) -> None:
     assert "Traceback" not in wrong.stderr
 
 
+LEDGER = """route: /v1/ledger
+upstream: svc:80
+auth: {type: none}
+transform:
+  request: soap
+  soap:
+    wsdl: ledger.wsdl
+    operation: post
+    security: {username: gate, password_env: LEDGER_PASSWORD}
+    headers:
+      AuthHeader: {user: {$header: X-User}, role: [{$env: LEDGER_ROLE}], level: {$env: LEDGER_LEVEL}, mail: {$claim: m}}
+      Ticket: {$file: secrets/ticket}
+"""
+
+
+def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) -> None:
+    shutil.copy(WSDL_DIR / "ledger.wsdl", home / "wsdl")
+    (home / "routes/ledger.yml").write_text(LEDGER)
+    (home / "secrets").mkdir()
+    (home / "secrets/ticket").write_text("ticket-<1>\n")
+    environment = {"LEDGER_PASSWORD": "pass-1", "LEDGER_ROLE": "role-1", "LEDGER_LEVEL": "007"}
+    body = '{"account": "ticket-<1>", "cents": 7}'
+    call = ("explain", "POST /v1/ledger", "--json", body, "--header", "X-User: ada", "--claims", '{"m": "a@b"}')
+    shown = cli(*call, **environment)
+    assert shown.returncode == 0, shown.stderr
+    for secret in ("pass-1", "role-1", ">7<", "ticket-"):
+        assert secret not in shown.stdout
+    for told in (":user>ada<", ":mail>a@b<", ":role>***<", ":level>***<", ":Ticket>***<", ":account>***<"):
+        assert told in shown.stdout
+    assert "X-User: it is required" in cli("explain", "POST /v1/ledger", "--json", body, **environment).stderr
+    assert cli(*call[:-1], "[]", **environment).stderr == "--claims: a JSON object is wanted\n"
+    assert "is not written" in cli(*call, "--header", "nonsense", **environment).stderr
+    assert cli("check", **environment).returncode == 0
+    missing = cli("check")
+    assert "routes/ledger.yml" in missing.stderr
+    assert "LEDGER_PASSWORD" in missing.stderr or "LEDGER_ROLE" in missing.stderr
+
+
 def test_token(cli: Any, home: Path) -> None:
     made = cli("token", "--role", "a", "--role", "b", "--tenant", "t", "--sub", "me", "--audience", "X", "--ttl", "2m")
     claims = jwt.decode(made.stdout.strip(), options={"verify_signature": False})
@@ -91,3 +132,10 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", key["id"]).returncode == 0
     assert "revoked" in cli("key", "list").stdout
     assert cli("key", "revoke", "nobody").returncode == 1
+
+
+def test_importing_from_behind_authentication(cli: Any) -> None:
+    half = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-user", "ada")
+    assert (half.returncode, half.stderr) == (1, "wsdl_auth: it needs username and password_env, or bearer_env alone\n")
+    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "NOPE")
+    assert "the environment variable NOPE is not set" in missing.stderr

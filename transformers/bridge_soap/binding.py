@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bridge import BindError, Fault, Operation, RouteSpec
-from bridge_soap.components import Element
+from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
-from bridge_soap.encode.writing import Faults
 from bridge_soap.message.bodies import body_reader, body_writer
 from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
-from bridge_soap.message.params import Parameter, parameters_of
-from bridge_soap.message.security import token_writer
-from bridge_soap.names import local_name
+from bridge_soap.message.header_plan import HeaderPlan
+from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
+from bridge_soap.message.security import security_secrets, token_writer
+from bridge_soap.message.shape import Shape
+from bridge_soap.message.shaping import Shaper, properties_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
 from bridge_soap.section5.references import resolve
@@ -33,8 +36,8 @@ _BODILESS = ("GET", "HEAD", "DELETE")
 class Binder:
     """Compiles operations of one contract for one route."""
 
-    def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions) -> None:
-        self._contract, self._route, self._options = contract, route, options
+    def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
+        self._contract, self._route, self._options, self._home = contract, route, options, home
 
     def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         """What one operation publishes below the route at `path`, as `name`.
@@ -47,8 +50,14 @@ class Binder:
         with contract.lock:
             body = contract.body(operation, operation.input, reply=False)
             output = contract.body(operation, operation.output, reply=True) if operation.output is not None else None
-            parameters, flat = parameters_of(contract, body)
-            plan = self._plan(operation, body, output, parameters)
+            shape, reply_shape, secrets = self._shapes(operation, body, output)
+            if shape is None:
+                parameters, flat = parameters_of(contract, body)
+            else:
+                parameters, flat = shaped_parameters(contract, properties_of(contract, body), _root_of(body), shape)
+            headers = HeaderPlan(contract, operation, self._options, self._home)
+            plan = self._plan(operation, body, output, parameters, headers)
+            plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
         upstream = set(_PARAMETER.findall(plan.path))
         for parameter in _PARAMETER.findall(self._route.route):
             if parameter not in parameters and parameter not in upstream:
@@ -56,7 +65,7 @@ class Binder:
                     Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", key="route")
                 )
         methods = self._methods(operation, flat, path)
-        described = Description(contract, operation, body, output, parameters, self._route)
+        described = Description(contract, operation, body, output, parameters, self._route, headers, shape, reply_shape)
         found = []
         for method in methods:
             takes_body = method not in _BODILESS or (method == "DELETE" and not flat)
@@ -87,23 +96,42 @@ class Binder:
                 )
         return tuple(method for method in wanted if method != "OPTIONS")
 
+    def _shapes(
+        self, operation: SoapOperation, body: Body, output: Body | None
+    ) -> tuple[Shape | None, Shape | None, frozenset[str]]:
+        """What the spec's ``request`` and ``reply`` make of the bodies, and the secrets in it."""
+        options, contract, shape, reply = self._options, self._contract, None, None
+        secrets: set[str] = set()
+        if options.request is not None:
+            shaper = Shaper(contract, body, _root_of(body), self._home, reply=False)
+            shape, secrets = shaper.shape(options.request), shaper.secrets
+        if options.reply is not None:
+            if output is None or self._route.transform.response != "json":
+                why = f"{operation.name} gives no answer" if output is None else "transform.response gives no JSON"
+                raise BindError(Fault(f"{why}, so there is nothing to shape", key="transform.soap.reply"))
+            reply = Shaper(contract, output, _root_of(output), self._home, reply=True).shape(options.reply)
+        return shape, reply, frozenset(secrets)
+
     # --- the plan ---
 
     def _plan(
-        self, operation: SoapOperation, body: Body, output: Body | None, parameters: dict[str, Parameter]
+        self,
+        operation: SoapOperation,
+        body: Body,
+        output: Body | None,
+        parameters: dict[str, Parameter],
+        headers: HeaderPlan,
     ) -> Plan:
         contract = self._contract
-        headers = self._header_elements(operation)
-        sent = [*body.elements, *(element for element, _ in headers)]
+        sent = [*body.elements, *headers.sent]
         answer = output or Body()
         for element in (*sent, *answer.elements):
             contract.graph.usable(element.type)
         native, encoded = self._options.numbers == "native", answer.encoding is not None
         decoders = contract.decoders(native=native, strict=self._options.strict, encoded=encoded)
         write, read = body_writer(contract, body), body_reader(decoders, answer)
-        block = self._header_block(headers)
         declarations = contract.prefixes.declare(self._namespaces(sent, body))
-        envelope = Envelope(operation.version, declarations, block, self._token(operation))
+        envelope = Envelope(operation.version, declarations, headers.constant, self._token(operation))
         faults = FaultReader(decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
             envelope,
@@ -117,6 +145,9 @@ class Binder:
             faults,
             self._route.transform.response,
             self._options.strict,
+            headers.request,
+            headers.reply,
+            headers.secrets | security_secrets(self._options.security),
         )
 
     def _namespaces(self, sent: list[Element], body: Body) -> set[str] | None:
@@ -131,37 +162,13 @@ class Binder:
             return None
         return token_writer(self._options.security, operation.version)
 
-    def _header_elements(self, operation: SoapOperation) -> list[tuple[Element, Any]]:
-        """The header blocks that the spec names, with their declarations."""
-        found = []
-        schemas = self._contract.schemas
-        for name, value in self._options.headers.items():
-            candidates = [tag for kind, tag in schemas.index.definitions if kind == "element"]
-            named = [tag for tag in candidates if name in (tag, local_name(tag))]
-            declared = self._declared_headers(operation)
-            named = [tag for tag in named if tag in declared] or named
-            if len(named) != 1:
-                why = f"it may mean {', '.join(named)}" if named else "no element of that name is in the contract"
-                raise BindError(Fault(why, key=f"transform.soap.headers.{name}"))
-            found.append((schemas.element(named[0]), value))
-        return found
 
-    def _declared_headers(self, operation: SoapOperation) -> set[str]:
-        found = set()
-        for use in operation.input.headers:
-            message = self._contract.wsdl.message(use.message)
-            found |= {part.element for part in message if part.name == use.part and part.element}
-        return found
-
-    def _header_block(self, headers: list[tuple[Element, Any]]) -> str:
-        out: list[str] = []
-        for element, value in headers:
-            bad: Faults = []
-            self._contract.encoders.element(element)(value, out.append, None, bad)
-            if bad:
-                key = f"transform.soap.headers.{local_name(element.name)}"
-                raise BindError([Fault(why, key=key + at.replace("/", ".")) for at, why in bad])
-        return "".join(out)
+def _root_of(body: Body) -> Element:
+    """The body's element; one that stands for its content where it has none or several."""
+    if body.root is not None:
+        return body.root
+    content = body.content or ComplexType("")
+    return Element("", lambda: content)
 
 
 def address_path(address: str) -> str:

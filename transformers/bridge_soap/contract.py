@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
+from bridge_soap.access import Access
 from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, Type
 from bridge_soap.datatypes.facets import Rulebook
 from bridge_soap.decode.decoders import Decoders
@@ -19,6 +20,7 @@ from bridge_soap.section5.rules import ENCODING_11, ENCODING_12, Encoding
 from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
+from bridge_soap.xsd.properties import Properties
 from bridge_soap.xsd.schemas import Schemas
 
 
@@ -49,15 +51,17 @@ class Body:
 class Contract:
     """A WSDL with its schemas, encoders and decoders. Reading one blocks (files, perhaps the network).
 
+    :param access: the credentials that its own origin asks for.
     :raises bridge.BindError: it does not load; the message names file, line and cause.
     """
 
-    def __init__(self, reference: str, folder: Path) -> None:
-        library = Library(folder)
+    def __init__(self, reference: str, folder: Path, access: Access | None = None) -> None:
+        library = Library(folder, access)
         self.wsdl: Wsdl = read_wsdl(library, reference)
         self.digest = library.digest
         self.schemas = Schemas(self.wsdl.index)
         self.graph = Graph(self.schemas, Rulebook())
+        self.properties = Properties(self.graph)
         names = {operation.input.namespace for operation in self.wsdl.operations}
         self.prefixes = Prefixes(dict.fromkeys((*sorted(self.wsdl.index.namespaces), *sorted(names))))
         self.encoders = Encoders(self.graph, self.prefixes)

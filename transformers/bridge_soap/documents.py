@@ -1,13 +1,14 @@
 """Contract files: from a name or URL to a parsed document, within bounds.
 
 A relative name lies below the folder it was given for and can't leave it. A URL is fetched with time and size limits,
-follows redirects to the same host only, and what it refers to must lie on the same host too. Everything here blocks:
-it runs at bind, in a thread.
+follows redirects to the same host only, and what it refers to must lie on the same host too. Credentials are never part
+of a URL, since URLs stand in messages and logs. Everything here blocks: it runs at bind, in a thread.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from bridge_soap.parsing import parse_contract
 
 if TYPE_CHECKING:
     import httpx
+
+    from bridge_soap.access import Access
 
 MAX_BYTES = 16 * 1024**2
 MAX_DOCUMENTS = 500
@@ -43,11 +46,20 @@ def is_url(reference: str) -> bool:
     return reference.lower().startswith(("http://", "https://"))
 
 
+def shown(reference: str) -> str:
+    """A reference as messages may show it: without the user and password that a URL may hold."""
+    return _USER_INFO.sub("//", reference)
+
+
+_USER_INFO = re.compile(r"//[^/?#]*@")
+
+
 class Library:
     """Opens documents for one contract and keeps them. `digest` is a fingerprint of all that was read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: Access | None = None) -> None:
         self._folder = folder.resolve()
+        self._access = access
         self._open: dict[str, Document] = {}
         self._dead: dict[str, str] = {}
         self._hash = hashlib.sha256()
@@ -70,7 +82,7 @@ class Library:
         start = Path(base.id).parent if base is not None else self._folder
         path = self._existing(start, reference.partition("#")[0].replace("\\", "/"))
         if path is None:
-            raise BindError(Fault(f"it is outside {self._folder.name}/, where contracts lie", file=reference))
+            raise BindError(Fault(f"it is outside {self._folder.name}/, where contracts lie", file=shown(reference)))
         known = self._open.get(str(path))
         if known is not None:
             return known
@@ -99,6 +111,8 @@ class Library:
         known = self._open.get(url)
         if known is not None:
             return known
+        if shown(url) != url:
+            raise BindError(Fault("a URL can't hold a user and password; wsdl_auth names them", file=shown(url)))
         host = urlsplit(url).netloc
         if base is not None and base.is_url and urlsplit(base.id).netloc != host:
             raise BindError(Fault(f"it lies on another host than {base.name}, which is refused", file=url))
@@ -113,7 +127,9 @@ class Library:
             timeout = httpx.Timeout(TIMEOUT, connect=CONNECT)
             with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
                 for _ in range(5):
-                    with client.stream("GET", url, headers={"accept": "text/xml, application/xml, */*"}) as reply:
+                    headers = {"accept": "text/xml, application/xml, */*"}
+                    headers |= self._access.headers(url) if self._access is not None else {}
+                    with client.stream("GET", url, headers=headers) as reply:
                         if reply.is_redirect:
                             target = urljoin(url, reply.headers.get("location", ""))
                             if urlsplit(target).netloc != host:
@@ -121,7 +137,9 @@ class Library:
                             url = target
                             continue
                         if reply.status_code != 200:
-                            raise BindError(Fault(f"the server answered HTTP {reply.status_code}", file=url))
+                            raise BindError(
+                                Fault(_why_not(reply.status_code, sent="authorization" in headers), file=url)
+                            )
                         return _bounded(reply, url)
                 raise BindError(Fault("it redirects too often", file=url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -139,6 +157,14 @@ class Library:
         self._hash.update(f"{key}\0{len(body)}\0".encode() + body)
         document = self._open[key] = Document(root, key, name)
         return document
+
+
+def _why_not(status: int, *, sent: bool) -> str:
+    if status not in (401, 403, 407):
+        return f"the server answered HTTP {status}"
+    if sent:
+        return f"the server refuses the credentials of wsdl_auth (HTTP {status})"
+    return f"the server wants credentials, which wsdl_auth can name (HTTP {status})"
 
 
 def _bounded(reply: httpx.Response, url: str) -> bytes:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from bridge import BindError, Fault, Operation, RouteSpec
+from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.documents import is_url
@@ -23,13 +25,16 @@ from bridge_soap.wsdl.selection import choose
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
+def import_spec(wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None = None) -> tuple[str, list[str]]:
     """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
     notes: list[str] = []
     hints: list[str] = []
     reference, folder = _place(wsdl, wsdl_dir, hints)
-    contract = Contract(reference, folder)
     options: dict[str, Any] = {"wsdl": reference}
+    if wsdl_auth:
+        options["wsdl_auth"] = dict(wsdl_auth)
+    asked = _checked(options)
+    contract = Contract(reference, folder, access_of(asked.wsdl_auth, reference))
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:
@@ -40,7 +45,7 @@ def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
     first = chosen[0].operation
     spec = _spec(first, options, hints)
     route = RouteSpec.model_validate(spec)
-    binder = Binder(contract, route, SoapOptions.model_validate(options))
+    binder = Binder(contract, route, SoapOptions.model_validate(options), wsdl_dir.parent)
     published: list[Operation] = []
     faults: list[Fault] = []
     for each in chosen:
@@ -52,6 +57,18 @@ def import_spec(wsdl: str, wsdl_dir: Path) -> tuple[str, list[str]]:
     if not published:
         raise BindError(faults)
     return _text(spec, published, hints), notes
+
+
+def _checked(options: dict[str, Any]) -> SoapOptions:
+    try:
+        return SoapOptions.model_validate(options)
+    except ValidationError as error:
+        raise BindError(
+            [
+                Fault(each["msg"].removeprefix("Value error, "), ".".join(map(str, each["loc"])))
+                for each in error.errors()
+            ]
+        ) from None
 
 
 def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:

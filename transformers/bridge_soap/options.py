@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bridge import Options
 
@@ -18,14 +18,59 @@ class UsernameToken(Options):
     digest: bool = False
 
 
+class WsdlAuth(Options):
+    """Who asks for a WSDL behind authentication: HTTP Basic (RFC 7617), or a bearer token (RFC 6750). The secret stands
+    in an environment variable."""
+
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password_env: Annotated[str, Field(min_length=1)] | None = None
+    bearer_env: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> WsdlAuth:
+        basic = (self.username is not None, self.password_env is not None)
+        if basic not in ((True, True), (False, False)) or any(basic) is (self.bearer_env is not None):
+            raise ValueError("it needs username and password_env, or bearer_env alone")
+        return self
+
+
+class ReplyShape(Options):
+    """How an answer differs from what its schema says. Paths are names of properties with slashes between them, from
+    the body's root, as the schema has them; arrays are passed through.
+
+    :ivar rename: other names for properties.
+    :ivar flatten: objects whose properties stand in their place.
+    """
+
+    rename: dict[str, str] = Field(default_factory=dict)
+    flatten: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+class RequestShape(ReplyShape):
+    """How a request's body differs from what its schema says.
+
+    :ivar defaults: values for what a client leaves out.
+    :ivar constants: values that the route sets, and that no client gives.
+    """
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    constants: dict[str, Any] = Field(default_factory=dict)
+
+
 class SoapOptions(Options):
     """Options of the soap transformer.
 
     :ivar wsdl: a file below ``wsdl/``, or an http(s) URL.
+    :ivar wsdl_auth: credentials for a WSDL behind authentication, shown to its own origin only.
     :ivar service: which service, where the WSDL has several.
     :ivar port: which port, where the service has several.
     :ivar operation: which operation; absent, all are published at ``POST {route}/{operation}``.
-    :ivar headers: SOAP header blocks by element name, each with its content as JSON; sent with every call.
+    :ivar headers: SOAP header blocks by element name, each with its content as JSON; sent with every call. A value in
+        it may be ``{$env: NAME}``, ``{$file: path}``, ``{$header: X-Name}`` or ``{$claim: sub}``.
+    :ivar pass_headers: header blocks that clients may give, and get back, under ``#headers``.
+    :ivar reply_headers: fields of the HTTP response, each with a path into a header block of the reply.
+    :ivar request: the shape of the JSON that clients give, where it isn't the schema's; needs `operation`.
+    :ivar reply: the shape of the JSON that clients get; needs `operation`.
     :ivar security: a WS-Security token that is sent with every call.
     :ivar faults: HTTP statuses by the local name of a fault's detail element.
     :ivar numbers: ``exact`` gives 64-bit integers and decimals as strings, ``native`` as JSON numbers.
@@ -33,10 +78,15 @@ class SoapOptions(Options):
     """
 
     wsdl: Annotated[str, Field(min_length=1)]
+    wsdl_auth: WsdlAuth | None = None
     service: str | None = None
     port: str | None = None
     operation: str | None = None
     headers: dict[str, Any] = Field(default_factory=dict)
+    pass_headers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    reply_headers: dict[str, str] = Field(default_factory=dict)
+    request: RequestShape | None = None
+    reply: ReplyShape | None = None
     security: UsernameToken | None = None
     faults: dict[str, Annotated[int, Field(ge=400, le=599)]] = Field(default_factory=dict)
     numbers: Literal["exact", "native"] = "exact"

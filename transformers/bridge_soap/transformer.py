@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
+from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.importing import import_spec
+from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.selection import Chosen, choose
 
@@ -44,23 +46,27 @@ class Soap:
         return await asyncio.to_thread(self._bind, route, options)
 
     def notes(self, route: RouteSpec) -> tuple[str, ...]:
-        """The operations of a route's WSDL that could not be published, each with its reason."""
+        """What of a route's WSDL is left out: operations that could not be published, each with its reason, and
+        header blocks that are declared and that the spec neither sets nor passes."""
         return self._skipped.get(_key(route), ())
 
     async def aclose(self) -> None:
         self._contracts.clear()
         self._skipped.clear()
 
-    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]:
+    async def import_spec(
+        self, source: Sequence[str], context: Context, *, wsdl_auth: Mapping[str, str] | None = None
+    ) -> tuple[str, list[str]]:
         """A route spec for all operations of a WSDL, ready to serve, and notes on what it could not publish.
 
         :param source: one WSDL: a file (below ``wsdl/``, or anywhere) or a URL.
+        :param wsdl_auth: credentials for a URL, as the spec's option of that name has them.
         :returns: the spec as YAML, and the notes, a sentence each.
         :raises bridge.BindError: the WSDL does not load.
         """
         if len(source) != 1:
             raise BindError(f"one WSDL makes one spec; {len(source)} were given")
-        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir)
+        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir, wsdl_auth)
 
     # --- in a thread ---
 
@@ -71,15 +77,24 @@ class Soap:
             raise BindError(Fault("its types lead into one another too deeply", key="transform.soap.wsdl")) from None
 
     def _operations(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
-        contract = self._contract(options.wsdl)
-        binder = Binder(contract, route, options)
+        if options.operation is None:
+            named = [name for name in ("request", "reply") if getattr(options, name) is not None]
+            if named:
+                why = "it shapes one operation, which operation must name"
+                raise BindError([Fault(why, key=f"transform.soap.{name}") for name in named])
+        contract, home = self._contract(options)
+        binder = Binder(contract, route, options, home)
         chosen = choose(contract.wsdl, options)
+        with contract.lock:
+            check_names(contract, [each.operation for each in chosen], options)
         if options.operation is not None:
-            self._skipped.pop(_key(route), None)
-            return binder.operations(chosen[0].operation, "", chosen[0].name)
-        return self._bind_all(route, contract, binder, chosen)
+            found, skipped = binder.operations(chosen[0].operation, "", chosen[0].name), list[str]()
+        else:
+            found, skipped = self._bind_all(contract, binder, chosen)
+        self._skipped[_key(route)] = (*skipped, *self._silent_headers(contract, chosen, found, options))
+        return found
 
-    def _bind_all(self, route: RouteSpec, contract: Contract, binder: Binder, chosen: list[Chosen]) -> list[Operation]:
+    def _bind_all(self, contract: Contract, binder: Binder, chosen: list[Chosen]) -> tuple[list[Operation], list[str]]:
         found: list[Operation] = []
         faults: list[Fault] = []
         skipped = [str(fault) for fault in contract.wsdl.faults]
@@ -91,14 +106,28 @@ class Soap:
                 faults += error.faults
         if not found:
             raise BindError(faults)
-        self._skipped[_key(route)] = tuple(skipped)
-        return found
+        return found, skipped
 
-    def _contract(self, reference: str) -> Contract:
+    def _silent_headers(
+        self, contract: Contract, chosen: list[Chosen], found: list[Operation], options: SoapOptions
+    ) -> list[str]:
+        """A sentence for each operation whose binding declares header blocks that no one will ever send."""
+        published = {each.upstream_name for each in found}
+        said = []
+        for each in chosen:
+            names = unused(contract, each.operation, options) if each.operation.name in published else []
+            if names:
+                blocks = f"the header block{'s' if len(names) > 1 else ''} {', '.join(names)}"
+                said.append(f"{each.name}: {blocks}, declared by its binding; headers or pass_headers would send it")
+        return said
+
+    def _contract(self, options: SoapOptions) -> tuple[Contract, Path]:
+        """The contract, shared with the routes that have the same, and the gateway's home. Each route fetches for
+        itself what it shares, so none gets what its own credentials would not have got it."""
         if self._folder is None:
             raise BindError(Fault("the soap transformer is not open"))
-        made = Contract(reference, self._folder)
-        return self._contracts.setdefault(made.digest, made)
+        made = Contract(options.wsdl, self._folder, access_of(options.wsdl_auth, options.wsdl))
+        return self._contracts.setdefault(made.digest, made), self._folder.parent
 
 
 def _key(route: RouteSpec) -> str:

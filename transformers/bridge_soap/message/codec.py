@@ -26,10 +26,13 @@ from bridge import (
 )
 from bridge_soap.contract import Body
 from bridge_soap.encode.writing import Writer
+from bridge_soap.message.blocks_in import ReplyBlocks, with_headers
+from bridge_soap.message.blocks_out import RequestBlocks
 from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.params import Parameter, read_parameters
+from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 _MAX_FAULTS = 500
@@ -43,7 +46,14 @@ to_json = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that one operation's two functions need, worked out at bind."""
+    """All that one operation's two functions need, worked out at bind.
+
+    :ivar blocks: what differs from call to call in the request's header; None where nothing does.
+    :ivar inbound: reads the reply's header.
+    :ivar shape: what a client's body is turned by into what the schema wants; `reply_shape` turns the answer back.
+        None where there is nothing to turn.
+    :ivar secrets: texts in the requests that no one may be shown.
+    """
 
     envelope: Envelope
     headers: list[tuple[str, str]]
@@ -57,6 +67,11 @@ class Plan:
     faults: FaultReader
     response: str
     strict: bool
+    blocks: RequestBlocks | None
+    inbound: ReplyBlocks
+    secrets: frozenset[str]
+    shape: Shape | None = None
+    reply_shape: Shape | None = None
 
 
 class SoapCodec:
@@ -66,18 +81,32 @@ class SoapCodec:
         self._plan, self._takes_body = plan, takes_body
         self._path_names = frozenset(_TEMPLATE.findall(plan.path))
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Texts in its requests that ``explain`` must not show."""
+        return self._plan.secrets
+
     # --- request ---
 
     def request(self, call: Call) -> HttpRequest:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
-        out = [plan.envelope.start]
         bad: list[tuple[str, str]] = []
+        told: list[tuple[str, str]] = []  # by the shape, in the client's names already
         try:
+            if plan.shape is not None:
+                value = plan.shape.inward(value, None, told)
+            if plan.blocks is None:
+                out = [plan.envelope.start]
+            else:
+                value, blocks = plan.blocks.write(call, value, bad)
+                out = [plan.envelope.start_with(blocks)]
             plan.write(value, out.append, None, bad)
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
-        if bad:
+        if bad or told:
+            if plan.shape is not None:
+                bad = [*told, *plan.shape.places(bad)]
             raise self._refusal(bad[:_MAX_FAULTS])
         out.append(plan.envelope.end)
         return HttpRequest("POST", self._path(call), list(plan.headers), "".join(out).encode())
@@ -142,16 +171,26 @@ class SoapCodec:
 
     def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message) -> Reply:
         plan = self._plan
-        if plan.response == "passthrough":
-            return Reply(200, [("content-type", kind or "text/xml")], inbound.body)
-        if plan.response == "xml":
-            return Reply(200, [("content-type", "application/xml; charset=utf-8")], payload(message))
         note = refuse if plan.strict else _noter(call.warnings)
+        found: dict[str, Any] = {}
+        fields = plan.blocks.fields.copy() if plan.blocks is not None else []
         try:
+            if message.header is not None:
+                found, told = plan.inbound.read(message.header, note, call.warnings)
+                fields += told
+            if plan.response == "passthrough":
+                return Reply(200, [("content-type", kind or "text/xml"), *fields], inbound.body)
+            if plan.response == "xml":
+                kind = "application/xml; charset=utf-8"
+                return Reply(200, [("content-type", kind), *fields], payload(message))
             value = plan.read(message.body, note, has_attributes(inbound.body))
+            if plan.reply_shape is not None:
+                value = plan.reply_shape.outward(value)
         except RecursionError:
             raise BadReply("The service's answer is nested too deeply.") from None
-        return Reply(200, [JSON_TYPE], to_json(value))
+        if found:
+            value = with_headers(value, found, call.warnings)
+        return Reply(200, [JSON_TYPE, *fields], to_json(value))
 
     def _empty(self, status: int) -> Reply:
         if status >= 300:

@@ -47,6 +47,13 @@ class Envelope:
             return self._constant
         return f"{self._start}<s:Header>{self._header}{self._token()}</s:Header><s:Body>"
 
+    def start_with(self, blocks: str) -> str:
+        """As `start`, with further header blocks of this call."""
+        if not blocks:
+            return self.start
+        token = self._token() if self._token is not None else ""
+        return f"{self._start}<s:Header>{self._header}{token}{blocks}</s:Header><s:Body>"
+
     end = "</s:Body></s:Envelope>"
 
 

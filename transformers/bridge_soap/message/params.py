@@ -11,6 +11,10 @@ from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import Read, settled
+from bridge_soap.encode.writing import ABSENT
+from bridge_soap.message.shape import Shape
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.properties import Properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,36 @@ def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter],
             readers[element.type].value,
         )
     return found, flat
+
+
+def shaped_parameters(
+    contract: Contract, properties: Properties, root: Element, shape: Shape
+) -> tuple[dict[str, Parameter], bool]:
+    """As `parameters_of`, for a body in the shape that clients see: under their names, flattened objects included."""
+    readers = contract.decoders(native=False, strict=False).simple
+    found: dict[str, Parameter] = {}
+
+    def walk(element: Element, shape: Shape | None, *, sure: bool) -> bool:
+        flat = not isinstance(element.type, SimpleType) and element.type is not ANY_TYPE
+        for key, place in properties.of(element.type).items():
+            seen = shape.seen.get(key) if shape is not None else None
+            if seen is not None and seen.constant:
+                continue
+            if seen is not None and seen.flat and place.element is not None:
+                flat = walk(place.element, seen.node, sure=sure and seen.always) and flat
+                continue
+            name, own = seen.name if seen is not None else key, place.element
+            if own is None or not isinstance(own.type, SimpleType) or contract.schemas.members(own):
+                flat = False
+            elif place.settled and not name.startswith(("@", "#")):
+                required = sure and place.required and (seen is None or seen.default is ABSENT)
+                found[name] = Parameter(name, own, place.many, required, readers[own.type].value)
+            else:
+                flat = False
+        return flat
+
+    flat = walk(root, shape, sure=True)
+    return found, flat and not root.abstract
 
 
 def read_parameters(

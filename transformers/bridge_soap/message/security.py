@@ -8,8 +8,8 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import BindError, Fault
 from bridge_soap.message.envelope import ENVELOPES
+from bridge_soap.message.origin import read_env
 from bridge_soap.options import UsernameToken
 from bridge_soap.wsdl.definitions import Version
 
@@ -19,14 +19,7 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
 
     :raises bridge.BindError: the environment variable that should hold the password isn't set.
     """
-    password = os.environ.get(options.password_env)
-    if password is None:
-        raise BindError(
-            Fault(
-                f"the environment variable {options.password_env} is not set",
-                key="transform.soap.security.password_env",
-            )
-        )
+    password = read_env(options.password_env, "transform.soap.security.password_env")
     # Imported here since zeep brings much along, and few routes need it.
     from zeep.wsse.username import UsernameToken as ZeepToken
 
@@ -43,3 +36,8 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
         return "".join(etree.tostring(block, encoding="unicode") for block in header)
 
     return write
+
+
+def security_secrets(options: UsernameToken | None) -> frozenset[str]:
+    """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
+    return frozenset({os.environ.get(options.password_env, "")}) - {""} if options is not None else frozenset()

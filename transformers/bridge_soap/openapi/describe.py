@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import OperationDoc, RouteSpec
-from bridge_soap.components import ComplexType
+from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
+from bridge_soap.message.blocks_out import HEADERS
+from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter
+from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
+from bridge_soap.openapi.headers import header_fields, header_parameters
+from bridge_soap.openapi.inline import needed, with_property, without
 from bridge_soap.openapi.jsonschema import SchemaWriter
+from bridge_soap.openapi.shape import shaped
 from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.definitions import SoapOperation
 from bridge_soap.xsd.model import keys_of
@@ -30,6 +36,9 @@ class Description:
     output: Body | None
     parameters: dict[str, Parameter]
     route: RouteSpec
+    headers: HeaderPlan
+    shape: Shape | None = None
+    reply_shape: Shape | None = None
 
 
 def describe(described: Description, *, takes_body: bool) -> OperationDoc:
@@ -60,7 +69,10 @@ class _Writer:
         if self._takes_body:
             operation["requestBody"] = self._request()
         operation["responses"] = self._responses()
-        return OperationDoc(operation, self._schemas.components)
+        components = self._schemas.components
+        if self._d.shape is not None or self._d.reply_shape is not None:
+            components = needed(operation, components)  # what was written out may be needed no more
+        return OperationDoc(operation, components)
 
     # --- request ---
 
@@ -74,7 +86,7 @@ class _Writer:
             for known in self._d.parameters.values():
                 if known.name not in self._in_path:
                     found.append(self._query(known))
-        return found
+        return found + header_parameters(self._d.headers.blocks, self._schemas)
 
     def _query(self, parameter: Parameter) -> dict[str, Any]:
         schema = _plain(self._schemas.element(parameter.element))
@@ -89,8 +101,20 @@ class _Writer:
 
     def _request(self) -> dict[str, Any]:
         held = frozenset(self._in_path)
-        schema, example = self._body(self._d.body, held)
+        schema, example = self._shaped(self._d.body, self._d.shape, held)
+        schema, example = self._with_headers(schema, example, self._d.headers.given)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
+
+    def _shaped(self, body: Body, shape: Shape | None, held: frozenset[str]) -> tuple[Schema, Any]:
+        """Schema and example of a body as clients see it, without the properties that the path holds."""
+        if shape is None:
+            return self._body(body, held)
+        schema, example = self._body(body)
+        components = self._schemas.components
+        schema, example = without(shaped(schema, shape, components), held, components), shape.outward(example)
+        if isinstance(example, dict):
+            example = {key: value for key, value in example.items() if key not in held}
+        return schema, example
 
     def _body(self, body: Body, without: frozenset[str] = frozenset()) -> tuple[Schema, Any]:
         root = body.root
@@ -114,6 +138,19 @@ class _Writer:
         example = {local_name(part.name): self._examples.element(part) for part in body.parts}
         return schema, example
 
+    def _with_headers(self, schema: Schema, example: Any, blocks: dict[str, Element]) -> tuple[Schema, Any]:
+        """A body with the header blocks that may come with it."""
+        if not blocks:
+            return schema, example
+        held = {key: self._schemas.element(element) for key, element in blocks.items()}
+        property_ = {"type": "object", "properties": held, "additionalProperties": False}
+        schema = with_property(schema, HEADERS, property_, self._schemas.components)
+        values = {key: self._examples.element(element) for key, element in blocks.items()}
+        values = {key: value for key, value in values.items() if value is not None}
+        if isinstance(example, dict) and values:
+            example = {**example, HEADERS: values}
+        return schema, example
+
     def _keys(self, type_: ComplexType) -> frozenset[str]:
         if type_.simple is not None:
             return frozenset()
@@ -126,11 +163,14 @@ class _Writer:
         if self._d.output is None:
             out: dict[str, Any] = {"202": {"description": "The service was told; it gives no answer."}}
         elif self._d.route.transform.response == "json":
-            schema, example = self._body(self._d.output)
+            schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
+            schema, example = self._with_headers(schema, example, self._d.headers.returned)
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:
             out = {"200": {"description": "The service's XML.", "content": {"application/xml": {}}}}
+        if self._d.output is not None and self._d.headers.fields:
+            out["200"]["headers"] = header_fields(self._d.headers.fields, self._schemas)
         for status, names in self._fault_statuses().items():
             out[status] = {
                 "description": "The service refused the call." + (f" Detail: {', '.join(names)}." if names else ""),

@@ -13,7 +13,7 @@ from lxml import etree
 
 from bridge import BindError, Fault
 from bridge_soap.components import Place
-from bridge_soap.documents import Document, Library, is_url
+from bridge_soap.documents import Document, Library, is_url, shown
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
 from bridge_soap.xsd.index import Index, schemas_of
 from bridge_soap.xsd.shipped import WSDLS, is_shipped, shipped
@@ -174,7 +174,7 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
         imported = shipped(WSDLS[namespace]) if here else library.open(location, document)
     except BindError as error:
         fault = error.faults[0]
-        why = f"it imports {location}, which can't be used: {fault}"
+        why = f"it imports {shown(location)}, which can't be used: {fault}"
         wsdl.faults.append(Fault(why, file=document.name, line=line_of(node)))
         return
     _collect(wsdl, library, imported, seen)

@@ -1,0 +1,67 @@
+"""Who asks for a WSDL that lies behind authentication: the credentials of ``wsdl_auth``, and who may see them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from urllib.parse import urlsplit
+
+from bridge import BindError, Fault
+from bridge_soap.documents import is_url
+from bridge_soap.message.origin import read_env
+from bridge_soap.options import WsdlAuth
+
+_KEY = "transform.soap.wsdl_auth"
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_PORTS = {"http": 80, "https": 443}
+
+
+class Access:
+    """Credentials for the origin (RFC 6454: scheme, host and port) of one WSDL. No other origin gets them, whatever a
+    document imports or a server redirects to.
+
+    :raises bridge.BindError: the WSDL is no URL, or a secret can't be had; the message never holds it.
+    """
+
+    def __init__(self, auth: WsdlAuth, wsdl: str) -> None:
+        if not is_url(wsdl):
+            raise BindError(Fault("the WSDL is a file, so there is nobody to show credentials to", key=_KEY))
+        self._origin = _origin_of(wsdl)
+        self._header = _basic(auth) if auth.username is not None else _bearer(auth)
+
+    def headers(self, url: str) -> dict[str, str]:
+        """The header fields that a request for `url` may have."""
+        return {"authorization": self._header} if _origin_of(url) == self._origin else {}
+
+
+def access_of(auth: WsdlAuth | None, wsdl: str) -> Access | None:
+    """The access that a spec's options give; None where it names no credentials."""
+    return Access(auth, wsdl) if auth is not None else None
+
+
+def _basic(auth: WsdlAuth) -> str:
+    """RFC 7617."""
+    assert auth.username is not None
+    assert auth.password_env is not None
+    if ":" in auth.username or not auth.username.isprintable():
+        raise BindError(Fault("a user name can't hold a colon or control characters", key=f"{_KEY}.username"))
+    password = read_env(auth.password_env, f"{_KEY}.password_env")
+    return "Basic " + base64.b64encode(f"{auth.username}:{password}".encode()).decode()
+
+
+def _bearer(auth: WsdlAuth) -> str:
+    assert auth.bearer_env is not None
+    token = read_env(auth.bearer_env, f"{_KEY}.bearer_env").strip()
+    if not _B64TOKEN.fullmatch(token):
+        raise BindError(Fault(f"what {auth.bearer_env} holds is no bearer token", key=f"{_KEY}.bearer_env"))
+    return f"Bearer {token}"
+
+
+def _origin_of(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1  # no such port, so no such origin
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), port if port is not None else _PORTS.get(scheme)

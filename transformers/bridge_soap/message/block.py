@@ -1,0 +1,253 @@
+"""One header block that a route sends: constants judged at bind, and what each call fills in.
+
+A block without anything of the call's is text, made once. One with an HTTP header or a claim in it is encoded for each
+call by its element's own encoder, so that no value can be more than a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bridge import BindError, Call, Fault
+from bridge_soap.components import Element, SimpleType
+from bridge_soap.contract import Contract
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.simple_in import settled
+from bridge_soap.encode.writing import ABSENT, Faults, Writer
+from bridge_soap.message.envelope import attribute
+from bridge_soap.message.origin import Origin, is_origin, read_origin, read_secret
+from bridge_soap.message.supply import Supply, anything, refusal, same
+from bridge_soap.wsdl.definitions import Version
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.model import TEXT
+from bridge_soap.xsd.properties import Property
+
+_SOAP = "@soap:"
+_START = re.compile(r"<[^\s/>]+")
+
+
+class Block:
+    """A header block of a spec.
+
+    :param key: where its value stands in the spec.
+    :param home: what ``$file`` is relative to.
+    :ivar constant: the block's XML where nothing in it differs from call to call, else None.
+    :ivar supplies: what each call fills in; `required` names those that the schema asks for.
+    :ivar secrets: texts that no one may be shown.
+    :raises bridge.BindError: it names a secret that can't be had, or breaks its schema; with the key of each fault.
+    """
+
+    def __init__(
+        self, contract: Contract, element: Element, value: Any, key: str, version: Version, home: Path
+    ) -> None:
+        self._contract, self._key, self._home = contract, key, home
+        self.element = element
+        self.supplies: list[Supply] = []
+        self.secrets: set[str] = set()
+        self._hidden: list[Supply] = []
+        value, self._attributes = _soap_attributes(value, key, version)
+        whole = Property(element.name, "element", element)
+        self._template = self._read(value, whole, "", key, item=True)
+        self._write: Writer = contract.encoders.element(element)
+        self.required = self._judge()
+        self.constant = self._encode(self._template) if not self.supplies else None
+
+    # --- at bind ---
+
+    def _read(self, value: Any, place: Property | None, at: str, key: str, *, item: bool = False) -> Any:
+        """`value` with secrets in their place, and a `Supply` where a call will fill in."""
+        if is_origin(value):
+            return self._bound(read_origin(value, key), place, at, many=place is not None and place.many and not item)
+        if isinstance(value, list):
+            return [
+                self._read(each, place, f"{at}/{number}", f"{key}.{number}", item=True)
+                for number, each in enumerate(value)
+            ]
+        if isinstance(value, dict):
+            inner = self._inner(place)
+            return {
+                name: self._read(each, inner(name), f"{at}/{_escaped(name)}", f"{key}.{name}")
+                for name, each in value.items()
+            }
+        return value
+
+    def _inner(self, place: Property | None) -> Callable[[str], Property | None]:
+        if place is None:
+            return lambda name: None
+        if place.kind == "any" or (place.element is not None and place.element.type is ANY_TYPE):
+            return lambda name: Property(name, "any", many=True)  # anything: a text is taken as it is
+        if place.element is not None and isinstance(place.element.type, SimpleType):
+            text = Property(TEXT, "text", place.element)  # a plain value may be written so too
+            return lambda name: text if name == TEXT else None
+        return self._contract.properties.below(place).get
+
+    def _bound(self, origin: Origin, place: Property | None, at: str, *, many: bool) -> Any:
+        key = origin.key.rpartition(".")[0]
+        if place is None:
+            raise BindError(Fault("the schema has no such property here", key=key))
+        anything = place.kind == "any" or (place.element is not None and place.element.type is ANY_TYPE)
+        simple = place.simple
+        if simple is None and not anything:
+            raise BindError(Fault("a single value can't stand here: the schema has an object", key=key))
+        supply = self._supply(origin, simple, at, many=many and not anything)
+        if not origin.secret:
+            self.supplies.append(supply)
+            return supply
+        secret = read_secret(origin, self._home)
+        self._hidden.append(supply)
+        self.secrets.add(secret)
+        try:
+            found = supply.text(secret)
+            if simple is not None:
+                self.secrets.add(self._contract.encoders.simple[simple].text(found))
+        except Bad:
+            raise self._unfit(supply) from None
+        return [found] if supply.many else found
+
+    def _supply(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> Supply:
+        if simple is None:
+            return Supply(origin, at, many, same, anything, None)
+        reader = self._contract.decoders(native=False, strict=False).simple[simple]
+        text = same if reader.names else (lambda given: settled(reader.value(given)))
+        return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
+
+    def _unfit(self, supply: Supply) -> BindError:
+        # The reason may quote the value, so it stays inside.
+        return BindError(Fault(f"what {supply.origin.words} holds is not of the schema's type", key=supply.origin.key))
+
+    def _judge(self) -> frozenset[str]:
+        """Try the block with something in each open place, then without each.
+
+        :returns: the places (pointers) that the schema asks for.
+        """
+        faults: list[Fault] = []
+        for at, why in self._try():
+            hidden = next((supply for supply in self._hidden if supply.holds(at)), None)
+            open_ = next((supply for supply in self.supplies if supply.holds(at)), None)
+            if hidden is not None:
+                faults += self._unfit(hidden).faults
+            elif open_ is None:
+                faults.append(Fault(why, key=self._key + at.replace("/", ".")))
+            elif open_.origin.default is not ABSENT:
+                faults.append(Fault(why, key=f"{open_.origin.key.rpartition('.')[0]}.default"))
+        if faults:
+            raise BindError(faults)
+        needed = set()
+        for supply in self.supplies:
+            if supply.at and supply.origin.default is ABSENT:
+                others = [each for each in self.supplies if each is not supply]
+                left = [at for at, _ in self._try(without=supply) if not any(each.holds(at) for each in others)]
+                if left:
+                    needed.add(supply.at)
+        return frozenset(needed)
+
+    def _try(self, without: Supply | None = None) -> Faults:
+        def stand_in(supply: Supply) -> Any:
+            if supply is without:
+                return ABSENT
+            if supply.origin.default is not ABSENT:
+                return supply.origin.default
+            return [""] if supply.many else ""
+
+        bad: Faults = []
+        self._write(_filled(self._template, stand_in), lambda text: None, None, bad)
+        return bad
+
+    # --- for each call ---
+
+    def write(self, call: Call) -> str:
+        """The block as XML; ``""`` where all of it is one value that the call doesn't bring.
+
+        :raises bridge.InvalidParameter: a header is missing or not of its type.
+        :raises bridge.Forbidden: a claim is.
+        """
+        if self.constant is not None:
+            return self.constant
+        faults: list[tuple[Supply, str]] = []
+        absent: list[Supply] = []
+
+        def bring(supply: Supply) -> Any:
+            try:
+                value = supply.value(call)
+            except Bad as error:
+                faults.append((supply, str(error)))
+                return ABSENT
+            if value is ABSENT:
+                absent.append(supply)
+            return value
+
+        value = _filled(self._template, bring)
+        if faults:
+            raise refusal(faults)
+        if value is ABSENT:
+            return ""
+        bad: Faults = []
+        text = self._encode(value, bad)
+        if bad:
+            raise refusal(list(self._blame(bad, absent)))
+        return text
+
+    def _encode(self, value: Any, bad: Faults | None = None) -> str:
+        out: list[str] = []
+        self._write(value, out.append, None, [] if bad is None else bad)
+        text = "".join(out)
+        if not self._attributes:
+            return text
+        start = _START.match(text)
+        assert start is not None  # an element starts with its tag
+        return f"{start[0]}{self._attributes}{text[start.end() :]}"
+
+    def _blame(self, bad: Faults, absent: list[Supply]) -> Iterator[tuple[Supply, str]]:
+        """Whose fault each is: the constants were judged at bind."""
+        for at, why in bad:
+            missing = [supply for supply in absent if supply.at == at or supply.at.startswith(f"{at}/")]
+            if missing:
+                yield from ((supply, "it is required") for supply in missing)
+            else:
+                yield next((supply for supply in self.supplies if supply.holds(at)), self.supplies[0]), why
+
+
+def _filled(template: Any, bring: Callable[[Supply], Any]) -> Any:
+    """The template with what `bring` gives for each supply; what is absent is left out."""
+    if isinstance(template, Supply):
+        return bring(template)
+    if isinstance(template, dict):
+        filled = {name: _filled(each, bring) for name, each in template.items()}
+        return {name: each for name, each in filled.items() if each is not ABSENT}
+    if isinstance(template, list):
+        return [each for each in (_filled(each, bring) for each in template) if each is not ABSENT]
+    return template
+
+
+def _soap_attributes(value: Any, key: str, version: Version) -> tuple[Any, str]:
+    """The value without its ``@soap:`` properties, and those as attributes (SOAP 1.1, sections 4.2.2 and 4.2.3; SOAP
+    1.2 part 1, sections 5.2.2 and 5.2.3)."""
+    if not isinstance(value, dict):
+        return value, ""
+    told = {name: item for name, item in value.items() if isinstance(name, str) and name.startswith(_SOAP)}
+    text, actors = "", 0
+    for name, item in told.items():
+        local = name.removeprefix(_SOAP)
+        if local == "mustUnderstand":
+            if not isinstance(item, bool):
+                raise BindError(Fault("true or false is wanted", key=f"{key}.{name}"))
+            words = ("0", "1") if version == "1.1" else ("false", "true")
+            text += attribute("s:mustUnderstand", words[item])
+        elif local in ("actor", "role"):
+            if not isinstance(item, str) or not item.strip():
+                raise BindError(Fault("a URI is wanted as a string", key=f"{key}.{name}"))
+            actors += 1
+            text += attribute("s:actor" if version == "1.1" else "s:role", item)
+        else:
+            known = ", ".join(f"{_SOAP}{each}" for each in ("mustUnderstand", "actor", "role"))
+            raise BindError(Fault(f"unknown; there are {known}", key=f"{key}.{name}"))
+    if actors > 1:
+        raise BindError(Fault("actor and role are one thing, named by SOAP 1.1 and 1.2; give one", key=key))
+    return {name: item for name, item in value.items() if name not in told}, text
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,75 @@
+"""The header blocks of a reply: to ``#headers`` in its JSON, and to header fields of the HTTP response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lxml import etree
+
+from bridge_soap.decode.decoders import Note, Reader
+from bridge_soap.message.blocks_out import HEADERS
+from bridge_soap.message.fields import ReplyField
+from bridge_soap.names import SOAP11, SOAP12, attributes_of, local_name, tag_of
+
+_MAX_WARNINGS = 20
+_OURS = (f"{{{SOAP11}}}", f"{{{SOAP12}}}")
+
+
+class ReplyBlocks:
+    """Reads ``soap:Header``.
+
+    :param readers: readers of declared blocks by tag.
+    :param keys: the properties in ``#headers`` of those that the route passes, by tag.
+    :param fields: what becomes a field of the HTTP response.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], keys: Mapping[str, str], fields: tuple[ReplyField, ...]) -> None:
+        self._readers, self._keys, self._fields = readers, keys, fields
+
+    def read(
+        self, header: etree._Element, note: Note, warnings: list[str]
+    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """What is passed, by property, and the fields of the response."""
+        found: dict[str, Any] = {}
+        for block in header:
+            tag = tag_of(block)
+            reader = self._readers.get(tag)
+            if reader is None:
+                if len(warnings) < _MAX_WARNINGS and _must_understand(block):
+                    # The gateway is the ultimate receiver here. It doesn't act on header blocks, and refusing a
+                    # finished reply would help nobody.
+                    warnings.append(f"the reply's header block {local_name(tag)} says mustUnderstand; it is ignored")
+            elif tag in found:
+                note(block, "it stands twice in the header; the first one counts")
+            else:
+                _drop_soap_attributes(block)
+                found[tag] = reader(block, note)
+        fields = [
+            (field.name, text)
+            for field in self._fields
+            if field.tag in found
+            if (text := field.text(found[field.tag], warnings))
+        ]
+        return {key: found[tag] for tag, key in self._keys.items() if tag in found}, fields
+
+
+def with_headers(value: Any, found: dict[str, Any], warnings: list[str]) -> Any:
+    """The reply's JSON with its header blocks."""
+    if not found:
+        return value
+    if not isinstance(value, dict):
+        warnings.append(f"the reply's header blocks {', '.join(found)} are left out: its body is no JSON object")
+        return value
+    return {**value, HEADERS: found}
+
+
+def _must_understand(block: etree._Element) -> bool:
+    return any(block.get(f"{ns}mustUnderstand", "").strip() in ("1", "true") for ns in _OURS)
+
+
+def _drop_soap_attributes(block: etree._Element) -> None:
+    """Take out what the envelope's namespace says of the block: it is no part of its content."""
+    for name, _ in attributes_of(block):
+        if name.startswith(_OURS):
+            del block.attrib[name]

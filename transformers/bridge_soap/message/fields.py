@@ -1,0 +1,143 @@
+"""Values of a reply's header blocks as fields of the HTTP response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bridge import BindError, Fault
+from bridge_soap.components import SimpleType
+from bridge_soap.contract import Contract
+from bridge_soap.message.headers import Declared
+from bridge_soap.names import local_name
+from bridge_soap.options import SoapOptions
+from bridge_soap.xsd.properties import Property, steps_of
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_MAX_FIELD = 8 * 1024
+
+#: What a reply can't decide, and why. Fields of one connection (RFC 9110, section 7.6.1) …
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-connection")
+)
+#: … of the message's frame and of the body that the gateway writes itself …
+FRAMING = frozenset(
+    ("content-length", "content-type", "content-encoding", "content-range", "content-location", "host", "expect")
+)
+#: … and what the gateway says of itself.
+OWN = frozenset(
+    (
+        "date",
+        "server",
+        "via",
+        "age",
+        "vary",
+        "x-cache",
+        "x-powered-by",
+        "x-aspnet-version",
+        "x-aspnetmvc-version",
+        "x-trace-id",
+        "traceparent",
+        "ratelimit",
+        "ratelimit-policy",
+    )
+)
+_FAMILIES = ("proxy-", "x-ratelimit-", "access-control-")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyField:
+    """A field of the response.
+
+    :ivar name: in lower case.
+    :ivar tag: the block that its value stands in.
+    :ivar steps: the properties that lead to it.
+    :ivar simple: the value's type.
+    """
+
+    name: str
+    tag: str
+    steps: tuple[str, ...]
+    simple: SimpleType
+
+    def text(self, value: Any, warnings: list[str]) -> str:
+        """The field's value from a block's JSON; ``""`` where there is none or HTTP can't carry it (RFC 9110, section
+        5.5): a line end in it would start a field of the service's choosing."""
+        for step in self.steps:
+            value = value.get(step) if isinstance(value, dict) else None
+        text = _text(value).strip(" \t\r\n")
+        if text and not (text.isprintable() and len(text) <= _MAX_FIELD and _is_latin(text)):
+            warnings.append(f"the header {self.name} is left out: HTTP can't carry what the reply says")
+            return ""
+        return text
+
+
+def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -> tuple[ReplyField, ...]:
+    """The fields that ``reply_headers`` names, of those blocks that the operation's replies may have.
+
+    :raises bridge.BindError: a name that can't be a reply's to set, a path that leads to no simple value.
+    """
+    found: list[ReplyField] = []
+    faults: list[Fault] = []
+    for name, path in options.reply_headers.items():
+        try:
+            field = _field(contract, name, steps_of(path), declared)
+        except BindError as error:
+            key = f"transform.soap.reply_headers.{name}"
+            faults += [Fault(fault.reason, key=key) for fault in error.faults]
+            continue
+        if field is not None:
+            found.append(field)
+    if faults:
+        raise BindError(faults)
+    return tuple(found)
+
+
+def _field(contract: Contract, name: str, steps: Sequence[str], declared: Declared) -> ReplyField | None:
+    lower = name.lower()
+    if not _TOKEN.fullmatch(name):
+        raise BindError("that can't be the name of a header")
+    if lower in HOP_BY_HOP | FRAMING | OWN or lower.startswith(_FAMILIES):
+        raise BindError("that header is the gateway's to set, not a reply's")
+    if not steps:
+        raise BindError("a path is wanted: the block's name, then properties with slashes between them")
+    tag = declared.named(steps[0])
+    if tag is None:
+        return None  # another operation has it
+    element = contract.schemas.element(tag)
+    place, walked = Property(tag, "element", element), local_name(tag)
+    for step in steps[1:]:
+        below = contract.properties.below(place)
+        if step not in below:
+            known = ", ".join(below) or "nothing"
+            raise BindError(f"{walked} has no property {step!r}; it has {known}")
+        place, walked = below[step], f"{walked}/{step}"
+        if place.many:
+            raise BindError(f"{walked} is an array, and a header has one value")
+    type_ = place.element.type if place.element is not None else None
+    if not isinstance(type_, SimpleType):
+        text = f"; {walked}/#text is its text" if place.simple is not None else ""
+        raise BindError(f"{walked} is an object, and a header has one value{text}")
+    return ReplyField(lower, tag, tuple(steps[1:]), type_)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, msgspec.Raw):
+        return bytes(value).decode()
+    return "" if value is None or isinstance(value, dict) else str(value)
+
+
+def _is_latin(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""All that one operation's messages have in ``soap:Header``, worked out from binding and spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge_soap.components import Element
+from bridge_soap.contract import Contract
+from bridge_soap.message.block import Block
+from bridge_soap.message.blocks_in import ReplyBlocks
+from bridge_soap.message.blocks_out import RequestBlocks
+from bridge_soap.message.fields import reply_fields
+from bridge_soap.message.headers import block_keys, declared_headers, passed, set_by_route
+from bridge_soap.options import SoapOptions
+from bridge_soap.wsdl.definitions import SoapOperation
+
+
+class HeaderPlan:
+    """The header blocks of one operation on one route.
+
+    :ivar sent: elements of all blocks that a request may have.
+    :ivar constant: the XML of the blocks that never differ.
+    :ivar blocks: the blocks that the route sets.
+    :ivar given: elements that a client may give under ``#headers``, by property; `returned` those it may get.
+    :ivar request: the writer of what differs from call to call; None where nothing does.
+    :ivar reply: the reader of the reply's header.
+    :ivar secrets: texts in the blocks that no one may be shown.
+    :raises bridge.BindError: a block breaks its schema, or a name means nothing.
+    """
+
+    def __init__(self, contract: Contract, operation: SoapOperation, options: SoapOptions, home: Path) -> None:
+        # Blocks name elements, so they are literal, also where the body is in SOAP's own encoding.
+        decoders = contract.decoders(native=options.numbers == "native", strict=options.strict)
+        inbound = declared_headers(contract, operation.output)
+        set_ = set_by_route(contract, operation, options)
+        self.blocks = [
+            Block(contract, element, options.headers[name], f"transform.soap.headers.{name}", operation.version, home)
+            for name, element in set_.items()
+        ]
+        self.constant = "".join(block.constant for block in self.blocks if block.constant is not None)
+        self.secrets = frozenset[str]().union(*(block.secrets for block in self.blocks)) - {""}
+        fixed = {element.name for element in set_.values()}
+        keys = block_keys(passed(declared_headers(contract, operation.input), options.pass_headers))
+        self.given: dict[str, Element] = {
+            key: contract.schemas.element(tag) for tag, key in keys.items() if tag not in fixed
+        }
+        self.sent = [*set_.values(), *self.given.values()]
+        writers = {key: contract.encoders.element(element) for key, element in self.given.items()}
+        dynamic = [block for block in self.blocks if block.constant is None]
+        self.request = (
+            RequestBlocks(dynamic, writers, frozenset(key for tag, key in keys.items() if tag in fixed))
+            if dynamic or keys
+            else None
+        )
+        self.fields = reply_fields(contract, options, inbound)
+        back = block_keys(passed(inbound, options.pass_headers))
+        self.returned: dict[str, Element] = {key: contract.schemas.element(tag) for tag, key in back.items()}
+        tags = dict.fromkeys((*back, *(field.tag for field in self.fields)))
+        readers = {tag: decoders.ready(contract.schemas.element(tag)) for tag in tags}
+        self.reply = ReplyBlocks(readers, back, self.fields)

@@ -1,0 +1,124 @@
+"""Which header blocks an operation's binding declares, and which of them a spec means (WSDL 1.1, section 3.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bridge import BindError, Fault
+from bridge_soap.components import Element
+from bridge_soap.contract import Contract
+from bridge_soap.names import local_name
+from bridge_soap.options import SoapOptions
+from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation
+from bridge_soap.xsd.properties import steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The header blocks of one direction.
+
+    :ivar tags: the elements' Clark names, in the binding's order.
+    :ivar typed: names of parts that name a type instead of an element; these aren't served.
+    """
+
+    tags: tuple[str, ...] = ()
+    typed: tuple[str, ...] = ()
+
+    def named(self, name: str) -> str | None:
+        """The tag that a spec's local or Clark name means; None where there is none.
+
+        :raises bridge.BindError: it means several, or a block that isn't served.
+        """
+        found = _meant(name, self.tags)
+        if found is None and name in self.typed:
+            raise BindError(Fault(f"the header part {name} names a type where an element is needed; it is not served"))
+        return found
+
+
+def declared_headers(contract: Contract, side: Side | None) -> Declared:
+    """What the binding declares for one direction; messages that aren't there declare nothing."""
+    parts: list[MessagePart] = []
+    for use in side.headers if side is not None else ():
+        parts += [part for part in contract.wsdl.message(use.message) if part.name == use.part]
+    tags = dict.fromkeys(part.element for part in parts if part.element)
+    return Declared(tuple(tags), tuple(part.name for part in parts if not part.element))
+
+
+def block_keys(tags: Iterable[str]) -> dict[str, str]:
+    """Tags to their properties in ``#headers``: local names, Clark names where two share one."""
+    tags = list(dict.fromkeys(tags))
+    locals_ = [local_name(tag) for tag in tags]
+    return {tag: local_name(tag) if locals_.count(local_name(tag)) == 1 else tag for tag in tags}
+
+
+def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOptions) -> dict[str, Element]:
+    """The elements of the blocks that the spec's ``headers`` name, by the name it uses. Any element of the contract may
+    be one, whether declared for the operation or not: many services want what their WSDL doesn't mention.
+
+    :raises bridge.BindError: no element has that name, or several have.
+    """
+    declared = declared_headers(contract, operation.input)
+    found = {}
+    every = [tag for kind, tag in contract.schemas.index.definitions if kind == "element"]
+    for name in options.headers:
+        tags = [tag for tag in every if name in (tag, local_name(tag))]
+        tags = [tag for tag in tags if tag in declared.tags] or tags
+        if len(tags) != 1:
+            why = f"it may mean {', '.join(tags)}" if tags else "no element of that name is in the contract"
+            raise BindError(Fault(why, key=f"transform.soap.headers.{name}"))
+        found[name] = contract.schemas.element(tags[0])
+    return found
+
+
+def passed(declared: Declared, names: Sequence[str]) -> list[str]:
+    """The tags of one direction that ``pass_headers`` names."""
+    return [tag for tag in map(declared.named, names) if tag is not None]
+
+
+def check_names(contract: Contract, operations: Sequence[SoapOperation], options: SoapOptions) -> None:
+    """Each name in ``pass_headers`` and ``reply_headers`` must be declared by one of the operations.
+
+    :raises bridge.BindError: one isn't; or a block is set by the route and there is no reply to pass it from.
+    """
+    inputs = [declared_headers(contract, each.input) for each in operations]
+    outputs = [declared_headers(contract, each.output) for each in operations]
+    faults: list[Fault] = []
+
+    def check(key: str, name: str, sides: list[Declared]) -> None:
+        try:
+            if any(side.named(name) is not None for side in sides):
+                return
+        except BindError as error:
+            faults.extend(Fault(fault.reason, key=key) for fault in error.faults)
+            return
+        known = dict.fromkeys(local_name(tag) for side in sides for tag in side.tags)
+        whose = operations[0].name if len(operations) == 1 else "no operation"
+        what = "declares no such header block" if len(operations) == 1 else "declares such a header block"
+        faults.append(Fault(f"{whose} {what}; it may be {', '.join(known)}" if known else f"{whose} {what}", key=key))
+
+    for number, name in enumerate(options.pass_headers):
+        check(f"transform.soap.pass_headers.{number}", name, [*inputs, *outputs])
+        if name in options.headers and not any(side.named(name) for side in outputs) and not faults:
+            why = "headers sets this block already, and no reply has it"
+            faults.append(Fault(why, key=f"transform.soap.pass_headers.{number}"))
+    for field, path in options.reply_headers.items():
+        steps = steps_of(path)
+        check(f"transform.soap.reply_headers.{field}", steps[0] if steps else path, outputs)
+    if faults:
+        raise BindError(faults)
+
+
+def unused(contract: Contract, operation: SoapOperation, options: SoapOptions) -> list[str]:
+    """The declared blocks of an operation's input that the spec neither sets nor passes, by local name."""
+    declared = declared_headers(contract, operation.input)
+    names = [*options.headers, *options.pass_headers]
+    left = [local_name(tag) for tag in declared.tags if tag not in names and local_name(tag) not in names]
+    return [*left, *declared.typed]
+
+
+def _meant(name: str, tags: Sequence[str]) -> str | None:
+    found = [tag for tag in tags if name in (tag, local_name(tag))]
+    if len(found) > 1:
+        raise BindError(Fault(f"it may mean {', '.join(found)}; write it in full"))
+    return found[0] if found else None

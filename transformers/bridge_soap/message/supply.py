@@ -1,0 +1,84 @@
+"""What a call brings for one place of a header block: a header field or a claim, read as the schema's type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import Call, ClientError, Forbidden, InvalidParameter
+from bridge_soap.components import SimpleType
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.encode.writing import ABSENT
+from bridge_soap.message.origin import Origin, claim_of, claim_text, header_texts
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """An origin at its place in a block.
+
+    :ivar at: the place as a JSON pointer.
+    :ivar many: the place is an array.
+    :ivar text: a text (of a header, or a claim that is one) to the place's JSON value.
+    :ivar fits: raises `Bad` where a JSON value (a claim) is not one that the place takes.
+    :ivar simple: the type of one value there; None where anything may stand.
+    """
+
+    origin: Origin
+    at: str
+    many: bool
+    text: Callable[[str], Any]
+    fits: Callable[[Any], object]
+    simple: SimpleType | None
+
+    def value(self, call: Call) -> Any:
+        """The JSON value that a call brings; ABSENT where it brings none and there is no default.
+
+        :raises Bad: it is not of the place's type.
+        """
+        if self.origin.kind == "header":
+            given: list[Any] = header_texts(call, self.origin.name.lower())
+            if self.many:  # RFC 9110, section 5.6.1
+                given = [item for each in given for item in map(str.strip, each.split(",")) if item]
+            elif len(given) > 1:
+                raise Bad("it is given twice")
+        else:
+            claim = claim_of(call.identity.claims, self.origin.name)
+            given = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
+            if claim == [] and self.many:
+                return []
+        if not given:
+            return self.origin.default
+        values = [self._one(each) for each in given]
+        return values if self.many else values[0]
+
+    def _one(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        try:
+            self.fits(value)
+        except Bad:
+            return self.text(claim_text(value))
+        return value
+
+    def holds(self, pointer: str) -> bool:
+        return pointer == self.at or pointer.startswith(f"{self.at}/")
+
+
+def refusal(faults: list[tuple[Supply, str]]) -> ClientError:
+    """What the caller is told: a claim is a matter of who calls, a header of what was said."""
+    for supply, why in faults:
+        if supply.origin.kind == "claim":
+            if why == "it is required":
+                return Forbidden(f"Your token has no claim {supply.origin.name}, which this operation needs.")
+            return Forbidden(f"Your token's claim {supply.origin.name} is not what this operation takes: {why}.")
+    return InvalidParameter([(supply.origin.name, why) for supply, why in faults])
+
+
+def same(text: str) -> Any:
+    """Where anything may stand, a text is itself."""
+    return text
+
+
+def anything(value: Any) -> None:
+    """Where anything may stand, every JSON value fits."""

@@ -1,0 +1,41 @@
+"""What an operation's header blocks look like from outside: header parameters, and fields of the response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bridge_soap.encode.writing import ABSENT
+from bridge_soap.message.block import Block
+from bridge_soap.message.fields import ReplyField
+from bridge_soap.openapi.jsonschema import SchemaWriter
+from bridge_soap.openapi.simpleschema import Schema
+
+#: OpenAPI 3.1, Parameter Object: definitions of these names are ignored.
+_NOT_PARAMETERS = ("accept", "content-type", "authorization")
+
+
+def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[dict[str, Any]]:
+    """The HTTP header fields that go into the route's header blocks, each once; required where one place needs it."""
+    found: dict[str, dict[str, Any]] = {}
+    for block in blocks:
+        for supply in block.supplies:
+            origin = supply.origin
+            lower = origin.name.lower()
+            if origin.kind != "header" or lower in _NOT_PARAMETERS:
+                continue
+            schema: Schema = schemas.type(supply.simple) if supply.simple is not None else {"type": "string"}
+            if origin.default is not ABSENT and not supply.many:
+                schema = {**schema, "default": origin.default}
+            required = supply.at in block.required
+            known = found.get(lower)
+            if known is None:
+                known = found[lower] = {"name": origin.name, "in": "header", "required": False}
+                known["schema"] = {"type": "array", "items": schema} if supply.many else schema
+            known["required"] = known["required"] or required
+    return list(found.values())
+
+
+def header_fields(fields: Iterable[ReplyField], schemas: SchemaWriter) -> dict[str, Any]:
+    """The fields of the response that come out of header blocks."""
+    return {field.name: {"schema": schemas.type(field.simple)} for field in fields}

@@ -1,0 +1,71 @@
+"""Schemas changed for one operation alone: what they refer to is written out where it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+_REF = "#/components/schemas/"
+
+
+def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+    """A schema without ``$ref`` at its top; a description beside the reference goes before the component's own."""
+    seen: set[str] = set()
+    while "$ref" in schema:
+        name = schema["$ref"].removeprefix(_REF)
+        if name in seen:
+            break
+        seen.add(name)
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        schema = {**components[name], **beside}
+    return schema
+
+
+def with_objects(schema: Schema, components: Mapping[str, Schema], change: Callable[[Schema], Schema]) -> Schema:
+    """A schema with each object that it may be replaced by what `change` makes of it. What isn't changed keeps its
+    reference."""
+    found = resolved(schema, components)
+    if "properties" in found:
+        return change(found)
+    if "anyOf" in found:
+        branches = [with_objects(branch, components, change) for branch in found["anyOf"]]
+        if branches != found["anyOf"]:
+            # A discriminator's mapping names the components, which are written out now.
+            return {key: value for key, value in found.items() if key != "discriminator"} | {"anyOf": branches}
+    return schema
+
+
+def with_property(schema: Schema, name: str, value: Schema, components: Mapping[str, Schema]) -> Schema:
+    """A schema whose objects may have one more property."""
+    return with_objects(schema, components, lambda found: {**found, "properties": {**found["properties"], name: value}})
+
+
+def without(schema: Schema, names: frozenset[str], components: Mapping[str, Schema]) -> Schema:
+    """A schema whose objects lack the properties of those names."""
+
+    def change(found: Schema) -> Schema:
+        kept = {key: value for key, value in found["properties"].items() if key not in names}
+        required = [key for key in found.get("required", []) if key not in names]
+        rest = {key: value for key, value in found.items() if key != "required"}
+        return rest | {"properties": kept} | ({"required": required} if required else {})
+
+    return with_objects(schema, components, change) if names else schema
+
+
+def needed(part: Any, components: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The components that `part` refers to, at any distance."""
+    found: set[str] = set()
+    waiting: list[Any] = [part]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, str) and each.startswith(_REF):  # a reference, or one in a discriminator's mapping
+            name = each.removeprefix(_REF)
+            if name in components and name not in found:
+                found.add(name)
+                waiting.append(components[name])
+    return {name: schema for name, schema in components.items() if name in found}

@@ -1,0 +1,163 @@
+"""The properties of a type's JSON object, one by one: where a path through a body's JSON leads.
+
+A path is the names of properties with slashes between them, ``order/line/@code``. Arrays are passed through: the path
+means the property in each of their items. A slash inside the braces of ``{namespace}local`` belongs to the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bridge import BindError
+from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.graph import Graph
+from bridge_soap.xsd.model import ANY, CONTENT, ITEMS, TEXT, Content, Part, attribute_keys
+from bridge_soap.xsd.variants import Variants
+
+Kind = Literal["element", "attribute", "text", "items", "any"]
+_STEP = re.compile(r"(?:\{[^{}]*\}|[^/{}])+")
+
+
+def steps_of(path: str) -> tuple[str, ...]:
+    """The names in a path; none where it isn't one."""
+    steps = tuple(_STEP.findall(path))
+    return steps if steps and "/".join(steps) == path else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property.
+
+    :ivar element: its declaration; attributes and texts are given one, so that all have a type. None for ``#items``,
+        ``#content`` and ``#any``.
+    :ivar many: it is an array.
+    :ivar required: the schema asks for it wherever its object is, and fills nothing in.
+    :ivar settled: it stands in no choice and no optional group, so whether it is given is nobody else's business.
+    :ivar inner: what an item of ``#items`` or ``#content`` may be, each an object of one property.
+    """
+
+    key: str
+    kind: Kind
+    element: Element | None = None
+    many: bool = False
+    required: bool = False
+    settled: bool = True
+    inner: dict[str, Property] = field(default_factory=dict[str, "Property"])
+
+    @property
+    def simple(self) -> SimpleType | None:
+        """The simple type of a single value, where a single value may stand here."""
+        type_ = self.element.type if self.element is not None else None
+        return type_.simple if isinstance(type_, ComplexType) else type_
+
+
+class Properties:
+    """The properties of one contract's types, each worked out once.
+
+    :param encoded: for bodies in SOAP's own encoding, where an array is a type: its property is an array of its items.
+    """
+
+    def __init__(self, graph: Graph, *, encoded: bool = False) -> None:
+        self._graph, self._encoded = graph, encoded
+        self._variants = Variants(graph.schemas)
+        self._known: dict[ComplexType, dict[str, Property]] = {}
+
+    def of(self, type_: Type) -> dict[str, Property]:
+        """By name; those of the type itself, not of types that ``xsi:type`` may bring.
+
+        :raises bridge.BindError: the type is broken.
+        """
+        if not isinstance(type_, ComplexType) or type_ is ANY_TYPE:
+            return {}
+        known = self._known.get(type_)
+        if known is None:
+            known = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
+        return known
+
+    def below(self, parent: Property) -> dict[str, Property]:
+        """What a value of `parent`, or an item of it, may hold: the properties of its type, then those that only
+        types derived from it or members of its substitution group have."""
+        if parent.element is None:
+            return parent.inner
+        found = dict(self.of(parent.element.type))
+        for other in self.others(parent.element):
+            for key, each in self.of(other).items():
+                found.setdefault(key, replace(each, required=False, settled=False))
+        return found
+
+    def others(self, element: Element) -> list[Type]:
+        """The types, beside the declared one, that a value of `element` may have."""
+        schemas = self._graph.schemas
+        members = schemas.members(element)
+        names = [name for each in (element, *members) if each.type.name for name in schemas.derived(each.type.name)]
+        found = [each.type for each in members]
+        found += [known for known in map(self._variants.known, names) if known is not None]
+        return [type_ for type_ in dict.fromkeys(found) if type_ is not element.type and self._usable(type_)]
+
+    def _usable(self, type_: Type) -> bool:
+        try:
+            self._graph.usable(type_)
+        except BindError:
+            return False
+        return True
+
+    def _items(self, place: Property) -> Property:
+        while self._encoded and place.element is not None:
+            array = self._graph.arrays[place.element.type]
+            if array is None:
+                break
+            place = replace(place, element=array.item, many=True)
+        return place
+
+    def _find(self, type_: ComplexType) -> Iterator[Property]:
+        for name, key in attribute_keys(type_).items():
+            use = type_.attributes[name]
+            element = _declared(key, use.type, use.default, use.fixed)
+            yield Property(key, "attribute", element, required=use.required and use.fixed is None)
+        if type_.simple is not None:
+            yield Property(TEXT, "text", _declared(TEXT, type_.simple, None, None), required=True)
+            return
+        content = self._graph.model(type_)
+        if content.root is None:
+            return
+        if content.whole:
+            yield _row(CONTENT if type_.mixed else ITEMS, content.root, content)
+            return
+        seen: set[str] = set()
+        for each in _walk(content.root, content, settled=True):
+            if each.key not in seen:  # two branches of a choice may share a name
+                seen.add(each.key)
+                yield each
+
+
+def _walk(part: Part, content: Content, *, settled: bool) -> Iterator[Property]:
+    if part is content.region:
+        yield _row(ITEMS, part, content)
+    elif part.is_group:
+        settled = settled and part.kind != "choice" and part.low > 0
+        for child in part.parts:
+            yield from _walk(child, content, settled=settled)
+    else:
+        yield _leaf(part, content, settled=settled)
+
+
+def _leaf(part: Part, content: Content, *, settled: bool) -> Property:
+    element = part.element
+    if element is None:
+        return Property(ANY, "any", None, many=True, settled=settled)
+    filled = element.default is not None or element.fixed is not None
+    many = content.slots[element.name].many
+    return Property(part.key, "element", element, many, settled and part.low > 0 and not filled, settled)
+
+
+def _row(key: str, part: Part, content: Content) -> Property:
+    inner = {leaf.key: replace(_leaf(leaf, content, settled=False), many=False) for leaf in part.leaves()}
+    return Property(key, "items", None, many=True, settled=False, inner=inner)
+
+
+def _declared(key: str, simple: SimpleType, default: str | None, fixed: str | None) -> Element:
+    return Element(key, lambda: simple, default=default, fixed=fixed)
