@@ -198,6 +198,8 @@ def laxer(field: FieldDescriptor, value: Any) -> bool:
         isinstance(value, bool) or any(isinstance(v, bool) for v in iterable(value))
     ):
         return True  # true is 1.0 there
+    if kinds & {F.TYPE_DOUBLE, F.TYPE_FLOAT} and any(re.fullmatch(r"-?0[0-9].*", word) for word in words):
+        return True  # float() takes leading zeros, which no JSON number has
     if any(word.lower() in ("nan", "inf", "infinity", "-inf", "-infinity", "-nan") for word in words):
         return True
     # A boolean is 0 or 1 there, a fraction is cut, and a number out of range loses its upper half.
