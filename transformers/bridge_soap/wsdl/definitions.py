@@ -6,6 +6,7 @@ published files. What is wrong with one operation is kept with it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -124,6 +125,7 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
         raise BindError(Fault(f"it is no WSDL 1.1: its root is {kind}{hint}", file=document.name, line=1))
     wsdl = Wsdl(Index(library), document.name)
     _collect(wsdl, library, document, set())
+    wsdl.index.complete(_part_namespaces(wsdl))
     for service in wsdl.services:
         for port in children(service.node, _w("port")):
             try:
@@ -385,6 +387,14 @@ def message_parts(message: _Item) -> tuple[MessagePart, ...]:
             names[attribute] = clark(namespace, local) if text else ""
         found.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
     return tuple(found)
+
+
+def _part_namespaces(wsdl: Wsdl) -> Iterator[str]:
+    """The namespaces that message parts refer to."""
+    for (kind, _), item in wsdl.items.items():
+        for part in children(item.node, _w("part")) if kind == "message" else ():
+            for attribute in ("element", "type"):
+                yield part.nsmap.get(part.get(attribute, "").rpartition(":")[0].strip() or None, "")
 
 
 def _documentation(node: etree._Element) -> str:

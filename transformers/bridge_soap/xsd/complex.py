@@ -22,7 +22,7 @@ from bridge_soap.components import (
     Wildcard,
 )
 from bridge_soap.names import ENCODINGS, NCNAME, WSDL, children, clark, split, tag_of, xsd
-from bridge_soap.xsd.builtin import ARRAYS, SCHEMA
+from bridge_soap.xsd.builtin import ANYTHING, ARRAYS, SCHEMA
 from bridge_soap.xsd.index import Definition, Scope
 from bridge_soap.xsd.simple import documentation, global_name
 
@@ -275,7 +275,8 @@ class ComplexReader:
                 self._attribute(child, scope, made)
             elif tag == xsd("attributeGroup"):
                 if split(scope.qname(child, child.get("ref", "")))[0] in ENCODINGS:
-                    continue  # id, href and their kin: the encoding's own
+                    own.append(ANYTHING)  # id, href and their kin
+                    continue
                 found = self._referred("attribute group", child, scope)
                 if found.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))

@@ -7,6 +7,7 @@ operations that need it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lxml import etree
@@ -28,7 +29,7 @@ from bridge_soap.names import (
     tag_of,
     xsd,
 )
-from bridge_soap.xsd.shipped import SCHEMAS, is_shipped, shipped
+from bridge_soap.xsd.shipped import SCHEMAS, is_shipped, referred_namespaces, shipped
 
 #: Where a definition may be looked up, by the element that makes it.
 KINDS = {
@@ -96,7 +97,8 @@ class Index:
         self.missing: dict[str, Fault] = {}
         self.broken: list[Fault] = []
         self._seen: set[tuple[str, str, str]] = set()
-        self._shipped: set[str] = set()
+        self._unread: list[etree._Element] = []
+        self._ship(SCHEMAS[XML])
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
         """Take in one ``xs:schema`` and everything it names. Idempotent, so circles end."""
@@ -117,6 +119,7 @@ class Index:
             schema.get("blockDefault", ""),
         )
         self.namespaces.add(namespace)
+        self._unread.append(schema)
         for node in schema:
             tag = tag_of(node)
             kind = KINDS.get(tag)
@@ -130,16 +133,25 @@ class Index:
             elif tag == xsd("import"):
                 self._import(node, scope)
 
+    def complete(self, namespaces: Iterable[str]) -> None:
+        """Bring in the well-known schemas that documents refer to, or whose `namespaces` are named, and none defines.
+
+        Done once all documents are read: later, each operation's prefixes are settled.
+        """
+        wanted = set(namespaces)
+        while self._unread or wanted:
+            while self._unread:
+                wanted |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
+            for namespace in sorted(wanted & SCHEMAS.keys() - self.namespaces):
+                self._ship(SCHEMAS[namespace])
+            wanted = set()
+
+    def _ship(self, file: str) -> None:
+        document = shipped(file)
+        self.add(document.root, document)
+
     def find(self, kind: str, name: str) -> Definition | None:
-        found = self.definitions.get((kind, name))
-        if found is None:
-            file = SCHEMAS.get(split(name)[0])
-            if file is not None and file not in self._shipped:
-                self._shipped.add(file)
-                document = shipped(file)
-                self.add(document.root, document)
-                return self.definitions.get((kind, name))
-        return found
+        return self.definitions.get((kind, name))
 
     def why_missing(self, kind: str, name: str) -> str:
         """The sentence for a reference that leads nowhere."""

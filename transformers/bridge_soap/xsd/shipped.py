@@ -1,8 +1,9 @@
-"""Well-known schemas that contracts name by a URL or forget to bring along: each is looked up here when a name of its
-namespace is asked for that no document defines. So nothing has to be fetched for them."""
+"""Well-known schemas that contracts name by a URL or forget to bring along: a namespace that documents refer to and none
+defines is looked for here. So nothing has to be fetched for them."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import cache
 from importlib import resources
 
@@ -59,3 +60,21 @@ def shipped(name: str) -> Document:
     """One of the files, parsed anew: trees are not shared between contracts, which are read in threads."""
     root: etree._Element = parse_contract(_content(name))
     return Document(root, MARK + name, name)
+
+
+_REFERENCES = ("ref", "type", "base", "itemType", "memberTypes", "substitutionGroup")
+
+
+def referred_namespaces(schema: etree._Element, among: Set[str]) -> set[str]:
+    """Those of the namespaces `among` that references in a schema lead to."""
+    prefixes = {prefix: namespace for prefix, namespace in schema.nsmap.items() if namespace in among}
+    found: set[str] = set()
+    if not prefixes:
+        return found  # a declaration further down is possible, and nobody writes one for these
+    for node in schema.iter():
+        for attribute in _REFERENCES:
+            for name in node.get(attribute, "").split():
+                namespace = prefixes.get(name.rpartition(":")[0] or None)
+                if namespace is not None:
+                    found.add(namespace)
+    return found
