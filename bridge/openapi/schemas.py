@@ -53,6 +53,8 @@ class SchemaPool:
         self._shared = {name: name for name in shared}
         self._final: dict[tuple[str, bytes], str] = {}
         self._targets: dict[bytes, frozenset[str]] = {}
+        #: A transformer may bring the very same object with each operation. It is kept, so that its id stays its own.
+        self._texts: dict[int, tuple[dict[str, Any], bytes]] = {}
 
     def add(self, schemas: Mapping[str, dict[str, Any]], *users: Any) -> dict[str, str]:
         """Take one operation's `schemas`, and say under which final name each may be referred to.
@@ -65,7 +67,7 @@ class SchemaPool:
         known = {**self._shared, **{name: name for name in schemas}}
         for user in users:
             targets(user, known)
-        raw = {name: _text(schema) for name, schema in schemas.items()}
+        raw = {name: self._text(schema) for name, schema in schemas.items()}
         refs = {name: self._refs(raw[name], schema, known) & schemas.keys() for name, schema in schemas.items()}
         digests = _digests(raw, refs)
         names, fresh = dict(self._shared), []
@@ -80,6 +82,12 @@ class SchemaPool:
         for name in fresh:
             self.components[names[name]] = renamed(schemas[name], names)
         return names
+
+    def _text(self, schema: dict[str, Any]) -> bytes:
+        known = self._texts.get(id(schema))
+        if known is None:
+            known = self._texts[id(schema)] = (schema, _text(schema))
+        return known[1]
 
     def _refs(self, raw: bytes, schema: dict[str, Any], known: Mapping[str, str]) -> frozenset[str]:
         """Operations of one service mostly bring the same schemas; walking each text once is what makes it quick."""

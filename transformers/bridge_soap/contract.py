@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from bridge_soap.access import Access
 from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, Type
@@ -52,6 +53,7 @@ class Contract:
     """A WSDL with its schemas, encoders and decoders. Reading one blocks (files, perhaps the network).
 
     :param access: the credentials that its own origin asks for.
+    :ivar documented: what `bridge_soap.openapi` keeps, since all operations of a contract share their schemas.
     :raises bridge.BindError: it does not load; the message names file, line and cause.
     """
 
@@ -68,6 +70,7 @@ class Contract:
         self.lock: RLock = self.encoders.lock
         self._encoded: dict[Encoding, EncodedEncoders] = {}
         self._decoders: dict[tuple[bool, bool, bool], Decoders] = {}
+        self.documented: dict[tuple[bool, bool], Any] = {}
 
     def encoded(self, encoding: Encoding) -> EncodedEncoders:
         """The encoders of messages in SOAP's own encoding."""

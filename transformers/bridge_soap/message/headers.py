@@ -58,6 +58,8 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
 
     :raises bridge.BindError: no element has that name, or several have.
     """
+    if not options.headers:
+        return {}
     declared = declared_headers(contract, operation.input)
     found = {}
     every = [tag for kind, tag in contract.schemas.index.definitions if kind == "element"]

@@ -16,8 +16,8 @@ from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name
 from bridge_soap.openapi.example import Examples
 from bridge_soap.openapi.headers import header_fields, header_parameters
-from bridge_soap.openapi.inline import needed, with_property, without
-from bridge_soap.openapi.jsonschema import SchemaWriter
+from bridge_soap.openapi.inline import with_property, without
+from bridge_soap.openapi.jsonschema import schemas_of
 from bridge_soap.openapi.shape import shaped
 from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.definitions import SoapOperation
@@ -54,7 +54,7 @@ class _Writer:
         native = isinstance(soap, dict) and soap.get("numbers") == "native"
         self._statuses: dict[str, int] = soap.get("faults", {}) if isinstance(soap, dict) else {}
         encoded = described.body.encoding is not None
-        self._schemas = SchemaWriter(described.contract, native=native, encoded=encoded)
+        self._schemas = schemas_of(described.contract, native=native, encoded=encoded)
         decoders = described.contract.decoders(native=native, strict=False, encoded=encoded)
         self._examples = Examples(described.contract, decoders, encoded=encoded)
         self._in_path = list(_PARAMETER.findall(described.route.route))
@@ -69,10 +69,7 @@ class _Writer:
         if self._takes_body:
             operation["requestBody"] = self._request()
         operation["responses"] = self._responses()
-        components = self._schemas.components
-        if self._d.shape is not None or self._d.reply_shape is not None:
-            components = needed(operation, components)  # what was written out may be needed no more
-        return OperationDoc(operation, components)
+        return OperationDoc(operation, self._schemas.reached(operation))
 
     # --- request ---
 

@@ -53,8 +53,8 @@ def without(schema: Schema, names: frozenset[str], components: Mapping[str, Sche
     return with_objects(schema, components, change) if names else schema
 
 
-def needed(part: Any, components: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The components that `part` refers to, at any distance."""
+def references(part: Any) -> frozenset[str]:
+    """The names of the components that `part` refers to itself."""
     found: set[str] = set()
     waiting: list[Any] = [part]
     while waiting:
@@ -64,8 +64,5 @@ def needed(part: Any, components: Mapping[str, Schema]) -> dict[str, Schema]:
         elif isinstance(each, list):
             waiting += each
         elif isinstance(each, str) and each.startswith(_REF):  # a reference, or one in a discriminator's mapping
-            name = each.removeprefix(_REF)
-            if name in components and name not in found:
-                found.add(name)
-                waiting.append(components[name])
-    return {name: schema for name, schema in components.items() if name in found}
+            found.add(each.removeprefix(_REF))
+    return frozenset(found)

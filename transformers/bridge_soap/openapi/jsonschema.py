@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from bridge import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
+from bridge_soap.openapi.inline import references
 from bridge_soap.openapi.simpleschema import Schema, SimpleSchemas
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, Part, attribute_keys, keys_of
@@ -19,8 +21,16 @@ _NOT_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _ANYTHING: Schema = {"description": "Anything: text, or an object with #text, #any, #content and @attributes."}
 
 
+def schemas_of(contract: Contract, *, native: bool, encoded: bool) -> SchemaWriter:
+    """The writer that all operations of a contract share: each component is made once."""
+    known = contract.documented.get((native, encoded))
+    if known is None:
+        known = contract.documented[native, encoded] = SchemaWriter(contract, native=native, encoded=encoded)
+    return known
+
+
 class SchemaWriter:
-    """Writes the schemas of one document part; `components` holds what they refer to."""
+    """Writes the schemas of a contract's operations; `components` holds what they refer to."""
 
     def __init__(self, contract: Contract, *, native: bool, encoded: bool = False) -> None:
         self._contract, self._native, self._encoded = contract, native, encoded
@@ -28,6 +38,20 @@ class SchemaWriter:
         self._variants = Variants(contract.schemas)
         self.components: dict[str, Schema] = {}
         self._named: dict[tuple[Type, str], str] = {}
+        self._references: dict[str, frozenset[str]] = {}
+
+    def reached(self, part: Any) -> dict[str, Schema]:
+        """The components that a part of the document refers to, at any distance."""
+        found: dict[str, Schema] = {}
+        waiting = [*references(part)]
+        while waiting:
+            name = waiting.pop()
+            if name in self.components and name not in found:
+                found[name] = self.components[name]
+                if name not in self._references:
+                    self._references[name] = references(found[name])
+                waiting += self._references[name]
+        return found
 
     # --- elements and types ---
 

@@ -238,13 +238,14 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
         return  # HTTP GET/POST bindings and others
     version: Version = "1.2" if soap.tag.startswith(f"{{{WSDL_SOAP12}}}") else "1.1"
     port_type = _find(wsdl, "portType", binding, binding.node, "type")
-    abstract = children(port_type.node, _w("operation"))
-    used: list[etree._Element] = []
+    abstract: dict[str, list[etree._Element]] = {}
+    for each in children(port_type.node, _w("operation")):
+        abstract.setdefault(each.get("name", ""), []).append(each)
     for node in children(binding.node, _w("operation")):
-        operation = _matching(node, abstract, used)
+        operation = _matching(node, abstract.get(node.get("name", ""), []))
         if operation is None:
             continue
-        used.append(operation)
+        abstract[node.get("name", "")].remove(operation)
         wsdl.operations.append(
             _read_operation(
                 wsdl,
@@ -261,11 +262,8 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
         )
 
 
-def _matching(
-    node: etree._Element, abstract: list[etree._Element], used: list[etree._Element]
-) -> etree._Element | None:
-    """The port type's operation for a binding's: by name, and where it is overloaded by the input's name."""
-    named = [each for each in abstract if each.get("name") == node.get("name") and each not in used]
+def _matching(node: etree._Element, named: list[etree._Element]) -> etree._Element | None:
+    """The port type's operation for a binding's, of those with its name: where it is overloaded, by the input's."""
     wanted = [each.get("name") for each in children(node, _w("input"))]
     for each in named:
         if wanted and wanted[0] and [i.get("name") for i in children(each, _w("input"))] == wanted:

@@ -8,6 +8,7 @@ name has two places in the model, or two such groups meet, all of the content do
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -313,12 +314,9 @@ def _find_bounds(content: Content) -> None:
             walk(child, sure=sure and part.low > 0 and part.kind != "choice")
 
     walk(content.root, sure=True)
-    shared = {
-        leaf.key
-        for leaf in content.root.leaves()
-        if content.slots and sum(1 for other in content.root.leaves() if other.key == leaf.key) > 1
-    }
-    content.counts = tuple(each for each in counts if each[0] not in shared)
+    if counts:
+        places = Counter(leaf.key for leaf in content.root.leaves())
+        content.counts = tuple(each for each in counts if places[each[0]] == 1)
     content.choices = tuple(choices)
 
 

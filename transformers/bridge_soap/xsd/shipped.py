@@ -1,5 +1,5 @@
-"""Well-known schemas that contracts name by a URL or forget to bring along: a namespace that documents refer to and none
-defines is looked for here. So nothing has to be fetched for them."""
+"""Well-known schemas that contracts name by a URL or forget to bring along: what documents refer to and none defines
+is looked for here, by namespace. So nothing has to be fetched for it."""
 
 from __future__ import annotations
 
