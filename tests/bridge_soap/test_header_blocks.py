@@ -131,7 +131,7 @@ async def test_a_body_that_is_no_object(bind: Bind) -> None:
     ping = (await bind("ledger.wsdl", options={"operation": "ping", "pass_headers": ["Session", "AuthHeader"]}))[0]
     call = Call()
     assert json.loads(reply(ping, SESSION.format(""), '<pong xmlns="urn:ledger">p</pong>', call).body) == "p"
-    assert call.warnings == ["the reply's header blocks Session are left out: its body is no JSON object"]
+    assert call.warnings == ["Session of the reply's #headers are left out: its body is no JSON object"]
     assert b":user>u</" in send(ping, {"#text": "p", "#headers": {"AuthHeader": {"user": "u"}}})
 
 

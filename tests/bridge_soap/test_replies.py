@@ -125,12 +125,6 @@ async def test_what_is_no_answer(bind: Bind, status: int, body: bytes, raised: t
     assert caught.value.status == 502
 
 
-async def test_a_multipart_answer_is_told(bind: Bind) -> None:
-    codec = codec_of((await bind("vat.wsdl", options={"operation": "checkVat"}))[0])
-    with pytest.raises(BadReply, match="multipart"):
-        codec.reply(Call(), HttpReply(200, [("content-type", "multipart/related; boundary=x")], b"--x"))
-
-
 ANSWER = '<r xmlns="urn:t">é€</r>'
 
 

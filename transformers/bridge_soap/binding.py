@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from bridge import BindError, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
+from bridge_soap.message.attachments import Attachments
 from bridge_soap.message.bodies import body_reader, body_writer
 from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
@@ -24,7 +25,7 @@ from bridge_soap.message.shaping import Shaper, properties_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
 from bridge_soap.section5.references import resolve
-from bridge_soap.wsdl.definitions import SoapOperation
+from bridge_soap.wsdl.model import Side, SoapOperation
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 #: So few namespaces are declared in each envelope, needed or not.
@@ -58,6 +59,10 @@ class Binder:
             headers = HeaderPlan(contract, operation, self._options, self._home)
             plan = self._plan(operation, body, output, parameters, headers)
             plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
+            plan = replace(
+                plan, attachments=_attachments(operation.input), reply_attachments=_attachments(operation.output)
+            )
+        flat = flat and plan.attachments is None
         upstream = set(_PARAMETER.findall(plan.path))
         for parameter in _PARAMETER.findall(self._route.route):
             if parameter not in parameters and parameter not in upstream:
@@ -161,6 +166,10 @@ class Binder:
         if self._options.security is None:
             return None
         return token_writer(self._options.security, operation.version)
+
+
+def _attachments(side: Side | None) -> Attachments | None:
+    return Attachments(side.attachments) if side is not None and side.attachments else None
 
 
 def _root_of(body: Body) -> Element:

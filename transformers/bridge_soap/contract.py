@@ -18,7 +18,8 @@ from bridge_soap.names import NCNAME, SOAP12_ENCODING, clark, split
 from bridge_soap.section5.decoders import EncodedDecoders
 from bridge_soap.section5.encoders import EncodedEncoders
 from bridge_soap.section5.rules import ENCODING_11, ENCODING_12, Encoding
-from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation, Wsdl, read_wsdl
+from bridge_soap.wsdl.definitions import Wsdl, read_wsdl
+from bridge_soap.wsdl.model import MessagePart, Side, SoapOperation
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.properties import Properties
@@ -93,10 +94,8 @@ class Contract:
     def body(self, operation: SoapOperation, side: Side, *, reply: bool) -> Body:
         """The body of one direction.
 
-        :raises bridge.BindError: it is of a kind that isn't served (attachments), or refers to nothing.
+        :raises bridge.BindError: it refers to nothing.
         """
-        if side.attachments:
-            operation.place.fail("its message has attachments, which are not served", operation.name)
         encoding = None
         if side.use == "encoded":
             newer = SOAP12_ENCODING in side.style.split() if side.style else operation.version == "1.2"

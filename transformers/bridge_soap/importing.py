@@ -19,7 +19,7 @@ from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.documents import is_url
 from bridge_soap.options import SoapOptions
-from bridge_soap.wsdl.definitions import SoapOperation
+from bridge_soap.wsdl.model import SoapOperation
 from bridge_soap.wsdl.selection import choose
 
 _WORD = re.compile(r"[A-Za-z0-9]+")

@@ -8,7 +8,6 @@ from typing import Any
 from lxml import etree
 
 from bridge_soap.decode.decoders import Note, Reader
-from bridge_soap.message.blocks_out import HEADERS
 from bridge_soap.message.fields import ReplyField
 from bridge_soap.names import SOAP11, SOAP12, attributes_of, local_name, tag_of
 
@@ -54,14 +53,14 @@ class ReplyBlocks:
         return {key: found[tag] for tag, key in self._keys.items() if tag in found}, fields
 
 
-def with_headers(value: Any, found: dict[str, Any], warnings: list[str]) -> Any:
-    """The reply's JSON with its header blocks."""
+def beside(value: Any, key: str, found: dict[str, Any], warnings: list[str]) -> Any:
+    """The reply's JSON with what came beside its body: header blocks, or attachments."""
     if not found:
         return value
     if not isinstance(value, dict):
-        warnings.append(f"the reply's header blocks {', '.join(found)} are left out: its body is no JSON object")
+        warnings.append(f"{', '.join(found)} of the reply's {key} are left out: its body is no JSON object")
         return value
-    return {**value, HEADERS: found}
+    return {**value, key: found}
 
 
 def _must_understand(block: etree._Element) -> bool:

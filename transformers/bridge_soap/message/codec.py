@@ -26,11 +26,13 @@ from bridge import (
 )
 from bridge_soap.contract import Body
 from bridge_soap.encode.writing import Writer
-from bridge_soap.message.blocks_in import ReplyBlocks, with_headers
-from bridge_soap.message.blocks_out import RequestBlocks
+from bridge_soap.message.attachments import ATTACHMENTS, Attachments
+from bridge_soap.message.blocks_in import ReplyBlocks, beside
+from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
 from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.multipart import Part, inline, join, split
 from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
@@ -72,6 +74,8 @@ class Plan:
     secrets: frozenset[str]
     shape: Shape | None = None
     reply_shape: Shape | None = None
+    attachments: Attachments | None = None
+    reply_attachments: Attachments | None = None
 
 
 class SoapCodec:
@@ -92,7 +96,10 @@ class SoapCodec:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad: list[tuple[str, str]] = []
-        told: list[tuple[str, str]] = []  # by the shape, in the client's names already
+        told: list[tuple[str, str]] = []  # of what is in the client's names already
+        parts: list[Part] = []
+        if plan.attachments is not None:
+            value, parts = plan.attachments.take(value, told)
         try:
             if plan.shape is not None:
                 value = plan.shape.inward(value, None, told)
@@ -105,11 +112,14 @@ class SoapCodec:
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad or told:
-            if plan.shape is not None:
-                bad = [*told, *plan.shape.places(bad)]
+            bad = [*told, *(bad if plan.shape is None else plan.shape.places(bad))]
             raise self._refusal(bad[:_MAX_FAULTS])
         out.append(plan.envelope.end)
-        return HttpRequest("POST", self._path(call), list(plan.headers), "".join(out).encode())
+        headers, body = list(plan.headers), "".join(out).encode()
+        if parts:
+            kind, body = join(body, header(headers, "content-type"), parts)
+            headers = [(name, kind if name == "content-type" else text) for name, text in headers]
+        return HttpRequest("POST", self._path(call), headers, body)
 
     def _path(self, call: Call) -> str:
         if not self._path_names:
@@ -151,14 +161,22 @@ class SoapCodec:
         kind = header(inbound.headers, "content-type")
         if not inbound.body.strip():
             return self._empty(status)
+        parts: list[Part] = []
         try:
-            message = read_message(inbound, kind)
+            if kind[:10].lower() == "multipart/":
+                root, parts = split(inbound.body, kind)
+                message = read_message(root.body, root.content_type)
+            else:
+                message = read_message(inbound.body, kind)
         except XmlError as error:
             if status >= 300:
                 raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status}; {error}") from None
             if plan.output is None:
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
+        if parts:
+            used = inline(message.body, parts)
+            parts = [part for part in parts if part.id not in used]
         if plan.prepare is not None:
             plan.prepare(message.body)
         if message.fault is not None:
@@ -167,9 +185,9 @@ class SoapCodec:
             raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status} with a SOAP body")
         if plan.output is None:
             return Reply(202)
-        return self._answer(call, inbound, kind, message)
+        return self._answer(call, inbound, kind, message, parts)
 
-    def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message) -> Reply:
+    def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[Part]) -> Reply:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
         found: dict[str, Any] = {}
@@ -189,7 +207,10 @@ class SoapCodec:
         except RecursionError:
             raise BadReply("The service's answer is nested too deeply.") from None
         if found:
-            value = with_headers(value, found, call.warnings)
+            value = beside(value, HEADERS, found, call.warnings)
+        if parts or plan.reply_attachments is not None:
+            attached = (plan.reply_attachments or Attachments({})).read(parts, call.warnings)
+            value = beside(value, ATTACHMENTS, attached, call.warnings)
         return Reply(200, [JSON_TYPE, *fields], to_json(value))
 
     def _empty(self, status: int) -> Reply:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge import HttpReply, XmlError, parse_xml
+from bridge import XmlError, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
 from bridge_soap.names import SOAP11, SOAP12, XSI, local_name, tag_of
-from bridge_soap.wsdl.definitions import Version
+from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
@@ -83,14 +83,12 @@ class Message:
     header: etree._Element | None
 
 
-def read_message(inbound: HttpReply, content_type: str) -> Message:
-    """The SOAP message in an HTTP reply, of either version.
+def read_message(raw: bytes, content_type: str) -> Message:
+    """The SOAP message in a reply's body, of either version.
 
     :raises bridge.XmlError: it holds none; the message says why, for people.
     """
-    if content_type.lower().startswith("multipart/"):
-        raise XmlError("it is a multipart message, and attachments are not served")
-    root = _parse(inbound.body, content_type)
+    root = _parse(raw, content_type)
     namespace = next((ns for ns in ENVELOPES.values() if root.tag == f"{{{ns}}}Envelope"), None)
     if namespace is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")

@@ -12,7 +12,7 @@ from bridge_soap.message.blocks_out import RequestBlocks
 from bridge_soap.message.fields import reply_fields
 from bridge_soap.message.headers import block_keys, declared_headers, passed, set_by_route
 from bridge_soap.options import SoapOptions
-from bridge_soap.wsdl.definitions import SoapOperation
+from bridge_soap.wsdl.model import SoapOperation
 
 
 class HeaderPlan:

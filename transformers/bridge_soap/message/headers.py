@@ -10,7 +10,7 @@ from bridge_soap.components import Element
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
 from bridge_soap.options import SoapOptions
-from bridge_soap.wsdl.definitions import MessagePart, Side, SoapOperation
+from bridge_soap.wsdl.model import MessagePart, Side, SoapOperation
 from bridge_soap.xsd.properties import steps_of
 
 

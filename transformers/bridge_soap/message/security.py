@@ -11,7 +11,7 @@ from lxml import etree
 from bridge_soap.message.envelope import ENVELOPES
 from bridge_soap.message.origin import read_env
 from bridge_soap.options import UsernameToken
-from bridge_soap.wsdl.definitions import Version
+from bridge_soap.wsdl.model import Version
 
 
 def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:

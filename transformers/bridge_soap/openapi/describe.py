@@ -9,6 +9,7 @@ from typing import Any
 from bridge import OperationDoc, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
+from bridge_soap.message.attachments import ATTACHMENTS, attachments_schema
 from bridge_soap.message.blocks_out import HEADERS
 from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter
@@ -20,7 +21,7 @@ from bridge_soap.openapi.inline import with_property, without
 from bridge_soap.openapi.jsonschema import schemas_of
 from bridge_soap.openapi.shape import shaped
 from bridge_soap.openapi.simpleschema import Schema
-from bridge_soap.wsdl.definitions import SoapOperation
+from bridge_soap.wsdl.model import Side, SoapOperation
 from bridge_soap.xsd.model import keys_of
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
@@ -100,6 +101,7 @@ class _Writer:
         held = frozenset(self._in_path)
         schema, example = self._shaped(self._d.body, self._d.shape, held)
         schema, example = self._with_headers(schema, example, self._d.headers.given)
+        schema, example = self._with_attachments(schema, example, self._d.operation.input)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
 
     def _shaped(self, body: Body, shape: Shape | None, held: frozenset[str]) -> tuple[Schema, Any]:
@@ -148,6 +150,15 @@ class _Writer:
             example = {**example, HEADERS: values}
         return schema, example
 
+    def _with_attachments(self, schema: Schema, example: Any, side: Side) -> tuple[Schema, Any]:
+        if not side.attachments:
+            return schema, example
+        held = attachments_schema(side.attachments)
+        schema = with_property(schema, ATTACHMENTS, held, self._schemas.components)
+        if isinstance(example, dict):
+            example = {**example, ATTACHMENTS: {name: {"#text": "AAAA"} for name in side.attachments}}
+        return schema, example
+
     def _keys(self, type_: ComplexType) -> frozenset[str]:
         if type_.simple is not None:
             return frozenset()
@@ -162,6 +173,8 @@ class _Writer:
         elif self._d.route.transform.response == "json":
             schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
             schema, example = self._with_headers(schema, example, self._d.headers.returned)
+            if self._d.operation.output is not None:
+                schema, example = self._with_attachments(schema, example, self._d.operation.output)
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from lxml import etree
 
@@ -16,72 +15,16 @@ from bridge import BindError, Fault
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library, is_url, shown
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
+from bridge_soap.wsdl.model import HeaderUse, MessagePart, Side, SoapOperation, Version
 from bridge_soap.xsd.index import Index, schemas_of
 from bridge_soap.xsd.shipped import WSDLS, is_shipped, shipped
 
 _MIME = "http://schemas.xmlsoap.org/wsdl/mime/"
 _SOAP = {WSDL_SOAP11: "1.1", WSDL_SOAP12: "1.2"}
-Version = Literal["1.1", "1.2"]
 
 
 def _w(local: str) -> str:
     return f"{{{WSDL}}}{local}"
-
-
-@dataclass(frozen=True, slots=True)
-class MessagePart:
-    """A part of a message: `element` or `type` is a Clark name, the other is empty."""
-
-    name: str
-    element: str
-    type: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderUse:
-    """A ``soap:header`` of a binding."""
-
-    message: str
-    part: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One direction of an operation: the message, and how its binding puts it into the body.
-
-    :ivar style: the ``encodingStyle`` of an encoded one, as far as the binding names it.
-    """
-
-    parts: tuple[MessagePart, ...]
-    use: str = "literal"
-    style: str = ""
-    namespace: str = ""
-    headers: tuple[HeaderUse, ...] = ()
-    attachments: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SoapOperation:
-    """One operation of one port. `problem` says why it can't be published, where it can't."""
-
-    name: str
-    service: str
-    port: str
-    port_type: str
-    version: Version
-    style: str
-    action: str
-    address: str
-    input: Side
-    output: Side | None
-    #: parts of the declared faults, by fault name
-    faults: dict[str, MessagePart]
-    doc: str
-    place: Place
-    input_name: str = ""
-    problem: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +275,7 @@ def _side(
         return Side(parts)
     body: etree._Element | None = None
     headers: list[HeaderUse] = []
-    attached = False
+    attached: dict[str, tuple[str, ...]] = {}
     for child in bound[0].iter():
         tag = tag_of(child)
         if tag in (f"{{{WSDL_SOAP11}}}body", f"{{{WSDL_SOAP12}}}body"):
@@ -340,8 +283,10 @@ def _side(
         elif tag in (f"{{{WSDL_SOAP11}}}header", f"{{{WSDL_SOAP12}}}header"):
             headers.append(_header(wsdl, binding, child))
         elif tag == f"{{{_MIME}}}content":
-            attached = True
-            parts = tuple(part for part in parts if part.name != child.get("part"))
+            name = child.get("part", "")
+            if any(part.name == name for part in parts):
+                attached[name] = (*attached.get(name, ()), *filter(None, [child.get("type", "").strip()]))
+    parts = tuple(part for part in parts if part.name not in attached)
     named = body.get("parts") if body is not None else None
     if named is not None:
         parts = tuple(part for part in parts if part.name in named.split())
@@ -351,7 +296,7 @@ def _side(
         parts = tuple(part for part in parts if part.name not in own)
     use = body.get("use", "literal") if body is not None else "literal"
     namespace, style = (body.get("namespace", ""), body.get("encodingStyle", "")) if body is not None else ("", "")
-    return Side(parts, use, style, namespace, tuple(headers), attachments=attached)
+    return Side(parts, use, style, namespace, tuple(headers), attached)
 
 
 def _message_name(owner: _Item, node: etree._Element) -> str:

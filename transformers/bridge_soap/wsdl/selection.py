@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from bridge import BindError, Fault
 from bridge_soap.options import SoapOptions
-from bridge_soap.wsdl.definitions import SoapOperation, Wsdl
+from bridge_soap.wsdl.definitions import Wsdl
+from bridge_soap.wsdl.model import SoapOperation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,202 @@
+"""Messages of several MIME parts: SOAP with Attachments both ways, MTOM in replies."""
+
+from __future__ import annotations
+
+import base64
+import email
+import email.policy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from lxml import etree
+
+from bridge import BadReply, Call, HttpCodec, HttpReply, InvalidBody, Operation, RequestError, XmlError
+from bridge_soap.message.multipart import Part, join, split
+from tests.soap_kit import Bind, codec_of, envelope
+
+PNG = b"\x89PNG\r\n\x1a\n\x00--\r\n\r\n" + bytes(range(256))
+
+
+def b64(body: bytes) -> str:
+    return base64.b64encode(body).decode()
+
+
+@pytest.fixture
+async def scans(bind: Bind) -> dict[str, Operation]:
+    return {each.name: each for each in await bind("scans.wsdl") if each.method == "POST"}
+
+
+def answer(codec: HttpCodec, root: bytes, *parts: Part, warnings: list[str] | None = None) -> Any:
+    kind, body = join(root, "text/xml; charset=utf-8", parts)
+    call = Call()
+    reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
+    if warnings is not None:
+        warnings += call.warnings
+    else:
+        assert not call.warnings
+    return json.loads(reply.body)
+
+
+def test_attachments_go_beside_the_envelope(scans: dict[str, Operation]) -> None:
+    """As Python's own parser of mail reads what is sent."""
+    value = {
+        "ballot": 7,
+        "#attachments": {"front": b64(PNG), "back": {"@contentType": "image/gif", "#text": b64(b"\r\n--\r\n")}},
+    }
+    request = codec_of(scans["store"]).request(Call("POST", body=json.dumps(value).encode()))
+    kind = dict(request.headers)["content-type"]
+    assert kind.startswith('multipart/related; type="text/xml"; start="<envelope@bridge>"; boundary="')
+    assert ("soapaction", '"urn:store"') in request.headers
+    message = email.message_from_bytes(
+        b"content-type: " + kind.encode() + b"\r\n\r\n" + request.body, policy=email.policy.HTTP
+    )
+    root, front, back = message.iter_parts()
+    assert root.get_content_type() == "text/xml"
+    assert etree.fromstring(root.get_content().encode())[0][0].findtext("{urn:scans}ballot") == "7"
+    assert (front["content-type"], back["content-type"]) == ("image/png", "image/gif")
+    assert front["content-id"].startswith("<front=")
+    # That parser folds line ends, ours must not.
+    _, (first, second) = split(request.body, kind)
+    assert (first.body, second.body) == (PNG, b"\r\n--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("attachments", "faults"),
+    [
+        ({}, {"/#attachments/front": "it is required", "/#attachments/back": "it is required"}),
+        ([], {"/#attachments": "an object is wanted, not an array", "/#attachments/front": "it is required",
+              "/#attachments/back": "it is required"}),
+        ({"front": "?", "back": 5, "x": ""}, {
+            "/#attachments/x": "the binding declares no such attachment",
+            "/#attachments/front": "it is not base64",
+            "/#attachments/back": "base64 is wanted as a string, not a number",
+        }),
+        ({"front": {"@contentType": "a/b\r\nx: y", "#text": ""}, "back": {"#text": "AA==", "y": 1}}, {
+            "/#attachments/front/@contentType": "a media type such as image/png is wanted",
+            "/#attachments/back/y": "an attachment has no such property",
+        }),
+    ],
+)  # fmt: skip
+def test_every_fault_is_told(scans: dict[str, Operation], attachments: Any, faults: dict[str, str]) -> None:
+    body = json.dumps({"ballot": "x", "#attachments": attachments}).encode()
+    with pytest.raises(InvalidBody) as caught:
+        codec_of(scans["store"]).request(Call("POST", body=body))
+    told = dict(caught.value.errors)
+    assert told.pop("/ballot").startswith("a whole number")
+    assert told == faults
+
+
+def test_attachments_come_back(scans: dict[str, Operation]) -> None:
+    root = envelope('<stored xmlns="urn:scans"><bytes>5</bytes></stored>')
+    receipt = {"receipt": {"@contentType": "text/plain", "#text": b64(b"ok")}}
+    named = Part("receipt=1@x", "text/plain", b"ok")
+    codec = codec_of(scans["store"])
+    assert answer(codec, root, named) == {"bytes": 5, "#attachments": receipt}
+    unnamed = Part("whatever", "text/plain", b"ok")
+    assert answer(codec, root, unnamed) == {"bytes": 5, "#attachments": receipt}
+    warnings: list[str] = []
+    assert answer(codec, root, Part("?", "a/b", b""), named, warnings=warnings) == {"bytes": 5, "#attachments": receipt}
+    assert warnings == ["1 attachments that the binding does not declare are left out"]
+    body = envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>')
+    assert answer(codec_of(scans["fetch"]), body, Part("scan=1@x", "image/tiff", PNG)) == {
+        "pages": 1,
+        "#attachments": {"scan": {"@contentType": "image/tiff", "#text": b64(PNG)}},
+    }
+
+
+def test_mtom(scans: dict[str, Operation]) -> None:
+    """What ``xop:Include`` refers to stands in its place."""
+    include = '<x:Include xmlns:x="http://www.w3.org/2004/08/xop/include" href="cid:thumb%40x"/>'
+    root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes><thumb>{include}</thumb></stored>')
+    codec = codec_of(scans["store"])
+    got = answer(codec, root, Part("thumb@x", "image/png", PNG))
+    assert got == {"bytes": 5, "thumb": b64(PNG)}
+    with pytest.raises(BadReply, match="refers to an attachment that is not in it"):
+        answer(codec, root, Part("other@x", "image/png", PNG))
+
+
+def test_an_attachment_that_is_used_again_and_again(scans: dict[str, Operation]) -> None:
+    include = '<thumb><x:Include xmlns:x="http://www.w3.org/2004/08/xop/include" href="cid:a"/></thumb>'
+    root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes>{include * 100}</stored>')
+    with pytest.raises(BadReply, match="the same attachments too often"):
+        answer(codec_of(scans["store"]), root, Part("a", "image/png", b"x" * 200_000))
+
+
+@pytest.mark.parametrize("response", ["xml", "passthrough"])
+async def test_answers_as_xml(bind: Bind, response: str) -> None:
+    operations = await bind("scans.wsdl", response=response, options={"operation": "fetch"})
+    kind, body = join(
+        envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>'), "text/xml", []
+    )
+    reply = codec_of(operations[0]).reply(Call(), HttpReply(200, [("content-type", kind)], body))
+    assert b"<pages>1</pages>" in reply.body
+    assert (reply.body == body) is (response == "passthrough")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("multipart/related", b"--a\r\n\r\n--a--", "without a boundary"),
+        ("multipart/related; boundary=a", b"nothing", "without parts"),
+        ("multipart/related; boundary=a", b"--a\r\n\r\n" * 1002, "more than 1000 parts"),
+        ("multipart/related; boundary=a", b"--a\r\nContent-Transfer-Encoding: base64\r\n\r\n*\r\n--a--", "XML"),
+    ],
+)
+def test_no_message_at_all(scans: dict[str, Operation], kind: str, body: bytes, told: str) -> None:
+    with pytest.raises(BadReply, match=told):
+        codec_of(scans["store"]).reply(Call(), HttpReply(200, [("content-type", kind)], body))
+
+
+def test_what_others_send() -> None:
+    """Bare line feeds, a preamble, folded fields, no start, transfer encodings."""
+    body = (
+        b"preamble\n--b d\nContent-Type: text/xml;\n charset=utf-8\n\n<a/>\n--b d\nContent-ID: <x>\n"
+        b"Content-Transfer-Encoding: BASE64\n\nQUJD\n--b d\n"
+        b"content-transfer-encoding: quoted-printable\n\na=3Db\n--b d--\n"
+    )
+    root, (first, second) = split(body, 'Multipart/Related; Boundary="b d"')
+    assert (root.content_type, root.body) == ("text/xml; charset=utf-8", b"<a/>")
+    assert (first.id, first.body, second.body) == ("x", b"ABC", b"a=b")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=60), max_size=4), st.binary(max_size=40))
+def test_any_bytes_survive(bodies: list[bytes], root: bytes) -> None:
+    parts = [Part(f"p{number}", "a/b", body) for number, body in enumerate(bodies)]
+    kind, body = join(root, "text/xml", parts)
+    found, rest = split(body, kind)
+    assert found.body == root
+    assert rest == parts
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([b"--a", b"\r\n", b"\n", b"--", b"Content-ID: <x>", b":", b"x", b"<a/>"]), max_size=30))
+def test_any_body_is_parts_or_a_problem(pieces: list[bytes]) -> None:
+    try:
+        root, _ = split(b"".join(pieces), "multipart/related; boundary=a")
+    except XmlError:
+        return
+    assert isinstance(root.body, bytes)
+
+
+async def test_what_is_described_is_what_is_meant(scans: dict[str, Operation]) -> None:
+    doc = scans["store"].describe()
+    media = doc.operation["requestBody"]["content"]["application/json"]
+    judge = Draft202012Validator({**media["schema"], "components": {"schemas": doc.schemas}})
+    judge.validate(media["example"])
+    assert codec_of(scans["store"]).request(Call("POST", body=json.dumps(media["example"]).encode())).body
+    assert not judge.is_valid({"ballot": 1, "#attachments": {"front": "AAAA", "back": "AAAA", "x": "AAAA"}})
+    answered = doc.operation["responses"]["200"]["content"]["application/json"]["schema"]
+    value = {"bytes": 5, "#attachments": {"receipt": {"@contentType": "text/plain", "#text": "b2s="}}}
+    Draft202012Validator({**answered, "components": {"schemas": doc.schemas}}).validate(value)
+
+
+def test_a_fault_in_a_multipart_answer(scans: dict[str, Operation]) -> None:
+    root = envelope("<s:Fault><faultcode>s:Client</faultcode><faultstring>no</faultstring></s:Fault>")
+    with pytest.raises(RequestError) as caught:
+        answer(codec_of(scans["store"]), root)
+    assert caught.value.status == 400

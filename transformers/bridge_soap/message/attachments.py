@@ -1,0 +1,120 @@
+"""SOAP with Attachments: message parts that a binding puts beside the envelope (WSDL 1.1, section 5; WS-I Attachments
+Profile 1.0). In JSON they stand under ``#attachments``, by the part's name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+from bridge_soap.datatypes.simple_out import kind_of
+from bridge_soap.encode.writing import Faults
+from bridge_soap.message.multipart import Part
+from bridge_soap.xsd.model import TEXT
+
+ATTACHMENTS = "#attachments"
+CONTENT_TYPE = "@contentType"
+_MEDIA = re.compile(
+    r"[!#$&^_.+\w-]+/[!#$&^_.+\w-]+(?:\s*;\s*[!#$&^_.+\w-]+=(?:[!#$&^_.+\w-]+|\"[^\"\r\n\\]*\"))*", re.ASCII
+)
+_ANY_MEDIA = "application/octet-stream"
+
+
+class Attachments:
+    """The attachments of one direction.
+
+    :param declared: content types by part; empty, or with a ``*`` in them, they leave the type open.
+    """
+
+    def __init__(self, declared: Mapping[str, Sequence[str]]) -> None:
+        self._declared = declared
+
+    def __bool__(self) -> bool:
+        return bool(self._declared)
+
+    # --- out ---
+
+    def take(self, value: Any, bad: Faults) -> tuple[Any, list[Part]]:
+        """A body without its attachments, and these as parts."""
+        given = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
+        if given.__class__ is not dict:
+            bad.append((f"/{ATTACHMENTS}", f"an object is wanted, not {kind_of(given)}"))
+            given = {}
+        for name in given.keys() - self._declared.keys():
+            bad.append((f"/{ATTACHMENTS}/{name}", "the binding declares no such attachment"))
+        parts = []
+        for name, types in self._declared.items():
+            if name in given:
+                part = self._part(name, types, given[name], bad)
+                if part is not None:
+                    parts.append(part)
+            else:
+                bad.append((f"/{ATTACHMENTS}/{name}", "it is required"))
+        if value.__class__ is dict and ATTACHMENTS in value:
+            value = {key: item for key, item in value.items() if key != ATTACHMENTS}
+        return value, parts
+
+    def _part(self, name: str, types: Sequence[str], value: Any, bad: Faults) -> Part | None:
+        at = f"/{ATTACHMENTS}/{name}"
+        kind: Any = next((each for each in types if "*" not in each), _ANY_MEDIA)
+        if value.__class__ is dict:
+            for key in value.keys() - {CONTENT_TYPE, TEXT}:
+                bad.append((f"{at}/{key}", "an attachment has no such property"))
+            kind, value = value.get(CONTENT_TYPE, kind), value.get(TEXT, "")
+            at += f"/{TEXT}"
+        if not isinstance(kind, str) or not _MEDIA.fullmatch(kind):
+            bad.append((f"/{ATTACHMENTS}/{name}/{CONTENT_TYPE}", "a media type such as image/png is wanted"))
+            return None
+        if value.__class__ is not str:
+            bad.append((at, f"base64 is wanted as a string, not {kind_of(value)}"))
+            return None
+        try:
+            body = base64.b64decode("".join(value.split()), validate=True)
+        except (binascii.Error, ValueError):
+            bad.append((at, "it is not base64"))
+            return None
+        # The part's name stands before a mark that makes the id one of its own (WS-I AP 1.0, section 3.8).
+        return Part(f"{quote(name, safe='')}={uuid.uuid4().hex}@bridge", kind, body)
+
+    # --- in ---
+
+    def read(self, parts: Sequence[Part], warnings: list[str]) -> dict[str, Any]:
+        """What stands under ``#attachments``: parts by the name in their id, the others in the binding's order."""
+        found: dict[str, Part] = {}
+        left: list[Part] = []
+        for part in parts:
+            name = unquote(part.id.partition("=")[0])
+            if name in self._declared and name not in found:
+                found[name] = part
+            else:
+                left.append(part)
+        for name in self._declared:
+            if name not in found and left:
+                found[name] = left.pop(0)
+        if left:
+            warnings.append(f"{len(left)} attachments that the binding does not declare are left out")
+        return {
+            name: {CONTENT_TYPE: found[name].content_type, TEXT: base64.b64encode(found[name].body).decode()}
+            for name in self._declared
+            if name in found
+        }
+
+
+def attachments_schema(declared: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The JSON Schema of ``#attachments``."""
+    text = {"type": "string", "contentEncoding": "base64"}
+    properties = {}
+    for name, types in declared.items():
+        held = {CONTENT_TYPE: {"type": "string"}, TEXT: text}
+        whole = {"type": "object", "properties": held, "required": [TEXT], "additionalProperties": False}
+        properties[name] = {"anyOf": [whole, text], "description": ", ".join(types) or "any content"}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(declared),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,133 @@
+"""Messages of several MIME parts (RFC 2046, section 5.1; RFC 2387): SOAP with Attachments, and MTOM."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from lxml import etree
+
+from bridge import BadReply, XmlError
+
+XOP_INCLUDE = "{http://www.w3.org/2004/08/xop/include}Include"
+
+MAX_PARTS = 1000
+_PARAMETER = re.compile(r';\s*([!#$&^_.+\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))')
+_FIELD_END = re.compile(rb"\r?\n(?![ \t])")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part. `id` is its Content-ID without angle brackets; `body` has its transfer encoding undone."""
+
+    id: str
+    content_type: str
+    body: bytes
+
+
+def parameters(content_type: str) -> dict[str, str]:
+    """The parameters of a media type, names in lower case."""
+    found = {}
+    for name, quoted, plain in _PARAMETER.findall(content_type):
+        found[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+    return found
+
+
+def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
+    """The root part of a multipart body, and the others.
+
+    :raises bridge.XmlError: it has no boundary or no parts, or too many.
+    """
+    told = parameters(content_type)
+    boundary = told.get("boundary", "")
+    if not boundary or len(boundary) > 200:
+        raise XmlError("it is a multipart message without a boundary")
+    mark = b"--" + boundary.encode("latin-1", "replace")
+    pieces = (b"\r\n" + body).split(b"\r\n" + mark)
+    if len(pieces) < 2:
+        pieces = (b"\n" + body).split(b"\n" + mark)
+    parts: list[Part] = []
+    for piece in pieces[1:]:
+        if piece.startswith(b"--"):
+            break
+        if len(parts) >= MAX_PARTS:
+            raise XmlError(f"it is a multipart message of more than {MAX_PARTS} parts")
+        parts.append(_part(piece))
+    if not parts:
+        raise XmlError("it is a multipart message without parts")
+    start = told.get("start", "").strip("<>")
+    root = next((part for part in parts if start and part.id == start), parts[0])
+    return root, [part for part in parts if part is not root]
+
+
+def _part(piece: bytes) -> Part:
+    _, _, piece = piece.partition(b"\n")  # the rest of the boundary's line
+    if piece.startswith((b"\r\n", b"\n")):
+        head, body = b"", piece.partition(b"\n")[2]
+    else:
+        end = re.search(rb"\r?\n\r?\n", piece)
+        head, body = (piece[: end.start()], piece[end.end() :]) if end else (piece, b"")
+    fields: dict[str, str] = {}
+    for line in _FIELD_END.split(head):
+        name, _, value = line.decode("latin-1").partition(":")
+        fields.setdefault(name.strip().lower(), " ".join(value.split()))
+    encoding = fields.get("content-transfer-encoding", "").lower()
+    if encoding == "base64":
+        try:
+            body = base64.b64decode(body)
+        except (binascii.Error, ValueError):
+            raise XmlError("a part of its multipart message is not base64 as it says") from None
+    elif encoding == "quoted-printable":
+        body = quopri.decodestring(body)
+    return Part(fields.get("content-id", "").strip("<>"), fields.get("content-type", "text/plain"), body)
+
+
+def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
+    """Put the parts that ``xop:Include`` refers to in its place, as base64 (XOP, section 2.1); their ids.
+
+    :raises bridge.BadReply: a part is missing, or used so often that the message would become many times as large.
+    """
+    by_id = {part.id: part for part in parts if part.id}
+    left = 2 * sum(len(part.body) for part in parts) + 1024**2
+    used: set[str] = set()
+    for node in list(root.iter(XOP_INCLUDE)):
+        parent, id_ = node.getparent(), unquote(node.get("href", "").strip().removeprefix("cid:"))
+        part = by_id.get(id_)
+        if part is None or parent is None:
+            raise BadReply("The service's answer refers to an attachment that is not in it.")
+        left -= len(part.body)
+        if left < 0:
+            raise BadReply("The service's answer refers to the same attachments too often.")
+        parent.remove(node)
+        parent.text = base64.b64encode(part.body).decode()
+        used.add(id_)
+    return used
+
+
+def join(root: bytes, root_type: str, parts: Sequence[Part]) -> tuple[str, bytes]:
+    """Content type and body of a message with attachments. `root_type` is the envelope's own content type."""
+    boundary = f"part-{uuid.uuid4().hex}"
+    out: list[bytes] = []
+
+    def add(fields: Mapping[str, str], body: bytes) -> None:
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        out.append(f"--{boundary}\r\n{head}\r\n".encode() + body + b"\r\n")
+
+    add({"Content-Type": root_type, "Content-Transfer-Encoding": "8bit", "Content-ID": "<envelope@bridge>"}, root)
+    for part in parts:
+        fields = {
+            "Content-Type": part.content_type,
+            "Content-Transfer-Encoding": "binary",
+            "Content-ID": f"<{part.id}>",
+        }
+        add(fields, part.body)
+    out.append(f"--{boundary}--\r\n".encode())
+    media = root_type.partition(";")[0]
+    kind = f'multipart/related; type="{media}"; start="<envelope@bridge>"; boundary="{boundary}"'
+    return kind, b"".join(out)
