@@ -300,20 +300,25 @@ async def test_get_needs_a_flat_input(bind: Bind) -> None:
 _TYPED_PART = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
     xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">
   <types><xs:schema targetNamespace="urn:t" elementFormDefault="qualified">
+    <xs:element name="one" type="xs:int"/><xs:element name="other" type="xs:string"/>
     <xs:complexType name="Pair"><xs:sequence><xs:element name="a" type="xs:int"/><xs:element name="b" type="xs:int"/>
     </xs:sequence></xs:complexType></xs:schema></types>
   <message name="pair"><part name="body" type="t:Pair"/></message>
   <message name="text"><part name="text" type="xs:string"/></message>
   <message name="none"/>
+  <message name="several"><part name="p" element="t:one"/><part name="q" element="t:other"/></message>
   <portType name="p">
     <operation name="pair"><input message="t:pair"/><output message="t:pair"/></operation>
     <operation name="text"><input message="t:text"/><output message="t:text"/></operation>
     <operation name="none"><input message="t:none"/><output message="t:none"/></operation>
+    <operation name="several"><input message="t:several"/><output message="t:several"/></operation>
   </portType>
   <binding name="b" type="t:p"><soap:binding transport="http://schemas.xmlsoap.org/soap/http"/>
     <operation name="pair"><input><soap:body use="literal"/></input>
       <output><soap:body use="literal"/></output></operation>
     <operation name="text"><input><soap:body use="literal"/></input>
+      <output><soap:body use="literal"/></output></operation>
+    <operation name="several"><input><soap:body use="literal"/></input>
       <output><soap:body use="literal"/></output></operation>
     <operation name="none"><input><soap:body use="literal"/></input>
       <output><soap:body use="literal"/></output></operation>
@@ -331,6 +336,7 @@ async def test_document_messages_whose_part_names_a_type(bind: Bind, tmp_path: P
         ("pair", b'{"a":1,"b":2}', '<a xmlns="urn:t">1</a><b xmlns="urn:t">2</b>'),
         ("text", b'"x"', "<text>x</text>"),
         ("none", b"{}", ""),
+        ("several", b'{"one":1,"other":"x"}', '<one xmlns="urn:t">1</one><other xmlns="urn:t">x</other>'),
     ):
         reply = codecs[name].reply(Call(), HttpReply(200, [], envelope(xml)))
         assert reply.body == value
@@ -338,3 +344,56 @@ async def test_document_messages_whose_part_names_a_type(bind: Bind, tmp_path: P
         assert [infoset(child) for child in body] == [infoset(child) for child in etree.fromstring(f"<x>{xml}</x>")]
     with pytest.raises(InvalidBody):
         codecs["none"].request(Call("POST", body=b'{"a": 1}'))
+
+
+_PIECES = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+    xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:a="urn:a" xmlns:w="urn:w" targetNamespace="urn:w">
+  <types>{schemas}</types>
+  <message name="m"><part name="p" element="a:q"/></message>
+  <portType name="p"><operation name="op"><input message="w:m"/></operation></portType>
+  <binding name="b" type="w:p"><soap:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+    <operation name="op"><soap:operation {action}/><input><soap:body use="literal"/></input></operation></binding>
+  <service name="s"><port name="p" binding="w:b"><soap:address location="http://x/"/></port></service>
+</definitions>"""
+_USER = """<xs:schema targetNamespace="urn:a" xmlns:b="urn:b">{imports}
+  <xs:element name="q"><xs:complexType><xs:sequence><xs:element name="t" type="b:T"/></xs:sequence></xs:complexType>
+  </xs:element></xs:schema>"""
+_TYPE = """<xs:schema targetNamespace="urn:b"><xs:simpleType name="T"><xs:restriction base="xs:int"/></xs:simpleType>
+</xs:schema>"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "inside"),
+    [
+        ('<xs:import namespace="urn:b"/>', True),  # without a location: it is another schema of the WSDL
+        ("", True),  # no declaration at all
+        ('<xs:import namespace="urn:b" schemaLocation="nowhere.xsd"/>', True),  # a wrong location
+        ('<xs:import namespace="urn:b" schemaLocation="b.xsd"/>', False),
+        ('<xs:import schemaLocation="b.xsd"/>', False),  # the namespace is what the file says
+        ('<xs:import namespace="urn:other" schemaLocation="b.xsd"/>', False),
+    ],
+)
+async def test_imports_as_vendors_write_them(bind: Bind, tmp_path: Path, imports: str, inside: bool) -> None:
+    (tmp_path / "b.xsd").write_text(
+        _TYPE.replace("<xs:schema", '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"')
+    )
+    schemas = _USER.format(imports=imports) + (_TYPE if inside else "")
+    (tmp_path / "a.wsdl").write_text(_PIECES.format(schemas=schemas, action='soapAction="a"'))
+    (operation, *_) = await bind("a.wsdl", folder=tmp_path)
+    assert b"<t>5</t>" in codec_of(operation).request(Call("POST", body=b'{"t": 5}')).body
+
+
+@pytest.mark.parametrize(
+    ("written", "header"),
+    [
+        ('soapAction="urn:a"', '"urn:a"'),
+        ('soapAction=""', '""'),
+        ("", '""'),
+        ("soapAction='&quot;urn:a&quot;'", '"urn:a"'),
+        ('soapAction=" urn:a&#10; b "', '"urn:a b"'),
+    ],
+)
+async def test_soap_actions(bind: Bind, tmp_path: Path, written: str, header: str) -> None:
+    (tmp_path / "a.wsdl").write_text(_PIECES.format(schemas=_USER.format(imports="") + _TYPE, action=written))
+    (operation, *_) = await bind("a.wsdl", folder=tmp_path)
+    assert dict(codec_of(operation).request(Call("POST", body=b'{"t": 5}')).headers)["soapaction"] == header

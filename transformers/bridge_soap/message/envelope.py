@@ -60,6 +60,8 @@ class Envelope:
 def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
     """Content type and action (SOAP 1.1, section 6.1.1; SOAP 1.2 part 2, sections 6.5 and 7; RFC 3902)."""
     action = " ".join(action.split())  # a header holds no line break, though some WSDLs do
+    if len(action) > 1 and action[0] == action[-1] == '"':
+        action = action[1:-1]  # others bring the quotes along that HTTP wants
     action = action.replace("\\", "\\\\").replace('"', '\\"') if any(c in action for c in '"\\') else action
     if version == "1.1":
         return [

@@ -83,6 +83,7 @@ _RENAMED = {
     "uriReference": "anyURI",
     "CDATA": "normalizedString",
     "binary": "base64Binary",
+    "any": "anyType",  # no draft called it that, but some WSDLs do
 }
 
 
