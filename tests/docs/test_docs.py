@@ -71,3 +71,21 @@ async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
     await space["test_shout"]()  # type: ignore[operator]
     assert bound in space.values()
     assert sys.modules.get("shout_transformer") is None
+
+
+def test_every_construct_of_soap_names_its_test() -> None:
+    """The text of a link into the tests is a test's or a case's name there, or the file's."""
+    links = re.findall(r"\[([^]]+)\]\((\.\./tests/[^)]+)\)", DOCS["soap.md"])
+    assert len(links) > 100
+    for text, target in links:
+        path = ROOT / "docs" / target
+        assert text == path.name or re.search(
+            rf"def {re.escape(text)}\(|\"{re.escape(text)}\"", path.read_text("utf-8")
+        ), f"{target} has no {text!r}"
+
+
+def test_no_construct_of_soap_is_missing() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", DOCS["soap.md"].partition("## Constructs")[2], re.MULTILINE)
+    assert len(rows) > 60
+    for construct, tests in rows:
+        assert construct in ("construct", "---", "order lines") or "](" in tests, construct
