@@ -143,9 +143,9 @@ async def test_all_operations_of_a_contract(bind: Bind) -> None:
     with pytest.raises(InvalidBody):
         send(operations[1], {"#text": "p", "#headers": {"TransactionInfo": {"id": 1}}})
     assert soap.notes(route("ledger.wsdl")) == (
-        "post: the header blocks AuthHeader, Ticket, old, declared by its binding; headers or pass_headers would send "
-        "it",
-        "ping: the header block AuthHeader, declared by its binding; headers or pass_headers would send it",
+        "the header blocks AuthHeader, Ticket, old of post, which its binding declares and neither headers nor "
+        "pass_headers names",
+        "the header block AuthHeader of ping, which its binding declares and neither headers nor pass_headers names",
     )
 
 
@@ -241,5 +241,5 @@ async def test_people_declare_a_block_in_the_inputs_message() -> None:
     soap = Soap()
     await bind_wsdl(WSDL_DIR, "people/PeopleService.wsdl", soap=soap)
     assert soap.notes(route("people/PeopleService.wsdl")) == (
-        "notify: the header block session, declared by its binding; headers or pass_headers would send it",
+        "the header block session of notify, which its binding declares and neither headers nor pass_headers names",
     )

@@ -117,8 +117,8 @@ class Soap:
         for each in chosen:
             names = unused(contract, each.operation, options) if each.operation.name in published else []
             if names:
-                blocks = f"the header block{'s' if len(names) > 1 else ''} {', '.join(names)}"
-                said.append(f"{each.name}: {blocks}, declared by its binding; headers or pass_headers would send it")
+                blocks = f"the header block{'s' if len(names) > 1 else ''} {', '.join(names)} of {each.name}"
+                said.append(f"{blocks}, which its binding declares and neither headers nor pass_headers names")
         return said
 
     def _contract(self, options: SoapOptions) -> tuple[Contract, Path]:
