@@ -14,8 +14,9 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.timeline import DATES
 from bridge_soap.decode.decoders import Decoders
+from bridge_soap.names import clark, split
 from bridge_soap.xsd.builtin import ANY_TYPE
-from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, TEXT, TYPE, Content, Part, attribute_keys
+from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, Part, attribute_keys
 from bridge_soap.xsd.variants import Variants
 
 _MAX_DEPTH = 8
@@ -127,8 +128,9 @@ class Examples:
         if part is content.region:
             out[ITEMS] = self._items(part, path)
         elif part.kind == "any":
-            if part.low:
-                raise _None
+            found = self._wild(part)
+            if found:
+                out[ANY] = found
         elif part.element is not None:
             self._property(part, part.element, content, path, out, optional=optional)
         elif part.kind == "choice":
@@ -173,12 +175,37 @@ class Examples:
             if not optional:
                 if not element.nillable:
                     raise
-                value = None
+                value = self._nil(element.type)
             else:
                 if many and not part.low:
                     out[part.key] = []
                 return
         out[part.key] = [value] * max(part.low, 1) if many else value
+
+    def _nil(self, type_: Type) -> Any:
+        """Nil, with the attributes that it must have."""
+        if not isinstance(type_, ComplexType):
+            return None
+        if type_.abstract:
+            raise _None
+        found = {
+            key: self._simple(use.type, use.fixed if use.fixed is not None else use.default)
+            for name, key in attribute_keys(type_).items()
+            if (use := type_.attributes[name]).required
+        }
+        return {NIL: True} | found if found else None
+
+    def _wild(self, part: Part) -> list[Any]:
+        """As many elements as a wildcard asks for, of a name that it lets in and nobody declares."""
+        wildcard = part.wildcard
+        if not part.low or wildcard is None:
+            return []
+        names = (clark(namespace, "anything") for namespace in ("urn:example", *sorted(wildcard.namespaces)))
+        name = next((each for each in names if wildcard.allows(split(each)[0])), None)
+        declared = name is not None and self._contract.schemas.find_element(name) is not None
+        if name is None or declared or wildcard.process == "strict":
+            raise _None
+        return [{name: "anything"}] * part.low
 
     def _items(self, part: Part, path: list[Type]) -> list[Any]:
         """Items in an order that fits, each part as often as it must and once where it may."""
@@ -186,9 +213,7 @@ class Examples:
         if part.element is not None:
             return [{part.key: self._element(part.element, path)} for _ in range(count)]
         if part.kind == "any":
-            if part.low:
-                raise _None
-            return []
+            return self._wild(part)
         if part.kind == "choice":
             for branch in part.parts:
                 try:

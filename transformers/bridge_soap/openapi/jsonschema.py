@@ -88,7 +88,7 @@ class SchemaWriter:
         if not element.nillable and not self._encoded:
             return schema
         type_ = element.type
-        if isinstance(type_, ComplexType) and (type_.attributes or self._contract.schemas.derived(type_.name)):
+        if isinstance(type_, ComplexType) and (type_.attributes or self._is_open(type_)):
             return {"anyOf": [schema, {"type": "null"}, self._nil({}, type_)]}
         return {"anyOf": [schema, {"type": "null"}]}
 
@@ -99,9 +99,13 @@ class SchemaWriter:
             for name, key in attribute_keys(type_).items():
                 properties[key] = self._simple[type_.attributes[name].type]
         schema: Schema = {"type": "object", "properties": properties, "required": [NIL, *label]}
-        if type_.name and self._contract.schemas.derived(type_.name):
+        if isinstance(type_, ComplexType) and self._is_open(type_):
             schema["patternProperties"] = {"^@": {}}  # xsi:type, and the attributes of the type that it names
         return schema | {"additionalProperties": False}
+
+    def _is_open(self, type_: ComplexType) -> bool:
+        """Whether attributes may come that the type itself doesn't name."""
+        return bool(type_.any_attribute or (type_.name and self._contract.schemas.derived(type_.name)))
 
     def _member(self, element: Element, head: Element) -> Schema:
         """A substitution group's member, with ``@element``."""

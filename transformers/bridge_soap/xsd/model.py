@@ -239,6 +239,8 @@ def _clashes(part: Part, tags: dict[int, frozenset[str]]) -> bool:
             if names & seen:
                 return True
             seen |= names
+    elif sum(ANY in _union(tags, list(child.leaves())) for child in part.parts) > 1:
+        return True  # which wildcard is meant, their elements alone don't tell
     return any(_clashes(child, tags) for child in part.parts)
 
 
