@@ -51,10 +51,10 @@ def occurs(low: int, high: int | None) -> str:
 
 
 class Builder:
-    """Draws a schema, and then instances of it."""
+    """Draws a schema, and then instances of it. Without `whole`, one of anonymous types and of elements in a row."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
+    def __init__(self, draw: st.DrawFn, *, whole: bool) -> None:
+        self.draw, self.whole = draw, whole
         self.names = 0
         self.made: dict[str, dict[str, Any]] = {}
         self.globals: list[str] = []
@@ -76,11 +76,13 @@ class Builder:
             again = self.pick(list(self.made.values()))
             if isinstance(again["type"], str):
                 return dict(again)
-        kind = self.pick(["simple", "simple", "complex", "named", "head"]) if depth < 3 else "simple"
+        kinds = ["simple", "simple", "complex", "named", "head"] if self.whole else ["simple", "simple", "complex"]
+        kind = self.pick(kinds) if depth < 3 else "simple"
         if kind == "head":
             return {"kind": "element", "ref": self.head(depth), "type": "", "nillable": False}
         type_: Any = self.pick(list(SIMPLE))
-        constant = self.pick(["", "", "", "default", "fixed"]) if type_ in CONSTANTS and kind == "simple" else ""
+        may_be_constant = type_ in CONSTANTS and kind == "simple" and self.whole
+        constant = self.pick(["", "", "", "default", "fixed"]) if may_be_constant else ""
         if kind != "simple":
             type_ = self.complex(depth) if kind == "complex" else {"kind": "named", "name": self.named(depth)}
         made = {
@@ -89,17 +91,18 @@ class Builder:
             "type": type_,
             "nillable": not constant and self.pick([False, False, True]),
             "constant": constant,
-            "form": self.pick(["qualified", "qualified", "unqualified"]),
+            "form": self.pick(["qualified", "qualified", "unqualified"]) if self.whole else "qualified",
         }
         self.made[made["name"]] = made
         return dict(made)
 
     def complex(self, depth: int) -> dict[str, Any]:
+        """An anonymous type."""
         attributes = [
             (self.fresh("a"), self.pick(list(SIMPLE)), self.pick([True, False])) for _ in range(self.pick([0, 0, 1, 2]))
         ]
-        kind = self.pick(["children", "children", "children", "text", "mixed", "all"])
-        made = {"kind": kind, "attributes": attributes, "open": self.pick([False, False, True])}
+        kind = self.pick(["children", "children", "children", "text", "mixed", *(["all"] if self.whole else [])])
+        made = {"kind": kind, "attributes": attributes, "open": self.whole and self.pick([False, False, True])}
         if kind == "text":
             return made | {"type": self.pick(list(SIMPLE))}
         if kind == "all":
@@ -115,7 +118,7 @@ class Builder:
         self.types[name] = base, []
         self.globals.append(self.complex_xsd(base, f' name="{name}"'))
         for _ in range(self.pick([0, 1, 2]) if base["kind"] in ("children", "mixed") else 0):
-            more = self.complex(3) | {"kind": base["kind"]}
+            more: dict[str, Any] = self.complex(3) | {"kind": base["kind"]}
             if "content" not in more or more["content"]["kind"] == "all":
                 more["content"] = self.group(3, (1, 1))
             derived = self.fresh("D")
@@ -142,9 +145,9 @@ class Builder:
         return name
 
     def group(self, depth: int, count: tuple[int, int | None]) -> dict[str, Any]:
-        parts: list[dict[str, Any]] = []
+        parts: list[Any] = []
         for _ in range(self.pick([1, 2, 3])):
-            kind = self.pick(["element", "element", "element", "group", "any"])
+            kind = self.pick(["element", "element", "element", "group", *(["any"] if self.whole else [])])
             if kind == "any":
                 rule = self.pick(
                     [("urn:o", "lax"), ("urn:o", "skip"), ("##other", "lax"), ("##targetNamespace", "lax")]
@@ -269,9 +272,9 @@ class Builder:
 
 
 @st.composite
-def services(draw: st.DrawFn) -> tuple[str, list[str]]:
+def services(draw: st.DrawFn, *, whole: bool = True) -> tuple[str, list[str]]:
     """The content of a schema whose root is ``r``, and some instances."""
-    builder = Builder(draw)
+    builder = Builder(draw, whole=whole)
     root = builder.complex(0)
     element = f'<xs:element name="r">{builder.complex_xsd(root)}</xs:element>'
     schema = GLOBALS + "".join(builder.globals) + element

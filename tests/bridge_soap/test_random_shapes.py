@@ -59,7 +59,7 @@ def judge_of(service: Echo, where: str = "request") -> tuple[Draft202012Validato
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(services(), st.data())
+@given(services(whole=False), st.data())
 def test_there_and_back(service: tuple[str, list[str]], data: st.DataObject) -> None:
     schema, instances = service
     with tempfile.TemporaryDirectory() as folder:
