@@ -26,6 +26,7 @@ from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
 from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.model import Side, SoapOperation
+from bridge_soap.wsdl.selection import Chosen
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 #: So few namespaces are declared in each envelope, needed or not.
@@ -40,11 +41,35 @@ class Binder:
     def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
         self._contract, self._route, self._options, self._home = contract, route, options, home
 
+    def all(self, chosen: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
+        """What several operations publish, each below the route by its name, and a sentence on each thing left out.
+
+        :raises bridge.BindError: none of them can be served.
+        """
+        found: list[Operation] = []
+        faults: list[Fault] = []
+        notes = [str(fault) for fault in self._contract.wsdl.faults]
+        for each in chosen:
+            try:
+                found += self.operations(each.operation, f"/{each.name}", each.name)
+            except BindError as error:
+                notes.append(f"{each.name}: {error.faults[0]}")
+                faults += error.faults
+        if not found:
+            raise BindError(faults)
+        return found, notes
+
     def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         """What one operation publishes below the route at `path`, as `name`.
 
         :raises bridge.BindError: it can't be served; the message says why.
         """
+        try:
+            return self._operations(operation, path, name)
+        except RecursionError:
+            return operation.place.fail("its types lead into one another too deeply", operation.name)
+
+    def _operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         if operation.problem is not None:
             raise BindError(operation.problem)
         contract = self._contract

@@ -46,16 +46,8 @@ def import_spec(wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None =
     spec = _spec(first, options, hints)
     route = RouteSpec.model_validate(spec)
     binder = Binder(contract, route, SoapOptions.model_validate(options), wsdl_dir.parent)
-    published: list[Operation] = []
-    faults: list[Fault] = []
-    for each in chosen:
-        try:
-            published += binder.operations(each.operation, f"/{each.name}", each.name)
-        except BindError as error:
-            notes.append(f"{each.name}: {error.faults[0]}")
-            faults += error.faults
-    if not published:
-        raise BindError(faults)
+    published, skipped = binder.all(chosen)
+    notes += skipped
     return _text(spec, published, hints), notes
 
 

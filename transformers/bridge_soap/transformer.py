@@ -71,12 +71,6 @@ class Soap:
     # --- in a thread ---
 
     def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
-        try:
-            return self._operations(route, options)
-        except RecursionError:
-            raise BindError(Fault("its types lead into one another too deeply", key="transform.soap.wsdl")) from None
-
-    def _operations(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
         if options.operation is None:
             named = [name for name in ("request", "reply") if getattr(options, name) is not None]
             if named:
@@ -90,23 +84,9 @@ class Soap:
         if options.operation is not None:
             found, skipped = binder.operations(chosen[0].operation, "", chosen[0].name), list[str]()
         else:
-            found, skipped = self._bind_all(contract, binder, chosen)
+            found, skipped = binder.all(chosen)
         self._skipped[_key(route)] = (*skipped, *self._silent_headers(contract, chosen, found, options))
         return found
-
-    def _bind_all(self, contract: Contract, binder: Binder, chosen: list[Chosen]) -> tuple[list[Operation], list[str]]:
-        found: list[Operation] = []
-        faults: list[Fault] = []
-        skipped = [str(fault) for fault in contract.wsdl.faults]
-        for each in chosen:
-            try:
-                found += binder.operations(each.operation, f"/{each.name}", each.name)
-            except BindError as error:
-                skipped.append(f"{each.name}: {error.faults[0]}")
-                faults += error.faults
-        if not found:
-            raise BindError(faults)
-        return found, skipped
 
     def _silent_headers(
         self, contract: Contract, chosen: list[Chosen], found: list[Operation], options: SoapOptions
