@@ -17,8 +17,9 @@ Write = Callable[[Any], str]
 #: Stands before each QName in a writer's text until its prefix is made. No text of a message can hold it.
 NAME_MARK = "\0"
 
-#: More digits than any schema means; stops 1E+999999999 from filling the memory.
-_MAX_DIGITS = 10_000
+#: More digits than any schema means (a double has 309 before its point); stops 1E+999999999 from filling the memory,
+#: and an array of 1E+9999 from becoming a thousand times as large.
+_MAX_DIGITS = 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """The quick way of decoding: generated code that goes through a type's children in the schema's order.
 
 Nearly every reply keeps that order and holds nothing unknown. Where one doesn't, the code leaves the element to the
-general reader, which starts it anew and takes children in any order. Choices and optional groups need no care here:
+general reader, which goes on from there and takes children in any order. Choices and optional groups need no care here:
 whatever of them is there stands in the schema's order too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
 QuickReader = Callable[["etree._Element", "Note", bool], Any]
 
+#: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``.
+RestReader = Callable[["etree._Element", Iterable["etree._Element"], dict[str, Any], "Note"], None]
+
 #: Longer rows hold so many optional elements that all of them are seldom there.
 _MAX_ROW = 32
 
@@ -36,10 +39,10 @@ class _End:
     tag = ""
 
 
-def _anew(general: Reader) -> Reader:
-    """The general reader for what isn't in order: if it finds nothing else to tell of, that is told."""
+def _out_of_order(rest: RestReader) -> RestReader:
+    """Reads what isn't in order: if it finds nothing else to tell of, that is told."""
 
-    def read(node: etree._Element, note: Note) -> Any:
+    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> None:
         told = False
 
         def listen(where: etree._Element, why: str) -> None:
@@ -47,10 +50,9 @@ def _anew(general: Reader) -> Reader:
             told = True
             note(where, why)
 
-        value = general(node, listen)
+        rest(node, children, out, listen)
         if not told:
             note(node, "its children are not in the schema's order")
-        return value
 
     return read
 
@@ -62,7 +64,7 @@ class Cursor:
         self._decoders = decoders
         self.env: dict[str, Any] = {"END": _End(), "Bad": Bad}
         self._names: dict[ComplexType, str] = {}
-        self._waiting: list[tuple[ComplexType, str, Reader, Any]] = []
+        self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
         self._made = 0
 
     def fits(self, type_: ComplexType, content: Content) -> bool:
@@ -76,12 +78,13 @@ class Cursor:
             and all(slot.element is slot.head for slot in content.slots.values())
         )
 
-    def reader(self, type_: ComplexType, general: Reader, complete: Any) -> Reader:
-        """The quick reader of a type; `general` reads what it can't, `complete` looks for what is missing."""
+    def reader(self, type_: ComplexType, general: Reader, rest: RestReader, complete: Any) -> Reader:
+        """The quick reader of a type. `general` reads elements that it can't, `rest` children, and `complete` looks for
+        what is missing."""
         name, env = f"d{len(self.env)}", self.env
         self._names[type_] = name
         env[name] = None  # keeps the number from being given twice
-        self._waiting.append((type_, name, general, complete))
+        self._waiting.append((type_, name, general, rest, complete))
 
         def read(node: etree._Element, note: Note) -> Any:
             return env[name](node, note, True)  # looked up each time: it is there later than this
@@ -102,25 +105,25 @@ class Cursor:
     def finish(self) -> None:
         """Make what was asked for: at once while the contract is small, then when it is first used."""
         while self._waiting:
-            type_, name, general, complete = self._waiting.pop()
+            type_, name, general, rest, complete = self._waiting.pop()
             if self._made < EAGER:
-                self._compile(type_, name, general, complete)
+                self._compile(type_, name, general, rest, complete)
             else:
-                self.env[name] = self._later(type_, name, general, complete)
+                self.env[name] = self._later(type_, name, general, rest, complete)
 
-    def _later(self, type_: ComplexType, name: str, general: Reader, complete: Any) -> QuickReader:
+    def _later(self, type_: ComplexType, name: str, general: Reader, rest: RestReader, complete: Any) -> QuickReader:
         """Stands for a type's function until it is first called."""
 
         def read(node: etree._Element, note: Note, odd: bool) -> Any:
             with self._decoders.lock:
                 if self.env[name] is read:
-                    self._compile(type_, name, general, complete)
+                    self._compile(type_, name, general, rest, complete)
                     self.finish()
             return self.env[name](node, note, odd)
 
         return read
 
-    def _compile(self, type_: ComplexType, name: str, general: Reader, complete: Any) -> None:
+    def _compile(self, type_: ComplexType, name: str, general: Reader, rest: RestReader, complete: Any) -> None:
         self._made += 1
         content = self._decoders.graph.model(type_)
         assert content.root is not None
@@ -146,7 +149,7 @@ class Cursor:
         out.add("if c is not END:")
         free = any(part.kind == "all" for part in (content.root, *content.root.parts))
         ordered = self._decoders.literal and not free
-        out.add(f"    return {out.const(_anew(general) if ordered else general)}(node, note)")
+        out.add(f"    {out.const(_out_of_order(rest) if ordered else rest)}(node, cs[i - 1:-1], out, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")
         out.add(f"    {out.const(complete)}(out, node, note)")

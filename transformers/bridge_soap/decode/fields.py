@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
 from bridge_soap.components import ComplexType, SimpleType, Wildcard
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.decode.cursor import Cursor
+from bridge_soap.decode.cursor import Cursor, RestReader
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
 
@@ -66,16 +66,16 @@ class FieldMaker:
             if content.counts or content.choices:
                 _bounded(out, node, content, note)
 
-        general = self._general(content, attributes, complete)
-        return self._cursor.reader(type_, general, complete) if self._cursor.fits(type_, content) else general
+        general, rest = self._general(content, attributes, complete)
+        return self._cursor.reader(type_, general, rest, complete) if self._cursor.fits(type_, content) else general
 
     def _general(
         self,
         content: Content,
         attributes: AttributesReader,
         complete: Callable[[dict[str, Any], etree._Element, Note], None],
-    ) -> Reader:
-        """The reader that takes children in any order."""
+    ) -> tuple[Reader, RestReader]:
+        """The reader that takes children in any order, and its part that goes on with what another has begun."""
         table, fill = _Table(content), self._fill
         get = table.fields.get
         stranger = self._stranger(content, table)
@@ -86,8 +86,6 @@ class FieldMaker:
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
-            if not table.filled:
-                fill(table)
             out: dict[str, Any] = {}
             own = 0
             if node.items() or must:
@@ -95,8 +93,20 @@ class FieldMaker:
                 own = len(out)
             for key in arrays:
                 out[key] = []
+            rest(node, node, out, note)
+            if len(out) - own != full:
+                complete(out, node, note)
+            elif bounded:
+                _bounded(out, node, content, note)
+            if order is not None:
+                order(node, note)
+            return out
+
+        def rest(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> None:
+            if not table.filled:
+                fill(table)
             passed = 0
-            for child in node:
+            for child in children:
                 field = get(child.tag)
                 if field is None:
                     stranger(child, out, note)
@@ -109,6 +119,9 @@ class FieldMaker:
                         continue
                     passed = max(passed, place)
                 key, many, in_items, leaf, convert, reader = field
+                if not many and not in_items and key in out:
+                    stranger(child, out, note)  # before it is read: what is read twice at each level is read 2^n times
+                    continue
                 if leaf:
                     text = child.text
                     if text is None or child.items() or len(child):
@@ -130,19 +143,10 @@ class FieldMaker:
                         out[key] = [value]
                 elif in_items:
                     _append(out, ITEMS, {key: value})
-                elif key in out:
-                    stranger(child, out, note)
                 else:
                     out[key] = value
-            if len(out) - own != full:
-                complete(out, node, note)
-            elif bounded:
-                _bounded(out, node, content, note)
-            if order is not None:
-                order(node, note)
-            return out
 
-        return read
+        return read, rest
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""

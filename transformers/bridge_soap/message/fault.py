@@ -21,7 +21,7 @@ _STATUS = {"Client": 400, "Sender": 400, "Server": 502, "Receiver": 502}
 #: What servers add to a detail for their own developers; it names code and machines, so it stays inside.
 _INTERNAL = frozenset({"stackTrace", "StackTrace", "hostname", "exceptionName", "ExceptionDetail", "exception"})
 _TRACE = re.compile(
-    r"\r?\n\s*(?:at |File \"|Traceback |--- End of|---> ).*"
+    r"\r?\n[^\S\n]*(?:at |File \"|Traceback |--- End of|---> ).*"
     # What Perl's die() adds to a sentence that doesn't end its line; confess() has a trace follow.
     r"| at (?:[^\s/\\]*[/\\]\S*|\S+\.(?:p[lm]|cgi)|\(eval \d+\)) line \d+"
     r"(?:, <[^>\n]*> (?:line|chunk) \d+)?\.?\s*(?:\n.*)?\Z",
@@ -52,7 +52,7 @@ class FaultReader:
             code, subcode, reason, detail = _soap12(fault)
         else:
             code, subcode, reason, detail = _soap11(fault)
-        reason = _TRACE.sub("", reason).strip()[:_MAX_REASON]
+        reason = _clean(reason)
         told: dict[str, Any] = {"code": code, "reason": reason}
         if subcode:
             told["subcode"] = subcode
@@ -70,7 +70,7 @@ class FaultReader:
     def _detail(self, detail: etree._Element) -> Any:
         """Declared elements by name, typed; others in ``#any``; text alone as a string."""
         if not len(detail):
-            return (detail.text or "").strip() and _TRACE.sub("", (detail.text or "").strip())
+            return _clean(detail.text or "")
         out: dict[str, Any] = {}
         for child in detail:
             tag = tag_of(child)
@@ -82,6 +82,11 @@ class FaultReader:
                 value = plain(self._decoders.unknown.element(child, None, _tolerate))
                 out.setdefault(ANY, []).append({tag: value})
         return out
+
+
+def _clean(text: str) -> str:
+    """A service's words without its traces, and no more of them than people read."""
+    return _TRACE.sub("", text.strip()[: 4 * _MAX_REASON]).strip()[:_MAX_REASON]
 
 
 def _add(out: dict[str, Any], key: str, value: Any) -> None:

@@ -42,7 +42,8 @@ def check_sizes(body: etree._Element) -> None:
     """:raises bridge.BadReply: the arrays of a message claim far more items than it holds."""
     left = MAX_ADDED
     for node in body.iter():
-        if is_told(node):
+        # An element whose declared type is an array need not say that it is one.
+        if is_told(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
             _, shape = told(node)
             # Its lengths bound every place; an array that tells none is as long as its last place.
             length = math.prod(shape) if shape else max(places_of(node, shape, keep=True) or [0])

@@ -96,7 +96,8 @@ class _Resolver:
             raise BadReply("The service's answer refers from value to value too deeply.")
         self.used.add(id_)
         for each in target.iter():
-            self._left -= _ELEMENT + len(each.text or "")
+            self._left -= _ELEMENT + len(each.text or "") + len(each.tail or "")
+            self._left -= sum(len(name) + len(value) for name, value in each.items())
             if self._left < 0:
                 raise BadReply("The service's answer refers to the same values too often.")
         made = copy.deepcopy(target)

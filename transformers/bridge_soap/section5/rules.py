@@ -11,6 +11,7 @@ from bridge_soap.names import SOAP11, SOAP11_ENCODING, SOAP12, SOAP12_ENCODING, 
 _NUMBERS = re.compile(r"[0-9]+")
 #: No array is as large as that; it keeps absurd sizes from being worked with at all.
 _DIGITS = 9
+_DIMENSIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def numbers(text: str) -> list[int] | None:
     """The numbers in a size, an offset or a position: ``[2,3]`` or ``2 3``; None where there are none, or absurd
     ones. The ``*`` of SOAP 1.2 is no number: that dimension is as long as what it holds."""
     found = _NUMBERS.findall(text)
-    if not found or "*" in text or any(len(number) > _DIGITS for number in found):
+    if not found or "*" in text or len(found) > _DIMENSIONS or any(len(number) > _DIGITS for number in found):
         return None
     return [int(number) for number in found]
 

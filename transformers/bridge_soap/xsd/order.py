@@ -57,7 +57,9 @@ class Order:
 
     def _many(self, run: Run, part: Part, starts: set[int]) -> set[int]:
         """Where `part`, its occurrences counted, may end when it begins at any of `starts`."""
-        ends = set(starts) if part.low == 0 else set()
+        free = part.emptiable  # rounds that hold nothing may fill up any count
+        low = 0 if free else part.low
+        ends = set(starts) if low == 0 else set()
         seen: set[int] = set(starts)
         current, count = starts, 0
         while current and (part.high is None or count < part.high):
@@ -65,10 +67,10 @@ class Order:
             count += 1
             if current == before:  # it matches nothing at all, and may do so as often as is asked
                 return ends | current
-            if count >= part.low:
+            if count >= low:
                 ends |= current
-                # An unbounded rest needs to go on only from where it has not been.
-                current = current - seen if part.high is None else current
+                # Where counts don't matter, it needs to go on only from where it has not been.
+                current = current - seen if part.high is None or free else current
                 seen |= current
         return ends
 
