@@ -20,7 +20,7 @@ WSDL_DIR = Path(__file__).parent / "bridge_soap" / "wsdl"
 XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
 
-_WSDL = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+WSDL = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
     xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:w" xmlns:w="urn:w">
   <types>{schemas}</types>
   <message name="m"><part name="body" element="t:{root}"/></message>
@@ -142,7 +142,7 @@ def make_echo(folder: Path, content: str, *, root: str = "r", others: Sequence[s
     """An `Echo` from the content of a schema for ``urn:t``, or from a whole schema; `others` are further ones."""
     schemas = [content] if content.lstrip().startswith("<xs:schema") else [_SCHEMA.format(content=content)]
     schemas += others
-    (folder / "echo.wsdl").write_text(_WSDL.format(schemas="".join(schemas), root=root), "utf-8")
+    (folder / "echo.wsdl").write_text(WSDL.format(schemas="".join(schemas), root=root), "utf-8")
     operations = asyncio.run(bind_wsdl(folder, "echo.wsdl", options={"operation": "echo", **options}))
     for number, schema in enumerate(schemas):  # imports between them name s0.xsd, s1.xsd, …
         (folder / f"s{number}.xsd").write_text(schema, "utf-8")

@@ -75,9 +75,10 @@ def test_attachments_go_beside_the_envelope(scans: dict[str, Operation]) -> None
             "/#attachments/front": "it is not base64",
             "/#attachments/back": "base64 is wanted as a string, not a number",
         }),
-        ({"front": {"@contentType": "a/b\r\nx: y", "#text": ""}, "back": {"#text": "AA==", "y": 1}}, {
+        ({"front": {"@contentType": "a/b\r\nx: y", "#text": ""}, "back": {"y/z": 1}}, {
             "/#attachments/front/@contentType": "a media type such as image/png is wanted",
-            "/#attachments/back/y": "an attachment has no such property",
+            "/#attachments/back/y~1z": "an attachment has no such property",
+            "/#attachments/back/#text": "it is required",
         }),
     ],
 )  # fmt: skip

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import BadReply, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
-from bridge_soap.datatypes.simple_in import list_items
+from bridge import BadReply, BindError, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
 from tests.soap_cases import typed
-from tests.soap_kit import SOAP11, Bind, MakeEcho, codec_of, envelope
+from tests.soap_kit import SOAP11, WSDL, Bind, MakeEcho, bind_wsdl, codec_of, envelope
 
 ENC = "http://schemas.xmlsoap.org/soap/encoding/"
 
@@ -112,5 +114,70 @@ async def test_the_words_of_a_fault(bind: Bind, text: str) -> None:
             reply(codec_of(operations[0]), envelope(f"<s:Fault>{fault}</s:Fault>"))
 
 
-def test_only_xml_parts_lists() -> None:
-    assert list_items("a\u00a0b c") == ["a\u00a0b", "c"]
+# --- contracts ---------------------------------------------------------------------------------------------------
+
+_TWICE = '<xs:{0} name="{1}{2}">{3}<xs:{0} ref="t:{1}{4}"/><xs:{0} ref="t:{1}{4}"/>{5}</xs:{0}>'
+_DOUBLING = "".join(
+    _TWICE.format("group", "g", n, "<xs:sequence>", n - 1, "</xs:sequence>")
+    + _TWICE.format("attributeGroup", "a", n, "", n - 1, "")
+    for n in range(1, 40)
+)
+_ROOT = '<xs:group name="g0"><xs:sequence><xs:element name="x"/></xs:sequence></xs:group><xs:attributeGroup name="a0"/>'
+_DEEP = "<xs:choice minOccurs='0'><xs:element name='e{}'/><xs:sequence minOccurs='0'>"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (typed('<xs:group ref="t:g39"/>'), "more than 20000 places"),
+        (
+            typed("".join(_DEEP.format(n) for n in range(60)) + "</xs:sequence></xs:choice>" * 60),
+            "groups nested more than 40 deep",
+        ),
+        (typed(f'<xs:sequence><xs:element name="a" maxOccurs="{"9" * 5000}"/></xs:sequence>'), "can't occur"),
+        (typed('<xs:attributeGroup ref="t:a39"/>'), ""),
+    ],
+)
+def test_contracts_that_would_take_for_ever(echo: MakeEcho, tmp_path: Path, content: str, told: str) -> None:
+    schema = f'<xs:schema targetNamespace="urn:t">{_ROOT}{_DOUBLING}{content}</xs:schema>'
+    (tmp_path / "echo.wsdl").write_text(WSDL.format(schemas=schema, root="r"))
+    with cheaply():
+        if told:
+            with pytest.raises(BindError, match=told):
+                asyncio.run(bind_wsdl(tmp_path, "echo.wsdl"))
+        else:
+            assert asyncio.run(bind_wsdl(tmp_path, "echo.wsdl"))
+
+
+@pytest.mark.parametrize("name", ["http://[bad/a.wsdl", "a\0b.wsdl", "x" * 300 + ".wsdl", "//", "file:///etc/passwd"])
+async def test_names_that_are_none(bind: Bind, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind(name, folder=tmp_path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+async def test_an_address_that_is_no_url(bind: Bind, tmp_path: Path) -> None:
+    text = WSDL.format(schemas=f'<xs:schema targetNamespace="urn:t">{_ROOT}{typed("")}</xs:schema>', root="r")
+    (tmp_path / "a.wsdl").write_text(text.replace("http://echo.example/echo", "http://[bad/echo"))
+    (operation, *_) = await bind("a.wsdl", folder=tmp_path)
+    assert codec_of(operation).request(Call("POST", body=b"{}")).path == "/"
+
+
+def test_charsets_that_are_no_text(echo: MakeEcho) -> None:
+    service = echo('<xs:element name="r" type="xs:string"/>')
+    for charset in ("undefined", "idna", "punycode", "unicode_escape", "utf-7", "base64", "rot13", "nowhere"):
+        call = HttpReply(200, [("content-type", f"text/xml; charset={charset}")], envelope('<r xmlns="urn:t">x</r>'))
+        assert codec_of(service.operation).reply(Call(), call).body == b'"x"'
+
+
+def test_attributes_in_any_code(echo: MakeEcho) -> None:
+    """Whether a message has attributes is told from the text that was parsed, whatever it came as."""
+    service = echo(typed('<xs:sequence><xs:element name="d" nillable="true"/></xs:sequence><xs:attribute name="q"/>'))
+    xml = '<r xmlns="urn:t" q="7"><d xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:nil="true"/></r>'
+    for charset in ("cp037", "utf-16", "utf-16-le", "utf-32"):
+        body = envelope(xml).decode().encode(charset)
+        call = HttpReply(200, [("content-type", f"text/xml; charset={charset}")], body)
+        assert json.loads(codec_of(service.operation).reply(Call(), call).body) == {"@q": "7", "d": None}
+    mime = b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(envelope(xml)) + b"\r\n--b--"
+    call = HttpReply(200, [("content-type", "multipart/related; boundary=b")], mime)
+    assert json.loads(codec_of(service.operation).reply(Call(), call).body) == {"@q": "7", "d": None}

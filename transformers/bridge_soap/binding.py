@@ -66,7 +66,7 @@ class Binder:
         """
         try:
             return self._operations(operation, path, name)
-        except RecursionError:
+        except (RecursionError, MemoryError):
             return operation.place.fail("its types lead into one another too deeply", operation.name)
 
     def _operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
@@ -207,8 +207,9 @@ def _root_of(body: Body) -> Element:
 
 def address_path(address: str) -> str:
     """Path and query of a ``soap:address``; ``/`` where it is no URL (many WSDLs hold a note instead)."""
-    parts = urlsplit(address) if address.lower().startswith(("http://", "https://")) else None
-    if parts is None:
+    try:
+        parts = urlsplit(address if address.lower().startswith(("http://", "https://")) else "")
+    except ValueError:
         return "/"
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     return f"{path}?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else path

@@ -68,7 +68,7 @@ class Contract:
         names = {operation.input.namespace for operation in self.wsdl.operations}
         self.prefixes = Prefixes(dict.fromkeys((*sorted(self.wsdl.index.namespaces), *sorted(names))))
         self.encoders = Encoders(self.graph, self.prefixes)
-        self.lock: RLock = self.encoders.lock
+        self.lock: RLock = self.schemas.lock
         self._encoded: dict[Encoding, EncodedEncoders] = {}
         self._decoders: dict[tuple[bool, bool, bool], Decoders] = {}
         self.documented: dict[tuple[bool, bool], Any] = {}
@@ -78,7 +78,6 @@ class Contract:
         known = self._encoded.get(encoding)
         if known is None:
             known = self._encoded[encoding] = EncodedEncoders(self.graph, self.prefixes, encoding)
-            known.lock = self.lock
         return known
 
     def decoders(self, *, native: bool, strict: bool, encoded: bool = False) -> Decoders:

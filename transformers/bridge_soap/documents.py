@@ -74,6 +74,16 @@ class Library:
         :raises BindError: it is outside the folder, can't be had, or isn't XML; the message names file and cause.
         """
         reference = reference.strip()
+        try:
+            return self._opened(reference, base)
+        except (ValueError, OSError) as error:  # no URL, or no name that a file can have
+            if isinstance(error, BindError):
+                raise
+            raise BindError(
+                Fault("it can't be opened: no file or URL has such a name", file=shown(reference)[:200])
+            ) from None
+
+    def _opened(self, reference: str, base: Document | None) -> Document:
         if is_url(reference) or (base is not None and base.is_url):
             return self._from_url(urljoin(base.id, reference) if base is not None and base.is_url else reference, base)
         return self._from_file(reference, base)

@@ -93,7 +93,10 @@ def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -
 
 def _upstream(address: str, slug: str, hints: list[str]) -> str:
     """The mesh name and port that the WSDL's address suggests."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
     scheme, host = parts.scheme.lower(), parts.hostname or ""
     try:
         port = parts.port or (443 if scheme == "https" else 80)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
@@ -43,7 +43,7 @@ class Soap:
 
         :raises bridge.BindError: the WSDL does not load, or nothing of what is asked for can be served.
         """
-        return await asyncio.to_thread(self._bind, route, options)
+        return await asyncio.to_thread(_told, lambda: self._bind(route, options))
 
     def notes(self, route: RouteSpec) -> tuple[str, ...]:
         """What of a route's WSDL is left out: operations that could not be published, each with its reason, and
@@ -66,7 +66,7 @@ class Soap:
         """
         if len(source) != 1:
             raise BindError(f"one WSDL makes one spec; {len(source)} were given")
-        return await asyncio.to_thread(import_spec, source[0], context.wsdl_dir, wsdl_auth)
+        return await asyncio.to_thread(_told, lambda: import_spec(source[0], context.wsdl_dir, wsdl_auth))
 
     # --- in a thread ---
 
@@ -108,6 +108,21 @@ class Soap:
             raise BindError(Fault("the soap transformer is not open"))
         made = Contract(options.wsdl, self._folder, access_of(options.wsdl_auth, options.wsdl))
         return self._contracts.setdefault(made.digest, made), self._folder.parent
+
+
+T = TypeVar("T")
+
+
+def _told(work: Callable[[], T]) -> T:
+    """`work`'s result. A contract can be wrong in ways that only its use brings to light: URLs that are none, numbers
+    of five thousand digits. One that is can't be bound, and stops nothing else."""
+    try:
+        return work()
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        if isinstance(error, BindError):
+            raise
+        why = f"the contract can't be used: {type(error).__name__}: {str(error)[:200]}"
+        raise BindError(Fault(why, key="transform.soap.wsdl")) from None
 
 
 def _key(route: RouteSpec) -> str:

@@ -8,7 +8,6 @@ code calls it. See `bridge_soap.source` for what may enter generated code.
 
 from __future__ import annotations
 
-from threading import RLock
 from typing import Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
@@ -59,8 +58,7 @@ class Encoders:
             "not_list": not_list, "not_object": not_object, "unknown": unknown, "slow": self.values.slow,
             "usual_date": usual_date, "usual_date_time": usual_date_time,
         }  # fmt: skip
-        #: held while compiling: a variant may be needed by a request while another route is being bound
-        self.lock = RLock()
+        self.lock = graph.schemas.lock
 
     def _value_writers(self) -> ValueWriters:
         return ValueWriters(self)

@@ -12,15 +12,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from bridge_soap.datatypes.simple_out import kind_of
-from bridge_soap.encode.writing import Faults
+from bridge_soap.encode.writing import At, Faults, pointer
 from bridge_soap.message.multipart import Part
 from bridge_soap.xsd.model import TEXT
 
 ATTACHMENTS = "#attachments"
 CONTENT_TYPE = "@contentType"
-_MEDIA = re.compile(
-    r"[!#$&^_.+\w-]+/[!#$&^_.+\w-]+(?:\s*;\s*[!#$&^_.+\w-]+=(?:[!#$&^_.+\w-]+|\"[^\"\r\n\\]*\"))*", re.ASCII
-)
+_WORD = r"[!#$&^_.+\w-]+"
+_MEDIA = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[^"\r\n\\]*"))*', re.ASCII)
 _ANY_MEDIA = "application/octet-stream"
 
 
@@ -33,9 +32,6 @@ class Attachments:
     def __init__(self, declared: Mapping[str, Sequence[str]]) -> None:
         self._declared = declared
 
-    def __bool__(self) -> bool:
-        return bool(self._declared)
-
     # --- out ---
 
     def take(self, value: Any, bad: Faults) -> tuple[Any, list[Part]]:
@@ -44,8 +40,9 @@ class Attachments:
         if given.__class__ is not dict:
             bad.append((f"/{ATTACHMENTS}", f"an object is wanted, not {kind_of(given)}"))
             given = {}
-        for name in given.keys() - self._declared.keys():
-            bad.append((f"/{ATTACHMENTS}/{name}", "the binding declares no such attachment"))
+        for name in given:
+            if name not in self._declared:
+                bad.append((pointer(((None, ATTACHMENTS), name)), "the binding declares no such attachment"))
         parts = []
         for name, types in self._declared.items():
             if name in given:
@@ -53,29 +50,34 @@ class Attachments:
                 if part is not None:
                     parts.append(part)
             else:
-                bad.append((f"/{ATTACHMENTS}/{name}", "it is required"))
+                bad.append((pointer(((None, ATTACHMENTS), name)), "it is required"))
         if value.__class__ is dict and ATTACHMENTS in value:
             value = {key: item for key, item in value.items() if key != ATTACHMENTS}
         return value, parts
 
     def _part(self, name: str, types: Sequence[str], value: Any, bad: Faults) -> Part | None:
-        at = f"/{ATTACHMENTS}/{name}"
+        at: At = ((None, ATTACHMENTS), name)
         kind: Any = next((each for each in types if "*" not in each), _ANY_MEDIA)
         if value.__class__ is dict:
-            for key in value.keys() - {CONTENT_TYPE, TEXT}:
-                bad.append((f"{at}/{key}", "an attachment has no such property"))
-            kind, value = value.get(CONTENT_TYPE, kind), value.get(TEXT, "")
-            at += f"/{TEXT}"
-        if not isinstance(kind, str) or not _MEDIA.fullmatch(kind):
-            bad.append((f"/{ATTACHMENTS}/{name}/{CONTENT_TYPE}", "a media type such as image/png is wanted"))
-            return None
+            for key in value:
+                if key not in (CONTENT_TYPE, TEXT):
+                    bad.append((pointer((at, key)), "an attachment has no such property"))
+            kind = value.get(CONTENT_TYPE, kind)
+            if not isinstance(kind, str) or not _MEDIA.fullmatch(kind):
+                bad.append((pointer((at, CONTENT_TYPE)), "a media type such as image/png is wanted"))
+                return None
+            at = (at, TEXT)
+            if TEXT not in value:
+                bad.append((pointer(at), "it is required"))
+                return None
+            value = value[TEXT]
         if value.__class__ is not str:
-            bad.append((at, f"base64 is wanted as a string, not {kind_of(value)}"))
+            bad.append((pointer(at), f"base64 is wanted as a string, not {kind_of(value)}"))
             return None
         try:
             body = base64.b64decode("".join(value.split()), validate=True)
         except (binascii.Error, ValueError):
-            bad.append((at, "it is not base64"))
+            bad.append((pointer(at), "it is not base64"))
             return None
         # The part's name stands before a mark that makes the id one of its own (WS-I AP 1.0, section 3.8).
         return Part(f"{quote(name, safe='')}={uuid.uuid4().hex}@bridge", kind, body)

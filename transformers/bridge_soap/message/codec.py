@@ -112,6 +112,7 @@ class SoapCodec:
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad or told:
+            bad = bad[:_MAX_FAULTS]
             bad = [*told, *(bad if plan.shape is None else plan.shape.places(bad))]
             raise self._refusal(bad[:_MAX_FAULTS])
         out.append(plan.envelope.end)
@@ -157,11 +158,18 @@ class SoapCodec:
     # --- reply ---
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        plan, status = self._plan, inbound.status
+        status = inbound.status
         kind = header(inbound.headers, "content-type")
         if not inbound.body.strip():
             return self._empty(status)
-        parts: list[Part] = []
+        try:
+            return self._read(call, inbound, kind)
+        except RecursionError:
+            raise BadReply("The service's answer is nested too deeply.") from None
+
+    def _read(self, call: Call, inbound: HttpReply, kind: str) -> Reply:
+        plan, status = self._plan, inbound.status
+        parts: list[Part] | None = None
         try:
             if kind[:10].lower() == "multipart/":
                 root, parts = split(inbound.body, kind)
@@ -174,7 +182,7 @@ class SoapCodec:
             if plan.output is None:
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
-        if parts:
+        if parts is not None:
             used = inline(message.body, parts)
             parts = [part for part in parts if part.id not in used]
         if plan.prepare is not None:
@@ -185,27 +193,24 @@ class SoapCodec:
             raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status} with a SOAP body")
         if plan.output is None:
             return Reply(202)
-        return self._answer(call, inbound, kind, message, parts)
+        return self._answer(call, inbound, kind, message, parts or [])
 
     def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[Part]) -> Reply:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
         found: dict[str, Any] = {}
         fields = plan.blocks.fields.copy() if plan.blocks is not None else []
-        try:
-            if message.header is not None:
-                found, told = plan.inbound.read(message.header, note, call.warnings)
-                fields += told
-            if plan.response == "passthrough":
-                return Reply(200, [("content-type", kind or "text/xml"), *fields], inbound.body)
-            if plan.response == "xml":
-                kind = "application/xml; charset=utf-8"
-                return Reply(200, [("content-type", kind), *fields], payload(message))
-            value = plan.read(message.body, note, has_attributes(inbound.body))
-            if plan.reply_shape is not None:
-                value = plan.reply_shape.outward(value)
-        except RecursionError:
-            raise BadReply("The service's answer is nested too deeply.") from None
+        if message.header is not None:
+            found, told = plan.inbound.read(message.header, note, call.warnings)
+            fields += told
+        if plan.response == "passthrough":
+            return Reply(200, [("content-type", kind or "text/xml"), *fields], inbound.body)
+        if plan.response == "xml":
+            kind = "application/xml; charset=utf-8"
+            return Reply(200, [("content-type", kind), *fields], payload(message))
+        value = plan.read(message.body, note, has_attributes(message.text))
+        if plan.reply_shape is not None:
+            value = plan.reply_shape.outward(value)
         if found:
             value = beside(value, HEADERS, found, call.warnings)
         if parts or plan.reply_attachments is not None:
@@ -219,7 +224,8 @@ class SoapCodec:
         if self._plan.output is None:
             return Reply(202)
         if not self._plan.output.elements and self._plan.output.content is None:
-            return Reply(200, [JSON_TYPE], b"{}")
+            fields = self._plan.blocks.fields if self._plan.blocks is not None else []
+            return Reply(200, [JSON_TYPE, *fields], b"{}")
         raise BadReply("The service gave an empty answer.")
 
 

@@ -16,6 +16,11 @@ from bridge_soap.wsdl.model import Version
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+#: Charsets of text that services send. Python knows others, which are no text or take for ever.
+_KNOWN_CHARSET = re.compile(
+    r"utf-?8|utf-?(?:16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso[-_]?8859-\d\d?|latin-?\d|windows-125\d|cp\d{3,4}|ibm\d{3,4}"
+    r"|koi8-[ru]|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-(?:jp|kr)|mac-?roman"
+)
 #: A namespace declaration. The look back stands after the word, so that the search is for the word.
 _DECLARED = re.compile(rb"xmlns(?<=[ \t\r\n]xmlns)(?::[^\s=]+)?\s*=")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -78,11 +83,12 @@ def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A reply's parts: the body's elements, and the Fault among them if there is one."""
+    """A reply's parts: the body's elements, and the Fault among them if there is one. `text` is what was parsed."""
 
     body: etree._Element
     fault: etree._Element | None
     header: etree._Element | None
+    text: bytes
 
 
 def read_message(raw: bytes, content_type: str) -> Message:
@@ -90,41 +96,47 @@ def read_message(raw: bytes, content_type: str) -> Message:
 
     :raises bridge.XmlError: it holds none; the message says why, for people.
     """
-    root = _parse(raw, content_type)
+    root, text = _parse(raw, content_type)
     namespace = next((ns for ns in ENVELOPES.values() if root.tag == f"{{{ns}}}Envelope"), None)
     if namespace is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
     body = root.find(f"{{{namespace}}}Body")
     if body is None:
         raise XmlError("its envelope has no body")
-    return Message(body, body.find(f"{{{namespace}}}Fault"), root.find(f"{{{namespace}}}Header"))
+    return Message(body, body.find(f"{{{namespace}}}Fault"), root.find(f"{{{namespace}}}Header"), text)
 
 
-def _parse(body: bytes, content_type: str) -> etree._Element:
-    """The charset parameter outranks what the document says of itself (RFC 7303, section 3)."""
+def _parse(body: bytes, content_type: str) -> tuple[etree._Element, bytes]:
+    """The root, and the text that it was parsed from. The charset parameter outranks what the document says of itself
+    (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return parse_xml(body)  # a byte order mark outranks both
+        return parse_xml(body), body  # a byte order mark outranks both
     found = _CHARSET.search(content_type)
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
         try:
-            return parse_xml(body)
+            return parse_xml(body), body
         except XmlError:
             if found or b"encoding" not in body[:200]:
                 raise
             # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
-    try:
-        text = body.decode(charset)
-    except (LookupError, UnicodeDecodeError):
-        return parse_xml(body)  # the parameter is wrong; perhaps the document knows better
-    return parse_xml(_DECLARATION.sub("", text, count=1).encode())
+    if _KNOWN_CHARSET.fullmatch(charset):
+        try:
+            text = _DECLARATION.sub("", body.decode(charset), count=1).encode()
+        except (LookupError, UnicodeError):
+            pass  # the parameter is wrong; perhaps the document knows better
+        else:
+            return parse_xml(text), text
+    return parse_xml(body), body
 
 
 def has_attributes(body: bytes) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
     looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
     start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
+    if b"</" not in body:
+        return True  # it is written in no kin of ASCII, and none of its marks can be told
     return body.count(b"=", start) != len(_DECLARED.findall(body, start))
 
 

@@ -49,9 +49,9 @@ def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
     if not boundary or len(boundary) > 200:
         raise XmlError("it is a multipart message without a boundary")
     mark = b"--" + boundary.encode("latin-1", "replace")
-    pieces = (b"\r\n" + body).split(b"\r\n" + mark)
+    pieces = (b"\r\n" + body).split(b"\r\n" + mark, MAX_PARTS + 2)
     if len(pieces) < 2:
-        pieces = (b"\n" + body).split(b"\n" + mark)
+        pieces = (b"\n" + body).split(b"\n" + mark, MAX_PARTS + 2)
     parts: list[Part] = []
     for piece in pieces[1:]:
         if piece.startswith(b"--"):
@@ -97,8 +97,8 @@ def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
     left = 2 * sum(len(part.body) for part in parts) + 1024**2
     used: set[str] = set()
     for node in list(root.iter(XOP_INCLUDE)):
-        parent, id_ = node.getparent(), unquote(node.get("href", "").strip().removeprefix("cid:"))
-        part = by_id.get(id_)
+        parent, id_ = node.getparent(), node.get("href", "").strip().removeprefix("cid:")
+        part = by_id.get(id_) or by_id.get(unquote(id_))
         if part is None or parent is None:
             raise BadReply("The service's answer refers to an attachment that is not in it.")
         left -= len(part.body)
@@ -106,7 +106,7 @@ def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
             raise BadReply("The service's answer refers to the same attachments too often.")
         parent.remove(node)
         parent.text = base64.b64encode(part.body).decode()
-        used.add(id_)
+        used.add(part.id)
     return used
 
 

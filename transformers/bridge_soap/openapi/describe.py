@@ -150,11 +150,13 @@ class _Writer:
             example = {**example, HEADERS: values}
         return schema, example
 
-    def _with_attachments(self, schema: Schema, example: Any, side: Side) -> tuple[Schema, Any]:
+    def _with_attachments(
+        self, schema: Schema, example: Any, side: Side, *, required: bool = True
+    ) -> tuple[Schema, Any]:
         if not side.attachments:
             return schema, example
         held = attachments_schema(side.attachments)
-        schema = with_property(schema, ATTACHMENTS, held, self._schemas.components)
+        schema = with_property(schema, ATTACHMENTS, held, self._schemas.components, required=required)
         if isinstance(example, dict):
             example = {**example, ATTACHMENTS: {name: {"#text": "AAAA"} for name in side.attachments}}
         return schema, example
@@ -174,7 +176,7 @@ class _Writer:
             schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
             schema, example = self._with_headers(schema, example, self._d.headers.returned)
             if self._d.operation.output is not None:
-                schema, example = self._with_attachments(schema, example, self._d.operation.output)
+                schema, example = self._with_attachments(schema, example, self._d.operation.output, required=False)
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:

@@ -36,9 +36,16 @@ def with_objects(schema: Schema, components: Mapping[str, Schema], change: Calla
     return schema
 
 
-def with_property(schema: Schema, name: str, value: Schema, components: Mapping[str, Schema]) -> Schema:
-    """A schema whose objects may have one more property."""
-    return with_objects(schema, components, lambda found: {**found, "properties": {**found["properties"], name: value}})
+def with_property(
+    schema: Schema, name: str, value: Schema, components: Mapping[str, Schema], *, required: bool = False
+) -> Schema:
+    """A schema whose objects may, or must, have one more property."""
+
+    def change(found: Schema) -> Schema:
+        more = {"required": [*found.get("required", ()), name]} if required else {}
+        return {**found, **more, "properties": {**found["properties"], name: value}}
+
+    return with_objects(schema, components, change)
 
 
 def without(schema: Schema, names: frozenset[str], components: Mapping[str, Schema]) -> Schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -35,6 +36,7 @@ _GROUPS: dict[str, Literal["sequence", "choice", "all"]] = {
     xsd("all"): "all",
 }
 _ARRAY_TYPES = tuple(clark(namespace, "arrayType") for namespace in ENCODINGS)
+_COUNT = re.compile(r"[0-9]{1,18}")
 _EMPTY = Particle(Group("sequence", ()))
 
 
@@ -144,7 +146,7 @@ class ComplexReader:
 
     def _occurs(self, node: etree._Element, scope: Scope, term: Element | Group | Wildcard) -> Particle:
         low, high = node.get("minOccurs", "1").strip(), node.get("maxOccurs", "1").strip()
-        if not low.isdecimal() or not (high.isdecimal() or high == "unbounded"):
+        if not _COUNT.fullmatch(low) or not (_COUNT.fullmatch(high) or high == "unbounded"):
             scope.place(node).fail(f"it can't occur {low} to {high} times")
         most = None if high == "unbounded" else int(high)
         if most is not None and int(low) > most:
@@ -264,11 +266,18 @@ class ComplexReader:
     def _attributes(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
         """A type's own attributes; of several wildcards, all must let one in, and the base's is another way in."""
         wildcards: list[Wildcard] = []
-        self._collect(node, scope, made, wildcards)
+        self._collect(node, scope, made, wildcards, set())
         if wildcards:
             made.any_attribute = (*made.any_attribute, functools.reduce(Wildcard.within, wildcards))
 
-    def _collect(self, node: etree._Element, scope: Scope, made: ComplexType, own: list[Wildcard]) -> None:
+    def _collect(
+        self,
+        node: etree._Element,
+        scope: Scope,
+        made: ComplexType,
+        own: list[Wildcard],
+        seen: set[etree._Element],
+    ) -> None:
         for child in node:
             tag = tag_of(child)
             if tag == xsd("attribute"):
@@ -280,9 +289,12 @@ class ComplexReader:
                 found = self._referred("attribute group", child, scope)
                 if found.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
+                if found.node in seen:
+                    continue  # once is enough, and groups that name others twice double at each step
+                seen.add(found.node)
                 self._reading.append(found.node)
                 try:
-                    self._collect(found.node, found.scope, made, own)
+                    self._collect(found.node, found.scope, made, own, seen)
                 finally:
                     self._reading.pop()
             elif tag == xsd("anyAttribute"):

@@ -57,7 +57,8 @@ class Graph:
         """:raises bridge.BindError: the content model can't be used."""
         known = self._models.get(complex_type)
         if known is None:
-            known = self._models[complex_type] = content_of(self.schemas, complex_type)
+            with self.schemas.lock:
+                known = self._models[complex_type] = content_of(self.schemas, complex_type)
         return known
 
     def reach(self, roots: Iterable[Element | Type]) -> Reached:
@@ -107,14 +108,17 @@ class Graph:
 
     def usable(self, type_: Type) -> None:
         """:raises bridge.BindError: the type, or one that it needs, is broken."""
-        seen: set[Type] = set()
-        waiting = [type_]
-        while waiting:
-            each = waiting.pop()
-            if each not in seen and each not in self._sound:
-                seen.add(each)
-                waiting += self._node(each).types
-        self._sound |= seen
+        if type_ in self._sound:
+            return
+        with self.schemas.lock:
+            seen: set[Type] = set()
+            waiting = [type_]
+            while waiting:
+                each = waiting.pop()
+                if each not in seen and each not in self._sound:
+                    seen.add(each)
+                    waiting += self._node(each).types
+            self._sound |= seen
 
     def _node(self, type_: Type) -> _Node:
         known = self._nodes.get(type_)

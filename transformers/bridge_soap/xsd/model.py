@@ -104,7 +104,8 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
 
     :raises bridge.BindError: two elements of one name and different types meet in it.
     """
-    root = _simplify(complex_type.particle) if complex_type.particle is not None else None
+    budget = _Budget(complex_type)
+    root = _simplify(complex_type.particle, budget, 0) if complex_type.particle is not None else None
     if root is None:
         return Content(None, whole=complex_type.mixed)
     leaves = list(root.leaves())
@@ -131,7 +132,30 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
 # --- simplifying -------------------------------------------------------------------------------------------------
 
 
-def _simplify(particle: Particle) -> Part | None:
+#: A content model of more places than that was made to be large: groups that name others twice double at each step.
+_MAX_PLACES = 20_000
+#: Deeper than that, groups in groups become code that Python can't read.
+_MAX_NESTING = 40
+
+
+class _Budget:
+    """How much of a content model is left to be worked out."""
+
+    def __init__(self, owner: ComplexType) -> None:
+        self._owner, self._left = owner, _MAX_PLACES
+
+    def take(self, depth: int) -> None:
+        """:raises bridge.BindError: the model is too large or too deep."""
+        self._left -= 1
+        if self._left < 0 or depth > _MAX_NESTING:
+            what = (
+                f"more than {_MAX_PLACES} places" if self._left < 0 else f"groups nested more than {_MAX_NESTING} deep"
+            )
+            self._owner.place.fail(f"its content model has {what}", local_name(self._owner.name))
+
+
+def _simplify(particle: Particle, budget: _Budget, depth: int) -> Part | None:
+    budget.take(depth)
     low, high, term = particle.low, particle.high, particle.term
     if high == 0:
         return None
@@ -141,7 +165,7 @@ def _simplify(particle: Particle) -> Part | None:
         return Part("any", low, high, wildcard=term)
     parts: list[Part] = []
     for child in term.particles:
-        part = _simplify(child)
+        part = _simplify(child, budget, depth + 1)
         if part is None:
             if term.kind == "choice":
                 low = 0  # a branch that holds nothing may be the one that is chosen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from threading import RLock
 
 from lxml import etree
 
@@ -31,6 +32,9 @@ class Schemas:
         self._reading: set[str] = set()
         self._members: dict[str, list[str]] | None = None
         self._children: dict[str, list[str]] | None = None
+        #: held while a component is made, and by all that is compiled from components: a route may be bound in a thread
+        #: while a request asks for a type that nobody has asked for before
+        self.lock = RLock()
         self._simple = SimpleReader(self)
         self._complex = ComplexReader(self)
 
@@ -38,6 +42,13 @@ class Schemas:
 
     def type(self, name: str, place: Place = NOWHERE) -> Type:
         known = self._types.get(name) or builtin_type(name)
+        if known is not None:
+            return known
+        with self.lock:
+            return self._type(name, place)
+
+    def _type(self, name: str, place: Place) -> Type:
+        known = self._types.get(name)  # perhaps by now
         if known is not None:
             return known
         definition = self.index.find("type", name)
@@ -81,6 +92,13 @@ class Schemas:
 
     def element(self, name: str, place: Place = NOWHERE) -> Element:
         known = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
+        if known is not None:
+            return known
+        with self.lock:
+            return self._element(name, place)
+
+    def _element(self, name: str, place: Place) -> Element:
+        known = self._elements.get(name)
         if known is None:
             definition = self.index.find("element", name)
             if definition is None:
@@ -90,6 +108,13 @@ class Schemas:
 
     def attribute(self, name: str, place: Place = NOWHERE) -> Attribute:
         known = self._attributes.get(name) or encoding_attribute(name)
+        if known is not None:
+            return known
+        with self.lock:
+            return self._attribute(name)
+
+    def _attribute(self, name: str) -> Attribute:
+        known = self._attributes.get(name)
         if known is None:
             definition = self.index.find("attribute", name)
             if definition is None:
@@ -114,11 +139,12 @@ class Schemas:
         if not element.is_global:
             return ()
         if self._members is None:
-            self._members = {}
+            table: dict[str, list[str]] = {}
             for (kind, name), found in self.index.definitions.items():
                 head = found.node.get("substitutionGroup") if kind == "element" else None
                 if head:
-                    self._members.setdefault(found.scope.qname(found.node, head), []).append(name)
+                    table.setdefault(found.scope.qname(found.node, head), []).append(name)
+            self._members = table
         members = tuple(map(self.element, _closure(self._members, element.name)))
         if element.block:
             members = tuple(member for member in members if self._may_stand_for(member, element))
@@ -139,11 +165,12 @@ class Schemas:
     def derived(self, name: str) -> list[str]:
         """Names of the global types that derive from the one of that name, at any distance."""
         if self._children is None:
-            self._children = {}
+            table: dict[str, list[str]] = {}
             for (kind, own), found in self.index.definitions.items():
                 base = _base_of(found) if kind == "type" else ""
                 if base:
-                    self._children.setdefault(base, []).append(own)
+                    table.setdefault(base, []).append(own)
+            self._children = table
         return list(_closure(self._children, name))
 
     def type_names(self) -> Iterator[str]:

@@ -22,11 +22,12 @@ class Variants:
 
     def _named(self, local: str) -> list[str]:
         if self._by_local is None:
-            self._by_local = {}
+            table: dict[str, list[str]] = {}
             for name in (*self._schemas.type_names(), *BUILTIN_TYPES):
-                names = self._by_local.setdefault(local_name(name), [])
+                names = table.setdefault(local_name(name), [])
                 if name not in names:
                     names.append(name)
+            self._by_local = table
         return self._by_local.get(local, [])
 
     def short(self, name: str) -> str:
