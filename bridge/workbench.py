@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
@@ -205,13 +206,19 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
     return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")
 
 
+def _forms(secret: str) -> tuple[str, str, str]:
+    """A secret as it may be written: as it is, in XML's text and in an attribute."""
+    return secret, escape(secret), quoteattr(secret)[1:-1]
+
+
 def _body_text(outbound: HttpRequest, secrets: Collection[str]) -> str:
     try:
         root = parse_xml(outbound.body)
     except XmlError:
         text = outbound.body.decode("utf-8", "replace")
-        for secret in secrets:
-            text = text.replace(secret, MASK)
+        # Not XML, yet XML may stand in it (a part of a multipart message), where a secret is written with references.
+        for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
+            text = text.replace(form, MASK)
         return text
     for element in root.iter("*"):
         if element.text:

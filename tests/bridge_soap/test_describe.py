@@ -119,3 +119,17 @@ def test_facets_are_told(echo: MakeEcho) -> None:
         "required": ["s", "x"],
         "additionalProperties": False,
     }
+
+
+def test_types_that_lead_far_into_one_another(echo: MakeEcho) -> None:
+    chain = "".join(
+        f'<xs:complexType name="T{n}"><xs:sequence><xs:element name="n" type="t:T{n + 1}" minOccurs="0"/></xs:sequence>'
+        "</xs:complexType>"
+        for n in range(300)
+    )
+    last = '<xs:complexType name="T300"><xs:sequence><xs:element name="v" type="xs:int" minOccurs="300000000"'
+    last += ' maxOccurs="unbounded"/></xs:sequence></xs:complexType>'
+    service = echo(chain + last + '<xs:element name="r" type="t:T0"/>')
+    doc = service.operation.describe()
+    assert len(doc.schemas) == 301
+    assert all(doc.schemas.values())

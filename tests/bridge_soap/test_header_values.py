@@ -62,8 +62,9 @@ async def test_secrets_are_read_at_bind(bind: Bind, monkeypatch: pytest.MonkeyPa
 async def test_one_trailing_line_end_goes(bind: Bind, tmp_path: Path, content: bytes, value: str) -> None:
     (tmp_path / "wsdl").mkdir()
     (tmp_path / "wsdl/ledger.wsdl").write_bytes((WSDL_DIR / "ledger.wsdl").read_bytes())
-    (tmp_path / "s").write_bytes(content)
-    operation = await post(bind, {"AuthHeader": {"user": {"$file": "s"}}}, folder=tmp_path / "wsdl")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/s").write_bytes(content)
+    operation = await post(bind, {"AuthHeader": {"user": {"$file": "secrets/s"}}}, folder=tmp_path / "wsdl")
     assert auth_of(send(operation)) == [("user", value)]
 
 
@@ -72,10 +73,12 @@ async def test_one_trailing_line_end_goes(bind: Bind, tmp_path: Path, content: b
     [
         ({"user": {"$env": "NOPE"}}, "AuthHeader.user.$env: the environment variable NOPE is not set"),
         ({"user": {"$env": "BRIDGE_STORE"}}, "user.$env: BRIDGE_STORE is a setting of the gateway's own"),
-        ({"user": {"$file": "none"}}, "AuthHeader.user.$file: there is no file none"),
+        ({"user": {"$file": "secrets/none"}}, "AuthHeader.user.$file: there is no file secrets/none"),
         ({"user": {"$file": "../x"}}, "user.$file: hidden files and parent folders can't be named here"),
         ({"user": {"$file": ".bridge/local-issuer.pem"}}, "user.$file: hidden files and parent folders"),
-        ({"user": {"$file": "/etc/passwd"}}, "user.$file: a file lies below /run/secrets or /var/run/secrets"),
+        ({"user": {"$file": "/etc/passwd"}}, "user.$file: a file lies below secrets/ in BRIDGE_HOME, or below /run/s"),
+        ({"user": {"$file": "issuers.yml"}}, "user.$file: a file lies below secrets/ in BRIDGE_HOME"),
+        ({"user": {"$file": "/var/run/secrets/kubernetes.io/x"}}, "user.$file: a file lies below secrets/"),
         ({"user": {"$evn": "X"}}, "transform.soap.headers.AuthHeader.user.$evn: unknown; did you mean $env?"),
         ({"user": {"$x": "X"}}, "AuthHeader.user.$x: unknown; there are $env, $file, $header, $claim"),
         ({"user": {"$env": "A", "$file": "b"}}, "AuthHeader.user: one value can't come from both $env and $file"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 * 1024**2
 MAX_DOCUMENTS = 500
-TIMEOUT, CONNECT = 15.0, 5.0
+#: Seconds: for one step of a fetch, for connecting, and for all that one contract fetches.
+TIMEOUT, CONNECT, ALTOGETHER = 15.0, 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Library:
         self._open: dict[str, Document] = {}
         self._dead: dict[str, str] = {}
         self._hash = hashlib.sha256()
+        self._until = time.monotonic() + ALTOGETHER
 
     @property
     def digest(self) -> str:
@@ -133,6 +136,7 @@ class Library:
     def _fetch(self, url: str, host: str) -> bytes:
         import httpx  # heavy, and most contracts are files
 
+        self._check_time(url)
         try:
             timeout = httpx.Timeout(TIMEOUT, connect=CONNECT)
             with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
@@ -150,12 +154,26 @@ class Library:
                             raise BindError(
                                 Fault(_why_not(reply.status_code, sent="authorization" in headers), file=url)
                             )
-                        return _bounded(reply, url)
+                        return self._bounded(reply, url)
                 raise BindError(Fault("it redirects too often", file=url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = f"it can't be fetched: {str(error) or type(error).__name__}"
             self._dead[host] = reason
             raise BindError(Fault(reason, file=url)) from None
+
+    def _bounded(self, reply: httpx.Response, url: str) -> bytes:
+        parts, size = [], 0
+        for part in reply.iter_bytes():
+            size += len(part)
+            if size > MAX_BYTES:
+                raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=url))
+            self._check_time(url)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _check_time(self, url: str) -> None:
+        if time.monotonic() > self._until:
+            raise BindError(Fault(f"the contract is not fetched within {ALTOGETHER:.0f} seconds", file=url))
 
     def _keep(self, body: bytes, key: str, name: str) -> Document:
         if len(self._open) >= MAX_DOCUMENTS:
@@ -175,16 +193,6 @@ def _why_not(status: int, *, sent: bool) -> str:
     if sent:
         return f"the server refuses the credentials of wsdl_auth (HTTP {status})"
     return f"the server wants credentials, which wsdl_auth can name (HTTP {status})"
-
-
-def _bounded(reply: httpx.Response, url: str) -> bytes:
-    parts, size = [], 0
-    for part in reply.iter_bytes():
-        size += len(part)
-        if size > MAX_BYTES:
-            raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=url))
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _line(body: bytes) -> int:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
-from bridge_soap.datatypes import regex
+from bridge_soap.datatypes import regex, simulate
 from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_items
 
 
@@ -189,13 +189,25 @@ def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterat
         yield check
 
 
+def _matcher(group: tuple[str, ...]) -> Callable[[str], object]:
+    """What says whether a text matches one of the patterns: ``re``, or where that may run away, our own."""
+    trees = [regex.read(pattern) for pattern in group]
+    risky = [simulate.matcher(tree) for tree in trees if simulate.is_risky(tree)]
+    safe = [pattern for pattern, tree in zip(group, trees, strict=True) if not simulate.is_risky(tree)]
+    if safe:
+        source = "|".join(f"(?:{regex.to_python(pattern)})" for pattern in safe)
+        risky.append(re.compile(source, re.DOTALL).fullmatch)  # type: ignore[arg-type]  # a match is as good as True
+    if len(risky) == 1:
+        return risky[0]
+    return lambda text: any(match(text) for match in risky)
+
+
 def _pattern(group: tuple[str, ...]) -> Check:
-    source = "|".join(f"(?:{regex.to_python(pattern)})" for pattern in group)
-    match = re.compile(source, re.DOTALL).fullmatch
+    match = _matcher(group)
     words = " or ".join(group)
 
     def check(text: str) -> None:
-        if match(text) is None:
+        if not match(text):
             raise Bad(f"{_shown(text)} does not match the pattern {words}")
 
     return check

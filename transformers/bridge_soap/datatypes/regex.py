@@ -315,7 +315,7 @@ def _char(code: int) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
-def _source(node: Node) -> str:
+def source(node: Node) -> str:
     if isinstance(node, Chars):
         if not node.ranges:
             return "(?!)"
@@ -324,9 +324,9 @@ def _source(node: Node) -> str:
         return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in node.ranges) + "]"
     if isinstance(node, Repeat):
         high = "" if node.high is None else node.high
-        return f"(?:{_source(node.node)}){{{node.low},{high}}}"
+        return f"(?:{source(node.node)}){{{node.low},{high}}}"
     return "|".join(
-        "".join(f"(?:{_source(n)})" if isinstance(n, Branches) else _source(n) for n in branch)
+        "".join(f"(?:{source(n)})" if isinstance(n, Branches) else source(n) for n in branch)
         for branch in node.branches
     )
 
@@ -336,7 +336,7 @@ def to_python(pattern: str) -> str:
 
     :raises PatternError: it isn't a pattern of appendix F.
     """
-    return _source(read(pattern))
+    return source(read(pattern))
 
 
 def to_ascii(pattern: str) -> str:
@@ -353,7 +353,7 @@ def _portable(node: Node) -> str:
             return "[0-9]"
         if node.ranges == inverse(((10, 10), (13, 13))):
             return "."
-        return _source(Chars(node.ranges))
+        return source(Chars(node.ranges))
     if isinstance(node, Repeat):
         inner = _portable(node.node)
         if not isinstance(node.node, Chars):
@@ -378,14 +378,19 @@ def _pick(ranges: tuple[Range, ...]) -> str:
     return chr(next((a for a, b in ranges if b >= 32), 32))
 
 
+_MAX_SAMPLE = 10_000
+
+
 def _sample(node: Node) -> str:
     if isinstance(node, Chars):
         return _pick(node.ranges)
     if isinstance(node, Repeat):
-        return _sample(node.node) * max(node.low, min(1, node.high if node.high is not None else 1))
-    return "".join(map(_sample, node.branches[0]))
+        one = _sample(node.node)
+        times = max(node.low, min(1, node.high if node.high is not None else 1))
+        return one * min(times, _MAX_SAMPLE // max(len(one), 1))
+    return "".join(map(_sample, node.branches[0]))[:_MAX_SAMPLE]
 
 
 def sample(pattern: str) -> str:
-    """A short text that the pattern matches, for examples."""
+    """A short text that the pattern matches, for examples; cut where it would be very long."""
     return _sample(read(pattern))

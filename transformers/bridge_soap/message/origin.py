@@ -24,7 +24,7 @@ _SECRET = ("$env", "$file")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_SECRET = 64 * 1024
 #: Where Docker, Podman, systemd and Kubernetes put the secrets of a container.
-_SECRET_DIRS = (PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
+_SECRET_DIRS = (PurePosixPath("secrets"), PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,16 @@ def read_env(name: str, key: str) -> str:
 
 
 def _read_file(origin: Origin, home: Path) -> str:
-    """A file below `home` or where containers get their secrets, without one trailing line end. The rule looks at what
-    is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
+    """A file below ``secrets/`` in `home` or where containers get their secrets, without one trailing line end. The rule
+    looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
     named = PurePosixPath(origin.name)
     if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
         raise BindError(Fault("hidden files and parent folders can't be named here", key=origin.key))
-    if named.is_absolute() and not any(named.is_relative_to(folder) for folder in _SECRET_DIRS):
-        places = " or ".join(map(str, _SECRET_DIRS))
-        raise BindError(Fault(f"a file lies below {places}, or is relative to BRIDGE_HOME", key=origin.key))
+    if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in _SECRET_DIRS):
+        # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
+        # settings, the token of its service account.
+        places = ", ".join(map(str, _SECRET_DIRS[1:]))
+        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=origin.key))
     path = home / named
     try:
         if not path.is_file():

@@ -20,6 +20,8 @@ from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE,
 from bridge_soap.xsd.variants import Variants
 
 _MAX_DEPTH = 8
+#: What asks for more of one thing has no example.
+_MAX_ITEMS = 50
 _SAMPLES = {
     "boolean": "true",
     "integer": "1",
@@ -180,6 +182,8 @@ class Examples:
                 if many and not part.low:
                     out[part.key] = []
                 return
+        if many and part.low > _MAX_ITEMS:
+            raise _None
         out[part.key] = [value] * max(part.low, 1) if many else value
 
     def _nil(self, type_: Type) -> Any:
@@ -200,6 +204,8 @@ class Examples:
         wildcard = part.wildcard
         if not part.low or wildcard is None:
             return []
+        if part.low > _MAX_ITEMS:
+            raise _None
         names = (clark(namespace, "anything") for namespace in ("urn:example", *sorted(wildcard.namespaces)))
         name = next((each for each in names if wildcard.allows(split(each)[0])), None)
         declared = name is not None and self._contract.schemas.find_element(name) is not None
@@ -210,6 +216,8 @@ class Examples:
     def _items(self, part: Part, path: list[Type]) -> list[Any]:
         """Items in an order that fits, each part as often as it must and once where it may."""
         count = part.low or 1
+        if count > _MAX_ITEMS:
+            raise _None
         if part.element is not None:
             return [{part.key: self._element(part.element, path)} for _ in range(count)]
         if part.kind == "any":
@@ -269,7 +277,7 @@ class Examples:
             for member in simple.members:
                 yield from self._candidates(member, None)
         elif simple.variety == "list" and simple.item is not None:
-            count = simple.facets.length or simple.facets.min_length or 1
+            count = min(simple.facets.length or simple.facets.min_length or 1, _MAX_ITEMS)
             for text in self._candidates(simple.item, None):
                 yield " ".join([text] * count)
         else:

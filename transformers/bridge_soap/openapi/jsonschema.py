@@ -39,6 +39,8 @@ class SchemaWriter:
         self.components: dict[str, Schema] = {}
         self._named: dict[tuple[Type, str], str] = {}
         self._references: dict[str, frozenset[str]] = {}
+        self._waiting: list[tuple[tuple[Type, str], str, Callable[[], Schema]]] = []
+        self._writing = False
 
     def reached(self, part: Any) -> dict[str, Schema]:
         """The components that a part of the document refers to, at any distance."""
@@ -189,8 +191,26 @@ class SchemaWriter:
                 name, number = f"{base}_{number}", number + 1
             self._named[key] = name
             self.components[name] = {}
-            self.components[name] = make()
+            self._waiting.append((key, name, make))
+            if not self._writing:
+                self._write()
         return {"$ref": f"#/components/schemas/{name}"}
+
+    def _write(self) -> None:
+        """Make the components that are referred to, one after the other: types may lead far into one another."""
+        self._writing = True
+        try:
+            while self._waiting:
+                key, name, make = self._waiting[-1]
+                self.components[name] = make()
+                self._waiting.remove((key, name, make))
+        except BaseException:
+            for key, name, _ in self._waiting:  # so that no other operation finds them half-made
+                del self._named[key], self.components[name]
+            self._waiting.clear()
+            raise
+        finally:
+            self._writing = False
 
     # --- objects ---
 
