@@ -10,6 +10,7 @@ import pytest
 
 from bridge import BadReply, BindError, Call, HttpReply
 from bridge_soap import Soap
+from bridge_soap.xsd import shipped as shipped_module
 from tests.bridge_soap.test_wsdl import route
 from tests.soap_cases import typed
 from tests.soap_corners import CORNERS
@@ -311,3 +312,13 @@ def test_a_document_of_many_megabytes(echo: MakeEcho) -> None:
     body = envelope(f'<r xmlns="urn:t">{"AAAA" * 2_700_000}</r>')
     reply = codec_of(service.operation).reply(Call(), HttpReply(200, [], body))
     assert len(json.loads(reply.body)) == 10_800_000
+
+
+def test_every_shipped_schema_is_known_loads_and_has_its_terms_told() -> None:
+    folder = Path(shipped_module.__file__).parent / "shipped"
+    files = {path.name for path in folder.iterdir()} - {"NOTICE.md"}
+    assert files == {*shipped_module.SCHEMAS.values(), *shipped_module.WSDLS.values()}
+    told = (folder / "NOTICE.md").read_text("utf-8")
+    for namespace, name in (*shipped_module.SCHEMAS.items(), *shipped_module.WSDLS.items()):
+        assert f"`{name}`" in told
+        assert shipped_module.shipped(name).root.get("targetNamespace") == namespace

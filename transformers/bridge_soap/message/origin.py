@@ -115,7 +115,7 @@ def read_env(name: str, key: str) -> str:
 
 
 def _read_file(origin: Origin, home: Path) -> str:
-    """A file below ``secrets/`` in `home` or where containers get their secrets, without one trailing line end. The rule
+    """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
     looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
     named = PurePosixPath(origin.name)
     if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
