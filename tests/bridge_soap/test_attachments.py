@@ -114,8 +114,11 @@ def test_mtom(scans: dict[str, Operation]) -> None:
     include = '<x:Include xmlns:x="http://www.w3.org/2004/08/xop/include" href="cid:thumb%40x"/>'
     root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes><thumb>{include}</thumb></stored>')
     codec = codec_of(scans["store"])
-    got = answer(codec, root, Part("thumb@x", "image/png", PNG))
-    assert got == {"bytes": 5, "thumb": b64(PNG)}
+    call = Call()
+    kind, body = join(root, "text/xml", [Part("thumb@x", "image/png", PNG)])
+    reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
+    assert json.loads(reply.body) == {"bytes": 5, "thumb": b64(PNG)}
+    assert call.warnings == ["the attachments receipt are missing"]
     with pytest.raises(BadReply, match="refers to an attachment that is not in it"):
         answer(codec, root, Part("other@x", "image/png", PNG))
 

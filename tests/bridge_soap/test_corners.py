@@ -165,6 +165,41 @@ def test_a_type_that_only_the_service_knows_goes_back_to_it(echo: MakeEcho) -> N
     assert b'xmlns:t0="urn:q" xsi:type="t0:K">x<' in codec_of(sent).request(Call("POST", body=body)).body
 
 
+_STRICT = """<xs:element name="r"><xs:complexType><xs:sequence>
+<xs:element name="fixed" type="xs:int" fixed="5" minOccurs="0"/>
+<xs:element name="both" minOccurs="0" fixed="1.0"><xs:complexType><xs:simpleContent>
+  <xs:extension base="xs:decimal"><xs:attribute name="unit" fixed="kg"/></xs:extension>
+</xs:simpleContent></xs:complexType></xs:element>
+<xs:element name="empty" minOccurs="0"><xs:complexType/></xs:element>
+<xs:element name="mixed" minOccurs="0"><xs:complexType mixed="true"><xs:sequence>
+  <xs:element name="b" type="xs:string" minOccurs="0" maxOccurs="unbounded"/></xs:sequence>
+  <xs:attribute name="k" use="required"/></xs:complexType></xs:element>
+</xs:sequence></xs:complexType></xs:element>"""
+
+
+@pytest.mark.parametrize(
+    ("xml", "told"),
+    [
+        ("<fixed>6</fixed>", "another value than the fixed one"),
+        ("<both>2</both>", "another value than the fixed one"),
+        ('<both unit="lb">1</both>', "its attribute unit is another value than the fixed one"),
+        ("<empty>text</empty>", "text where only elements belong"),
+        ("<mixed>text</mixed>", "its attribute k is missing"),
+    ],
+)
+def test_strict_routes_refuse_what_no_validator_takes(echo: MakeEcho, xml: str, told: str) -> None:
+    """`receive` asks libxml2, too."""
+    with pytest.raises(BadReply, match=told):
+        echo(_STRICT, strict=True).receive(f"<r>{xml}</r>", valid=False)
+
+
+def test_fixed_values_of_other_texts_are_the_same(echo: MakeEcho) -> None:
+    """Values are compared (structures, section 3.3.4), which libxml2 does with texts."""
+    value = {"fixed": 5, "both": {"@unit": "kg", "#text": "1.00"}, "empty": {}}
+    xml = '<r><fixed> 05 </fixed><both unit="kg">1.00</both><empty/></r>'
+    assert echo(_STRICT, strict=True).receive(xml, valid=False) == value
+
+
 _PARAMETERS = """<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="f" type="xs:double"/>
 <xs:element name="l" minOccurs="0"><xs:simpleType><xs:list itemType="xs:float"/></xs:simpleType></xs:element>
 </xs:sequence></xs:complexType></xs:element>"""

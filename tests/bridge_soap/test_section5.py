@@ -367,3 +367,68 @@ async def test_a_shape_sees_an_array_as_its_items(bind: Bind) -> None:
         judge.validate(good)
         judge.validate(media["example"])
     sent(codec, doc.operation["requestBody"]["content"]["application/json"]["example"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"), [("[3,0]", [[], [], []]), ("[0,3]", []), ("[0]", []), ("[2,2]", [[None, None], [None, None]])]
+)
+def test_arrays_without_items(old: dict[str, HttpCodec], shape: str, grid: Any) -> None:
+    """A length of zero is a length: three rows that hold nothing are three rows."""
+    xml = f'<x><grid soapenc:arrayType="xsd:int{shape}"/><rows/></x>'
+    assert received(old["grid"], xml) == {"grid": grid, "rows": []}
+
+
+def test_rows_without_items_are_bounded(old: dict[str, HttpCodec]) -> None:
+    with pytest.raises(BadReply, match="claim far more items"):
+        received(old["grid"], '<x><grid soapenc:arrayType="xsd:int[99999999,0]"/><rows/></x>')
+
+
+def test_several_items_of_one_place(old: dict[str, HttpCodec]) -> None:
+    warnings: list[str] = []
+    items = '<i soapenc:position="[0]">a</i><i soapenc:position="[0]">b</i>'
+    body = f'<x><return soapenc:arrayType="xsd:string[1]">{items}</return><total>1</total></x>'
+    assert received(old["names"], body, warnings=warnings) == {"return": ["b"], "total": "1"}
+    assert len(warnings) == 1
+    assert "several of its items have one place" in warnings[0]
+
+
+def test_a_reference_to_a_reference(old: dict[str, HttpCodec]) -> None:
+    body = '<x><addReturn href="#a"/></x><m id="a" href="#b"/><m id="b" xsi:type="xsd:int">7</m>'
+    assert received(old["add"], body) == {"addReturn": 7}
+    with pytest.raises(BadReply, match="in a circle"):
+        received(old["add"], '<x><addReturn href="#a"/></x><m id="a" href="#b"/><m id="b" href="#a"/>')
+
+
+def test_the_whole_answer_by_reference(old: dict[str, HttpCodec]) -> None:
+    """And a shared value before the answer is not taken for it."""
+    assert received(old["add"], '<x href="#a"/><m id="a"><addReturn>7</addReturn></m>') == {"addReturn": 7}
+    body = '<m id="a" xsi:type="xsd:int">7</m><x><addReturn href="#a"/></x>'
+    assert received(old["add"], body) == {"addReturn": 7}
+
+
+def test_what_a_soap_12_answer_says_is_its_result(new: dict[str, HttpCodec]) -> None:
+    """SOAP 1.2 part 2, section 4.2.1: ``rpc:result`` names the part that is the result; it is none itself."""
+    result = '<r:result xmlns:r="http://www.w3.org/2003/05/soap-rpc">addReturn</r:result>'
+    assert received(new["add"], f"<x>{result}<addReturn>7</addReturn></x>") == {"addReturn": 7}
+
+
+def test_null_as_drafts_wrote_it(old: dict[str, HttpCodec]) -> None:
+    """SOAP 1.1 itself was written for the 1999 draft of XML Schema."""
+    null = '<tree xmlns:old="http://www.w3.org/1999/XMLSchema-instance"><label>x</label><children old:null="1"/></tree>'
+    assert received(old["tree"], f"<x>{null}</x>") == {"tree": {"label": "x", "children": None}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"@xsi:type": "Names", "#items": ["a", "b"]},
+        {"@xsi:type": "ArrayOfCandidate", "#items": [ADA]},
+        {"@xsi:type": "Grid", "#items": [[1, 2], [3, 4]]},
+    ],
+)
+def test_named_arrays_where_anything_is_allowed(old: dict[str, HttpCodec], value: Any) -> None:
+    """What JSON says comes back as it was."""
+    whole = {"value": value, "list": [], "map": {"item": []}}
+    element = sent(old["any"], whole)
+    own = etree.tostring(element).decode()
+    assert received(old["any"], own)["value"] == value

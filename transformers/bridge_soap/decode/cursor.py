@@ -205,7 +205,7 @@ class Cursor:
         """One element's value into ``x``."""
         type_, reader = element.type, out.const(self._decoders.element(element))
         simple = self._decoders.simple[type_] if isinstance(type_, SimpleType) else None
-        if simple is not None and not simple.names:
+        if simple is not None and not simple.names and element.fixed is None:
             out.add("x = c.text")
             out.add("if x is None or odd and c.items() or len(c):")
             out.add(f"    x = {reader}(c, note)")

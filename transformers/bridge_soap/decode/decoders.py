@@ -132,17 +132,24 @@ class Decoders:
                     note(node, "it is nil and holds something; that is left out")
                 own = self.attributes(found) if isinstance(found, ComplexType) else attributes
                 return self._nil(node, own, label, note)
+            elif abstract and not label:
+                note(node, "its type is abstract, and it names no other")
             value = chosen(node, note)
-            return _labelled(TYPE, label, value) if label else value
+            return self.labelled(label, value, found) if label else value
 
         return read_element
+
+    def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
+        """A value that says of what type it is, another than the declared one."""
+        labelled: dict[str, Any] = _labelled(TYPE, label, value)
+        return labelled
 
     def _declared(self, element: Element, type_: Type) -> Reader:
         """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
         if isinstance(type_, SimpleType):
             return self.leaf(element, type_)
         if type_.simple is not None and (element.default is not None or element.fixed is not None):
-            return self._text(type_, type_.simple, empty_stays=True)
+            return self._text(type_, type_.simple, empty_stays=True, fixed=element.fixed)
         return self.type(type_)
 
     def named_type(
@@ -179,6 +186,7 @@ class Decoders:
         reader = self.simple[simple]
         value, named, names = reader.value, reader.named, reader.names
         empty_stays = element is not None and (element.default is not None or element.fixed is not None)
+        differs = self._other_than(element.fixed if element is not None else None, simple)
 
         def read(node: etree._Element, note: Note) -> Any:
             if node.items():
@@ -189,12 +197,37 @@ class Decoders:
             if empty_stays and not text:
                 return ""
             try:
-                return named(text, node.nsmap) if names else value(text)
+                found = named(text, node.nsmap) if names else value(text)
             except Bad as error:
                 note(node, str(error))
                 return text
+            if differs is not None and differs(text):
+                note(node, "it is another value than the fixed one")
+            return found
 
         return read
+
+    def _other_than(self, fixed: str | None, simple: SimpleType) -> Callable[[str], bool] | None:
+        """Whether a text has another value than the only one allowed (structures, section 3.3.4); names, whose
+        prefixes are each document's own, are not judged."""
+        if fixed is None or self.simple[simple].names:
+            return None
+        rules = self.graph.rulebook[simple]
+        try:
+            rules.check(rules.normalize(fixed))
+        except Bad:
+            return None
+        wanted = rules.same(rules.normalize(fixed))
+
+        def differs(text: str) -> bool:
+            normal = rules.normalize(text)
+            try:
+                rules.check(normal)
+            except Bad:
+                return False  # which is told elsewhere
+            return bool(rules.same(normal) != wanted)
+
+        return differs
 
     # --- types ---
 
@@ -212,8 +245,11 @@ class Decoders:
             self._types[type_] = known
         return known
 
-    def _text(self, type_: ComplexType, simple: SimpleType, *, empty_stays: bool = False) -> Reader:
+    def _text(
+        self, type_: ComplexType, simple: SimpleType, *, empty_stays: bool = False, fixed: str | None = None
+    ) -> Reader:
         reader, attributes = self.simple[simple], self.attributes(type_)
+        differs = self._other_than(fixed, simple)
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
@@ -229,6 +265,8 @@ class Decoders:
             except Bad as error:
                 note(node, str(error))
                 out[TEXT] = text
+            if differs is not None and differs(text):
+                note(node, "it is another value than the fixed one")
             return out
 
         return read
@@ -245,10 +283,11 @@ class Decoders:
         mixed, key = type_.mixed, CONTENT if type_.mixed else ITEMS
         find = self._fields.items(content)
         order = self.order(content, mixed=mixed)
+        must = any(use.required for use in type_.attributes.values())
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
-            if node.items():
+            if node.items() or must:
                 attributes(node, out, note)
             items: list[Any] = []
             if mixed and node.text:
@@ -268,14 +307,15 @@ class Decoders:
 
     def order(self, content: Content, *, mixed: bool = False) -> Callable[[etree._Element, Note], None] | None:
         """In strict routes: the check of an element's children against the content model."""
-        if not self.strict or not self.literal or content.root is None:
+        if not self.strict or not self.literal:
             return None
-        checker = Order(self.schemas, content.root)
+        checker = Order(self.schemas, content.root) if content.root is not None else None
 
         def check(node: etree._Element, note: Note) -> None:
             if not mixed and any(text and not text.isspace() for text in (node.text, *(each.tail for each in node))):
                 note(node, "it holds text where only elements belong")
-            found = checker.check([tag_of(child) for child in node])
+            tags = [tag_of(child) for child in node]
+            found = checker.check(tags) if checker is not None else (0, "no element can stand here") if tags else None
             if found is not None:
                 note(node, found[1])
 
@@ -291,7 +331,10 @@ class Decoders:
 
     def _make_attributes(self, type_: ComplexType) -> AttributesReader:
         keys = attribute_keys(type_)
-        table = {name: (keys[name], self.simple[use.type]) for name, use in type_.attributes.items()}
+        table = {
+            name: (keys[name], self.simple[use.type], self._other_than(use.fixed, use.type))
+            for name, use in type_.attributes.items()
+        }
         required = [name for name, use in type_.attributes.items() if use.required]
         wildcards, taken = type_.any_attribute, frozenset(keys.values())
 
@@ -299,7 +342,7 @@ class Decoders:
             for name, text in attributes_of(node):
                 found = table.get(name)
                 if found is not None:
-                    key, reader = found
+                    key, reader, differs = found
                 elif name.startswith(_XSI_START):
                     continue
                 elif allowed := [each for each in wildcards if each.allows(split(name)[0])]:
@@ -315,6 +358,8 @@ class Decoders:
                 except Bad as error:
                     note(node, f"its attribute {name}: {error}")
                     out[key] = text
+                if differs is not None and differs(text):
+                    note(node, f"its attribute {name} is another value than the fixed one")
             for name in required:
                 if keys[name] not in out:
                     note(node, f"its attribute {name} is missing")

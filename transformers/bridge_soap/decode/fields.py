@@ -181,7 +181,7 @@ class FieldMaker:
         reader = self._decoders.element(element)
         if isinstance(element.type, SimpleType):
             simple = self._decoders.simple[element.type]
-            if not simple.names:
+            if not simple.names and element.fixed is None:
                 convert = None if simple.identity else simple.value
                 return slot.key, slot.many, slot.in_items, True, convert, reader
         return slot.key, slot.many, slot.in_items, False, None, reader

@@ -47,7 +47,7 @@ class UnknownReader:
             if found is not None:
                 value = self._decoders.ready_type(found)(node, note)
                 short = self._decoders.variants.short(found.name)
-                return {TYPE: short, **value} if isinstance(value, dict) else {TYPE: short, TEXT: value}
+                return self._decoders.labelled(short, value, found)
         if nil:
             attributes = self._attributes(node)
             return {NIL: True, **attributes} if attributes else None

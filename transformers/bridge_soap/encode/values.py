@@ -104,7 +104,10 @@ class ValueWriters:
 
         def write(value: Any, put: Put, at: At, bad: Faults) -> None:
             if value is None:
-                nil({}, head, put, at, bad)
+                if abstract:
+                    not_object(value, at, bad)
+                else:
+                    nil({}, head, put, at, bad)
                 return
             chosen, start = plain, head
             if value.__class__ is dict:

@@ -99,6 +99,9 @@ class Attachments:
                 found[name] = left.pop(0)
         if left:
             warnings.append(f"{len(left)} attachments that the binding does not declare are left out")
+        lost = [name for name in self._declared if name not in found]
+        if lost:
+            warnings.append(f"the attachments {', '.join(lost)} are missing")
         return {
             name: {CONTENT_TYPE: found[name].content_type, TEXT: base64.b64encode(found[name].body).decode()}
             for name in self._declared

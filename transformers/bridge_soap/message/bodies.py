@@ -59,6 +59,8 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
         for child in body_node:
             if child.tag == root.name:
                 if body.encoding is None:
+                    if body.accessors is not None:
+                        _drop_result(child)
                     return quick(child, note, odd)
                 return encoded(child, note)
             reader = readers.get(child.tag)
@@ -76,11 +78,21 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
     return read
 
 
+#: Says which accessor is the return value (SOAP 1.2 part 2, section 4.2.1), which the WSDL has said already.
+_RESULT = "{http://www.w3.org/2003/05/soap-rpc}result"
+
+
+def _drop_result(wrapper: etree._Element) -> None:
+    for child in wrapper.findall(_RESULT):
+        wrapper.remove(child)
+
+
 def _align(wrapper: etree._Element, body: Body) -> None:
     """Give the accessors of an encoded answer the names of the parts that they are, by their order: the return value
     comes first and has no name that counts (SOAP 1.1, section 7.1)."""
     if body.encoding is None or body.accessors is None:
         return
+    _drop_result(wrapper)
     left = list(body.accessors)
     strange = []
     for child in wrapper:

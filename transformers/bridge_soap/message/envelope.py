@@ -10,12 +10,13 @@ from lxml import etree
 
 from bridge import XmlError, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
-from bridge_soap.names import SOAP11, SOAP12, XSI, local_name, tag_of
+from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, local_name, tag_of
 from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+_DRAFTS = tuple(draft.encode() for draft in DRAFTS)
 #: Charsets of text that services send. Python knows others, which are no text or take for ever.
 _KNOWN_CHARSET = re.compile(
     r"utf-?8|utf-?(?:16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso[-_]?8859-\d\d?|latin-?\d|windows-125\d|cp\d{3,4}|ibm\d{3,4}"
@@ -96,6 +97,9 @@ def read_message(raw: bytes, content_type: str) -> Message:
 
     :raises bridge.XmlError: it holds none; the message says why, for people.
     """
+    for draft in _DRAFTS:
+        if draft in raw:
+            raw = raw.replace(draft, XSD.encode())
     root, text = _parse(raw, content_type)
     namespace = next((ns for ns in ENVELOPES.values() if root.tag == f"{{{ns}}}Envelope"), None)
     if namespace is None:

@@ -19,6 +19,7 @@ XOP_INCLUDE = "{http://www.w3.org/2004/08/xop/include}Include"
 
 MAX_PARTS = 1000
 _PARAMETER = re.compile(r';\s*([!#$&^_.+\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))')
+_CID = re.compile("^cid:", re.IGNORECASE)
 _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
 
 
@@ -97,7 +98,7 @@ def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
     left = 2 * sum(len(part.body) for part in parts) + 1024**2
     used: set[str] = set()
     for node in list(root.iter(XOP_INCLUDE)):
-        parent, id_ = node.getparent(), node.get("href", "").strip().removeprefix("cid:")
+        parent, id_ = node.getparent(), _CID.sub("", node.get("href", "").strip())
         part = by_id.get(id_) or by_id.get(unquote(id_))
         if part is None or parent is None:
             raise BadReply("The service's answer refers to an attachment that is not in it.")

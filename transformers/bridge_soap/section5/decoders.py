@@ -13,7 +13,7 @@ from bridge_soap.names import ENCODINGS, XSI_NIL, XSI_TYPE, split
 from bridge_soap.section5.layout import is_told, laid_out, places_of, told
 from bridge_soap.xsd.arrays import Array
 from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS
-from bridge_soap.xsd.model import ITEMS, TEXT, TYPE
+from bridge_soap.xsd.model import ITEMS, TYPE
 
 _BINARY = ("base64Binary", "hexBinary")
 
@@ -26,13 +26,14 @@ class EncodedDecoders(Decoders):
     def _element(self, element: Element) -> Reader:
         declared = element.type
         read = self.type(declared) if isinstance(declared, ComplexType) else self.leaf(element, declared)
+        abstract = isinstance(declared, ComplexType) and declared.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
                 return read(node, note)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 return None
-            chosen, label = read, ""
+            chosen, label, found = read, "", None
             named = node.get(XSI_TYPE)
             if named is not None:
                 found = self.named_type(node, named, declared, note)
@@ -40,14 +41,18 @@ class EncodedDecoders(Decoders):
                     label, chosen = self._label(found), self.ready_type(found)
             elif declared is ANY_TYPE and is_told(node):
                 label, chosen = "Array", self.ready_type(self.schemas.type(ARRAYS[0]))
+            elif abstract:
+                note(node, "its type is abstract, and it names no other")
             value = chosen(node, note)
-            if not label:
-                return value
-            if isinstance(value, dict):
-                return {TYPE: label, **value}
-            return {TYPE: label, ITEMS if isinstance(value, list) and label == "Array" else TEXT: value}
+            return self.labelled(label, value, found) if label else value
 
         return read_element
+
+    def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
+        """As for literal XML; an array's items stand in ``#items``."""
+        if isinstance(value, list) and (found is None or self.graph.arrays[found] is not None):
+            return {TYPE: label, ITEMS: value}
+        return super().labelled(label, value, found)
 
     def _label(self, found: Type) -> str:
         return "Array" if found.name in ARRAYS else self.variants.short(found.name)
@@ -61,7 +66,7 @@ class EncodedDecoders(Decoders):
             return None
         if namespace in ENCODINGS and local == "Struct":
             return None
-        if isinstance(declared, SimpleType):
+        if isinstance(declared, SimpleType) and declared.builtin != "anySimpleType":
             # Servers of untyped languages guess a type for each value: 5 is an int and 5.5 is a double where both are
             # decimals. What is declared counts, unless the text means something else.
             found = self.variants.known(resolve_names(named, node.nsmap))
@@ -87,13 +92,17 @@ class EncodedDecoders(Decoders):
             if reader is None:  # made now, since an array may hold itself
                 reader = self.ready(array.item)
             item_type, shape = told(node)
-            if item_type and resolve_names(item_type, node.nsmap) != own.name:
+            if (node.text and not node.text.isspace()) or any(c.tail and not c.tail.isspace() for c in node):
+                note(node, "it holds text where items belong; that is left out")
+            if item_type and resolve_names(item_type, node.nsmap) not in (own.name, ANY_TYPE.name):
                 for child in node:
                     if child.get(XSI_TYPE) is None:
                         child.set(XSI_TYPE, item_type)
             if len(shape) < array.dimensions:
                 shape = [] if array.dimensions == 1 else [len(node)] + [1] * (array.dimensions - 1)
             places = places_of(node, shape)
+            if places is not None and len(set(places)) < len(places):
+                note(node, "several of its items have one place; the last of them is taken")
             return laid_out([reader(child, note) for child in node], places, shape)
 
         return read

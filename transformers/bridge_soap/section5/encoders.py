@@ -77,13 +77,16 @@ class EncodedValues(ValueWriters):
         def write(value: Any, put: Put, at: At, bad: Faults) -> None:
             chosen, start = plain, head + own
             if value.__class__ is dict:
-                if TYPE in value:
+                if TYPE in value and declared is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
+                    start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
+                    value = {name: item for name, item in value.items() if name != TYPE}
+                elif TYPE in value:
                     found = self._named_type(value[TYPE], declared, at, bad, element.block)
                     if found is None:
                         return
                     value = {name: item for name, item in value.items() if name != TYPE}
                     if found is not declared:
-                        chosen, start = self._ready(found, at, bad), head + self._told(found)
+                        chosen, start = self._ready(found, at, bad), head + self._told(found, named=True)
                 elif abstract:
                     bad.append((pointer(at), f"{TYPE} is required: the type {split(declared.name)[1]} is abstract"))
                     return
@@ -113,9 +116,10 @@ class EncodedValues(ValueWriters):
             bad += told
         return found
 
-    def _told(self, type_: Type) -> str:
-        """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts."""
-        if self._array(type_) is not None:
+    def _told(self, type_: Type, *, named: bool = False) -> str:
+        """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts, and an array only as one,
+        which is what services expect, unless JSON `named` its type."""
+        if self._array(type_) is not None and (not named or not type_.name or type_.name in ARRAYS):
             return f' xsi:type="{self._encoders.prefix}:Array"'
         step: Type | None = type_
         while isinstance(step, SimpleType) and not step.name:

@@ -45,9 +45,9 @@ def check_sizes(body: etree._Element) -> None:
         # An element whose declared type is an array need not say that it is one.
         if is_told(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
             _, shape = told(node)
-            # Its lengths bound every place; an array that tells none is as long as its last place.
-            length = math.prod(shape) if shape else max(places_of(node, shape, keep=True) or [0])
-            left -= max(length - len(node), 0)
+            # Rows without items are counted, too; an array that tells no lengths is as long as its last place.
+            last = max(places_of(node, shape, keep=True) or [0])
+            left -= max(math.prod(max(length, 1) for length in shape) - len(node), last + 1 - len(node), 0)
             if left < 0:
                 raise BadReply("The arrays in the service's answer claim far more items than it holds.")
 
@@ -87,6 +87,8 @@ def _index(position: Sequence[int], shape: Sequence[int]) -> int:
 
 def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int]) -> list[Any]:
     """Items at their places: rows of rows where there are several dimensions, None where nothing was sent."""
+    if 0 in shape:
+        return items or _rows(shape[: shape.index(0)])
     if places is not None:
         given, items = items, [None] * (max(places, default=-1) + 1)
         for place, item in zip(places, given, strict=True):
@@ -95,3 +97,8 @@ def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int
     for length in reversed(shape[1:]):
         items = [items[start : start + length] for start in range(0, len(items), length)] if length else []
     return items
+
+
+def _rows(shape: Sequence[int]) -> list[Any]:
+    """Rows that hold nothing: ``[2,0]`` is two of them."""
+    return [_rows(shape[1:]) for _ in range(shape[0])] if shape else []

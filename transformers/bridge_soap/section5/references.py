@@ -7,13 +7,13 @@ several places share stands in each of them; how much may come of that is bounde
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lxml import etree
 
 from bridge import BadReply
 from bridge_soap.datatypes.simple_in import resolve_names
-from bridge_soap.names import SOAP11_ENCODING, XSI_TYPE, clark
+from bridge_soap.names import SOAP11_ENCODING, XSI, XSI_NIL, XSI_TYPE, clark
 from bridge_soap.section5.layout import ARRAY_TYPE, ITEM_TYPE, check_sizes
 from bridge_soap.section5.rules import ENCODINGS, SILENT, Encoding
 
@@ -23,6 +23,7 @@ MAX_DEPTH = 256
 MAX_COPIED = 32 * 1024**2
 _ELEMENT = 200
 
+_NULL = clark(XSI, "null")
 _ROOT = clark(SOAP11_ENCODING, "root")
 
 
@@ -31,16 +32,20 @@ def resolve(body: etree._Element) -> None:
 
     :raises bridge.BadReply: a reference leads nowhere, in a circle, too deep, or to more than can be held.
     """
-    root = _root(body)
     for encoding in ENCODINGS:
+        root = _root(body)
         shared = {node.get(encoding.id, ""): node for node in body.iter() if node.get(encoding.id)}
         if shared or any(node.get(encoding.ref) for node in body.iter()):
             _resolve_names(body)
             targets = _Resolver(encoding, shared)
-            targets.fill(root, ())
+            targets.fill(body, (), [root])
+            root = _root(body)
             for child in list(body):
                 if child is not root and child.get(encoding.id) in targets.used:
                     body.remove(child)
+    for node in body.iter():
+        if node.get(_NULL) is not None:  # as drafts of XML Schema called it
+            node.set(XSI_NIL, node.attrib.pop(_NULL))
     check_sizes(body)
     for node in body.iter():
         for name in SILENT.intersection(node.keys()):
@@ -58,8 +63,11 @@ def _resolve_names(body: etree._Element) -> None:
 
 
 def _root(body: etree._Element) -> etree._Element:
-    """The call or answer itself: the first element that doesn't say ``root="0"`` (section 5.6)."""
-    return next((child for child in body if child.get(_ROOT, "1").strip() != "0"), body)
+    """The call or answer itself: an element that doesn't say ``root="0"`` (section 5.6), one without an id if there is
+    such a one."""
+    found = [child for child in body if child.get(_ROOT, "1").strip() != "0"]
+    plain = [child for child in found if all(child.get(encoding.id) is None for encoding in ENCODINGS)]
+    return next(iter(plain or found), body)
 
 
 class _Resolver:
@@ -68,22 +76,41 @@ class _Resolver:
         self._left = MAX_COPIED
         self.used: set[str] = set()
 
-    def fill(self, node: etree._Element, path: tuple[str, ...]) -> None:
-        """Resolve all references below `node`; `path` holds the ids of what it stands in."""
+    def fill(
+        self, node: etree._Element, path: tuple[str, ...], children: Sequence[etree._Element] | None = None
+    ) -> None:
+        """Resolve all references below `node`, or in some of its `children`; `path` holds the ids of what it stands
+        in."""
         own = node.get(self._encoding.id)
         if own is not None:
             del node.attrib[self._encoding.id]
             path = (*path, own)
-        waiting = list(node)
+        waiting = list(node if children is None else children)
         while waiting:
             child = waiting.pop()
             reference = child.get(self._encoding.ref)
             if reference is not None and not len(child):
-                self._replace(child, reference.strip().removeprefix(self._encoding.mark), path)
+                if not reference.strip().lower().startswith("cid:"):  # an attachment's, which is no value
+                    self._replace(child, self._target(reference), path)
             elif child.get(self._encoding.id) is not None:
                 self.fill(child, path)
             else:
                 waiting.extend(child)
+
+    def _target(self, reference: str) -> str:
+        """The id that a reference leads to, through others if need be."""
+        seen: set[str] = set()
+        while True:
+            id_ = reference.strip().removeprefix(self._encoding.mark)
+            target = self._shared.get(id_)
+            further = target.get(self._encoding.ref) if target is not None and not len(target) else None
+            if further is None:
+                return id_
+            if id_ in seen:
+                raise BadReply("The service's answer refers to itself in a circle, which JSON can't tell.")
+            seen.add(id_)
+            self.used.add(id_)
+            reference = further
 
     def _replace(self, child: etree._Element, id_: str, path: tuple[str, ...]) -> None:
         target, parent = self._shared.get(id_), child.getparent()
