@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from jsonschema import Draft202012Validator
 from lxml import etree
 
 from bridge import BadReply, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
-from tests.soap_kit import SOAP11, Bind, codec_of, infoset
+from tests.soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, infoset
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 ENC = "http://schemas.xmlsoap.org/soap/encoding/"
@@ -432,3 +433,15 @@ def test_named_arrays_where_anything_is_allowed(old: dict[str, HttpCodec], value
     element = sent(old["any"], whole)
     own = etree.tostring(element).decode()
     assert received(old["any"], own)["value"] == value
+
+
+async def test_an_abstract_type_that_names_no_other(bind: Bind, tmp_path: Path) -> None:
+    contract = (WSDL_DIR / "encoded.wsdl").read_text()
+    (tmp_path / "a.wsdl").write_text(contract.replace('name="Node"', 'name="Node" abstract="true"'))
+    operations = await bind("a.wsdl", folder=tmp_path, options={"port": "Old"})
+    codec = next(codec_of(each) for each in operations if each.name == "tree")
+    warnings: list[str] = []
+    for attribute in ("", ' id="a"'):
+        body = f'<x><tree{attribute}><label>x</label><children xsi:nil="1"/></tree></x>'
+        assert received(codec, body, warnings=warnings) == {"tree": {"label": "x", "children": None}}
+    assert ["its type is abstract" in warning for warning in warnings] == [True, True]

@@ -30,6 +30,8 @@ class EncodedDecoders(Decoders):
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
+                if abstract:
+                    note(node, "its type is abstract, and it names no other")
                 return read(node, note)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 return None
