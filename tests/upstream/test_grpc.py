@@ -107,6 +107,17 @@ async def silent() -> AsyncIterator[asyncio.Server]:
             writer.close()
 
 
+async def closed(address: Address) -> None:
+    """Until nobody listens at `address`: a stopped server of gRPC still takes connections for a moment, only to drop
+    them, and shares the port with the next one."""
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                with contextlib.suppress(ConnectionResetError):
+                    _, writer = await asyncio.open_connection(*address)
+                    writer.close()
+
+
 def port_of(server: asyncio.Server) -> Address:
     return ("127.0.0.1", server.sockets[0].getsockname()[1])
 
@@ -217,6 +228,7 @@ async def test_a_service_that_dies_in_the_call_and_comes_back(service: Service, 
     assert "127.0.0.1" not in caught.value.detail
     with pytest.raises(Unavailable):
         await send(b"abc")
+    await closed(first.address)
     again = Running(service, port=first.address[1])
     await again.server.start()
     try:
