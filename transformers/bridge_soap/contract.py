@@ -59,7 +59,7 @@ class Contract:
     """
 
     def __init__(self, reference: str, folder: Path, access: Access | None = None) -> None:
-        library = Library(folder, access)
+        library = Library(folder, access.headers if access is not None else None)
         self.wsdl: Wsdl = read_wsdl(library, reference)
         self.digest = library.digest
         self.schemas = Schemas(self.wsdl.index)

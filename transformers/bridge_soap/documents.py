@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ from bridge_soap.parsing import parse_contract
 if TYPE_CHECKING:
     import httpx
 
-    from bridge_soap.access import Access
+#: The header fields that a request for a URL may have.
+Credentials = Callable[[str], Mapping[str, str]]
 
 MAX_BYTES = 16 * 1024**2
 MAX_DOCUMENTS = 500
@@ -59,9 +61,9 @@ _USER_INFO = re.compile(r"//[^/?#]*@")
 class Library:
     """Opens documents for one contract and keeps them. `digest` is a fingerprint of all that was read."""
 
-    def __init__(self, folder: Path, access: Access | None = None) -> None:
+    def __init__(self, folder: Path, credentials: Credentials | None = None) -> None:
         self._folder = folder.resolve()
-        self._access = access
+        self._credentials = credentials
         self._open: dict[str, Document] = {}
         self._dead: dict[str, str] = {}
         self._hash = hashlib.sha256()
@@ -142,7 +144,7 @@ class Library:
             with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
                 for _ in range(5):
                     headers = {"accept": "text/xml, application/xml, */*"}
-                    headers |= self._access.headers(url) if self._access is not None else {}
+                    headers |= self._credentials(url) if self._credentials is not None else {}
                     with client.stream("GET", url, headers=headers) as reply:
                         if reply.is_redirect:
                             target = urljoin(url, reply.headers.get("location", ""))

@@ -13,7 +13,7 @@ from bridge import parse_json
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
-from bridge_soap.names import XSD, clark
+from bridge_soap.names import clark
 
 Read = Callable[[str], Any]
 NsMap = Mapping[str | None, str]
@@ -286,8 +286,3 @@ def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
         else:
             out.append(clark(namespace, local))
     return " ".join(out)
-
-
-def short_name(name: str) -> str:
-    """A built-in type's name as messages write it."""
-    return name.replace(f"{{{XSD}}}", "xs:")

@@ -9,7 +9,7 @@ from bridge_soap.components import ComplexType, Element, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import escape, plain_text
 from bridge_soap.encode.writing import ABSENT, At, Faults, Put, Writer, broken, not_list, not_object, pointer, unknown
-from bridge_soap.names import clark, local_name, split
+from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, Content, Part, any_name, attribute_keys, keys_of
 from bridge_soap.xsd.order import Order
 
@@ -190,8 +190,3 @@ class ItemsWriter:
         if len(lengths) != 1 or len(set(keys)) != len(keys) or any(not leaf.low for leaf in self._part.leaves()):
             return None
         return [(key, number, filled[key][number]) for number in range(lengths.pop()) for key in keys]
-
-
-def wild_key(tag: str) -> str:
-    """The key of a wildcard's element."""
-    return clark(*split(tag))

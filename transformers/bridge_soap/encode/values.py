@@ -14,7 +14,7 @@ from bridge_soap.encode.wild import WildWriter, declare_names
 from bridge_soap.encode.writing import ABSENT, At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE
-from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, attribute_keys, keys_of
+from bridge_soap.xsd.model import CONTENT, ELEMENT, NIL, TEXT, TYPE, attribute_keys
 from bridge_soap.xsd.variants import Variants
 
 if TYPE_CHECKING:
@@ -263,18 +263,6 @@ class ValueWriters:
             put(tail)
 
         return write
-
-    def known_keys(self, type_: ComplexType) -> frozenset[str]:
-        """Every property that a value of the type may have."""
-        content = self._encoders.graph.model(type_)
-        known = set(attribute_keys(type_).values())
-        if content.root is not None:
-            known |= keys_of(content.root, content.region)
-            if content.whole:
-                known.add(ITEMS)
-        if type_.mixed:
-            known.add(CONTENT)
-        return frozenset(known)
 
 
 def _nothing(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:

@@ -18,8 +18,8 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import ABSENT, Faults, Writer
 from bridge_soap.message.envelope import attribute
-from bridge_soap.message.origin import Origin, is_origin, read_origin, read_secret
 from bridge_soap.message.supply import Supply, anything, refusal, same
+from bridge_soap.origin import Origin, is_origin, read_origin, read_secret
 from bridge_soap.wsdl.model import Version
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import TEXT

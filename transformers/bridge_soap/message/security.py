@@ -9,13 +9,13 @@ from typing import Any
 from lxml import etree
 
 from bridge_soap.message.envelope import ENVELOPES
-from bridge_soap.message.origin import read_env
 from bridge_soap.options import UsernameToken
+from bridge_soap.origin import read_env
 from bridge_soap.wsdl.model import Version
 
 
 def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
-    """A function that gives a fresh ``wsse:Security`` block as XML.
+    """A function that gives the ``wsse:Security`` block of a call as XML.
 
     :raises bridge.BindError: the environment variable that should hold the password isn't set.
     """
@@ -35,7 +35,10 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
         token.apply(envelope, {})
         return "".join(etree.tostring(block, encoding="unicode") for block in header)
 
-    return write
+    if options.digest:  # a nonce and the time, new for each call
+        return write
+    text = write()
+    return lambda: text
 
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:

@@ -10,7 +10,7 @@ from bridge import Call, ClientError, Forbidden, InvalidParameter
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.encode.writing import ABSENT
-from bridge_soap.message.origin import Origin, claim_of, claim_text, header_texts
+from bridge_soap.origin import Origin, claim_of, claim_text, header_texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from bridge_soap.names import (
     XSD,
     clark,
     line_of,
-    local_name,
     split,
     tag_of,
     xsd,
@@ -95,7 +94,6 @@ class Index:
         self.namespaces: set[str] = set()
         #: namespace -> why a document for it could not be had
         self.missing: dict[str, Fault] = {}
-        self.broken: list[Fault] = []
         self._seen: set[tuple[str, str, str]] = set()
         self._unread: list[etree._Element] = []
         self._ship(SCHEMAS[XML])
@@ -162,12 +160,7 @@ class Index:
     def _define(self, kind: str, node: etree._Element, scope: Scope, *, again: bool = False) -> None:
         name = node.get("name", "").strip()
         if not NCNAME.fullmatch(name):
-            self.broken.append(
-                Fault(
-                    f"{name!r} can't be a name", key=local_name(node.tag), file=scope.document.name, line=line_of(node)
-                )
-            )
-            return
+            return  # nothing can refer to it
         key = (kind, clark(scope.namespace, name))
         known = self.definitions.get(key)
         if again and known is not None:
