@@ -21,12 +21,12 @@ from typing import Any
 import orjson
 from google.protobuf import json_format
 
-from bridge_grpc.compile_protos import compile_protos
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.encode_json import Encoders
-from bridge_grpc.json_body import read
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.codec.json_body import read
 from bridge_grpc.options import Print
-from bridge_grpc.pool import schema
+from bridge_grpc.schema.compile_protos import compile_protos
+from bridge_grpc.schema.pool import schema
 
 PROTO = """
 syntax = "proto3";

@@ -12,8 +12,8 @@ import pytest
 
 from bridge import Context, Operation, RouteSpec
 from bridge_grpc import Grpc
-from bridge_grpc.compile_protos import compile_protos
-from bridge_grpc.pool import Schema, schema
+from bridge_grpc.schema.compile_protos import compile_protos
+from bridge_grpc.schema.pool import Schema, schema
 
 EVERYTHING = """
 syntax = "proto3";

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge import InvalidBody, parse_json
-from bridge_grpc import json_body
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.element import DOUBT
-from bridge_grpc.encode_json import Encoders
+from bridge_grpc.codec import json_body
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.element import DOUBT
+from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.options import Print
-from bridge_grpc.pool import Schema
+from bridge_grpc.schema.pool import Schema
 
 F = FieldDescriptor
 QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]  # an enum class is a collection of its members

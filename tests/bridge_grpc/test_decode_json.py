@@ -11,10 +11,10 @@ import pytest
 from google.protobuf import json_format
 
 from bridge import InvalidBody, parse_json
-from bridge_grpc import json_body
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.element import DOUBT
-from bridge_grpc.pool import Schema
+from bridge_grpc.codec import json_body
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.element import DOUBT
+from bridge_grpc.schema.pool import Schema
 
 #: (JSON body, the same as canonical JSON) where json_format agrees
 ACCEPTED = [

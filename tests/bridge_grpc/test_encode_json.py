@@ -12,10 +12,10 @@ import orjson
 import pytest
 from google.protobuf import json_format
 
-from bridge_grpc.encode_json import Encoders
+from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.options import Print
-from bridge_grpc.pool import Schema
-from bridge_grpc.scalars import Wrong
+from bridge_grpc.schema.pool import Schema
 
 OPTIONS = [
     Print(),

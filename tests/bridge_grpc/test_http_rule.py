@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge_grpc.http_rule import TemplateError, decode_several, parse, to_core
+from bridge_grpc.mapping.http_rule import TemplateError, decode_several, parse, to_core
 
 # template, the core's template, parameters as sent, the variables
 CASES = [

@@ -9,8 +9,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridge import BindError, Context, RouteSpec
-from bridge_grpc import Grpc, reflection
-from bridge_grpc.compile_protos import compile_protos
+from bridge_grpc import Grpc
+from bridge_grpc.schema import reflection
+from bridge_grpc.schema.compile_protos import compile_protos
 
 PROTO = (
     'syntax = "proto3"; package vote.v1; import "google/api/annotations.proto";\n'

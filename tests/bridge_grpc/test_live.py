@@ -20,9 +20,10 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from bridge import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
 from bridge.upstream.grpc import GrpcUpstream
-from bridge_grpc import Grpc, reflection
-from bridge_grpc.compile_protos import compile_protos
-from bridge_grpc.pool import Schema, schema
+from bridge_grpc import Grpc
+from bridge_grpc.schema import reflection
+from bridge_grpc.schema.compile_protos import compile_protos
+from bridge_grpc.schema.pool import Schema, schema
 
 PROTO = """
 syntax = "proto3";

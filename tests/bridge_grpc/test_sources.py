@@ -17,8 +17,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from bridge import BindError, Context, Operation, RouteSpec
 from bridge_grpc import Grpc
-from bridge_grpc.compile_protos import compile_protos, imports
-from bridge_grpc.pool import schema
+from bridge_grpc.schema.compile_protos import compile_protos, imports
+from bridge_grpc.schema.pool import schema
 
 GOOD = 'syntax = "proto3";\npackage p;\n// Says hello.\nmessage M {\n  string id = 1;  // why\n}\nservice S { rpc Do(M) returns (M); }\n'
 
@@ -74,7 +74,7 @@ def test_a_fault_in_an_import_is_told_at_its_own_place(tmp_path: Path) -> None:
 def test_nothing_is_printed(tmp_path: Path) -> None:
     (tmp_path / "a.proto").write_text('syntax = "proto3";\nnonsense')
     script = (
-        "import sys; from pathlib import Path; from bridge_grpc.compile_protos import compile_protos\n"
+        "import sys; from pathlib import Path; from bridge_grpc.schema.compile_protos import compile_protos\n"
         "try: compile_protos(['a.proto'], Path(sys.argv[1]))\nexcept Exception as e: print(type(e).__name__)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(["transformers", "."])}

@@ -41,7 +41,7 @@ def test_details_that_can_not_be_read_are_left_out() -> None:
 def test_a_detail_whose_bytes_are_something_else_keeps_them() -> None:
     from google.rpc import error_details_pb2
 
-    from bridge_grpc.encode_json import Encoders
+    from bridge_grpc.codec.encode_json import Encoders
     from bridge_grpc.options import Print
 
     known: dict[str, Any] = {"google.rpc.ErrorInfo": error_details_pb2.ErrorInfo.DESCRIPTOR}

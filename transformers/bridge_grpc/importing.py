@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge import BindError, Context, Fault, Upstream
-from bridge_grpc.compile_protos import compile_protos
-from bridge_grpc.pool import Method, Schema, schema
-from bridge_grpc.reflection import reflect
-from bridge_grpc.rules import publish
-from bridge_grpc.sources import read_set
+from bridge_grpc.mapping.rules import publish
+from bridge_grpc.schema.compile_protos import compile_protos
+from bridge_grpc.schema.pool import Method, Schema, schema
+from bridge_grpc.schema.reflection import reflect
+from bridge_grpc.schema.sources import read_set
 
 _LIVE = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(\d{1,5})")
 

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge import JSON_TYPE, BadReply, Call, GrpcReply, GrpcRequest, Reply
-from bridge_grpc.binding import HTTP_BODY, Binding
-from bridge_grpc.encode_json import Encoders
-from bridge_grpc.scalars import Wrong
+from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.mapping.binding import HTTP_BODY, Binding
 from bridge_grpc.status import fault
 
 Metadata = Sequence[tuple[str, str | bytes]]

@@ -11,18 +11,18 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
 from bridge import BindError, Context, Fault, Operation, RouteSpec
-from bridge_grpc.binding import Binding
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.describe import Describer
-from bridge_grpc.encode_json import Encoders
-from bridge_grpc.http_rule import Capture, Template, to_core
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import import_spec
+from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.http_rule import Capture, Template, to_core
+from bridge_grpc.mapping.parameters import resolve
+from bridge_grpc.mapping.rules import Place, Published, Rule, publish
+from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.parameters import resolve
-from bridge_grpc.pool import Method, Schema
-from bridge_grpc.rules import Place, Published, Rule, publish
-from bridge_grpc.sources import load
+from bridge_grpc.schema.pool import Method, Schema
+from bridge_grpc.schema.sources import load
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 #: Types that a detail or an Any may hold though the service's schema doesn't mention them.

@@ -14,12 +14,12 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
-from bridge_grpc import json_body, wellknown
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.element import DOUBT, Element, Faults
-from bridge_grpc.http_rule import Capture
-from bridge_grpc.parameters import Parameters, Target, resolve
-from bridge_grpc.scalars import MESSAGES, InDoubt, Wrong
+from bridge_grpc.codec import json_body, wellknown
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.element import DOUBT, Element, Faults
+from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
+from bridge_grpc.mapping.http_rule import Capture
+from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 
 HTTP_BODY = "google.api.HttpBody"
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from bridge import BindError, Fault
 from bridge_grpc import options as opt
-from bridge_grpc.http_rule import Template, TemplateError, parse
-from bridge_grpc.pool import Method
+from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
+from bridge_grpc.schema.pool import Method
 
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 

@@ -9,10 +9,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
 from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Upstream
-from bridge_grpc.compile_protos import compile_protos, place
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.pool import Schema, schema
-from bridge_grpc.reflection import reflect
+from bridge_grpc.schema.compile_protos import compile_protos, place
+from bridge_grpc.schema.pool import Schema, schema
+from bridge_grpc.schema.reflection import reflect
 
 MAX_SET_BYTES = 64 * 1024**2
 

@@ -1,9 +1,9 @@
 """JSON to protobuf, compiled once per message: a quick way and a judging way.
 
-The quick way (`bridge_grpc.quick`) turns a JSON object into the keyword arguments of the message's class, which builds
-nested and repeated fields in C. Whenever anything is
-amiss it only says so, by an exception. The judging way then reads the same value again, with every digit of each
-number, and lists all that is wrong with JSON pointers (RFC 6901); what it finds right after all is taken.
+The quick way (`bridge_grpc.codec.quick`) turns a JSON object into the keyword arguments of the message's class, which
+builds nested and repeated fields in C. Whenever anything is amiss it only says so, by an exception. The judging way
+then reads the same value again, with every digit of each number, and lists all that is wrong with JSON pointers (RFC
+6901); what it finds right after all is taken.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge import InvalidBody
-from bridge_grpc import wellknown
-from bridge_grpc.element import (
+from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.element import (
     DROPPED,
     Element,
     Faults,
@@ -31,9 +31,9 @@ from bridge_grpc.element import (
     repeated,
     unknown_field,
 )
-from bridge_grpc.json_body import MAX_DEPTH
-from bridge_grpc.quick import Field, quick
-from bridge_grpc.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.codec.json_body import MAX_DEPTH
+from bridge_grpc.codec.quick import Field, quick
+from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
 
 _NULL = "google.protobuf.NullValue"
 

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge import BindError, Fault
-from bridge_grpc.shipped import shipped_file
+from bridge_grpc.schema.shipped import shipped_file
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 #: Seconds for finding, connecting and asking together.

@@ -9,12 +9,12 @@ from google.api.field_behavior_pb2 import FieldBehavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from bridge import OperationDoc
-from bridge_grpc import wellknown
-from bridge_grpc.binding import HTTP_BODY, Binding
-from bridge_grpc.json_schema import Schemas, behaviours
+from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.scalars import MESSAGES
+from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.openapi.json_schema import Schemas, behaviours
 from bridge_grpc.options import Print
-from bridge_grpc.pool import Method, Schema
-from bridge_grpc.scalars import MESSAGES
+from bridge_grpc.schema.pool import Method, Schema
 
 _QUERY_DEPTH = 4
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}

@@ -7,10 +7,10 @@ from typing import Any
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from bridge_grpc import wellknown
+from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES
 from bridge_grpc.options import Print
-from bridge_grpc.pool import Schema
-from bridge_grpc.scalars import INT64S, INTEGERS, MESSAGES
+from bridge_grpc.schema.pool import Schema
 
 _T = FieldDescriptor
 JsonSchema = dict[str, Any]

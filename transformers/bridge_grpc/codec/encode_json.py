@@ -19,9 +19,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge_grpc import wellknown
+from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, Wrong
 from bridge_grpc.options import Print
-from bridge_grpc.scalars import INT64S, MESSAGES, Wrong
 
 Write = Callable[[Any], Any]
 _T = FieldDescriptor

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from bridge_grpc.element import Element, Read
-from bridge_grpc.scalars import InDoubt
+from bridge_grpc.codec.element import Element, Read
+from bridge_grpc.codec.scalars import InDoubt
 
 #: Messages with more fields than this that need code are read key by key when an object gives few of them.
 _MANY = 12
@@ -38,7 +38,7 @@ class Field(NamedTuple):
 def quick(fields: Sequence[Field], oneofs: Sequence[frozenset[str]]) -> Read:
     """The quick reader of a message: JSON object -> keyword arguments.
 
-    :raises InDoubt: (the reader; and whatever else `bridge_grpc.element.DOUBT` lists) the value must be judged.
+    :raises InDoubt: (the reader; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the value must be judged.
     """
     by_key = _by_key(fields, oneofs)
     names = {field.name for field in fields}

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from bridge_grpc.scalars import InDoubt, UnknownEnumName, Wrong, kind_of
+from bridge_grpc.codec.scalars import InDoubt, UnknownEnumName, Wrong, kind_of
 
 Faults = list[tuple[str, str]]
 Read = Callable[[Any], Any]

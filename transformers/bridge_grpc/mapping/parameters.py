@@ -9,10 +9,10 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from bridge import InvalidBody, InvalidParameter, parse_json
-from bridge_grpc import wellknown
-from bridge_grpc.decode_json import Decoders
-from bridge_grpc.element import DOUBT
-from bridge_grpc.scalars import MESSAGES, UnknownEnumName, Wrong, text_reader
+from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.element import DOUBT
+from bridge_grpc.codec.scalars import MESSAGES, UnknownEnumName, Wrong, text_reader
 
 MAX_DEPTH = 16
 #: Names that clients made up are not kept beyond this many, so that nobody can fill the memory with them.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from bridge_grpc.scalars import Wrong, kind_of
+from bridge_grpc.codec.scalars import Wrong, kind_of
 
 _EPOCH = dt.datetime(1970, 1, 1)  # naive on purpose: protobuf counts in UTC
 _SECOND = dt.timedelta(seconds=1)

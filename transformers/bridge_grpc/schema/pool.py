@@ -28,7 +28,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge import BindError, Fault
-from bridge_grpc.shipped import shipped_file
+from bridge_grpc.schema.shipped import shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 _sharing = threading.Lock()  # pools are built in worker threads

@@ -1,0 +1,1 @@
+"""ProtoJSON, compiled: one reader and one writer a message. No I/O: values in, values out."""
