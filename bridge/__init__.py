@@ -20,6 +20,7 @@ from bridge.errors import (
 )
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream
+from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.transformer import (
     JSON_TYPE,
     Call,
@@ -42,12 +43,14 @@ from bridge.transformer import (
 
 __all__ = [
     "JSON_TYPE",
+    "WEBSOCKET",
     "BadReply",
     "BindError",
     "BridgeError",
     "Call",
     "ClientError",
     "Context",
+    "Exchange",
     "Fault",
     "Forbidden",
     "GrpcCodec",
@@ -67,6 +70,7 @@ __all__ = [
     "RequestError",
     "RouteSpec",
     "SetupError",
+    "StreamCodec",
     "Transformer",
     "UnsupportedMediaType",
     "Upstream",

@@ -81,6 +81,16 @@ class Binding:
         except DOUBT:
             return self._judged(body, parameters)
 
+    def path_fields(self, call: Call) -> bytes:
+        """What the path's variables give, serialised: to be appended to a message that was not read here.
+
+        :raises bridge.InvalidParameter: one is not what its field takes.
+        """
+        if not self.captures:
+            return b""
+        made = self._reader.build(_tree(list(self._parameters(Call(raw_params=call.raw_params)))))
+        return bytes(self._reader.cls.SerializePartialToString(made))
+
     # --- the three parts -----------------------------------------------------------------------------------------
 
     def _quick(self, value: Any) -> Any:

@@ -1,0 +1,55 @@
+"""The unary codec of an automatic path: plain JSON as ever, gRPC-Web and Connect beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridge import Call, ClientError, GrpcReply, GrpcRequest, Reply
+from bridge_grpc.dialect.choose import dialect_of
+from bridge_grpc.dialect.interface import Rpc
+from bridge_grpc.operation import UnaryCodec
+
+
+class DialectCodec:
+    """`bridge.GrpcCodec` and `bridge.stream.Refusing`.
+
+    :param plain: what reads and writes calls that speak no dialect.
+    """
+
+    __slots__ = ("_plain_reply", "_plain_request", "_rpc", "binding", "show")
+
+    def __init__(self, plain: UnaryCodec, rpc: Rpc) -> None:
+        self.binding, self.show = plain.binding, plain.show
+        self._plain_request, self._plain_reply = plain.request, plain.reply
+        self._rpc = rpc
+
+    def request(self, call: Call) -> GrpcRequest:
+        dialect = dialect_of(call)
+        if dialect is None:
+            return self._plain_request(call)
+        return dialect.request(call, self._rpc)
+
+    def reply(self, call: Call, inbound: GrpcReply) -> Reply:
+        dialect = dialect_of(call)
+        if dialect is None:
+            return self._plain_reply(call, inbound)
+        return dialect.reply(call, self._rpc, inbound)
+
+    def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
+        dialect = dialect_of(call)
+        if dialect is None:
+            return reply
+        return dialect.refusal(call, self._rpc, problem, reply)
+
+
+class ConnectGetCodec(DialectCodec):
+    """The same path by GET, where nothing but Connect is published."""
+
+    __slots__ = ()
+
+    def request(self, call: Call) -> GrpcRequest:
+        dialect = dialect_of(call)
+        if dialect is None:
+            raise ClientError("This path takes GET from Connect's clients alone, which say connect=v1.")
+        return dialect.request(call, self._rpc)
