@@ -1,23 +1,36 @@
-"""The unary codec of an automatic path: plain JSON as ever, gRPC-Web and Connect beside it."""
+"""The codecs of an automatic path: plain JSON as ever, gRPC-Web and Connect beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bridge import Call, ClientError, GrpcReply, GrpcRequest, Reply
+from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
 from bridge_grpc.dialect.choose import dialect_of
 from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.operation import UnaryCodec
 
 
-class DialectCodec:
-    """`bridge.GrpcCodec` and `bridge.stream.Refusing`.
+class _Refusing:
+    """`bridge.stream.Refusing`."""
+
+    __slots__ = ("_rpc",)
+    _rpc: Rpc
+
+    def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
+        dialect = dialect_of(call)
+        if dialect is None:
+            return reply
+        return dialect.refusal(call, self._rpc, problem, reply)
+
+
+class DialectCodec(_Refusing):
+    """`bridge.GrpcCodec`.
 
     :param plain: what reads and writes calls that speak no dialect.
     """
 
-    __slots__ = ("_plain_reply", "_plain_request", "_rpc", "binding", "show")
+    __slots__ = ("_plain_reply", "_plain_request", "binding", "show")
 
     def __init__(self, plain: UnaryCodec, rpc: Rpc) -> None:
         self.binding, self.show = plain.binding, plain.show
@@ -36,12 +49,6 @@ class DialectCodec:
             return self._plain_reply(call, inbound)
         return dialect.reply(call, self._rpc, inbound)
 
-    def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        dialect = dialect_of(call)
-        if dialect is None:
-            return reply
-        return dialect.refusal(call, self._rpc, problem, reply)
-
 
 class ConnectGetCodec(DialectCodec):
     """The same path by GET, where nothing but Connect is published."""
@@ -53,3 +60,22 @@ class ConnectGetCodec(DialectCodec):
         if dialect is None:
             raise ClientError("This path takes GET from Connect's clients alone, which say connect=v1.")
         return dialect.request(call, self._rpc)
+
+
+class DialectStreamCodec(_Refusing):
+    """`bridge.StreamCodec`.
+
+    :param plain: what opens calls that speak no dialect; feeds on the body, or not, as `rpc` does.
+    """
+
+    __slots__ = ("_plain", "streams_up")
+
+    def __init__(self, plain: StreamCodec, rpc: Rpc) -> None:
+        self._plain, self._rpc = plain, rpc
+        self.streams_up = plain.streams_up
+
+    def open(self, call: Call) -> Exchange:
+        dialect = dialect_of(call)
+        if dialect is None:
+            return self._plain.open(call)
+        return dialect.exchange(call, self._rpc)
