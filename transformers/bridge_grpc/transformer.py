@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge import BindError, Context, Fault, Operation, RouteSpec
+from bridge import BindError, Context, Fault, GrpcCodec, Operation, RouteSpec
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
+from bridge_grpc.dialect.interface import Rpc
+from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import import_spec
 from bridge_grpc.mapping.binding import Binding
-from bridge_grpc.mapping.http_rule import Capture, Template, to_core
+from bridge_grpc.mapping.http_rule import Capture, Template, parse, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
 from bridge_grpc.openapi.describe import Describer
@@ -119,6 +122,8 @@ class _Compiler:
             published = publish(self._route.route, methods, self._options.http_rules, known)
             self._claimed = {rule.template.key() for rule in published.rules}
             operations = [op for rule in published.rules for op in self._operations(rule)]
+            if not self._faults:
+                operations += self._gets(methods, published.rules)
         if self._faults:
             raise BindError(self._faults)
         return operations, published.skipped
@@ -214,7 +219,36 @@ class _Compiler:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
             return None
         describe = self._describer.operation(method, binding, response_body)
-        return Operation(self._name(method), verb, path, codec, describe, method.path)
+        made: GrpcCodec = codec
+        if (verb, path, body, response_body) == ("POST", method.path, "*", ""):
+            made = DialectCodec(codec, self._rpc(method, binding))
+        return Operation(self._name(method), verb, path, made, describe, method.path)
+
+    # --- other protocols than JSON ---------------------------------------------------------------------------------
+
+    def _rpc(self, method: Method, binding: Binding) -> Rpc:
+        return Rpc(
+            method.path,
+            method.client_streaming,
+            method.server_streaming,
+            json_reader(method.input, self._decoders),
+            json_writer(method.output, self._encoders),
+            self._encoders.any,
+            metadata=lambda call: list(self._metadata),
+            fields=binding.path_fields,
+        )
+
+    def _gets(self, methods: Sequence[Method], rules: Sequence[Rule]) -> Iterator[Operation]:
+        """Connect's GET of methods that only read, beside their automatic paths."""
+        claimed = {rule.template.key() for rule in rules if rule.http_method in ("GET", "*")}
+        for method in methods:
+            if not method.safe or method.streaming or parse(method.path).key() in claimed:
+                continue
+            binding = Binding(method.input, self._route_captures(method), "*", self._decoders, ignore=self._ignore)
+            plain = UnaryCodec(method.path, binding, method.output, self._encoders, metadata=self._metadata)
+            codec = ConnectGetCodec(plain, self._rpc(method, binding))
+            describe = self._describer.connect_get(method, binding)
+            yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
 
     def _name(self, method: Method) -> str:
         """Unique in the route: the first pattern of a rpc has its name, the next ones a number."""

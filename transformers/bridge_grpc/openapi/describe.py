@@ -20,6 +20,21 @@ _QUERY_DEPTH = 4
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
 
 
+def _in_query(name: str, description: str, *values: str, required: bool = True) -> dict[str, Any]:
+    schema = {"type": "string", "enum": list(values)} if values else {"type": "string"}
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+#: Connect's protocol reference, "Query-Get".
+_CONNECT_QUERY = (
+    _in_query("connect", "Tells a call of the Connect protocol.", "v1"),
+    _in_query("encoding", "How `message` is written.", "json", "proto"),
+    _in_query("message", "The request message."),
+    _in_query("base64", "Whether `message` is URL-safe base64.", "1", required=False),
+    _in_query("compression", "How `message` is compressed.", "identity", "gzip", required=False),
+)
+
+
 class Describer:
     """Describes the operations of one schema."""
 
@@ -33,6 +48,18 @@ class Describer:
         def describe() -> OperationDoc:
             schemas = Schemas(self._schema, self._print)
             operation = _Part(schemas, method, binding, response_body).operation()
+            return OperationDoc(operation, schemas.components)
+
+        return describe
+
+    def connect_get(self, method: Method, binding: Binding) -> Callable[[], OperationDoc]:
+        """What makes the part of Connect's GET of a method: the message is in the query."""
+
+        def describe() -> OperationDoc:
+            schemas = Schemas(self._schema, self._print)
+            operation = _Part(schemas, method, binding, "").operation()
+            operation.pop("requestBody")
+            operation["parameters"] = [*operation.get("parameters", []), *_CONNECT_QUERY]
             return OperationDoc(operation, schemas.components)
 
         return describe
