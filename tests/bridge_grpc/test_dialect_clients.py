@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,7 +12,6 @@ from google.rpc import error_details_pb2
 from bridge_grpc.schema.pool import Schema
 from tests.bridge_grpc.dialect_server import LIMITED, DialectServer, serving
 from tests.bridge_grpc.dialects import PROTO
-from tests.servers import missing
 
 KINDS = {"Get": "UNARY", "Put": "UNARY", "Watch": "SERVER_STREAM", "Sum": "CLIENT_STREAM", "Both": "BIDI_STREAM"}
 
@@ -22,13 +20,10 @@ class Library:
     """The parts of it, found when a test wants them: its protobuf is another than ours, so messages stay values."""
 
     def __init__(self) -> None:
-        try:
-            self.client, self.method, self.protocol, self.errors, self.gzip = (
-                importlib.import_module(f"connectrpc.{name}")
-                for name in ("client", "method", "protocol", "errors", "compression.gzip")
-            )
-        except ModuleNotFoundError:
-            missing("connectrpc, Connect's Python client,")
+        self.client, self.method, self.protocol, self.errors, self.gzip = (
+            pytest.importorskip(f"connectrpc.{name}", reason="the dev extra holds connectrpc; install it anew")
+            for name in ("client", "method", "protocol", "errors", "compression.gzip")
+        )
 
 
 class Json:

@@ -15,7 +15,7 @@ from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
 from tests.bridge_grpc.dialect_server import DialectServer, serving
 from tests.bridge_grpc.dialects import PROTO
-from tests.servers import PATIENCE, need
+from tests.servers import PATIENCE
 
 HERE = Path(__file__).parent
 MODULES = ("@connectrpc/connect", "@connectrpc/connect-node", "@bufbuild/protobuf")
@@ -45,12 +45,19 @@ EXPECTED = {
 
 @cache
 def node_path() -> str:
-    """Where npm's packages are: NODE_PATH, else npm's own place for those of all users."""
-    given = os.environ.get("NODE_PATH")
-    if given:
-        return given
-    need("Node with npm", "npm", "--version")
-    return subprocess.run(("npm", "root", "-g"), capture_output=True, text=True, check=True).stdout.strip()
+    """Where npm's packages are: NODE_PATH, else npm's own place for those of all users.
+
+    It skips even under ``CI=true``: the client wants a newer Node than Debian has, so nothing of ours can install it.
+    The Python client in `test_dialect_clients` is always there.
+    """
+    try:
+        root = subprocess.run(("npm", "root", "-g"), capture_output=True, text=True, check=True).stdout.strip()
+        path = os.environ.get("NODE_PATH", root)
+        probe = ("node", "-e", "".join(f"require('{name}');" for name in MODULES))
+        subprocess.run(probe, capture_output=True, check=True, env={**os.environ, "NODE_PATH": path})
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip(f"npm install -g {' '.join(MODULES)}, with Node 20 or later, gets Connect's client for Node")
+    return path
 
 
 @pytest.mark.live
@@ -60,7 +67,6 @@ async def test_every_kind_of_method(
     protocol: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NODE_PATH", node_path())
-    need("Connect's client for Node", "node", "-e", "".join(f"require('{name}');" for name in MODULES))
     (tmp_path / "tally.proto").write_text(PROTO)
     files = compile_protos(["tally.proto"], tmp_path)
     (tmp_path / "tally.pb").write_bytes(files.SerializeToString())
