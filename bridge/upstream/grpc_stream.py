@@ -42,7 +42,7 @@ class GrpcStream:
             message = await self._call.read()
         except grpc.aio.AioRpcError:
             return None  # `status` says what it was
-        return message if message is not grpc.aio.EOF else None
+        return message if isinstance(message, bytes) else None  # otherwise it is grpc.aio.EOF
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return tuple(await self._call.initial_metadata() or ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ async def told(socket: ClientConnection) -> tuple[list[Any], int]:
     return messages, socket.close_code
 
 
-async def _frames(socket: ClientConnection) -> Any:
+async def _frames(socket: ClientConnection) -> AsyncIterator[str | bytes]:
     while True:
         try:
             yield await socket.recv()
