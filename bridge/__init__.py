@@ -12,6 +12,7 @@ from bridge.errors import (
     Forbidden,
     InvalidBody,
     InvalidParameter,
+    NotAcceptable,
     RequestError,
     SetupError,
     UnsupportedMediaType,
@@ -19,7 +20,7 @@ from bridge.errors import (
     UpstreamFault,
 )
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
-from bridge.spec import RouteSpec, Upstream
+from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.transformer import (
     JSON_TYPE,
@@ -63,6 +64,7 @@ __all__ = [
     "Identity",
     "InvalidBody",
     "InvalidParameter",
+    "NotAcceptable",
     "Operation",
     "OperationDoc",
     "Options",
@@ -80,5 +82,6 @@ __all__ = [
     "header",
     "parse_json",
     "parse_xml",
+    "seconds",
     "xml_parser",
 ]

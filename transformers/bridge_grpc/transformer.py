@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge import BindError, Context, Fault, GrpcCodec, Operation, RouteSpec
+from bridge import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
+from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import import_spec
@@ -26,15 +27,17 @@ from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.pool import Method, Schema
 from bridge_grpc.schema.sources import load
+from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec, Resumption
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
+_NAME = re.compile(r"\{[^}*]+")
 #: Types that a detail or an Any may hold though the service's schema doesn't mention them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Grpc:
-    """JSON in front of gRPC services: ``google.api.http`` rules and automatic POST paths for every unary method."""
+    """JSON in front of gRPC services: ``google.api.http`` rules and automatic POST paths for every method."""
 
     name: ClassVar[str] = "grpc"
     wire: ClassVar[str] = "grpc"
@@ -112,6 +115,7 @@ class _Compiler:
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
         self._claimed: set[tuple[str, ...]] = set()
+        self._web_sockets: set[str] = set()
 
     def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
         methods = self._methods(offered)
@@ -152,9 +156,6 @@ class _Compiler:
             reason = f"{len(found) or 'no'} methods are named {name!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.method"))
         method = found[0]
-        if method.streaming:
-            raise BindError(Fault(f"{method.full_name} streams; only unary methods are published so far",
-                                  "transform.grpc.method"))  # fmt: skip
         for parameter in self._parameters:
             if resolve(method.input, parameter.split(".")) is None:
                 reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
@@ -163,9 +164,7 @@ class _Compiler:
         operations = []
         for verb in self._route.methods or ("POST",):
             body = "*" if verb in _WITH_BODY else ""
-            operation = self._operation(method, verb, "", self._route_captures(method), body, "", place)
-            if operation is not None:
-                operations.append(operation)
+            operations += self._operation(method, verb, "", self._route_captures(method), body, "", place)
         return operations
 
     def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
@@ -189,9 +188,9 @@ class _Compiler:
             stem, _, parameter = path.rpartition("/")
             name = parameter.strip("{*}")
             made.append(self._ruled(rule, stem, [_without(capture, name) for capture in everything]))
-        return [operation for operation in made if operation is not None]
+        return [operation for operations in made for operation in operations]
 
-    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> Operation | None:
+    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> list[Operation]:
         return self._operation(rule.method, rule.http_method, path, captures, rule.body, rule.response_body, rule.place)
 
     def _operation(
@@ -203,28 +202,73 @@ class _Compiler:
         body: str,
         response_body: str,
         place: Place,
-    ) -> Operation | None:
+    ) -> list[Operation]:
+        """One pattern of a rpc: the operation, and beside one that streams its WebSocket."""
         patch = verb == "PATCH" and body not in ("", "*")
+        codec: UnaryCodec | JsonStreamCodec | DialectCodec | DialectStreamCodec
         try:
             binding = Binding(method.input, captures, body, self._decoders, ignore=self._ignore, patch=patch)
-            codec = UnaryCodec(
-                method.path,
-                binding,
-                method.output,
-                self._encoders,
-                response_body=response_body,
-                metadata=self._metadata,
-            )
+            if method.streaming:
+                codec = self._streaming(method, binding, response_body)
+            else:
+                codec = UnaryCodec(
+                    method.path,
+                    binding,
+                    method.output,
+                    self._encoders,
+                    response_body=response_body,
+                    metadata=self._metadata,
+                )
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
-            return None
+            return []
         describe = self._describer.operation(method, binding, response_body)
-        made: GrpcCodec = codec
         if (verb, path, body, response_body) == ("POST", method.path, "*", ""):
-            made = DialectCodec(codec, self._rpc(method, binding))
-        return Operation(self._name(method), verb, path, made, describe, method.path)
+            codec = self._with_dialects(codec, method, binding)
+        operation = Operation(self._name(method), verb, path, codec, describe, method.path)
+        # Methods of HTTP may share a path; a WebSocket has only the path, and the first rule's it is.
+        shape = _NAME.sub("{", path)
+        if not method.streaming or shape in self._web_sockets:
+            return [operation]
+        self._web_sockets.add(shape)
+        return [operation, replace(operation, name=f"{operation.name}.ws", method=WEBSOCKET)]
+
+    def _streaming(self, method: Method, binding: Binding, response_body: str) -> JsonStreamCodec:
+        """:raises ValueError: a name in the rule or the options is no field."""
+        frames = None
+        if method.client_streaming and not binding.body:
+            captures = [capture for capture, _ in binding.captures]
+            frames = Binding(method.input, captures, "*", self._decoders, ignore=self._ignore)
+        return JsonStreamCodec(
+            method.path,
+            Cardinality(method.client_streaming, method.server_streaming),
+            binding,
+            method.output,
+            self._encoders,
+            response_body=response_body,
+            metadata=self._metadata,
+            frames=frames,
+            resumption=self._resumption(method),
+        )
+
+    def _resumption(self, method: Method) -> Resumption:
+        events = self._options.events.get(method.name) or self._options.events.get(method.full_name)
+        if events is None:
+            return Resumption()
+        if events.id and events.id not in method.output.fields_by_name:
+            raise ValueError(f"events.id names {events.id!r}, which is not a field of {method.output.full_name}")
+        target = resolve(method.input, events.resume.split(".")) if events.resume else None
+        if events.resume and (target is None or target.text is None):
+            raise ValueError(f"events.resume names {events.resume!r}, which no text of {method.input.full_name} fills")
+        return Resumption(events.id, target, round(events.retry * 1000))
 
     # --- other protocols than JSON ---------------------------------------------------------------------------------
+
+    def _with_dialects(
+        self, codec: UnaryCodec | JsonStreamCodec, method: Method, binding: Binding
+    ) -> DialectCodec | DialectStreamCodec:
+        rpc = self._rpc(method, binding)
+        return DialectCodec(codec, rpc) if isinstance(codec, UnaryCodec) else DialectStreamCodec(codec, rpc)
 
     def _rpc(self, method: Method, binding: Binding) -> Rpc:
         return Rpc(

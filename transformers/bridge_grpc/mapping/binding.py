@@ -23,6 +23,9 @@ from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 
 HTTP_BODY = "google.api.HttpBody"
 
+#: Fields and their values, from path and query.
+Filled = list[tuple[Target, Any]]
+
 
 class Binding:
     """Compiled from one rule; `serialise` is all that a request needs.
@@ -65,16 +68,34 @@ class Binding:
         :raises bridge.InvalidBody: the body isn't; all faults at once.
         :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON.
         """
-        parameters = list(self._parameters(call))
-        body = call.body
+        return self.complete(call, self.filled(call))
+
+    def filled(self, call: Call) -> Filled:
+        """What path and query fill.
+
+        :raises bridge.InvalidParameter: as `serialise`.
+        """
+        return list(self._parameters(call))
+
+    def complete(self, call: Call, filled: Filled) -> bytes:
+        """The message of a call's whole body. Raises as `serialise`."""
+        if call.body and self.body and not self.raw:
+            check_media_type(call)
+        elif call.body and not self.body:
+            self._refuse_body(call)
+        return self.encode(call.body, filled, call)
+
+    def encode(self, body: bytes, parameters: Filled, call: Call, *, first: bool = True) -> bytes:
+        """The message of a body, or of one of a stream's; JSON unless it is raw.
+
+        :param first: of a stream of raw bytes only the first message says what they are and bears the parameters.
+        :raises bridge.InvalidBody: as `serialise`.
+        """
         if self.raw:
-            made: Any = {"content_type": call.header("content-type"), "data": body}
-            return self._finish({self.body: made} if self.body_field else made, parameters)
+            made: Any = {"content_type": call.header("content-type"), "data": body} if first else {"data": body}
+            return self._finish({self.body: made} if self.body_field else made, parameters if first else [])
         if not body or not self.body:
-            if body:
-                self._refuse_body(call)
             return self._finish({}, parameters)
-        check_media_type(call)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
