@@ -12,6 +12,7 @@ from bridge import OperationDoc
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.openapi import streams
 from bridge_grpc.openapi.json_schema import Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
@@ -75,8 +76,9 @@ class _Part:
     def operation(self) -> dict[str, Any]:
         method, comment = self._method, self._method.comment
         operation: dict[str, Any] = {"summary": comment.split(". ")[0].split("\n")[0].rstrip(".") or method.name}
-        if comment:
-            operation["description"] = comment
+        prose = streams.PROSE.get((method.client_streaming, method.server_streaming), "")
+        if text := "\n\n".join(part for part in (comment, prose) if part):
+            operation["description"] = text
         if method.deprecated:
             operation["deprecated"] = True
         parameters = [*self._path(), *self._query()]
@@ -84,7 +86,10 @@ class _Part:
             operation["parameters"] = parameters
         if self._binding.body:
             operation["requestBody"] = self._request_body()
-        operation["responses"] = {"200": {"description": "The service's answer.", "content": self._answer()}}
+        answer = "The service's answers." if method.server_streaming else "The service's answer."
+        operation["responses"] = {"200": {"description": answer, "content": self._answer()}}
+        if method.streaming:
+            operation["x-websocket"] = True
         return operation
 
     def _path(self) -> Iterator[dict[str, Any]]:
@@ -148,21 +153,31 @@ class _Part:
         if binding.body_field is not None:
             schema = schemas.property(binding.body_field)
             example = schemas.example_field(binding.body_field)
-            return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+            return {"required": True, "content": self._sent(schema, example)}
         bound = frozenset(target.path[0] for _, target in binding.captures if len(target.path) == 1)
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
         schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
-        media = {"schema": schema, "example": schemas.example(message, bound)}
-        return {"required": bool(message.fields), "content": {"application/json": media}}
+        content = self._sent(schema, schemas.example(message, bound))
+        return {"required": bool(message.fields) and not self._method.client_streaming, "content": content}
+
+    def _sent(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        if self._method.client_streaming:
+            return streams.sent(schema, example)
+        return {"application/json": {"schema": schema, "example": example}}
+
+    def _answered(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        if self._method.server_streaming:
+            return streams.answered(schema, example)
+        return {"application/json": {"schema": schema, "example": example}}
 
     def _answer(self) -> dict[str, Any]:
         message, schemas = self._method.output, self._schemas
         if not self._response_body:
             if message.full_name == HTTP_BODY:
                 return dict(_ANYTHING)
-            return {"application/json": {"schema": schemas.ref(message), "example": schemas.example(message)}}
+            return self._answered(schemas.ref(message), schemas.example(message))
         field = message.fields_by_name[self._response_body]
         if field.message_type is not None and field.message_type.full_name == HTTP_BODY:
             return dict(_ANYTHING)
-        return {"application/json": {"schema": schemas.property(field), "example": schemas.example_field(field)}}
+        return self._answered(schemas.property(field), schemas.example_field(field))
