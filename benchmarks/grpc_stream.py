@@ -4,8 +4,8 @@
 
 The service, the gateway and the client are processes of their own. Prints messages a second, and the gateway's memory
 at the beginning and at its highest, for NDJSON and server-sent events; then how far ahead of a client that reads
-nothing the service gets. With ``--check`` the exit code is 1 when a message is missing, memory grows by more than 32 MB, or the
-service runs ahead by more than 16 MB.
+nothing the service gets. With ``--check`` the exit code is 1 when a message is missing, memory grows by more than
+32 MB, or the service runs ahead by more than 16 MB.
 """
 
 from __future__ import annotations

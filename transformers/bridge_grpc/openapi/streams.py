@@ -15,12 +15,12 @@ _ERROR = {
 #: Appended to the description of an operation, by (client streams, server streams).
 PROSE = {
     (False, True): (
-        "The answer is a stream: `Accept` chooses NDJSON, server-sent events or an array, or it comes over a WebSocket at "
-        'the same path. If the stream fails midway, its last item is `{"error": …}` (an event named `error`).'
+        "The answer is a stream: `Accept` chooses NDJSON, server-sent events or an array, or it comes over a WebSocket "
+        'at the same path. If the stream fails midway, its last item is `{"error": …}` (an event named `error`).'
     ),
     (True, False): (
-        "The request is a stream of messages: NDJSON, an array, or the frames of a WebSocket at the same path, which an "
-        "empty frame ends."
+        "The request is a stream of messages: NDJSON, an array, or the frames of a WebSocket at the same path, which "
+        "an empty frame ends."
     ),
     (True, True): (
         "Both sides stream. Over a WebSocket at the same path each frame is one message, and an empty frame ends the "
