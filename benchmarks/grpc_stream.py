@@ -62,7 +62,7 @@ def service(folder: Path) -> None:
 
     async def run() -> None:
         server = grpc.aio.server()
-        handler = grpc.unary_stream_rpc_method_handler(count, request.FromString, lambda m: m.SerializeToString())
+        handler = grpc.unary_stream_rpc_method_handler(count, request.FromString, _bytes)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Feed", {"Count": handler}),))
         print(server.add_insecure_port("127.0.0.1:0"), flush=True)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: print(written, flush=True))
@@ -70,6 +70,10 @@ def service(folder: Path) -> None:
         await server.wait_for_termination()
 
     asyncio.run(run())
+
+
+def _bytes(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
 
 
 def memory(pid: int) -> float:
