@@ -71,9 +71,8 @@ def main() -> int:
         made = schema(compile_protos(["bench.proto"], Path(folder)))
     descriptor = made.pool.FindMessageTypeByName("bench.Count")
     cls = made.message_class(descriptor)
-    reader = Decoders(lambda _: None).reader(descriptor)
-    write = Encoders(lambda _: None, Print()).writer(descriptor)
-    parse, decode, serialise, bounded = cls.FromString, reader.decode, reader.serialise, reader.bounded
+    ours_in = Decoders(lambda _: None).wire(descriptor)
+    ours_out = Encoders(lambda _: None, Print()).text(descriptor)
     missed = False
     print(f"{'':14}{'items':>6}{'json_format':>14}{'compiled':>12}{'ratio':>8}")
     for items in (1, 10, 100):

@@ -28,7 +28,7 @@ class UnaryCodec:
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_metadata", "_parse", "_path", "_raw", "_serialise", "_write", "_write_any", "binding")
+    __slots__ = ("_metadata", "_parse", "_path", "_raw", "_serialise", "_text", "_write_any", "binding")
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class UnaryCodec:
         self._metadata = list(metadata)
         self._serialise = binding.serialise
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
-        self._write, self._raw = _writer(output, response_body, encoders)
+        self._text, self._raw = _writer(output, response_body, encoders)
         self._write_any = encoders.any
 
     def request(self, call: Call) -> GrpcRequest:
@@ -55,10 +55,9 @@ class UnaryCodec:
         if inbound.code:
             raise fault(inbound, self._write_any)
         try:
-            message = self._parse(inbound.message)
             if self._raw is not None:
-                return self._raw(message)
-            return Reply(200, [JSON_TYPE], orjson.dumps(self._write(message)))
+                return self._raw(self._parse(inbound.message))
+            return Reply(200, [JSON_TYPE], self._text(inbound.message))
         except DecodeError as error:
             raise BadReply("The service's answer is not the message that its schema says.", cause=str(error)) from None
         except (Wrong, orjson.JSONEncodeError, RecursionError) as error:
@@ -72,15 +71,15 @@ class UnaryCodec:
 
 def _writer(
     output: Descriptor, response_body: str, encoders: Encoders
-) -> tuple[Callable[[Any], Any], Callable[[Any], Reply] | None]:
-    """The JSON writer, and the writer of a raw reply where the body is a ``google.api.HttpBody``."""
+) -> tuple[Callable[[bytes], bytes], Callable[[Any], Reply] | None]:
+    """The writer of JSON, and the writer of a raw reply where the body is a ``google.api.HttpBody``."""
     if not response_body:
-        return encoders.writer(output), _http_body if output.full_name == HTTP_BODY else None
+        return encoders.text(output), _http_body if output.full_name == HTTP_BODY else None
     field = output.fields_by_name.get(response_body)
     if field is None:
         raise ValueError(f"response_body names {response_body!r}, which is not a field of {output.full_name}")
     raw = field.message_type is not None and field.message_type.full_name == HTTP_BODY and not field.is_repeated
-    return encoders.field(field), (lambda message: _http_body(getattr(message, response_body))) if raw else None
+    return encoders.field_text(field), (lambda message: _http_body(getattr(message, response_body))) if raw else None
 
 
 def _http_body(message: Any) -> Reply:

@@ -17,7 +17,7 @@ from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge import InvalidBody
-from bridge_grpc.codec import wellknown
+from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.element import (
     DROPPED,
     Element,
@@ -31,8 +31,7 @@ from bridge_grpc.codec.element import (
     repeated,
     unknown_field,
 )
-from bridge_grpc.codec.json_body import MAX_DEPTH
-from bridge_grpc.codec.quick import Field, quick
+from bridge_grpc.codec.quick import Field, Shape, quick, whole
 from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
 
 _NULL = "google.protobuf.NullValue"
@@ -44,10 +43,11 @@ class MessageReader:
     :ivar cls: the message's class.
     :ivar decode: the quick way; JSON value -> keyword arguments, or a message where `cls` can't be made from those.
     :ivar judge: the judging way; never raises for a wrong value, but adds to the faults.
+    :ivar shape: what `decode` was generated from; None of a well-known type, and while the message is compiled.
     :ivar bounded: its JSON can only be as deep as the schema is, and that is finite.
     """
 
-    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable")
+    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "shape")
 
     cls: Any
     decode: Read
@@ -59,6 +59,7 @@ class MessageReader:
         self._serialise = self.cls.SerializeToString
         self.nullable = descriptor.full_name == "google.protobuf.Value"
         self.bounded = _bounded(descriptor)
+        self.shape: Shape | None = None
 
     def build(self, made: Any) -> Any:
         """The message of what `decode` or `judge` gave."""
@@ -93,6 +94,25 @@ class Decoders:
         found = self._readers.get(descriptor)
         return found if found is not None and hasattr(found, "decode") else self._made(descriptor)
 
+    def wire(self, descriptor: Descriptor) -> Callable[[bytes], bytes]:
+        """A JSON body -> the message on the wire, by the quick way alone, in one call.
+
+        :raises bridge.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
+        :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be read
+            by `bridge_grpc.codec.json_body.read`, and judged.
+        """
+        made = self.reader(descriptor)
+        if made.shape is not None:
+            return whole(made.shape, made.cls, made.decode, bounded=made.bounded)
+
+        def special(body: bytes) -> bytes:
+            value = made.decode(json_body.read(body, bounded=made.bounded))
+            if value is None:
+                raise InDoubt
+            return made.serialise(value)
+
+        return special
+
     def _made(self, descriptor: Descriptor) -> MessageReader:
         with self._lock:
             found = self._readers.get(descriptor)
@@ -117,6 +137,7 @@ class Decoders:
         for field in descriptor.fields:
             element = self.field(field)
             oneof = field.containing_oneof
+            each, inner = self._each(field)
             part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
             parts[field.json_name] = part
             fields.append(
@@ -126,18 +147,22 @@ class Decoders:
                     element,
                     trusted=_trusted(field) and not field.is_repeated,
                     int64=field.type in INT64S and not field.is_repeated,
-                    each=self._each(field),
+                    each=each,
+                    inner=inner,
                 )
             )
         for field in descriptor.fields:  # the proto's own names are read too, but never hide a JSON name
             parts.setdefault(field.name, parts[field.json_name])
         oneofs = [frozenset(f.name for f in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1]
-        made.decode = quick(fields, oneofs)
+        made.shape = Shape(fields, oneofs)
+        made.decode = quick(made.shape)
 
-    def _each(self, field: FieldDescriptor) -> Read | None:
+    def _each(self, field: FieldDescriptor) -> tuple[Read | None, Shape | None]:
+        """Of an array of messages: the reader of one item, and its shape, where that is known already."""
         message = field.message_type
-        ordinary = message is not None and field.is_repeated and not message.GetOptions().map_entry
-        return self.one(field).read if ordinary else None
+        if message is None or not field.is_repeated or message.GetOptions().map_entry:
+            return None, None
+        return self.one(field).read, self.reader(message).shape
 
     def field(self, field: FieldDescriptor) -> Element:
         """The element of a whole field: an array, a map or one value."""
@@ -347,7 +372,7 @@ def _bounded(descriptor: Descriptor) -> bool:
             continue
         heights[message] = 1 + max((heights[nested] for nested in inner), default=0)
         under_way.pop()
-    return heights[descriptor] * 2 < MAX_DEPTH  # a list of messages is two levels of JSON
+    return heights[descriptor] * 2 < json_body.MAX_DEPTH  # a list of messages is two levels of JSON
 
 
 def _later(made: MessageReader) -> Read:

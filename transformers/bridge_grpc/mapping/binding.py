@@ -48,6 +48,7 @@ class Binding:
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
+        self._wire = decoders.wire(message) if body == "*" else None
         self._ignore = ignore
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
@@ -75,6 +76,13 @@ class Binding:
                 self._refuse_body(call)
             return self._finish({}, parameters)
         check_media_type(call)
+        if self._wire is not None and not parameters:
+            try:
+                return self._wire(body)
+            except DOUBT:
+                pass
+            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
+            return self._judged(body, parameters)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
