@@ -227,7 +227,7 @@ class Encoders:
         return repr(field.name if self._print.proto_names else field.json_name)
 
     def _value(self, field: FieldDescriptor, source: str) -> str:
-        """An expression for the JSON of the whole field, whose value is the expression `source`, as `_read` reads it."""
+        """An expression for the JSON of the whole field, whose value the variable `source` has, as `_read` reads it."""
         message = field.message_type
         if message is not None and message.GetOptions().map_entry:
             key_type = message.fields_by_name["key"].type
@@ -238,7 +238,8 @@ class Encoders:
                 if key_type == _T.TYPE_BOOL
                 else "str(k)"
             )
-            return f"{{{key}: {self._scalar(message.fields_by_name['value'], 'x')} for k, x in {source}.items()}}"
+            # Key by key, since items() of a map is a loop in Python: three quarters of the time.
+            return f"{{{key}: {self._scalar(message.fields_by_name['value'], f'{source}[k]')} for k in {source}}}"
         if not field.is_repeated:
             return self._scalar(field, source)
         if field.type in _AS_IS:
@@ -317,9 +318,9 @@ class Encoders:
         if made is None:
             with self._lock:
                 # Of a list, `_read` gives the items in one go.
-                value = self._value(field, "v[:]" if _listed(field) else "v")
+                lines = [*(["v = v[:]"] if _listed(field) else []), f"return {self._value(field, 'v')}"]
                 self._finish()
-                made = self._fields[field] = self._compiled("write(v)", [f"return {value}"])
+                made = self._fields[field] = self._compiled("write(v)", lines)
         return made
 
 
