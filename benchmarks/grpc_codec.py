@@ -56,7 +56,7 @@ def count(items: int) -> dict[str, Any]:
 
 
 def report(items: int) -> dict[str, Any]:
-    place = {"name": "San Andreas \u2013 \"Courthouse\"", "id": "-7", "at": {"latitude": 38.196, "longitude": -120.6805}}
+    place = {"name": 'San Andreas \u2013 "Courthouse"', "id": "-7", "at": {"latitude": 38.196, "longitude": -120.6805}}
     line = {"candidate": "A", "votes": "9007199254740993", "status": "COUNTED"}
     events = [
         {

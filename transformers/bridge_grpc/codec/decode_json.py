@@ -32,9 +32,8 @@ from bridge_grpc.codec.element import (
     unknown_field,
 )
 from bridge_grpc.codec.quick import Field, Shape, quick, whole
-from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
-
-_NULL = "google.protobuf.NullValue"
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.codec.traits import NULL, bounded, trusted
 
 
 class MessageReader:
@@ -58,7 +57,7 @@ class MessageReader:
         self.cls = GetMessageClass(descriptor)
         self._serialise = self.cls.SerializeToString
         self.nullable = descriptor.full_name == "google.protobuf.Value"
-        self.bounded = _bounded(descriptor)
+        self.bounded = bounded(descriptor)
         self.shape: Shape | None = None
 
     def build(self, made: Any) -> Any:
@@ -145,7 +144,7 @@ class Decoders:
                     field.name,
                     field.json_name,
                     element,
-                    trusted=_trusted(field) and not field.is_repeated,
+                    trusted=trusted(field) and not field.is_repeated,
                     int64=field.type in INT64S and not field.is_repeated,
                     each=each,
                     inner=inner,
@@ -170,7 +169,7 @@ class Decoders:
         if message is not None and message.GetOptions().map_entry:
             return self._map(message)
         element = self.one(field)
-        return repeated(element, trusted=_trusted(field)) if field.is_repeated else element
+        return repeated(element, trusted=trusted(field)) if field.is_repeated else element
 
     def one(self, field: FieldDescriptor) -> Element:
         """The element of one value of a field."""
@@ -179,7 +178,7 @@ class Decoders:
             made = self.reader(field.message_type)
             return Element(None, getattr(made, "decode", None) or _later(made), made.judge, made.nullable)
         read = reader(field)
-        nullable = field.enum_type is not None and field.enum_type.full_name == _NULL
+        nullable = field.enum_type is not None and field.enum_type.full_name == NULL
         return Element(QUICK.get(field.type), read, judged(read, self._ignore), nullable)
 
     def _judge_message(self, made: MessageReader, parts: dict[str, Part]) -> Judge:
@@ -356,25 +355,6 @@ class Decoders:
             return {}
 
 
-def _bounded(descriptor: Descriptor) -> bool:
-    """Whether a message holds neither itself nor JSON of any depth, nor has more levels than JSON may have."""
-    heights: dict[Descriptor, int] = {}
-    under_way: list[Descriptor] = [descriptor]
-    while under_way:
-        message = under_way[-1]
-        inner = {field.message_type for field in message.fields if field.message_type is not None}
-        name = message.full_name
-        if inner & set(under_way) or name == wellknown.ANY or name in wellknown.VALUES or message.is_extendable:
-            return False
-        waiting = [nested for nested in inner if nested not in heights]
-        if waiting:
-            under_way.append(waiting[0])
-            continue
-        heights[message] = 1 + max((heights[nested] for nested in inner), default=0)
-        under_way.pop()
-    return heights[descriptor] * 2 < json_body.MAX_DEPTH  # a list of messages is two levels of JSON
-
-
 def _later(made: MessageReader) -> Read:
     """While a message that holds itself is compiled, its own reader isn't there yet."""
 
@@ -382,12 +362,3 @@ def _later(made: MessageReader) -> Read:
         return made.decode(value)
 
     return read
-
-
-def _trusted(field: FieldDescriptor) -> bool:
-    """Whether protobuf's own check of one value is all that ProtoJSON asks: it refuses a boolean for a number, a number
-    for a string, what is out of range and the names that an enum lacks. (It takes a closed enum's unknown numbers, a
-    boolean for a double, and makes infinity of too large a float.)"""
-    if field.enum_type is not None:
-        return not field.enum_type.is_closed and field.enum_type.full_name != _NULL
-    return field.type == FieldDescriptor.TYPE_STRING or (field.type in INTEGERS and field.type not in INT64S)

@@ -91,7 +91,8 @@ class Encoders:
         with self._lock:
             lines = ["m = parse(wire)", *self._object(descriptor, "m", "v", "return dumps({})".format)]
             self._finish()
-            return self._compiled("text(wire)", lines, parse=parse, dumps=dumps)
+            made: Callable[[bytes], bytes] = self._compiled("text(wire)", lines, parse=parse, dumps=dumps)
+        return made
 
     def field(self, field: FieldDescriptor) -> Write:
         """Message -> the JSON value of one of its fields, as ``response_body`` wants it; unset is its default."""

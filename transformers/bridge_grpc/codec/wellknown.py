@@ -24,9 +24,7 @@ _SECONDS = tuple(f":{second:02}" for second in range(60))
 _SECONDS_OF_MINUTE = {text: minute * 60 for minute, text in enumerate(_MINUTES)}
 _SECONDS_OF_SECOND = {text: second for second, text in enumerate(_SECONDS)}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_TIMESTAMP = re.compile(
-    r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _MIN_SECONDS, _MAX_SECONDS = -62135596800, 253402300799  # 0001-01-01T00:00:00Z, 9999-12-31T23:59:59Z
 _MAX_DURATION = 315_576_000_000  # about 10,000 years, as duration.proto says
