@@ -26,19 +26,19 @@ class Answer:
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_body", "_parse", "_write", "raw")
+    __slots__ = ("_body", "_parse", "_text", "raw")
 
     def __init__(self, output: Descriptor, response_body: str, encoders: Encoders) -> None:
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._body = response_body
         if not response_body:
-            self._write = encoders.writer(output)
+            self._text = encoders.text(output)
             self.raw = output.full_name == HTTP_BODY
             return
         field = output.fields_by_name.get(response_body)
         if field is None:
             raise ValueError(f"response_body names {response_body!r}, which is not a field of {output.full_name}")
-        self._write = encoders.field(field)
+        self._text = encoders.field_text(field)
         message = field.message_type
         self.raw = message is not None and message.full_name == HTTP_BODY and not field.is_repeated
 
@@ -55,7 +55,7 @@ class Answer:
         :raises bridge.BadReply: as `reply`.
         """
         try:
-            return orjson.dumps(self._write(self._parse(wire)))
+            return self._text(wire)
         except (DecodeError, Wrong, orjson.JSONEncodeError, RecursionError) as error:
             raise _unreadable(error) from None
 

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from bridge import GrpcReply
-from bridge_grpc.codec.encode_json import base64
 from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.write_scalars import base64
 from bridge_grpc.dialect.fields import unpadded
 from bridge_grpc.dialect.refusals import clean
 from bridge_grpc.status import CODES

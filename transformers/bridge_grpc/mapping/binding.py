@@ -51,6 +51,7 @@ class Binding:
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
+        self._wire = decoders.wire(message) if body == "*" else None
         self._ignore = ignore
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
@@ -96,6 +97,13 @@ class Binding:
             return self._finish({self.body: made} if self.body_field else made, parameters if first else [])
         if not body or not self.body:
             return self._finish({}, parameters)
+        if self._wire is not None and not parameters:
+            try:
+                return self._wire(body)
+            except DOUBT:
+                pass
+            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
+            return self._judged(body, parameters)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
