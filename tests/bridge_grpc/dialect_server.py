@@ -12,7 +12,7 @@ import orjson
 import uvicorn
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge import Call, Exchange, GrpcReply, Reply
+from bridge import Call, Exchange, GrpcReply, GrpcRequest, Reply
 from bridge.errors import RateLimited
 from bridge.problem import problem
 from bridge_grpc.codec.decode_json import Decoders
@@ -36,6 +36,9 @@ class PlainStream:
 
     def open(self, call: Call) -> Exchange:
         raise AssertionError("this call speaks a dialect")
+
+    def show(self, outbound: GrpcRequest) -> str:
+        raise AssertionError("nobody asks for it")
 
 
 class DialectServer:

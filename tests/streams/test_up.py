@@ -148,3 +148,16 @@ async def test_a_client_that_leaves_midway_cancels_the_call(stage: Any) -> None:
                 await asyncio.sleep(0.01)
         writer.close()
         await asyncio.wait_for(made.flow.cancelled.wait(), 5)
+
+
+async def test_explain_shows_each_message(stage: Any) -> None:
+    from bridge.workbench import explanation
+
+    async with stage() as made:
+        up = await explanation(made.gateway.settings, "POST /flow/rooms/blue/echo", b'[{"n": 1}, {"n": 2}]', "")
+        down = await explanation(made.gateway.settings, "POST /flow/flow.Flow/Follow", b'{"upto": 5}', "")
+    assert up.startswith("/flow.Flow/Echo  (to flow-svc:50051 by grpc)")
+    assert [line.strip() for line in up.splitlines() if line.startswith("  n:")] == ["n: 1", "n: 2"]
+    assert up.count('room: "blue"') == 2
+    assert "upto: 5" in down
+    assert made.flow.calls == []

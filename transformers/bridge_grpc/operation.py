@@ -53,6 +53,11 @@ class UnaryCodec:
         return self._answer.reply(inbound.message)
 
     def show(self, outbound: GrpcRequest) -> str:
-        """The message in protobuf's text format, for ``explain``."""
-        message = GetMessageClass(self.binding.message).FromString(outbound.message)
-        return f"{self.binding.message.full_name}\n{text_format.MessageToString(message, as_utf8=True, indent=2)}"
+        """The message as text, for ``explain``."""
+        return shown(self.binding.message, outbound.message)
+
+
+def shown(descriptor: Descriptor, wire: bytes) -> str:
+    """A message in protobuf's text format, under its name."""
+    message = GetMessageClass(descriptor).FromString(wire)
+    return f"{descriptor.full_name}\n{text_format.MessageToString(message, as_utf8=True, indent=2)}"

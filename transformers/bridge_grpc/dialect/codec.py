@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
 from bridge_grpc.dialect.choose import dialect_of
@@ -62,16 +62,22 @@ class ConnectGetCodec(DialectCodec):
         return dialect.request(call, self._rpc)
 
 
+class Plain(StreamCodec, Protocol):
+    """JSON's own codec of a streaming method."""
+
+    def show(self, outbound: GrpcRequest) -> str: ...
+
+
 class DialectStreamCodec(_Refusing):
     """`bridge.StreamCodec`.
 
     :param plain: what opens calls that speak no dialect; feeds on the body, or not, as `rpc` does.
     """
 
-    __slots__ = ("_plain", "streams_up")
+    __slots__ = ("_plain", "show", "streams_up")
 
-    def __init__(self, plain: StreamCodec, rpc: Rpc) -> None:
-        self._plain, self._rpc = plain, rpc
+    def __init__(self, plain: Plain, rpc: Rpc) -> None:
+        self._plain, self._rpc, self.show = plain, rpc, plain.show
         self.streams_up = plain.streams_up
 
     def open(self, call: Call) -> Exchange:

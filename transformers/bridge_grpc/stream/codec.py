@@ -24,6 +24,7 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import Binding, Filled, check_media_type
 from bridge_grpc.mapping.parameters import Target
+from bridge_grpc.operation import shown
 from bridge_grpc.status import fault
 from bridge_grpc.stream.accept import preferred
 from bridge_grpc.stream.incoming import Incoming, Pieces, Texts
@@ -103,6 +104,10 @@ class JsonStreamCodec:
         exchange = _Exchange(self, GrpcRequest(self.path, b"", list(self.metadata)), form)
         exchange.takes(self.binding, Pieces() if self.binding.raw else Texts(), self.binding.filled(call), call)
         return exchange
+
+    def show(self, outbound: GrpcRequest) -> str:
+        """One message as text, for ``explain``."""
+        return shown(self.binding.message, outbound.message)
 
     def _web_socket(self, call: Call) -> Exchange:
         form = Raw() if self.answer.raw else Frames()
