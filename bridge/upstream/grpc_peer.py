@@ -49,7 +49,9 @@ class Peer:
             found = self._unary[path] = self.channel.unary_unary(path)
         return found
 
-    def stream(self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]) -> Any:  # noqa: ASYNC109  # gRPC's own word
+    def stream(
+        self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]
+    ) -> Any:  # gRPC's own word
         """A call that streams both ways; the address isn't let go before it ends.
 
         :param timeout: seconds.

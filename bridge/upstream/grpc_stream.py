@@ -25,8 +25,8 @@ _OK = grpc.StatusCode.OK
 class GrpcStream:
     """`bridge.stream.UpstreamStream` over gRPC, for calls of every cardinality. One task may write while another reads.
 
-    Whatever ends the call, `read` then gives None and `write` does nothing; only `status` says how it ended. A task that
-    is cancelled while it waits here cancels the call.
+    Whatever ends the call, `read` then gives None and `write` does nothing; only `status` says how it ended. A task
+    that is cancelled while it waits here cancels the call.
 
     :param call: a stream-stream call on raw bytes.
     :param deadline: in the running loop's `time()`; None where there is none.
@@ -121,8 +121,8 @@ class GrpcStream:
         self._call.cancel()
 
     def _cancelled(self) -> None:
-        """gRPC raises `CancelledError` in whoever waits for a call that was cancelled, by whomever: only a task that was
-        cancelled itself may see it."""
+        """gRPC raises `CancelledError` in whoever waits for a call that was cancelled, by whomever: only a task that
+        was cancelled itself may see it."""
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             self.cancel()
