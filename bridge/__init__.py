@@ -18,6 +18,17 @@ from bridge.errors import (
     UpstreamError,
     UpstreamFault,
 )
+from bridge.origin import (
+    ABSENT,
+    Origin,
+    claim_of,
+    claim_text,
+    header_texts,
+    is_origin,
+    read_env,
+    read_origin,
+    read_secret,
+)
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream
 from bridge.transformer import (
@@ -41,6 +52,7 @@ from bridge.transformer import (
 )
 
 __all__ = [
+    "ABSENT",
     "JSON_TYPE",
     "BadReply",
     "BindError",
@@ -63,6 +75,7 @@ __all__ = [
     "Operation",
     "OperationDoc",
     "Options",
+    "Origin",
     "Reply",
     "RequestError",
     "RouteSpec",
@@ -73,8 +86,15 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
+    "claim_of",
+    "claim_text",
     "header",
+    "header_texts",
+    "is_origin",
     "parse_json",
     "parse_xml",
+    "read_env",
+    "read_origin",
+    "read_secret",
     "xml_parser",
 ]

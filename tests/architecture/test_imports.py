@@ -18,7 +18,7 @@ ORDER = [
     {"spec"},
     {"specfile", "settings"},
     {"transformer"},
-    {"trust", "problem"},
+    {"trust", "problem", "origin", "stream"},
     {"plugins", "mesh", "upstream", "guards", "observe"},
     {"matcher"},
     {"table"},
