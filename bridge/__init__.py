@@ -10,6 +10,7 @@ from bridge.errors import (
     ClientError,
     Fault,
     Forbidden,
+    HeadTooLarge,
     InvalidBody,
     InvalidParameter,
     RequestError,
@@ -50,6 +51,7 @@ from bridge.transformer import (
     Transformer,
     header,
 )
+from bridge.upstream.headers import forwardable, returnable
 
 __all__ = [
     "ABSENT",
@@ -65,6 +67,7 @@ __all__ = [
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
+    "HeadTooLarge",
     "Headers",
     "HttpCodec",
     "HttpReply",
@@ -88,6 +91,7 @@ __all__ = [
     "XmlError",
     "claim_of",
     "claim_text",
+    "forwardable",
     "header",
     "header_texts",
     "is_origin",
@@ -96,5 +100,6 @@ __all__ = [
     "read_env",
     "read_origin",
     "read_secret",
+    "returnable",
     "xml_parser",
 ]

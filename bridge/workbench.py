@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -194,12 +195,14 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
     """`outbound` as a person reads it. Masked is what the codec knows to be a secret, and what sounds like one."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
+    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
-        lines += [f"{name}: {MASK if _SECRET_HEADER.search(name) else value!s}" for name, value in outbound.metadata]
+        for name, value in outbound.metadata:
+            text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
+            lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
         shown = endpoint.codec.show(outbound) if isinstance(endpoint.codec, Explainer) else outbound.message.hex(" ")
         return "\n".join([*lines, "", shown.rstrip("\n")])
-    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
     lines = [f"{outbound.method} {outbound.path}  ({to})"]
     for name, value in outbound.headers:
         lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -15,9 +15,8 @@ from bridge import JSON_TYPE, BadReply, Call, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.status import fault
-
-Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class UnaryCodec:
@@ -25,10 +24,23 @@ class UnaryCodec:
 
     :param path: ``/package.Service/Method``.
     :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
+    :param outgoing: the metadata that goes up.
+    :param returned: the metadata of the answer that goes down as header fields, with an error too.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_metadata", "_parse", "_path", "_raw", "_serialise", "_write", "_write_any", "binding")
+    __slots__ = (
+        "_caching",
+        "_outgoing",
+        "_parse",
+        "_path",
+        "_raw",
+        "_returned",
+        "_serialise",
+        "_write",
+        "_write_any",
+        "binding",
+    )
 
     def __init__(
         self,
@@ -36,33 +48,46 @@ class UnaryCodec:
         binding: Binding,
         output: Descriptor,
         encoders: Encoders,
+        outgoing: Outgoing,
+        returned: Returned,
         *,
         response_body: str = "",
-        metadata: Metadata = (),
     ) -> None:
         self.binding = binding
         self._path = path
-        self._metadata = list(metadata)
+        self._outgoing = outgoing
+        self._returned = returned
+        self._caching = outgoing.caching
         self._serialise = binding.serialise
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._write, self._raw = _writer(output, response_body, encoders)
         self._write_any = encoders.any
 
     def request(self, call: Call) -> GrpcRequest:
-        return GrpcRequest(self._path, self._serialise(call), list(self._metadata))
+        return GrpcRequest(self._path, self._serialise(call), self._outgoing.outgoing(call))
 
     def reply(self, call: Call, inbound: GrpcReply) -> Reply:
+        fields = self._returned.returned(inbound.metadata, inbound.trailers)
         if inbound.code:
-            raise fault(inbound, self._write_any)
+            raise fault(inbound, self._write_any, fields)
         try:
             message = self._parse(inbound.message)
             if self._raw is not None:
-                return self._raw(message)
-            return Reply(200, [JSON_TYPE], orjson.dumps(self._write(message)))
+                reply = self._raw(message)
+            else:
+                reply = Reply(200, [JSON_TYPE], orjson.dumps(self._write(message)))
         except DecodeError as error:
             raise BadReply("The service's answer is not the message that its schema says.", cause=str(error)) from None
         except (Wrong, orjson.JSONEncodeError, RecursionError) as error:
             raise BadReply(f"The service's answer can't be written as JSON: {error}.", cause=str(error)) from None
+        reply.headers += self._caching
+        reply.headers += fields
+        return reply
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Texts of the metadata that ``explain`` may not show."""
+        return self._outgoing.secrets
 
     def show(self, outbound: GrpcRequest) -> str:
         """The message in protobuf's text format, for ``explain``."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
@@ -18,6 +19,7 @@ from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
+from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
@@ -56,8 +58,9 @@ class Grpc:
         if route.transform.response != "json":
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
+        home = self._context.proto_dir.parent
         schema, offered = await load(route, options, self._context)
-        operations, skipped = await asyncio.to_thread(_Compiler(route, options, schema).run, offered)
+        operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, schema, home).run(offered))
         self.skipped[route.route] = tuple(skipped)
         return operations
 
@@ -91,10 +94,18 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
     return find
 
 
+def consumed(route: RouteSpec) -> frozenset[str]:
+    """The header fields that the route's auth uses up, in lower case."""
+    kinds: Sequence[Any] = getattr(route.auth, "any", (route.auth,))
+    bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
+    keys = {kind.header.lower() for kind in kinds if kind.type == "api_key"}
+    return frozenset(keys | ({"authorization"} if bearer else set()))
+
+
 class _Compiler:
     """One route's operations; used once."""
 
-    def __init__(self, route: RouteSpec, options: GrpcOptions, schema: Schema) -> None:
+    def __init__(self, route: RouteSpec, options: GrpcOptions, schema: Schema, home: Path) -> None:
         self._route = route
         self._options = options
         self._schema = schema
@@ -104,7 +115,8 @@ class _Compiler:
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
-        self._metadata = options.upstream_metadata()
+        self._outgoing = Outgoing(options.metadata, options.pass_headers, home, consumed(route))
+        self._returned = Returned(options.reply_headers)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
@@ -207,8 +219,9 @@ class _Compiler:
                 binding,
                 method.output,
                 self._encoders,
+                self._outgoing,
+                self._returned,
                 response_body=response_body,
-                metadata=self._metadata,
             )
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
