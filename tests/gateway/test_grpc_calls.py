@@ -128,3 +128,19 @@ async def test_no_cached_answer_goes_to_another(gateway: Any, tally: Tally) -> N
         assert answer.headers["cache-control"] == "private"
         assert answer.headers["vary"] == "accept-language, x-request-id"
     assert len(tally.seen) == 4
+
+
+async def test_fields_that_the_gateway_fills(gateway: Any, tally: Tally) -> None:
+    fields = {"voter_id": {"$claim": "sub"}, "locales": {"$header": "accept-language"}, "region": "west"}
+    await register(gateway, fields=fields)
+    headers = {**gateway.bearer(audience="TALLY", sub="ada"), "accept-language": "de, fr"}
+    answer = await gateway.client.post("/v1/votes", json={"county": "Kern", "voterId": "eve"}, headers=headers)
+    assert answer.json() == {"county": "Kern", "voterId": "ada", "locales": ["de", "fr"], "region": "west"}
+    wrong = await gateway.client.get("/v1/votes/Kern?region=east", headers=headers)
+    assert (wrong.status_code, wrong.json()["errors"]) == (
+        400, [{"parameter": "region", "reason": "it is filled by the gateway"}]
+    )  # fmt: skip
+    assert len(tally.seen) == 1
+    document = (await gateway.client.get("/-/openapi.json")).json()
+    body = document["paths"]["/v1/votes"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"voterId", "locales", "region"}.isdisjoint(body["properties"])

@@ -57,7 +57,8 @@ class UnaryCodec:
         self._path = path
         self._outgoing = outgoing
         self._returned = returned
-        self._caching = outgoing.caching
+        own = outgoing.caching
+        self._caching = [*own, *(field for field in binding.fills.caching if field not in own)]
         self._serialise = binding.serialise
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._write, self._raw = _writer(output, response_body, encoders)
@@ -90,8 +91,8 @@ class UnaryCodec:
         return self._outgoing.secrets
 
     def show(self, outbound: GrpcRequest) -> str:
-        """The message in protobuf's text format, for ``explain``."""
-        message = GetMessageClass(self.binding.message).FromString(outbound.message)
+        """The message in protobuf's text format, for ``explain``; secrets masked."""
+        message = self.binding.fills.masked(GetMessageClass(self.binding.message).FromString(outbound.message))
         return f"{self.binding.message.full_name}\n{text_format.MessageToString(message, as_utf8=True, indent=2)}"
 
 

@@ -85,6 +85,7 @@ class GrpcOptions(Options):
     method: str | None = None
     http_rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed)] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
+    fields: dict[str, Any] = Field(default_factory=dict)
     pass_headers: Listed = ()
     reply_headers: Listed = ()
     print: Print = Print()

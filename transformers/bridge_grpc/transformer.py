@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import import_spec
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.fills import Fills, sources
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
@@ -96,7 +97,8 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
 
 def consumed(route: RouteSpec) -> frozenset[str]:
     """The header fields that the route's auth uses up, in lower case."""
-    kinds: Sequence[Any] = getattr(route.auth, "any", (route.auth,))
+    auth: Any = route.auth
+    kinds = getattr(auth, "any", (auth,))
     bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
     keys = {kind.header.lower() for kind in kinds if kind.type == "api_key"}
     return frozenset(keys | ({"authorization"} if bearer else set()))
@@ -117,6 +119,7 @@ class _Compiler:
         self._describer = Describer(schema, options.print)
         self._outgoing = Outgoing(options.metadata, options.pass_headers, home, consumed(route))
         self._returned = Returned(options.reply_headers)
+        self._sources = sources(options.fields, home)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
@@ -126,11 +129,13 @@ class _Compiler:
         methods = self._methods(offered)
         if self._options.method is not None:
             operations, published = self._one(methods, self._options.method), Published()
+            methods = [method for method in methods if self._options.method in (method.name, method.full_name)]
         else:
             known = {m.full_name: m for service in self._schema.services.values() for m in service}
             published = publish(self._route.route, methods, self._options.http_rules, known)
             self._claimed = {rule.template.key() for rule in published.rules}
             operations = [op for rule in published.rules for op in self._operations(rule)]
+        self._unknown_fields({rule.method.input for rule in published.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
         return operations, published.skipped
@@ -149,6 +154,13 @@ class _Compiler:
             reason = f"{len(full) or 'no'} services are named {service!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.service"))
         return list(services[full[0]])
+
+    def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
+        """A field that the spec fills must be one of some request, or it is misspelt."""
+        for source in self._sources:
+            if not any(resolve(message, source.path) for message in messages):
+                names = ", ".join(sorted(message.full_name for message in messages)[:5])
+                self._faults.append(Fault(f"it is not a field of what is published ({names})", source.key))
 
     # --- one method at the route itself ----------------------------------------------------------------------------
 
@@ -213,7 +225,10 @@ class _Compiler:
     ) -> Operation | None:
         patch = verb == "PATCH" and body not in ("", "*")
         try:
-            binding = Binding(method.input, captures, body, self._decoders, ignore=self._ignore, patch=patch)
+            fills = Fills(method.input, self._sources, self._decoders)
+            binding = Binding(
+                method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch
+            )
             codec = UnaryCodec(
                 method.path,
                 binding,
@@ -225,6 +240,9 @@ class _Compiler:
             )
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
+            return None
+        except BindError as error:  # a constant of the spec; the same for every rule
+            self._faults += [fault for fault in error.faults if fault not in self._faults]
             return None
         describe = self._describer.operation(method, binding, response_body)
         return Operation(self._name(method), verb, path, codec, describe, method.path)

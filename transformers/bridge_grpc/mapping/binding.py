@@ -4,6 +4,8 @@
 2. Fields referred to by ``body`` come from the body: ``*`` is all that the path leaves, a name is that field alone,
    nothing is no body at all.
 3. All others are query parameters, named by their field path; with ``body: "*"`` there are none.
+
+Beyond the comment: what the spec's ``fields`` fill is nobody else's to give, and counts over what a body says.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element, Faults
 from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
+from bridge_grpc.mapping.fills import Fills, place
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 
@@ -30,6 +33,7 @@ class Binding:
     :param message: the request message.
     :param captures: the path's variables.
     :param body: ``""``, ``*`` or a field of `message`.
+    :param fills: the fields that the gateway fills; None for none.
     :param patch: whether an absent ``update_mask`` is filled with what the body gives (PATCH with a body field).
     :raises ValueError: a variable or the body names what can't be bound; the message says what and why.
     """
@@ -41,10 +45,12 @@ class Binding:
         body: str,
         decoders: Decoders,
         *,
+        fills: Fills | None = None,
         ignore: bool = False,
         patch: bool = False,
     ) -> None:
         self.message = message
+        self.fills = fills or Fills(message, (), decoders)
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
@@ -52,7 +58,9 @@ class Binding:
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
         bound = {target.path for _, target in self.captures}
-        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders)
+        for path in bound & self.fills.paths:
+            raise ValueError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
+        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders, self.fills.paths)
         # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
         whole = self.body_field.message_type if self.body_field else message if body == "*" else None
         self.raw = whole is not None and whole.full_name == HTTP_BODY
@@ -62,6 +70,7 @@ class Binding:
         """The request message on the wire.
 
         :raises bridge.InvalidParameter: a path or query parameter is unknown or not what its field takes.
+        :raises bridge.Forbidden: the caller lacks a claim that fills a field.
         :raises bridge.InvalidBody: the body isn't; all faults at once.
         :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON.
         """
@@ -128,15 +137,10 @@ class Binding:
                 wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
         if wrong:
             raise InvalidParameter(wrong)
+        yield from self.fills.read(call)
 
     def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
-        if parameters and type(made) is not dict:
-            # A message with extensions in its body is a message already; what the parameters say is put into it.
-            made.MergeFrom(self._reader.build(_tree(parameters)))
-        else:
-            for target, value in parameters:
-                target.put(made, value)
-        return self._reader.serialise(made)
+        return self._reader.serialise(place(self._reader, made, parameters) if parameters else made)
 
     def _refuse_body(self, call: Call) -> None:
         if not self._ignore and call.body.strip() not in (b"", b"{}", b"null"):
@@ -194,13 +198,6 @@ def check_media_type(call: Call) -> None:
         call.warnings.append("the body was read as JSON, though declared as a form")
         return
     raise UnsupportedMediaType(f"This operation reads application/json, not {kind[:80]}.")
-
-
-def _tree(parameters: Sequence[tuple[Target, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for target, value in parameters:
-        target.put(made, value)
-    return made
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -119,10 +119,11 @@ class _Part:
         if binding.raw:
             return {"description": "Sent on as it is, with its content type.", "content": dict(_ANYTHING)}
         if binding.body_field is not None:
-            schema = schemas.property(binding.body_field)
-            example = schemas.example_field(binding.body_field)
+            inside = frozenset(path[1:] for path in binding.fills.paths if path[0] == binding.body and len(path) > 1)
+            schema = schemas.property(binding.body_field, inside)
+            example = schemas.example_field(binding.body_field, without=inside)
             return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
-        bound = frozenset(target.path[0] for _, target in binding.captures if len(target.path) == 1)
+        bound = frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.fills.paths
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
         schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
