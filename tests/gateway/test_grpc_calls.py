@@ -144,3 +144,20 @@ async def test_fields_that_the_gateway_fills(gateway: Any, tally: Tally) -> None
     document = (await gateway.client.get("/-/openapi.json")).json()
     body = document["paths"]["/v1/votes"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"voterId", "locales", "region"}.isdisjoint(body["properties"])
+
+
+async def test_forms(gateway: Any, tally: Tally) -> None:
+    await register(gateway)
+    bearer = gateway.bearer(audience="TALLY")
+    expected = {"county": "El Dorado", "mark": {"candidate": "A+B", "rank": "1"}}
+    sent = {"county": "El Dorado", "mark.candidate": "A+B", "mark.rank": "1"}
+    answer = await gateway.client.post("/v1/votes", data=sent, headers=bearer)
+    assert (answer.status_code, answer.json()) == (200, expected)
+    files = {"ballot": ("ballot.pdf", b"%PDF\x00\r\n", "application/pdf")}
+    answer = await gateway.client.post("/v1/votes", data=sent, files=files, headers=bearer)
+    assert (answer.status_code, answer.json()) == (200, {**expected, "ballot": "JVBERgANCg=="})
+    wrong = await gateway.client.post("/v1/votes", data={"mark.rank": "first"}, headers=bearer)
+    assert (wrong.status_code, wrong.json()["errors"][0]["parameter"]) == (400, "mark.rank")
+    wrong = await gateway.client.post("/v1/votes", content=b"a", headers={**bearer, "content-type": "text/csv"})
+    assert wrong.status_code == 415
+    assert wrong.headers["accept"] == "application/json, application/x-www-form-urlencoded, multipart/form-data"

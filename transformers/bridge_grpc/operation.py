@@ -14,7 +14,8 @@ from google.protobuf.message_factory import GetMessageClass
 from bridge import JSON_TYPE, BadReply, Call, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
-from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.forms import HTTP_BODY
 from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.status import fault
 

@@ -21,10 +21,10 @@ from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element, Faults
 from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
 from bridge_grpc.mapping.fills import Fills, place
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
+from bridge_grpc.mapping.forms import kind_of as form_kind
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
-
-HTTP_BODY = "google.api.HttpBody"
 
 
 class Binding:
@@ -64,6 +64,8 @@ class Binding:
         # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
         whole = self.body_field.message_type if self.body_field else message if body == "*" else None
         self.raw = whole is not None and whole.full_name == HTTP_BODY
+        #: Reads forms; None where the body is no message, or one that forms can't say.
+        self.form = Form(whole, decoders, ignore=ignore) if whole is not None and self._by_form(whole) else None
         self._mask = self._mask_name(message) if patch and self.body_field else None
 
     def serialise(self, call: Call) -> bytes:
@@ -72,7 +74,7 @@ class Binding:
         :raises bridge.InvalidParameter: a path or query parameter is unknown or not what its field takes.
         :raises bridge.Forbidden: the caller lacks a claim that fills a field.
         :raises bridge.InvalidBody: the body isn't; all faults at once.
-        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON.
+        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
         """
         parameters = list(self._parameters(call))
         body = call.body
@@ -83,7 +85,9 @@ class Binding:
             if body:
                 self._refuse_body(call)
             return self._finish({}, parameters)
-        check_media_type(call)
+        if self.form is not None and form_kind(call):
+            return self._formed(self.form, call, parameters)
+        check_media_type(call, forms=self.form is not None)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
@@ -120,6 +124,17 @@ class Binding:
         try:
             return self._finish(made, parameters)
         except DOUBT as error:  # what protobuf alone refuses, after all rules of ours have passed
+            raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+
+    def _formed(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
+        made, paths = form.read(call)
+        if self.body_field is not None:
+            made = {self.body: made}
+        if self._mask:
+            made = {self._mask: {"paths": paths}, **made}
+        try:
+            return self._finish(made, parameters)
+        except DOUBT as error:  # what protobuf alone refuses
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
 
     def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
@@ -167,6 +182,10 @@ class Binding:
             raise ValueError(f"body names {body!r}, which is not a field of {message.full_name}")
         return field
 
+    def _by_form(self, whole: Descriptor) -> bool:
+        several = self.body_field is not None and self.body_field.is_repeated
+        return not self.raw and not several and Form.takes(whole)
+
     def _mask_name(self, message: Descriptor) -> str | None:
         field = message.fields_by_name.get("update_mask")
         kind = field.message_type if field is not None and not field.is_repeated else None
@@ -183,10 +202,12 @@ class Binding:
         return fields
 
 
-def check_media_type(call: Call) -> None:
+def check_media_type(call: Call, *, forms: bool = False) -> None:
     """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
 
-    :raises bridge.UnsupportedMediaType: it is declared to be something else.
+    :param forms: whether forms are read, too, which is for the answer only.
+    :raises bridge.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC 9110,
+        section 15.5.16).
     """
     declared = call.header("content-type")
     if not declared or declared == "application/json":
@@ -194,10 +215,11 @@ def check_media_type(call: Call) -> None:
     kind = declared.partition(";")[0].strip().lower()
     if kind in ("application/json", "text/json") or kind.endswith("+json"):
         return
-    if kind == "application/x-www-form-urlencoded" and call.body.lstrip()[:1] in (b"{", b"["):
+    if kind == URLENCODED and call.body.lstrip()[:1] in (b"{", b"["):
         call.warnings.append("the body was read as JSON, though declared as a form")
         return
-    raise UnsupportedMediaType(f"This operation reads application/json, not {kind[:80]}.")
+    read = ", ".join(("application/json", URLENCODED, MULTIPART) if forms else ("application/json",))
+    raise UnsupportedMediaType(f"This operation reads {read}, not {kind[:80]}.", headers=[("accept", read)])
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -11,7 +11,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from bridge import OperationDoc
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
-from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
 from bridge_grpc.openapi.json_schema import Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
@@ -122,13 +123,21 @@ class _Part:
             inside = frozenset(path[1:] for path in binding.fills.paths if path[0] == binding.body and len(path) > 1)
             schema = schemas.property(binding.body_field, inside)
             example = schemas.example_field(binding.body_field, without=inside)
-            return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+            return {"required": True, "content": self._media(schema, example)}
         bound = frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.fills.paths
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
         schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
-        media = {"schema": schema, "example": schemas.example(message, bound)}
-        return {"required": bool(message.fields), "content": {"application/json": media}}
+        content = self._media(schema, schemas.example(message, bound))
+        return {"required": bool(message.fields), "content": content}
+
+    def _media(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        """JSON, and forms where they are read; an example is of JSON alone."""
+        forms = (URLENCODED, MULTIPART) if self._binding.form is not None else ()
+        return {
+            "application/json": {"schema": schema, "example": example},
+            **{kind: {"schema": schema} for kind in forms},
+        }
 
     def _answer(self) -> dict[str, Any]:
         message, schemas = self._method.output, self._schemas
