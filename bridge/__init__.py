@@ -32,6 +32,7 @@ from bridge.origin import (
 )
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream
+from bridge.stream import WEBSOCKET
 from bridge.transformer import (
     JSON_TYPE,
     Call,
@@ -52,10 +53,12 @@ from bridge.transformer import (
     header,
 )
 from bridge.upstream.headers import forwardable, returnable
+from bridge.verbs import is_method, is_served
 
 __all__ = [
     "ABSENT",
     "JSON_TYPE",
+    "WEBSOCKET",
     "BadReply",
     "BindError",
     "BridgeError",
@@ -94,7 +97,9 @@ __all__ = [
     "forwardable",
     "header",
     "header_texts",
+    "is_method",
     "is_origin",
+    "is_served",
     "parse_json",
     "parse_xml",
     "read_env",

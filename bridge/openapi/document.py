@@ -124,7 +124,7 @@ def _order(item: tuple[PathTemplate, PublishedOperation]) -> tuple[object, ...]:
 def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
     method = published.operation.method
     if method not in ("*", *METHODS):
-        log.warning("route %s: OpenAPI has no place for the method %s", published.route_id, method)
+        log.info("route %s: OpenAPI has no place for the method %s", published.route_id, method)
         return ()
     if method != "*":
         return (method,)

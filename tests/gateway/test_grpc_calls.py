@@ -161,3 +161,18 @@ async def test_forms(gateway: Any, tally: Tally) -> None:
     wrong = await gateway.client.post("/v1/votes", content=b"a", headers={**bearer, "content-type": "text/csv"})
     assert wrong.status_code == 415
     assert wrong.headers["accept"] == "application/json, application/x-www-form-urlencoded, multipart/form-data"
+
+
+async def test_methods_of_other_names(gateway: Any, tally: Tally) -> None:
+    rule = {"selector": "tally.v1.Tally.Cast", "custom": {"kind": "SEARCH", "path": "/v1/votes"}, "body": "*"}
+    await register(gateway, http_rules=[rule])
+    bearer = gateway.bearer(audience="TALLY")
+    answer = await gateway.client.request("SEARCH", "/v1/votes", json={"county": "Kern"}, headers=bearer)
+    assert (answer.status_code, answer.json()) == (200, {"county": "Kern"})
+    other = await gateway.client.request("REPORT", "/v1/votes", headers=bearer)
+    assert (other.status_code, other.headers["allow"]) == (405, "SEARCH")
+    document = await gateway.client.get("/-/openapi.json")
+    assert document.status_code == 200
+    assert "/v1/votes" not in document.json()["paths"]
+    unread = await gateway.client.request("LIST", "/v1/votes", headers=bearer)
+    assert unread.status_code == 400

@@ -65,6 +65,31 @@ class Rule(Binding):
     additional_bindings: Annotated[tuple[Binding, ...], BeforeValidator(_listed)] = ()
 
 
+class Http(BaseModel):
+    """Where implementations of ``google/api/http.proto`` differ.
+
+    `decode_reserved`: whether ``%2F`` in a variable of several segments stays as sent (``keep``, the comment's rule) or
+    is decoded with everything else (``all``). `fully_decode_reserved_expansion` is the name that ``google.api.Http``
+    has for the latter.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    decode_reserved: Literal["keep", "all"] | None = None
+    fully_decode_reserved_expansion: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_word(self) -> Http:
+        one, other = self.decode_reserved, self.fully_decode_reserved_expansion
+        if one is not None and other is not None and (one == "all") != other:
+            raise ValueError("decode_reserved and fully_decode_reserved_expansion say different things")
+        return self
+
+    @property
+    def decode_all(self) -> bool:
+        return self.decode_reserved == "all" or bool(self.fully_decode_reserved_expansion)
+
+
 class Print(BaseModel):
     """How answers are written: the print options of the proto3 JSON mapping."""
 
@@ -88,6 +113,7 @@ class GrpcOptions(Options):
     fields: dict[str, Any] = Field(default_factory=dict)
     pass_headers: Listed = ()
     reply_headers: Listed = ()
+    http: Http = Http()
     print: Print = Print()
     unknown: Literal["error", "ignore"] = "error"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,6 +120,7 @@ class _Compiler:
         self._describer = Describer(schema, options.print)
         self._outgoing = Outgoing(options.metadata, options.pass_headers, home, consumed(route))
         self._returned = Returned(options.reply_headers)
+        self._decode_all = options.http.decode_all
         self._sources = sources(options.fields, home)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
@@ -194,13 +196,13 @@ class _Compiler:
         for name, several in self._parameters.items():
             path = tuple(name.split("."))
             if path not in bound and resolve(method.input, path) is not None:
-                captures.append(Capture(path, ((name,),), several))
+                captures.append(Capture(path, ((name,),), several, self._decode_all))
         return captures
 
     # --- rules -----------------------------------------------------------------------------------------------------
 
     def _operations(self, rule: Rule) -> list[Operation]:
-        path, captures = to_core(rule.template, frozenset(self._parameters))
+        path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)
         everything = [*captures, *self._route_captures(rule.method, captures)]
         made = [self._ruled(rule, path, everything)]
         if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._claimed:
@@ -262,4 +264,4 @@ def _shorter(template: Template) -> tuple[str, ...]:
 
 def _without(capture: Capture, name: str) -> Capture:
     """`capture` for a path that lacks the parameter `name`: its text is empty there."""
-    return Capture(capture.field_path, tuple("" if p == (name,) else p for p in capture.pieces), capture.several)
+    return replace(capture, pieces=tuple("" if p == (name,) else p for p in capture.pieces))
