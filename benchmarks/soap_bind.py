@@ -122,13 +122,14 @@ async def main() -> int:
         print(f"{len(text) / 1e6:.2f} MB, {len(operations)} operations: bound in {first:.2f} s; again {second:.3f} s")
         call = Call("POST", body=b'{"value": {"Id": "5"}}')
         started = time.perf_counter()
-        operations[150].codec.request(call)
+        codec: Any = operations[150].codec
+        codec.request(call)
         print(f"the first call of an operation {1000 * (time.perf_counter() - started):.1f} ms", end="; ")
         started = time.perf_counter()
-        operations[150].codec.request(call)
+        codec.request(call)
         print(f"the second {1000 * (time.perf_counter() - started):.3f} ms")
         await soap.aclose()
-        del operations, again, soap
+        del operations, again, soap, codec
         gc.collect()
         soap = Soap()
         await soap.open(Context(folder, folder, resolve))
@@ -137,7 +138,8 @@ async def main() -> int:
         gc.collect()
         bound = tracemalloc.get_traced_memory()[0]
         for each in operations:
-            each.codec.request(call)
+            codec = each.codec
+            codec.request(call)
         gc.collect()
         used = tracemalloc.get_traced_memory()[0]
         count = len(operations)

@@ -13,6 +13,7 @@ from bridge.errors import (
     HeadTooLarge,
     InvalidBody,
     InvalidParameter,
+    NotAcceptable,
     RequestError,
     SetupError,
     UnsupportedMediaType,
@@ -31,8 +32,8 @@ from bridge.origin import (
     read_secret,
 )
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
-from bridge.spec import RouteSpec, Upstream
-from bridge.stream import WEBSOCKET
+from bridge.spec import RouteSpec, Upstream, seconds
+from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.transformer import (
     JSON_TYPE,
     Call,
@@ -65,6 +66,7 @@ __all__ = [
     "Call",
     "ClientError",
     "Context",
+    "Exchange",
     "Fault",
     "Forbidden",
     "GrpcCodec",
@@ -78,6 +80,7 @@ __all__ = [
     "Identity",
     "InvalidBody",
     "InvalidParameter",
+    "NotAcceptable",
     "Operation",
     "OperationDoc",
     "Options",
@@ -86,6 +89,7 @@ __all__ = [
     "RequestError",
     "RouteSpec",
     "SetupError",
+    "StreamCodec",
     "Transformer",
     "UnsupportedMediaType",
     "Upstream",
@@ -106,5 +110,6 @@ __all__ = [
     "read_origin",
     "read_secret",
     "returnable",
+    "seconds",
     "xml_parser",
 ]

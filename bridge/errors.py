@@ -162,6 +162,12 @@ class MethodNotAllowed(ClientError):
     title = "This path does not take that method"
 
 
+class NotAcceptable(ClientError):
+    status = 406
+    slug = "not-acceptable"
+    title = "This operation can't answer in what the request accepts"
+
+
 class Conflict(ClientError):
     status = 409
     slug = "conflict"

@@ -11,6 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import orjson
+
+from bridge.clientside import ClientSide, HttpSide, WebSocketSide, with_bearer
 from bridge.errors import ClientError, Gone, RateLimited, RequestError, TooLarge
 from bridge.guards.cache import cache_key
 from bridge.observe.access import Record
@@ -18,6 +21,8 @@ from bridge.observe.tracing import trace_headers, trace_id_of
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
+from bridge.stream import WEBSOCKET
+from bridge.streaming import Flow
 from bridge.table import Endpoint, Table
 from bridge.transformer import Call, Reply
 from bridge.trust import client_address, the_host
@@ -26,6 +31,8 @@ from bridge.upstream.headers import forwardable, returnable
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CLIENT_SIDES: dict[str, Callable[..., ClientSide]] = {"http": HttpSide, "websocket": WebSocketSide}
 
 # A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
 _CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
@@ -49,16 +56,16 @@ class Gateway:
         self.table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] not in ("http", "websocket"):
             return
         began = time.perf_counter()
         call, record = self._arrive(scope)
         limits: list[tuple[str, str]] = []
+        endpoint: Endpoint | None = None
         try:
             endpoint, call.raw_params = self._match(scope, call, record)
-            has_body = self._announces_body(call)
+            fed = endpoint.streams and (endpoint.codec.streams_up or call.method == WEBSOCKET)
+            has_body = not fed and self._announces_body(call)
             call.identity = await endpoint.auth(call)
             record.subject = call.identity.subject
             record.tenant = call.identity.tenant or endpoint.tenant
@@ -68,11 +75,19 @@ class Gateway:
             if has_body:
                 call.body = await self._body(receive)
                 record.bytes_in = len(call.body)
-            deadline = asyncio.get_running_loop().time() + self._patience(endpoint, call)
-            if endpoint.cache is None:
-                reply = await self._translate(endpoint, call, record, deadline)
+            if endpoint.streams:
+                side = CLIENT_SIDES[scope["type"]](
+                    scope, receive, send, lambda reply: _fields(reply, call, limits, whole=False)
+                )
+                answered = await self._stream(endpoint, call, record, side, scope)
+                if answered is None:
+                    self._note(record, began)
+                    return
+                reply = answered
+            elif endpoint.cache is None:
+                reply = await self._translate(endpoint, call, record, self._deadline(endpoint, call))
             else:
-                reply = await self._cached(endpoint, call, record, deadline)
+                reply = await self._cached(endpoint, call, record, self._deadline(endpoint, call))
             fields = _fields(reply, call, limits)
         except asyncio.CancelledError:
             record.status, record.cause = 499, "cancelled"
@@ -81,12 +96,15 @@ class Gateway:
         except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
             record.cause = _cause(error)
             reply = problem(error, call.trace_id)
+            if endpoint is not None and endpoint.refusal is not None:
+                reply = endpoint.refusal(call, orjson.loads(reply.body), reply)
             fields = _fields(reply, call, limits)
         record.status, record.bytes_out = reply.status, len(reply.body)
         record.warnings = tuple(call.warnings)
+        answer = "http.response" if scope["type"] == "http" else "websocket.http.response"
         try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": fields})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+            await send({"type": f"{answer}.start", "status": reply.status, "headers": fields})
+            await send({"type": f"{answer}.body", "body": b"" if record.method == "HEAD" else reply.body})
         finally:
             self._note(record, began)
 
@@ -96,8 +114,10 @@ class Gateway:
         peer, trusted = scope["client"][0] if scope.get("client") else "", False
         if self._proxies:
             peer, trusted = client_address(peer, headers, self._proxies)
+        if scope["type"] == "websocket":
+            headers = with_bearer(headers, scope)
         call = Call(
-            scope["method"],
+            scope.get("method", WEBSOCKET),
             (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
@@ -152,12 +172,34 @@ class Gateway:
             raise ClientError("The body did not arrive in time.", status=408) from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _patience(self, endpoint: Endpoint, call: Call) -> float:
-        """Seconds until the deadline: the route's timeout, or less where the client asks for less."""
-        asked = call.header("x-request-timeout")
-        if not asked and not call.header("grpc-timeout"):
-            return endpoint.timeout
-        return min(endpoint.timeout, asked_timeout(asked, call.header("grpc-timeout")))
+    def _deadline(self, endpoint: Endpoint, call: Call) -> float:
+        """In the loop's time: the route's timeout from now, or less where the client asks for less."""
+        patience, asked = endpoint.timeout, asked_timeout(call)
+        return asyncio.get_running_loop().time() + (patience if asked is None else min(patience, asked))
+
+    async def _stream(
+        self, endpoint: Endpoint, call: Call, record: Record, side: ClientSide, scope: Scope
+    ) -> Reply | None:
+        """A streaming operation. None when its answer was sent, in whatever way it ended."""
+        now = asyncio.get_running_loop().time()
+        bounds = [bound for bound in (endpoint.bounds.timeout, asked_timeout(call)) if bound is not None]
+        exchange = endpoint.codec.open(call)
+        up = await endpoint.stream(
+            exchange.request,
+            deadline=now + min(bounds) if bounds else None,
+            connect_by=now + min([endpoint.timeout, *bounds]),
+            trace=trace_headers(call.trace_id),
+        )
+        cut = scope.get("bridge.cut", _uncut)
+        flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, cut)
+        try:
+            reply = await flow.run(head_first=call.method == WEBSOCKET)
+        finally:
+            record.bytes_out = side.sent
+            record.warnings = tuple(call.warnings)
+        if call.method == WEBSOCKET and record.status == 200:
+            record.status = 101
+        return reply
 
     async def _translate(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
         """The operation itself: call to message, message up, answer down, answer to reply."""
@@ -196,6 +238,10 @@ class Gateway:
         self.log(record)
 
 
+def _uncut(*, now: bool) -> None:
+    """A server that isn't ours closes the connection itself when a response is not completed."""
+
+
 def parse_target(target: str) -> tuple[str, str]:
     """A request target's path and query.
 
@@ -207,11 +253,15 @@ def parse_target(target: str) -> tuple[str, str]:
     return path, query
 
 
-def asked_timeout(header: str, grpc: str) -> float:
-    """Seconds that ``X-Request-Timeout`` (``2s``, ``500ms`` or a number of seconds) or ``grpc-timeout`` ask for.
+def asked_timeout(call: Call) -> float | None:
+    """Seconds that ``X-Request-Timeout`` (``2s``, ``500ms`` or a number of seconds), ``grpc-timeout`` or
+    ``Connect-Timeout-Ms`` ask for, the lowest of them; None where none is given.
 
     :raises ClientError: they can't be read.
     """
+    header, grpc, connect = map(call.header, ("x-request-timeout", "grpc-timeout", "connect-timeout-ms"))
+    if not header and not grpc and not connect:
+        return None
     units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
     asked = []
     try:
@@ -223,6 +273,11 @@ def asked_timeout(header: str, grpc: str) -> float:
             if not re.fullmatch(r"\d{1,8}[HMSmun]", grpc):
                 raise ValueError(grpc)
             asked.append(int(grpc[:-1]) * units[grpc[-1]])
+        if connect:
+            # The Connect protocol: at most ten digits.
+            if not re.fullmatch(r"[0-9]{1,10}", connect):
+                raise ValueError(connect)
+            asked.append(int(connect) / 1000)
     except ValueError:
         raise ClientError("X-Request-Timeout is written 2s, 500ms or as a number of seconds.") from None
     return min(asked)
@@ -234,14 +289,19 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _fields(reply: Reply, call: Call, limits: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """The response's fields as ASGI wants them. Whatever a plug-in made that is no reply fails here, as any failure."""
+def _fields(
+    reply: Reply, call: Call, limits: list[tuple[str, str]], *, whole: bool = True
+) -> list[tuple[bytes, bytes]]:
+    """The response's fields as ASGI wants them. Whatever a plug-in made that is no reply fails here, as any failure.
+
+    :param whole: `reply` holds all of the body, not its beginning.
+    """
     if not 200 <= reply.status <= 599:
         raise ValueError(f"{reply.status} is no status of a response")
     headers = [*returnable(reply.headers), *limits, ("x-trace-id", call.trace_id)]
     # RFC 9110, section 8.6: none with 204; with 304 and HEAD only what a GET would have had, which is not known where
     # the service itself was asked with HEAD.
-    if reply.status not in (204, 304) and (call.method != "HEAD" or reply.body):
+    if whole and reply.status not in (204, 304) and (call.method != "HEAD" or reply.body):
         headers.append(("content-length", str(len(reply.body))))
     raw = []
     for name, value in headers:

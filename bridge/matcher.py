@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
 from bridge.spec import METHODS
+from bridge.stream import WEBSOCKET
 
 ANY = "*"
 MAX_SEGMENTS = 128
@@ -106,12 +107,19 @@ class Matcher(Generic[E]):
                     found = _walk(trie, parts, 0, method, values, allowed)
                     if found is not None:
                         return found[0], dict(zip(found[1], values, strict=True))
+        allowed.discard(WEBSOCKET)
         if allowed:
+            if method == WEBSOCKET:
+                raise MethodNotAllowed("No WebSocket is published at this path.", headers=[("allow", _listed(allowed))])
             if "GET" in allowed:
                 allowed.add("HEAD")
-            allow = ", ".join(sorted(allowed))
+            allow = _listed(allowed)
             raise MethodNotAllowed(f"{method} is not taken here; {allow} is.", headers=[("allow", allow)])
         raise NotFound("No route is published at this path.")
+
+
+def _listed(allowed: Iterable[str]) -> str:
+    return ", ".join(sorted(allowed))
 
 
 def _pick(leaf: Leaf[E] | None, method: str, allowed: set[str]) -> tuple[E, tuple[str, ...]] | None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from bridge.errors import BindError, ConflictError, Fault, SpecError
 from bridge.spec import RouteSpec
 from bridge.specfile import faults_of
+from bridge.stream import WEBSOCKET
 from bridge.transformer import Context, Operation, Options, Transformer
 
 GROUP = "bridge.transformers"
@@ -95,7 +96,9 @@ class Transformers:
             raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
         operations = await transformer.bind(spec, options)
         if spec.methods:
-            operations = [op for op in operations if op.method == "*" or op.method in spec.methods]
+            # A WebSocket's handshake is a GET.
+            taken = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
+            operations = [op for op in operations if op.method in taken]
         if not operations:
             asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
             raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))

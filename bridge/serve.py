@@ -15,7 +15,7 @@ import uvicorn
 from bridge.app import build
 from bridge.errors import SettingsError
 from bridge.settings import Settings
-from bridge.wire import logging_to
+from bridge.wire import WebSocket, logging_to
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -60,7 +60,9 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], 
                 uvicorn.Config(
                     app,
                     http=logging_to(app.gateway.log),
-                    ws="none",
+                    ws=WebSocket,
+                    ws_max_size=settings.max_body,
+                    ws_per_message_deflate=False,
                     lifespan="off",
                     log_config=None,
                     access_log=False,

@@ -237,6 +237,14 @@ class Cache(Model):
     ttl: Seconds
 
 
+class Stream(Model):
+    """Bounds of calls that stream, which the route's `timeout` does not bound."""
+
+    timeout: Seconds | None = None  #: of the whole call; a client may ask for less
+    idle: Seconds = 300.0  #: without a message in either direction, or with a client that doesn't read
+    heartbeat: Seconds = 15.0  #: of silence, after which the client is told that the call lives
+
+
 class Transform(BaseModel):
     """``request`` names the transformer; its options stand under its own name and are kept raw in `options`."""
 
@@ -270,6 +278,7 @@ class RouteSpec(Model):
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
     timeout: Seconds = 30.0
+    stream: Stream = Stream()
     transform: Transform
 
     @field_validator("route")

@@ -30,6 +30,10 @@ class Sender(Protocol):
 
     async def send(self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]]) -> Any: ...
 
+    @property
+    def stream(self) -> Any:
+        """Opens a streaming call (`bridge.stream.UpstreamStream`); None where the wire has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -62,16 +66,25 @@ def etag_of(spec: RouteSpec) -> str:
 class Endpoint:
     """One operation of one route with its guards, codec and upstream at hand: all that a request needs."""
 
-    __slots__ = ("auth", "cache", "codec", "limiter", "operation", "route", "send", "tenant", "timeout", "upstream")
+    __slots__ = (
+        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "send", "stream", "streams",
+        "tenant", "timeout", "upstream",
+    )  # fmt: skip
 
-    def __init__(self, route: BoundRoute, operation: Operation, send: Any) -> None:
+    def __init__(self, route: BoundRoute, operation: Operation, sender: Sender) -> None:
         self.route = route
         self.operation = operation
         self.codec: Any = operation.codec
         self.auth = route.auth
         self.limiter = route.limiter
         self.cache = route.cache
-        self.send = send
+        self.send = sender.send
+        self.stream = sender.stream
+        #: Whether the operation is a `bridge.stream.StreamCodec`.
+        self.streams = hasattr(operation.codec, "open")
+        #: How the operation's clients are refused, where not by problem+json (`bridge.stream.Refusing`).
+        self.refusal: Any = getattr(operation.codec, "refusal", None)
+        self.bounds = route.source.spec.stream
         self.tenant = route.source.spec.tenant or ""
         self.timeout = route.source.spec.timeout
         self.upstream = f"{route.source.spec.upstream.name}:{route.source.spec.upstream.port}"
@@ -127,7 +140,7 @@ class Binder:
             limiter=_limiter(spec, old),
             cache=MicroCache(spec.cache.ttl) if spec.cache else None,
         )
-        route.endpoints = [Endpoint(route, operation, sender.send) for operation in operations]
+        route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
         return route
 
 

@@ -31,6 +31,7 @@ from bridge.payload import parse_json
 
 if TYPE_CHECKING:
     from bridge.spec import RouteSpec
+    from bridge.stream import StreamCodec
 
 #: Header fields in order of arrival; names in lower case, values with no surrounding white space.
 Headers = Sequence[tuple[str, str]]
@@ -265,7 +266,7 @@ class Operation:
     name: str
     method: str
     path: str
-    codec: HttpCodec | GrpcCodec
+    codec: HttpCodec | GrpcCodec | StreamCodec
     describe: Callable[[], OperationDoc]
     upstream_name: str = ""
 

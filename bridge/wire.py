@@ -11,6 +11,8 @@ import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from bridge.errors import ClientError, HeadTooLarge, RequestError
 from bridge.observe.access import Record
@@ -51,8 +53,8 @@ class Wire(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn closes at once, whatever it owes
         """A client that has said all it wants may close its half and still gets its answer (RFC 9112, 9.6)."""
         cycle: Any = self.cycle
-        if cycle is None or cycle.response_complete or cycle.more_body:
-            return None
+        if cycle is None or cycle.response_started or cycle.more_body:
+            return None  # within a stream it has left: a service may be silent for long, and should learn of it now
         cycle.keep_alive = False
         return True
 
@@ -65,6 +67,9 @@ class Wire(HttpToolsProtocol):
             self._size += len(data)
             if self._size > 2 * MAX_HEAD:
                 self._refuse(_too_large())
+        if self.transport.get_protocol() is not self:
+            self._be_done()  # it is a WebSocket now
+            return
         cycle: Any = self.cycle
         if self._patience is None and not self._deaf and (cycle is None or cycle.response_complete):
             self._be_patient()  # line ends between requests are data, too, and uvicorn stops its own clock for them
@@ -77,6 +82,24 @@ class Wire(HttpToolsProtocol):
         if self._patience is None:
             self._be_patient()
 
+    def on_headers_complete(self) -> None:
+        self._in_head, self._fields = False, 0
+        self._be_done()
+        self.scope["bridge.cut"] = self._cut  # type: ignore[typeddict-unknown-key]  # ours
+        super().on_headers_complete()
+
+    def _cut(self, *, now: bool) -> None:
+        """End the connection within a response, so that its client knows it for broken. `now`: for a client that takes
+        nothing of what it asked for, whatever is still to be sent."""
+        if now:
+            self.transport.abort()
+        else:
+            self.transport.close()
+        cycle: Any = self.cycle
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
         super().on_url(url)
@@ -84,11 +107,6 @@ class Wire(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._fields = False, 0
-        self._be_done()
-        super().on_headers_complete()
 
     def _count(self, size: int) -> None:
         self._fields += size
@@ -150,8 +168,29 @@ class Wire(HttpToolsProtocol):
             )
         )  # fmt: skip
 
+    def _should_upgrade(self) -> bool:
+        """Only for what is a WebSocket's handshake indeed (RFC 6455, section 4.2.1); other upgrades are not taken."""
+        return super()._should_upgrade() and any(name == b"sec-websocket-key" for name, _ in self.headers)
+
     def _unsupported_upgrade_warning(self) -> None:
         """Not a word: anybody can ask for an upgrade, and gets an answer without (RFC 9110, 7.8)."""
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """The same connection after an upgrade (RFC 6455)."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["bridge.cut"] = self._cut  # type: ignore[typeddict-unknown-key]  # ours
+
+    def _cut(self, *, now: bool) -> None:
+        """As `Wire._cut`."""
+        self.disconnected = True
+        if now:
+            self.transport.abort()
+        else:
+            self.transport.close()
 
 
 def _too_large() -> HeadTooLarge:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from xml.sax.saxutils import escape, quoteattr
@@ -170,8 +171,7 @@ async def explanation(
             raise
         if claims is not None:
             call.identity = Identity(str(claims.get("sub", "")), claims=claims)
-        outbound = endpoint.codec.request(call)
-        return render(endpoint, outbound)
+        return render(endpoint, *_outbound(endpoint, call))
 
 
 def _find(
@@ -191,8 +191,20 @@ def _find(
     raise InvalidParameter([("ROUTE", "name a path")])
 
 
-def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
-    """`outbound` as a person reads it. Masked is what the codec knows to be a secret, and what sounds like one."""
+def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:
+    """What would be sent: one request, or one for each message of a stream."""
+    if not endpoint.streams:
+        return [endpoint.codec.request(call)]
+    exchange = endpoint.codec.open(call)
+    if not exchange.sends:
+        return [exchange.request]
+    messages = [*exchange.feed(call.body), *exchange.finish()]
+    return [replace(exchange.request, message=message) for message in messages] or [exchange.request]
+
+
+def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpRequest | GrpcRequest) -> str:
+    """`outbound` as a person reads it, and the messages of `more` of the same stream. Masked is what the codec knows to
+    be a secret, and what sounds like one."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
     secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
@@ -201,8 +213,11 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest) -> str:
         for name, value in outbound.metadata:
             text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
             lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
-        shown = endpoint.codec.show(outbound) if isinstance(endpoint.codec, Explainer) else outbound.message.hex(" ")
-        return "\n".join([*lines, "", shown.rstrip("\n")])
+        for each in (outbound, *more):
+            assert isinstance(each, GrpcRequest)
+            shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
+            lines += ["", shown.rstrip("\n")]
+        return "\n".join(lines)
     lines = [f"{outbound.method} {outbound.path}  ({to})"]
     for name, value in outbound.headers:
         lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")

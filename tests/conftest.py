@@ -18,11 +18,11 @@ import uvicorn
 from bridge.app import Bridge, build
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.settings import Settings, load
-from bridge.wire import logging_to
+from bridge.wire import WebSocket, logging_to
 
 
 @contextlib.asynccontextmanager
-async def listening(app: Any, protocol: Any = "httptools") -> AsyncIterator[int]:
+async def listening(app: Any, protocol: Any = "httptools", ws: Any = "none") -> AsyncIterator[int]:
     """Serve an ASGI app on a free port of the loopback; yields the port."""
     bound = socket.create_server(("127.0.0.1", 0))
     # asyncio sees to this only for sockets that name their protocol; uvloop, which serves for real, always does.
@@ -33,7 +33,8 @@ async def listening(app: Any, protocol: Any = "httptools") -> AsyncIterator[int]
         uvicorn.Config(
             app,
             http=protocol,
-            ws="none",
+            ws=ws,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             server_header=False,
@@ -163,7 +164,7 @@ def start(tmp_path: Path) -> Start:
             (home / "mesh.yml").write_text(json.dumps(mesh))
         made = load({}, home=home, **settings)
         app = build(made)
-        async with app.router.lifespan_context(app), listening(app, logging_to(app.gateway.log)) as port:
+        async with app.router.lifespan_context(app), listening(app, logging_to(app.gateway.log), WebSocket) as port:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
                 yield Running(home, made, app, port, client)
 

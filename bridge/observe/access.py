@@ -55,6 +55,8 @@ class Record:
     total: float = 0.0
     waited: float = 0.0
     translated: float = 0.0
+    messages_up: int = 0
+    messages_down: int = 0
     cache: str = ""
     cause: str = ""
     warnings: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ def line_of(record: Record) -> bytes:
         "upstream_status": record.upstream_status,
         "bytes_in": record.bytes_in,
         "bytes_out": record.bytes_out,
+        "messages_up": record.messages_up or None,
+        "messages_down": record.messages_down or None,
         "ms_total": round(record.total * 1000, 3),
         "ms_upstream": round(record.waited * 1000, 3),
         "ms_translation": round(record.translated * 1000, 3),

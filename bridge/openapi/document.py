@@ -13,6 +13,7 @@ from bridge.openapi.published import PublishedOperation
 from bridge.openapi.schemas import Names, SchemaPool
 from bridge.openapi.template import PathTemplate, plain, words
 from bridge.spec import METHODS
+from bridge.stream import WEBSOCKET
 
 log = logging.getLogger("bridge.openapi")
 
@@ -123,6 +124,8 @@ def _order(item: tuple[PathTemplate, PublishedOperation]) -> tuple[object, ...]:
 
 def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
     method = published.operation.method
+    if method == WEBSOCKET:
+        return ()  # its HTTP operation tells of it
     if method not in ("*", *METHODS):
         log.info("route %s: OpenAPI has no place for the method %s", published.route_id, method)
         return ()

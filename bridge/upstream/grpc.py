@@ -24,6 +24,7 @@ import grpc.aio
 
 from bridge.errors import BadReply, Timeout, Unavailable, UpstreamError
 from bridge.transformer import GrpcReply, GrpcRequest
+from bridge.upstream.grpc_stream import GrpcStream
 
 Address = tuple[str, int]
 
@@ -106,6 +107,33 @@ class GrpcUpstream:
             metadata=_pairs(await call.initial_metadata()),
             trailers=_pairs(await call.trailing_metadata()),
         )
+
+    async def stream(
+        self,
+        request: GrpcRequest,
+        *,
+        deadline: float | None,
+        connect_by: float,
+        trace: Sequence[tuple[str, str]] = (),
+    ) -> GrpcStream:
+        """Open a streaming call; nothing but its head is sent yet.
+
+        :param deadline: in the running loop's `time()`; None for a call that may last as long as it likes.
+        :param connect_by: covers lookup and connecting.
+        :raises bridge.errors.Unavailable: no address takes a connection.
+        :raises bridge.errors.Timeout: `connect_by` passed.
+        """
+        loop = asyncio.get_running_loop()
+        peer = await self._peer(loop, connect_by)
+        left = None if deadline is None else deadline - loop.time()
+        if left is not None and left <= 0:
+            raise Timeout(cause="the deadline had passed before anything was sent")
+        call = peer.stream(request.path)(timeout=left, metadata=(*request.metadata, *trace))
+
+        def refused(error: grpc.aio.AioRpcError) -> GrpcReply:
+            return self._refused(error, peer, deadline is not None and loop.time() >= deadline - 0.001)
+
+        return GrpcStream(call, refused)
 
     async def aclose(self) -> None:
         """Close every channel; calls under way end as cancelled."""
@@ -192,12 +220,19 @@ class _Peer:
             else grpc.aio.insecure_channel(target, options)
         )
         self._methods: dict[str, Any] = {}
+        self._streams: dict[str, Any] = {}
         self._connecting: asyncio.Task[bool] | None = None
 
     def method(self, path: str) -> Any:
         found = self._methods.get(path)
         if found is None:
             found = self._methods[path] = self.channel.unary_unary(path)
+        return found
+
+    def stream(self, path: str) -> Any:
+        found = self._streams.get(path)
+        if found is None:
+            found = self._streams[path] = self.channel.stream_stream(path)
         return found
 
     async def connect(self, seconds: float) -> bool:

@@ -68,6 +68,8 @@ class HttpUpstream:
         if tls:
             client.trust()
 
+    stream = None  #: HTTP operations do not stream
+
     async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> HttpReply:
         """Send `request` and read the whole reply. A redirect is a reply like any other.
 

@@ -44,5 +44,7 @@ class Unconnected:
         """:raises bridge.errors.Unavailable: always."""
         raise Unavailable(cause="this route was bound to be looked at only")
 
+    stream = send
+
     async def aclose(self) -> None:
         """Nothing is held open."""

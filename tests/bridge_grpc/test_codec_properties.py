@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import orjson
+import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from bridge import InvalidBody, parse_json
 from bridge_grpc.codec import json_body
-from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.codec.decode_json import Decoders, MessageReader
 from bridge_grpc.codec.element import DOUBT
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.options import Print
@@ -122,28 +123,43 @@ def find_in(schema: Schema) -> Any:
     return find
 
 
-def ours(schema: Schema, body: bytes) -> Any:
-    """The message, or None where it is refused."""
-    reader = Decoders(find_in(schema)).reader(schema.pool.FindMessageTypeByName("test.Everything"))
+def ours(schema: Schema, body: bytes, name: str = "test.Everything") -> Any:
+    """The message, or None where it is refused. The call for a whole body must say what its pieces say."""
+    decoders, descriptor = Decoders(find_in(schema)), schema.pool.FindMessageTypeByName(name)
+    reader, wire = decoders.reader(descriptor), decoders.wire(descriptor)
+    made: bytes | None = None
     try:
         try:
-            return reader.cls.FromString(reader.serialise(reader.decode(json_body.read(body))))
+            made = reader.serialise(reader.decode(json_body.read(body)))
         except DOUBT:
+            with pytest.raises(DOUBT):
+                wire(body)
             faults: list[tuple[str, str]] = []
-            made = reader.judge(parse_json(body), "", faults)
-            return None if faults else reader.cls.FromString(reader.serialise(made))
+            judged = reader.judge(parse_json(body), "", faults)
+            made = None if faults else reader.serialise(judged)
+        else:
+            assert parsed(reader, wire(body)) == parsed(reader, made)
     except InvalidBody:
-        return None
+        made = None
+    return None if made is None else reader.cls.FromString(made)
+
+
+def parsed(reader: MessageReader, wire: bytes) -> bytes:
+    """The same for every order of a map's entries, and for NaN."""
+    made: bytes = reader.cls.FromString(wire).SerializeToString(deterministic=True)
+    return made
 
 
 @QUICKLY
 @given(st.data())
 def test_messages_go_to_json_and_back(everything: Schema, data: st.DataObject) -> None:
     message = data.draw(messages(everything, everything.pool.FindMessageTypeByName("test.Everything")))
-    write = Encoders(find_in(everything), Print()).writer(message.DESCRIPTOR)
-    written = write(message)
+    encoders = Encoders(find_in(everything), Print())
+    written = encoders.writer(message.DESCRIPTOR)(message)
     expected = json_format.MessageToDict(message, descriptor_pool=everything.pool)
     assert written == expected
+    text = encoders.text(message.DESCRIPTOR)(message.SerializeToString())
+    assert orjson.loads(text) == orjson.loads(orjson.dumps(written))
     back = ours(everything, orjson.dumps(written))
     # NaN is not equal to itself, so the bytes are compared. A list of NullValue holds nulls, which stand for its items.
     assert back is not None

@@ -134,3 +134,56 @@ async def test_bodies(bind: Any) -> None:
     assert "shelf" not in make["properties"]
     assert make["required"] == ["title"]
     assert "requestBody" not in found["GET", "/v1/shelves/{name_1}/books/{name_2}"].operation
+
+
+STREAMS = """
+syntax = "proto3";
+package s.v1;
+import "google/api/annotations.proto";
+service S {
+  // Watches it.
+  rpc Watch(Get) returns (stream Book) { option (google.api.http) = { get: "/v1/books/{id}:watch" }; }
+  rpc Send(stream Book) returns (Get) { option (google.api.http) = { post: "/v1/books" body: "*" }; }
+  rpc Talk(stream Book) returns (stream Book);
+}
+message Get { string id = 1; }
+message Book { string id = 1; int64 pages = 2; }
+"""
+
+
+async def test_streams_are_described_in_every_form(bind: Any) -> None:
+    found = {}
+    for op in await bind(STREAMS, route="/"):
+        if op.method == "WEBSOCKET":
+            continue
+        doc = found[op.name] = op.describe()
+        assert doc.operation["x-websocket"] is True
+        whole = document(op.path, op.method, doc)
+        assert list(OpenAPIV31SpecValidator(whole).iter_errors()) == []
+        contents = [
+            doc.operation["responses"]["200"]["content"],
+            doc.operation.get("requestBody", {}).get("content", {}),
+        ]
+        for content in contents:
+            for name, entry in content.items():
+                validator = jsonschema.Draft202012Validator({**entry["schema"], "components": whole["components"]})
+                if "form" in name:
+                    continue
+                lines = entry["example"].splitlines() if name == "application/x-ndjson" else []
+                for value in map(json.loads, lines) if lines else [entry["example"]]:
+                    validator.validate(value)
+    watch, send, talk = found["Watch"].operation, found["Send"].operation, found["Talk"].operation
+    forms = {"application/x-ndjson", "text/event-stream", "application/json"}
+    assert set(watch["responses"]["200"]["content"]) == set(talk["responses"]["200"]["content"]) == forms
+    assert set(send["responses"]["200"]["content"]) == {"application/json"}
+    assert set(send["requestBody"]["content"]) == {"application/x-ndjson", "application/json"}
+    assert watch["description"].startswith("Watches it.\n\nThe answer is a stream")
+
+
+async def test_an_error_is_what_the_schema_of_a_stream_takes(bind: Any) -> None:
+    [watch] = [op for op in await bind(STREAMS, route="/") if (op.method, op.name) == ("GET", "Watch")]
+    doc = watch.describe()
+    schema = doc.operation["responses"]["200"]["content"]["application/json"]["schema"]
+    validator = jsonschema.Draft202012Validator({**schema, "components": {"schemas": doc.schemas}})
+    validator.validate([{"id": "1", "pages": "2"}, {"error": {"type": "urn:bridge:problem:upstream-fault"}}])
+    assert not validator.is_valid([{"pages": "many"}])

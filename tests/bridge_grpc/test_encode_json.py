@@ -81,7 +81,10 @@ def by_oracle(schema: Schema, message: Any, options: Print) -> Any:
 @pytest.mark.parametrize("body", BODIES)
 def test_it_writes_what_json_format_writes(everything: Schema, body: str, options: Print) -> None:
     message = parsed(everything, body)
-    written = encoders(everything, options).writer(message.DESCRIPTOR)(message)
+    made = encoders(everything, options)
+    written = made.writer(message.DESCRIPTOR)(message)
+    text = made.text(message.DESCRIPTOR)(message.SerializeToString())
+    assert orjson.loads(text) == orjson.loads(orjson.dumps(written))
     expected = by_oracle(everything, message, options)
     if options.enum_numbers:  # json_format writes NullValue as 0 then, which protobuf's own table says is null
         written = json.loads(
@@ -137,6 +140,8 @@ def test_proto2(old: Schema, options: Print) -> None:
     )
     message = parsed(old, body, "old.Old")
     write = encoders(old, options).writer(message.DESCRIPTOR)
+    text = encoders(old, options).text(message.DESCRIPTOR)
+    assert orjson.loads(text(message.SerializeToString())) == by_oracle(old, message, options)
     assert write(message) == by_oracle(old, message, options)
     assert write(message) == by_oracle(old, message, options)  # extensions are compiled on first use
 
@@ -164,4 +169,6 @@ def test_one_field_for_response_body(everything: Schema, field: str, expected: A
         everything,
         '{"leaves": [{"name": "a"}], "int64s": [1], "byString": {"a": "b"}, "colour": 1, "struct": {"a": 1}}',
     )
-    assert encoders(everything).field(message.DESCRIPTOR.fields_by_name[field])(message) == expected
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    assert encoders(everything).field(descriptor)(message) == expected
+    assert orjson.loads(encoders(everything).field_text(descriptor)(message.SerializeToString())) == expected

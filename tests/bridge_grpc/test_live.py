@@ -138,8 +138,7 @@ async def reflected(address: Address, tmp_path: Path) -> Sequence[Operation]:
     }  # fmt: skip
     route = RouteSpec.model_validate(spec)
     operations = await plugin.bind(route, Grpc.options.model_validate(route.transform.options))
-    assert plugin.notes(route)
-    assert "Watch" in plugin.notes(route)[0]
+    assert not plugin.notes(route)
     return operations
 
 
@@ -159,6 +158,7 @@ async def test_from_reflection_to_the_answer(start: Start, tmp_path: Path, versi
     assert [(op.method, op.path) for op in operations] == [
         ("GET", "/v1/counts/{county}"), ("POST", "/tally.v1.Tally/GetCount"),
         ("POST", "/v1/counts"), ("POST", "/tally.v1.Tally/Report"),
+        ("POST", "/tally.v1.Tally/Watch"), ("WEBSOCKET", "/tally.v1.Tally/Watch"),
     ]  # fmt: skip
 
     async def addresses() -> Sequence[Address]:
@@ -234,7 +234,8 @@ async def test_import_of_a_live_server(start: Start, tmp_path: Path) -> None:
 
     text, notes = await Grpc().import_spec([f"127.0.0.1:{server.address[1]}"], Context(tmp_path, tmp_path, resolve))
     assert "reflection: true" in text
-    assert any("Watch" in note for note in notes)
+    assert notes == []
+    assert "POST /tally/tally.v1.Tally/Watch -> tally.v1.Tally.Watch" in text
     assert "in mesh.yml" in text
 
 

@@ -37,19 +37,20 @@ async def test_every_unary_method_has_an_automatic_path(bind: Any) -> None:
     assert {op.upstream_name for op in operations} == {"/a.v1.S/A", "/a.v1.S/B"}
 
 
-async def test_streams_are_left_out_and_it_is_said(bind: Any, grpc_plugin: Grpc) -> None:
+async def test_streams_are_published_with_a_websocket_beside(bind: Any, grpc_plugin: Grpc) -> None:
     text = proto(
         rpc("A"),
-        rpc("Up", takes="stream M"),
-        rpc("Down", gives="stream M"),
+        rpc("Up", 'post: "/v1/same" body: "*"', takes="stream M"),
+        rpc("Down", 'get: "/v1/same"', gives="stream M"),
         rpc("Both", takes="stream M", gives="stream M"),
     )
-    assert paths(await bind(text)) == [("POST", "/a.v1.S/A")]
-    assert [note.partition(";")[0] for note in grpc_plugin.skipped["/api"]] == [
-        "a.v1.S.Up: it takes a stream", "a.v1.S.Down: it answers with a stream", "a.v1.S.Both: it streams both ways"
+    assert paths(await bind(text)) == [
+        ("POST", "/a.v1.S/A"),
+        ("POST", "/v1/same"), ("WEBSOCKET", "/v1/same"), ("POST", "/a.v1.S/Up"), ("WEBSOCKET", "/a.v1.S/Up"),
+        ("GET", "/v1/same"), ("POST", "/a.v1.S/Down"), ("WEBSOCKET", "/a.v1.S/Down"),
+        ("POST", "/a.v1.S/Both"), ("WEBSOCKET", "/a.v1.S/Both"),
     ]  # fmt: skip
-    with pytest.raises(BindError, match="streams"):
-        await bind(text, method="Down")
+    assert paths(await bind(text, method="Both")) == [("POST", ""), ("WEBSOCKET", "")]
 
 
 @pytest.mark.parametrize("kind", ["SEARCH", "search", "QUERY", "PURGE", "M-SEARCH"])

@@ -141,8 +141,13 @@ class Outgoing:
     """
 
     def __init__(
-        self, metadata: Mapping[str, Any], passed: Sequence[str], home: Path, consumed: Collection[str] = ()
+        self,
+        metadata: Mapping[str, Any] | None = None,
+        passed: Sequence[str] = (),
+        home: Path = Path(),
+        consumed: Collection[str] = (),
     ) -> None:
+        metadata = metadata or {}
         self.secrets: frozenset[str] = frozenset()
         self._fixed: list[Pair] = []
         self._brought: list[_Brought] = []
@@ -260,7 +265,7 @@ class Returned:
     :raises bridge.BindError: a name that is the gateway's or gRPC's own; all that are found.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
         faults: list[Fault] = []
         for at, name in enumerate(names):
             key = f"transform.grpc.reply_headers[{at}]"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from bridge import Options, is_origin
+from bridge import Options, is_origin, seconds
 from bridge_grpc.metadata import check_name, constant
 
 VERBS = ("get", "put", "post", "delete", "patch")
@@ -100,6 +100,16 @@ class Print(BaseModel):
     default_values: bool = False  #: fields without presence are written when they are zero, empty or false, too
 
 
+class Events(BaseModel):
+    """How a client of server-sent events goes on after a lost connection."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = ""  #: the answer's field that is an event's id; without, events are counted
+    resume: str = ""  #: the request's field that takes ``Last-Event-ID``
+    retry: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=3600)] = 3.0  #: after which it comes back
+
+
 class GrpcOptions(Options):
     """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
 
@@ -115,6 +125,7 @@ class GrpcOptions(Options):
     reply_headers: Listed = ()
     http: Http = Http()
     print: Print = Print()
+    events: dict[str, Events] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
 
     @field_validator("metadata")

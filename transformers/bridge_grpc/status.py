@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from bridge import GrpcReply, UpstreamFault
-from bridge_grpc.codec.encode_json import base64
 from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.write_scalars import base64
 
 #: Number -> name and HTTP status. "HTTP Mapping" in the comment of each value of ``google.rpc.Code``.
 CODES: dict[int, tuple[str, int]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,13 +12,16 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge import BindError, Context, Fault, Operation, RouteSpec
+from bridge import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
+from bridge_grpc.dialect.interface import Rpc
+from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.fills import Fills, sources
-from bridge_grpc.mapping.http_rule import Capture, Template, to_core
+from bridge_grpc.mapping.http_rule import Capture, Template, parse, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
 from bridge_grpc.metadata import Outgoing, Returned
@@ -27,15 +30,17 @@ from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.pool import Method, Schema
 from bridge_grpc.schema.sources import load
+from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec, Resumption
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
+_NAME = re.compile(r"\{[^}*]+")
 #: Types that a detail or an Any may hold though the service's schema doesn't mention them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Grpc:
-    """JSON in front of gRPC services: ``google.api.http`` rules and automatic POST paths for every unary method."""
+    """JSON in front of gRPC services: ``google.api.http`` rules and automatic POST paths for every method."""
 
     name: ClassVar[str] = "grpc"
     wire: ClassVar[str] = "grpc"
@@ -126,6 +131,7 @@ class _Compiler:
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
         self._claimed: set[tuple[str, ...]] = set()
+        self._web_sockets: set[str] = set()
 
     def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
         methods = self._methods(offered)
@@ -137,6 +143,8 @@ class _Compiler:
             published = publish(self._route.route, methods, self._options.http_rules, known)
             self._claimed = {rule.template.key() for rule in published.rules}
             operations = [op for rule in published.rules for op in self._operations(rule)]
+            if not self._faults:
+                operations += self._gets(methods, published.rules)
         self._unknown_fields({rule.method.input for rule in published.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
@@ -173,9 +181,6 @@ class _Compiler:
             reason = f"{len(found) or 'no'} methods are named {name!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.method"))
         method = found[0]
-        if method.streaming:
-            raise BindError(Fault(f"{method.full_name} streams; only unary methods are published so far",
-                                  "transform.grpc.method"))  # fmt: skip
         for parameter in self._parameters:
             if resolve(method.input, parameter.split(".")) is None:
                 reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
@@ -184,9 +189,7 @@ class _Compiler:
         operations = []
         for verb in self._route.methods or ("POST",):
             body = "*" if verb in _WITH_BODY else ""
-            operation = self._operation(method, verb, "", self._route_captures(method), body, "", place)
-            if operation is not None:
-                operations.append(operation)
+            operations += self._operation(method, verb, "", self._route_captures(method), body, "", place)
         return operations
 
     def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
@@ -210,9 +213,9 @@ class _Compiler:
             stem, _, parameter = path.rpartition("/")
             name = parameter.strip("{*}")
             made.append(self._ruled(rule, stem, [_without(capture, name) for capture in everything]))
-        return [operation for operation in made if operation is not None]
+        return [operation for operations in made for operation in operations]
 
-    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> Operation | None:
+    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> list[Operation]:
         return self._operation(rule.method, rule.http_method, path, captures, rule.body, rule.response_body, rule.place)
 
     def _operation(
@@ -224,30 +227,109 @@ class _Compiler:
         body: str,
         response_body: str,
         place: Place,
-    ) -> Operation | None:
+    ) -> list[Operation]:
+        """One pattern of a rpc: the operation, and beside one that streams its WebSocket."""
         patch = verb == "PATCH" and body not in ("", "*")
+        codec: UnaryCodec | JsonStreamCodec | DialectCodec | DialectStreamCodec
         try:
-            fills = Fills(method.input, self._sources, self._decoders)
-            binding = Binding(
-                method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch
-            )
-            codec = UnaryCodec(
-                method.path,
-                binding,
-                method.output,
-                self._encoders,
-                self._outgoing,
-                self._returned,
-                response_body=response_body,
-            )
+            binding = self._binding(method, captures, body, patch=patch)
+            if method.streaming:
+                codec = self._streaming(method, binding, response_body)
+            else:
+                codec = self._unary(method, binding, response_body)
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
-            return None
+            return []
         except BindError as error:  # a constant of the spec; the same for every rule
             self._faults += [fault for fault in error.faults if fault not in self._faults]
-            return None
+            return []
         describe = self._describer.operation(method, binding, response_body)
-        return Operation(self._name(method), verb, path, codec, describe, method.path)
+        if (verb, path, body, response_body) == ("POST", method.path, "*", ""):
+            codec = self._with_dialects(codec, method, binding)
+        operation = Operation(self._name(method), verb, path, codec, describe, method.path)
+        # Methods of HTTP may share a path; a WebSocket has only the path, and the first rule's it is.
+        shape = _NAME.sub("{", path)
+        if not method.streaming or shape in self._web_sockets:
+            return [operation]
+        self._web_sockets.add(shape)
+        return [operation, replace(operation, name=f"{operation.name}.ws", method=WEBSOCKET)]
+
+    def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
+        fills = Fills(method.input, self._sources, self._decoders)
+        return Binding(method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch)
+
+    def _unary(self, method: Method, binding: Binding, response_body: str = "") -> UnaryCodec:
+        return UnaryCodec(
+            method.path,
+            binding,
+            method.output,
+            self._encoders,
+            self._outgoing,
+            self._returned,
+            response_body=response_body,
+        )
+
+    def _streaming(self, method: Method, binding: Binding, response_body: str) -> JsonStreamCodec:
+        """:raises ValueError: a name in the rule or the options is no field."""
+        frames = None
+        if method.client_streaming and not binding.body:
+            captures = [capture for capture, _ in binding.captures]
+            frames = self._binding(method, captures, "*")
+        return JsonStreamCodec(
+            method.path,
+            Cardinality(method.client_streaming, method.server_streaming),
+            binding,
+            method.output,
+            self._encoders,
+            self._outgoing,
+            self._returned,
+            response_body=response_body,
+            frames=frames,
+            resumption=self._resumption(method),
+        )
+
+    def _resumption(self, method: Method) -> Resumption:
+        events = self._options.events.get(method.name) or self._options.events.get(method.full_name)
+        if events is None:
+            return Resumption()
+        if events.id and events.id not in method.output.fields_by_name:
+            raise ValueError(f"events.id names {events.id!r}, which is not a field of {method.output.full_name}")
+        target = resolve(method.input, events.resume.split(".")) if events.resume else None
+        if events.resume and (target is None or target.text is None):
+            raise ValueError(f"events.resume names {events.resume!r}, which no text of {method.input.full_name} fills")
+        return Resumption(events.id, target, round(events.retry * 1000))
+
+    # --- other protocols than JSON ---------------------------------------------------------------------------------
+
+    def _with_dialects(
+        self, codec: UnaryCodec | JsonStreamCodec, method: Method, binding: Binding
+    ) -> DialectCodec | DialectStreamCodec:
+        rpc = self._rpc(method, binding)
+        return DialectCodec(codec, rpc) if isinstance(codec, UnaryCodec) else DialectStreamCodec(codec, rpc)
+
+    def _rpc(self, method: Method, binding: Binding) -> Rpc:
+        return Rpc(
+            method.path,
+            method.client_streaming,
+            method.server_streaming,
+            json_reader(method.input, self._decoders),
+            json_writer(method.output, self._encoders),
+            self._encoders.any,
+            metadata=self._outgoing.outgoing,
+            returned=self._returned.returned,
+            completing=binding.completing,
+        )
+
+    def _gets(self, methods: Sequence[Method], rules: Sequence[Rule]) -> Iterator[Operation]:
+        """Connect's GET of methods that only read, beside their automatic paths."""
+        claimed = {rule.template.key() for rule in rules if rule.http_method in ("GET", "*")}
+        for method in methods:
+            if not method.safe or method.streaming or parse(method.path).key() in claimed:
+                continue
+            binding = self._binding(method, self._route_captures(method), "*")
+            codec = ConnectGetCodec(self._unary(method, binding), self._rpc(method, binding))
+            describe = self._describer.connect_get(method, binding)
+            yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
 
     def _name(self, method: Method) -> str:
         """Unique in the route: the first pattern of a rpc has its name, the next ones a number."""

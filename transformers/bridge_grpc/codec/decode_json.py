@@ -17,7 +17,7 @@ from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge import InvalidBody
-from bridge_grpc.codec import wellknown
+from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.element import (
     DROPPED,
     Element,
@@ -31,11 +31,9 @@ from bridge_grpc.codec.element import (
     repeated,
     unknown_field,
 )
-from bridge_grpc.codec.json_body import MAX_DEPTH
-from bridge_grpc.codec.quick import Field, quick
-from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
-
-_NULL = "google.protobuf.NullValue"
+from bridge_grpc.codec.quick import Field, Shape, quick, whole
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.codec.traits import NULL, bounded, trusted
 
 
 class MessageReader:
@@ -44,10 +42,11 @@ class MessageReader:
     :ivar cls: the message's class.
     :ivar decode: the quick way; JSON value -> keyword arguments, or a message where `cls` can't be made from those.
     :ivar judge: the judging way; never raises for a wrong value, but adds to the faults.
+    :ivar shape: what `decode` was generated from; None of a well-known type, and while the message is compiled.
     :ivar bounded: its JSON can only be as deep as the schema is, and that is finite.
     """
 
-    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable")
+    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "shape")
 
     cls: Any
     decode: Read
@@ -58,7 +57,8 @@ class MessageReader:
         self.cls = GetMessageClass(descriptor)
         self._serialise = self.cls.SerializeToString
         self.nullable = descriptor.full_name == "google.protobuf.Value"
-        self.bounded = _bounded(descriptor)
+        self.bounded = bounded(descriptor)
+        self.shape: Shape | None = None
 
     def build(self, made: Any) -> Any:
         """The message of what `decode` or `judge` gave."""
@@ -93,6 +93,25 @@ class Decoders:
         found = self._readers.get(descriptor)
         return found if found is not None and hasattr(found, "decode") else self._made(descriptor)
 
+    def wire(self, descriptor: Descriptor) -> Callable[[bytes], bytes]:
+        """A JSON body -> the message on the wire, by the quick way alone, in one call.
+
+        :raises bridge.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
+        :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be read
+            by `bridge_grpc.codec.json_body.read`, and judged.
+        """
+        made = self.reader(descriptor)
+        if made.shape is not None:
+            return whole(made.shape, made.cls, made.decode, bounded=made.bounded)
+
+        def special(body: bytes) -> bytes:
+            value = made.decode(json_body.read(body, bounded=made.bounded))
+            if value is None:
+                raise InDoubt
+            return made.serialise(value)
+
+        return special
+
     def _made(self, descriptor: Descriptor) -> MessageReader:
         with self._lock:
             found = self._readers.get(descriptor)
@@ -117,6 +136,7 @@ class Decoders:
         for field in descriptor.fields:
             element = self.field(field)
             oneof = field.containing_oneof
+            each, inner = self._each(field)
             part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
             parts[field.json_name] = part
             fields.append(
@@ -124,20 +144,24 @@ class Decoders:
                     field.name,
                     field.json_name,
                     element,
-                    trusted=_trusted(field) and not field.is_repeated,
+                    trusted=trusted(field) and not field.is_repeated,
                     int64=field.type in INT64S and not field.is_repeated,
-                    each=self._each(field),
+                    each=each,
+                    inner=inner,
                 )
             )
         for field in descriptor.fields:  # the proto's own names are read too, but never hide a JSON name
             parts.setdefault(field.name, parts[field.json_name])
         oneofs = [frozenset(f.name for f in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1]
-        made.decode = quick(fields, oneofs)
+        made.shape = Shape(fields, oneofs)
+        made.decode = quick(made.shape)
 
-    def _each(self, field: FieldDescriptor) -> Read | None:
+    def _each(self, field: FieldDescriptor) -> tuple[Read | None, Shape | None]:
+        """Of an array of messages: the reader of one item, and its shape, where that is known already."""
         message = field.message_type
-        ordinary = message is not None and field.is_repeated and not message.GetOptions().map_entry
-        return self.one(field).read if ordinary else None
+        if message is None or not field.is_repeated or message.GetOptions().map_entry:
+            return None, None
+        return self.one(field).read, self.reader(message).shape
 
     def field(self, field: FieldDescriptor) -> Element:
         """The element of a whole field: an array, a map or one value."""
@@ -145,7 +169,7 @@ class Decoders:
         if message is not None and message.GetOptions().map_entry:
             return self._map(message)
         element = self.one(field)
-        return repeated(element, trusted=_trusted(field)) if field.is_repeated else element
+        return repeated(element, trusted=trusted(field)) if field.is_repeated else element
 
     def one(self, field: FieldDescriptor) -> Element:
         """The element of one value of a field."""
@@ -154,7 +178,7 @@ class Decoders:
             made = self.reader(field.message_type)
             return Element(None, getattr(made, "decode", None) or _later(made), made.judge, made.nullable)
         read = reader(field)
-        nullable = field.enum_type is not None and field.enum_type.full_name == _NULL
+        nullable = field.enum_type is not None and field.enum_type.full_name == NULL
         return Element(QUICK.get(field.type), read, judged(read, self._ignore), nullable)
 
     def _judge_message(self, made: MessageReader, parts: dict[str, Part]) -> Judge:
@@ -331,25 +355,6 @@ class Decoders:
             return {}
 
 
-def _bounded(descriptor: Descriptor) -> bool:
-    """Whether a message holds neither itself nor JSON of any depth, nor has more levels than JSON may have."""
-    heights: dict[Descriptor, int] = {}
-    under_way: list[Descriptor] = [descriptor]
-    while under_way:
-        message = under_way[-1]
-        inner = {field.message_type for field in message.fields if field.message_type is not None}
-        name = message.full_name
-        if inner & set(under_way) or name == wellknown.ANY or name in wellknown.VALUES or message.is_extendable:
-            return False
-        waiting = [nested for nested in inner if nested not in heights]
-        if waiting:
-            under_way.append(waiting[0])
-            continue
-        heights[message] = 1 + max((heights[nested] for nested in inner), default=0)
-        under_way.pop()
-    return heights[descriptor] * 2 < MAX_DEPTH  # a list of messages is two levels of JSON
-
-
 def _later(made: MessageReader) -> Read:
     """While a message that holds itself is compiled, its own reader isn't there yet."""
 
@@ -357,12 +362,3 @@ def _later(made: MessageReader) -> Read:
         return made.decode(value)
 
     return read
-
-
-def _trusted(field: FieldDescriptor) -> bool:
-    """Whether protobuf's own check of one value is all that ProtoJSON asks: it refuses a boolean for a number, a number
-    for a string, what is out of range and the names that an enum lacks. (It takes a closed enum's unknown numbers, a
-    boolean for a double, and makes infinity of too large a float.)"""
-    if field.enum_type is not None:
-        return not field.enum_type.is_closed and field.enum_type.full_name != _NULL
-    return field.type == FieldDescriptor.TYPE_STRING or (field.type in INTEGERS and field.type not in INT64S)

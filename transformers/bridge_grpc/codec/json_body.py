@@ -43,6 +43,16 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
         if _deep(value):
             raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")])
         again = _written(value)
+    once(body, again)
+    return value
+
+
+def once(body: bytes, again: bytes) -> None:
+    """That each name stands once in its object.
+
+    :param again: the value of `body`, written by orjson.
+    :raises bridge.InvalidBody: a name stands twice.
+    """
     if b"\\" in body:
         dropped = _STRING.sub(b"", body).count(b":") != _STRING.sub(b"", again).count(b":")
     else:
@@ -50,7 +60,6 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
         dropped = again.count(b":") != body.count(b":")
     if dropped:
         raise InvalidBody(first(_duplicates(json.loads(body, object_pairs_hook=_Pairs), "")))
-    return value
 
 
 def first(faults: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,21 +1,26 @@
-"""The quick way from a JSON object to a constructor's keyword arguments.
+"""The quick way from a JSON object to a constructor's keyword arguments, and from a body to the message on the wire.
 
 protobuf's own constructor checks nearly all that ProtoJSON asks: strings, 32-bit integers and open enums (by name or
 number) go to it untouched. So the parsed object itself becomes the arguments: the code generated here renames the keys
 that differ from the proto's names and converts the values that need it, in place, and touches nothing else. Measured
-against a loop over the keys: a sixth of the time. The parsed object is spoilt by it; who wants to judge the value
-afterwards parses the body again.
+against a loop over the keys: a sixth of the time; against source that writes the wire format itself: four fifths. The
+parsed object is spoilt by it; who wants to judge the value afterwards parses the body again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import orjson
+from google.protobuf.message import EncodeError
+
+from bridge_grpc.codec import json_body
 from bridge_grpc.codec.element import Element, Read
 from bridge_grpc.codec.scalars import InDoubt
 
-#: Messages with more fields than this that need code are read key by key when an object gives few of them.
+#: Messages with more fields than this that need code are read key by key when an object gives few of them, and are not
+#: read in the place where a list of them is.
 _MANY = 12
 
 
@@ -25,6 +30,7 @@ class Field(NamedTuple):
     :ivar trusted: the constructor's own check of this field is all that ProtoJSON asks.
     :ivar int64: a 64-bit integer, which ProtoJSON writes as a string.
     :ivar each: for an array of messages, the reader of one item.
+    :ivar inner: and what it was generated from, where that is known already.
     """
 
     name: str
@@ -33,80 +39,144 @@ class Field(NamedTuple):
     trusted: bool
     int64: bool = False
     each: Read | None = None
+    inner: Shape | None = None
 
 
-def quick(fields: Sequence[Field], oneofs: Sequence[frozenset[str]]) -> Read:
+class Shape(NamedTuple):
+    """What a message's quick reader is generated from.
+
+    :ivar fields: all of them.
+    :ivar oneofs: the names of each oneof's members.
+    """
+
+    fields: Sequence[Field]
+    oneofs: Sequence[frozenset[str]]
+
+    @property
+    def mixed(self) -> bool:
+        """One field's JSON name is another's own name; renaming in place would mix them up."""
+        names = {field.name for field in self.fields}
+        return any(field.json_name != field.name and field.json_name in names for field in self.fields)
+
+    @property
+    def many(self) -> bool:
+        return sum(not field.trusted or field.name != field.json_name for field in self.fields) > _MANY
+
+
+def quick(shape: Shape) -> Read:
     """The quick reader of a message: JSON object -> keyword arguments.
 
     :raises InDoubt: (the reader; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the value must be judged.
     """
-    by_key = _by_key(fields, oneofs)
-    names = {field.name for field in fields}
-    if any(field.json_name != field.name and field.json_name in names for field in fields):
-        return by_key  # one field's JSON name is another's own name; renaming in place would mix them up
+    by_key = _by_key(shape)
+    if shape.mixed:
+        return by_key
     space: dict[str, Any] = {"InDoubt": InDoubt, "by_key": by_key}
-    lines = ["def decode(o):"]
-    body = [line for at, field in enumerate(fields) for line in _field(field, at, space)]
-    if sum(not field.trusted or field.name != field.json_name for field in fields) > _MANY:
-        lines.append(f"    if len(o) * 4 < {len(fields)}: return by_key(o)")
-    lines += body
-    for at, members in enumerate(oneofs):
-        space[f"oneof{at}"] = members
-        lines.append(f"    if len(oneof{at} & o.keys()) > 1: raise InDoubt")
-    lines.append("    return o")
-    exec("\n".join(lines), space)  # noqa: S102  # generated here; names from the schema stand in it as literals by repr
-    return space["decode"]  # type: ignore[no-any-return]  # a namespace of ours
+    lines = [f"if len(o) * 4 < {len(shape.fields)}: return by_key(o)"] if shape.many else []
+    return _function("decode(o)", [*lines, *_object(shape, "o", "", space), "return o"], space)  # type: ignore[no-any-return]  # a namespace of ours
 
 
-def _field(field: Field, at: int, space: dict[str, Any]) -> Iterator[str]:
-    name, key = repr(field.name), repr(field.json_name)
-    convert = list(_convert(field, at, space))
-    nullable = field.element.nullable
+def whole(shape: Shape, cls: Any, decode: Read, *, bounded: bool) -> Callable[[bytes], bytes]:
+    """A body -> the message on the wire, all of the quick way in one function.
+
+    :param cls: the message's class.
+    :param decode: what `quick` made of the same shape.
+    :param bounded: as `bridge_grpc.codec.json_body.read` has it.
+    :raises bridge.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
+    :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be judged.
+    """
+    space: dict[str, Any] = {
+        "InDoubt": InDoubt,
+        "EncodeError": EncodeError,
+        "cls": cls,
+        "decode": decode,
+        "serialise": cls.SerializeToString,
+        "read": json_body.read,
+        "loads": orjson.loads,
+        "dumps": orjson.dumps,
+        "once": json_body.once,
+    }
+    lines = ["o = loads(body)", "w = dumps(o)", "if w != body: once(body, w)"] if bounded else ["o = read(body)"]
+    lines += ["o = decode(o)"] if shape.mixed or shape.many else _object(shape, "o", "", space)
+    lines += ["try: return serialise(cls(**o))", "except EncodeError: raise InDoubt from None"]
+    return _function("whole(body)", lines, space)  # type: ignore[no-any-return]  # a namespace of ours
+
+
+def _function(head: str, lines: Iterable[str], space: dict[str, Any]) -> Any:
+    source = "\n    ".join([f"def {head}:", *lines])
+    exec(source, space)  # noqa: S102  # generated here; names from the schema stand in it as literals by repr
+    return space[head.partition("(")[0]]
+
+
+def _object(shape: Shape, holder: str, prefix: str, space: dict[str, Any], *, within: bool = False) -> Iterator[str]:
+    """Statements that make the object in the variable `holder` keyword arguments, in place.
+
+    :param prefix: of the variables they set and of the names they need in `space`.
+    :param within: the statements stand within those of another message.
+    """
+    for at, field in enumerate(shape.fields):
+        yield from _field(field, holder, f"{prefix}{at}", space, within)
+    for at, members in enumerate(shape.oneofs):
+        space[f"oneof{prefix}{at}"] = members
+        yield f"if len(oneof{prefix}{at} & {holder}.keys()) > 1: raise InDoubt"
+
+
+def _field(field: Field, holder: str, at: str, space: dict[str, Any], within: bool) -> Iterator[str]:
+    name, key, variable = repr(field.name), repr(field.json_name), f"v{at}"
+    convert = list(_convert(field, holder, at, space, within))
+    if convert and not field.element.nullable:
+        convert = [f"if {variable} is not None:", *_indented(convert)]
     if field.name != field.json_name:
-        yield f"    if {key} in o:"
-        yield f"        if {name} in o: raise InDoubt"
-        yield f"        v = o[{name}] = o.pop({key})"
-        if convert and not nullable:
-            yield "        if v is not None:"
-        yield from (f"            {line}" if not nullable else f"        {line}" for line in convert)
+        yield f"if {key} in {holder}:"
+        yield f"    if {name} in {holder}: raise InDoubt"
+        yield f"    {variable} = {holder}[{name}] = {holder}.pop({key})"
+        yield from _indented(convert)
         if convert:
-            yield f"    elif {name} in o:"
-            yield f"        v = o[{name}]"
-            if not nullable:
-                yield "        if v is not None:"
-            yield from (f"            {line}" if not nullable else f"        {line}" for line in convert)
-    elif convert and nullable:
-        yield f"    if {name} in o:"
-        yield f"        v = o[{name}]"
-        yield from (f"        {line}" for line in convert)
+            yield f"elif {name} in {holder}:"
+            yield f"    {variable} = {holder}[{name}]"
+            yield from _indented(convert)
+    elif convert and field.element.nullable:
+        yield f"if {name} in {holder}:"
+        yield f"    {variable} = {holder}[{name}]"
+        yield from _indented(convert)
     elif convert:
-        yield f"    v = o.get({name})"
-        yield "    if v is not None:"
-        yield from (f"        {line}" for line in convert)
+        yield f"{variable} = {holder}.get({name})"
+        yield from convert
 
 
-def _convert(field: Field, at: int, space: dict[str, Any]) -> Iterator[str]:
-    """Statements that replace the value ``v`` of the field, where it isn't what the constructor takes."""
+def _convert(field: Field, holder: str, at: str, space: dict[str, Any], within: bool) -> Iterator[str]:
+    """Statements that replace the field's value, where it isn't what the constructor takes."""
     if field.trusted:
         return
-    space[f"read{at}"] = field.element.read
-    target = f"o[{field.name!r}]"
+    value, target, read = f"v{at}", f"{holder}[{field.name!r}]", f"read{at}"
+    space[read] = field.element.read
     if field.each is not None:
-        space[f"each{at}"] = field.each
-        yield "if type(v) is not list: raise InDoubt"
-        yield f"{target} = list(map(each{at}, v))"
+        yield f"if type({value}) is not list: raise InDoubt"
+        inner = field.inner
+        if within or inner is None or inner.mixed or inner.many:
+            space[f"each{at}"] = field.each
+            yield f"{target} = [*map(each{at}, {value})]"
+        elif lines := list(_object(inner, f"o{at}", f"{at}_", space, within=True)):
+            # In place, and one level deep: a call of a function for each item costs a tenth of what it does.
+            yield f"for o{at} in {value}:"
+            yield from _indented(lines)
     elif field.int64:
-        # What nearly every client writes: digits, few enough to be in range.
-        yield f"if type(v) is str and v.isdigit() and v.isascii() and len(v) < 19: {target} = int(v)"
-        yield f"elif type(v) is not int: {target} = read{at}(v)"
+        # What nearly every client writes: digits. The constructor refuses what is out of range.
+        yield f"if type({value}) is str and {value}.isascii() and {value}.isdigit(): {target} = int({value})"
+        yield f"elif type({value}) is not int: {target} = {read}({value})"
     elif field.element.kind is None:
-        yield f"{target} = read{at}(v)"
+        yield f"{target} = {read}({value})"
     else:
-        yield f"if type(v) is not {field.element.kind.__name__}: {target} = read{at}(v)"
+        yield f"if type({value}) is not {field.element.kind.__name__}: {target} = {read}({value})"
 
 
-def _by_key(fields: Sequence[Field], oneofs: Sequence[frozenset[str]]) -> Read:
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"    {line}" for line in lines)
+
+
+def _by_key(shape: Shape) -> Read:
     """The same by a loop over the object's own keys, into a new dict."""
+    fields, oneofs = shape
     table: dict[str, tuple[str, type | None, Read, bool]] = {}
     for shown in ([field.name for field in fields], [field.json_name for field in fields]):
         for key, field in zip(shown, fields, strict=True):

@@ -10,10 +10,11 @@ Beyond the comment: what the spec's ``fields`` fill is nobody else's to give, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
 from bridge_grpc.codec import json_body, wellknown
@@ -25,6 +26,11 @@ from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
 from bridge_grpc.mapping.forms import kind_of as form_kind
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
+
+JSON = ("application/json",)
+
+#: Fields and their values, from path, query and what the gateway fills.
+Filled = list[tuple[Target, Any]]
 
 
 class Binding:
@@ -54,6 +60,7 @@ class Binding:
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
+        self._wire = decoders.wire(message) if body == "*" else None
         self._ignore = ignore
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
@@ -76,23 +83,70 @@ class Binding:
         :raises bridge.InvalidBody: the body isn't; all faults at once.
         :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
         """
-        parameters = list(self._parameters(call))
-        body = call.body
+        return self.complete(call, self.filled(call))
+
+    def filled(self, call: Call) -> Filled:
+        """What path, query and the gateway fill.
+
+        :raises bridge.ClientError: as `serialise`.
+        """
+        return [*self._parameters(call), *self.fills.read(call)]
+
+    def complete(self, call: Call, filled: Filled) -> bytes:
+        """The message of a call's whole body. Raises as `serialise`."""
+        if call.body and self.body and not self.raw:
+            if self.form is not None and form_kind(call):
+                return self._formed(self.form, call, filled)
+            check_media_type(call, JSON if self.form is None else (*JSON, URLENCODED, MULTIPART))
+        elif call.body and not self.body:
+            self._refuse_body(call)
+        return self.encode(call.body, filled, call)
+
+    def encode(self, body: bytes, parameters: Filled, call: Call, *, first: bool = True) -> bytes:
+        """The message of a body, or of one of a stream's; JSON unless it is raw.
+
+        :param first: of a stream of raw bytes only the first message says what they are and bears the parameters.
+        :raises bridge.InvalidBody: as `serialise`.
+        """
         if self.raw:
-            made: Any = {"content_type": call.header("content-type"), "data": body}
-            return self._finish({self.body: made} if self.body_field else made, parameters)
+            made: Any = {"content_type": call.header("content-type"), "data": body} if first else {"data": body}
+            return self._finish({self.body: made} if self.body_field else made, parameters if first else [])
         if not body or not self.body:
-            if body:
-                self._refuse_body(call)
             return self._finish({}, parameters)
-        if self.form is not None and form_kind(call):
-            return self._formed(self.form, call, parameters)
-        check_media_type(call, forms=self.form is not None)
+        if self._wire is not None and not parameters:
+            try:
+                return self._wire(body)
+            except DOUBT:
+                pass
+            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
+            return self._judged(body, parameters)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
         except DOUBT:
             return self._judged(body, parameters)
+
+    def completing(self, call: Call) -> Callable[[bytes], bytes]:
+        """What completes each message of a call that was not read here: path and gateway fill their fields in it.
+
+        :raises bridge.ClientError: a variable is not what its field takes, or the caller lacks what fills one.
+        """
+        values = [*self._parameters(Call(raw_params=call.raw_params)), *self.fills.read(call)]
+        if not values:
+            return bytes
+        if not self.fills.paths:
+            # By the rules of merging what comes last counts; only single values are bound to paths.
+            last = bytes(self._reader.cls.SerializePartialToString(self._reader.build(place(self._reader, {}, values))))
+            return lambda wire: wire + last
+
+        def complete(wire: bytes) -> bytes:
+            try:
+                message = self._reader.cls.FromString(wire)
+            except DecodeError:
+                raise InvalidBody([("", f"it is no {self.message.full_name}")]) from None
+            return self._reader.serialise(place(self._reader, message, values))
+
+        return complete
 
     # --- the three parts -----------------------------------------------------------------------------------------
 
@@ -152,7 +206,6 @@ class Binding:
                 wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
         if wrong:
             raise InvalidParameter(wrong)
-        yield from self.fills.read(call)
 
     def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
         return self._reader.serialise(place(self._reader, made, parameters) if parameters else made)
@@ -202,10 +255,10 @@ class Binding:
         return fields
 
 
-def check_media_type(call: Call, *, forms: bool = False) -> None:
+def check_media_type(call: Call, read: Sequence[str] = JSON) -> None:
     """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
 
-    :param forms: whether forms are read, too, which is for the answer only.
+    :param read: all that the operation reads, to be told.
     :raises bridge.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC 9110,
         section 15.5.16).
     """
@@ -218,8 +271,8 @@ def check_media_type(call: Call, *, forms: bool = False) -> None:
     if kind == URLENCODED and call.body.lstrip()[:1] in (b"{", b"["):
         call.warnings.append("the body was read as JSON, though declared as a form")
         return
-    read = ", ".join(("application/json", URLENCODED, MULTIPART) if forms else ("application/json",))
-    raise UnsupportedMediaType(f"This operation reads {read}, not {kind[:80]}.", headers=[("accept", read)])
+    told = ", ".join(read)
+    raise UnsupportedMediaType(f"This operation reads {told}, not {kind[:80]}.", headers=[("accept", told)])
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -72,9 +72,6 @@ def publish(
             faults.append(Fault(reason, f"transform.grpc.http_rules[{at}].selector"))
         overriding[rule.selector] = at, rule
     for method in methods:
-        if method.streaming:
-            published.skipped.append(f"{method.full_name}: {_streams(method)}; only unary methods are published so far")
-            continue
         if method.full_name in overriding:
             found = _from_spec(method, *overriding[method.full_name])
         else:
@@ -100,12 +97,6 @@ def publish(
     if faults:
         raise BindError(faults)
     return published
-
-
-def _streams(method: Method) -> str:
-    if method.client_streaming and method.server_streaming:
-        return "it streams both ways"
-    return "it takes a stream" if method.client_streaming else "it answers with a stream"
 
 
 def _distinct(rules: Iterable[Rule], faults: list[Fault]) -> Iterator[Rule]:

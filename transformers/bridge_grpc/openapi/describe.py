@@ -13,12 +13,28 @@ from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
+from bridge_grpc.openapi import streams
 from bridge_grpc.openapi.json_schema import Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
 
 _QUERY_DEPTH = 4
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
+
+
+def _in_query(name: str, description: str, *values: str, required: bool = True) -> dict[str, Any]:
+    schema = {"type": "string", "enum": list(values)} if values else {"type": "string"}
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+#: Connect's protocol reference, "Query-Get".
+_CONNECT_QUERY = (
+    _in_query("connect", "Tells a call of the Connect protocol.", "v1"),
+    _in_query("encoding", "How `message` is written.", "json", "proto"),
+    _in_query("message", "The request message."),
+    _in_query("base64", "Whether `message` is URL-safe base64.", "1", required=False),
+    _in_query("compression", "How `message` is compressed.", "identity", "gzip", required=False),
+)
 
 
 class Describer:
@@ -38,6 +54,18 @@ class Describer:
 
         return describe
 
+    def connect_get(self, method: Method, binding: Binding) -> Callable[[], OperationDoc]:
+        """What makes the part of Connect's GET of a method: the message is in the query."""
+
+        def describe() -> OperationDoc:
+            schemas = Schemas(self._schema, self._print)
+            operation = _Part(schemas, method, binding, "").operation()
+            operation.pop("requestBody")
+            operation["parameters"] = [*operation.get("parameters", []), *_CONNECT_QUERY]
+            return OperationDoc(operation, schemas.components)
+
+        return describe
+
 
 class _Part:
     def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str) -> None:
@@ -49,8 +77,9 @@ class _Part:
     def operation(self) -> dict[str, Any]:
         method, comment = self._method, self._method.comment
         operation: dict[str, Any] = {"summary": comment.split(". ")[0].split("\n")[0].rstrip(".") or method.name}
-        if comment:
-            operation["description"] = comment
+        prose = streams.PROSE.get((method.client_streaming, method.server_streaming), "")
+        if text := "\n\n".join(part for part in (comment, prose) if part):
+            operation["description"] = text
         if method.deprecated:
             operation["deprecated"] = True
         parameters = [*self._path(), *self._query()]
@@ -58,7 +87,10 @@ class _Part:
             operation["parameters"] = parameters
         if self._binding.body:
             operation["requestBody"] = self._request_body()
-        operation["responses"] = {"200": {"description": "The service's answer.", "content": self._answer()}}
+        answer = "The service's answers." if method.server_streaming else "The service's answer."
+        operation["responses"] = {"200": {"description": answer, "content": self._answer()}}
+        if method.streaming:
+            operation["x-websocket"] = True
         return operation
 
     def _path(self) -> Iterator[dict[str, Any]]:
@@ -123,29 +155,34 @@ class _Part:
             inside = frozenset(path[1:] for path in binding.fills.paths if path[0] == binding.body and len(path) > 1)
             schema = schemas.property(binding.body_field, inside)
             example = schemas.example_field(binding.body_field, without=inside)
-            return {"required": True, "content": self._media(schema, example)}
+            return {"required": True, "content": self._sent(schema, example)}
         bound = frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.fills.paths
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
         schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
-        content = self._media(schema, schemas.example(message, bound))
-        return {"required": bool(message.fields), "content": content}
+        content = self._sent(schema, schemas.example(message, bound))
+        return {"required": bool(message.fields) and not self._method.client_streaming, "content": content}
 
-    def _media(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    def _sent(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
         """JSON, and forms where they are read; an example is of JSON alone."""
+        if self._method.client_streaming:
+            return streams.sent(schema, example)
         forms = (URLENCODED, MULTIPART) if self._binding.form is not None else ()
-        return {
-            "application/json": {"schema": schema, "example": example},
-            **{kind: {"schema": schema} for kind in forms},
-        }
+        json = {"application/json": {"schema": schema, "example": example}}
+        return json | {kind: {"schema": schema} for kind in forms}
+
+    def _answered(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        if self._method.server_streaming:
+            return streams.answered(schema, example)
+        return {"application/json": {"schema": schema, "example": example}}
 
     def _answer(self) -> dict[str, Any]:
         message, schemas = self._method.output, self._schemas
         if not self._response_body:
             if message.full_name == HTTP_BODY:
                 return dict(_ANYTHING)
-            return {"application/json": {"schema": schemas.ref(message), "example": schemas.example(message)}}
+            return self._answered(schemas.ref(message), schemas.example(message))
         field = message.fields_by_name[self._response_body]
         if field.message_type is not None and field.message_type.full_name == HTTP_BODY:
             return dict(_ANYTHING)
-        return {"application/json": {"schema": schemas.property(field), "example": schemas.example_field(field)}}
+        return self._answered(schemas.property(field), schemas.example_field(field))

@@ -22,6 +22,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
     FileDescriptorSet,
     MethodDescriptorProto,
+    MethodOptions,
     SourceCodeInfo,
 )
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -49,6 +50,8 @@ class Method:
     line: int
     comment: str
     deprecated: bool
+    #: ``idempotency_level = NO_SIDE_EFFECTS``: it only reads.
+    safe: bool
 
     @property
     def full_name(self) -> str:
@@ -106,6 +109,7 @@ class Schema:
                 rule_place.span[0] + 1 if rule_place else 0,
                 _comment(place),
                 method.options.deprecated,
+                method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS,
             )
 
     def message_class(self, descriptor: Descriptor) -> Any:

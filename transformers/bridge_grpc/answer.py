@@ -1,0 +1,84 @@
+"""A message of the service's as the client gets it: JSON, or the bytes of a ``google.api.HttpBody`` as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from bridge import JSON_TYPE, BadReply, Reply
+from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.mapping.forms import HTTP_BODY
+
+_OCTETS = "application/octet-stream"
+
+
+class Answer:
+    """Compiled from the answer's message and the rule's ``response_body``.
+
+    :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
+    :ivar raw: whether the body is a ``google.api.HttpBody``'s.
+    :raises ValueError: `response_body` is not a field of `output`; the message says so.
+    """
+
+    __slots__ = ("_body", "_parse", "_text", "raw")
+
+    def __init__(self, output: Descriptor, response_body: str, encoders: Encoders) -> None:
+        self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
+        self._body = response_body
+        if not response_body:
+            self._text = encoders.text(output)
+            self.raw = output.full_name == HTTP_BODY
+            return
+        field = output.fields_by_name.get(response_body)
+        if field is None:
+            raise ValueError(f"response_body names {response_body!r}, which is not a field of {output.full_name}")
+        self._text = encoders.field_text(field)
+        message = field.message_type
+        self.raw = message is not None and message.full_name == HTTP_BODY and not field.is_repeated
+
+    def reply(self, wire: bytes) -> Reply:
+        """:raises bridge.BadReply: it isn't the message that the schema says, or has no JSON."""
+        if self.raw:
+            content_type, data = self.octets(wire)
+            return Reply(200, [("content-type", content_type)], data)
+        return Reply(200, [JSON_TYPE], self.text(wire))
+
+    def text(self, wire: bytes) -> bytes:
+        """JSON on one line.
+
+        :raises bridge.BadReply: as `reply`.
+        """
+        try:
+            return self._text(wire)
+        except (DecodeError, Wrong, orjson.JSONEncodeError, RecursionError) as error:
+            raise _unreadable(error) from None
+
+    def octets(self, wire: bytes) -> tuple[str, bytes]:
+        """Content type and bytes (``google/api/httpbody.proto``).
+
+        :raises bridge.BadReply: as `reply`.
+        """
+        try:
+            message = self._parse(wire)
+        except DecodeError as error:
+            raise _unreadable(error) from None
+        if self._body:
+            message = getattr(message, self._body)
+        content_type = message.content_type or _OCTETS
+        return content_type if content_type.isascii() and content_type.isprintable() else _OCTETS, message.data
+
+    def value(self, wire: bytes, name: str) -> Any:
+        """One field of the message."""
+        return getattr(self._parse(wire), name)
+
+
+def _unreadable(error: Exception) -> BadReply:
+    if isinstance(error, DecodeError):
+        return BadReply("The service's answer is not the message that its schema says.", cause=str(error))
+    return BadReply(f"The service's answer can't be written as JSON: {error}.", cause=str(error))

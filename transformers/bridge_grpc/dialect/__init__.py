@@ -1,0 +1,1 @@
+"""gRPC-Web and Connect beside JSON: other clients' protocols on the automatic paths. Sans-IO."""

@@ -1,0 +1,46 @@
+"""Which of several forms a request accepts (RFC 9110, section 12.5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def preferred(accept: str, offers: Mapping[str, str]) -> str | None:
+    """What `accept`, the field's value, likes best.
+
+    :param offers: media type -> form, the one we like best first.
+    :returns: a form; None where `accept` rules all of them out. Of equal qualities the one that is named more exactly
+        wins, then the order of `offers`.
+    """
+    ranges = [_range(part) for part in accept.split(",") if part.strip()]
+    if not ranges:
+        return next(iter(offers.values()))
+    best: tuple[float, int] = (0.0, 0)
+    found = None
+    for media_type, form in offers.items():
+        main = media_type.partition("/")[0]
+        exactness, quality = max(
+            (rank, quality)
+            for rank, quality in (
+                (0, 0.0),
+                *((3, quality) for name, quality in ranges if name == media_type),
+                *((2, quality) for name, quality in ranges if name == f"{main}/*"),
+                *((1, quality) for name, quality in ranges if name == "*/*"),
+            )
+        )
+        if quality > 0 and (quality, exactness) > best:
+            best, found = (quality, exactness), form
+    return found
+
+
+def _range(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(value)))
+            except ValueError:
+                quality = 0.0
+    return name, quality

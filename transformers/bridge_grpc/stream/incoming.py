@@ -1,0 +1,220 @@
+"""What a client sends, cut into messages: an array, a line or a text after another, frames, or bytes as they come.
+
+Nothing is parsed here, only cut; each message's text is judged by its reader. Bytes are looked at once, by a pattern
+that runs in C from one bracket, comma or quote to the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from bridge import InvalidBody
+
+_SPACE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+#: From the outside of a string: the next thing that matters. From the inside: all but its end.
+_MARK = re.compile(rb'["\[\]{},]')
+_MARK_OR_SPACE = re.compile(rb'["\[\]{}]|[ \t\r\n]+')
+_WITHIN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+
+
+class Incoming(Protocol):
+    """Cuts the client's bytes into the texts of messages."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a text that is not complete yet."""
+        ...
+
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+
+    def finish(self) -> Iterator[bytes]:
+        """:raises bridge.InvalidBody: the bytes end within a message."""
+        ...
+
+
+class Pieces:
+    """Each piece is a message: a frame of a WebSocket, or a part of a `google.api.HttpBody` as it came."""
+
+    pending = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if data:
+            yield data
+
+    def finish(self) -> Iterator[bytes]:
+        return iter(())
+
+
+class Texts:
+    """JSON texts: the items of one array, or one after another with white space between (NDJSON is such a sequence,
+    and so is a single object). The first character tells which."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._at = 0  # where the search goes on
+        self._depth = 0
+        self._quoted = False  # whether it goes on within a string
+        self._begun = -1  # where the message under way begins; -1: between two
+        self._array: bool | None = None
+        self._comma = False  # an item must follow
+        self._count = 0
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        return len(self._data)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._data += data
+        if self._array is None and not self._opened():
+            return
+        yield from self._items() if self._array else self._sequence()
+        self._drop()
+
+    def finish(self) -> Iterator[bytes]:
+        if self._array is None and not self._data.strip(_SPACE):
+            return
+        if not self._array:
+            # A number, word or string at the very end has nothing after it that would complete it.
+            if self._begun >= 0 and self._depth == 0 and not self._quoted:
+                yield self._take(len(self._data))
+            if self._begun < 0:
+                return
+        elif self._closed:
+            return
+        raise self._wrong("the body ends within it" if self._begun >= 0 else "the array is not closed")
+
+    def _opened(self) -> bool:
+        """Whether the first character is there; it tells an array from a sequence."""
+        if len(self._data) < len(_BOM) and _BOM.startswith(self._data) and self._data:
+            return False
+        if self._data.startswith(_BOM):
+            del self._data[:3]
+        bare = self._data.lstrip(_SPACE)
+        if not bare:
+            self._data.clear()
+            return False
+        self._at = len(self._data) - len(bare)
+        self._array = bare[:1] == b"["
+        if self._array:
+            self._at += 1
+        return True
+
+    def _drop(self) -> None:
+        """Forget what is done with."""
+        done = self._at if self._begun < 0 else self._begun
+        if done:
+            del self._data[:done]
+            self._at -= done
+            self._begun = min(0, self._begun)
+
+    def _take(self, end: int) -> bytes:
+        text = bytes(self._data[self._begun : end])
+        self._begun = -1
+        self._count += 1
+        return text
+
+    # --- the items of an array ---------------------------------------------------------------------------------------
+
+    def _items(self) -> Iterator[bytes]:
+        data = self._data
+        while True:
+            if self._begun < 0:
+                self._skip_space()
+                if self._at >= len(data):
+                    return
+                if self._closed:
+                    raise self._wrong("something follows the array")
+                if data[self._at : self._at + 1] == b"]" and not self._comma:
+                    self._close()
+                    continue
+                self._begun = self._at
+            if self._quoted and not self._unquoted():
+                return
+            found = _MARK.search(data, self._at)
+            if found is None:
+                self._at = len(data)
+                return
+            mark = found[0]
+            if mark == b'"':
+                self._at, self._quoted = found.end(), True
+            elif mark in b"[{":
+                self._depth += 1
+                self._at = found.end()
+            elif self._depth:
+                self._depth -= mark != b","
+                self._at = found.end()
+            else:
+                if mark == b"}":
+                    raise self._wrong("a bracket closes what was not opened")
+                if not data[self._begun : found.start()].strip(_SPACE):
+                    raise self._wrong("it is empty")
+                text = self._take(found.start())
+                self._at = found.end() - 1
+                if mark == b",":
+                    self._comma = True
+                    self._at += 1
+                else:
+                    self._close()
+                yield text
+
+    def _close(self) -> None:
+        self._closed, self._comma = True, False
+        self._at += 1
+
+    def _skip_space(self) -> None:
+        data, at = self._data, self._at
+        while at < len(data) and data[at] in _SPACE:
+            at += 1
+        self._at = at
+        if at < len(data) and not self._closed and data[at] not in b"],":
+            self._comma = False
+
+    # --- one after another -------------------------------------------------------------------------------------------
+
+    def _sequence(self) -> Iterator[bytes]:
+        data = self._data
+        while True:
+            if self._begun < 0:
+                while self._at < len(data) and data[self._at] in _SPACE:
+                    self._at += 1
+                if self._at >= len(data):
+                    return
+                self._begun = self._at
+            if self._quoted and not self._unquoted():
+                return
+            found = _MARK_OR_SPACE.search(data, self._at)
+            if found is None:
+                self._at = len(data)
+                return
+            mark = found[0]
+            self._at = found.end()
+            if mark == b'"':
+                self._quoted = True
+            elif mark in (b"{", b"["):
+                self._depth += 1
+            elif mark in (b"}", b"]"):
+                self._depth -= 1
+                if self._depth < 0:
+                    raise self._wrong("a bracket closes what was not opened")
+                if not self._depth:
+                    yield self._take(self._at)
+            elif not self._depth:
+                yield self._take(found.start())
+
+    def _unquoted(self) -> bool:
+        """Goes to the end of the string; whether that is there. A backslash at the very end waits for what it hides."""
+        within = _WITHIN.match(self._data, self._at)
+        assert within is not None
+        self._at = within.end()
+        if self._data[self._at : self._at + 1] != b'"':
+            return False
+        self._at += 1
+        self._quoted = False
+        return True
+
+    def _wrong(self, reason: str) -> InvalidBody:
+        return InvalidBody([(f"/{self._count}", reason)], f"Message {self._count + 1} can't be read: {reason}.")
