@@ -7,6 +7,7 @@
     │   ├── SettingsError         an environment variable or --config key
     │   ├── SpecError             a route spec: file, line, key
     │   ├── BindError             a spec is well formed, but its WSDL, proto or options don't compile
+    │   │   └── Unreachable           … or can't be had just now; it is tried again
     │   └── ConflictError         two routes or two plug-ins want the same name
     └── RequestError          one call went wrong; carries what problem+json needs
         ├── ClientError           4xx: the caller can mend it
@@ -64,6 +65,10 @@ class SpecError(SetupError):
 
 class BindError(SetupError):
     """A spec is well formed, yet what it names can't be compiled or reached."""
+
+
+class Unreachable(BindError):
+    """What a spec names can't be had just now. Its route is kept and tried again, and the others serve meanwhile."""
 
 
 class ConflictError(SetupError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -45,6 +45,17 @@ def discover(found: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]
 
 def _whose(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A transformer whose contracts may change where they come from, without a file that is seen to change: the schema
+    of a live server, say."""
+
+    async def changed(self, route: RouteSpec, options: Any) -> bool:
+        """Whether binding `route` again would give something else. Asked every second: the transformer bounds how
+        often it looks. What can't be reached has not changed."""
+        ...
 
 
 class Transformers:
@@ -103,6 +114,13 @@ class Transformers:
             asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
             raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
         return operations
+
+    async def changed(self, spec: RouteSpec) -> bool:
+        """Whether `spec`, which is bound, would be bound to something else now (`Following`)."""
+        transformer = await self.get(spec.transform.request)
+        if not isinstance(transformer, Following):
+            return False
+        return await transformer.changed(spec, transformer.options.model_validate(spec.transform.options))
 
     async def aclose(self) -> None:
         for transformer in self._open.values():

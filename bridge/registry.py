@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError
+from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError, Unreachable
 from bridge.guards.api_key import ApiKey
 from bridge.specfile import read_file, read_value
 from bridge.store import Store, StoredRoute
@@ -56,8 +56,8 @@ class Registry:
     # --- at start -----------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Bind all there is. What the folder holds must be right; a registered route that can't be bound now is
-        reported and tried again, since its WSDL or its service may only be away.
+        """Bind all there is. What the folder holds must be right; what can't be reached now, and a registered route
+        that can't be bound now, is reported and tried again, since its WSDL or its service may only be away.
 
         :raises SetupError: every fault of every file; what could be bound is in the table all the same.
         """
@@ -65,7 +65,11 @@ class Registry:
         for path in self.spec_files():
             try:
                 for source in self._read(path):
-                    self._files[source.id] = await self._bind(source)
+                    try:
+                        self._files[source.id] = await self._bind(source)
+                    except Unreachable as error:
+                        log.error("%s can't serve yet: %s", source.file, error)
+                        self.broken[source.id] = Broken(source, error)
             except SetupError as error:
                 faults += error.faults
         table = Table(self._files.values())
@@ -99,6 +103,14 @@ class Registry:
         except SetupError as error:
             if source.id not in self.broken:
                 log.error("registered route %s can't serve: %s", source.id, error)
+            self.broken[source.id] = Broken(source, error)
+        else:
+            self.broken.pop(source.id, None)
+
+    async def _try_file(self, source: Source) -> None:
+        try:
+            self._files[source.id] = await self._bind(source)
+        except SetupError as error:
             self.broken[source.id] = Broken(source, error)
         else:
             self.broken.pop(source.id, None)
@@ -188,13 +200,43 @@ class Registry:
                     await self._load_stored()
                 elif waiting:
                     for source in waiting:
-                        if source.kind == "store":
-                            await self._try_stored(source)
+                        await (self._try_stored(source) if source.kind == "store" else self._try_file(source))
                     if all(source.id in self.broken for source in waiting):
                         continue
                 else:
                     continue
                 self._rebuild()
+
+    async def refresh(self) -> None:
+        """See where a live server's contract has changed, and bind its routes anew, until cancelled. What can't be
+        bound to the new one goes on serving by the old one, and is told once."""
+        told: dict[RouteId, str] = {}
+        while True:
+            await asyncio.sleep(POLL)
+            stale = [route for route in self.table.routes.values() if await self._binder.changed(route)]
+            if not stale:
+                continue
+            async with self._lock:
+                rebound = [route for route in stale if await self._rebind(route, told)]
+                if rebound:
+                    self._rebuild()
+                    log.info("%d routes follow what their services say of themselves now", len(rebound))
+
+    async def _rebind(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
+        """Whether `route`, if it still is what serves, is bound anew and fits among the others."""
+        id = route.source.id
+        place = self._files if route.source.kind == "file" else self._stored
+        if place.get(id) is not route:
+            return False  # replaced meanwhile
+        try:
+            place[id] = await self.check(route.source)
+        except SetupError as error:
+            if told.get(id) != str(error):
+                log.error("route %s goes on with what its service said before: %s", id, error)
+                told[id] = str(error)
+            return False
+        told.pop(id, None)
+        return True
 
     async def check(self, source: Source) -> BoundRoute:
         """Bind `source` and try it against every other route; nothing goes live.

@@ -124,6 +124,10 @@ class Binder:
         self._authenticate = authenticate
         self._connect = connect
 
+    async def changed(self, route: BoundRoute) -> bool:
+        """Whether binding `route` again would give something else: its contract has changed where it comes from."""
+        return await self._transformers.changed(route.source.spec)
+
     async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
         """:param old: what served until now; where its limit is the same, what callers have used of it still counts.
         :raises SetupError: the spec can't be bound; the faults say where.

@@ -65,6 +65,8 @@ async def _house(settings: Settings) -> AsyncIterator[tuple[House, list[Fault]]]
             await house.registry.load()
         except SetupError as error:
             faults += error.faults
+        waiting = [broken for broken in house.registry.broken.values() if broken.source.kind == "file"]
+        faults += [fault for broken in waiting for fault in broken.error.faults if fault not in faults]
         yield house, faults
     finally:
         await house.aclose()

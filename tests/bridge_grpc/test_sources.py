@@ -193,3 +193,37 @@ def test_identical_schemas_are_shared(files: FileDescriptorSet) -> None:
     changed = FileDescriptorSet.FromString(files.SerializeToString())
     changed.file[-1].message_type[0].field[0].json_name = "other"
     assert schema(changed).pool is not first.pool
+
+
+def test_roots_are_looked_up_in_order(tmp_path: Path) -> None:
+    for name, text in {
+        "own/a.proto": 'syntax = "proto3"; package a; import "b/b.proto"; message A { b.B b = 1; }',
+        "first/b/b.proto": 'syntax = "proto3"; package b; import "c.proto"; message B { c.C first = 1; }',
+        "second/b/b.proto": 'syntax = "proto3"; package b; message B { string second = 1; }',
+        "second/c.proto": 'syntax = "proto3"; package c; message C { string id = 1; }',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for names in (["own/a.proto"], ["a.proto"]):
+        paths = ["first", "second", "own"]
+        made = schema(compile_protos(names, tmp_path, paths=paths))
+        assert list(made.pool.FindMessageTypeByName("b.B").fields_by_name) == ["first"]
+    made = schema(compile_protos(["b/b.proto"], tmp_path, paths=["second"]))
+    assert list(made.pool.FindMessageTypeByName("b.B").fields_by_name) == ["second"]
+    with pytest.raises(BindError, match=r"which is not in the proto folder"):
+        compile_protos(["own/a.proto"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("../outside", "leads out"), ("/etc", "leads out"), ("link", "leads out"), ("nowhere", "there is no folder")],
+)
+def test_roots_lie_below_the_proto_folder(tmp_path: Path, path: str, reason: str) -> None:
+    root = tmp_path / "protos"
+    root.mkdir()
+    (tmp_path / "outside").mkdir()
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "a.proto").write_text('syntax = "proto3"; message A {}')
+    with pytest.raises(BindError, match=reason) as caught:
+        compile_protos(["a.proto"], root, paths=[path])
+    assert caught.value.faults[0].key == "transform.grpc.proto_paths"

@@ -18,6 +18,8 @@ service Tally {
   rpc Cast(Vote) returns (Vote) {
     option (google.api.http) = { post: "/v1/votes" body: "*" additional_bindings { get: "/v1/votes/{county}" } };
   }
+  rpc Watch(Vote) returns (stream Vote) { option (google.api.http) = { post: "/v1/watch" body: "*" }; }
+  rpc CastAll(stream Vote) returns (Vote) { option (google.api.http) = { post: "/v1/all" body: "*" }; }
 }
 message Vote {
   string county = 1; string voter_id = 2; repeated string locales = 3; string region = 4;
@@ -56,6 +58,19 @@ class Tally:
             await context.abort(self.status, "not today")
         return message
 
+    async def watch(self, message: bytes, context: Any) -> AsyncIterator[bytes]:
+        self.seen.append((message, [tuple(pair) for pair in context.invocation_metadata()]))
+        await context.send_initial_metadata((("x-count", "2"),))
+        yield message
+        yield message
+
+    async def cast_all(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+        last = b""
+        async for last in messages:
+            self.seen.append((last, [tuple(pair) for pair in context.invocation_metadata()]))
+        context.set_trailing_metadata((("x-cost-ms", "12"),))
+        return last
+
     def metadata(self, at: int = -1) -> list[tuple[str, str | bytes]]:
         return [pair for pair in self.seen[at][1] if pair[0].startswith("x-") and pair[0] != "x-trace-id"]
 
@@ -63,7 +78,11 @@ class Tally:
 @pytest.fixture
 async def tally() -> AsyncIterator[Tally]:
     service, server = Tally(), grpc.aio.server()
-    handlers = {"Cast": grpc.unary_unary_rpc_method_handler(service.cast)}
+    handlers = {
+        "Cast": grpc.unary_unary_rpc_method_handler(service.cast),
+        "Watch": grpc.unary_stream_rpc_method_handler(service.watch),
+        "CastAll": grpc.stream_unary_rpc_method_handler(service.cast_all),
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tally.v1.Tally", handlers),))
     service.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -176,3 +195,40 @@ async def test_methods_of_other_names(gateway: Any, tally: Tally) -> None:
     assert "/v1/votes" not in document.json()["paths"]
     unread = await gateway.client.request("LIST", "/v1/votes", headers=bearer)
     assert unread.status_code == 400
+
+
+FORGED = b"\x0a\x04Kern\x12\x03eve\x1a\x02xx"  # county, voter_id and one of locales
+
+
+async def test_streams_are_filled_too(gateway: Any, tally: Tally) -> None:
+    await register(gateway, fields={"voter_id": {"$claim": "sub"}, "locales": ["de"]})
+    bearer = gateway.bearer(audience="TALLY", sub="ada")
+    expected = {"county": "Kern", "voterId": "ada", "locales": ["de"]}
+    forged = {"county": "Kern", "voterId": "eve", "locales": ["xx"]}
+    answer = await gateway.client.post("/v1/watch", json=forged, headers={**bearer, "accept": "application/json"})
+    assert (answer.status_code, answer.json(), answer.headers["x-count"]) == (200, [expected, expected], "2")
+    assert ("x-user", "ada") in tally.metadata()
+    answer = await gateway.client.post("/v1/all", json=[forged, {"voterId": "eve"}, forged], headers=bearer)
+    assert (answer.status_code, answer.json(), answer.headers["x-cost-ms"]) == (200, expected, "12")
+    assert len(tally.seen) == 4
+    assert not any(b"eve" in message or b"xx" in message for message, _ in tally.seen)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("Cast", "application/proto", FORGED),
+        ("Cast", "application/json", b'{"county": "Kern", "voterId": "eve", "locales": ["xx"]}'),
+        ("Cast", "application/grpc-web+proto", b"\0" + len(FORGED).to_bytes(4, "big") + FORGED),
+        ("CastAll", "application/grpc-web+proto", b"\0" + len(FORGED).to_bytes(4, "big") + FORGED),
+    ],
+)
+async def test_no_dialect_gets_around_what_the_gateway_fills(
+    gateway: Any, tally: Tally, path: str, kind: str, body: bytes
+) -> None:
+    await register(gateway, fields={"voter_id": {"$claim": "sub"}, "locales": ["de"]})
+    headers = {**gateway.bearer(audience="TALLY", sub="ada"), "content-type": kind, "connect-protocol-version": "1"}
+    answer = await gateway.client.post(f"/tally.v1.Tally/{path}", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert tally.seen[0][0] == FORGED.replace(b"eve", b"ada").replace(b"xx", b"de")
+    assert ("x-user", "ada") in tally.metadata()

@@ -114,8 +114,10 @@ class GrpcOptions(Options):
     """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
 
     protos: Listed = ()
+    proto_paths: Listed = ()
     descriptor_set: str | None = None
     reflection: bool = False
+    refresh: Literal["off"] | Annotated[float, BeforeValidator(seconds), Field(ge=1)] = 10.0
     service: str | None = None
     method: str | None = None
     http_rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed)] = ()
@@ -144,6 +146,10 @@ class GrpcOptions(Options):
         sources = [bool(self.protos), self.descriptor_set is not None, self.reflection]
         if sum(sources) != 1:
             raise ValueError("name exactly one source of the schema: protos, descriptor_set or reflection: true")
+        if self.proto_paths and not self.protos:
+            raise ValueError("proto_paths says where protos are looked up, and there are none")
+        if "refresh" in self.model_fields_set and not self.reflection:
+            raise ValueError("refresh says how often a live server is asked again; it goes with reflection: true")
         if self.method is not None and self.http_rules:
             raise ValueError("method publishes one method at the route itself; leave out method to use http_rules")
         return self

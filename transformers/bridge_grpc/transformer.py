@@ -28,7 +28,8 @@ from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.schema.pool import Method, Schema
+from bridge_grpc.schema.pool import Method, Schema, schema
+from bridge_grpc.schema.reflected import Reflected
 from bridge_grpc.schema.sources import load
 from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec, Resumption
 
@@ -48,6 +49,7 @@ class Grpc:
 
     def __init__(self) -> None:
         self._context: Context | None = None
+        self._reflected = Reflected()
         #: Route path -> what could not be published, in sentences.
         self.skipped: dict[str, tuple[str, ...]] = {}
 
@@ -56,6 +58,7 @@ class Grpc:
 
     async def aclose(self) -> None:
         self._context = None
+        self._reflected = Reflected()
         self.skipped.clear()
 
     async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
@@ -66,10 +69,24 @@ class Grpc:
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
         home = self._context.proto_dir.parent
-        schema, offered = await load(route, options, self._context)
+        schema, offered = await self._load(route, options, self._context)
         operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, schema, home).run(offered))
         self.skipped[route.route] = tuple(skipped)
         return operations
+
+    async def _load(self, route: RouteSpec, options: GrpcOptions, context: Context) -> tuple[Schema, Sequence[str]]:
+        if not options.reflection:
+            return await load(route, options, context)
+        found = await self._reflected.ask(route.upstream, context)
+        self._reflected.bound(route, found)
+        return await asyncio.to_thread(schema, found.files, str(route.upstream)), found.services
+
+    async def changed(self, route: RouteSpec, options: GrpcOptions) -> bool:
+        """Whether the live server that the route's schema came from says something else of itself now. It is asked once
+        in ``refresh`` for all routes that name it."""
+        if not options.reflection or options.refresh == "off" or self._context is None:
+            return False
+        return await self._reflected.changed(route, options.refresh, self._context)
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
         """What of the route's services is not published, and why."""

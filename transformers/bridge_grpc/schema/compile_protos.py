@@ -36,13 +36,18 @@ MAX_PROTO_BYTES = 8 * 1024**2
 _one_at_a_time = Lock()
 
 
-def compile_protos(names: Sequence[str], root: Path, *, key: str = "transform.grpc.protos") -> FileDescriptorSet:
-    """The files `names` (relative to `root`) and all they import, with source info.
+def compile_protos(
+    names: Sequence[str], root: Path, *, paths: Sequence[str] = (), key: str = "transform.grpc.protos"
+) -> FileDescriptorSet:
+    """The files `names` and all they import, with source info.
 
+    :param root: the folder that nothing outside is read of.
+    :param paths: folders below `root` that names and imports are looked up in first, in order, as protoc's ``-I``.
     :raises BindError: one fault for each thing that protoc found, with file, line and column.
     """
+    bases = [*(_base(root, path) for path in paths), root]
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
-        files = _gather(names, root, Path(folder), key)
+        files = _gather(names, root, bases, Path(folder), key)
         with _one_at_a_time:
             return _run(names, Path(folder), files, key)
 
@@ -66,15 +71,32 @@ def place(root: Path, name: str, key: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _gather(names: Sequence[str], root: Path, folder: Path, key: str) -> dict[str, Path]:
+def _base(root: Path, path: str) -> Path:
+    """The folder `path` below `root`.
+
+    :raises BindError: there is none.
+    """
+    key = "transform.grpc.proto_paths"
+    base = root / path
+    outside = PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
+    if outside or not base.resolve().is_relative_to(root.resolve()):
+        raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key=key))
+    if not base.is_dir():
+        raise BindError(Fault(f"there is no folder {path!r} in the proto folder", key, str(root)))
+    return base
+
+
+def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Path, key: str) -> dict[str, Path]:
     """Copies what `names` need into `folder`; virtual name -> the file it came from."""
     files: dict[str, Path] = {}
-    missing = [name for name in names if place(root, name, key) is None]
+    missing = [
+        name for name in names if place(root, name, key) is None and not any(_inside(root, b, name) for b in bases)
+    ]
     if missing:
         raise BindError([Fault(f"there is no file {name!r} in the proto folder", key, str(root)) for name in missing])
     # An import that is written from the importing file's own folder is what many vendors ship; protoc takes it when
     # that folder is a root, so those of the named files are.
-    roots = list(dict.fromkeys([root, *(parent for name in names for parent in _parents(root, name))]))
+    roots = list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
     waiting = list(names)
     while waiting:
         name = waiting.pop()

@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Fault
+from bridge import BindError, Fault, Unreachable
 from bridge_grpc.schema.shipped import shipped_file
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
@@ -44,8 +44,9 @@ async def reflect(
     :raises BindError: nothing answers in time, or what answers has no reflection.
     """
     if not addresses:
-        raise BindError(Fault(f"{name} has no live address, so its schema can't be asked for", key))
+        raise Unreachable(Fault(f"{name} has no live address, so its schema can't be asked for", key))
     reason = ""
+    kind: type[BindError] = Unreachable
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     for at, (host, port) in enumerate(addresses):
@@ -70,6 +71,7 @@ async def reflect(
         except TimeoutError:
             reason = f"it did not answer within {PATIENCE:g} s"
         except _Unserved:
+            kind = BindError
             reason = "it answers, but offers no server reflection; use protos or a descriptor_set"
         except grpc.aio.AioRpcError as error:
             reason = f"it answered {error.code().name}: {error.details() or 'no reason given'}"
@@ -77,7 +79,7 @@ async def reflect(
             reason = f"what it sent as its schema can't be read ({error})"
         finally:
             await channel.close()
-    raise BindError(Fault(f"the schema of {name} can't be had by reflection: {reason}", key))
+    raise kind(Fault(f"the schema of {name} can't be had by reflection: {reason}", key))
 
 
 async def _ask(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]:

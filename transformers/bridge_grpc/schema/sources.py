@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Upstream
+from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Unreachable, Upstream
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.compile_protos import compile_protos, place
 from bridge_grpc.schema.pool import Schema, schema
@@ -34,7 +34,7 @@ async def from_server(upstream: Upstream, context: Context) -> tuple[FileDescrip
     try:
         addresses = await context.resolve(upstream.name, upstream.port)
     except BridgeError as error:
-        raise BindError(
+        raise Unreachable(
             Fault(f"{name} can't be found, so its schema can't be asked for: {error}", "upstream")
         ) from None
     return await reflect(addresses, name, tls=upstream.scheme == "grpcs")
@@ -49,7 +49,7 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
         files = read_set(path)
         made = schema(files, str(path), key="transform.grpc.descriptor_set")
         return made, tuple(made.services)
-    files = compile_protos(options.protos, root)
+    files = compile_protos(options.protos, root, paths=options.proto_paths)
     made = schema(files, str(root), key="transform.grpc.protos")
     named = {
         f"{file.package}.{service.name}".lstrip(".")
