@@ -10,6 +10,7 @@ from bridge.errors import (
     ClientError,
     Fault,
     Forbidden,
+    HeadTooLarge,
     InvalidBody,
     InvalidParameter,
     NotAcceptable,
@@ -19,6 +20,17 @@ from bridge.errors import (
     UnsupportedMediaType,
     UpstreamError,
     UpstreamFault,
+)
+from bridge.origin import (
+    ABSENT,
+    Origin,
+    claim_of,
+    claim_text,
+    header_texts,
+    is_origin,
+    read_env,
+    read_origin,
+    read_secret,
 )
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream, seconds
@@ -42,8 +54,11 @@ from bridge.transformer import (
     Transformer,
     header,
 )
+from bridge.upstream.headers import forwardable, returnable
+from bridge.verbs import is_method, is_served
 
 __all__ = [
+    "ABSENT",
     "JSON_TYPE",
     "WEBSOCKET",
     "BadReply",
@@ -58,6 +73,7 @@ __all__ = [
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
+    "HeadTooLarge",
     "Headers",
     "HttpCodec",
     "HttpReply",
@@ -69,6 +85,7 @@ __all__ = [
     "Operation",
     "OperationDoc",
     "Options",
+    "Origin",
     "Reply",
     "RequestError",
     "RouteSpec",
@@ -81,9 +98,20 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
+    "claim_of",
+    "claim_text",
+    "forwardable",
     "header",
+    "header_texts",
+    "is_method",
+    "is_origin",
+    "is_served",
     "parse_json",
     "parse_xml",
+    "read_env",
+    "read_origin",
+    "read_secret",
+    "returnable",
     "seconds",
     "xml_parser",
 ]

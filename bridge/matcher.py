@@ -132,7 +132,7 @@ def _pick(leaf: Leaf[E] | None, method: str, allowed: set[str]) -> tuple[E, tupl
     if found is None and method == "HEAD":
         found = leaf.get("GET")
     if found is None:
-        allowed.update(METHODS if ANY in leaf else leaf)
+        allowed.update(leaf.keys() - {ANY}, METHODS if ANY in leaf else ())
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -208,15 +209,17 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
     be a secret, and what sounds like one."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
+    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
-        lines += [f"{name}: {MASK if _SECRET_HEADER.search(name) else value!s}" for name, value in outbound.metadata]
+        for name, value in outbound.metadata:
+            text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
+            lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
         for each in (outbound, *more):
             assert isinstance(each, GrpcRequest)
             shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
             lines += ["", shown.rstrip("\n")]
         return "\n".join(lines)
-    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
     lines = [f"{outbound.method} {outbound.path}  ({to})"]
     for name, value in outbound.headers:
         lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")

@@ -57,6 +57,19 @@ def test_405_names_every_method_of_the_path() -> None:
     assert caught.value.headers == (("allow", "GET, HEAD, PUT"),)
 
 
+def test_405_names_methods_of_any_name() -> None:
+    made: Matcher[str] = Matcher()
+    made.add_all([(None, "/a", "*", "any"), (None, "/a", "SEARCH", "search"), (None, "/b", "SEARCH", "alone")])
+    assert made.match("", "/a", "SEARCH")[0] == "search"
+    for path, allow in (
+        ("/a", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, SEARCH"),
+        ("/b", "SEARCH"),
+    ):
+        with pytest.raises(MethodNotAllowed) as caught:
+            made.match("", path, "PURGE")
+        assert caught.value.headers == (("allow", allow),)
+
+
 def test_a_star_is_every_method_that_a_spec_may_name() -> None:
     made = matcher("* /a")
     for method in ("GET", "HEAD", "OPTIONS", "PATCH"):

@@ -121,7 +121,7 @@ class MicroCache:
         vary = self._vary.get(key)
         if not vary or call is None:
             return key
-        values = [call.header(name) for name in vary]
+        values = ["\0".join(value for field, value in call.headers if field == name) for name in vary]
         if not _IMPERSONAL.issuperset(vary):
             values.append(call.identity.key)
         return "\n".join((key, *values))

@@ -127,7 +127,7 @@ def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
     if method == WEBSOCKET:
         return ()  # its HTTP operation tells of it
     if method not in ("*", *METHODS):
-        log.warning("route %s: OpenAPI has no place for the method %s", published.route_id, method)
+        log.info("route %s: OpenAPI has no place for the method %s", published.route_id, method)
         return ()
     if method != "*":
         return (method,)

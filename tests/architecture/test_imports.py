@@ -13,12 +13,12 @@ PLUGINS = ROOT.parent / "transformers"
 
 #: Rooms in the order in which they may import: a module imports from its own room and from those before it.
 ORDER = [
-    {"errors"},
+    {"errors", "verbs"},
     {"payload"},
     {"spec"},
     {"specfile", "settings"},
     {"transformer", "stream"},
-    {"trust", "problem"},
+    {"trust", "problem", "origin"},
     {"plugins", "mesh", "upstream", "guards", "observe"},
     {"matcher"},
     {"table"},

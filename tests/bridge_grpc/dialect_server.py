@@ -19,6 +19,7 @@ from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
@@ -30,6 +31,8 @@ LIMITED = "limited"  #: a county whose calls the gateway itself refuses
 
 class PlainStream:
     """Stands where JSON's own codec stands."""
+
+    secrets: frozenset[str] = frozenset()
 
     def __init__(self, streams_up: bool) -> None:
         self.streams_up = streams_up
@@ -56,7 +59,7 @@ class DialectServer:
                 self._codecs["POST", method.path] = DialectStreamCodec(PlainStream(method.client_streaming), rpc)
                 continue
             binding = Binding(method.input, (), "*", Decoders(find))
-            plain = UnaryCodec(method.path, binding, method.output, Encoders(find, Print()))
+            plain = UnaryCodec(method.path, binding, method.output, Encoders(find, Print()), Outgoing(), Returned())
             self._codecs["POST", method.path] = DialectCodec(plain, rpc)
             if method.safe:
                 self._codecs["GET", method.path] = ConnectGetCodec(plain, rpc)

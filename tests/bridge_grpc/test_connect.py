@@ -116,7 +116,7 @@ def test_unary_content_types_do_not_call_streams(tally: Schema) -> None:
 
 
 def test_fields_of_the_path_count_more_than_the_message(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Get", fields=lambda call: b"\n\x04path")
+    rpc = rpc_of(tally, "Get", completing=lambda call: lambda wire: wire + b"\n\x04path")
     ask = tally.message_class(tally.pool.FindMessageTypeByName("tally.v1.Ask"))
     for call in (post(PROTOBUF, b"\n\x04body\x10\x07"), post(JSON, b'{"county":"body","ballots":7}', VERSION)):
         made = ask.FromString(dialect(call).request(call, rpc).message)

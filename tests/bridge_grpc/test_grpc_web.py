@@ -126,7 +126,7 @@ def test_json_is_read_and_all_its_faults_are_told(tally: Schema) -> None:
 
 
 def test_fields_of_the_path_count_more_than_the_message(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Put", fields=lambda call: b"\n\x04path")
+    rpc = rpc_of(tally, "Put", completing=lambda call: lambda wire: wire + b"\n\x04path")
     call = post(BINARY, framed(b"\n\x04body\x10\x07"))
     ask = tally.message_class(tally.pool.FindMessageTypeByName("tally.v1.Ask"))
     made = ask.FromString(dialect(call).request(call, rpc).message)

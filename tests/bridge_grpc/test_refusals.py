@@ -106,6 +106,7 @@ class Plain:
     """Stands for the JSON codec."""
 
     binding = None
+    secrets = caching = ()
 
     def request(self, call: Call) -> str:
         return "plain"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bridge import BindError
+from bridge import BindError, Call
 from bridge_grpc import Grpc
 
 HEAD = 'syntax = "proto3";\npackage a.v1;\nimport "google/api/annotations.proto";\n'
@@ -53,10 +53,58 @@ async def test_streams_are_published_with_a_websocket_beside(bind: Any, grpc_plu
     assert paths(await bind(text, method="Both")) == [("POST", ""), ("WEBSOCKET", "")]
 
 
-async def test_methods_that_http_lacks_are_left_out_and_it_is_said(bind: Any, grpc_plugin: Grpc) -> None:
-    operations = await bind(proto(rpc("A", 'custom: { kind: "SEARCH" path: "/v1/a" }')))
+@pytest.mark.parametrize("kind", ["SEARCH", "search", "QUERY", "PURGE", "M-SEARCH"])
+async def test_custom_methods_of_any_name_that_the_server_reads(bind: Any, grpc_plugin: Grpc, kind: str) -> None:
+    operations = await bind(proto(rpc("A", f'custom: {{ kind: "{kind}" path: "/v1/a" }}')))
+    assert paths(operations) == [(kind.upper(), "/v1/a"), ("POST", "/a.v1.S/A")]
+    assert grpc_plugin.skipped["/api"] == ()
+
+
+@pytest.mark.parametrize("kind", ["LIST", "CONNECT"])
+async def test_custom_methods_that_no_client_can_send_are_left_out_and_named(
+    bind: Any, grpc_plugin: Grpc, kind: str
+) -> None:
+    operations = await bind(proto(rpc("A", f'custom: {{ kind: "{kind}" path: "/v1/a" }}')))
     assert paths(operations) == [("POST", "/a.v1.S/A")]
-    assert "SEARCH is not an HTTP method" in grpc_plugin.skipped["/api"][0]
+    assert f"{kind} is not an HTTP method that the gateway's server reads" in grpc_plugin.skipped["/api"][0]
+
+
+@pytest.mark.parametrize("kind", ["websocket", "", "A B", "GET/1"])
+async def test_what_is_no_method_is_refused(bind: Any, kind: str) -> None:
+    with pytest.raises(BindError, match="can't be the method of a rule"):
+        await bind(proto(rpc("A", f'custom: {{ kind: "{kind}" path: "/v1/a" }}')))
+
+
+@pytest.mark.parametrize(
+    ("http", "text"),
+    [
+        ({}, "a/b%2Fc%2fd e"),
+        ({"decode_reserved": "keep"}, "a/b%2Fc%2fd e"),
+        ({"decode_reserved": "all"}, "a/b/c/d e"),
+        ({"fully_decode_reserved_expansion": True}, "a/b/c/d e"),
+        ({"fully_decode_reserved_expansion": False}, "a/b%2Fc%2fd e"),
+    ],
+)
+async def test_encoded_slashes_in_several_segments(bind: Any, http: dict[str, Any], text: str) -> None:
+    option = 'get: "/v1/{id=**}" additional_bindings { get: "/v2/{id=a/*}" } additional_bindings { get: "/v3/{id}" }'
+    for route in ("/api", "/api/{other*}"):
+        for operation in await bind(proto(rpc("A", option)), route=route, http=http):
+            if operation.method != "GET" or not operation.path:
+                continue
+            codec: Any = operation.codec
+            version, (name, *_) = operation.path[:3], re.findall(r"\{([^}*]+)", operation.path) or [""]
+            raw = {"/v1": "a/b%2Fc%2fd%20e", "/v2": "b%2Fc%2fd%20e", "/v3": "a%2Fb%2Fc%2fd%20e"}[version]
+            shown = codec.show(codec.request(Call(raw_params={name: raw, "other": "a/b%2Fc%2fd%20e"})))
+            if name:
+                assert f'id: "{"a/b/c/d e" if version == "/v3" else text}"' in shown
+            if "other" in route:
+                assert f'other: "{text}"' in shown
+
+
+def test_switches_that_disagree() -> None:
+    options = {"protos": ["a.proto"], "http": {"decode_reserved": "keep", "fully_decode_reserved_expansion": True}}
+    with pytest.raises(ValidationError, match="say different things"):
+        Grpc.options.model_validate(options)
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,33 @@ def test_importing_from_behind_authentication(cli: Any) -> None:
     assert (half.returncode, half.stderr) == (1, "wsdl_auth: it needs username and password_env, or bearer_env alone\n")
     missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "NOPE")
     assert "the environment variable NOPE is not set" in missing.stderr
+
+
+TALLY = """route: /tally
+upstream: svc:80
+auth: {type: none}
+transform:
+  request: grpc
+  grpc:
+    protos: [tally.proto]
+    metadata:
+      x-one: {$env: TALLY_ONE}
+      x-two-bin: {$env: TALLY_TWO}
+      x-three: with t-secret-1 in it
+      x-user: {$claim: sub}
+"""
+
+
+def test_explain_masks_secrets_in_metadata(cli: Any, home: Path) -> None:
+    (home / "protos").mkdir(exist_ok=True)
+    (home / "protos/tally.proto").write_text(
+        'syntax = "proto3"; package t; message M { string id = 1; } service S { rpc A(M) returns (M); }'
+    )
+    (home / "routes/tally.yml").write_text(TALLY)
+    call = ("explain", "POST /tally/t.S/A", "--json", '{"id": "7"}', "--claims", '{"sub": "ada"}')
+    shown = cli(*call, TALLY_ONE="t-secret-1", TALLY_TWO="c2VjcmV0LTI")
+    assert shown.returncode == 0, shown.stderr
+    for line in ("x-one: ***", "x-two-bin: ***", "x-three: with *** in it", "x-user: ada"):
+        assert line in shown.stdout.splitlines()
+    missing = cli(*call, TALLY_ONE="t-secret-1")
+    assert "TALLY_TWO is not set" in missing.stderr

@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from bridge import JSON_TYPE, BadReply, Reply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
-from bridge_grpc.mapping.binding import HTTP_BODY
+from bridge_grpc.mapping.forms import HTTP_BODY
 
 _OCTETS = "application/octet-stream"
 

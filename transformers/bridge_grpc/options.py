@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from bridge import Options, seconds
+from bridge import Options, is_origin, seconds
+from bridge_grpc.metadata import check_name, constant
 
 VERBS = ("get", "put", "post", "delete", "patch")
-
-_METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 
 
 def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Custom(BaseModel):
@@ -66,6 +65,31 @@ class Rule(Binding):
     additional_bindings: Annotated[tuple[Binding, ...], BeforeValidator(_listed)] = ()
 
 
+class Http(BaseModel):
+    """Where implementations of ``google/api/http.proto`` differ.
+
+    `decode_reserved`: whether ``%2F`` in a variable of several segments stays as sent (``keep``, the comment's rule) or
+    is decoded with everything else (``all``). `fully_decode_reserved_expansion` is the name that ``google.api.Http``
+    has for the latter.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    decode_reserved: Literal["keep", "all"] | None = None
+    fully_decode_reserved_expansion: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_word(self) -> Http:
+        one, other = self.decode_reserved, self.fully_decode_reserved_expansion
+        if one is not None and other is not None and (one == "all") != other:
+            raise ValueError("decode_reserved and fully_decode_reserved_expansion say different things")
+        return self
+
+    @property
+    def decode_all(self) -> bool:
+        return self.decode_reserved == "all" or bool(self.fully_decode_reserved_expansion)
+
+
 class Print(BaseModel):
     """How answers are written: the print options of the proto3 JSON mapping."""
 
@@ -89,42 +113,32 @@ class Events(BaseModel):
 class GrpcOptions(Options):
     """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
 
-    protos: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    proto_paths: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    protos: Listed = ()
+    proto_paths: Listed = ()
     descriptor_set: str | None = None
     reflection: bool = False
     refresh: Literal["off"] | Annotated[float, BeforeValidator(seconds), Field(ge=1)] = 10.0
     service: str | None = None
     method: str | None = None
     http_rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed)] = ()
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    fields: dict[str, Any] = Field(default_factory=dict)
+    pass_headers: Listed = ()
+    reply_headers: Listed = ()
+    http: Http = Http()
     print: Print = Print()
     events: dict[str, Events] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
 
-    @field_validator("metadata", mode="before")
-    @classmethod
-    def _texts(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}
-        return value
-
     @field_validator("metadata")
     @classmethod
-    def _sendable(cls, metadata: dict[str, str]) -> dict[str, str]:
-        """gRPC over HTTP/2, Custom-Metadata: lower-case names, printable ASCII or base64 under a ``-bin`` name."""
+    def _sendable(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        """gRPC over HTTP/2, Custom-Metadata: lower-case names, printable ASCII or base64 under a ``-bin`` name. What
+        origins name is judged at bind."""
         for key, value in metadata.items():
-            if not _METADATA_KEY.fullmatch(key):
-                raise ValueError(f"{key!r} can't be a metadata name: use lower-case letters, digits, '-', '_' and '.'")
-            if key.startswith("grpc-") or key in ("te", "content-type", "user-agent", "host", "connection"):
-                raise ValueError(f"{key!r} belongs to gRPC itself")
-            if key.endswith("-bin"):
-                try:
-                    base64.b64decode(value, validate=True)
-                except (binascii.Error, ValueError):
-                    raise ValueError(f"{key!r} needs base64, since its name ends in -bin") from None
-            elif not value.isascii() or not value.isprintable():
-                raise ValueError(f"the value of {key!r} must be printable ASCII; use a name ending in -bin for others")
+            check_name(key)
+            if not is_origin(value):
+                constant(key, value)
         return metadata
 
     @model_validator(mode="after")
@@ -139,9 +153,3 @@ class GrpcOptions(Options):
         if self.method is not None and self.http_rules:
             raise ValueError("method publishes one method at the route itself; leave out method to use http_rules")
         return self
-
-    def upstream_metadata(self) -> list[tuple[str, str | bytes]]:
-        """The constants of `metadata` as they are sent; ``-bin`` values decoded."""
-        return [
-            (key, base64.b64decode(value) if key.endswith("-bin") else value) for key, value in self.metadata.items()
-        ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -37,15 +37,17 @@ CODES: dict[int, tuple[str, int]] = {
 _RETRY_INFO = error_details_pb2.RetryInfo.DESCRIPTOR.full_name
 
 
-def fault(reply: GrpcReply, write_any: Callable[[Any], Any]) -> UpstreamFault:
+def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tuple[str, str]] = ()) -> UpstreamFault:
     """The problem for a status that isn't OK. A code that gRPC doesn't know counts as UNKNOWN but keeps its number.
 
     :param write_any: an ``Any``'s JSON in the route's schema.
+    :param fields: header fields for the response; of two words on ``retry-after`` the status's own counts.
     """
     name, status = CODES.get(reply.code, CODES[2])
     details, retry_after = _details(reply.status_details, write_any)
     sentence = reply.detail.strip() or f"The service answered {name}."
     headers = [("retry-after", str(retry_after))] if retry_after is not None and status in (429, 503) else []
+    headers += [each for each in fields if not headers or each[0] != "retry-after"]
     member = {"code": reply.code, "status": name, "message": reply.detail, "details": details}
     return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {name}")
 

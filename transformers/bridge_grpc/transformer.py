@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
@@ -19,9 +20,11 @@ from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import import_spec
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.fills import Fills, sources
 from bridge_grpc.mapping.http_rule import Capture, Template, parse, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
+from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
@@ -65,8 +68,9 @@ class Grpc:
         if route.transform.response != "json":
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
+        home = self._context.proto_dir.parent
         schema, offered = await self._load(route, options, self._context)
-        operations, skipped = await asyncio.to_thread(_Compiler(route, options, schema).run, offered)
+        operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, schema, home).run(offered))
         self.skipped[route.route] = tuple(skipped)
         return operations
 
@@ -114,10 +118,19 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
     return find
 
 
+def consumed(route: RouteSpec) -> frozenset[str]:
+    """The header fields that the route's auth uses up, in lower case."""
+    auth: Any = route.auth
+    kinds = getattr(auth, "any", (auth,))
+    bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
+    keys = {kind.header.lower() for kind in kinds if kind.type == "api_key"}
+    return frozenset(keys | ({"authorization"} if bearer else set()))
+
+
 class _Compiler:
     """One route's operations; used once."""
 
-    def __init__(self, route: RouteSpec, options: GrpcOptions, schema: Schema) -> None:
+    def __init__(self, route: RouteSpec, options: GrpcOptions, schema: Schema, home: Path) -> None:
         self._route = route
         self._options = options
         self._schema = schema
@@ -127,7 +140,10 @@ class _Compiler:
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
-        self._metadata = options.upstream_metadata()
+        self._outgoing = Outgoing(options.metadata, options.pass_headers, home, consumed(route))
+        self._returned = Returned(options.reply_headers)
+        self._decode_all = options.http.decode_all
+        self._sources = sources(options.fields, home)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
@@ -138,6 +154,7 @@ class _Compiler:
         methods = self._methods(offered)
         if self._options.method is not None:
             operations, published = self._one(methods, self._options.method), Published()
+            methods = [method for method in methods if self._options.method in (method.name, method.full_name)]
         else:
             known = {m.full_name: m for service in self._schema.services.values() for m in service}
             published = publish(self._route.route, methods, self._options.http_rules, known)
@@ -145,6 +162,7 @@ class _Compiler:
             operations = [op for rule in published.rules for op in self._operations(rule)]
             if not self._faults:
                 operations += self._gets(methods, published.rules)
+        self._unknown_fields({rule.method.input for rule in published.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
         return operations, published.skipped
@@ -163,6 +181,13 @@ class _Compiler:
             reason = f"{len(full) or 'no'} services are named {service!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.service"))
         return list(services[full[0]])
+
+    def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
+        """A field that the spec fills must be one of some request, or it is misspelt."""
+        for source in self._sources:
+            if not any(resolve(message, source.path) for message in messages):
+                names = ", ".join(sorted(message.full_name for message in messages)[:5])
+                self._faults.append(Fault(f"it is not a field of what is published ({names})", source.key))
 
     # --- one method at the route itself ----------------------------------------------------------------------------
 
@@ -191,13 +216,13 @@ class _Compiler:
         for name, several in self._parameters.items():
             path = tuple(name.split("."))
             if path not in bound and resolve(method.input, path) is not None:
-                captures.append(Capture(path, ((name,),), several))
+                captures.append(Capture(path, ((name,),), several, self._decode_all))
         return captures
 
     # --- rules -----------------------------------------------------------------------------------------------------
 
     def _operations(self, rule: Rule) -> list[Operation]:
-        path, captures = to_core(rule.template, frozenset(self._parameters))
+        path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)
         everything = [*captures, *self._route_captures(rule.method, captures)]
         made = [self._ruled(rule, path, everything)]
         if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._claimed:
@@ -224,20 +249,16 @@ class _Compiler:
         patch = verb == "PATCH" and body not in ("", "*")
         codec: UnaryCodec | JsonStreamCodec | DialectCodec | DialectStreamCodec
         try:
-            binding = Binding(method.input, captures, body, self._decoders, ignore=self._ignore, patch=patch)
+            binding = self._binding(method, captures, body, patch=patch)
             if method.streaming:
                 codec = self._streaming(method, binding, response_body)
             else:
-                codec = UnaryCodec(
-                    method.path,
-                    binding,
-                    method.output,
-                    self._encoders,
-                    response_body=response_body,
-                    metadata=self._metadata,
-                )
+                codec = self._unary(method, binding, response_body)
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
+            return []
+        except BindError as error:  # a constant of the spec; the same for every rule
+            self._faults += [fault for fault in error.faults if fault not in self._faults]
             return []
         describe = self._describer.operation(method, binding, response_body)
         if (verb, path, body, response_body) == ("POST", method.path, "*", ""):
@@ -250,20 +271,36 @@ class _Compiler:
         self._web_sockets.add(shape)
         return [operation, replace(operation, name=f"{operation.name}.ws", method=WEBSOCKET)]
 
+    def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
+        fills = Fills(method.input, self._sources, self._decoders)
+        return Binding(method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch)
+
+    def _unary(self, method: Method, binding: Binding, response_body: str = "") -> UnaryCodec:
+        return UnaryCodec(
+            method.path,
+            binding,
+            method.output,
+            self._encoders,
+            self._outgoing,
+            self._returned,
+            response_body=response_body,
+        )
+
     def _streaming(self, method: Method, binding: Binding, response_body: str) -> JsonStreamCodec:
         """:raises ValueError: a name in the rule or the options is no field."""
         frames = None
         if method.client_streaming and not binding.body:
             captures = [capture for capture, _ in binding.captures]
-            frames = Binding(method.input, captures, "*", self._decoders, ignore=self._ignore)
+            frames = self._binding(method, captures, "*")
         return JsonStreamCodec(
             method.path,
             Cardinality(method.client_streaming, method.server_streaming),
             binding,
             method.output,
             self._encoders,
+            self._outgoing,
+            self._returned,
             response_body=response_body,
-            metadata=self._metadata,
             frames=frames,
             resumption=self._resumption(method),
         )
@@ -295,8 +332,9 @@ class _Compiler:
             json_reader(method.input, self._decoders),
             json_writer(method.output, self._encoders),
             self._encoders.any,
-            metadata=lambda call: list(self._metadata),
-            fields=binding.path_fields,
+            metadata=self._outgoing.outgoing,
+            returned=self._returned.returned,
+            completing=binding.completing,
         )
 
     def _gets(self, methods: Sequence[Method], rules: Sequence[Rule]) -> Iterator[Operation]:
@@ -305,9 +343,8 @@ class _Compiler:
         for method in methods:
             if not method.safe or method.streaming or parse(method.path).key() in claimed:
                 continue
-            binding = Binding(method.input, self._route_captures(method), "*", self._decoders, ignore=self._ignore)
-            plain = UnaryCodec(method.path, binding, method.output, self._encoders, metadata=self._metadata)
-            codec = ConnectGetCodec(plain, self._rpc(method, binding))
+            binding = self._binding(method, self._route_captures(method), "*")
+            codec = ConnectGetCodec(self._unary(method, binding), self._rpc(method, binding))
             describe = self._describer.connect_get(method, binding)
             yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
 
@@ -326,4 +363,4 @@ def _shorter(template: Template) -> tuple[str, ...]:
 
 def _without(capture: Capture, name: str) -> Capture:
     """`capture` for a path that lacks the parameter `name`: its text is empty there."""
-    return Capture(capture.field_path, tuple("" if p == (name,) else p for p in capture.pieces), capture.several)
+    return replace(capture, pieces=tuple("" if p == (name,) else p for p in capture.pieces))

@@ -6,10 +6,9 @@ import base64
 import re
 from urllib.parse import urlsplit
 
-from bridge import BindError, Fault
+from bridge import BindError, Fault, read_env
 from bridge_soap.documents import is_url
 from bridge_soap.options import WsdlAuth
-from bridge_soap.origin import read_env
 
 _KEY = "transform.soap.wsdl_auth"
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1

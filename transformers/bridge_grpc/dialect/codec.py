@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
@@ -30,10 +30,11 @@ class DialectCodec(_Refusing):
     :param plain: what reads and writes calls that speak no dialect.
     """
 
-    __slots__ = ("_plain_reply", "_plain_request", "binding", "show")
+    __slots__ = ("_caching", "_plain_reply", "_plain_request", "binding", "secrets", "show")
 
     def __init__(self, plain: UnaryCodec, rpc: Rpc) -> None:
-        self.binding, self.show = plain.binding, plain.show
+        self.binding, self.show, self.secrets = plain.binding, plain.show, plain.secrets
+        self._caching = plain.caching
         self._plain_request, self._plain_reply = plain.request, plain.reply
         self._rpc = rpc
 
@@ -47,7 +48,9 @@ class DialectCodec(_Refusing):
         dialect = dialect_of(call)
         if dialect is None:
             return self._plain_reply(call, inbound)
-        return dialect.reply(call, self._rpc, inbound)
+        reply = dialect.reply(call, self._rpc, inbound)
+        reply.headers += self._caching
+        return reply
 
 
 class ConnectGetCodec(DialectCodec):
@@ -67,6 +70,9 @@ class Plain(StreamCodec, Protocol):
 
     def show(self, outbound: GrpcRequest) -> str: ...
 
+    @property
+    def secrets(self) -> Collection[str]: ...
+
 
 class DialectStreamCodec(_Refusing):
     """`bridge.StreamCodec`.
@@ -74,10 +80,10 @@ class DialectStreamCodec(_Refusing):
     :param plain: what opens calls that speak no dialect; feeds on the body, or not, as `rpc` does.
     """
 
-    __slots__ = ("_plain", "show", "streams_up")
+    __slots__ = ("_plain", "secrets", "show", "streams_up")
 
     def __init__(self, plain: Plain, rpc: Rpc) -> None:
-        self._plain, self._rpc, self.show = plain, rpc, plain.show
+        self._plain, self._rpc, self.show, self.secrets = plain, rpc, plain.show, plain.secrets
         self.streams_up = plain.streams_up
 
     def open(self, call: Call) -> Exchange:

@@ -49,7 +49,7 @@ class EnvelopedExchange:
     ) -> None:
         self.sends = rpc.client_streaming
         self.answers_once = rpc.client_streaming and not rpc.server_streaming
-        self._read, self._fields = read, rpc.fields(call)
+        self._read, self._complete = read, rpc.completing(call)
         self._envelopes = Envelopes(decompressor(call.header(coding), rpc.max_message))
         self._text = Base64Text() if text else None
         message = b"" if self.sends else self._only(call, rpc)
@@ -76,7 +76,7 @@ class EnvelopedExchange:
     def _messages(self, data: bytes) -> Iterable[bytes]:
         if self._text:
             data = self._text.feed(data)
-        return (self._read(message) + self._fields for message in self._envelopes.feed(data))
+        return (self._complete(self._read(message)) for message in self._envelopes.feed(data))
 
     def _only(self, call: Call, rpc: Rpc) -> bytes:
         """The one message of the body. gRPC, "Status codes": another number of them is UNIMPLEMENTED."""

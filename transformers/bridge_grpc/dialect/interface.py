@@ -24,8 +24,8 @@ def no_metadata(call: Call) -> list[tuple[str, str | bytes]]:
     return []
 
 
-def no_fields(call: Call) -> bytes:
-    return b""
+def nothing_to_complete(call: Call) -> Callable[[bytes], bytes]:
+    return bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Rpc:
     :ivar write_any: a ``google.protobuf.Any`` -> its JSON value, for typed details.
     :ivar metadata: what is sent with the call.
     :ivar returned: what of the service's metadata and trailers clients get.
-    :ivar fields: the request's fields that the path gives, serialised. They follow each of the client's messages, so by
-        the rules of merging they count more than what the client says.
+    :ivar completing: a call -> what puts the fields that path and gateway fill into each of the client's messages. They
+        count more than what the client says. Raises `bridge.ClientError`, and so does what it gives.
     :ivar max_message: bytes of one message of the client's once it is decompressed.
     """
 
@@ -51,7 +51,7 @@ class Rpc:
     write_any: Callable[[Any], Any]
     metadata: Callable[[Call], list[tuple[str, str | bytes]]] = no_metadata
     returned: Returned = nothing_returned
-    fields: Callable[[Call], bytes] = no_fields
+    completing: Callable[[Call], Callable[[bytes], bytes]] = nothing_to_complete
     max_message: int = MAX_MESSAGE
 
 

@@ -4,26 +4,32 @@
 2. Fields referred to by ``body`` come from the body: ``*`` is all that the path leaves, a name is that field alone,
    nothing is no body at all.
 3. All others are query parameters, named by their field path; with ``body: "*"`` there are none.
+
+Beyond the comment: what the spec's ``fields`` fill is nobody else's to give, and counts over what a body says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element, Faults
 from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
+from bridge_grpc.mapping.fills import Fills, place
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
+from bridge_grpc.mapping.forms import kind_of as form_kind
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 
-HTTP_BODY = "google.api.HttpBody"
+JSON = ("application/json",)
 
-#: Fields and their values, from path and query.
+#: Fields and their values, from path, query and what the gateway fills.
 Filled = list[tuple[Target, Any]]
 
 
@@ -33,6 +39,7 @@ class Binding:
     :param message: the request message.
     :param captures: the path's variables.
     :param body: ``""``, ``*`` or a field of `message`.
+    :param fills: the fields that the gateway fills; None for none.
     :param patch: whether an absent ``update_mask`` is filled with what the body gives (PATCH with a body field).
     :raises ValueError: a variable or the body names what can't be bound; the message says what and why.
     """
@@ -44,10 +51,12 @@ class Binding:
         body: str,
         decoders: Decoders,
         *,
+        fills: Fills | None = None,
         ignore: bool = False,
         patch: bool = False,
     ) -> None:
         self.message = message
+        self.fills = fills or Fills(message, (), decoders)
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
@@ -56,32 +65,39 @@ class Binding:
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
         bound = {target.path for _, target in self.captures}
-        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders)
+        for path in bound & self.fills.paths:
+            raise ValueError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
+        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders, self.fills.paths)
         # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
         whole = self.body_field.message_type if self.body_field else message if body == "*" else None
         self.raw = whole is not None and whole.full_name == HTTP_BODY
+        #: Reads forms; None where the body is no message, or one that forms can't say.
+        self.form = Form(whole, decoders, ignore=ignore) if whole is not None and self._by_form(whole) else None
         self._mask = self._mask_name(message) if patch and self.body_field else None
 
     def serialise(self, call: Call) -> bytes:
         """The request message on the wire.
 
         :raises bridge.InvalidParameter: a path or query parameter is unknown or not what its field takes.
+        :raises bridge.Forbidden: the caller lacks a claim that fills a field.
         :raises bridge.InvalidBody: the body isn't; all faults at once.
-        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON.
+        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
         """
         return self.complete(call, self.filled(call))
 
     def filled(self, call: Call) -> Filled:
-        """What path and query fill.
+        """What path, query and the gateway fill.
 
-        :raises bridge.InvalidParameter: as `serialise`.
+        :raises bridge.ClientError: as `serialise`.
         """
-        return list(self._parameters(call))
+        return [*self._parameters(call), *self.fills.read(call)]
 
     def complete(self, call: Call, filled: Filled) -> bytes:
         """The message of a call's whole body. Raises as `serialise`."""
         if call.body and self.body and not self.raw:
-            check_media_type(call)
+            if self.form is not None and form_kind(call):
+                return self._formed(self.form, call, filled)
+            check_media_type(call, JSON if self.form is None else (*JSON, URLENCODED, MULTIPART))
         elif call.body and not self.body:
             self._refuse_body(call)
         return self.encode(call.body, filled, call)
@@ -110,15 +126,27 @@ class Binding:
         except DOUBT:
             return self._judged(body, parameters)
 
-    def path_fields(self, call: Call) -> bytes:
-        """What the path's variables give, serialised: to be appended to a message that was not read here.
+    def completing(self, call: Call) -> Callable[[bytes], bytes]:
+        """What completes each message of a call that was not read here: path and gateway fill their fields in it.
 
-        :raises bridge.InvalidParameter: one is not what its field takes.
+        :raises bridge.ClientError: a variable is not what its field takes, or the caller lacks what fills one.
         """
-        if not self.captures:
-            return b""
-        made = self._reader.build(_tree(list(self._parameters(Call(raw_params=call.raw_params)))))
-        return bytes(self._reader.cls.SerializePartialToString(made))
+        values = [*self._parameters(Call(raw_params=call.raw_params)), *self.fills.read(call)]
+        if not values:
+            return bytes
+        if not self.fills.paths:
+            # By the rules of merging what comes last counts; only single values are bound to paths.
+            last = bytes(self._reader.cls.SerializePartialToString(self._reader.build(place(self._reader, {}, values))))
+            return lambda wire: wire + last
+
+        def complete(wire: bytes) -> bytes:
+            try:
+                message = self._reader.cls.FromString(wire)
+            except DecodeError:
+                raise InvalidBody([("", f"it is no {self.message.full_name}")]) from None
+            return self._reader.serialise(place(self._reader, message, values))
+
+        return complete
 
     # --- the three parts -----------------------------------------------------------------------------------------
 
@@ -152,6 +180,17 @@ class Binding:
         except DOUBT as error:  # what protobuf alone refuses, after all rules of ours have passed
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
 
+    def _formed(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
+        made, paths = form.read(call)
+        if self.body_field is not None:
+            made = {self.body: made}
+        if self._mask:
+            made = {self._mask: {"paths": paths}, **made}
+        try:
+            return self._finish(made, parameters)
+        except DOUBT as error:  # what protobuf alone refuses
+            raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+
     def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
         wrong: list[tuple[str, str]] = []
         for capture, target in self.captures:
@@ -169,13 +208,7 @@ class Binding:
             raise InvalidParameter(wrong)
 
     def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
-        if parameters and type(made) is not dict:
-            # A message with extensions in its body is a message already; what the parameters say is put into it.
-            made.MergeFrom(self._reader.build(_tree(parameters)))
-        else:
-            for target, value in parameters:
-                target.put(made, value)
-        return self._reader.serialise(made)
+        return self._reader.serialise(place(self._reader, made, parameters) if parameters else made)
 
     def _refuse_body(self, call: Call) -> None:
         if not self._ignore and call.body.strip() not in (b"", b"{}", b"null"):
@@ -202,6 +235,10 @@ class Binding:
             raise ValueError(f"body names {body!r}, which is not a field of {message.full_name}")
         return field
 
+    def _by_form(self, whole: Descriptor) -> bool:
+        several = self.body_field is not None and self.body_field.is_repeated
+        return not self.raw and not several and Form.takes(whole)
+
     def _mask_name(self, message: Descriptor) -> str | None:
         field = message.fields_by_name.get("update_mask")
         kind = field.message_type if field is not None and not field.is_repeated else None
@@ -218,10 +255,12 @@ class Binding:
         return fields
 
 
-def check_media_type(call: Call) -> None:
+def check_media_type(call: Call, read: Sequence[str] = JSON) -> None:
     """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
 
-    :raises bridge.UnsupportedMediaType: it is declared to be something else.
+    :param read: all that the operation reads, to be told.
+    :raises bridge.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC 9110,
+        section 15.5.16).
     """
     declared = call.header("content-type")
     if not declared or declared == "application/json":
@@ -229,17 +268,11 @@ def check_media_type(call: Call) -> None:
     kind = declared.partition(";")[0].strip().lower()
     if kind in ("application/json", "text/json") or kind.endswith("+json"):
         return
-    if kind == "application/x-www-form-urlencoded" and call.body.lstrip()[:1] in (b"{", b"["):
+    if kind == URLENCODED and call.body.lstrip()[:1] in (b"{", b"["):
         call.warnings.append("the body was read as JSON, though declared as a form")
         return
-    raise UnsupportedMediaType(f"This operation reads application/json, not {kind[:80]}.")
-
-
-def _tree(parameters: Sequence[tuple[Target, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for target, value in parameters:
-        target.put(made, value)
-    return made
+    told = ", ".join(read)
+    raise UnsupportedMediaType(f"This operation reads {told}, not {kind[:80]}.", headers=[("accept", told)])
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:

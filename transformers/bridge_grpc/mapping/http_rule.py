@@ -64,19 +64,22 @@ class Capture:
     """How one variable's text is put together from the core's parameters.
 
     :ivar pieces: literals and, as ``(name,)``, parameters; joined by slashes.
-    :ivar several: the variable covers, or may cover, several segments, so an encoded slash stays encoded.
+    :ivar several: the variable covers, or may cover, several segments, so an encoded slash stays encoded …
+    :ivar decode_all: … but for this, which is ``google.api.Http.fully_decode_reserved_expansion``.
     """
 
     field_path: tuple[str, ...]
     pieces: tuple[str | tuple[str], ...]
     several: bool
+    decode_all: bool = False
 
     def text(self, raw: Mapping[str, str]) -> str:
         """The variable's value. `raw` holds the parameters as sent, still percent-encoded."""
         if not self.several:
             (piece,) = self.pieces
             return unquote(raw[piece[0]]) if isinstance(piece, tuple) else piece
-        parts = [decode_several(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
+        decode = unquote if self.decode_all else decode_several
+        parts = [decode(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
         # "**" of zero segments adds nothing, not an empty segment.
         return "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "" else parts)
 
@@ -179,10 +182,14 @@ class _Parser:
         return TemplateError(f"{self.text!r}: {reason} (at character {self.at + 1})")
 
 
-def to_core(template: Template, taken: frozenset[str] = frozenset()) -> tuple[str, tuple[Capture, ...]]:
+def to_core(
+    template: Template, taken: frozenset[str] = frozenset(), *, decode_all: bool = False
+) -> tuple[str, tuple[Capture, ...]]:
     """The core's template for the same paths, and the captures that give the variables back; ``""`` for no segments.
 
     A parameter is named after its variable, numbered where that has several wildcards; `taken` names are avoided.
+
+    :param decode_all: the captures' own.
     """
     names = dict(_parameter_names(template, taken))
     parts = []
@@ -196,7 +203,7 @@ def to_core(template: Template, taken: frozenset[str] = frozenset()) -> tuple[st
         covered = range(variable.start, variable.end)
         pieces = tuple((names[at],) if at in names else unquote(template.segments[at]) for at in covered)
         several = len(covered) > 1 or template.segments[variable.start] == "**"
-        captures.append(Capture(variable.field_path, pieces, several))
+        captures.append(Capture(variable.field_path, pieces, several, decode_all))
     verb = f":{quote(template.verb, safe=_PCHAR)}" if template.verb else ""
     return ("/" + "/".join(parts) + verb if parts else ""), tuple(captures)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,7 @@ class Parameters:
 
     :param bound: the fields that the path fills, which are no query parameters.
     :param body: the field that the body fills, which isn't either.
+    :param filled: the fields that the gateway fills itself.
     """
 
     def __init__(
@@ -122,9 +123,11 @@ class Parameters:
         bound: set[tuple[str, ...]],
         body: FieldDescriptor | None,
         decoders: Decoders,
+        filled: Collection[tuple[str, ...]] = (),
     ) -> None:
         self._message = message
         self._bound = bound
+        self._filled = filled
         self._body = body.name if body else None
         self._decoders = decoders
         self._known: dict[str, Target | str] = {}
@@ -171,6 +174,8 @@ class Parameters:
             return "there is no such parameter"
         if target.path in self._bound:
             return "it is part of the path"
+        if target.path in self._filled:
+            return "it is filled by the gateway"
         if target.path[0] == self._body:
             return "it belongs into the body"
         entry = target.field.message_type

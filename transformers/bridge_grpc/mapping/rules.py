@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge import BindError, Fault
+from bridge import WEBSOCKET, BindError, Fault, is_method, is_served
 from bridge_grpc import options as opt
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.schema.pool import Method
-
-HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,13 @@ def publish(
         else:
             found = _from_annotation(method)
         for http_method, path, body, response_body, place in found:
-            if http_method not in HTTP_METHODS:
-                published.skipped.append(f"{place}: {http_method} is not an HTTP method that the gateway serves")
+            if http_method == WEBSOCKET or not (http_method == "*" or is_method(http_method)):
+                faults.append(place.fault(f"{method.full_name}: {http_method!r} can't be the method of a rule"))
+                continue
+            if http_method != "*" and not is_served(http_method):
+                published.skipped.append(
+                    f"{place}: {http_method} is not an HTTP method that the gateway's server reads"
+                )
                 continue
             try:
                 template = below(route, parse(path))

@@ -11,7 +11,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from bridge import OperationDoc
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
-from bridge_grpc.mapping.binding import HTTP_BODY, Binding
+from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
 from bridge_grpc.openapi import streams
 from bridge_grpc.openapi.json_schema import Schemas, behaviours
 from bridge_grpc.options import Print
@@ -151,10 +152,11 @@ class _Part:
         if binding.raw:
             return {"description": "Sent on as it is, with its content type.", "content": dict(_ANYTHING)}
         if binding.body_field is not None:
-            schema = schemas.property(binding.body_field)
-            example = schemas.example_field(binding.body_field)
+            inside = frozenset(path[1:] for path in binding.fills.paths if path[0] == binding.body and len(path) > 1)
+            schema = schemas.property(binding.body_field, inside)
+            example = schemas.example_field(binding.body_field, without=inside)
             return {"required": True, "content": self._sent(schema, example)}
-        bound = frozenset(target.path[0] for _, target in binding.captures if len(target.path) == 1)
+        bound = frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.fills.paths
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
         schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
@@ -162,9 +164,12 @@ class _Part:
         return {"required": bool(message.fields) and not self._method.client_streaming, "content": content}
 
     def _sent(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        """JSON, and forms where they are read; an example is of JSON alone."""
         if self._method.client_streaming:
             return streams.sent(schema, example)
-        return {"application/json": {"schema": schema, "example": example}}
+        forms = (URLENCODED, MULTIPART) if self._binding.form is not None else ()
+        json = {"application/json": {"schema": schema, "example": example}}
+        return json | {kind: {"schema": schema} for kind in forms}
 
     def _answered(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
         if self._method.server_streaming:

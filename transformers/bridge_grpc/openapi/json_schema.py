@@ -14,6 +14,9 @@ from bridge_grpc.schema.pool import Schema
 
 _T = FieldDescriptor
 JsonSchema = dict[str, Any]
+#: Paths of fields that are left out of a message.
+Without = frozenset[tuple[str, ...]]
+_NONE: Without = frozenset()
 
 SPECIAL: dict[str, JsonSchema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -66,14 +69,14 @@ class Schemas:
             self.components[name] = self.message(message)
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def message(self, message: Descriptor, without: frozenset[str] = frozenset(), *, body: bool = False) -> JsonSchema:
+    def message(self, message: Descriptor, without: Without = _NONE, *, body: bool = False) -> JsonSchema:
         """An object schema, less the fields `without`; for a `body`, fields marked REQUIRED are required."""
-        fields = [field for field in message.fields if field.name not in without]
+        fields = [field for field in message.fields if (field.name,) not in without]
         schema: JsonSchema = {"type": "object"}
         if text := self._describe(message):
             schema["description"] = text
         if fields:
-            schema["properties"] = {self.name(field): self.property(field) for field in fields}
+            schema["properties"] = {self.name(field): self.property(field, _inside(without, field)) for field in fields}
         required = [
             self.name(field)
             for field in fields
@@ -88,9 +91,13 @@ class Schemas:
     def name(self, field: FieldDescriptor) -> str:
         return field.name if self._print.proto_names else field.json_name
 
-    def property(self, field: FieldDescriptor) -> JsonSchema:
-        """A field's schema with its comment and what its options say."""
-        schema = self.field(field)
+    def property(self, field: FieldDescriptor, without: Without = _NONE) -> JsonSchema:
+        """A field's schema with its comment and what its options say; of a message, less the fields `without`."""
+        if without:
+            assert field.message_type is not None
+            schema = self.message(field.message_type, without)
+        else:
+            schema = self.field(field)
         notes = [self._comments.get(field.full_name, "")]
         marks = behaviours(field)
         if _BEHAVIOUR.REQUIRED in marks:
@@ -162,7 +169,7 @@ class Schemas:
 
     # --- examples --------------------------------------------------------------------------------------------------
 
-    def example(self, message: Descriptor, without: frozenset[str] = frozenset(), depth: int = 0) -> Any:
+    def example(self, message: Descriptor, without: Without = _NONE, depth: int = 0) -> Any:
         """A value that the message's schema takes: one member of each oneof, one item in each list."""
         name = message.full_name
         if name in _EXAMPLES:
@@ -173,27 +180,27 @@ class Schemas:
         chosen: set[str] = set()
         for field in message.fields:
             oneof = field.containing_oneof
-            if field.name in without or (oneof is not None and oneof.name in chosen):
+            if (field.name,) in without or (oneof is not None and oneof.name in chosen):
                 continue
             if field.message_type is not None and depth >= _EXAMPLE_DEPTH and not field.is_required:
                 continue
             if oneof is not None:
                 chosen.add(oneof.name)
-            example[self.name(field)] = self.example_field(field, depth)
+            example[self.name(field)] = self.example_field(field, depth, _inside(without, field))
         return example
 
-    def example_field(self, field: FieldDescriptor, depth: int = 0) -> Any:
+    def example_field(self, field: FieldDescriptor, depth: int = 0, without: Without = _NONE) -> Any:
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
             key = {_T.TYPE_STRING: "key", _T.TYPE_BOOL: "true"}.get(entry.fields_by_name["key"].type, "1")
             return {key: self._example_value(entry.fields_by_name["value"], depth)}
-        value = self._example_value(field, depth)
+        value = self._example_value(field, depth, without)
         return [value] if field.is_repeated else value
 
-    def _example_value(self, field: FieldDescriptor, depth: int) -> Any:
+    def _example_value(self, field: FieldDescriptor, depth: int, without: Without = _NONE) -> Any:
         kind = field.type
         if field.message_type is not None:
-            return self.example(field.message_type, depth=depth + 1)
+            return self.example(field.message_type, without, depth + 1)
         if field.enum_type is not None:
             if field.enum_type.full_name == "google.protobuf.NullValue":
                 return None
@@ -205,6 +212,11 @@ class Schemas:
         if kind in INTEGERS:
             return 1
         return {_T.TYPE_BOOL: True, _T.TYPE_BYTES: "Ynl0ZXM=", _T.TYPE_STRING: "string"}.get(kind, 1.5)
+
+
+def _inside(without: Without, field: FieldDescriptor) -> Without:
+    """The paths below `field`."""
+    return frozenset(path[1:] for path in without if path[0] == field.name and len(path) > 1)
 
 
 _SCALARS: dict[int, JsonSchema] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,10 @@ from bridge import (
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
-from bridge_grpc.mapping.binding import Binding, Filled, check_media_type
+from bridge_grpc.mapping.binding import JSON, Binding, Filled, check_media_type
 from bridge_grpc.mapping.parameters import Target
+from bridge_grpc.metadata import Outgoing as OutgoingMetadata
+from bridge_grpc.metadata import Returned
 from bridge_grpc.operation import shown
 from bridge_grpc.status import fault
 from bridge_grpc.stream.accept import preferred
@@ -72,9 +74,10 @@ class JsonStreamCodec:
         binding: Binding,
         output: Descriptor,
         encoders: Encoders,
+        sent: OutgoingMetadata,
+        returned: Returned,
         *,
         response_body: str = "",
-        metadata: Metadata = (),
         frames: Binding | None = None,
         resumption: Resumption | None = None,
     ) -> None:
@@ -87,7 +90,8 @@ class JsonStreamCodec:
         self._frames = frames or binding
         self.answer = Answer(output, response_body, encoders)
         self.write_any = encoders.any
-        self.metadata = list(metadata)
+        self._sent = sent
+        self.returned = returned
         self.resumption = resumption or Resumption()
 
     def open(self, call: Call) -> Exchange:
@@ -98,20 +102,25 @@ class JsonStreamCodec:
             filled = self.binding.filled(call)
             self._resume(call, form, filled)
             message = self.binding.complete(call, filled)
-            return _Exchange(self, GrpcRequest(self.path, message, list(self.metadata)), form)
+            return _Exchange(self, GrpcRequest(self.path, message, self._sent.outgoing(call)), form)
         if not self.binding.raw:
             _check_sequence(call)
-        exchange = _Exchange(self, GrpcRequest(self.path, b"", list(self.metadata)), form)
+        exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call)), form)
         exchange.takes(self.binding, Pieces() if self.binding.raw else Texts(), self.binding.filled(call), call)
         return exchange
 
     def show(self, outbound: GrpcRequest) -> str:
         """One message as text, for ``explain``."""
-        return shown(self.binding.message, outbound.message)
+        return shown(self.binding, outbound.message)
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Texts of the metadata that ``explain`` may not show."""
+        return self._sent.secrets
 
     def _web_socket(self, call: Call) -> Exchange:
         form = Raw() if self.answer.raw else Frames()
-        exchange = _Exchange(self, GrpcRequest(self.path, b"", list(self.metadata)), form, answers_once=False)
+        exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call)), form, answers_once=False)
         binding = self._frames if self._up else self.binding
         filled = binding.filled(call)
         if self._up or binding.body:
@@ -152,7 +161,7 @@ def _check_sequence(call: Call) -> None:
     """
     kind = call.header("content-type").partition(";")[0].strip().lower()
     if kind not in _SEQUENCES:
-        check_media_type(call)
+        check_media_type(call, (*JSON, "application/x-ndjson"))
 
 
 @dataclass(slots=True)
@@ -226,7 +235,7 @@ class _Exchange:
     # --- down --------------------------------------------------------------------------------------------------------
 
     def head(self, metadata: Metadata) -> Reply:
-        return Reply(200, list(self._form.headers), self._form.opening)
+        return Reply(200, [*self._form.headers, *self._codec.returned.returned(metadata, ())], self._form.opening)
 
     def message(self, message: bytes) -> bytes:
         answer, form = self._codec.answer, self._form
@@ -250,6 +259,9 @@ class _Exchange:
         return self._form.error(problem)
 
     def reply(self, inbound: GrpcReply) -> Reply:
+        fields = self._codec.returned.returned(inbound.metadata, inbound.trailers)
         if inbound.code:
-            raise fault(inbound, self._codec.write_any)
-        return self._codec.answer.reply(inbound.message)
+            raise fault(inbound, self._codec.write_any, fields)
+        reply = self._codec.answer.reply(inbound.message)
+        reply.headers += fields
+        return reply

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bridge import BindError
+from bridge import ABSENT, BindError
 from bridge_soap.components import Attribute, ComplexType, SimpleType
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, any_simple, constant_markup, escape_attribute
 from bridge_soap.encode.wild import declare_names, is_attribute
-from bridge_soap.encode.writing import ABSENT, At, Faults, broken, missing, pointer
+from bridge_soap.encode.writing import At, Faults, broken, missing, pointer
 from bridge_soap.names import XML, local_name, split
 from bridge_soap.xsd.model import ELEMENT, TYPE, any_name, attribute_keys
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rules
 from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
@@ -19,7 +20,6 @@ from bridge_soap.encode.items import ItemsWriter
 from bridge_soap.encode.values import ValueWriters
 from bridge_soap.encode.wild import declare_names
 from bridge_soap.encode.writing import (
-    ABSENT,
     Prefixes,
     TypeWriter,
     Writer,

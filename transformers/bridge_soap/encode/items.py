@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from bridge import ABSENT
 from bridge_soap.components import ComplexType, Element, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import escape, plain_text
-from bridge_soap.encode.writing import ABSENT, At, Faults, Put, Writer, broken, not_list, not_object, pointer, unknown
+from bridge_soap.encode.writing import At, Faults, Put, Writer, broken, not_list, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, Content, Part, any_name, attribute_keys, keys_of
 from bridge_soap.xsd.order import Order

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bridge import BindError
+from bridge import ABSENT, BindError
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, kind_of
 from bridge_soap.encode.attributes import Attributes, AttributesWriter
 from bridge_soap.encode.wild import WildWriter, declare_names
-from bridge_soap.encode.writing import ABSENT, At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
+from bridge_soap.encode.writing import At, Faults, Put, TypeWriter, Writer, broken, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, NIL, TEXT, TYPE, attribute_keys

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from bridge import ABSENT
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.names import split
@@ -18,9 +19,6 @@ from bridge_soap.xsd.model import ELEMENT, NIL, TYPE
 Put = Callable[[str], None]
 At = tuple[Any, Any] | None
 Faults = list[tuple[str, str]]
-
-#: Stands for a property that isn't there (None is a value in JSON).
-ABSENT: Any = object()
 
 #: Writes one element's value: ``(value, put, at, bad)``.
 Writer = Callable[[Any, Put, At, Faults], None]

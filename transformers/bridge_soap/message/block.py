@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge import BindError, Call, Fault
+from bridge import ABSENT, BindError, Call, Fault, Origin, is_origin, read_origin, read_secret
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import settled
-from bridge_soap.encode.writing import ABSENT, Faults, Writer
+from bridge_soap.encode.writing import Faults, Writer
 from bridge_soap.message.envelope import attribute
 from bridge_soap.message.supply import Supply, anything, refusal, same
-from bridge_soap.origin import Origin, is_origin, read_origin, read_secret
 from bridge_soap.wsdl.model import Version
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import TEXT

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge import Call
+from bridge import ABSENT, Call
 from bridge_soap.datatypes.simple_out import kind_of
-from bridge_soap.encode.writing import ABSENT, At, Faults, Writer, pointer
+from bridge_soap.encode.writing import At, Faults, Writer, pointer
 from bridge_soap.message.block import Block
 
 #: The property of a body's object that holds header blocks.

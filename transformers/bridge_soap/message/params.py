@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import InvalidParameter
+from bridge import ABSENT, InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import Read, settled
-from bridge_soap.encode.writing import ABSENT
 from bridge_soap.message.shape import Shape
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties

@@ -8,9 +8,9 @@ from typing import Any
 
 from lxml import etree
 
+from bridge import read_env
 from bridge_soap.message.envelope import ENVELOPES
 from bridge_soap.options import UsernameToken
-from bridge_soap.origin import read_env
 from bridge_soap.wsdl.model import Version
 
 

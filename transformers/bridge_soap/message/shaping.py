@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge import BindError, Fault
+from bridge import ABSENT, BindError, Fault, is_origin, read_origin, read_secret
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import settled
-from bridge_soap.encode.writing import ABSENT, Faults
+from bridge_soap.encode.writing import Faults
 from bridge_soap.message.shape import Fill, Seen, Shape
 from bridge_soap.options import ReplyShape, RequestShape
-from bridge_soap.origin import is_origin, read_origin, read_secret
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties, Property, steps_of
 

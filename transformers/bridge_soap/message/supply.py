@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import Call, ClientError, Forbidden, InvalidParameter
+from bridge import ABSENT, Call, ClientError, Forbidden, InvalidParameter, Origin, claim_of, claim_text, header_texts
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.encode.writing import ABSENT
-from bridge_soap.origin import Origin, claim_of, claim_text, header_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,14 @@ class Supply:
         try:
             self.fits(value)
         except Bad:
-            return self.text(claim_text(value))
-        return value
+            pass
+        else:
+            return value
+        try:
+            text = claim_text(value)
+        except ValueError as error:
+            raise Bad(str(error)) from None
+        return self.text(text)
 
     def holds(self, pointer: str) -> bool:
         return pointer == self.at or pointer.startswith(f"{self.at}/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge_soap.encode.writing import ABSENT
+from bridge import ABSENT
 from bridge_soap.message.shape import Seen, Shape
 from bridge_soap.openapi.inline import Schema, resolved
 from bridge_soap.xsd.model import NIL, TYPE

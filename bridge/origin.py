@@ -1,4 +1,4 @@
-"""Where a value of a header block comes from, where the spec doesn't hold the value itself.
+"""Where a value comes from that a plug-in sends, where the spec doesn't hold the value itself.
 
 ``{$env: NAME}`` and ``{$file: path}`` are secrets, read once when the route is bound. ``{$header: X-Name}`` and
 ``{$claim: sub}`` differ from call to call. A spec may come from anyone who may publish, so the first two can't name
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from bridge import BindError, Call, Fault
-from bridge_soap.datatypes.facets import Bad
-from bridge_soap.encode.writing import ABSENT
+from bridge.errors import BindError, Fault
+from bridge.transformer import Call
+
+#: Stands for a value that isn't there (None is a value in JSON).
+ABSENT: Any = object()
 
 KINDS = ("$env", "$file", "$header", "$claim")
 _SECRET = ("$env", "$file")
@@ -55,7 +57,7 @@ class Origin:
 
 
 def is_origin(value: object) -> bool:
-    """Whether a JSON value of the spec names an origin (no XML name starts with a dollar sign)."""
+    """Whether a JSON value of the spec names an origin (no name of XML or protobuf starts with a dollar sign)."""
     return isinstance(value, dict) and any(isinstance(key, str) and key.startswith("$") for key in value)
 
 
@@ -168,10 +170,10 @@ def claim_of(claims: Mapping[str, Any], name: str) -> Any:
 def claim_text(value: Any) -> str:
     """A claim as text, where the schema wants text of what is none in JSON.
 
-    :raises Bad: it is an object or an array.
+    :raises ValueError: it is an object or an array.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise Bad("a single value is wanted")
+    raise ValueError("a single value is wanted")
