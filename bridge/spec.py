@@ -32,6 +32,7 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
 
 
@@ -47,6 +48,21 @@ def seconds(value: object) -> object:
         value = float(found[1]) * _UNIT[found[2]]
     if isinstance(value, int | float) and value > LONGEST:
         raise ValueError("it is longer than a hundred years")
+    return value
+
+
+def size(value: object) -> object:
+    """``64M``, ``512k`` or a number of bytes as bytes.
+
+    :raises ValueError: it is no size.
+    """
+    if isinstance(value, str):
+        number, unit = value.strip().lower().removesuffix("b"), ""
+        if number[-1:] in _SIZE:
+            number, unit = number[:-1], number[-1]
+        if not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
+        return int(number) * _SIZE[unit]
     return value
 
 
@@ -92,6 +108,7 @@ class Model(BaseModel):
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
 ]
@@ -245,6 +262,57 @@ class Stream(Model):
     heartbeat: Seconds = 15.0  #: of silence, after which the client is told that the call lives
 
 
+_FILE = Field(min_length=1, max_length=1024)
+_GRPC_SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+
+
+def _a_name(name: str) -> str:
+    """:raises ValueError: it can't be the name of a host."""
+    if not _NAME.fullmatch(name) or len(name) > 253:
+        raise ValueError(f"{name!r} can't be the name of a host")
+    return name
+
+
+class Connection(Model):
+    """How the upstream is connected, beyond its scheme. Routes that say the same of one upstream share it.
+
+    `ca`, `certificate` and `key` are PEM files where secrets are kept for routes. All from `keepalive` on is gRPC's.
+    """
+
+    ca: Annotated[str, _FILE] | None = None  #: the authorities that are trusted, instead of the system's
+    certificate: Annotated[str, _FILE] | None = None  #: the gateway's own, with its chain, for mutual TLS
+    key: Annotated[str, _FILE] | None = None
+    server_name: Annotated[str, AfterValidator(_a_name)] | None = None
+    keepalive: Annotated[Seconds, Field(ge=10)] = 330.0  #: of silence in calls, then an HTTP/2 PING
+    compression: Literal["gzip", "deflate"] | None = None  #: of requests
+    health: bool | Annotated[str, Field(pattern=_GRPC_SERVICE, max_length=255)] = False
+    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes, each way
+    max_metadata: Annotated[Size, Field(le=1024**2)] | None = None  #: bytes of names and values, of head or trailers
+
+    @model_validator(mode="after")
+    def _whole(self) -> Connection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+    @property
+    def watched(self) -> str | None:
+        """Whose health is watched: a service's, ``""`` for the server as a whole, None for nobody's."""
+        return self.health if isinstance(self.health, str) else "" if self.health else None
+
+    @property
+    def grpc_keys(self) -> list[str]:
+        """The keys that were given and that HTTP has no use for."""
+        return [
+            name
+            for name in ("keepalive", "compression", "health", "max_message", "max_metadata")
+            if name in self.model_fields_set
+        ]
+
+
+PLAIN = Connection()
+
+
 class Transform(BaseModel):
     """``request`` names the transformer; its options stand under its own name and are kept raw in `options`."""
 
@@ -279,6 +347,7 @@ class RouteSpec(Model):
     cache: Cache | None = None
     timeout: Seconds = 30.0
     stream: Stream = Stream()
+    connection: Connection = PLAIN
     transform: Transform
 
     @field_validator("route")

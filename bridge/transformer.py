@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from urllib.parse import unquote
@@ -168,13 +169,45 @@ class HttpReply:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a unary gRPC call may be sent again (gRFC A6, `retryPolicy`).
+
+    :ivar max_attempts: 2 to 5, the first one included.
+    :ivar initial_backoff: seconds before the second attempt; times `multiplier` before each further one, up to
+        `max_backoff`, each up to a fifth shorter or longer.
+    :ivar codes: the status codes that may be answered by another attempt.
+    :raises ValueError: one of them is out of bounds.
+    """
+
+    max_attempts: int
+    initial_backoff: float
+    max_backoff: float
+    multiplier: float
+    codes: frozenset[int]
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.max_attempts <= 5:
+            raise ValueError("between 2 and 5 attempts can be made")
+        if not (0 < self.initial_backoff < inf and 0 < self.max_backoff < inf and 0 < self.multiplier < inf):
+            raise ValueError("backoffs and their multiplier are finite and greater than 0")
+        if not self.codes or not self.codes <= frozenset(range(1, 17)):
+            raise ValueError("at least one code is named, and each lies between 1 and 16")
+
+
 @dataclass(slots=True)
 class GrpcRequest:
-    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata."""
+    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
+
+    :ivar timeout: seconds, the method's own bound; the lower of it and the call's deadline counts.
+    :ivar retry: when to send it again; None for never. Streams never are.
+    """
 
     path: str
     message: bytes
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
+    timeout: float | None = None
+    retry: RetryPolicy | None = None
 
 
 @dataclass(slots=True)

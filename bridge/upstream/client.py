@@ -77,6 +77,7 @@ class HttpClient:
         body: bytes,
         *,
         server_name: str | None,
+        trust: ssl.SSLContext | None = None,
         connect_timeout: float,
         max_reply: int,
     ) -> HttpReply:
@@ -86,6 +87,7 @@ class HttpClient:
         :param target: the request target, sent as it is.
         :param fields: with ``host``, without ``content-length``.
         :param server_name: for TLS, the name its certificate must bear; ``None`` for plain TCP.
+        :param trust: a TLS context of the caller's own, instead of the shared one.
         :param connect_timeout: seconds for TCP and TLS together.
         :raises NotConnected: nothing was sent.
         :raises Dropped: sent, at least in part, and no byte of an answer came.
@@ -106,7 +108,7 @@ class HttpClient:
                 headers=fields,
                 data=_Body(body) if body else None,
                 allow_redirects=False,
-                ssl=self.trust() if server_name else True,
+                ssl=(trust or self.trust()) if server_name else True,
                 server_hostname=server_name,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             )

@@ -1,4 +1,6 @@
-"""gRPC upstreams over grpc.aio: serialised messages in and out, a channel for each address, nothing retried.
+"""gRPC upstreams over grpc.aio: serialised messages in and out, a channel for each address.
+
+Nothing is sent twice but where the request says when (`bridge.RetryPolicy`).
 
 What the service itself says comes back as a `GrpcReply`, whatever its code. What happens on the way to it (no
 connection, a connection lost, our deadline, an answer that is too large or not gRPC) is raised as the house's errors;
@@ -10,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import overload
 
 # gRPC's core would write its own lines, with addresses in them, to standard error; it reads this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -19,76 +22,102 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Timeout, Unavailable
+from bridge.spec import PLAIN, Connection
 from bridge.transformer import GrpcReply, GrpcRequest
+from bridge.upstream.grpc_options import COMPRESSION, channel_options
 from bridge.upstream.grpc_peer import CONNECT, Address, Peer, system_roots
-from bridge.upstream.grpc_status import pairs, refused
+from bridge.upstream.grpc_retry import Attempts, Throttle
+from bridge.upstream.grpc_status import Ended, pairs
 from bridge.upstream.grpc_stream import GrpcStream
+from bridge.upstream.tls import Tls
 
 ADDRESSES = 8  #: addresses tried for one request
-WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
+
+_UNAVAILABLE = 14
 
 
 class GrpcUpstream:
     """One mesh name and port, spoken to over gRPC.
 
     :param addresses: where it is now, the preferred address first; raises `bridge.errors.Unavailable`.
-    :param tls: ``grpcs``; the certificate must bear `name` (the address where there is no name).
+    :param tls: ``grpcs``: whom to trust and what to show; None for plain TCP. The certificate must bear the name.
     :param max_reply: bytes of a reply's message.
-    :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent.
+    :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent; `connection` may
+        give another.
     :param failed: told of each address that took no connection.
-    :param roots: PEM of the authorities that are trusted; the system's where it is None.
+    :param connection: what the route says of it.
     """
 
     def __init__(
         self,
         addresses: Callable[[], Awaitable[Sequence[Address]]],
         *,
-        tls: bool,
+        tls: Tls | None,
         max_reply: int,
         name: str = "",
         failed: Callable[[Address], None] | None = None,
-        roots: bytes | None = None,
+        connection: Connection = PLAIN,
     ) -> None:
         self._addresses = addresses
         self._failed = failed
-        self._credentials = grpc.ssl_channel_credentials(roots or system_roots()) if tls else None
-        self._options: list[tuple[str, Any]] = [
-            ("grpc.max_receive_message_length", max_reply),
-            ("grpc.max_send_message_length", -1),  # the gateway bounds request bodies itself
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.service_config_disable_resolution", 1),
-            # A channel that is made anew must not inherit the back-off of the one before it.
-            ("grpc.use_local_subchannel_pool", 1),
-            # The core would widen the window to what the network can hold, and keep all of that for a slow client.
-            ("grpc.http2.bdp_probe", 0),
-            ("grpc.http2.lookahead_bytes", WINDOW),
-        ]
-        if name:
-            self._options.append(("grpc.default_authority", name))
-            if tls:
-                self._options.append(("grpc.ssl_target_name_override", name))
+        name = connection.server_name or name
+        self._make = partial(
+            Peer,
+            credentials=None
+            if tls is None
+            else grpc.ssl_channel_credentials(tls.ca or system_roots(), tls.key, tls.certificate),
+            options=channel_options(connection, name, secure=tls is not None, max_reply=max_reply),
+            compression=COMPRESSION[connection.compression],
+            health=connection.watched,
+        )
+        self._throttle = Throttle()
         self._peers: dict[Address, Peer] = {}
         self._leaving: dict[asyncio.Task[None], Peer] = {}
 
     async def send(self, request: GrpcRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> GrpcReply:
-        """Send `request` once and wait for its answer.
+        """Send `request` and wait for its answer; again only where its `GrpcRequest.retry` says so.
 
-        :param deadline: in the running loop's `time()`; covers lookup, connecting and the call.
+        :param deadline: in the running loop's `time()`; covers lookup, connecting, and all attempts.
         :param trace: metadata to add.
         :raises bridge.errors.Unavailable: no address takes a connection, or the connection was lost in the call.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
+        :raises bridge.errors.TooLarge: the message is larger than the route allows.
         """
         loop = asyncio.get_running_loop()
-        peer = await self._peer(loop, deadline)
-        left = _left(loop, deadline)
-        call = peer.unary(request.path)(request.message, timeout=left, metadata=(*request.metadata, *trace))
+        deadline = _lower(loop, deadline, request)
+        metadata = (*request.metadata, *trace)
+        if request.retry is None:
+            return (await self._attempt(request, metadata, deadline)).settle()
+        attempts = Attempts(request.retry, self._throttle)
+        while True:
+            ended = await self._attempt(request, (*metadata, *attempts.metadata), deadline)
+            pause = attempts.ended(ended.code, ended.trailers, committed=ended.committed)
+            if pause is None or loop.time() + pause >= deadline:
+                return ended.settle()
+            await asyncio.sleep(pause)
+
+    async def _attempt(
+        self, request: GrpcRequest, metadata: Sequence[tuple[str, str | bytes]], deadline: float
+    ) -> Ended:
+        """:raises bridge.errors.Timeout: the deadline passed before anything was sent."""
+        loop = asyncio.get_running_loop()
+        try:
+            peer = await self._peer(loop, deadline)
+        except Unavailable as error:
+            return Ended(error, _UNAVAILABLE)
+        call = peer.unary(request.path)(request.message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             message = await call
         except grpc.aio.AioRpcError as error:
-            return refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
-        return GrpcReply(
-            0, message, metadata=pairs(await call.initial_metadata()), trailers=pairs(await call.trailing_metadata())
+            return Ended.refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
+        return Ended(
+            GrpcReply(
+                0,
+                message,
+                metadata=pairs(await call.initial_metadata()),
+                trailers=pairs(await call.trailing_metadata()),
+            )
         )
 
     async def stream(
@@ -108,6 +137,7 @@ class GrpcUpstream:
         :raises bridge.errors.Timeout: `deadline` or `connect_by` passed.
         """
         loop = asyncio.get_running_loop()
+        deadline = _lower(loop, deadline, request)
         peer = await self._peer(loop, connect_by if deadline is None else min(connect_by, deadline))
         left = None if deadline is None else _left(loop, deadline)
         call = peer.stream(request.path, timeout=left, metadata=(*request.metadata, *trace))
@@ -131,22 +161,35 @@ class GrpcUpstream:
             raise Timeout(cause="the deadline passed while the upstream was looked up") from None
         if gone := self._peers.keys() - set(live):
             self._forget(gone)
-        addresses = live[:ADDRESSES]
+        # Those that are known not to serve are passed over, and take no place among those that are tried.
+        fit = [
+            address for address in live if not ((peer := self._peers.get(address)) and peer.connected and peer.unfit)
+        ]
+        addresses = fit[:ADDRESSES]
+        silent = len(fit) < len(live)
         for at, address in enumerate(addresses):
             peer = self._peers.get(address)
             if peer is None:
-                peer = self._peers[address] = Peer(address, self._credentials, self._options)
-            if peer.connected:
-                return peer
-            share = (deadline - loop.time()) / (len(addresses) - at)
-            if await peer.connect(min(CONNECT, share)):
-                return peer
+                peer = self._peers[address] = self._make(address)
+            share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
+            by = loop.time() + share
+            if peer.connected or await peer.connect(share):
+                if await peer.fit(by - loop.time()):
+                    return peer
+                silent = True
+                continue
             if self._peers.get(address) is peer:
                 self._forget({address})
             if self._failed is not None:
                 self._failed(address)
         if addresses and loop.time() >= deadline:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")
+        if silent:
+            raise Unavailable(
+                "No instance of the service behind this route says that it serves.",
+                cause=f"none of {_shown(live)} is healthy",
+                headers=[("retry-after", "1")],
+            )
         cause = f"none of {_shown(addresses)} took a connection" if addresses else "there is no live address"
         raise Unavailable(cause=cause, headers=[("retry-after", "1")])
 
@@ -157,6 +200,18 @@ class GrpcUpstream:
             task = asyncio.get_running_loop().create_task(peer.leave())
             self._leaving[task] = peer
             task.add_done_callback(self._leaving.pop)
+
+
+@overload
+def _lower(loop: asyncio.AbstractEventLoop, deadline: float, request: GrpcRequest) -> float: ...
+@overload
+def _lower(loop: asyncio.AbstractEventLoop, deadline: float | None, request: GrpcRequest) -> float | None: ...
+def _lower(loop: asyncio.AbstractEventLoop, deadline: float | None, request: GrpcRequest) -> float | None:
+    """The lower of the call's deadline and the method's own bound."""
+    if request.timeout is None:
+        return deadline
+    own = loop.time() + request.timeout
+    return own if deadline is None else min(own, deadline)
 
 
 def _left(loop: asyncio.AbstractEventLoop, deadline: float) -> float:

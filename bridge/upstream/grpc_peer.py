@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from bridge.upstream.grpc_health import HealthWatch
+
 Address = tuple[str, int]
 Options = Sequence[tuple[str, Any]]
 
@@ -22,16 +24,29 @@ _GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SH
 
 
 class Peer:
-    """One address: its channel, and the raw-bytes callables of the methods that were called there."""
+    """One address: its channel, and the raw-bytes callables of the methods that were called there.
 
-    def __init__(self, address: Address, credentials: grpc.ChannelCredentials | None, options: Options) -> None:
+    :param compression: of messages that are sent.
+    :param health: whose health is watched: a service's name, ``""`` for the server as a whole, None for nobody's.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        credentials: grpc.ChannelCredentials | None,
+        options: Options,
+        *,
+        compression: grpc.Compression | None = None,
+        health: str | None = None,
+    ) -> None:
         host, port = address
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.channel = (
-            grpc.aio.secure_channel(target, credentials, options)
+            grpc.aio.secure_channel(target, credentials, options, compression)
             if credentials is not None
-            else grpc.aio.insecure_channel(target, options)
+            else grpc.aio.insecure_channel(target, options, compression)
         )
+        self._health = HealthWatch(self.channel, health) if health is not None else None
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
         self._streams = 0
@@ -93,8 +108,19 @@ class Peer:
             return False
         return True
 
+    @property
+    def unfit(self) -> bool:
+        """Whether it is known not to serve."""
+        return self._health is not None and self._health.serving is False
+
+    async def fit(self, seconds: float) -> bool:
+        """Whether it says that it serves; waits for its word, but no longer than `seconds`."""
+        return self._health is None or self._health.serving or await self._health.heard(seconds)
+
     async def leave(self) -> None:
         """Close when the calls under way have ended: streams whenever they do, the others within `GRACE`."""
+        if self._health is not None:
+            self._health.stop()
         await self._idle.wait()
         await self.aclose(GRACE)
 
@@ -102,6 +128,8 @@ class Peer:
         """:param grace: seconds that calls under way get; None ends them now."""
         if self._connecting is not None:
             self._connecting.cancel()
+        if self._health is not None:
+            self._health.stop()
         await self.channel.close(grace)
 
 

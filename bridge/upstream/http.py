@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
@@ -43,6 +44,8 @@ class HttpUpstream:
     :param tls: ``https``; the certificate must bear `name`.
     :param name: the mesh name; with `port` it is the Host field, so that no address ever goes into a message.
     :param max_reply: bytes of a reply's body, as sent and decoded.
+    :param server_name: what the service goes by instead of `name`, in its certificate and in Host.
+    :param trust: a TLS context of its own; the client's, which trusts the system's authorities, where it is None.
     :param failed: told of each address that took no connection.
     """
 
@@ -56,17 +59,19 @@ class HttpUpstream:
         port: str,
         max_reply: int,
         failed: Callable[[Address], None] | None = None,
+        server_name: str | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._addresses = addresses
         self._client = client
-        self._name = name.lower()
-        self._server_name = name if tls else None
+        goes_by = server_name or name
+        self._names = frozenset((name.lower(), goes_by.lower()))
+        self._server_name = goes_by if tls else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
-        self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
+        self._host: tuple[str, str] = ("host", f"{goes_by}:{port}" if port.isdigit() else goes_by)
         self._max_reply = max_reply
         self._failed = failed or _ignore
-        if tls:
-            client.trust()
+        self._trust = (trust or client.trust()) if tls else None
 
     stream = None  #: HTTP operations do not stream
 
@@ -92,7 +97,7 @@ class HttpUpstream:
                 headers = _inward(reply, decoded=request.decode)
                 if tells_where(headers):
                     hosts = (host for host, _ in await self._addresses())
-                    headers = without_authority(headers, frozenset((self._name, *hosts)))
+                    headers = without_authority(headers, self._names.union(hosts))
         except TimeoutError:
             raise Timeout(cause="the deadline passed") from None
         reply.headers = headers
@@ -126,6 +131,7 @@ class HttpUpstream:
                     fields,
                     request.body,
                     server_name=self._server_name,
+                    trust=self._trust,
                     connect_timeout=min(CONNECT, max(0.001, (deadline - loop.time()) / left)),
                     max_reply=self._max_reply,
                 )
