@@ -143,9 +143,8 @@ def secret_file(name: str, key: str, home: Path) -> Path:
             raise BindError(Fault(f"there is no file {name}", key=key))
         if path.stat().st_size > _MAX_SECRET:
             raise BindError(Fault(f"the file {name} is larger than 64 KiB", key=key))
-    except (OSError, ValueError) as error:  # a null byte in a name is a ValueError
-        reason = getattr(error, "strerror", None) or "no file can have this name"
-        raise BindError(Fault(f"the file {name} can't be read: {reason}", key=key)) from None
+    except OSError as error:
+        raise BindError(Fault(f"the file {name} can't be read: {error.strerror}", key=key)) from None
     return path
 
 

@@ -91,14 +91,14 @@ class GrpcUpstream:
             return (await self._attempt(request, metadata, deadline)).settle()
         attempts = Attempts(request.retry, self._throttle)
         while True:
-            ended = await self._attempt(request, (*metadata, *attempts.metadata), deadline)
+            ended = await self._attempt(request, (*metadata, *attempts.metadata), deadline, again=attempts.made > 0)
             pause = attempts.ended(ended.code, ended.trailers, committed=ended.committed)
             if pause is None or loop.time() + pause >= deadline:
                 return ended.settle()
             await asyncio.sleep(pause)
 
     async def _attempt(
-        self, request: GrpcRequest, metadata: Sequence[tuple[str, str | bytes]], deadline: float
+        self, request: GrpcRequest, metadata: Sequence[tuple[str, str | bytes]], deadline: float, *, again: bool = False
     ) -> Ended:
         """:raises bridge.errors.Timeout: the deadline passed before anything was sent."""
         loop = asyncio.get_running_loop()
@@ -106,7 +106,8 @@ class GrpcUpstream:
             peer = await self._peer(loop, deadline)
         except Unavailable as error:
             return Ended(error, _UNAVAILABLE)
-        call = peer.unary(request.path)(request.message, timeout=_left(loop, deadline), metadata=metadata)
+        method = peer.unary_again(request.path) if again else peer.unary(request.path)
+        call = method(request.message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             message = await call
         except grpc.aio.AioRpcError as error:

@@ -9,6 +9,7 @@ import grpc
 from bridge.spec import Connection
 
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
+ANSWER = 20_000  #: milliseconds that the answer to a PING may take
 
 COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
@@ -29,7 +30,9 @@ def channel_options(connection: Connection, name: str, *, secure: bool, max_repl
         ("grpc.http2.lookahead_bytes", WINDOW),
         # Only within calls, which every server allows every five minutes; a stream may be silent for hours.
         ("grpc.keepalive_time_ms", keepalive),
-        ("grpc.keepalive_timeout_ms", min(20_000, keepalive)),
+        # The core waits for the answer as long as the second says, which would be a minute.
+        ("grpc.keepalive_timeout_ms", min(ANSWER, keepalive)),
+        ("grpc.http2.ping_timeout_ms", min(ANSWER, keepalive)),
         ("grpc.http2.max_pings_without_data", 0),
     ]
     if connection.max_metadata is not None:

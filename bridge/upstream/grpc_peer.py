@@ -40,12 +40,10 @@ class Peer:
         health: str | None = None,
     ) -> None:
         host, port = address
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.channel = (
-            grpc.aio.secure_channel(target, credentials, options, compression)
-            if credentials is not None
-            else grpc.aio.insecure_channel(target, options, compression)
-        )
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._credentials, self._options, self._compression = credentials, options, compression
+        self.channel = self._channel(options)
+        self._retrying: Any = None
         self._health = HealthWatch(self.channel, health) if health is not None else None
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
@@ -58,11 +56,23 @@ class Peer:
     def connected(self) -> bool:
         return self.channel.get_state() is _READY
 
+    def _channel(self, options: Options) -> Any:
+        if self._credentials is not None:
+            return grpc.aio.secure_channel(self._target, self._credentials, options, self._compression)
+        return grpc.aio.insecure_channel(self._target, options, self._compression)
+
     def unary(self, path: str) -> Any:
         found = self._unary.get(path)
         if found is None:
             found = self._unary[path] = self.channel.unary_unary(path)
         return found
+
+    def unary_again(self, path: str) -> Any:
+        """For further attempts of a call. They have a channel of their own: where the core may send again what a server
+        has not looked at (and it may in the other one), it takes ``grpc-previous-rpc-attempts`` out of the metadata."""
+        if self._retrying is None:
+            self._retrying = self._channel([*self._options, ("grpc.enable_retries", 0)])
+        return self._retrying.unary_unary(path)
 
     def stream(
         self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]
@@ -130,7 +140,7 @@ class Peer:
             self._connecting.cancel()
         if self._health is not None:
             self._health.stop()
-        await self.channel.close(grace)
+        await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))
 
 
 def system_roots() -> bytes | None:

@@ -22,7 +22,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 # What gRPC's core says for itself; a service has no reason to use these words.
 _TOO_LARGE = re.compile(r"CLIENT: (Received|Decompressed)\b.* larger than max")
 _SENT_TOO_LARGE = re.compile(r"CLIENT: Sent message larger than max")
-_METADATA_TOO_LARGE = re.compile(r"received (initial|trailing) metadata size exceeds (hard|soft) limit")
+_METADATA_TOO_LARGE = re.compile(r"received ([a-z]+ )?metadata size exceeds (hard|soft) limit")
 _NOT_GRPC = re.compile(r"Received http2 header with status: \d+|Failed parsing HTTP/2|content-type")
 _ON_THE_WAY = re.compile(
     r"failed to connect to all addresses|\bipv[46]:|Socket closed|Connection reset|Broken pipe|Endpoint closing"
