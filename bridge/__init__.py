@@ -35,6 +35,7 @@ from bridge.origin import (
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
+from bridge.tls import Tls, read_tls
 from bridge.transformer import (
     JSON_TYPE,
     Call,
@@ -51,6 +52,7 @@ from bridge.transformer import (
     OperationDoc,
     Options,
     Reply,
+    Retry,
     Transformer,
     header,
 )
@@ -88,9 +90,11 @@ __all__ = [
     "Origin",
     "Reply",
     "RequestError",
+    "Retry",
     "RouteSpec",
     "SetupError",
     "StreamCodec",
+    "Tls",
     "Transformer",
     "Unreachable",
     "UnsupportedMediaType",
@@ -111,6 +115,7 @@ __all__ = [
     "read_env",
     "read_origin",
     "read_secret",
+    "read_tls",
     "returnable",
     "seconds",
     "xml_parser",

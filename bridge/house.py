@@ -36,7 +36,7 @@ class House:
         self.trust = Trust.load(settings)
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home)
-        self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected()
+        self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
         self.context = Context(settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses)
         self.transformers = Transformers(self.context)
         self.binder = Binder(

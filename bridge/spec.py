@@ -50,6 +50,13 @@ def seconds(value: object) -> object:
     return value
 
 
+def check_name(name: str) -> str:
+    """:raises ValueError: it can't be a host's name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can't be a host's name")
+    return name
+
+
 def check_template(path: str) -> str:
     """A path template: ``/a/{name}/b/{rest*}``.
 
@@ -237,6 +244,41 @@ class Cache(Model):
     ttl: Seconds
 
 
+class Connection(Model):
+    """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
+    containers get theirs."""
+
+    ca: str | None = None  #: PEM of the authorities that are trusted; the system's without
+    certificate: str | None = None  #: PEM of the gateway's own chain, for services that ask who calls
+    key: str | None = None  #: PEM of its private key
+    server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
+    # What follows is gRPC's.
+    keepalive: Seconds | None = None  #: between pings on a connection that has calls
+    compression: Literal["gzip", "deflate"] | None = None  #: of requests
+    health: bool | Annotated[str, Field(min_length=1)] = False  #: pass over addresses that say they don't serve
+    max_message: int | None = Field(default=None, gt=0)  #: bytes of one message, either way
+    max_metadata: int | None = Field(default=None, gt=0)  #: bytes of an answer's metadata
+
+    @model_validator(mode="after")
+    def _pair(self) -> Connection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether it says something of TLS."""
+        return any((self.ca, self.certificate, self.server_name))
+
+    @property
+    def grpc_only(self) -> tuple[str, ...]:
+        """The keys that are given and mean something to gRPC alone."""
+        return tuple(name for name in sorted(self.model_fields_set) if name in _GRPC_ONLY)
+
+
+_GRPC_ONLY = frozenset(("keepalive", "compression", "health", "max_message", "max_metadata"))
+
+
 class Stream(Model):
     """Bounds of calls that stream, which the route's `timeout` does not bound."""
 
@@ -279,6 +321,7 @@ class RouteSpec(Model):
     cache: Cache | None = None
     timeout: Seconds = 30.0
     stream: Stream = Stream()
+    connection: Connection = Connection()
     transform: Transform
 
     @field_validator("route")

@@ -18,7 +18,7 @@ from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
 from bridge.matcher import Matcher
 from bridge.plugins import Transformers
-from bridge.spec import RouteSpec, Upstream
+from bridge.spec import Connection, RouteSpec, Upstream
 from bridge.transformer import Operation
 
 #: A file's route is named after its file, a registered one has the number that the store gave it.
@@ -118,7 +118,7 @@ class Binder:
         self,
         transformers: Transformers,
         authenticate: Callable[[RouteSpec], Authenticator],
-        connect: Callable[[Upstream, str], Sender],
+        connect: Callable[[Upstream, str, Connection], Sender],
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
@@ -135,7 +135,7 @@ class Binder:
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
         operations = await self._transformers.bind(spec, source.document, source.file)
-        sender = self._connect(spec.upstream, transformer.wire)
+        sender = self._connect(spec.upstream, transformer.wire, spec.connection)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,

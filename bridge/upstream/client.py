@@ -79,6 +79,7 @@ class HttpClient:
         server_name: str | None,
         connect_timeout: float,
         max_reply: int,
+        trust: ssl.SSLContext | None = None,
     ) -> HttpReply:
         """Send and read the whole answer, its body still coded. Bounded in time only by the caller's cancelling, which
         closes the connection.
@@ -87,6 +88,7 @@ class HttpClient:
         :param fields: with ``host``, without ``content-length``.
         :param server_name: for TLS, the name its certificate must bear; ``None`` for plain TCP.
         :param connect_timeout: seconds for TCP and TLS together.
+        :param trust: instead of the client's own.
         :raises NotConnected: nothing was sent.
         :raises Dropped: sent, at least in part, and no byte of an answer came.
         :raises BadReply: an answer that breaks HTTP or is longer than `max_reply`.
@@ -106,7 +108,7 @@ class HttpClient:
                 headers=fields,
                 data=_Body(body) if body else None,
                 allow_redirects=False,
-                ssl=self.trust() if server_name else True,
+                ssl=(trust or self.trust()) if server_name else True,
                 server_hostname=server_name,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             )

@@ -1,4 +1,4 @@
-"""gRPC upstreams over grpc.aio: serialised messages in and out, a channel for each address, nothing retried.
+"""gRPC upstreams over grpc.aio: serialised messages in and out, a channel for each address.
 
 What the service itself says comes back as a `GrpcReply`, whatever its code. What happens on the way to it (no
 connection, a connection lost, our deadline, an answer that is too large or not gRPC) is raised as the house's errors;
@@ -8,6 +8,7 @@ connection, a connection lost, our deadline, an answer that is too large or not 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -19,13 +20,20 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Timeout, Unavailable
+from bridge.spec import Connection
+from bridge.tls import Tls
 from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc_peer import CONNECT, Address, Peer, system_roots
-from bridge.upstream.grpc_status import pairs, refused
+from bridge.upstream.grpc_status import Metadata, pairs, refused
 from bridge.upstream.grpc_stream import GrpcStream
+from bridge.upstream.retry import Throttle, attempts
 
+KEEPALIVE = 330.0  #: seconds between pings on a connection that has calls
 ADDRESSES = 8  #: addresses tried for one request
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
+
+
+_COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
 class GrpcUpstream:
@@ -36,7 +44,8 @@ class GrpcUpstream:
     :param max_reply: bytes of a reply's message.
     :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent.
     :param failed: told of each address that took no connection.
-    :param roots: PEM of the authorities that are trusted; the system's where it is None.
+    :param trust: whom TLS trusts, and how it shows who the gateway is.
+    :param connection: keep-alive, compression, health and limits.
     """
 
     def __init__(
@@ -47,14 +56,20 @@ class GrpcUpstream:
         max_reply: int,
         name: str = "",
         failed: Callable[[Address], None] | None = None,
-        roots: bytes | None = None,
+        trust: Tls | None = None,
+        connection: Connection | None = None,
     ) -> None:
+        trust, connection = trust or Tls(), connection or Connection()
         self._addresses = addresses
         self._failed = failed
-        self._credentials = grpc.ssl_channel_credentials(roots or system_roots()) if tls else None
+        self._credentials = (
+            grpc.ssl_channel_credentials(trust.roots or system_roots(), trust.key, trust.certificate) if tls else None
+        )
+        if connection.max_message is not None:
+            max_reply = min(max_reply, connection.max_message)
         self._options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_reply),
-            ("grpc.max_send_message_length", -1),  # the gateway bounds request bodies itself
+            ("grpc.max_send_message_length", connection.max_message or -1),  # the gateway bounds request bodies itself
             ("grpc.enable_http_proxy", 0),
             ("grpc.service_config_disable_resolution", 1),
             # A channel that is made anew must not inherit the back-off of the one before it.
@@ -63,26 +78,42 @@ class GrpcUpstream:
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", WINDOW),
         ]
+        self._options += _options(connection)
         if name:
             self._options.append(("grpc.default_authority", name))
             if tls:
-                self._options.append(("grpc.ssl_target_name_override", name))
+                self._options.append(("grpc.ssl_target_name_override", trust.server_name or name))
+        self._compression = _COMPRESSION[connection.compression]
+        self._health = "" if connection.health is True else connection.health
+        self._throttle = Throttle()
         self._peers: dict[Address, Peer] = {}
         self._leaving: dict[asyncio.Task[None], Peer] = {}
 
     async def send(self, request: GrpcRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> GrpcReply:
-        """Send `request` once and wait for its answer.
+        """Send `request` and wait for its answer; once, unless it brings a policy for more.
 
-        :param deadline: in the running loop's `time()`; covers lookup, connecting and the call.
+        :param deadline: in the running loop's `time()`; covers lookup, connecting, the call and all its attempts.
         :param trace: metadata to add.
         :raises bridge.errors.Unavailable: no address takes a connection, or the connection was lost in the call.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
         """
         loop = asyncio.get_running_loop()
+        if request.timeout is not None:
+            deadline = min(deadline, loop.time() + request.timeout)
+        if request.retry is None:
+            return await self._once(request, (*request.metadata, *trace), deadline)
+
+        async def once(before: int) -> GrpcReply:
+            told = (("grpc-previous-rpc-attempts", str(before)),) if before else ()
+            return await self._once(request, (*request.metadata, *trace, *told), deadline)
+
+        return await attempts(request.retry, self._throttle, deadline, once)
+
+    async def _once(self, request: GrpcRequest, metadata: Metadata, deadline: float) -> GrpcReply:
+        loop = asyncio.get_running_loop()
         peer = await self._peer(loop, deadline)
-        left = _left(loop, deadline)
-        call = peer.unary(request.path)(request.message, timeout=left, metadata=(*request.metadata, *trace))
+        call = peer.unary(request.path)(request.message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             message = await call
         except grpc.aio.AioRpcError as error:
@@ -108,6 +139,8 @@ class GrpcUpstream:
         :raises bridge.errors.Timeout: `deadline` or `connect_by` passed.
         """
         loop = asyncio.get_running_loop()
+        if request.timeout is not None:
+            deadline = min(deadline or math.inf, loop.time() + request.timeout)
         peer = await self._peer(loop, connect_by if deadline is None else min(connect_by, deadline))
         left = None if deadline is None else _left(loop, deadline)
         call = peer.stream(request.path, timeout=left, metadata=(*request.metadata, *trace))
@@ -131,16 +164,21 @@ class GrpcUpstream:
             raise Timeout(cause="the deadline passed while the upstream was looked up") from None
         if gone := self._peers.keys() - set(live):
             self._forget(gone)
-        addresses = live[:ADDRESSES]
+        addresses, resting = live[:ADDRESSES], list[Address]()
         for at, address in enumerate(addresses):
             peer = self._peers.get(address)
             if peer is None:
-                peer = self._peers[address] = Peer(address, self._credentials, self._options)
-            if peer.connected:
+                peer = self._peers[address] = Peer(
+                    address, self._credentials, self._options, self._compression, self._health
+                )
+            if peer.connected and peer.serving:
                 return peer
-            share = (deadline - loop.time()) / (len(addresses) - at)
-            if await peer.connect(min(CONNECT, share)):
-                return peer
+            share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
+            if await peer.connect(share):
+                if await peer.serves(share):
+                    return peer
+                resting.append(address)
+                continue
             if self._peers.get(address) is peer:
                 self._forget({address})
             if self._failed is not None:
@@ -148,6 +186,8 @@ class GrpcUpstream:
         if addresses and loop.time() >= deadline:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")
         cause = f"none of {_shown(addresses)} took a connection" if addresses else "there is no live address"
+        if resting:
+            cause = f"{_shown(resting)} say that they don't serve"
         raise Unavailable(cause=cause, headers=[("retry-after", "1")])
 
     def _forget(self, addresses: set[Address]) -> None:
@@ -157,6 +197,18 @@ class GrpcUpstream:
             task = asyncio.get_running_loop().create_task(peer.leave())
             self._leaving[task] = peer
             task.add_done_callback(self._leaving.pop)
+
+
+def _options(connection: Connection) -> list[tuple[str, Any]]:
+    # Servers answer pings that come more often than every five minutes with GOAWAY, unless they say otherwise.
+    options: list[tuple[str, Any]] = [
+        ("grpc.keepalive_time_ms", int((connection.keepalive or KEEPALIVE) * 1000)),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+    if connection.max_metadata is not None:
+        options += [("grpc.max_metadata_size", connection.max_metadata)]
+        options += [("grpc.absolute_max_metadata_size", connection.max_metadata)]
+    return options
 
 
 def _left(loop: asyncio.AbstractEventLoop, deadline: float) -> float:

@@ -6,10 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import grpc.aio
+
+from bridge.upstream.health import Health
 
 Address = tuple[str, int]
 Options = Sequence[tuple[str, Any]]
@@ -22,15 +24,25 @@ _GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SH
 
 
 class Peer:
-    """One address: its channel, and the raw-bytes callables of the methods that were called there."""
+    """One address: its channel, and the raw-bytes callables of the methods that were called there.
 
-    def __init__(self, address: Address, credentials: grpc.ChannelCredentials | None, options: Options) -> None:
+    :param health: the service whose health is watched, ``""`` for the server's; False: none is.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        credentials: grpc.ChannelCredentials | None,
+        options: Options,
+        compression: grpc.Compression | None = None,
+        health: str | Literal[False] = False,
+    ) -> None:
         host, port = address
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.channel = (
-            grpc.aio.secure_channel(target, credentials, options)
+            grpc.aio.secure_channel(target, credentials, options, compression)
             if credentials is not None
-            else grpc.aio.insecure_channel(target, options)
+            else grpc.aio.insecure_channel(target, options, compression)
         )
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
@@ -38,6 +50,16 @@ class Peer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._connecting: asyncio.Task[bool] | None = None
+        self._health = None if health is False else Health(self.channel, health)
+
+    @property
+    def serving(self) -> bool:
+        """What it said last of its health; True where nobody asks."""
+        return self._health is None or self._health.serving
+
+    async def serves(self, seconds: float) -> bool:
+        """The same, waiting for the first answer for `seconds` at most."""
+        return self._health is None or await self._health.known(seconds)
 
     @property
     def connected(self) -> bool:
@@ -102,6 +124,8 @@ class Peer:
         """:param grace: seconds that calls under way get; None ends them now."""
         if self._connecting is not None:
             self._connecting.cancel()
+        if self._health is not None:
+            self._health.cancel()
         await self.channel.close(grace)
 
 

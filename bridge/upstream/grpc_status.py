@@ -20,6 +20,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 # What gRPC's core says for itself; a service has no reason to use these words.
 _TOO_LARGE = re.compile(r"CLIENT: (Received|Sent|Decompressed)\b.* larger than max")
+_METADATA = re.compile(r"received metadata size exceeds")
 _NOT_GRPC = re.compile(r"Received http2 header with status: \d+|Failed parsing HTTP/2|content-type")
 _ON_THE_WAY = re.compile(
     r"failed to connect to all addresses|\bipv[46]:|Socket closed|Connection reset|Broken pipe|Endpoint closing"
@@ -43,6 +44,8 @@ def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Grpc
         raise Timeout(cause=cause)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(detail):
         raise BadReply("The service's answer is larger than the gateway takes.", cause=cause)
+    if _METADATA.search(detail):
+        raise BadReply("The service's answer bears more metadata than the gateway takes.", cause=cause)
     if _NOT_GRPC.match(detail):
         raise BadReply("The service behind this route does not answer in gRPC.", cause=cause)
     if code is grpc.StatusCode.UNAVAILABLE and (not connected or _ON_THE_WAY.search(detail)):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
+from bridge.tls import Tls
 from bridge.transformer import HttpReply, HttpRequest
 from bridge.upstream.client import Dropped, HttpClient, NotConnected
 from bridge.upstream.coding import decode
@@ -44,6 +45,7 @@ class HttpUpstream:
     :param name: the mesh name; with `port` it is the Host field, so that no address ever goes into a message.
     :param max_reply: bytes of a reply's body, as sent and decoded.
     :param failed: told of each address that took no connection.
+    :param trust: of this upstream's own; the client's where it is None.
     """
 
     def __init__(
@@ -56,16 +58,18 @@ class HttpUpstream:
         port: str,
         max_reply: int,
         failed: Callable[[Address], None] | None = None,
+        trust: Tls | None = None,
     ) -> None:
         self._addresses = addresses
         self._client = client
         self._name = name.lower()
-        self._server_name = name if tls else None
+        self._server_name = (trust.server_name if trust and trust.server_name else name) if tls else None
+        self._trust = trust.context() if trust else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
         self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
         self._failed = failed or _ignore
-        if tls:
+        if tls and trust is None:
             client.trust()
 
     stream = None  #: HTTP operations do not stream
@@ -126,6 +130,7 @@ class HttpUpstream:
                     fields,
                     request.body,
                     server_name=self._server_name,
+                    trust=self._trust,
                     connect_timeout=min(CONNECT, max(0.001, (deadline - loop.time()) / left)),
                     max_reply=self._max_reply,
                 )

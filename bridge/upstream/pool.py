@@ -1,4 +1,4 @@
-"""Upstreams by scheme, name and port: routes that name the same one share its connections."""
+"""Upstreams by scheme, name, port and kind of connection: routes that name the same one share its connections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import partial
 from bridge import spec
 from bridge.mesh import Mesh
 from bridge.settings import Settings
+from bridge.spec import Connection
+from bridge.tls import Tls, read_tls
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 from bridge.upstream.schemes import SCHEMES, scheme_of
@@ -22,14 +24,17 @@ class Upstreams:
         self._mesh = mesh
         self._max_reply = settings.max_reply
         self._http = HttpClient()
-        self._bound: dict[tuple[str, str, str], HttpUpstream | GrpcUpstream] = {}
+        self._home = settings.home
+        self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
 
-    def bind(self, upstream: spec.Upstream, wire: str) -> HttpUpstream | GrpcUpstream:
+    def bind(self, upstream: spec.Upstream, wire: str, connection: Connection) -> HttpUpstream | GrpcUpstream:
         """The upstream that a spec names, for a transformer that speaks `wire` (``http`` or ``grpc``).
 
-        :raises bridge.BindError: the spec's scheme doesn't fit the wire.
+        :raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection the scheme.
         """
-        key = (scheme_of(upstream, wire), upstream.name, upstream.port)
+        scheme = scheme_of(upstream, wire, connection)
+        # With the texts of its files in the key, a renewed certificate is taken up when its route is bound again.
+        key = (scheme, upstream.name, upstream.port, connection, read_tls(connection, self._home))
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = self._make(*key)
@@ -41,12 +46,29 @@ class Upstreams:
         channels = [upstream.aclose() for upstream in bound if isinstance(upstream, GrpcUpstream)]
         await asyncio.gather(self._http.aclose(), *channels)
 
-    def _make(self, scheme: str, name: str, port: str) -> HttpUpstream | GrpcUpstream:
+    def _make(
+        self, scheme: str, name: str, port: str, connection: Connection, trust: Tls
+    ) -> HttpUpstream | GrpcUpstream:
         addresses = partial(self._mesh.addresses, name, port)
         failed = partial(self._mesh.failed, name, port)
         tls = scheme in _TLS
         if scheme in SCHEMES["grpc"]:
-            return GrpcUpstream(addresses, tls=tls, max_reply=self._max_reply, name=name, failed=failed)
+            return GrpcUpstream(
+                addresses,
+                tls=tls,
+                max_reply=self._max_reply,
+                name=name,
+                failed=failed,
+                trust=trust,
+                connection=connection,
+            )
         return HttpUpstream(
-            addresses, client=self._http, tls=tls, name=name, port=port, max_reply=self._max_reply, failed=failed
+            addresses,
+            client=self._http,
+            tls=tls,
+            name=name,
+            port=port,
+            max_reply=self._max_reply,
+            failed=failed,
+            trust=trust if connection.secure else None,
         )

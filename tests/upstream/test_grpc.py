@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable
+from bridge.tls import Tls
 from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import GrpcUpstream
 
@@ -269,9 +270,10 @@ async def test_tls_wants_the_mesh_name_in_the_certificate(service: Service, conn
     await secure.server.start()
     roots = authority.cert_pem.bytes()
     try:
-        send = connect([secure.address], tls=True, name="tally-svc", roots=roots)
+        send = connect([secure.address], tls=True, name="tally-svc", trust=Tls(roots=roots))
         assert (await send(b"abc")).message == b"cba"
-        for options in ({"name": "other-svc", "roots": roots}, {"name": "tally-svc"}):
+        others: list[dict[str, Any]] = [{"name": "other-svc", "trust": Tls(roots=roots)}, {"name": "tally-svc"}]
+        for options in others:
             with pytest.raises(Unavailable):
                 await connect([secure.address], tls=True, **options)(b"abc", within=3)
     finally:
