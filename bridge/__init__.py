@@ -51,6 +51,7 @@ from bridge.transformer import (
     OperationDoc,
     Options,
     Reply,
+    Retry,
     Transformer,
     header,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "Origin",
     "Reply",
     "RequestError",
+    "Retry",
     "RouteSpec",
     "SetupError",
     "StreamCodec",

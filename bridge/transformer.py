@@ -168,13 +168,34 @@ class HttpReply:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a call is sent again: gRFC A6, ``retryPolicy``.
+
+    :ivar max_attempts: the first one counts.
+    :ivar initial_backoff: seconds, and so is `max_backoff`; each wait is `multiplier` times the one before it.
+    :ivar codes: the statuses after which it is.
+    """
+
+    max_attempts: int
+    initial_backoff: float
+    max_backoff: float
+    multiplier: float
+    codes: frozenset[int]
+
+
 @dataclass(slots=True)
 class GrpcRequest:
-    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata."""
+    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
+
+    `timeout` are seconds where the method has fewer than the route; `retry` is for calls of one message alone.
+    """
 
     path: str
     message: bytes
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
+    timeout: float | None = None
+    retry: Retry | None = None
 
 
 @dataclass(slots=True)
