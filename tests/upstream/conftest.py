@@ -1,16 +1,19 @@
-"""A TCP server that says exactly what a test tells it to, well-formed or not."""
+"""A TCP server that says exactly what a test tells it to, well-formed or not; and servers of gRPC's own library."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from bridge.transformer import HttpReply, HttpRequest
+from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 
 Behaviour = Callable[["Peer"], Awaitable[None]]
@@ -186,3 +189,61 @@ def ask() -> Send:
         return await upstream.send(request, deadline=deadline, trace=trace)
 
     return send
+
+
+# --- gRPC ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class GrpcServer:
+    """A server of ``a.S`` on a free port."""
+
+    server: Any
+    address: tuple[str, int]
+
+
+@pytest.fixture
+async def serve_grpc() -> AsyncIterator[Callable[..., Awaitable[GrpcServer]]]:
+    """``await serve_grpc({"Method": handler}, …)`` -> `GrpcServer`. A handler takes raw messages, and streams them both
+    ways (`stream=True`) or takes and gives one. `add` may register more with the server before it starts."""
+    started: list[Any] = []
+
+    async def start(
+        methods: Mapping[str, Any],
+        *,
+        stream: bool = False,
+        credentials: grpc.ServerCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+        add: Callable[[Any], None] | None = None,
+    ) -> GrpcServer:
+        handler = grpc.stream_stream_rpc_method_handler if stream else grpc.unary_unary_rpc_method_handler
+        server = grpc.aio.server(options=options)
+        handlers = {name: handler(method) for name, method in methods.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.S", handlers),))
+        if add is not None:
+            add(server)
+        place = "127.0.0.1:0"
+        port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
+        await server.start()
+        started.append(server)
+        return GrpcServer(server, ("127.0.0.1", port))
+
+    yield start
+    await asyncio.gather(*(server.stop(None) for server in started))
+
+
+@pytest.fixture
+async def grpc_upstream() -> AsyncIterator[Callable[..., GrpcUpstream]]:
+    """``grpc_upstream(address, …, **options)`` -> a `GrpcUpstream` of these addresses, closed in the end."""
+    made: list[GrpcUpstream] = []
+
+    def make(*addresses: tuple[str, int], **options: Any) -> GrpcUpstream:
+        async def resolve() -> Sequence[tuple[str, int]]:
+            return addresses
+
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
+        made.append(upstream)
+        return upstream
+
+    yield make
+    await asyncio.gather(*(upstream.aclose() for upstream in made))

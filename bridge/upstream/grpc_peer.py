@@ -1,0 +1,114 @@
+"""One address of a gRPC upstream: its channel, whether it is connected, and the calls that are under way there."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+Address = tuple[str, int]
+Options = Sequence[tuple[str, Any]]
+
+CONNECT = 3.0  #: seconds for one address to take a connection, at most; the deadline is shared between addresses
+GRACE = 30.0  #: seconds that unary calls get at an address that is let go; streams there end by themselves
+
+_READY = grpc.ChannelConnectivity.READY
+_GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+
+
+class Peer:
+    """One address: its channel, and the raw-bytes callables of the methods that were called there."""
+
+    def __init__(self, address: Address, credentials: grpc.ChannelCredentials | None, options: Options) -> None:
+        host, port = address
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.channel = (
+            grpc.aio.secure_channel(target, credentials, options)
+            if credentials is not None
+            else grpc.aio.insecure_channel(target, options)
+        )
+        self._unary: dict[str, Any] = {}
+        self._streaming: dict[str, Any] = {}
+        self._streams = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._connecting: asyncio.Task[bool] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self.channel.get_state() is _READY
+
+    def unary(self, path: str) -> Any:
+        found = self._unary.get(path)
+        if found is None:
+            found = self._unary[path] = self.channel.unary_unary(path)
+        return found
+
+    def stream(
+        self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]
+    ) -> Any:  # gRPC's own word
+        """A call that streams both ways; the address isn't let go before it ends.
+
+        :param timeout: seconds.
+        """
+        found = self._streaming.get(path)
+        if found is None:
+            found = self._streaming[path] = self.channel.stream_stream(path)
+        call = found(timeout=timeout, metadata=metadata)
+        self._streams += 1
+        self._idle.clear()
+        call.add_done_callback(self._ended)
+        return call
+
+    def _ended(self, _: Any) -> None:
+        self._streams -= 1
+        if not self._streams:
+            self._idle.set()
+
+    async def connect(self, seconds: float) -> bool:
+        """Whether the address takes a connection within `seconds`; callers at one time share one attempt."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        try:
+            async with asyncio.timeout(max(seconds, 0.001)):
+                return await asyncio.shield(self._connecting)
+        except TimeoutError:
+            return False
+
+    async def _connect(self) -> bool:
+        state = self.channel.get_state(try_to_connect=True)
+        try:
+            async with asyncio.timeout(CONNECT):
+                while state is not _READY:
+                    if state in _GONE:
+                        return False
+                    await self.channel.wait_for_state_change(state)
+                    state = self.channel.get_state(try_to_connect=True)
+        except (TimeoutError, grpc.aio.UsageError):  # closed while it was connecting
+            return False
+        return True
+
+    async def leave(self) -> None:
+        """Close when the calls under way have ended: streams whenever they do, the others within `GRACE`."""
+        await self._idle.wait()
+        await self.aclose(GRACE)
+
+    async def aclose(self, grace: float | None = None) -> None:
+        """:param grace: seconds that calls under way get; None ends them now."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        await self.channel.close(grace)
+
+
+def system_roots() -> bytes | None:
+    """The system's trusted authorities; None for those that come with gRPC."""
+    paths = ssl.get_default_verify_paths()
+    for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+        if path and Path(path).is_file():
+            return Path(path).read_bytes()
+    return None
