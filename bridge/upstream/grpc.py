@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 # gRPC's core would write its own lines, with addresses in them, to standard error; it reads this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -84,7 +84,7 @@ class GrpcUpstream:
             if tls:
                 self._options.append(("grpc.ssl_target_name_override", trust.server_name or name))
         self._compression = _COMPRESSION[connection.compression]
-        self._health = "" if connection.health is True else connection.health
+        self._health: str | Literal[False] = "" if connection.health is True else connection.health or False
         self._throttle = Throttle()
         self._peers: dict[Address, Peer] = {}
         self._leaving: dict[asyncio.Task[None], Peer] = {}

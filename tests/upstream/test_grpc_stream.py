@@ -375,7 +375,7 @@ async def test_many_small_messages_in_flat_memory(call: Open) -> None:
     stream = await call("Count")
     await stream.write(b"100000")
     await stream.end()
-    count = 0
+    count = before = 0
     tracemalloc.start()
     try:
         while (message := await stream.read()) is not None:
