@@ -55,6 +55,7 @@ from bridge.transformer import (
     Retry,
     Transformer,
     header,
+    unescaped,
 )
 from bridge.upstream.headers import forwardable, returnable
 from bridge.verbs import is_method, is_served
@@ -118,5 +119,6 @@ __all__ = [
     "read_tls",
     "returnable",
     "seconds",
+    "unescaped",
     "xml_parser",
 ]

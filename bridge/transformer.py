@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import InvalidParameter
 from bridge.payload import parse_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,19 @@ Headers = Sequence[tuple[str, str]]
 def header(headers: Headers, name: str, default: str = "") -> str:
     """The first value of the field `name` (lower case), or `default`."""
     return next((value for key, value in headers if key == name), default)
+
+
+def unescaped(text: str, name: str) -> str:
+    """`text` of the parameter `name`, percent-decoded (RFC 3986, section 2.5: as UTF-8).
+
+    :raises bridge.InvalidParameter: it is not UTF-8. To put a character in place of what can't be read would lose it.
+    """
+    if "%" not in text:
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidParameter([(name, "it is not percent-encoded UTF-8")]) from None
 
 
 # --- what comes in and goes out ----------------------------------------------------------------------------------
@@ -120,17 +134,24 @@ class Call:
 
     @cached_property
     def params(self) -> Mapping[str, str]:
-        """Path parameters, percent-decoded."""
-        return {name: unquote(raw) if "%" in raw else raw for name, raw in self.raw_params.items()}
+        """Path parameters, percent-decoded.
+
+        :raises bridge.InvalidParameter: one is not UTF-8.
+        """
+        return {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
 
     @cached_property
     def query_params(self) -> Sequence[tuple[str, str]]:
-        """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept."""
+        """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept.
+
+        :raises bridge.InvalidParameter: one is not UTF-8.
+        """
         pairs = []
         for part in self.query.split("&"):
             if part:
                 name, _, value = part.partition("=")
-                pairs.append((unquote(name.replace("+", " ")), unquote(value.replace("+", " "))))
+                name = unescaped(name.replace("+", " "), name)
+                pairs.append((name, unescaped(value.replace("+", " "), name)))
         return pairs
 
     @cached_property
