@@ -52,8 +52,9 @@ class Echo:
     async def _same(self, asked: Any, context: Any) -> Any:
         if getattr(asked, "fail", 0):
             await _fail(asked, context)
-        if type(asked) is self.body:
-            return self.thing(name=asked.content_type, data=asked.data)
+        if isinstance(asked, self.body):
+            octets: Any = asked
+            return self.thing(name=octets.content_type, data=octets.data)
         return asked
 
     async def _raw(self, asked: Any, context: Any) -> Any:
