@@ -35,6 +35,7 @@ from bridge.origin import (
 from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
+from bridge.tls import Tls, read_tls
 from bridge.transformer import (
     JSON_TYPE,
     Call,
@@ -51,9 +52,10 @@ from bridge.transformer import (
     OperationDoc,
     Options,
     Reply,
-    RetryPolicy,
+    Retry,
     Transformer,
     header,
+    unescaped,
 )
 from bridge.upstream.headers import forwardable, returnable
 from bridge.verbs import is_method, is_served
@@ -89,10 +91,11 @@ __all__ = [
     "Origin",
     "Reply",
     "RequestError",
-    "RetryPolicy",
+    "Retry",
     "RouteSpec",
     "SetupError",
     "StreamCodec",
+    "Tls",
     "Transformer",
     "Unreachable",
     "UnsupportedMediaType",
@@ -113,7 +116,9 @@ __all__ = [
     "read_env",
     "read_origin",
     "read_secret",
+    "read_tls",
     "returnable",
     "seconds",
+    "unescaped",
     "xml_parser",
 ]

@@ -100,13 +100,7 @@ def read_secret(origin: Origin, home: Path) -> str:
     """
     if origin.kind == "env":
         return read_env(origin.name, origin.key)
-    try:
-        text = secret_file(origin.name, origin.key, home).read_bytes().decode()
-    except OSError as error:
-        raise BindError(Fault(f"the file {origin.name} can't be read: {error.strerror}", key=origin.key)) from None
-    except UnicodeDecodeError:
-        raise BindError(Fault(f"the file {origin.name} is not UTF-8 text", key=origin.key)) from None
-    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
+    return _read_file(origin, home)
 
 
 def read_env(name: str, key: str) -> str:
@@ -122,30 +116,29 @@ def read_env(name: str, key: str) -> str:
     return text
 
 
-def secret_file(name: str, key: str, home: Path) -> Path:
-    """A file below ``secrets/`` in `home` or where containers get theirs. The rule looks at what is written alone: a
-    symbolic link is the operator's word, for a publisher can't make one.
-
-    :param key: where `name` stands in the spec.
-    :raises bridge.BindError: it lies elsewhere, isn't there, or is larger than 64 KiB.
-    """
-    named = PurePosixPath(name)
+def _read_file(origin: Origin, home: Path) -> str:
+    """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
+    looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
+    named = PurePosixPath(origin.name)
     if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
-        raise BindError(Fault("hidden files and parent folders can't be named here", key=key))
+        raise BindError(Fault("hidden files and parent folders can't be named here", key=origin.key))
     if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in _SECRET_DIRS):
         # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
         # settings, the token of its service account.
         places = ", ".join(map(str, _SECRET_DIRS[1:]))
-        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=key))
+        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=origin.key))
     path = home / named
     try:
         if not path.is_file():
-            raise BindError(Fault(f"there is no file {name}", key=key))
+            raise BindError(Fault(f"there is no file {origin.name}", key=origin.key))
         if path.stat().st_size > _MAX_SECRET:
-            raise BindError(Fault(f"the file {name} is larger than 64 KiB", key=key))
+            raise BindError(Fault(f"the file {origin.name} is larger than 64 KiB", key=origin.key))
+        text = path.read_bytes().decode()
     except OSError as error:
-        raise BindError(Fault(f"the file {name} can't be read: {error.strerror}", key=key)) from None
-    return path
+        raise BindError(Fault(f"the file {origin.name} can't be read: {error.strerror}", key=origin.key)) from None
+    except UnicodeDecodeError:
+        raise BindError(Fault(f"the file {origin.name} is not UTF-8 text", key=origin.key)) from None
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
 # --- what each call brings -------------------------------------------------------------------------------------------

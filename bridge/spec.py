@@ -32,7 +32,6 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
 
 
@@ -51,19 +50,11 @@ def seconds(value: object) -> object:
     return value
 
 
-def size(value: object) -> object:
-    """``64M``, ``512k`` or a number of bytes as bytes.
-
-    :raises ValueError: it is no size.
-    """
-    if isinstance(value, str):
-        number, unit = value.strip().lower().removesuffix("b"), ""
-        if number[-1:] in _SIZE:
-            number, unit = number[:-1], number[-1]
-        if not (number.isascii() and number.isdigit()):
-            raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
-        return int(number) * _SIZE[unit]
-    return value
+def check_name(name: str) -> str:
+    """:raises ValueError: it can't be a host's name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can't be a host's name")
+    return name
 
 
 def check_template(path: str) -> str:
@@ -108,7 +99,6 @@ class Model(BaseModel):
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
-Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
 ]
@@ -254,63 +244,47 @@ class Cache(Model):
     ttl: Seconds
 
 
+class Connection(Model):
+    """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
+    containers get theirs."""
+
+    ca: str | None = None  #: PEM of the authorities that are trusted; the system's without
+    certificate: str | None = None  #: PEM of the gateway's own chain, for services that ask who calls
+    key: str | None = None  #: PEM of its private key
+    server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
+    # What follows is gRPC's.
+    keepalive: Seconds | None = None  #: between pings on a connection that has calls
+    compression: Literal["gzip", "deflate"] | None = None  #: of requests
+    health: bool | Annotated[str, Field(min_length=1)] = False  #: pass over addresses that say they don't serve
+    max_message: int | None = Field(default=None, gt=0)  #: bytes of one message, either way
+    max_metadata: int | None = Field(default=None, gt=0)  #: bytes of an answer's metadata
+
+    @model_validator(mode="after")
+    def _pair(self) -> Connection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether it says something of TLS."""
+        return any((self.ca, self.certificate, self.server_name))
+
+    @property
+    def grpc_only(self) -> tuple[str, ...]:
+        """The keys that are given and mean something to gRPC alone."""
+        return tuple(name for name in sorted(self.model_fields_set) if name in _GRPC_ONLY)
+
+
+_GRPC_ONLY = frozenset(("keepalive", "compression", "health", "max_message", "max_metadata"))
+
+
 class Stream(Model):
     """Bounds of calls that stream, which the route's `timeout` does not bound."""
 
     timeout: Seconds | None = None  #: of the whole call; a client may ask for less
     idle: Seconds = 300.0  #: without a message in either direction, or with a client that doesn't read
     heartbeat: Seconds = 15.0  #: of silence, after which the client is told that the call lives
-
-
-_FILE = Field(min_length=1, max_length=1024)
-_GRPC_SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
-
-
-def _a_name(name: str) -> str:
-    """:raises ValueError: it can't be the name of a host."""
-    if not _NAME.fullmatch(name) or len(name) > 253:
-        raise ValueError(f"{name!r} can't be the name of a host")
-    return name
-
-
-class Connection(Model):
-    """How the upstream is connected, beyond its scheme. Routes that say the same of one upstream share it.
-
-    `ca`, `certificate` and `key` are PEM files where secrets are kept for routes. All from `keepalive` on is gRPC's.
-    """
-
-    ca: Annotated[str, _FILE] | None = None  #: the authorities that are trusted, instead of the system's
-    certificate: Annotated[str, _FILE] | None = None  #: the gateway's own, with its chain, for mutual TLS
-    key: Annotated[str, _FILE] | None = None
-    server_name: Annotated[str, AfterValidator(_a_name)] | None = None
-    keepalive: Annotated[Seconds, Field(ge=10)] = 330.0  #: of silence in calls, then an HTTP/2 PING
-    compression: Literal["gzip", "deflate"] | None = None  #: of requests
-    health: bool | Annotated[str, Field(pattern=_GRPC_SERVICE, max_length=255)] = False
-    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes, each way
-    max_metadata: Annotated[Size, Field(le=1024**2)] | None = None  #: bytes of names and values, of head or trailers
-
-    @model_validator(mode="after")
-    def _whole(self) -> Connection:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together")
-        return self
-
-    @property
-    def watched(self) -> str | None:
-        """Whose health is watched: a service's, ``""`` for the server as a whole, None for nobody's."""
-        return self.health if isinstance(self.health, str) else "" if self.health else None
-
-    @property
-    def grpc_keys(self) -> list[str]:
-        """The keys that were given and that HTTP has no use for."""
-        return [
-            name
-            for name in ("keepalive", "compression", "health", "max_message", "max_metadata")
-            if name in self.model_fields_set
-        ]
-
-
-PLAIN = Connection()
 
 
 class Transform(BaseModel):
@@ -347,7 +321,7 @@ class RouteSpec(Model):
     cache: Cache | None = None
     timeout: Seconds = 30.0
     stream: Stream = Stream()
-    connection: Connection = PLAIN
+    connection: Connection = Connection()
     transform: Transform
 
     @field_validator("route")

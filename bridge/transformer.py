@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import InvalidParameter
 from bridge.payload import parse_json
 
 if TYPE_CHECKING:
@@ -41,6 +41,19 @@ Headers = Sequence[tuple[str, str]]
 def header(headers: Headers, name: str, default: str = "") -> str:
     """The first value of the field `name` (lower case), or `default`."""
     return next((value for key, value in headers if key == name), default)
+
+
+def unescaped(text: str, name: str) -> str:
+    """`text` of the parameter `name`, percent-decoded (RFC 3986, section 2.5: as UTF-8).
+
+    :raises bridge.InvalidParameter: it is not UTF-8. To put a character in place of what can't be read would lose it.
+    """
+    if "%" not in text:
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidParameter([(name, "it is not percent-encoded UTF-8")]) from None
 
 
 # --- what comes in and goes out ----------------------------------------------------------------------------------
@@ -121,17 +134,24 @@ class Call:
 
     @cached_property
     def params(self) -> Mapping[str, str]:
-        """Path parameters, percent-decoded."""
-        return {name: unquote(raw) if "%" in raw else raw for name, raw in self.raw_params.items()}
+        """Path parameters, percent-decoded.
+
+        :raises bridge.InvalidParameter: one is not UTF-8.
+        """
+        return {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
 
     @cached_property
     def query_params(self) -> Sequence[tuple[str, str]]:
-        """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept."""
+        """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept.
+
+        :raises bridge.InvalidParameter: one is not UTF-8.
+        """
         pairs = []
         for part in self.query.split("&"):
             if part:
                 name, _, value = part.partition("=")
-                pairs.append((unquote(name.replace("+", " ")), unquote(value.replace("+", " "))))
+                name = unescaped(name.replace("+", " "), name)
+                pairs.append((name, unescaped(value.replace("+", " "), name)))
         return pairs
 
     @cached_property
@@ -170,14 +190,12 @@ class HttpReply:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a unary gRPC call may be sent again (gRFC A6, `retryPolicy`).
+class Retry:
+    """When a call is sent again: gRFC A6, ``retryPolicy``.
 
-    :ivar max_attempts: 2 to 5, the first one included.
-    :ivar initial_backoff: seconds before the second attempt; times `multiplier` before each further one, up to
-        `max_backoff`, each up to a fifth shorter or longer.
-    :ivar codes: the status codes that may be answered by another attempt.
-    :raises ValueError: one of them is out of bounds.
+    :ivar max_attempts: the first one counts.
+    :ivar initial_backoff: seconds, and so is `max_backoff`; each wait is `multiplier` times the one before it.
+    :ivar codes: the statuses after which it is.
     """
 
     max_attempts: int
@@ -186,28 +204,19 @@ class RetryPolicy:
     multiplier: float
     codes: frozenset[int]
 
-    def __post_init__(self) -> None:
-        if not 2 <= self.max_attempts <= 5:
-            raise ValueError("between 2 and 5 attempts can be made")
-        if not (0 < self.initial_backoff < inf and 0 < self.max_backoff < inf and 0 < self.multiplier < inf):
-            raise ValueError("backoffs and their multiplier are finite and greater than 0")
-        if not self.codes or not self.codes <= frozenset(range(1, 17)):
-            raise ValueError("at least one code is named, and each lies between 1 and 16")
-
 
 @dataclass(slots=True)
 class GrpcRequest:
     """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
 
-    :ivar timeout: seconds, the method's own bound; the lower of it and the call's deadline counts.
-    :ivar retry: when to send it again; None for never. Streams never are.
+    `timeout` are seconds where the method has fewer than the route; `retry` is for calls of one message alone.
     """
 
     path: str
     message: bytes
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
     timeout: float | None = None
-    retry: RetryPolicy | None = None
+    retry: Retry | None = None
 
 
 @dataclass(slots=True)

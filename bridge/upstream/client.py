@@ -77,9 +77,9 @@ class HttpClient:
         body: bytes,
         *,
         server_name: str | None,
-        trust: ssl.SSLContext | None = None,
         connect_timeout: float,
         max_reply: int,
+        trust: ssl.SSLContext | None = None,
     ) -> HttpReply:
         """Send and read the whole answer, its body still coded. Bounded in time only by the caller's cancelling, which
         closes the connection.
@@ -87,8 +87,8 @@ class HttpClient:
         :param target: the request target, sent as it is.
         :param fields: with ``host``, without ``content-length``.
         :param server_name: for TLS, the name its certificate must bear; ``None`` for plain TCP.
-        :param trust: a TLS context of the caller's own, instead of the shared one.
         :param connect_timeout: seconds for TCP and TLS together.
+        :param trust: instead of the client's own.
         :raises NotConnected: nothing was sent.
         :raises Dropped: sent, at least in part, and no byte of an answer came.
         :raises BadReply: an answer that breaks HTTP or is longer than `max_reply`.

@@ -1,7 +1,5 @@
 """gRPC upstreams over grpc.aio: serialised messages in and out, a channel for each address.
 
-Nothing is sent twice but where the request says when (`bridge.RetryPolicy`).
-
 What the service itself says comes back as a `GrpcReply`, whatever its code. What happens on the way to it (no
 connection, a connection lost, our deadline, an answer that is too large or not gRPC) is raised as the house's errors;
 ``grpc_status`` tells them apart.
@@ -10,10 +8,10 @@ connection, a connection lost, our deadline, an answer that is too large or not 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import overload
+from typing import Any, Literal
 
 # gRPC's core would write its own lines, with addresses in them, to standard error; it reads this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -22,103 +20,106 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Timeout, Unavailable
-from bridge.spec import PLAIN, Connection
+from bridge.spec import Connection
+from bridge.tls import Tls
 from bridge.transformer import GrpcReply, GrpcRequest
-from bridge.upstream.grpc_options import COMPRESSION, channel_options
 from bridge.upstream.grpc_peer import CONNECT, Address, Peer, system_roots
-from bridge.upstream.grpc_retry import Attempts, Throttle
-from bridge.upstream.grpc_status import Ended, pairs
+from bridge.upstream.grpc_status import Metadata, pairs, refused
 from bridge.upstream.grpc_stream import GrpcStream
-from bridge.upstream.tls import Tls
+from bridge.upstream.retry import Throttle, attempts
 
+KEEPALIVE = 330.0  #: seconds between pings on a connection that has calls
 ADDRESSES = 8  #: addresses tried for one request
+WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
 
-_UNAVAILABLE = 14
+
+_COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
 class GrpcUpstream:
     """One mesh name and port, spoken to over gRPC.
 
     :param addresses: where it is now, the preferred address first; raises `bridge.errors.Unavailable`.
-    :param tls: ``grpcs``: whom to trust and what to show; None for plain TCP. The certificate must bear the name.
+    :param tls: ``grpcs``; the certificate must bear `name` (the address where there is no name).
     :param max_reply: bytes of a reply's message.
-    :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent; `connection` may
-        give another.
+    :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent.
     :param failed: told of each address that took no connection.
-    :param connection: what the route says of it.
+    :param trust: whom TLS trusts, and how it shows who the gateway is.
+    :param connection: keep-alive, compression, health and limits.
     """
 
     def __init__(
         self,
         addresses: Callable[[], Awaitable[Sequence[Address]]],
         *,
-        tls: Tls | None,
+        tls: bool,
         max_reply: int,
         name: str = "",
         failed: Callable[[Address], None] | None = None,
-        connection: Connection = PLAIN,
+        trust: Tls | None = None,
+        connection: Connection | None = None,
     ) -> None:
+        trust, connection = trust or Tls(), connection or Connection()
         self._addresses = addresses
         self._failed = failed
-        name = connection.server_name or name
-        self._make = partial(
-            Peer,
-            credentials=None
-            if tls is None
-            else grpc.ssl_channel_credentials(tls.ca or system_roots(), tls.key, tls.certificate),
-            options=channel_options(connection, name, secure=tls is not None, max_reply=max_reply),
-            compression=COMPRESSION[connection.compression],
-            health=connection.watched,
+        self._credentials = (
+            grpc.ssl_channel_credentials(trust.roots or system_roots(), trust.key, trust.certificate) if tls else None
         )
+        if connection.max_message is not None:
+            max_reply = min(max_reply, connection.max_message)
+        self._options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", max_reply),
+            ("grpc.max_send_message_length", connection.max_message or -1),  # the gateway bounds request bodies itself
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.service_config_disable_resolution", 1),
+            # A channel that is made anew must not inherit the back-off of the one before it.
+            ("grpc.use_local_subchannel_pool", 1),
+            # The core would widen the window to what the network can hold, and keep all of that for a slow client.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", WINDOW),
+        ]
+        self._options += _options(connection)
+        if name:
+            self._options.append(("grpc.default_authority", name))
+            if tls:
+                self._options.append(("grpc.ssl_target_name_override", trust.server_name or name))
+        self._compression = _COMPRESSION[connection.compression]
+        self._health: str | Literal[False] = "" if connection.health is True else connection.health or False
         self._throttle = Throttle()
         self._peers: dict[Address, Peer] = {}
         self._leaving: dict[asyncio.Task[None], Peer] = {}
 
     async def send(self, request: GrpcRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> GrpcReply:
-        """Send `request` and wait for its answer; again only where its `GrpcRequest.retry` says so.
+        """Send `request` and wait for its answer; once, unless it brings a policy for more.
 
-        :param deadline: in the running loop's `time()`; covers lookup, connecting, and all attempts.
+        :param deadline: in the running loop's `time()`; covers lookup, connecting, the call and all its attempts.
         :param trace: metadata to add.
         :raises bridge.errors.Unavailable: no address takes a connection, or the connection was lost in the call.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
-        :raises bridge.errors.TooLarge: the message is larger than the route allows.
         """
         loop = asyncio.get_running_loop()
-        deadline = _lower(loop, deadline, request)
-        metadata = (*request.metadata, *trace)
+        if request.timeout is not None:
+            deadline = min(deadline, loop.time() + request.timeout)
         if request.retry is None:
-            return (await self._attempt(request, metadata, deadline)).settle()
-        attempts = Attempts(request.retry, self._throttle)
-        while True:
-            ended = await self._attempt(request, (*metadata, *attempts.metadata), deadline, again=attempts.made > 0)
-            pause = attempts.ended(ended.code, ended.trailers, committed=ended.committed)
-            if pause is None or loop.time() + pause >= deadline:
-                return ended.settle()
-            await asyncio.sleep(pause)
+            return await self._once(request, (*request.metadata, *trace), deadline)
 
-    async def _attempt(
-        self, request: GrpcRequest, metadata: Sequence[tuple[str, str | bytes]], deadline: float, *, again: bool = False
-    ) -> Ended:
-        """:raises bridge.errors.Timeout: the deadline passed before anything was sent."""
+        async def once(before: int) -> GrpcReply:
+            told = (("grpc-previous-rpc-attempts", str(before)),) if before else ()
+            return await self._once(request, (*request.metadata, *trace, *told), deadline)
+
+        return await attempts(request.retry, self._throttle, deadline, once)
+
+    async def _once(self, request: GrpcRequest, metadata: Metadata, deadline: float) -> GrpcReply:
         loop = asyncio.get_running_loop()
-        try:
-            peer = await self._peer(loop, deadline)
-        except Unavailable as error:
-            return Ended(error, _UNAVAILABLE)
-        method = peer.unary_again(request.path) if again else peer.unary(request.path)
-        call = method(request.message, timeout=_left(loop, deadline), metadata=metadata)
+        peer = await self._peer(loop, deadline)
+        call = peer.unary(request.path)(request.message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             message = await call
         except grpc.aio.AioRpcError as error:
-            return Ended.refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
-        return Ended(
-            GrpcReply(
-                0,
-                message,
-                metadata=pairs(await call.initial_metadata()),
-                trailers=pairs(await call.trailing_metadata()),
-            )
+            return refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
+        return GrpcReply(
+            0, message, metadata=pairs(await call.initial_metadata()), trailers=pairs(await call.trailing_metadata())
         )
 
     async def stream(
@@ -138,7 +139,8 @@ class GrpcUpstream:
         :raises bridge.errors.Timeout: `deadline` or `connect_by` passed.
         """
         loop = asyncio.get_running_loop()
-        deadline = _lower(loop, deadline, request)
+        if request.timeout is not None:
+            deadline = min(deadline or math.inf, loop.time() + request.timeout)
         peer = await self._peer(loop, connect_by if deadline is None else min(connect_by, deadline))
         left = None if deadline is None else _left(loop, deadline)
         call = peer.stream(request.path, timeout=left, metadata=(*request.metadata, *trace))
@@ -162,22 +164,20 @@ class GrpcUpstream:
             raise Timeout(cause="the deadline passed while the upstream was looked up") from None
         if gone := self._peers.keys() - set(live):
             self._forget(gone)
-        # Those that are known not to serve are passed over, and take no place among those that are tried.
-        fit = [
-            address for address in live if not ((peer := self._peers.get(address)) and peer.connected and peer.unfit)
-        ]
-        addresses = fit[:ADDRESSES]
-        silent = len(fit) < len(live)
+        addresses, resting = live[:ADDRESSES], list[Address]()
         for at, address in enumerate(addresses):
             peer = self._peers.get(address)
             if peer is None:
-                peer = self._peers[address] = self._make(address)
+                peer = self._peers[address] = Peer(
+                    address, self._credentials, self._options, self._compression, self._health
+                )
+            if peer.connected and peer.serving:
+                return peer
             share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
-            by = loop.time() + share
-            if peer.connected or await peer.connect(share):
-                if await peer.fit(by - loop.time()):
+            if await peer.connect(share):
+                if await peer.serves(share):
                     return peer
-                silent = True
+                resting.append(address)
                 continue
             if self._peers.get(address) is peer:
                 self._forget({address})
@@ -185,13 +185,9 @@ class GrpcUpstream:
                 self._failed(address)
         if addresses and loop.time() >= deadline:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")
-        if silent:
-            raise Unavailable(
-                "No instance of the service behind this route says that it serves.",
-                cause=f"none of {_shown(live)} is healthy",
-                headers=[("retry-after", "1")],
-            )
         cause = f"none of {_shown(addresses)} took a connection" if addresses else "there is no live address"
+        if resting:
+            cause = f"{_shown(resting)} say that they don't serve"
         raise Unavailable(cause=cause, headers=[("retry-after", "1")])
 
     def _forget(self, addresses: set[Address]) -> None:
@@ -203,16 +199,16 @@ class GrpcUpstream:
             task.add_done_callback(self._leaving.pop)
 
 
-@overload
-def _lower(loop: asyncio.AbstractEventLoop, deadline: float, request: GrpcRequest) -> float: ...
-@overload
-def _lower(loop: asyncio.AbstractEventLoop, deadline: float | None, request: GrpcRequest) -> float | None: ...
-def _lower(loop: asyncio.AbstractEventLoop, deadline: float | None, request: GrpcRequest) -> float | None:
-    """The lower of the call's deadline and the method's own bound."""
-    if request.timeout is None:
-        return deadline
-    own = loop.time() + request.timeout
-    return own if deadline is None else min(own, deadline)
+def _options(connection: Connection) -> list[tuple[str, Any]]:
+    # Servers answer pings that come more often than every five minutes with GOAWAY, unless they say otherwise.
+    options: list[tuple[str, Any]] = [
+        ("grpc.keepalive_time_ms", int((connection.keepalive or KEEPALIVE) * 1000)),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+    if connection.max_metadata is not None:
+        options += [("grpc.max_metadata_size", connection.max_metadata)]
+        options += [("grpc.absolute_max_metadata_size", connection.max_metadata)]
+    return options
 
 
 def _left(loop: asyncio.AbstractEventLoop, deadline: float) -> float:

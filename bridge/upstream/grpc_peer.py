@@ -6,12 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import grpc.aio
 
-from bridge.upstream.grpc_health import HealthWatch
+from bridge.upstream.health import Health
 
 Address = tuple[str, int]
 Options = Sequence[tuple[str, Any]]
@@ -26,8 +26,7 @@ _GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SH
 class Peer:
     """One address: its channel, and the raw-bytes callables of the methods that were called there.
 
-    :param compression: of messages that are sent.
-    :param health: whose health is watched: a service's name, ``""`` for the server as a whole, None for nobody's.
+    :param health: the service whose health is watched, ``""`` for the server's; False: none is.
     """
 
     def __init__(
@@ -35,44 +34,42 @@ class Peer:
         address: Address,
         credentials: grpc.ChannelCredentials | None,
         options: Options,
-        *,
         compression: grpc.Compression | None = None,
-        health: str | None = None,
+        health: str | Literal[False] = False,
     ) -> None:
         host, port = address
-        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._credentials, self._options, self._compression = credentials, options, compression
-        self.channel = self._channel(options)
-        self._retrying: Any = None
-        self._health = HealthWatch(self.channel, health) if health is not None else None
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.channel = (
+            grpc.aio.secure_channel(target, credentials, options, compression)
+            if credentials is not None
+            else grpc.aio.insecure_channel(target, options, compression)
+        )
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
         self._streams = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._connecting: asyncio.Task[bool] | None = None
+        self._health = None if health is False else Health(self.channel, health)
+
+    @property
+    def serving(self) -> bool:
+        """What it said last of its health; True where nobody asks."""
+        return self._health is None or self._health.serving
+
+    async def serves(self, seconds: float) -> bool:
+        """The same, waiting for the first answer for `seconds` at most."""
+        return self._health is None or await self._health.known(seconds)
 
     @property
     def connected(self) -> bool:
         return self.channel.get_state() is _READY
-
-    def _channel(self, options: Options) -> Any:
-        if self._credentials is not None:
-            return grpc.aio.secure_channel(self._target, self._credentials, options, self._compression)
-        return grpc.aio.insecure_channel(self._target, options, self._compression)
 
     def unary(self, path: str) -> Any:
         found = self._unary.get(path)
         if found is None:
             found = self._unary[path] = self.channel.unary_unary(path)
         return found
-
-    def unary_again(self, path: str) -> Any:
-        """For further attempts of a call. They have a channel of their own: where the core may send again what a server
-        has not looked at (and it may in the other one), it takes ``grpc-previous-rpc-attempts`` out of the metadata."""
-        if self._retrying is None:
-            self._retrying = self._channel([*self._options, ("grpc.enable_retries", 0)])
-        return self._retrying.unary_unary(path)
 
     def stream(
         self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]
@@ -118,19 +115,8 @@ class Peer:
             return False
         return True
 
-    @property
-    def unfit(self) -> bool:
-        """Whether it is known not to serve."""
-        return self._health is not None and self._health.serving is False
-
-    async def fit(self, seconds: float) -> bool:
-        """Whether it says that it serves; waits for its word, but no longer than `seconds`."""
-        return self._health is None or self._health.serving or await self._health.heard(seconds)
-
     async def leave(self) -> None:
         """Close when the calls under way have ended: streams whenever they do, the others within `GRACE`."""
-        if self._health is not None:
-            self._health.stop()
         await self._idle.wait()
         await self.aclose(GRACE)
 
@@ -139,8 +125,8 @@ class Peer:
         if self._connecting is not None:
             self._connecting.cancel()
         if self._health is not None:
-            self._health.stop()
-        await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))
+            self._health.cancel()
+        await self.channel.close(grace)
 
 
 def system_roots() -> bytes | None:

@@ -79,8 +79,8 @@ class GrpcStream:
         except grpc.RpcError:
             pass
         else:
-            if message is not grpc.aio.EOF:
-                return bytes(message)
+            if isinstance(message, bytes):  # otherwise it is grpc.aio.EOF
+                return message
         return None
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:

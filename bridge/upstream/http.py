@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
+from bridge.tls import Tls
 from bridge.transformer import HttpReply, HttpRequest
 from bridge.upstream.client import Dropped, HttpClient, NotConnected
 from bridge.upstream.coding import decode
@@ -44,9 +44,8 @@ class HttpUpstream:
     :param tls: ``https``; the certificate must bear `name`.
     :param name: the mesh name; with `port` it is the Host field, so that no address ever goes into a message.
     :param max_reply: bytes of a reply's body, as sent and decoded.
-    :param server_name: what the service goes by instead of `name`, in its certificate and in Host.
-    :param trust: a TLS context of its own; the client's, which trusts the system's authorities, where it is None.
     :param failed: told of each address that took no connection.
+    :param trust: of this upstream's own; the client's where it is None.
     """
 
     def __init__(
@@ -59,19 +58,19 @@ class HttpUpstream:
         port: str,
         max_reply: int,
         failed: Callable[[Address], None] | None = None,
-        server_name: str | None = None,
-        trust: ssl.SSLContext | None = None,
+        trust: Tls | None = None,
     ) -> None:
         self._addresses = addresses
         self._client = client
-        goes_by = server_name or name
-        self._names = frozenset((name.lower(), goes_by.lower()))
-        self._server_name = goes_by if tls else None
+        self._name = name.lower()
+        self._server_name = (trust.server_name if trust and trust.server_name else name) if tls else None
+        self._trust = trust.context() if trust else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
-        self._host: tuple[str, str] = ("host", f"{goes_by}:{port}" if port.isdigit() else goes_by)
+        self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
         self._failed = failed or _ignore
-        self._trust = (trust or client.trust()) if tls else None
+        if tls and trust is None:
+            client.trust()
 
     stream = None  #: HTTP operations do not stream
 
@@ -97,7 +96,7 @@ class HttpUpstream:
                 headers = _inward(reply, decoded=request.decode)
                 if tells_where(headers):
                     hosts = (host for host, _ in await self._addresses())
-                    headers = without_authority(headers, self._names.union(hosts))
+                    headers = without_authority(headers, frozenset((self._name, *hosts)))
         except TimeoutError:
             raise Timeout(cause="the deadline passed") from None
         reply.headers = headers

@@ -1,4 +1,4 @@
-"""Upstreams by scheme, name, port and connection: routes that name the same one share its connections."""
+"""Upstreams by scheme, name, port and kind of connection: routes that name the same one share its connections."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import partial
 from bridge import spec
 from bridge.mesh import Mesh
 from bridge.settings import Settings
+from bridge.spec import Connection
+from bridge.tls import Tls, read_tls
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
-from bridge.upstream.schemes import SCHEMES, scheme_of, tls_of
-from bridge.upstream.tls import Tls
+from bridge.upstream.schemes import SCHEMES, scheme_of
 
-_Key = tuple[str, str, str, spec.Connection, Tls]
+_TLS = frozenset(("https", "grpcs"))
 
 
 class Upstreams:
@@ -24,17 +25,16 @@ class Upstreams:
         self._max_reply = settings.max_reply
         self._http = HttpClient()
         self._home = settings.home
-        self._bound: dict[_Key, HttpUpstream | GrpcUpstream] = {}
+        self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
 
-    def bind(
-        self, upstream: spec.Upstream, wire: str, connection: spec.Connection = spec.PLAIN
-    ) -> HttpUpstream | GrpcUpstream:
+    def bind(self, upstream: spec.Upstream, wire: str, connection: Connection) -> HttpUpstream | GrpcUpstream:
         """The upstream that a spec names, for a transformer that speaks `wire` (``http`` or ``grpc``).
 
-        :raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection not the scheme.
+        :raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection the scheme.
         """
-        scheme = scheme_of(upstream, wire)
-        key = (scheme, upstream.name, upstream.port, connection, tls_of(scheme, connection, self._home))
+        scheme = scheme_of(upstream, wire, connection)
+        # With the texts of its files in the key, a renewed certificate is taken up when its route is bound again.
+        key = (scheme, upstream.name, upstream.port, connection, read_tls(connection, self._home))
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = self._make(*key)
@@ -47,28 +47,28 @@ class Upstreams:
         await asyncio.gather(self._http.aclose(), *channels)
 
     def _make(
-        self, scheme: str, name: str, port: str, connection: spec.Connection, tls: Tls
+        self, scheme: str, name: str, port: str, connection: Connection, trust: Tls
     ) -> HttpUpstream | GrpcUpstream:
         addresses = partial(self._mesh.addresses, name, port)
         failed = partial(self._mesh.failed, name, port)
-        secure = scheme.endswith("s")
+        tls = scheme in _TLS
         if scheme in SCHEMES["grpc"]:
             return GrpcUpstream(
                 addresses,
-                tls=tls if secure else None,
+                tls=tls,
                 max_reply=self._max_reply,
                 name=name,
                 failed=failed,
+                trust=trust,
                 connection=connection,
             )
         return HttpUpstream(
             addresses,
             client=self._http,
-            tls=secure,
+            tls=tls,
             name=name,
             port=port,
-            server_name=connection.server_name,
             max_reply=self._max_reply,
             failed=failed,
-            trust=tls.context() if tls.ca or tls.key else None,
+            trust=trust if connection.secure else None,
         )

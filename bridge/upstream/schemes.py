@@ -8,16 +8,16 @@ from typing import Any
 
 from bridge import spec
 from bridge.errors import BindError, Fault, Unavailable
-from bridge.upstream.tls import NO_TLS, Tls
+from bridge.tls import read_tls
 
 #: Which schemes speak a transformer's wire; the first is meant where a spec names none.
 SCHEMES = {"http": ("http", "https"), "grpc": ("grpc", "grpcs")}
 
 
-def scheme_of(upstream: spec.Upstream, wire: str) -> str:
+def scheme_of(upstream: spec.Upstream, wire: str, connection: spec.Connection) -> str:
     """The scheme to speak to `upstream`, for a transformer that speaks `wire` (``http`` or ``grpc``).
 
-    :raises bridge.BindError: the spec's scheme doesn't fit the wire.
+    :raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection the scheme.
     """
     schemes = SCHEMES.get(wire, ())
     scheme = upstream.scheme or (schemes[0] if schemes else "")
@@ -28,32 +28,12 @@ def scheme_of(upstream: spec.Upstream, wire: str) -> str:
             else f"its transformer speaks {wire!r}, which this version has no upstream for"
         )
         raise BindError(Fault(reason, key="upstream"))
+    if connection.secure and not scheme.endswith("s"):
+        reason = f"it says something of TLS, which {scheme}:// does without; write {scheme}s://"
+        raise BindError(Fault(reason, key="connection"))
+    if connection.grpc_only and wire != "grpc":
+        raise BindError(Fault("it means something to gRPC alone", key=f"connection.{connection.grpc_only[0]}"))
     return scheme
-
-
-def tls_of(scheme: str, connection: spec.Connection, home: Path) -> Tls:
-    """What a spec's `connection` says of TLS, its files read.
-
-    :raises bridge.BindError: it says something that `scheme` has no use for, or names files that can't be used.
-    """
-    if scheme in SCHEMES["http"] and connection.grpc_keys:
-        raise BindError(
-            [
-                Fault(f"this is gRPC's, and the route speaks {scheme}", f"connection.{key}")
-                for key in connection.grpc_keys
-            ]
-        )
-    secure = next(pair[1] for pair in SCHEMES.values() if scheme in pair)
-    if scheme == secure:
-        return Tls.read(connection, home)
-    if useless := [key for key in ("ca", "certificate", "key") if getattr(connection, key) is not None]:
-        raise BindError(
-            [
-                Fault(f"it is for TLS; write {secure}:// in upstream, or leave it out", f"connection.{key}")
-                for key in useless
-            ]
-        )
-    return NO_TLS
 
 
 class Unconnected:
@@ -62,12 +42,13 @@ class Unconnected:
     It loads none of the client libraries, which take longer than everything else that ``hms-bridge check`` does.
     """
 
-    def __init__(self, home: Path = Path(".")) -> None:
+    def __init__(self, home: Path) -> None:
         self._home = home
 
-    def bind(self, upstream: spec.Upstream, wire: str, connection: spec.Connection = spec.PLAIN) -> Unconnected:
-        """:raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection not the scheme."""
-        tls_of(scheme_of(upstream, wire), connection, self._home)
+    def bind(self, upstream: spec.Upstream, wire: str, connection: spec.Connection) -> Unconnected:
+        """:raises bridge.BindError: the spec's scheme doesn't fit the wire, or its connection the scheme."""
+        scheme_of(upstream, wire, connection)
+        read_tls(connection, self._home)
         return self
 
     async def send(self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> Any:

@@ -19,6 +19,7 @@ ORDER = [
     {"specfile", "settings"},
     {"transformer", "stream"},
     {"trust", "problem", "origin"},
+    {"tls"},
     {"plugins", "mesh", "upstream", "guards", "observe"},
     {"matcher"},
     {"table"},

@@ -11,9 +11,12 @@ import httpx
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bridge import Call, Identity, InvalidBody, InvalidParameter, UnsupportedMediaType
-from bridge_grpc.mapping.forms import MAX_NAME, MAX_PARTS
+from bridge import Call, ClientError, Identity, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge_grpc.codec.decode_json import Decoders
+from bridge_grpc.mapping.forms import MAX_NAME, MAX_PARTS, Form
 
 PROTO = """
 syntax = "proto3";
@@ -217,3 +220,24 @@ async def test_openapi_lists_forms(bind: Any) -> None:
         doc = op.describe()
         assert list(OpenAPIV31SpecValidator(document(op.path, op.method, doc)).iter_errors()) == []
         assert list(doc.operation["requestBody"]["content"]) == ["application/json", URLENCODED, "multipart/form-data"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"--b", b"--", b"\r\n", b"\r\n\r\n", PART[5:], b"\x00\xff", b'name="', b": ", b";", b"="]),
+        max_size=12,
+    ),
+    st.sampled_from([LONG, URLENCODED, 'multipart/form-data; boundary="b', "multipart/form-data;boundary=;boundary=b"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_comes_is_read_or_refused(read_any: Any, pieces: list[bytes], kind: str) -> None:
+    try:
+        read_any(Call("POST", body=b"".join(pieces), headers=[("content-type", kind)]))
+    except ClientError:
+        pass
+
+
+@pytest.fixture(scope="module")
+def read_any(make_schema: Any) -> Any:
+    made = make_schema(PROTO)
+    return Form(made.pool.FindMessageTypeByName("f.v1.Vote"), Decoders(lambda name: None), ignore=False).read

@@ -164,7 +164,7 @@ async def test_from_reflection_to_the_answer(start: Start, tmp_path: Path, versi
     async def addresses() -> Sequence[Address]:
         return [server.address]
 
-    upstream = GrpcUpstream(addresses, tls=None, max_reply=1000)
+    upstream = GrpcUpstream(addresses, tls=False, max_reply=1000)
     try:
         call = Call("GET", "/", raw_params={"county": "El%20Dorado"}, query="certifiedOnly=true")
         reply = await through(operations, upstream, "GET", "/v1/counts/{county}", call)

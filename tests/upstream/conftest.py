@@ -241,7 +241,7 @@ async def grpc_upstream() -> AsyncIterator[Callable[..., GrpcUpstream]]:
         async def resolve() -> Sequence[tuple[str, int]]:
             return addresses
 
-        upstream = GrpcUpstream(resolve, **{"tls": None, "max_reply": 10_000, **options})
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
         made.append(upstream)
         return upstream
 

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable
+from bridge.tls import Tls
 from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.tls import Tls
 
 Address = tuple[str, int]
 Send = Callable[..., Awaitable[GrpcReply]]
@@ -82,7 +82,7 @@ async def connect() -> AsyncIterator[Callable[..., Send]]:
         async def resolve() -> Sequence[Address]:
             return list(addresses)
 
-        upstream = GrpcUpstream(resolve, **{"tls": None, "max_reply": 10_000, **options})
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
         made.append(upstream)
 
         async def send(message: bytes, *, within: float = 5.0, path: str = "/a.S/Do", **given: Any) -> GrpcReply:
@@ -270,10 +270,11 @@ async def test_tls_wants_the_mesh_name_in_the_certificate(service: Service, conn
     await secure.server.start()
     roots = authority.cert_pem.bytes()
     try:
-        send = connect([secure.address], tls=Tls(ca=roots), name="tally-svc")
+        send = connect([secure.address], tls=True, name="tally-svc", trust=Tls(roots=roots))
         assert (await send(b"abc")).message == b"cba"
-        for options in ({"name": "other-svc", "tls": Tls(ca=roots)}, {"name": "tally-svc", "tls": Tls()}):
+        others: list[dict[str, Any]] = [{"name": "other-svc", "trust": Tls(roots=roots)}, {"name": "tally-svc"}]
+        for options in others:
             with pytest.raises(Unavailable):
-                await connect([secure.address], **options)(b"abc", within=3)
+                await connect([secure.address], tls=True, **options)(b"abc", within=3)
     finally:
         await secure.server.stop(None)

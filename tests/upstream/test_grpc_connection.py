@@ -1,286 +1,252 @@
-"""What a route's `connection` does to gRPC, on the wire: sizes, compression, keepalive, health."""
+"""What a spec's ``connection`` asks for, and retries: against real servers of gRPC's own library."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
+import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1._async import HealthServicer
 
-from bridge.errors import BadReply, TooLarge, Unavailable
+from bridge.errors import BadReply, RequestError, Timeout, Unavailable
 from bridge.spec import Connection
-from bridge.transformer import GrpcReply, GrpcRequest
+from bridge.tls import Tls
+from bridge.transformer import GrpcRequest, Retry
+from bridge.upstream import retry
 from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.grpc_options import channel_options
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-Serve = Callable[..., Awaitable[Any]]
-Connect = Callable[..., GrpcUpstream]
+Make = Callable[..., GrpcUpstream]
+REQUEST = GrpcRequest("/a.S/Do", b"hello")
 
 
-async def echo(message: bytes, context: Any) -> bytes:
-    """The message, or as many bytes, or trailers as long, as it asks for."""
-    what, _, count = message.partition(b":")
-    if what == b"give":
-        return bytes(int(count))
-    if what == b"trail":
-        context.set_trailing_metadata((("x-long", "t" * int(count)),))
-    return message
+def soon(seconds: float = 10) -> float:
+    return asyncio.get_running_loop().time() + seconds
 
 
-async def send(upstream: GrpcUpstream, message: bytes = b"abc", within: float = 5.0) -> GrpcReply:
-    deadline = asyncio.get_running_loop().time() + within
-    return await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+class Service:
+    """Refuses the first `refusals` calls with `code`; `seen` holds the metadata of each call."""
+
+    def __init__(self, refusals: int = 0, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+        self.refusals, self.code = refusals, code
+        self.trailers: tuple[tuple[str, str], ...] = ()
+        self.begins = False
+        self.seen: list[dict[str, Any]] = []
+        self.peers: list[Any] = []
+
+    async def answer(self, message: bytes, context: Any) -> bytes:
+        self.seen.append(dict(context.invocation_metadata()))
+        self.peers.append(context.auth_context())
+        if len(self.seen) <= self.refusals:
+            if self.begins:
+                await context.send_initial_metadata((("x-begun", "yes"),))
+            context.set_trailing_metadata(self.trailers)
+            await context.abort(self.code, "not now")
+        return message
 
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
-
-
-async def test_messages_are_bounded_both_ways(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(max_message=1000))
-    assert len((await send(upstream, b"give:1000")).message) == 1000
-    with pytest.raises(BadReply, match="larger"):
-        await send(upstream, b"give:1001")
-    assert len((await send(upstream, bytes(1000))).message) == 1000
-    with pytest.raises(TooLarge):
-        await send(upstream, bytes(1001))
-    stream = await upstream.stream(
-        GrpcRequest("/a.S/Do", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
-    )
-    await stream.write(bytes(1001))
-    assert await stream.read() is None
-    with pytest.raises(TooLarge):
-        await stream.status()
-
-
-async def test_a_route_may_not_take_more_than_the_gateway(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(max_message=10**6), max_reply=1000)
-    with pytest.raises(BadReply, match="larger"):
-        await send(upstream, b"give:1001")
-
-
-async def test_metadata_is_bounded(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    server = await serve_grpc({"Do": echo})
-    wide = grpc_upstream(server.address, connection=Connection(max_metadata=64 * 1024))
-    assert len(dict((await send(wide, b"trail:30000")).trailers)["x-long"]) == 30_000
-    narrow = grpc_upstream(server.address, connection=Connection(max_metadata=2000))
-    assert (await send(narrow, b"trail:1000")).code == 0
-    for upstream, count in ((narrow, 3000), (grpc_upstream(server.address), 30_000)):
-        with pytest.raises(BadReply, match="metadata"):
-            await send(upstream, b"trail:%d" % count)
-
-
-# --- the connection itself -------------------------------------------------------------------------------------------
-
-
-class Relay:
-    """Passes bytes between a client and `address`, counts them, and falls silent when told to."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._to = address
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.up = 0
-        self.open = asyncio.Event()
-        self.open.set()
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[str, int]]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        try:
-            yield server.sockets[0].getsockname()[:2]
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._to)
-        for task in (self._pass(reader, back, count=True), self._pass(there, writer, count=False)):
-            self._tasks.add(asyncio.ensure_future(task))
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool) -> None:
-        try:
-            while data := await reader.read(65536):
-                self.up += len(data) if count else 0
-                await self.open.wait()
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", None])
-async def test_requests_are_compressed(serve_grpc: Serve, grpc_upstream: Connect, coding: Any) -> None:
-    server = await serve_grpc({"Do": echo}, options=[("grpc.max_receive_message_length", -1)])
-    relay = Relay(server.address)
-    async with relay.running() as address:
-        upstream = grpc_upstream(address, connection=Connection(compression=coding), max_reply=1 << 20)
-        assert (await send(upstream, bytes(1_000_000))).message == bytes(1_000_000)
-        assert (relay.up < 20_000) == (coding is not None)
-        await upstream.aclose()
-
-
-async def test_a_dead_connection_is_noticed(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    async def stay(messages: Any, context: Any) -> AsyncIterator[bytes]:
-        yield b"here"
-        await asyncio.sleep(60)
-
-    server = await serve_grpc({"Stay": stay}, stream=True)
-    relay = Relay(server.address)
-    async with relay.running() as address, asyncio.timeout(10):
-        hasty = Connection.model_construct(keepalive=0.3)  # a spec may not say so little
-        upstream = grpc_upstream(address, connection=hasty)
-        stream = await upstream.stream(
-            GrpcRequest("/a.S/Stay", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
-        )
-        assert await stream.read() == b"here"
-        relay.open.clear()
-        assert await stream.read() is None
-        with pytest.raises(Unavailable):
-            await stream.status()
-        relay.open.set()
-
-
-def test_by_default_no_server_is_asked_too_often() -> None:
-    """grpc-core and grpc-go end a connection that is tested more often than every five minutes."""
-    options = dict(channel_options(Connection(), "a", secure=False, max_reply=1))
-    assert options["grpc.keepalive_time_ms"] > 300_000
-    assert "grpc.keepalive_permit_without_calls" not in options
-
-
-# --- health ----------------------------------------------------------------------------------------------------------
-
-
-class Watched:
-    """Servers with a word on their health; `served` counts the calls of each."""
-
-    def __init__(self, serve: Serve) -> None:
-        self._serve = serve
-        self.served: dict[int, int] = {}
-
-    async def start(self, **said: Any) -> tuple[Any, Any]:
-        """A server and its health servicer, which says `said` by service (``all`` for the server)."""
-        number = len(self.served)
-        self.served[number] = 0
-        servicer = health.HealthServicer()
-
-        async def answer(message: bytes, context: Any) -> bytes:
-            self.served[number] += 1
-            return message
-
-        def add(server: Any) -> None:
-            health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-
-        for service, status in said.items():
-            await servicer.set("" if service == "all" else service, status)
-        return await self._serve({"Do": answer}, add=add), servicer
+# --- TLS ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def watched(serve_grpc: Serve) -> Watched:
-    return Watched(serve_grpc)
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
-async def eventually(upstream: GrpcUpstream, good: Callable[[], bool]) -> None:
-    """Calls until what the servers said has arrived."""
-    async with asyncio.timeout(5):
-        while True:
-            with contextlib.suppress(Unavailable):
-                await send(upstream)
-            if good():
-                return
-            await asyncio.sleep(0.01)  # a refusal waits for nothing, and would keep the word from being heard
+def pem(authority: trustme.CA) -> bytes:
+    return authority.cert_pem.bytes()
 
 
-async def test_those_that_do_not_serve_are_passed_over(watched: Watched, grpc_upstream: Connect) -> None:
-    failed: list[Any] = []
-    first, told = await watched.start(all=NOT_SERVING)
-    second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True), failed=failed.append)
-    for _ in range(5):
-        assert (await send(upstream)).code == 0
-    assert watched.served == {0: 0, 1: 5}
-    assert failed == []  # it takes connections
-    await told.set("", SERVING)
-    await eventually(upstream, lambda: watched.served[0] > 0)
-    await told.set("", NOT_SERVING)
-    before = watched.served[1]
-    await eventually(upstream, lambda: watched.served[1] > before)
-
-
-async def test_none_serves(watched: Watched, grpc_upstream: Connect) -> None:
-    servers = [await watched.start(all=NOT_SERVING) for _ in range(2)]
-    upstream = grpc_upstream(*(server.address for server, _ in servers), connection=Connection(health=True))
-    for _ in range(2):  # when it is heard first, and when it is known
-        with pytest.raises(Unavailable, match="says that it serves") as caught:
-            await send(upstream)
-        assert "127.0.0.1" not in caught.value.detail
-    assert watched.served == {0: 0, 1: 0}
-    await servers[1][1].set("", SERVING)
-    await eventually(upstream, lambda: watched.served[1] > 0)
-
-
-async def test_one_service_of_several(watched: Watched, grpc_upstream: Connect) -> None:
-    said = {"all": SERVING, "a.S": NOT_SERVING, "a.T": SERVING}
-    server, _ = await watched.start(**said)
-    assert (await send(grpc_upstream(server.address, connection=Connection(health="a.T")))).code == 0
-    for unfit in ("a.S", "a.Unknown"):
-        with pytest.raises(Unavailable):
-            await send(grpc_upstream(server.address, connection=Connection(health=unfit)))
-    assert watched.served == {0: 1}
-
-
-async def test_a_server_that_can_not_say_counts_as_healthy(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(health=True))
-    assert (await send(upstream)).code == 0
-    assert (await send(upstream)).code == 0
-
-
-async def test_health_that_fails_is_no_health(serve_grpc: Serve, grpc_upstream: Connect) -> None:
-    class Broken(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated, without types
-        async def Watch(self, request: Any, context: Any) -> None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
-
-    server = await serve_grpc(
-        {"Do": echo},
-        add=lambda server: health_pb2_grpc.add_HealthServicer_to_server(Broken(), server),
+async def test_mutual_tls(serve_grpc: Any, grpc_upstream: Make, authority: trustme.CA) -> None:
+    server, client = authority.issue_cert("tally.internal"), authority.issue_cert("gateway.internal")
+    credentials = grpc.ssl_server_credentials(
+        [(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())], pem(authority), require_client_auth=True
     )
-    with pytest.raises(Unavailable, match="says that it serves"):
-        await send(grpc_upstream(server.address, connection=Connection(health=True)))
+    service = Service()
+    running = await serve_grpc({"Do": service.answer}, credentials=credentials)
+    shown = {"certificate": client.cert_chain_pems[0].bytes(), "key": client.private_key_pem.bytes()}
+    trust = Tls(pem(authority), **shown, server_name="tally.internal")
+    upstream = grpc_upstream(running.address, tls=True, name="tally-svc", trust=trust)
+    assert (await upstream.send(REQUEST, deadline=soon())).message == b"hello"
+    assert b"gateway.internal" in service.peers[0]["x509_subject_alternative_name"]
+    for wrong in (
+        Tls(pem(authority), server_name="tally.internal"),  # shows no certificate
+        Tls(pem(authority), **shown, server_name="other.internal"),
+        Tls(pem(trustme.CA()), **shown, server_name="tally.internal"),
+    ):
+        other = grpc_upstream(running.address, tls=True, name="tally-svc", trust=wrong)
+        with pytest.raises(RequestError) as refused:
+            await other.send(REQUEST, deadline=soon(2))
+        assert refused.value.status in (502, 503, 504)
+    assert len(service.seen) == 1
 
 
-async def test_a_server_that_comes_back_is_asked_anew(watched: Watched, grpc_upstream: Connect) -> None:
-    first, _ = await watched.start(all=SERVING)
-    second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True))
-    await send(upstream)
-    await first.server.stop(0)
-    await eventually(upstream, lambda: watched.served[1] > 0)
-    assert watched.served[0] == 1
+# --- limits, compression ---------------------------------------------------------------------------------------------
 
 
-async def test_streams_go_to_the_healthy(watched: Watched, grpc_upstream: Connect) -> None:
-    first, _ = await watched.start(all=NOT_SERVING)
-    second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True))
-    stream = await upstream.stream(
-        GrpcRequest("/a.S/Do", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
-    )
-    await stream.write(b"abc")
-    await stream.end()
-    assert await stream.read() == b"abc"
-    assert watched.served == {0: 0, 1: 1}
-    stream.cancel()
+async def test_max_message_bounds_both_ways(serve_grpc: Any, grpc_upstream: Make) -> None:
+    running = await serve_grpc({"Do": Service().answer})
+    upstream = grpc_upstream(running.address, connection=Connection(max_message=100))
+    assert (await upstream.send(GrpcRequest("/a.S/Do", bytes(90)), deadline=soon())).message == bytes(90)
+    with pytest.raises(BadReply):
+        await upstream.send(GrpcRequest("/a.S/Do", bytes(200)), deadline=soon())
+
+
+async def test_metadata_of_an_answer_is_bounded(serve_grpc: Any, grpc_upstream: Make) -> None:
+    async def chatty(message: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata((("x-much", "x" * 5000),))
+        return message
+
+    running = await serve_grpc({"Do": chatty})
+    small = grpc_upstream(running.address, connection=Connection(max_metadata=1000))
+    with pytest.raises(BadReply, match="more metadata"):
+        await small.send(REQUEST, deadline=soon())
+    assert (await grpc_upstream(running.address).send(REQUEST, deadline=soon())).code == 0
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", None])
+async def test_requests_are_compressed(serve_grpc: Any, grpc_upstream: Make, coding: Any) -> None:
+    service = Service()
+    running = await serve_grpc({"Do": service.answer})
+    upstream = grpc_upstream(running.address, connection=Connection(compression=coding))
+    message = b"a county and its votes " * 50
+    assert (await upstream.send(GrpcRequest("/a.S/Do", message), deadline=soon())).message == message
+    encoding = service.seen[0].get("grpc-internal-encoding-request") or service.seen[0].get("grpc-encoding")
+    assert encoding in (coding, None)
+
+
+# --- health ---------------------------------------------------------------------------------------------------------
+
+
+async def healthy(serve_grpc: Any, service: Service, health: HealthServicer) -> Any:
+    def add(server: Any) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+
+    return await serve_grpc({"Do": service.answer}, add=add)
+
+
+async def test_an_address_that_does_not_serve_is_passed_over(serve_grpc: Any, grpc_upstream: Make) -> None:
+    first, second = Service(), Service()
+    health = HealthServicer()
+    await health.set("tally", health_pb2.HealthCheckResponse.NOT_SERVING)
+    resting = await healthy(serve_grpc, first, health)
+    other = await serve_grpc({"Do": second.answer})  # knows nothing of health, and counts as serving
+    upstream = grpc_upstream(resting.address, other.address, connection=Connection(health="tally"))
+    await upstream.send(REQUEST, deadline=soon())
+    assert (len(first.seen), len(second.seen)) == (0, 1)
+    await health.set("tally", health_pb2.HealthCheckResponse.SERVING)
+    async with asyncio.timeout(10):
+        while not first.seen:
+            await upstream.send(REQUEST, deadline=soon())
+    await health.set("tally", health_pb2.HealthCheckResponse.NOT_SERVING)
+    async with asyncio.timeout(10):
+        count = -1
+        while len(first.seen) != count:
+            count = len(first.seen)
+            await upstream.send(REQUEST, deadline=soon())
+            await asyncio.sleep(0.02)
+
+
+async def test_where_none_serves_it_is_503(serve_grpc: Any, grpc_upstream: Make) -> None:
+    health = HealthServicer()
+    await health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    service = Service()
+    running = await healthy(serve_grpc, service, health)
+    upstream = grpc_upstream(running.address, connection=Connection(health=True))
+    with pytest.raises(Unavailable) as refused:
+        await upstream.send(REQUEST, deadline=soon(1))
+    assert "don't serve" in refused.value.cause
+    assert service.seen == []
+
+
+# --- retries --------------------------------------------------------------------------------------------------------
+
+
+def policy(**changes: Any) -> Retry:
+    given: dict[str, Any] = {
+        "max_attempts": 4, "initial_backoff": 0.001, "max_backoff": 0.002, "multiplier": 2.0, "codes": frozenset({14})
+    }  # fmt: skip
+    return Retry(**{**given, **changes})
+
+
+def asking(**changes: Any) -> GrpcRequest:
+    return GrpcRequest("/a.S/Do", b"hello", retry=policy(**changes))
+
+
+async def test_what_the_policy_lists_is_tried_again(serve_grpc: Any, grpc_upstream: Make) -> None:
+    service = Service(refusals=2)
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    assert (await upstream.send(asking(), deadline=soon())).message == b"hello"
+    assert len(service.seen) == 3  # grpc.aio's server doesn't show grpc-previous-rpc-attempts
+
+
+@pytest.mark.parametrize(
+    ("service", "changes", "calls"),
+    [
+        (Service(9), {}, 4),
+        (Service(9), {"max_attempts": 2}, 2),
+        (Service(9, grpc.StatusCode.INTERNAL), {}, 1),
+        (Service(9, grpc.StatusCode.ABORTED), {"codes": frozenset({10, 14})}, 4),
+    ],
+)
+async def test_as_often_as_it_says(
+    serve_grpc: Any, grpc_upstream: Make, service: Service, changes: Any, calls: int
+) -> None:
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    reply = await upstream.send(asking(**changes), deadline=soon())
+    assert (reply.code, len(service.seen)) == (service.code.value[0], calls)
+    service.seen.clear()
+
+
+async def test_without_a_policy_nothing_is(serve_grpc: Any, grpc_upstream: Make) -> None:
+    service = Service(1)
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    assert (await upstream.send(REQUEST, deadline=soon())).code == 14
+    assert len(service.seen) == 1
+
+
+async def test_a_service_that_has_begun_to_answer_is_not_asked_again(serve_grpc: Any, grpc_upstream: Make) -> None:
+    service = Service(1)
+    service.begins = True
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    assert (await upstream.send(asking(), deadline=soon())).code == 14
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize(("pushback", "calls"), [("0", 2), ("-1", 1), ("soon", 1)])
+async def test_the_service_may_say_when(serve_grpc: Any, grpc_upstream: Make, pushback: str, calls: int) -> None:
+    service = Service(1)
+    service.trailers = (("grpc-retry-pushback-ms", pushback),)
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    # Only a pushback of nothing is quicker than the policy's own hour.
+    await upstream.send(asking(initial_backoff=3600.0, max_backoff=3600.0), deadline=soon(7200))
+    assert len(service.seen) == calls
+
+
+async def test_no_delay_passes_the_deadline(serve_grpc: Any, grpc_upstream: Make) -> None:
+    service = Service(1)
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    reply = await upstream.send(asking(initial_backoff=60.0, max_backoff=60.0), deadline=soon(5))
+    assert (reply.code, len(service.seen)) == (14, 1)
+
+
+async def test_a_server_that_is_down_is_not_asked_by_everybody_again(serve_grpc: Any, grpc_upstream: Make) -> None:
+    service = Service(1000)
+    upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
+    for _ in range(20):
+        await upstream.send(asking(), deadline=soon())
+    assert len(service.seen) < 20 + retry.MAX_TOKENS
+
+
+async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> None:
+    async def slow(message: bytes, context: Any) -> bytes:
+        await asyncio.Event().wait()
+        return message
+
+    upstream = grpc_upstream((await serve_grpc({"Do": slow})).address)
+    with pytest.raises(Timeout):
+        await upstream.send(GrpcRequest("/a.S/Do", b"", timeout=0.05), deadline=soon(60))

@@ -15,8 +15,7 @@ import pytest
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
 from bridge.stream import UpstreamStream
 from bridge.transformer import GrpcReply, GrpcRequest
-from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.grpc_options import WINDOW
+from bridge.upstream.grpc import WINDOW, GrpcUpstream
 
 Messages = AsyncIterator[bytes]
 Open = Callable[..., Awaitable[UpstreamStream]]
@@ -327,7 +326,7 @@ async def test_a_stream_outlives_its_address(
     async def resolve() -> list[tuple[str, int]]:
         return list(addresses)
 
-    upstream = GrpcUpstream(resolve, tls=None, max_reply=1000)
+    upstream = GrpcUpstream(resolve, tls=False, max_reply=1000)
     now = asyncio.get_running_loop().time()
     stream = await upstream.stream(GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=now + 5)
     addresses[:] = [(await serve_grpc(service.methods, stream=True)).address]
@@ -376,7 +375,7 @@ async def test_many_small_messages_in_flat_memory(call: Open) -> None:
     stream = await call("Count")
     await stream.write(b"100000")
     await stream.end()
-    count = 0
+    count = before = 0
     tracemalloc.start()
     try:
         while (message := await stream.read()) is not None:

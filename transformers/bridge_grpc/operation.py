@@ -12,6 +12,7 @@ from bridge import Call, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.calls import DEFAULT, Settings
 from bridge_grpc.metadata import Outgoing, Returned
 from bridge_grpc.status import fault
 
@@ -23,11 +24,22 @@ class UnaryCodec:
     :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
     :param outgoing: the metadata that goes up.
     :param returned: the metadata of the answer that goes down as header fields, with an error too.
+    :param settings: timeout and retry.
     :ivar caching: fields that tell caches what an answer depends on.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_answer", "_outgoing", "_path", "_returned", "_serialise", "_write_any", "binding", "caching")
+    __slots__ = (
+        "_answer",
+        "_outgoing",
+        "_path",
+        "_returned",
+        "_serialise",
+        "_settings",
+        "_write_any",
+        "binding",
+        "caching",
+    )
 
     def __init__(
         self,
@@ -39,11 +51,13 @@ class UnaryCodec:
         returned: Returned,
         *,
         response_body: str = "",
+        settings: Settings = DEFAULT,
     ) -> None:
         self.binding = binding
         self._path = path
         self._outgoing = outgoing
         self._returned = returned
+        self._settings = settings
         own = outgoing.caching
         self.caching = [*own, *(field for field in binding.fills.caching if field not in own)]
         self._serialise = binding.serialise
@@ -51,7 +65,7 @@ class UnaryCodec:
         self._write_any = encoders.any
 
     def request(self, call: Call) -> GrpcRequest:
-        return GrpcRequest(self._path, self._serialise(call), self._outgoing.outgoing(call))
+        return GrpcRequest(self._path, self._serialise(call), self._outgoing.outgoing(call), *self._settings)
 
     def reply(self, call: Call, inbound: GrpcReply) -> Reply:
         fields = self._returned.returned(inbound.metadata, inbound.trailers)

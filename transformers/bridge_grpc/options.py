@@ -110,6 +110,31 @@ class Events(BaseModel):
     retry: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=3600)] = 3.0  #: after which it comes back
 
 
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+
+
+class RetryOptions(BaseModel):
+    """gRFC A6, ``retryPolicy``. Without `codes`, what may be sent again by its nature is, after UNAVAILABLE; with them,
+    every call of the method is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_attempts: int = Field(default=3, ge=2, le=5, strict=True)
+    initial_backoff: Seconds = 0.1
+    max_backoff: Seconds = 2.0
+    multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
+    codes: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)] | None = None
+
+
+class CallOptions(BaseModel):
+    """What one method has otherwise than the route."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout: Seconds | None = None
+    retry: RetryOptions | None = None
+
+
 class GrpcOptions(Options):
     """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
 
@@ -126,6 +151,7 @@ class GrpcOptions(Options):
     pass_headers: Listed = ()
     reply_headers: Listed = ()
     http: Http = Http()
+    calls: dict[str, CallOptions] = Field(default_factory=dict)
     print: Print = Print()
     events: dict[str, Events] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"

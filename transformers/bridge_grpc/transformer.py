@@ -20,6 +20,7 @@ from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import import_spec
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.fills import Fills, sources
 from bridge_grpc.mapping.http_rule import Capture, Template, parse, to_core
 from bridge_grpc.mapping.parameters import resolve
@@ -152,9 +153,11 @@ class _Compiler:
 
     def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
         methods = self._methods(offered)
-        if self._options.method is not None:
-            operations, published = self._one(methods, self._options.method), Published()
-            methods = [method for method in methods if self._options.method in (method.name, method.full_name)]
+        one = self._options.method
+        alone = [method for method in methods if one in (method.name, method.full_name)]
+        self._calls = Calls(self._options.calls, alone or methods, self._route.timeout)
+        if one is not None:
+            operations, published, methods = self._one(methods, one), Published(), alone
         else:
             known = {m.full_name: m for service in self._schema.services.values() for m in service}
             published = publish(self._route.route, methods, self._options.http_rules, known)
@@ -251,9 +254,9 @@ class _Compiler:
         try:
             binding = self._binding(method, captures, body, patch=patch)
             if method.streaming:
-                codec = self._streaming(method, binding, response_body)
+                codec = self._streaming(method, binding, response_body, verb)
             else:
-                codec = self._unary(method, binding, response_body)
+                codec = self._unary(method, binding, response_body, verb)
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
             return []
@@ -275,7 +278,7 @@ class _Compiler:
         fills = Fills(method.input, self._sources, self._decoders)
         return Binding(method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch)
 
-    def _unary(self, method: Method, binding: Binding, response_body: str = "") -> UnaryCodec:
+    def _unary(self, method: Method, binding: Binding, response_body: str, verb: str) -> UnaryCodec:
         return UnaryCodec(
             method.path,
             binding,
@@ -284,9 +287,10 @@ class _Compiler:
             self._outgoing,
             self._returned,
             response_body=response_body,
+            settings=self._calls.of(method, verb),
         )
 
-    def _streaming(self, method: Method, binding: Binding, response_body: str) -> JsonStreamCodec:
+    def _streaming(self, method: Method, binding: Binding, response_body: str, verb: str) -> JsonStreamCodec:
         """:raises ValueError: a name in the rule or the options is no field."""
         frames = None
         if method.client_streaming and not binding.body:
@@ -301,6 +305,7 @@ class _Compiler:
             self._outgoing,
             self._returned,
             response_body=response_body,
+            settings=self._calls.of(method, verb),
             frames=frames,
             resumption=self._resumption(method),
         )
@@ -324,7 +329,7 @@ class _Compiler:
         rpc = self._rpc(method, binding)
         return DialectCodec(codec, rpc) if isinstance(codec, UnaryCodec) else DialectStreamCodec(codec, rpc)
 
-    def _rpc(self, method: Method, binding: Binding) -> Rpc:
+    def _rpc(self, method: Method, binding: Binding, verb: str = "POST") -> Rpc:
         return Rpc(
             method.path,
             method.client_streaming,
@@ -333,6 +338,7 @@ class _Compiler:
             json_writer(method.output, self._encoders),
             self._encoders.any,
             metadata=self._outgoing.outgoing,
+            settings=self._calls.of(method, verb),
             returned=self._returned.returned,
             completing=binding.completing,
         )
@@ -344,7 +350,7 @@ class _Compiler:
             if not method.safe or method.streaming or parse(method.path).key() in claimed:
                 continue
             binding = self._binding(method, self._route_captures(method), "*")
-            codec = ConnectGetCodec(self._unary(method, binding), self._rpc(method, binding))
+            codec = ConnectGetCodec(self._unary(method, binding, "", "GET"), self._rpc(method, binding, "GET"))
             describe = self._describer.connect_get(method, binding)
             yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
 

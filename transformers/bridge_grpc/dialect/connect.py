@@ -85,7 +85,7 @@ def query_of(call: Call) -> dict[str, bytes]:
 
 def _request(call: Call, rpc: Rpc, message: bytes, *, json: bool) -> GrpcRequest:
     read = rpc.read_json(message) if json else message
-    return GrpcRequest(rpc.path, rpc.completing(call)(read), rpc.metadata(call))
+    return GrpcRequest(rpc.path, rpc.completing(call)(read), rpc.metadata(call), *rpc.settings)
 
 
 def _reply(rpc: Rpc, inbound: GrpcReply, *, json: bool) -> Reply:

@@ -56,7 +56,7 @@ class EnvelopedExchange:
         if self.sends and decompressor(call.header("content-encoding"), 0) is not None:
             reason = "The body of a stream can't be encoded as a whole; its messages may be."
             raise ClientError(reason, status=501)
-        self.request = GrpcRequest(rpc.path, message, rpc.metadata(call))
+        self.request = GrpcRequest(rpc.path, message, rpc.metadata(call), *rpc.settings)
         self.head, self.message, self.end = answer.head, answer.message, answer.end
         self.fail, self.reply = answer.fail, answer.reply
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge_grpc.mapping.calls import DEFAULT, Settings
 
 Metadata = Sequence[tuple[str, str | bytes]]
 #: A service's initial metadata and its trailers -> the fields of them that clients get, values as text. A dialect asks
@@ -41,6 +42,7 @@ class Rpc:
     :ivar completing: a call -> what puts the fields that path and gateway fill into each of the client's messages. They
         count more than what the client says. Raises `bridge.ClientError`, and so does what it gives.
     :ivar max_message: bytes of one message of the client's once it is decompressed.
+    :ivar settings: timeout and retry.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Rpc:
     returned: Returned = nothing_returned
     completing: Callable[[Call], Callable[[bytes], bytes]] = nothing_to_complete
     max_message: int = MAX_MESSAGE
+    settings: Settings = DEFAULT
 
 
 class Dialect(Protocol):

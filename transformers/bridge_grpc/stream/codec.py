@@ -23,6 +23,7 @@ from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import JSON, Binding, Filled, check_media_type
+from bridge_grpc.mapping.calls import DEFAULT, Settings
 from bridge_grpc.mapping.parameters import Target
 from bridge_grpc.metadata import Outgoing as OutgoingMetadata
 from bridge_grpc.metadata import Returned
@@ -78,6 +79,7 @@ class JsonStreamCodec:
         returned: Returned,
         *,
         response_body: str = "",
+        settings: Settings = DEFAULT,
         frames: Binding | None = None,
         resumption: Resumption | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class JsonStreamCodec:
         self.answer = Answer(output, response_body, encoders)
         self.write_any = encoders.any
         self._sent = sent
+        self._settings = settings
         self.returned = returned
         self.resumption = resumption or Resumption()
 
@@ -102,10 +105,10 @@ class JsonStreamCodec:
             filled = self.binding.filled(call)
             self._resume(call, form, filled)
             message = self.binding.complete(call, filled)
-            return _Exchange(self, GrpcRequest(self.path, message, self._sent.outgoing(call)), form)
+            return _Exchange(self, GrpcRequest(self.path, message, self._sent.outgoing(call), *self._settings), form)
         if not self.binding.raw:
             _check_sequence(call)
-        exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call)), form)
+        exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call), *self._settings), form)
         exchange.takes(self.binding, Pieces() if self.binding.raw else Texts(), self.binding.filled(call), call)
         return exchange
 
@@ -120,7 +123,9 @@ class JsonStreamCodec:
 
     def _web_socket(self, call: Call) -> Exchange:
         form = Raw() if self.answer.raw else Frames()
-        exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call)), form, answers_once=False)
+        exchange = _Exchange(
+            self, GrpcRequest(self.path, b"", self._sent.outgoing(call), *self._settings), form, answers_once=False
+        )
         binding = self._frames if self._up else self.binding
         filled = binding.filled(call)
         if self._up or binding.body:

@@ -1,0 +1,69 @@
+"""What a spec's ``connection`` says of TLS (RFC 8446): whom the gateway trusts, and how it shows who it is itself."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.errors import BindError, Fault
+from bridge.origin import Origin, read_secret
+from bridge.spec import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM texts, as they were when they were read; what the spec leaves out is None.
+
+    :ivar roots: the authorities that are trusted; None for the system's.
+    :ivar certificate: the gateway's own chain, and `key` its private key: for services that ask who calls (mTLS).
+    :ivar server_name: the name that the service's certificate must bear; None for the mesh name.
+    """
+
+    roots: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+    server_name: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For HTTP/1.1.
+
+        :raises bridge.BindError: a PEM text can't be used.
+        """
+        try:
+            made = ssl.create_default_context(cadata=self.roots.decode() if self.roots else None)
+            made.set_alpn_protocols(["http/1.1"])
+            if self.certificate and self.key:
+                with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
+                    file.write(self.certificate + b"\n" + self.key)
+                    file.flush()
+                    made.load_cert_chain(file.name)
+        except (ssl.SSLError, ValueError) as error:
+            raise BindError(Fault(f"its PEM files can't be used: {error}", "connection")) from None
+        return made
+
+
+def read_tls(connection: Connection, home: Path) -> Tls:
+    """The files that `connection` names, read now. They lie where a spec's secrets do (`bridge.origin`).
+
+    :raises bridge.BindError: one can't be had, is no PEM, or the key doesn't belong to the certificate.
+    """
+
+    def pem(name: str | None, key: str) -> bytes | None:
+        if name is None:
+            return None
+        text = read_secret(Origin("file", name, f"connection.{key}"), home)
+        if "-----BEGIN " not in text:
+            raise BindError(Fault(f"the file {name} holds no PEM", key=f"connection.{key}"))
+        return text.encode()
+
+    made = Tls(
+        pem(connection.ca, "ca"),
+        pem(connection.certificate, "certificate"),
+        pem(connection.key, "key"),
+        connection.server_name,
+    )
+    if made.roots or made.certificate:
+        made.context()  # gRPC would take anything, and only fail when it connects
+    return made

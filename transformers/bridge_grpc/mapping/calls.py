@@ -1,0 +1,80 @@
+"""Settings of single methods: how long a call may take, and whether it is sent again."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from bridge import BindError, Fault, Retry
+from bridge_grpc.options import CallOptions, RetryOptions
+from bridge_grpc.schema.pool import Method
+from bridge_grpc.status import CODES
+
+EVERY = "*"
+_NUMBERS = {name: number for number, (name, _) in CODES.items()}
+#: RFC 9110, section 9.2.2: what may be sent again without asking anybody.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+class Settings(NamedTuple):
+    """The last two of `bridge.GrpcRequest`. `timeout`: seconds; None: the route's own."""
+
+    timeout: float | None = None
+    retry: Retry | None = None
+
+
+DEFAULT = Settings()
+
+
+class Calls:
+    """The spec's ``calls``, judged.
+
+    :param methods: what the route publishes.
+    :param longest: the route's own timeout, in seconds, which no method's can be longer than.
+    :raises bridge.BindError: a name that no method has, or a setting that could never count; all that are found.
+    """
+
+    def __init__(self, calls: Mapping[str, CallOptions], methods: Sequence[Method], longest: float) -> None:
+        self._calls = calls
+        faults = [fault for name in calls for fault in _faults(name, calls[name], methods, longest)]
+        if faults:
+            raise BindError(faults)
+
+    def of(self, method: Method, verb: str) -> Settings:
+        """The settings of a method that is published by the HTTP method `verb`: its full name's, else its short one's,
+        else those of ``*``, each setting for itself."""
+        found = [self._calls[name] for name in (method.full_name, method.name, EVERY) if name in self._calls]
+        timeout = next((each.timeout for each in found if each.timeout is not None), None)
+        retry = next((each.retry for each in found if each.retry is not None), None)
+        return Settings(
+            timeout, _retry(retry, again=method.safe or verb in _IDEMPOTENT) if not method.streaming else None
+        )
+
+
+def _retry(options: RetryOptions | None, *, again: bool) -> Retry | None:
+    """`again`: the call may be sent again by its nature; otherwise the operator's word is wanted, which codes are."""
+    if options is None or (options.codes is None and not again):
+        return None
+    codes = frozenset(_NUMBERS[name] for name in options.codes or ("UNAVAILABLE",))
+    return Retry(options.max_attempts, options.initial_backoff, options.max_backoff, options.multiplier, codes)
+
+
+def _faults(name: str, options: CallOptions, methods: Sequence[Method], longest: float) -> Iterator[Fault]:
+    key = f"transform.grpc.calls.{name}"
+    named = [method for method in methods if name in (EVERY, method.full_name, method.name)]
+    if not named:
+        near = difflib.get_close_matches(name, [each for m in methods for each in (m.name, m.full_name)], 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(m.full_name for m in methods[:8])}"
+        yield Fault(f"the route publishes no such method; {hint}", key)
+    if options.timeout is not None and options.timeout > longest:
+        yield Fault(f"the route's own timeout of {longest:g}s is shorter", f"{key}.timeout")
+    if options.retry is None:
+        return
+    if named and name != EVERY and all(method.streaming for method in named):
+        yield Fault("it streams, and what streams is never sent again", f"{key}.retry")
+    if options.retry.max_backoff < options.retry.initial_backoff:
+        yield Fault("it is shorter than initial_backoff", f"{key}.retry.max_backoff")
+    for code in options.retry.codes or ():
+        if not _NUMBERS.get(code):
+            yield Fault(f"{code!r} is no status that a call can fail with", f"{key}.retry.codes")
