@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import grpc
@@ -127,12 +125,3 @@ class Peer:
         if self._health is not None:
             self._health.cancel()
         await self.channel.close(grace)
-
-
-def system_roots() -> bytes | None:
-    """The system's trusted authorities; None for those that come with gRPC."""
-    paths = ssl.get_default_verify_paths()
-    for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
-        if path and Path(path).is_file():
-            return Path(path).read_bytes()
-    return None
