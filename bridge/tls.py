@@ -26,6 +26,16 @@ class Tls:
     key: bytes | None = None
     server_name: str | None = None
 
+    def authorities(self) -> bytes | None:
+        """PEM of those that are trusted, for libraries that don't ask the system; None where it has none to show."""
+        if self.roots is not None:
+            return self.roots
+        paths = ssl.get_default_verify_paths()
+        for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+            if path and Path(path).is_file():
+                return Path(path).read_bytes()
+        return None
+
     def context(self) -> ssl.SSLContext:
         """For HTTP/1.1.
 

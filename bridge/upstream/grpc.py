@@ -23,7 +23,7 @@ from bridge.errors import Timeout, Unavailable
 from bridge.spec import Connection
 from bridge.tls import Tls
 from bridge.transformer import GrpcReply, GrpcRequest
-from bridge.upstream.grpc_peer import CONNECT, Address, Peer, system_roots
+from bridge.upstream.grpc_peer import CONNECT, Address, Peer
 from bridge.upstream.grpc_status import Ended, Metadata, pairs
 from bridge.upstream.grpc_stream import GrpcStream
 from bridge.upstream.retry import Throttle, attempts
@@ -64,7 +64,7 @@ class GrpcUpstream:
         self._addresses = addresses
         self._failed = failed
         self._credentials = (
-            grpc.ssl_channel_credentials(trust.roots or system_roots(), trust.key, trust.certificate) if tls else None
+            grpc.ssl_channel_credentials(trust.authorities(), trust.key, trust.certificate) if tls else None
         )
         if connection.max_message is not None:
             max_reply = min(max_reply, connection.max_message)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import grpc
@@ -140,12 +138,3 @@ class Peer:
         if self._health is not None:
             self._health.cancel()
         await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))
-
-
-def system_roots() -> bytes | None:
-    """The system's trusted authorities; None for those that come with gRPC."""
-    paths = ssl.get_default_verify_paths()
-    for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
-        if path and Path(path).is_file():
-            return Path(path).read_bytes()
-    return None
