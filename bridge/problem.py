@@ -68,7 +68,7 @@ def _dumps(body: dict[str, Any]) -> bytes:
     except (
         TypeError
     ):  # a member with half a surrogate pair or a 70-bit number in it: another's text is no reason to fail
-        return json.dumps(body, default=str).encode()
+        return json.dumps(body, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def slugs() -> Iterator[tuple[str, int, str]]:

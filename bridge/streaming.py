@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bridge.clientside import ClientSide, Connection
-from bridge.errors import BadReply, Gone, Timeout, TooLarge, UpstreamError
+from bridge.errors import BadReply, Gone, Timeout, TooLarge, Unavailable, UpstreamError
 from bridge.observe.access import Record
 from bridge.problem import problem
 from bridge.spec import Stream
@@ -51,6 +51,7 @@ class Flow:
         self._size = 0
         self._wake, self._room = asyncio.Event(), asyncio.Event()
         self._active = self._loop.time()
+        self._patience = bounds.idle
         self._headed = False
         self._error: Exception | None = None
         self._ended: GrpcReply | None = None
@@ -72,6 +73,12 @@ class Flow:
             await self._deliver()
         except Exception as error:
             self._fail(error)
+        except asyncio.CancelledError:  # the server ends, and waits for nobody; but the client may know why
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            self._patience = 0.0
+            self._fail(Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")]))
         finally:
             self._up.cancel()
             for task in tasks:
@@ -166,7 +173,7 @@ class Flow:
     async def _sent(self, sending: Awaitable[None]) -> None:
         """:raises bridge.Gone: the client has left, or takes nothing within the idle limit and is sent away."""
         try:
-            async with asyncio.timeout(self._bounds.idle):
+            async with asyncio.timeout(self._patience):
                 await sending
         except TimeoutError:
             self._connection.cut(now=True)

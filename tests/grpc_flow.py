@@ -46,6 +46,7 @@ message CountRequest {
   int32 since = 5;
   bool fail_at_once = 6;
   bool wait = 7;         // before anything is said
+  string text = 8;
 }
 message Tick { int32 n = 1; string text = 2; string room = 3; }
 message Total { int64 sum = 1; int32 count = 2; repeated string names = 3; repeated string types = 4; int64 bytes = 5; }
@@ -106,7 +107,7 @@ class Flow:
                 await asyncio.Event().wait()
             await context.send_initial_metadata((("x-since", str(request.since)),))
             for n in range(request.since + 1, request.upto + 1):
-                yield self.tick(n=n, text="x" * request.size)
+                yield self.tick(n=n, text=request.text or "x" * request.size)
                 self.sent += 1
                 if n == request.fail_after:
                     await refuse(context)

@@ -204,3 +204,18 @@ async def test_nothing_is_left_behind(stage: Any, caplog: pytest.LogCaptureFixtu
         assert len(asyncio.all_tasks()) <= before + 1
     assert {line["status"] for line in made.gateway.log()} <= {200, 499}
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("path", [HANGS, FLOODS])
+async def test_the_servers_end_is_told(stage: Any, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What still runs after the time to drain is cancelled by the server; its client learns why, and may come again."""
+    async with stage() as made, dialled(made) as (reader, writer), asyncio.timeout(10):
+        writer.write(get(path))
+        await reader.readuntil(b'{"n":1')
+        [task] = [task for task in asyncio.all_tasks() if "run_asgi" in repr(task.get_coro())]
+        task.cancel()
+        told = await reader.readuntil(b"\r\n0\r\n\r\n")
+        await given_up(made)
+    assert b"urn:bridge:problem:upstream-unavailable" in told
+    assert [(line["status"], line["cause"]) for line in made.gateway.log()] == [(200, "The gateway is shutting down.")]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
