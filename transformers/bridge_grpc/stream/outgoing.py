@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from bridge import JSON_TYPE
+
 #: In the order in which they are liked where a request does not say.
 FORMS = {
     "application/x-ndjson": "ndjson",
@@ -110,7 +112,7 @@ class Array:
 class Frames:
     """A WebSocket's: a message a frame. Its own pings tell that the call lives."""
 
-    headers: Fields = ()
+    headers: Fields = (JSON_TYPE,)
     opening = b""
     heartbeat = b""
 
