@@ -102,19 +102,25 @@ async def read(port: int, messages: int, accept: str, pid: int) -> tuple[int, fl
     return count, time.perf_counter() - started, most
 
 
+def written(backend: subprocess.Popen[str]) -> int:
+    """Bytes of text that the service has written since it began."""
+    assert backend.stdout is not None
+    backend.send_signal(signal.SIGUSR1)
+    return int(backend.stdout.readline())
+
+
 async def ahead(port: int, backend: subprocess.Popen[str]) -> float:
     """Megabytes that the service has written to a client that reads nothing, when it stands still."""
+    before = written(backend)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     body = b'{"upto": 2000000000}'
     writer.write(f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-    assert backend.stdout is not None
-    figures = [-1]
+    figures = [before]
     while len(figures) < 3 or figures[-1] != figures[-2]:
         await asyncio.sleep(1)
-        backend.send_signal(signal.SIGUSR1)
-        figures.append(int(await asyncio.to_thread(backend.stdout.readline)))
+        figures.append(written(backend))
     writer.transport.abort()
-    return figures[-1] / 1e6
+    return (figures[-1] - before) / 1e6
 
 
 def measure(folder: Path, messages: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from bridge.errors import Gone
-from bridge.transformer import JSON_TYPE, Headers, Reply
+from bridge.messages import JSON_TYPE, Headers, Reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

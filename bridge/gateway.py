@@ -16,6 +16,7 @@ import orjson
 from bridge.clientside import ClientSide, HttpSide, Unwatched, WebSocketSide, with_bearer
 from bridge.errors import ClientError, Gone, RateLimited, RequestError, TooLarge
 from bridge.guards.cache import cache_key
+from bridge.messages import Call, Reply
 from bridge.observe.access import Record
 from bridge.observe.tracing import trace_headers, trace_id_of
 from bridge.problem import problem
@@ -24,7 +25,6 @@ from bridge.spec import seconds
 from bridge.stream import WEBSOCKET
 from bridge.streaming import Flow
 from bridge.table import Endpoint, Table
-from bridge.transformer import Call, Reply
 from bridge.trust import client_address, the_host
 from bridge.upstream.headers import forwardable, returnable
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError
-from bridge.transformer import Reply
+from bridge.messages import Reply
 
 PROBLEM_TYPE = ("content-type", "application/problem+json")
 

@@ -16,21 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bridge.errors import Fault, SettingsError
-from bridge.spec import Seconds
-
-_SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-
-
-def _size(value: object) -> object:
-    """``64M``, ``512k`` or a number of bytes."""
-    if isinstance(value, str):
-        number, unit = value.strip().lower().removesuffix("b"), ""
-        if number[-1:] in _SIZE:
-            number, unit = number[:-1], number[-1]
-        if not number.isdigit():
-            raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
-        return int(number) * _SIZE[unit]
-    return value
+from bridge.spec import Seconds, Size
 
 
 def _networks(value: object) -> object:
@@ -41,7 +27,6 @@ def _networks(value: object) -> object:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Networks = Annotated[
     tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks), Field(strict=False)
 ]

@@ -32,6 +32,7 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
 
 
@@ -47,6 +48,21 @@ def seconds(value: object) -> object:
         value = float(found[1]) * _UNIT[found[2]]
     if isinstance(value, int | float) and value > LONGEST:
         raise ValueError("it is longer than a hundred years")
+    return value
+
+
+def size(value: object) -> object:
+    """``64M``, ``512k`` or a number of bytes as bytes.
+
+    :raises ValueError: it is no size.
+    """
+    if isinstance(value, str):
+        number, unit = value.strip().lower().removesuffix("b"), ""
+        if number[-1:] in _SIZE:
+            number, unit = number[:-1], number[-1]
+        if not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
+        return int(number) * _SIZE[unit]
     return value
 
 
@@ -99,6 +115,7 @@ class Model(BaseModel):
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
 ]
@@ -244,6 +261,9 @@ class Cache(Model):
     ttl: Seconds
 
 
+_SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+
+
 class Connection(Model):
     """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
     containers get theirs."""
@@ -253,11 +273,13 @@ class Connection(Model):
     key: str | None = None  #: PEM of its private key
     server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
     # What follows is gRPC's.
-    keepalive: Seconds | None = None  #: between pings on a connection that has calls
+    keepalive: Annotated[Seconds, Field(ge=10)] | None = None  #: between pings on a connection that has calls
     compression: Literal["gzip", "deflate"] | None = None  #: of requests
-    health: bool | Annotated[str, Field(min_length=1)] = False  #: pass over addresses that say they don't serve
-    max_message: int | None = Field(default=None, gt=0)  #: bytes of one message, either way
-    max_metadata: int | None = Field(default=None, gt=0)  #: bytes of an answer's metadata
+    health: bool | Annotated[str, Field(pattern=_SERVICE, max_length=255)] = (
+        False  #: pass over addresses that say they don't serve
+    )
+    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes of one message, either way
+    max_metadata: Annotated[Size, Field(le=2**20)] | None = None  #: bytes of an answer's metadata
 
     @model_validator(mode="after")
     def _pair(self) -> Connection:

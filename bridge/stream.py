@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bridge.transformer import Call, GrpcReply, GrpcRequest, Reply
+from bridge.messages import Call, GrpcReply, GrpcRequest, Reply
 
 #: The method under which a WebSocket (RFC 6455) is published. Its handshake is a GET; no HTTP request has this method.
 WEBSOCKET = "WEBSOCKET"

@@ -15,11 +15,11 @@ import orjson
 
 from bridge.clientside import ClientSide, Connection
 from bridge.errors import BadReply, Gone, Timeout, TooLarge, Unavailable, UpstreamError
+from bridge.messages import GrpcReply, Reply
 from bridge.observe.access import Record
 from bridge.problem import problem
 from bridge.spec import Stream
 from bridge.stream import Exchange, UpstreamStream
-from bridge.transformer import GrpcReply, Reply
 
 BUFFER = 64 * 1024  #: bytes of translated answers that wait for the client; beyond, the service is not read
 OVERHEAD = 48  #: bytes that each of them counts beside its own: many small ones take time and room, too

@@ -26,6 +26,16 @@ class Tls:
     key: bytes | None = None
     server_name: str | None = None
 
+    def authorities(self) -> bytes | None:
+        """PEM of those that are trusted, for libraries that don't ask the system; None where it has none to show."""
+        if self.roots is not None:
+            return self.roots
+        paths = ssl.get_default_verify_paths()
+        for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+            if path and Path(path).is_file():
+                return Path(path).read_bytes()
+        return None
+
     def context(self) -> ssl.SSLContext:
         """For HTTP/1.1.
 
@@ -33,15 +43,37 @@ class Tls:
         """
         try:
             made = ssl.create_default_context(cadata=self.roots.decode() if self.roots else None)
-            made.set_alpn_protocols(["http/1.1"])
-            if self.certificate and self.key:
-                with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
-                    file.write(self.certificate + b"\n" + self.key)
-                    file.flush()
-                    made.load_cert_chain(file.name)
-        except (ssl.SSLError, ValueError) as error:
-            raise BindError(Fault(f"its PEM files can't be used: {error}", "connection")) from None
+        except (ssl.SSLError, ValueError):
+            raise BindError(Fault("the file holds no certificates that can be read", "connection.ca")) from None
+        made.set_alpn_protocols(["http/1.1"])
+        if self.certificate and self.key:
+            with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
+                file.write(self.certificate + b"\n" + self.key)
+                file.flush()
+                _show(made, file.name)
         return made
+
+
+def _show(context: ssl.SSLContext, file: str) -> None:
+    """:raises bridge.BindError: the certificate and key in `file` can't be used."""
+    try:
+        # Without a word of ours, OpenSSL would ask for the passphrase at the terminal, and wait.
+        context.load_cert_chain(file, password=_refuse)
+    except _Encrypted:
+        raise BindError(Fault("the key is encrypted, and the gateway has no passphrase", "connection.key")) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BindError(Fault("it is not the key of the certificate", "connection.key")) from None
+        reason = "it or its key can't be read"
+        raise BindError(Fault(reason, "connection.certificate")) from None
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for a passphrase."""
+
+
+def _refuse() -> str:
+    raise _Encrypted
 
 
 def read_tls(connection: Connection, home: Path) -> Tls:

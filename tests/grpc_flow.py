@@ -71,6 +71,7 @@ class Flow:
         self.body = GetMessageClass(made.pool.FindMessageTypeByName("google.api.HttpBody"))
         self.sent = 0
         self.received = 0
+        self.unavailable = 0  # calls of Once that are refused so before one is answered
         self.hold = asyncio.Event()
         self.hold.set()
         self.called = asyncio.Event()
@@ -153,6 +154,11 @@ class Flow:
 
     async def _once(self, request: Any, context: Any) -> Any:
         with self._called("Once", context):
+            if self.unavailable:
+                self.unavailable -= 1
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "in a moment")
+            if request.hang_after:
+                await asyncio.Event().wait()
             if request.fail_at_once:
                 await refuse(context)
             return self.tick(n=request.upto)

@@ -20,19 +20,20 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Timeout, Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
 from bridge.tls import Tls
-from bridge.transformer import GrpcReply, GrpcRequest
-from bridge.upstream.grpc_peer import CONNECT, Address, Peer, system_roots
-from bridge.upstream.grpc_status import Metadata, pairs, refused
+from bridge.upstream.grpc_peer import CONNECT, Address, Peer
+from bridge.upstream.grpc_status import Ended, Metadata, pairs
 from bridge.upstream.grpc_stream import GrpcStream
 from bridge.upstream.retry import Throttle, attempts
 
 KEEPALIVE = 330.0  #: seconds between pings on a connection that has calls
+ANSWER = 20.0  #: seconds that the answer to a ping may take
 ADDRESSES = 8  #: addresses tried for one request
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
 
-
+UNAVAILABLE = 14
 _COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
@@ -63,7 +64,7 @@ class GrpcUpstream:
         self._addresses = addresses
         self._failed = failed
         self._credentials = (
-            grpc.ssl_channel_credentials(trust.roots or system_roots(), trust.key, trust.certificate) if tls else None
+            grpc.ssl_channel_credentials(trust.authorities(), trust.key, trust.certificate) if tls else None
         )
         if connection.max_message is not None:
             max_reply = min(max_reply, connection.max_message)
@@ -97,30 +98,35 @@ class GrpcUpstream:
         :raises bridge.errors.Unavailable: no address takes a connection, or the connection was lost in the call.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
+        :raises bridge.errors.TooLarge: the message is larger than the route allows.
         """
         loop = asyncio.get_running_loop()
         if request.timeout is not None:
             deadline = min(deadline, loop.time() + request.timeout)
         if request.retry is None:
-            return await self._once(request, (*request.metadata, *trace), deadline)
+            return (await self._once(request, (*request.metadata, *trace), deadline)).settle()
 
-        async def once(before: int) -> GrpcReply:
+        async def once(before: int) -> Ended:
             told = (("grpc-previous-rpc-attempts", str(before)),) if before else ()
-            return await self._once(request, (*request.metadata, *trace, *told), deadline)
+            return await self._once(request, (*request.metadata, *trace, *told), deadline, again=before > 0)
 
         return await attempts(request.retry, self._throttle, deadline, once)
 
-    async def _once(self, request: GrpcRequest, metadata: Metadata, deadline: float) -> GrpcReply:
+    async def _once(self, request: GrpcRequest, metadata: Metadata, deadline: float, *, again: bool = False) -> Ended:
+        """:raises bridge.errors.Timeout: the deadline passed before anything was sent."""
         loop = asyncio.get_running_loop()
-        peer = await self._peer(loop, deadline)
-        call = peer.unary(request.path)(request.message, timeout=_left(loop, deadline), metadata=metadata)
+        try:
+            peer = await self._peer(loop, deadline)
+        except Unavailable as error:
+            return Ended(error, UNAVAILABLE)
+        method = peer.unary_again(request.path) if again else peer.unary(request.path)
+        call = method(request.message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             message = await call
         except grpc.aio.AioRpcError as error:
-            return refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
-        return GrpcReply(
-            0, message, metadata=pairs(await call.initial_metadata()), trailers=pairs(await call.trailing_metadata())
-        )
+            return Ended.refused(error, connected=peer.connected, late=loop.time() >= deadline - 0.001)
+        metadata, trailers = pairs(await call.initial_metadata()), pairs(await call.trailing_metadata())
+        return Ended(GrpcReply(0, message, metadata=metadata, trailers=trailers))
 
     async def stream(
         self,
@@ -164,18 +170,19 @@ class GrpcUpstream:
             raise Timeout(cause="the deadline passed while the upstream was looked up") from None
         if gone := self._peers.keys() - set(live):
             self._forget(gone)
-        addresses, resting = live[:ADDRESSES], list[Address]()
+        # Those that are known not to serve take no place among the ones that are tried.
+        resting = [address for address in live if (known := self._peers.get(address)) and known.resting]
+        addresses = [address for address in live if address not in resting][:ADDRESSES]
         for at, address in enumerate(addresses):
             peer = self._peers.get(address)
             if peer is None:
                 peer = self._peers[address] = Peer(
                     address, self._credentials, self._options, self._compression, self._health
                 )
-            if peer.connected and peer.serving:
-                return peer
             share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
-            if await peer.connect(share):
-                if await peer.serves(share):
+            by = loop.time() + share
+            if peer.connected or await peer.connect(share):
+                if await peer.serves(by - loop.time()):
                     return peer
                 resting.append(address)
                 continue
@@ -201,9 +208,15 @@ class GrpcUpstream:
 
 def _options(connection: Connection) -> list[tuple[str, Any]]:
     # Servers answer pings that come more often than every five minutes with GOAWAY, unless they say otherwise.
+    keepalive = connection.keepalive or KEEPALIVE
+    answer = int(min(ANSWER, keepalive) * 1000)
     options: list[tuple[str, Any]] = [
-        ("grpc.keepalive_time_ms", int((connection.keepalive or KEEPALIVE) * 1000)),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_time_ms", int(keepalive * 1000)),
+        # How long the core waits for the answer is the last of these, which would be a minute.
+        ("grpc.keepalive_timeout_ms", answer),
+        ("grpc.http2.ping_timeout_ms", answer),
+        # A stream may be silent for as long as it likes.
+        ("grpc.http2.max_pings_without_data", 0),
     ]
     if connection.max_metadata is not None:
         options += [("grpc.max_metadata_size", connection.max_metadata)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import grpc
@@ -38,12 +36,10 @@ class Peer:
         health: str | Literal[False] = False,
     ) -> None:
         host, port = address
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.channel = (
-            grpc.aio.secure_channel(target, credentials, options, compression)
-            if credentials is not None
-            else grpc.aio.insecure_channel(target, options, compression)
-        )
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._credentials, self._options, self._compression = credentials, options, compression
+        self.channel = self._channel(options)
+        self._retrying: Any = None
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
         self._streams = 0
@@ -52,14 +48,19 @@ class Peer:
         self._connecting: asyncio.Task[bool] | None = None
         self._health = None if health is False else Health(self.channel, health)
 
+    def _channel(self, options: Options) -> Any:
+        if self._credentials is not None:
+            return grpc.aio.secure_channel(self._target, self._credentials, options, self._compression)
+        return grpc.aio.insecure_channel(self._target, options, self._compression)
+
     @property
-    def serving(self) -> bool:
-        """What it said last of its health; True where nobody asks."""
-        return self._health is None or self._health.serving
+    def resting(self) -> bool:
+        """Whether it is connected, and has said that it doesn't serve."""
+        return self._health is not None and self._health.serving is False and self.connected
 
     async def serves(self, seconds: float) -> bool:
-        """The same, waiting for the first answer for `seconds` at most."""
-        return self._health is None or await self._health.known(seconds)
+        """Whether it says that it does (True where nobody asks); waits for its word for `seconds` at most."""
+        return self._health is None or self._health.serving or await self._health.heard(seconds)
 
     @property
     def connected(self) -> bool:
@@ -70,6 +71,14 @@ class Peer:
         if found is None:
             found = self._unary[path] = self.channel.unary_unary(path)
         return found
+
+    def unary_again(self, path: str) -> Any:
+        """For further attempts of a call. They have a channel of their own: the core takes
+        ``grpc-previous-rpc-attempts`` away where it may itself send again what a server has not looked at, as it may
+        in the other one."""
+        if self._retrying is None:
+            self._retrying = self._channel([*self._options, ("grpc.enable_retries", 0)])
+        return self._retrying.unary_unary(path)
 
     def stream(
         self, path: str, *, timeout: float | None, metadata: Sequence[tuple[str, str | bytes]]
@@ -117,6 +126,8 @@ class Peer:
 
     async def leave(self) -> None:
         """Close when the calls under way have ended: streams whenever they do, the others within `GRACE`."""
+        if self._health is not None:
+            self._health.cancel()
         await self._idle.wait()
         await self.aclose(GRACE)
 
@@ -126,13 +137,4 @@ class Peer:
             self._connecting.cancel()
         if self._health is not None:
             self._health.cancel()
-        await self.channel.close(grace)
-
-
-def system_roots() -> bytes | None:
-    """The system's trusted authorities; None for those that come with gRPC."""
-    paths = ssl.get_default_verify_paths()
-    for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
-        if path and Path(path).is_file():
-            return Path(path).read_bytes()
-    return None
+        await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))

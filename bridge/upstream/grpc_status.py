@@ -8,24 +8,59 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from bridge.errors import BadReply, Timeout, Unavailable, UpstreamError
-from bridge.transformer import GrpcReply
+from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable, UpstreamError
+from bridge.messages import GrpcReply
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
 # What gRPC's core says for itself; a service has no reason to use these words.
-_TOO_LARGE = re.compile(r"CLIENT: (Received|Sent|Decompressed)\b.* larger than max")
+_TOO_LARGE = re.compile(r"CLIENT: (Received|Decompressed)\b.* larger than max")
+_SENT_TOO_LARGE = re.compile(r"CLIENT: Sent message larger than max")
 _METADATA = re.compile(r"received metadata size exceeds")
 _NOT_GRPC = re.compile(r"Received http2 header with status: \d+|Failed parsing HTTP/2|content-type")
 _ON_THE_WAY = re.compile(
     r"failed to connect to all addresses|\bipv[46]:|Socket closed|Connection reset|Broken pipe|Endpoint closing"
     r"|Cancelling all calls|GOAWAY|keepalive watchdog|Stream removed|Transport closed|too_many_pings"
 )
+
+
+@dataclass(slots=True)
+class Ended:
+    """How one attempt ended.
+
+    :ivar outcome: what comes of it if it is the last one.
+    :ivar code: the status code as gRPC counts it, for trouble on the way, too.
+    :ivar committed: whether another attempt is out of the question: the service had begun to answer, or the answer or
+        the message can't be taken.
+    """
+
+    outcome: GrpcReply | RequestError
+    code: int = 0
+    trailers: Metadata = ()
+    committed: bool = False
+
+    @classmethod
+    def refused(cls, error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Ended:
+        """As `refused` tells it, without raising."""
+        outcome: GrpcReply | RequestError
+        try:
+            outcome = refused(error, connected=connected, late=late)
+        except RequestError as raised:
+            outcome = raised
+        begun = bool(error.initial_metadata()) or isinstance(outcome, BadReply | TooLarge)
+        return cls(outcome, error.code().value[0], pairs(error.trailing_metadata()), committed=begun)
+
+    def settle(self) -> GrpcReply:
+        """The service's word; what happened on the way is raised."""
+        if isinstance(self.outcome, RequestError):
+            raise self.outcome
+        return self.outcome
 
 
 def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> GrpcReply:
@@ -36,6 +71,7 @@ def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Grpc
     :raises bridge.errors.Unavailable: the connection was lost.
     :raises bridge.errors.Timeout: the deadline passed.
     :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
+    :raises bridge.errors.TooLarge: our message is larger than the route allows.
     :raises bridge.errors.UpstreamError: the connection failed otherwise.
     """
     code, detail = error.code(), error.details() or ""
@@ -44,6 +80,8 @@ def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Grpc
         raise Timeout(cause=cause)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(detail):
         raise BadReply("The service's answer is larger than the gateway takes.", cause=cause)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _SENT_TOO_LARGE.search(detail):
+        raise TooLarge("The message is larger than the route allows.", cause=cause)
     if _METADATA.search(detail):
         raise BadReply("The service's answer bears more metadata than the gateway takes.", cause=cause)
     if _NOT_GRPC.match(detail):

@@ -7,10 +7,9 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 
-from bridge.errors import Unavailable
-from bridge.transformer import GrpcReply, Retry
+from bridge.messages import GrpcReply, Retry
+from bridge.upstream.grpc_status import Ended, Metadata
 
-UNAVAILABLE = 14
 MAX_TOKENS = 10.0  #: of the throttle; half of them spent, nothing is sent again
 TOKEN_RATIO = 0.1  #: of a token that a success gives back
 JITTER = 0.2  #: of a delay, either way
@@ -38,38 +37,31 @@ class Throttle:
 
 
 async def attempts(
-    policy: Retry, throttle: Throttle, deadline: float, once: Callable[[int], Awaitable[GrpcReply]]
+    policy: Retry, throttle: Throttle, deadline: float, once: Callable[[int], Awaitable[Ended]]
 ) -> GrpcReply:
-    """Call `once` with the number of attempts before, until it answers something that is not to be tried again.
+    """Call `once` with the number of attempts before, until it ends in what is not to be tried again.
 
     :param deadline: in the running loop's `time()`; a delay that would pass it isn't waited for.
-    :raises bridge.errors.UpstreamError: as `once`'s last attempt.
+    :raises bridge.errors.RequestError: as `once`'s last attempt.
     """
     loop = asyncio.get_running_loop()
     backoff = policy.initial_backoff
     before = 0
     while True:
-        lost: Unavailable | None = None
-        reply = GrpcReply(UNAVAILABLE)
-        try:
-            reply = await once(before)
-        except Unavailable as error:
-            lost = error
-        pushback = _pushback(reply)
+        ended = await once(before)
+        pushback = _pushback(ended.trailers)
         # A service that has begun to answer has committed itself (A6, "When Retries are Valid").
-        again = reply.code in policy.codes and not reply.metadata and pushback != "no"
-        if reply.code in policy.codes or pushback == "no":
+        again = ended.code in policy.codes and not ended.committed and pushback != "no"
+        if ended.code in policy.codes or pushback == "no":
             throttle.failed()
-        elif not reply.code:
+        elif not ended.code:
             throttle.succeeded()
         delay = random.uniform(1 - JITTER, 1 + JITTER) * backoff  # noqa: S311  # spreads callers, guards nothing
         if isinstance(pushback, float):
             delay = pushback
         before += 1
         if not again or before >= policy.max_attempts or not throttle.open or loop.time() + delay >= deadline:
-            if lost is not None:
-                raise lost
-            return reply
+            return ended.settle()
         # A delay that the service named starts the series anew.
         backoff = (
             policy.initial_backoff
@@ -79,9 +71,9 @@ async def attempts(
         await asyncio.sleep(delay)
 
 
-def _pushback(reply: GrpcReply) -> float | str | None:
+def _pushback(trailers: Metadata) -> float | str | None:
     """Seconds that the service asks to wait, ``no`` where it wants no retry (or says what can't be read), or None."""
-    value = next((value for name, value in reply.trailers if name == _PUSHBACK), None)
+    value = next((value for name, value in trailers if name == _PUSHBACK), None)
     if value is None:
         return None
     return int(value) / 1000 if isinstance(value, str) and _MILLISECONDS.fullmatch(value) else "no"

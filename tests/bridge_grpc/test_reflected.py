@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import trustme
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -214,3 +215,27 @@ async def test_refresh_off(start: Any, live: Live, monkeypatch: pytest.MonkeyPat
         for route in registry.table.routes.values():
             assert not await registry._binder.changed(route)
         assert live.asked == asked
+
+
+async def test_a_server_that_asks_who_calls(start: Any, tmp_path: Path) -> None:
+    """Mutual TLS: the schema is asked for as calls are made, with the certificate of the route's connection."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("live.internal"), authority.issue_cert("gateway.internal")
+    keys = [(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())]
+    credentials = grpc.ssl_server_credentials(keys, authority.cert_pem.bytes(), require_client_auth=True)
+    made = Live(tmp_path / "live", "grpc.reflection.v1")
+    port = made.server.add_secure_port("127.0.0.1:0", credentials)
+    await made.server.start()
+    connection = (
+        "connection: {ca: secrets/ca.pem, certificate: secrets/own.pem, key: secrets/own.key, "
+        "server_name: live.internal, health: true, keepalive: 400s, compression: gzip}\n"
+    )
+    files = {
+        "secrets/ca.pem": authority.cert_pem.bytes().decode(),
+        "secrets/own.pem": client.cert_chain_pems[0].bytes().decode(),
+        "secrets/own.key": client.private_key_pem.bytes().decode(),
+    }
+    spec = SPEC.replace("upstream: live", "upstream: grpcs://live") + connection
+    async with start(mesh={"live-svc": f"127.0.0.1:{port}"}, routes={"live.yml": spec}, files=files) as gateway:
+        assert (await gateway.client.get("/live/a")).json() == {"id": "a"}
+    await made.server.stop(None)

@@ -73,15 +73,26 @@ async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
     assert sys.modules.get("shout_transformer") is None
 
 
-def test_every_construct_of_soap_names_its_test() -> None:
+CLAUSES = DOCS["grpc.md"].partition("clause by clause")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(("page", "least"), [(DOCS["soap.md"], 100), (CLAUSES, 50)], ids=["soap", "grpc"])
+def test_every_construct_names_its_test(page: str, least: int) -> None:
     """The text of a link into the tests is a test's or a case's name there, or the file's."""
-    links = re.findall(r"\[([^]]+)\]\((\.\./tests/[^)]+)\)", DOCS["soap.md"])
-    assert len(links) > 100
+    links = re.findall(r"\[([^]]+)\]\((\.\./tests/[^)]+)\)", page)
+    assert len(links) > least
     for text, target in links:
         path = ROOT / "docs" / target
         assert text == path.name or re.search(
             rf"def {re.escape(text)}\(|\"{re.escape(text)}\"", path.read_text("utf-8")
         ), f"{target} has no {text!r}"
+
+
+def test_no_clause_of_http_proto_is_missing() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*) \| ([^|]*) \|$", CLAUSES, re.MULTILINE)
+    assert len(rows) > 25
+    for clause, _, tests in rows:
+        assert clause in ("clause", "---") or "](" in tests, clause
 
 
 def test_no_construct_of_soap_is_missing() -> None:

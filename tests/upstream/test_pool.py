@@ -10,9 +10,9 @@ import pytest
 
 from bridge.errors import BindError, Unavailable
 from bridge.mesh import open_mesh
+from bridge.messages import HttpRequest
 from bridge.settings import Settings
 from bridge.spec import Connection, Upstream
-from bridge.transformer import HttpRequest
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpUpstream
 from bridge.upstream.pool import Upstreams
@@ -83,13 +83,13 @@ async def test_the_same_name_and_port_share(upstreams: Any) -> Any:
 @pytest.mark.parametrize(
     ("text", "wire", "connection", "key"),
     [
-        ("vat-svc:80", "http", {"keepalive": 5.0}, "connection.keepalive"),
+        ("vat-svc:80", "http", {"keepalive": 50.0}, "connection.keepalive"),
         ("vat-svc:80", "http", {"ca": "secrets/ca.pem"}, "connection"),
         ("tally-svc:80", "grpc", {"server_name": "a.example"}, "connection"),
         ("https://vat-svc:80", "http", {"ca": "secrets/none.pem"}, "connection.ca"),
         ("https://vat-svc:80", "http", {"ca": "/etc/passwd"}, "connection.ca"),
         ("https://vat-svc:80", "http", {"ca": "secrets/text.pem"}, "connection.ca"),
-        ("grpcs://tally-svc:80", "grpc", {"ca": "secrets/broken.pem"}, "connection"),
+        ("grpcs://tally-svc:80", "grpc", {"ca": "secrets/broken.pem"}, "connection.ca"),
     ],
 )
 async def test_a_connection_that_does_not_fit_is_told_at_bind(

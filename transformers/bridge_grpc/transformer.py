@@ -78,7 +78,7 @@ class Grpc:
     async def _load(self, route: RouteSpec, options: GrpcOptions, context: Context) -> tuple[Schema, Sequence[str]]:
         if not options.reflection:
             return await load(route, options, context)
-        found = await self._reflected.ask(route.upstream, context)
+        found = await self._reflected.ask(route, context)
         self._reflected.bound(route, found)
         return await asyncio.to_thread(schema, found.files, str(route.upstream)), found.services
 

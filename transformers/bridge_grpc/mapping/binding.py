@@ -198,6 +198,8 @@ class Binding:
                 yield target, target.read(capture.text(call.raw_params))
             except Wrong as error:
                 wrong.append((".".join(capture.field_path), str(error)))
+            except UnicodeDecodeError:
+                wrong.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))
         if call.query:
             if self.query is not None:
                 yield from self.query.read(call.query_params, wrong, ignore=self._ignore)

@@ -77,11 +77,16 @@ class Capture:
         """The variable's value. `raw` holds the parameters as sent, still percent-encoded."""
         if not self.several:
             (piece,) = self.pieces
-            return unquote(raw[piece[0]]) if isinstance(piece, tuple) else piece
-        decode = unquote if self.decode_all else decode_several
+            return _decoded(raw[piece[0]]) if isinstance(piece, tuple) else piece
+        decode = _decoded if self.decode_all else decode_several
         parts = [decode(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
         # "**" of zero segments adds nothing, not an empty segment.
         return "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "" else parts)
+
+
+def _decoded(text: str) -> str:
+    """:raises UnicodeDecodeError: it is not UTF-8."""
+    return unquote(text, errors="strict")
 
 
 def decode_several(text: str) -> str:
@@ -89,7 +94,7 @@ def decode_several(text: str) -> str:
     if "%" not in text:
         return text
     kept = _SLASH.findall(text)
-    parts = [unquote(part) for part in _SLASH.split(text)]
+    parts = [_decoded(part) for part in _SLASH.split(text)]
     return "".join(part + slash for part, slash in zip(parts, [*kept, ""], strict=True))
 
 

@@ -37,17 +37,17 @@ class Reflected:
         self._asked: dict[Name, float] = {}
         self._bound: dict[tuple[str | None, str, Name], bytes] = {}
 
-    async def ask(self, upstream: Upstream, context: Context) -> Reflection:
-        """Ask now.
+    async def ask(self, route: RouteSpec, context: Context) -> Reflection:
+        """Ask the server of `route` now.
 
         :raises bridge.Unreachable: nobody answers.
         :raises bridge.BindError: what answers has no reflection.
         """
         now = asyncio.get_running_loop().time()
-        self._asked[_name(upstream)] = now
-        files, services = await from_server(upstream, context)
+        self._asked[_name(route.upstream)] = now
+        files, services = await from_server(route, context)
         made = Reflection(files, services, _digest(files, services), now)
-        self._last[_name(upstream)] = made
+        self._last[_name(route.upstream)] = made
         return made
 
     def bound(self, route: RouteSpec, to: Reflection) -> None:
@@ -62,7 +62,7 @@ class Reflected:
             return False
         if asyncio.get_running_loop().time() - self._asked.get(name, float("-inf")) >= every:
             try:
-                await self.ask(route.upstream, context)
+                await self.ask(route, context)
             except BindError:
                 return False
         last = self._last.get(name)

@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Fault, Unreachable
+from bridge import BindError, Fault, Tls, Unreachable
 from bridge_grpc.schema.shipped import shipped_file
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
@@ -33,7 +33,7 @@ async def reflect(
     addresses: Sequence[tuple[str, int]],
     name: str,
     *,
-    tls: bool = False,
+    tls: Tls | None = None,
     key: str = "transform.grpc.reflection",
 ) -> tuple[FileDescriptorSet, list[str]]:
     """All files that the services of `name` need, and the services' full names (less reflection's own).
@@ -59,9 +59,10 @@ async def reflect(
             ("grpc.max_reconnect_backoff_ms", 500),
         ]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if tls:
-            options.append(("grpc.ssl_target_name_override", name.partition(":")[0]))
-            channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options)
+        if tls is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name or name.partition(":")[0]))
+            credentials = grpc.ssl_channel_credentials(tls.authorities(), tls.key, tls.certificate)
+            channel = grpc.aio.secure_channel(target, credentials, options)
         else:
             channel = grpc.aio.insecure_channel(target, options)
         try:

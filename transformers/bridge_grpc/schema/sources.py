@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Unreachable, Upstream
+from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Unreachable, read_tls
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.compile_protos import compile_protos, place
 from bridge_grpc.schema.pool import Schema, schema
@@ -23,13 +23,14 @@ async def load(route: RouteSpec, options: GrpcOptions, context: Context) -> tupl
     :raises BindError: it can't be read, compiled or reached.
     """
     if options.reflection:
-        files, services = await from_server(route.upstream, context)
+        files, services = await from_server(route, context)
         return await asyncio.to_thread(schema, files, str(route.upstream)), tuple(services)
     return await asyncio.to_thread(_from_files, options, context.proto_dir)
 
 
-async def from_server(upstream: Upstream, context: Context) -> tuple[FileDescriptorSet, list[str]]:
-    """By reflection from whichever live address answers first."""
+async def from_server(route: RouteSpec, context: Context) -> tuple[FileDescriptorSet, list[str]]:
+    """By reflection from whichever live address of its upstream answers first, connected to as its calls are."""
+    upstream = route.upstream
     name = f"{upstream.name}:{upstream.port}"
     try:
         addresses = await context.resolve(upstream.name, upstream.port)
@@ -37,7 +38,9 @@ async def from_server(upstream: Upstream, context: Context) -> tuple[FileDescrip
         raise Unreachable(
             Fault(f"{name} can't be found, so its schema can't be asked for: {error}", "upstream")
         ) from None
-    return await reflect(addresses, name, tls=upstream.scheme == "grpcs")
+    secure = upstream.scheme == "grpcs"
+    tls = await asyncio.to_thread(read_tls, route.connection, context.proto_dir.parent) if secure else None
+    return await reflect(addresses, name, tls=tls)
 
 
 def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...]]:

@@ -1,0 +1,43 @@
+"""Settings of single methods, through the whole gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RETRY = (
+    ", calls: {Once: {timeout: 500ms, retry: {max_attempts: 3, initial_backoff: 1ms, max_backoff: 2ms, "
+    "codes: [UNAVAILABLE]}}}"
+)
+
+
+async def test_a_call_is_sent_again_where_the_route_says_so(stage: Any) -> None:
+    async with stage(options=RETRY) as made:
+        made.flow.unavailable = 2
+        answer = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5})
+        assert (answer.status_code, answer.json()) == (200, {"n": 5})
+        made.flow.unavailable = 3
+        refused = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5})
+    assert refused.status_code == 503
+    assert len(made.flow.calls) == 6
+
+
+async def test_without_such_a_word_it_is_sent_once(stage: Any) -> None:
+    async with stage() as made:
+        made.flow.unavailable = 1
+        refused = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5})
+    assert (refused.status_code, len(made.flow.calls)) == (503, 1)
+    assert refused.json()["type"] == "urn:bridge:problem:upstream-fault"  # the service's own word, not the gateway's
+
+
+async def test_a_methods_own_timeout(stage: Any) -> None:
+    async with stage(options=RETRY) as made:
+        late = await made.client.post("/flow/flow.Flow/Once", json={"hang_after": 1})
+    assert late.status_code == 504
+
+
+async def test_a_connections_limits(stage: Any) -> None:
+    async with stage("connection: {max_message: 1000, keepalive: 400s, compression: gzip}") as made:
+        small = await made.client.get("/flow/count/1?size=10")
+        large = await made.client.get("/flow/count/1?size=5000")
+    assert small.status_code == 200
+    assert (large.status_code, large.json()["type"]) == (502, "urn:bridge:problem:bad-reply")

@@ -1,0 +1,210 @@
+"""What a route says of TLS: files by the rule of secrets, judged at bind, and believed on the wire by both kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from bridge.errors import BindError, RequestError
+from bridge.mesh import open_mesh
+from bridge.messages import GrpcRequest, HttpRequest
+from bridge.settings import Settings
+from bridge.spec import Connection, Upstream
+from bridge.upstream.pool import Upstreams
+from bridge.upstream.schemes import Unconnected
+
+FILES: dict[str, Any] = {"ca": "secrets/ca.pem", "certificate": "secrets/own.pem", "key": "secrets/own.key"}
+
+
+class Authority:
+    """Writes what a gateway needs below `home`/secrets, and makes what a server needs."""
+
+    def __init__(self, home: Path) -> None:
+        self.ca = trustme.CA()
+        secrets = home / "secrets"
+        secrets.mkdir()
+        own = self.ca.issue_cert("gateway")
+        self.ca.cert_pem.write_to_path(str(secrets / "ca.pem"))
+        own.private_key_pem.write_to_path(str(secrets / "own.key"))
+        (secrets / "own.pem").write_bytes(b"".join(blob.bytes() for blob in own.cert_chain_pems))
+        (secrets / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        (secrets / "text.pem").write_text("no certificate")
+        self.ca.issue_cert("other").private_key_pem.write_to_path(str(secrets / "other.key"))
+        key = load_pem_private_key(own.private_key_pem.bytes(), None)
+        encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+        (secrets / "encrypted.key").write_bytes(encrypted)
+
+    def grpc_server(self, *names: str) -> grpc.ServerCredentials:
+        issued = self.ca.issue_cert(*names)
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        return grpc.ssl_server_credentials(
+            [(issued.private_key_pem.bytes(), chain)], self.ca.cert_pem.bytes(), require_client_auth=True
+        )
+
+    def http_server(self, *names: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(*names).configure_cert(context)
+        self.ca.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def upstreams(tmp_path: Path) -> Any:
+    """``upstreams(port)``: a pool whose mesh knows ``vat-svc`` at that port of this machine."""
+    made: list[Any] = []
+
+    def make(port: int) -> Upstreams:
+        (tmp_path / "mesh.yml").write_text(f"vat-svc: ['127.0.0.1:{port}']\n")
+        mesh = open_mesh("static:mesh.yml", tmp_path)
+        pool = Upstreams(mesh, Settings(home=tmp_path))
+        made.extend((pool, mesh))
+        return pool
+
+    yield make
+    for one in made:
+        await one.aclose()
+
+
+def faults(home: Path, text: str, wire: str, **given: Any) -> dict[str, str]:
+    """What both who serve and who only look say of it, by key."""
+    (home / "mesh.yml").write_text("{}\n")
+    connection = Connection.model_validate(given)
+    found = []
+    for judge in (Upstreams(open_mesh("static:mesh.yml", home), Settings(home=home)), Unconnected(home)):
+        with pytest.raises(BindError) as caught:
+            judge.bind(Upstream.parse(text), wire, connection)
+        found.append({fault.key.removeprefix("connection."): fault.reason for fault in caught.value.faults})
+    assert found[0] == found[1]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "words"),
+    [
+        ({"ca": "issuers.yml"}, "ca", "below secrets/"),
+        ({"ca": "secrets/../ca.pem"}, "ca", "parent folders"),
+        ({"ca": "/etc/ssl/certs/ca-certificates.crt"}, "ca", "below secrets/"),
+        ({"ca": "secrets/none.pem"}, "ca", "there is no file"),
+        ({"ca": "secrets/\0"}, "ca", "there is no file"),
+        ({"ca": "secrets/text.pem"}, "ca", "holds no PEM"),
+        ({**FILES, "certificate": "secrets/text.pem"}, "certificate", "holds no PEM"),
+        ({**FILES, "key": "secrets/text.pem"}, "key", "holds no PEM"),
+        ({**FILES, "certificate": "secrets/broken.pem"}, "certificate", "can't be read"),
+        ({**FILES, "key": "secrets/other.key"}, "key", "not the key"),
+        ({**FILES, "key": "secrets/encrypted.key"}, "key", "encrypted"),
+    ],
+)
+@pytest.mark.parametrize(("text", "wire"), [("grpcs://vat-svc:1", "grpc"), ("https://vat-svc:1", "http")])
+async def test_files_are_judged_at_bind(
+    tmp_path: Path, authority: Authority, given: Any, key: str, words: str, text: str, wire: str
+) -> None:
+    assert words in faults(tmp_path, text, wire, **given)[key]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"certificate": "secrets/own.pem"},
+        {"key": "secrets/own.key"},
+        {"keepalive": "5s"},
+        {"compression": "zstd"},
+        {"health": "not a name"},
+        {"max_message": "much"},
+        {"max_metadata": "1G"},
+        {"server_name": "a b"},
+        {"cacert": "secrets/ca.pem"},
+    ],
+)
+def test_what_is_misspelt_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Connection.model_validate(given)
+
+
+async def send(upstream: Any, *, http: bool) -> Any:
+    request = HttpRequest("GET", "/") if http else GrpcRequest("/a.S/Do", b"abc")
+    return await upstream.send(request, deadline=asyncio.get_running_loop().time() + 5)
+
+
+async def test_mutual_tls_over_grpc(
+    upstreams: Callable[[int], Upstreams], authority: Authority, serve_grpc: Callable[..., Awaitable[Any]]
+) -> None:
+    seen: list[Any] = []
+
+    async def answer(message: bytes, context: Any) -> bytes:
+        seen.append((context.auth_context()["x509_subject_alternative_name"], context.peer_identities()))
+        return message
+
+    server = await serve_grpc({"Do": answer}, credentials=authority.grpc_server("svc.example"))
+    pool = upstreams(server.address[1])
+    text = Upstream.parse("grpcs://vat-svc:1")
+    whole = Connection(**FILES, server_name="svc.example")
+    assert (await send(pool.bind(text, "grpc", whole), http=False)).message == b"abc"
+    assert b"gateway" in seen[0][0]
+    for wrong in (
+        Connection(**FILES),  # the certificate bears another name
+        Connection(ca=FILES["ca"], server_name="svc.example"),  # the server wants to know who we are
+        Connection(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),  # not trusted
+    ):
+        with pytest.raises(RequestError) as caught:
+            await send(pool.bind(text, "grpc", wrong), http=False)
+        assert caught.value.status == 503
+
+
+async def test_mutual_tls_over_http(
+    upstreams: Callable[[int], Upstreams],
+    authority: Authority,
+    serve: Callable[..., Awaitable[Any]],
+    reply: Callable[..., bytes],
+) -> None:
+    server = await serve(reply(b"hello"), ssl=authority.http_server("svc.example"))
+    pool = upstreams(server.port)
+    text = Upstream.parse("https://vat-svc:8443")
+    whole = Connection(**FILES, server_name="svc.example")
+    assert (await send(pool.bind(text, "http", whole), http=True)).body == b"hello"
+    assert server.seen[0].all(b"host") == [b"vat-svc:8443"]
+    for wrong in (
+        Connection(**FILES),
+        Connection(ca=FILES["ca"], server_name="svc.example"),
+        Connection(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            await send(pool.bind(text, "http", wrong), http=True)
+        assert caught.value.status in (502, 503)
+    assert len(server.seen) == 1
+
+
+async def test_routes_that_say_the_same_share(
+    upstreams: Callable[[int], Upstreams], authority: Authority, tmp_path: Path
+) -> None:
+    pool = upstreams(1)
+
+    def bind(**given: Any) -> Any:
+        return pool.bind(Upstream.parse("grpcs://vat-svc:1"), "grpc", Connection(**given))
+
+    first = bind(**FILES)
+    assert bind(**FILES) is first
+    assert bind(ca=FILES["ca"]) is not first
+    assert bind(health=True) is not bind()
+    renewed = authority.ca.issue_cert("gateway")
+    renewed.private_key_pem.write_to_path(str(tmp_path / FILES["key"]))
+    (tmp_path / FILES["certificate"]).write_bytes(b"".join(blob.bytes() for blob in renewed.cert_chain_pems))
+    assert bind(**FILES) is not first
