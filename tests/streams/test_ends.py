@@ -131,8 +131,8 @@ async def test_a_whole_answer_that_nobody_reads_is_not_kept(stage: Any, monkeypa
         async with dialled(made, window=2048) as (_, writer):
             asked = get("/flow/flow.Flow/Once", "Content-Length: 16", method="POST") + b'{"size":3000000}'
             writer.write(asked * 4)
-            with pytest.raises(ConnectionError):
-                async with asyncio.timeout(5):
+            async with asyncio.timeout(5):
+                with contextlib.suppress(ConnectionError):
                     while True:
                         writer.write(b"\r\n")
                         await writer.drain()
