@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from bridge.transformer import HttpReply, HttpRequest
+from bridge.messages import HttpReply, HttpRequest
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 

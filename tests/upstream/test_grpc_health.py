@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.errors import Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import ADDRESSES, GrpcUpstream
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from bridge.errors import RequestError, Timeout, Unavailable
-from bridge.transformer import GrpcReply, GrpcRequest, Retry
+from bridge.messages import GrpcReply, GrpcRequest, Retry
 from bridge.upstream import retry as room
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.grpc_status import Ended

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import BadReply, TooLarge, Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import GrpcUpstream, _options
 
 Serve = Callable[..., Awaitable[Any]]
