@@ -45,6 +45,7 @@ _EXAMPLES: dict[str, Any] = {
 }
 _BEHAVIOUR = field_behavior_pb2.FieldBehavior
 _EXAMPLE_DEPTH = 4
+_REQUIRED_DEPTH = 16  #: of those whose fields are required; where a message requires itself there is no end
 _MARKS: Any = field_behavior_pb2.field_behavior
 
 
@@ -55,6 +56,7 @@ class Schemas:
         self._comments = schema.comments
         self._print = options
         self.components: dict[str, JsonSchema] = {}
+        self._waiting: list[Descriptor] = []
 
     def ref(self, message: Descriptor) -> JsonSchema:
         """A reference to the message's component, or the schema itself for a well-known type."""
@@ -66,8 +68,19 @@ class Schemas:
             return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
         if name not in self.components:
             self.components[name] = {}  # a message may hold itself
-            self.components[name] = self.message(message)
+            self._waiting.append(message)
+            if len(self._waiting) == 1:
+                self._fill()
         return {"$ref": f"#/components/schemas/{name}"}
+
+    def _fill(self) -> None:
+        """In turn and not by recursion, since schemas have chains of hundreds of messages."""
+        at = 0
+        while at < len(self._waiting):
+            message = self._waiting[at]
+            self.components[message.full_name] = self.message(message)
+            at += 1
+        self._waiting.clear()
 
     def message(self, message: Descriptor, without: Without = _NONE, *, body: bool = False) -> JsonSchema:
         """An object schema, less the fields `without`; for a `body`, fields marked REQUIRED are required."""
@@ -182,7 +195,8 @@ class Schemas:
             oneof = field.containing_oneof
             if (field.name,) in without or (oneof is not None and oneof.name in chosen):
                 continue
-            if field.message_type is not None and depth >= _EXAMPLE_DEPTH and not field.is_required:
+            deep = depth >= (_REQUIRED_DEPTH if field.is_required else _EXAMPLE_DEPTH)
+            if field.message_type is not None and deep:
                 continue
             if oneof is not None:
                 chosen.add(oneof.name)
