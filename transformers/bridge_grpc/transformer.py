@@ -75,7 +75,11 @@ class Grpc:
             made, offered = await load(options, self._context)
         else:
             made, offered = await asyncio.to_thread(schema, found.files, str(route.upstream)), tuple(found.services)
-        operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
+        try:
+            operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
+        except RecursionError:  # protobuf makes classes by recursion where messages hold one another in a ring
+            reason = "too many of its messages hold one another in one ring"
+            raise BindError(Fault(reason, "transform.grpc")) from None
         self.skipped[route.route] = tuple(skipped)
         if found is not None:
             self._reflected.bound(route, found)

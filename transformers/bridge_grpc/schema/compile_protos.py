@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -155,7 +156,11 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -
     faults: dict[str, Fault] = {}
     for name in names:
         try:
-            protoc.get_protos(name.encode(), [str(folder).encode()])
+            with (
+                warnings.catch_warnings()
+            ):  # protoc's: of an operator's files, and nothing that they must know to serve
+                warnings.simplefilter("ignore", protoc.ProtocWarning)
+                protoc.get_protos(name.encode(), [str(folder).encode()])
         except protoc.ProtocErrors as errors:
             for fault in _faults(errors.errors(), files, key):
                 faults.setdefault(str(fault), fault)

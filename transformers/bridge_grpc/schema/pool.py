@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
+    FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
     MethodDescriptorProto,
@@ -83,7 +85,7 @@ class Schema:
         self._files = files
         for file in files:
             try:
-                self.pool.AddSerializedFile(file.SerializeToString())
+                self.pool.AddSerializedFile(_distinct(file).SerializeToString())
             except TypeError as error:
                 raise BindError(Fault(f"{file.name} can't be used: {error}", key, origin)) from None
         self.codecs: dict[object, Any] = {}
@@ -181,6 +183,33 @@ def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileD
 def _rule(method: MethodDescriptorProto) -> Any:
     extension: Any = annotations_pb2.http
     return method.options.Extensions[extension] if method.options.HasExtension(extension) else None
+
+
+def _distinct(file: FileDescriptorProto) -> FileDescriptorProto:
+    """The file, with fields that JSON would call by one name called by their own. protoc takes ``foo_bar`` beside
+    ``fooBar`` in proto2 with a warning; the pool takes no such message, and JSON could show only one of them."""
+    if file.syntax not in ("", "proto2"):
+        return file
+    if not any(_colliding(each) for message in file.message_type for each in _with_nested(message)):
+        return file
+    made = FileDescriptorProto.FromString(file.SerializeToString())
+    for message in made.message_type:
+        for each in _with_nested(message):
+            for field in _colliding(each):
+                field.json_name = field.name
+    return made
+
+
+def _with_nested(message: DescriptorProto) -> Iterator[DescriptorProto]:
+    waiting = [message]
+    while waiting:
+        yield (each := waiting.pop())
+        waiting += each.nested_type
+
+
+def _colliding(message: DescriptorProto) -> list[FieldDescriptorProto]:
+    counted = Counter(field.json_name for field in message.field)
+    return [field for field in message.field if field.json_name and counted[field.json_name] > 1]
 
 
 def _lines(file: FileDescriptorProto) -> Lines:
