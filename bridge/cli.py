@@ -281,10 +281,16 @@ def import_soap(
 @importing.command("grpc")
 def import_grpc(
     source: Annotated[list[str], typer.Argument(help="HOST:PORT with reflection, .proto files, or a descriptor set.")],
+    tls: Annotated[bool, typer.Option("--tls", help="Ask the live server over TLS.")] = False,
+    ca: Annotated[str, typer.Option("--ca", help="A PEM file of the authorities to trust.", metavar="FILE")] = "",
+    server_name: Annotated[
+        str, typer.Option("--server-name", help="What the server's certificate bears, where that is not its host.")
+    ] = "",
     config: ConfigFile = None,
 ) -> None:
     """From a live server, .proto files or a descriptor set."""
-    _import("grpc", source, config)
+    given: dict[str, Any] = {"tls": tls, "ca": ca, "server_name": server_name}
+    _import("grpc", source, config, {name: value for name, value in given.items() if value})
 
 
 def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:

@@ -17,6 +17,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
+from bridge import BindError, Unreachable
+from bridge.settings import load
+from bridge.workbench import imported, judge
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
 
@@ -308,4 +311,39 @@ async def test_a_server_that_asks_who_calls(start: Any, tmp_path: Path) -> None:
     spec = SPEC.replace("upstream: live", "upstream: grpcs://live") + connection
     async with start(mesh={"live-svc": f"127.0.0.1:{port}"}, routes={"live.yml": spec}, files=files) as gateway:
         assert (await gateway.client.get("/live/a")).json() == {"id": "a"}
+    await made.server.stop(None)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_live_server_over_tls_is_imported(tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spec that is printed passes as it is where the authority's file lies among the secrets, else it says so."""
+    authority = trustme.CA()
+    server = authority.issue_cert("live.internal")
+    pair = (server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())
+    made = Live(tmp_path / "live", "grpc.reflection.v1")
+    port = made.server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    await made.server.start()
+    home = tmp_path / "home"
+    for folder in ("routes", "protos", "secrets", "elsewhere"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    ca = home / ("secrets" if kept else "elsewhere") / "ca.pem"
+    ca.write_bytes(authority.cert_pem.bytes())
+    (home / "mesh.yml").write_text(f"grpc-svc: 127.0.0.1:{port}\n")
+    settings = load({}, home=home)
+    options = {"tls": True, "ca": str(ca), "server_name": "live.internal"}
+    text, notes = await imported(settings, "grpc", [f"127.0.0.1:{port}"], options)
+    assert f"upstream: grpcs://grpc-svc:{port}" in text
+    assert "connection: {ca: secrets/ca.pem, server_name: live.internal}" in text
+    assert ("# Settle this first: copy" in text) is not kept
+    (home / "routes/live.yml").write_text(text)
+    faults, notes, count = await judge(settings, [])
+    assert (count, notes) == ((1, []) if kept else (0, []))
+    assert bool(faults) is not kept
+    with pytest.raises(BindError, match="go with --tls"):
+        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"ca": str(ca)})
+    with pytest.raises(BindError, match="can't be read"):
+        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"tls": True, "ca": "nothing.pem"})
+    monkeypatch.setattr("bridge_grpc.schema.reflection.PATIENCE", 0.5)
+    with pytest.raises(Unreachable):  # the certificate bears another name
+        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"tls": True, "ca": str(ca)})
     await made.server.stop(None)

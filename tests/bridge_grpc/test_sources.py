@@ -71,8 +71,11 @@ def test_a_fault_in_an_import_is_told_at_its_own_place(tmp_path: Path) -> None:
     assert [line.partition(": k")[0] for line in faults(tmp_path)] == ["DIR/sub/b.proto:2"]
 
 
-def test_nothing_is_printed(tmp_path: Path) -> None:
-    (tmp_path / "a.proto").write_text('syntax = "proto3";\nnonsense')
+@pytest.mark.parametrize(
+    ("text", "expected"), [("nonsense", "BindError\n"), ('import "google/protobuf/any.proto";', "")]
+)
+def test_nothing_is_printed(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "a.proto").write_text(f'syntax = "proto3";\n{text}')
     script = (
         "import sys; from pathlib import Path; from bridge_grpc.schema.compile_protos import compile_protos\n"
         "try: compile_protos(['a.proto'], Path(sys.argv[1]))\nexcept Exception as e: print(type(e).__name__)"
@@ -81,7 +84,7 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, env=env
     )
-    assert (done.stdout, done.stderr) == ("BindError\n", "")
+    assert (done.stdout, done.stderr) == (expected, "")
 
 
 @pytest.mark.parametrize("name", ["../secret.proto", "/secret.proto", "link.proto", "nothing.proto", "sub"])
@@ -227,3 +230,78 @@ def test_roots_lie_below_the_proto_folder(tmp_path: Path, path: str, reason: str
     with pytest.raises(BindError, match=reason) as caught:
         compile_protos(["a.proto"], root, paths=[path])
     assert caught.value.faults[0].key == "transform.grpc.proto_paths"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of protos with services, and a link out of it."""
+    root = tmp_path / "protos"
+    for name in ("a/one.proto", "a/deep/two.proto", "b/three.proto", "a/notes.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        word = Path(name).stem
+        text = f'syntax = "proto3"; package {word}; message M {{}} service S {{ rpc Do(M) returns (M); }}'
+        (root / name).write_text(text)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret.proto").write_text('syntax = "proto3"; package secret; message M {}')
+    (root / "a/link.proto").symlink_to(tmp_path / "outside/secret.proto")
+    (root / "a/linked").symlink_to(tmp_path / "outside")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("options", "services"),
+    [
+        ({"protos": ["a"]}, ["one.S", "two.S"]),
+        ({"protos": ["a/"]}, ["one.S", "two.S"]),
+        ({"protos": ["a/*.proto"]}, ["one.S"]),
+        ({"protos": ["**/t*.proto"]}, ["three.S", "two.S"]),
+        ({"protos": ["b/three.proto", "a/deep"]}, ["three.S", "two.S"]),
+        ({"protos": ["deep"], "proto_paths": ["a"]}, ["two.S"]),
+        ({"protos": ["**/*.proto"], "proto_paths": ["a", "b"]}, ["one.S", "three.S", "two.S"]),
+    ],
+)
+async def test_folders_and_patterns(tree: Path, options: dict[str, Any], services: list[str]) -> None:
+    names = sorted({op.upstream_name for op in await bound(tree, **options)})
+    assert names == [f"/{service}/Do" for service in services]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../outside/*.proto", "leads out"),
+        ("/etc", "leads out"),
+        ("a/linked", "no .proto below it"),
+        ("a/link*", "no .proto below it"),
+        ("nowhere/**", "no .proto below it"),
+        ("a/notes.txt", "no .proto below it"),
+        ("a/**x", "is no pattern"),
+        ("", "is no pattern"),
+    ],
+)
+async def test_patterns_that_stand_for_nothing(tree: Path, name: str, reason: str) -> None:
+    with pytest.raises(BindError, match=reason) as caught:
+        await bound(tree, protos=[name])
+    assert caught.value.faults[0].key == "transform.grpc.protos"
+
+
+async def test_a_file_that_another_one_hides_is_told(tmp_path: Path) -> None:
+    for name, text in {
+        "a.proto": GOOD.replace("package p;", 'package p; import "b.proto"; import "same.proto";'),
+        "first/b.proto": 'syntax = "proto3"; package b; message First {}',
+        "second/b.proto": 'syntax = "proto3"; package b; message Second {}',
+        "first/same.proto": 'syntax = "proto3"; package s; message Same {}',
+        "second/same.proto": 'syntax = "proto3"; package s; message Same {}',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    plugin = Grpc()
+
+    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
+        raise AssertionError
+
+    await plugin.open(Context(tmp_path, tmp_path, resolve))
+    options = {"protos": ["a.proto"], "proto_paths": ["first", "second"]}
+    spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
+    route = RouteSpec.model_validate(spec)
+    await plugin.bind(route, Grpc.options.model_validate(options))
+    assert plugin.notes(route) == ("second/b.proto, since first/b.proto comes before it and says something else",)

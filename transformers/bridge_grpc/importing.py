@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bridge import BindError, Context, Fault, Upstream
+from bridge import BindError, Context, Fault, Tls, Upstream
 from bridge_grpc.mapping.rules import publish
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Method, Schema, schema
@@ -16,7 +17,16 @@ from bridge_grpc.schema.sources import read_set
 _LIVE = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(\d{1,5})")
 
 
-async def import_spec(source: Sequence[str], context: Context) -> tuple[str, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a live server is connected to: over TLS, by whose word (a PEM file), and under which name."""
+
+    tls: bool = False
+    ca: str = ""
+    server_name: str = ""
+
+
+async def import_spec(source: Sequence[str], context: Context, asking: Asking | None = None) -> tuple[str, list[str]]:
     """YAML text for `source`, and notes on what can't be published. What the reader must settle stands in the text.
 
     `source` is one ``HOST:PORT`` of a live server with reflection, one or more ``.proto`` paths, or one descriptor set.
@@ -24,11 +34,17 @@ async def import_spec(source: Sequence[str], context: Context) -> tuple[str, lis
     :raises BindError: it can't be read or reached.
     """
     hints: list[str] = []
+    asking, connection = asking or Asking(), ""
     live = _LIVE.fullmatch(source[0]) if len(source) == 1 else None
     if live is not None:
         host, port = live[1].strip("[]"), int(live[2])
-        files, services = await reflect([(host, port)], source[0], key="")
+        files, services = await reflect([(host, port)], source[0], key="", tls=_tls(asking, host))
         made, options, upstream = schema(files, source[0]), "reflection: true", _upstream(host, port, hints)
+        if asking.tls:
+            connection = _connection(asking, host, upstream, context.proto_dir.parent, hints)
+            upstream = f"grpcs://{upstream}"
+    elif asking.tls:
+        raise BindError(Fault("--tls says how a live server is asked; files need none of it"))
     elif source and all(name.endswith(".proto") for name in source):
         root, names = _root([Path(name) for name in source], context.proto_dir, hints)
         files = compile_protos(names, root, key="")
@@ -47,7 +63,35 @@ async def import_spec(source: Sequence[str], context: Context) -> tuple[str, lis
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     if not services:
         raise BindError(Fault("there is no service in it", file=source[0]))
-    return _spec(made, services, options, upstream, hints)
+    return _spec(made, services, options, upstream + connection, hints)
+
+
+def _tls(asking: Asking, host: str) -> Tls | None:
+    if not asking.tls:
+        if asking.ca or asking.server_name:
+            raise BindError(Fault("--ca and --server-name go with --tls"))
+        return None
+    try:
+        roots = Path(asking.ca).read_bytes() if asking.ca else None
+    except OSError as error:
+        raise BindError(Fault(f"it can't be read: {error.strerror}", file=asking.ca)) from None
+    return Tls(roots=roots, server_name=asking.server_name or host)
+
+
+def _connection(asking: Asking, host: str, upstream: str, home: Path, hints: list[str]) -> str:
+    """The line that says whom to trust and under which name, where the mesh name doesn't say it; else nothing."""
+    said = {}
+    if asking.ca:
+        path, secrets = Path(asking.ca).resolve(), (home / "secrets").resolve()
+        if path.is_relative_to(secrets):
+            said["ca"] = f"secrets/{path.relative_to(secrets).as_posix()}"
+        else:
+            said["ca"] = f"secrets/{path.name}"
+            hints.append(f"copy {asking.ca} into {home / 'secrets'}; that is where secrets are read from.")
+    bears = asking.server_name or host
+    if bears != upstream.rpartition(":")[0]:
+        said["server_name"] = bears
+    return f"\nconnection: {{{', '.join(f'{key}: {value}' for key, value in said.items())}}}" if said else ""
 
 
 def _upstream(host: str, port: int, hints: list[str]) -> str:

@@ -18,7 +18,7 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.dialect.messages import json_reader, json_writer
-from bridge_grpc.importing import import_spec
+from bridge_grpc.importing import Asking, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.fills import Fills, sources
@@ -72,15 +72,16 @@ class Grpc:
         home = self._context.proto_dir.parent
         found = await self._reflected.ask(route, self._context) if options.reflection else None
         if found is None:
-            made, offered = await load(options, self._context)
+            made, offered, notes = await load(options, self._context)
         else:
             made, offered = await asyncio.to_thread(schema, found.files, str(route.upstream)), tuple(found.services)
+            notes = []
         try:
             operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
         except RecursionError:  # protobuf makes classes by recursion where messages hold one another in a ring
             reason = "too many of its messages hold one another in one ring"
             raise BindError(Fault(reason, "transform.grpc")) from None
-        self.skipped[route.route] = tuple(skipped)
+        self.skipped[route.route] = (*notes, *skipped)
         if found is not None:
             self._reflected.bound(route, found)
         return operations
@@ -96,12 +97,16 @@ class Grpc:
         """What of the route's services is not published, and why."""
         return self.skipped.get(route.route, ())
 
-    async def import_spec(self, source: Sequence[str], context: Context) -> tuple[str, list[str]]:
+    async def import_spec(
+        self, source: Sequence[str], context: Context, *, tls: bool = False, ca: str = "", server_name: str = ""
+    ) -> tuple[str, list[str]]:
         """A ready route spec for a live server (``HOST:PORT``), ``.proto`` files or a descriptor set.
 
+        :param tls: whether the server is asked over TLS; `ca` names a PEM file of the authorities that are trusted
+            instead of the system's, and `server_name` what its certificate bears, where that isn't its host.
         :raises BindError: it can't be read or reached.
         """
-        return await import_spec(source, context)
+        return await import_spec(source, context, Asking(tls, ca, server_name))
 
 
 def finder(schema: Schema) -> Callable[[str], Descriptor | None]:

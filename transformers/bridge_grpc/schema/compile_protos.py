@@ -7,6 +7,7 @@ that is all protoc can read. So nothing outside the proto folder is ever read, w
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import warnings
@@ -28,25 +29,83 @@ _QUOTED = re.compile(r'"([^"]*)"|\'([^\']*)\'')
 _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.DOTALL)
 
 protoc: Any = _protoc_compiler
+_ROOTS = ".bridge-roots.proto"
 
 _FOLLOWS = re.compile(r'Import "(.*)" was not found or had errors')
 
 MAX_PROTO_BYTES = 8 * 1024**2
+MAX_PROTOS = 2000  #: that folders and patterns stand for
+_PATTERN = re.compile(r"[*?\[]")
 
 # protoc's command-line object is made anew for each run, but its plug-in registry is not documented as thread-safe.
 _one_at_a_time = Lock()
 
 
 def compile_protos(
-    names: Sequence[str], root: Path, *, paths: Sequence[str] = (), key: str = "transform.grpc.protos"
+    names: Sequence[str],
+    root: Path,
+    *,
+    paths: Sequence[str] = (),
+    key: str = "transform.grpc.protos",
+    notes: list[str] | None = None,
 ) -> FileDescriptorSet:
     """The files `names` and all they import, with source info.
 
     :param root: the folder that nothing outside is read of.
     :param paths: folders below `root` that names and imports are looked up in first, in order, as protoc's ``-I``.
+    :param notes: takes a sentence for each file that is passed over though it says something else.
     :raises BindError: one fault for each thing that protoc found, with file, line and column.
     """
     bases = [*(_base(root, path) for path in paths), root]
+    files = _compiled(names, root, bases, key)
+    if notes is not None and paths:
+        notes += _passed_over([file.name for file in files.file], root, bases)
+    return files
+
+
+def named(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> list[str]:
+    """`names` with each folder and pattern (``election/**/*.proto``) replaced by the files that it stands for. They are
+    called as imports call them: from the first of the folders that hold them.
+
+    :raises BindError: nothing matches, or it leads out of `root`.
+    """
+    bases = [*(_base(root, path) for path in paths), root]
+    found: dict[str, None] = {}
+    for name in names:
+        pattern = name if _PATTERN.search(name) else f"{name.rstrip('/')}/**/*.proto"
+        if name.endswith(".proto") and pattern != name:
+            found[name] = None
+            continue
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key))
+        try:
+            matching = sorted({path for base in bases for path in base.glob(pattern) if path.suffix == ".proto"})
+        except (ValueError, NotImplementedError) as error:
+            raise BindError(Fault(f"{name!r} is no pattern of files: {error}", key)) from None
+        called = [_called(path, bases) for path in matching if _inside(root, root, path.relative_to(root).as_posix())]
+        if not called:
+            raise BindError(Fault(f"there is no file {name!r}, and no .proto below it, in the proto folder", key))
+        found |= dict.fromkeys(called)
+        if len(found) > MAX_PROTOS:
+            raise BindError(Fault(f"{name!r} stands for more than {MAX_PROTOS} files", key, str(root)))
+    return list(found)
+
+
+def _called(path: Path, bases: Sequence[Path]) -> str:
+    return next(path.relative_to(base).as_posix() for base in bases if path.is_relative_to(base))
+
+
+def _passed_over(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterator[str]:
+    """Which files of later folders are not read, since one of the same name that says something else comes first."""
+    for name in names:
+        found = [path for base in bases if (path := _inside(root, base, name))]
+        for other in found[1:]:
+            if found[0].read_bytes() != other.read_bytes():
+                read, passed = (path.relative_to(root).as_posix() for path in (found[0], other))
+                yield f"{passed}, since {read} comes before it and says something else"
+
+
+def _compiled(names: Sequence[str], root: Path, bases: Sequence[Path], key: str) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
         with _one_at_a_time:
@@ -151,26 +210,24 @@ def _read(path: Path, key: str) -> bytes:
 
 
 def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -> FileDescriptorSet:
+    # One file that imports them all: protoc reads them once, and warns of none of their imports that they don't use.
+    roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
+    (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
     # get_protos is what reports structured errors; run_main would write them to the process's standard error, so it
     # comes second, when there are none left to report.
-    faults: dict[str, Fault] = {}
-    for name in names:
-        try:
-            with (
-                warnings.catch_warnings()
-            ):  # protoc's: of an operator's files, and nothing that they must know to serve
-                warnings.simplefilter("ignore", protoc.ProtocWarning)
-                protoc.get_protos(name.encode(), [str(folder).encode()])
-        except protoc.ProtocErrors as errors:
-            for fault in _faults(errors.errors(), files, key):
-                faults.setdefault(str(fault), fault)
-    if faults:
-        raise BindError(list(faults.values()))
+    try:
+        with warnings.catch_warnings():  # what protoc only warns of is the author's affair
+            warnings.simplefilter("ignore", protoc.ProtocWarning)
+            protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
+    except protoc.ProtocErrors as errors:
+        if faults := {str(fault): fault for fault in _faults(errors.errors(), files, key)}:
+            raise BindError(list(faults.values())) from None
     out = folder / "bridge.descriptor-set"
     arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-    if protoc.run_main([argument.encode() for argument in (*arguments, *names)]) or not out.is_file():
+    if protoc.run_main([argument.encode() for argument in (*arguments, _ROOTS)]) or not out.is_file():
         raise BindError([Fault("protoc refused it without saying why", key, str(files[name])) for name in names])
-    return FileDescriptorSet.FromString(out.read_bytes())
+    made = FileDescriptorSet.FromString(out.read_bytes())
+    return FileDescriptorSet(file=[file for file in made.file if file.name != _ROOTS])
 
 
 def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:

@@ -10,16 +10,16 @@ from google.protobuf.message import DecodeError
 
 from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Unreachable, read_tls
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.schema.compile_protos import compile_protos, place
+from bridge_grpc.schema.compile_protos import compile_protos, named, place
 from bridge_grpc.schema.pool import Schema, schema
 from bridge_grpc.schema.reflection import reflect
 
 MAX_SET_BYTES = 64 * 1024**2
 
 
-async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...]]:
-    """The schema of the files that `options` name, and the full names of the services that they themselves offer (not
-    their imports).
+async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...], list[str]]:
+    """The schema of the files that `options` name, the full names of the services that they themselves offer (not
+    their imports), and notes on what was passed over.
 
     :raises BindError: it can't be read or compiled.
     """
@@ -41,7 +41,7 @@ async def from_server(route: RouteSpec, context: Context) -> tuple[FileDescripto
     return await reflect(addresses, name, tls=tls)
 
 
-def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...]]:
+def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...], list[str]]:
     if options.descriptor_set is not None:
         path = place(root, options.descriptor_set, "transform.grpc.descriptor_set")
         if path is None:
@@ -49,16 +49,18 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
             raise BindError(Fault(reason, "transform.grpc.descriptor_set", str(root)))
         files = read_set(path)
         made = schema(files, str(path), key="transform.grpc.descriptor_set")
-        return made, tuple(made.services)
-    files = compile_protos(options.protos, root, paths=options.proto_paths)
-    made = schema(files, str(root), key="transform.grpc.protos")
-    named = {
+        return made, tuple(made.services), []
+    key, notes = "transform.grpc.protos", list[str]()
+    names = frozenset(named(options.protos, root, options.proto_paths, key))
+    files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes)
+    made = schema(files, str(root), key=key)
+    offered = {
         f"{file.package}.{service.name}".lstrip(".")
         for file in files.file
-        if file.name in options.protos
+        if file.name in names
         for service in file.service
     }
-    return made, tuple(name for name in made.services if name in named)
+    return made, tuple(name for name in made.services if name in offered), notes
 
 
 def read_set(path: Path) -> FileDescriptorSet:
