@@ -33,6 +33,7 @@ from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Reflected
 from bridge_grpc.schema.sources import load
 from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec, Resumption
+from bridge_grpc.stream.event_id import EventId
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 _NAME = re.compile(r"\{[^}*]+")
@@ -314,12 +315,11 @@ class _Compiler:
         events = self._options.events.get(method.name) or self._options.events.get(method.full_name)
         if events is None:
             return Resumption()
-        if events.id and events.id not in method.output.fields_by_name:
-            raise ValueError(f"events.id names {events.id!r}, which is not a field of {method.output.full_name}")
+        event_id = EventId(method.output, events.id, self._encoders) if events.id else None
         target = resolve(method.input, events.resume.split(".")) if events.resume else None
         if events.resume and (target is None or target.text is None):
             raise ValueError(f"events.resume names {events.resume!r}, which no text of {method.input.full_name} fills")
-        return Resumption(events.id, target, round(events.retry * 1000))
+        return Resumption(event_id, target, round(events.retry * 1000))
 
     # --- other protocols than JSON ---------------------------------------------------------------------------------
 

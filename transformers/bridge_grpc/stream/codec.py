@@ -18,6 +18,7 @@ from bridge import (
     InvalidParameter,
     NotAcceptable,
     Reply,
+    header_texts,
 )
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
@@ -30,8 +31,9 @@ from bridge_grpc.metadata import Returned
 from bridge_grpc.operation import shown
 from bridge_grpc.status import fault
 from bridge_grpc.stream.accept import preferred
+from bridge_grpc.stream.event_id import EventId
 from bridge_grpc.stream.incoming import Incoming, Pieces, Texts
-from bridge_grpc.stream.outgoing import FORMS, Frames, Outgoing, Raw, form_of
+from bridge_grpc.stream.outgoing import FORMS, Events, Frames, Outgoing, Raw, form_of
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -44,11 +46,11 @@ _SEQUENCES = frozenset({"application/x-ndjson", "application/ndjson", "applicati
 class Resumption:
     """How a client of server-sent events goes on where it was.
 
-    :ivar field: the answer's field whose value is an event's id; ``""``: events are counted.
+    :ivar event_id: finds an event's id in the answer; None: events are counted.
     :ivar target: the request's field that takes ``Last-Event-ID``.
     """
 
-    field: str = ""
+    event_id: EventId | None = None
     target: Target | None = None
     retry: int = RETRY
 
@@ -150,11 +152,11 @@ class JsonStreamCodec:
         return form_of(name, self.resumption.retry)
 
     def _resume(self, call: Call, form: Outgoing | None, filled: Filled) -> None:
-        last, target = call.header("last-event-id"), self.resumption.target
-        if not last or target is None or form is None or form.heartbeat[:1] != b":":
+        target, last = self.resumption.target, header_texts(call, "last-event-id")
+        if target is None or not last or not last[0] or not isinstance(form, Events):
             return
         try:
-            filled.append((target, target.read(last)))
+            filled.append((target, target.read(last[0])))
         except Wrong as error:
             raise InvalidParameter([("Last-Event-ID", str(error))]) from None
 
@@ -252,8 +254,10 @@ class _Exchange:
             return data
         text = answer.text(message)
         self._count += 1
-        named = self._codec.resumption.field
-        return form.message(text, str(answer.value(message, named)) if named else str(self._count))
+        if not isinstance(form, Events):
+            return form.message(text)
+        found = self._codec.resumption.event_id
+        return form.message(text, found.of(message) if found else str(self._count))
 
     def end(self, inbound: GrpcReply) -> bytes:
         if inbound.code:

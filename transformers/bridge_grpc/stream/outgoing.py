@@ -35,7 +35,7 @@ class Outgoing(Protocol):
     opening: bytes
     heartbeat: bytes
 
-    def message(self, text: bytes, event_id: str) -> bytes: ...
+    def message(self, text: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
 
@@ -53,7 +53,7 @@ class Lines:
     opening = b""
     heartbeat = b"\n"
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text + b"\n"
 
     def end(self) -> bytes:
@@ -67,6 +67,8 @@ class Events:
     """Server-sent events (HTML, section 9.2). The stream's regular end is an event, too: without it an ``EventSource``
     could not tell the end from a lost connection, and would ask again.
 
+    A message without an id leaves the client with the last one that it heard.
+
     :param retry: milliseconds after which a client that lost the connection may ask again.
     """
 
@@ -76,8 +78,9 @@ class Events:
     def __init__(self, retry: int) -> None:
         self.opening = b"retry: %d\n\n" % retry
 
-    def message(self, text: bytes, event_id: str) -> bytes:
-        return b"id: %s\ndata: %s\n\n" % (event_id.encode(), text)
+    def message(self, text: bytes, event_id: str = "") -> bytes:
+        named = b"id: %s\n" % event_id.encode() if event_id else b""
+        return b"%sdata: %s\n\n" % (named, text)
 
     def end(self) -> bytes:
         return b"event: end\ndata: {}\n\n"
@@ -96,7 +99,7 @@ class Array:
     def __init__(self) -> None:
         self._between = b""
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         between, self._between = self._between, b","
         return between + text
 
@@ -114,7 +117,7 @@ class Frames:
     opening = b""
     heartbeat = b""
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text
 
     def end(self) -> bytes:
@@ -134,7 +137,7 @@ class Raw:
     def __init__(self) -> None:
         self.headers: Fields = ()
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text
 
     def end(self) -> bytes:
