@@ -21,7 +21,7 @@ package watch;
 import "google/protobuf/timestamp.proto";
 import "google/protobuf/wrappers.proto";
 service Watch { rpc Watch(Ask) returns (stream Told); }
-message Ask { From from = 1; }
+message Ask { From from = 1; repeated int64 marks = 2; }
 message From { int64 revision = 1; }
 enum Kind { NONE = 0; SOME = 1; }
 message Event { Item item = 1; repeated int64 marks = 2; }
@@ -98,3 +98,35 @@ def test_texts_that_no_id_can_hold(watch: Schema, end: str) -> None:
 async def test_paths_that_lead_nowhere_are_refused_at_bind(bind: Bind, path: str, reason: str) -> None:
     with pytest.raises(BindError, match=reason):
         await bind(PROTO, events={"Watch": {"id": path, "resume": "from.revision"}})
+
+
+SEVERAL = PROTO.replace(
+    "service Watch {",
+    'service Watch { rpc Get(Ask) returns (Told); rpc Again(Ask) returns (stream Told) { option (google.api.http) = { get: "/a" additional_bindings { get: "/b" } }; }',  # noqa: E501
+).replace("package watch;", 'package watch; import "google/api/annotations.proto";')
+
+
+@pytest.mark.parametrize(
+    ("events", "told_so"),
+    [
+        ({"Wach": {"id": "at"}}, {"Wach": "the route publishes no such method; did you mean Watch?"}),
+        ({"Get": {}}, {"Get": "it answers once, and events are a stream's"}),
+        ({"Again": {"id": "nothing"}}, {"Again.id": "'nothing' is not a field of watch.Told"}),
+        ({"Again": {"resume": "from.nothing"}}, {"Again.resume": "'from.nothing' is not a field of watch.Ask"}),
+        ({"Again": {"resume": "from"}}, {"Again.resume": "'from' has no text of its own"}),
+        ({"Again": {"resume": "marks"}}, {"Again.resume": "'marks' is a list, and the last id is one value"}),
+        (
+            {"watch.Watch.Again": {"id": "item", "resume": "x"}},
+            {
+                "watch.Watch.Again.id": "'item' has no text of its own",
+                "watch.Watch.Again.resume": "'x' is not a field of watch.Ask",
+            },
+        ),
+    ],
+)
+async def test_what_events_get_wrong_is_told_once(bind: Bind, events: Any, told_so: dict[str, str]) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind(SEVERAL, events=events)
+    assert [(fault.key.removeprefix("transform.grpc.events."), fault.reason) for fault in caught.value.faults] == [
+        *told_so.items()
+    ]

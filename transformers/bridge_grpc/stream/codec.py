@@ -25,34 +25,19 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import JSON, Binding, Filled, check_media_type
 from bridge_grpc.mapping.calls import DEFAULT, Settings
-from bridge_grpc.mapping.parameters import Target
 from bridge_grpc.metadata import Outgoing as OutgoingMetadata
 from bridge_grpc.metadata import Returned
 from bridge_grpc.operation import shown
 from bridge_grpc.status import fault
 from bridge_grpc.stream.accept import preferred
-from bridge_grpc.stream.event_id import EventId
 from bridge_grpc.stream.incoming import Incoming, Pieces, Texts
 from bridge_grpc.stream.outgoing import FORMS, Events, Frames, Outgoing, Raw, form_of
+from bridge_grpc.stream.resumption import COUNTED, Resumption
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
-RETRY = 3000  #: milliseconds
 _EVENTS = "events"
 _SEQUENCES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"})
-
-
-@dataclass(frozen=True, slots=True)
-class Resumption:
-    """How a client of server-sent events goes on where it was.
-
-    :ivar event_id: finds an event's id in the answer; None: events are counted.
-    :ivar target: the request's field that takes ``Last-Event-ID``.
-    """
-
-    event_id: EventId | None = None
-    target: Target | None = None
-    retry: int = RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class JsonStreamCodec:
         response_body: str = "",
         settings: Settings = DEFAULT,
         frames: Binding | None = None,
-        resumption: Resumption | None = None,
+        resumption: Resumption = COUNTED,
     ) -> None:
         self.path = path
         self.binding = binding
@@ -97,7 +82,7 @@ class JsonStreamCodec:
         self._sent = sent
         self._settings = settings
         self.returned = returned
-        self.resumption = resumption or Resumption()
+        self.resumption = resumption
 
     def open(self, call: Call) -> Exchange:
         if call.method == WEBSOCKET:

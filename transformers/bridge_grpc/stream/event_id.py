@@ -38,10 +38,10 @@ class EventId:
         for left, name in enumerate(names, 1 - len(names)):
             target = resolve(inside, [name]) if inside is not None else None
             if target is None:
-                raise ValueError(f"events.id names {path!r}, which is not a field of {output.full_name}")
+                raise ValueError(f"{path!r} is not a field of {output.full_name}")
             field = target.field
             if not left and target.text is None:
-                raise ValueError(f"events.id names {path!r}, which has no text of its own")
+                raise ValueError(f"{path!r} has no text of its own")
             self._steps.append(_step(field.name, field.has_presence, encoders.field(field) if not left else None))
             message = field.message_type
             inside = None if message is None or message.GetOptions().map_entry else message
