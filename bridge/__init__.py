@@ -21,6 +21,20 @@ from bridge.errors import (
     UpstreamError,
     UpstreamFault,
 )
+from bridge.messages import (
+    JSON_TYPE,
+    Call,
+    GrpcReply,
+    GrpcRequest,
+    Headers,
+    HttpReply,
+    HttpRequest,
+    Identity,
+    Reply,
+    Retry,
+    header,
+    unescaped,
+)
 from bridge.origin import (
     ABSENT,
     Origin,
@@ -36,27 +50,7 @@ from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
 from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.tls import Tls, read_tls
-from bridge.transformer import (
-    JSON_TYPE,
-    Call,
-    Context,
-    GrpcCodec,
-    GrpcReply,
-    GrpcRequest,
-    Headers,
-    HttpCodec,
-    HttpReply,
-    HttpRequest,
-    Identity,
-    Operation,
-    OperationDoc,
-    Options,
-    Reply,
-    Retry,
-    Transformer,
-    header,
-    unescaped,
-)
+from bridge.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
 from bridge.upstream.headers import forwardable, returnable
 from bridge.verbs import is_method, is_served
 

@@ -28,6 +28,7 @@ from bridge.errors import (
     UnsupportedMediaType,
 )
 from bridge.guards.auth import Authenticator
+from bridge.messages import Call, Identity
 from bridge.observe.access import Record
 from bridge.observe.metrics import Metrics
 from bridge.openapi import PublishedOperation, build_document, for_host, for_tenant
@@ -36,7 +37,6 @@ from bridge.registry import Broken, Registry
 from bridge.spec import RouteSpec
 from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
-from bridge.transformer import Call, Identity
 
 SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")

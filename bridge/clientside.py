@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from bridge.errors import Gone
-from bridge.transformer import Headers, Reply
+from bridge.messages import JSON_TYPE, Headers, Reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,13 +20,38 @@ Fields = Callable[[Reply], list[tuple[bytes, bytes]]]
 
 #: Browsers can't put a token into a WebSocket's headers, so it may stand among the subprotocols: ``bearer, TOKEN``.
 BEARER = "bearer"
-_ABNORMAL, _NORMAL, _INTERNAL = 1006, 1000, 1011  # RFC 6455, section 7.4.1
+_NORMAL, _INTERNAL = 1000, 1011  # RFC 6455, section 7.4.1
+
+
+class Connection(Protocol):
+    """What a stream needs of its connection beyond ASGI, as ``scope["bridge.connection"]``."""
+
+    def cut(self, *, now: bool) -> None:
+        """End it within the response, so that its client knows that for broken. `now`: for a client that takes nothing
+        of what it asked for, whatever is still to be sent."""
+        ...
+
+    def watch(self, left: Callable[[], None], *, half: bool) -> None:
+        """:param left: called when the client has left, which nobody may hear of who isn't reading.
+        :param half: a client that closes its half counts as having left, before the head too: nothing will be sent for
+            long that would tell."""
+        ...
+
+
+class Unwatched:
+    """The `Connection` of a server that isn't ours, which closes it by itself when a response is not completed."""
+
+    def cut(self, *, now: bool) -> None: ...
+
+    def watch(self, left: Callable[[], None], *, half: bool) -> None: ...
 
 
 class ClientSide(Protocol):
-    """:ivar sent: bytes of the body, or of frames' payloads, that were sent."""
+    """:ivar sent: bytes of the body, or of frames' payloads, that were sent.
+    :ivar complete: nothing more is to be sent."""
 
     sent: int
+    complete: bool
 
     async def read(self) -> bytes | None:
         """The next bytes of the body, or the next frame; None when the client has said all.
@@ -40,7 +65,7 @@ class ClientSide(Protocol):
         ...
 
     async def start(self, reply: Reply) -> None:
-        """The head; `reply.body` comes first."""
+        """The head; `reply.body` comes first. It is all that is sent to HEAD."""
         ...
 
     async def write(self, chunks: Sequence[bytes]) -> None:
@@ -60,6 +85,7 @@ class HttpSide:
         self._ended = False
         self._head_only = scope["method"] == "HEAD"
         self.sent = 0
+        self.complete = False
 
     async def read(self) -> bytes | None:
         if self._ended:
@@ -77,7 +103,9 @@ class HttpSide:
 
     async def start(self, reply: Reply) -> None:
         await self._send({"type": "http.response.start", "status": reply.status, "headers": self._fields(reply)})
-        if reply.body:
+        if self._head_only:
+            await self.close(b"", failed=False)
+        elif reply.body:
             await self.write([reply.body])
 
     async def write(self, chunks: Sequence[bytes]) -> None:
@@ -87,19 +115,21 @@ class HttpSide:
         await self._body(last, more=False)
 
     async def _body(self, data: bytes, *, more: bool) -> None:
-        if self._head_only:
-            data = b""
+        self.complete = not more
         self.sent += len(data)
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 class WebSocketSide:
-    """A WebSocket: one message a frame, and an empty frame from the client says that it sends no more."""
+    """A WebSocket: one message a frame, and an empty frame from the client says that it sends no more. Frames are text
+    where the answer is JSON, and binary otherwise."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
         self._receive, self._send, self._fields = receive, send, fields
         self._subprotocol = BEARER if bearer_of(scope) else None
+        self._text = True
         self.sent = 0
+        self.complete = False
 
     async def read(self) -> bytes | None:
         while True:
@@ -116,18 +146,28 @@ class WebSocketSide:
 
     async def start(self, reply: Reply) -> None:
         dropped = (b"content-type", b"content-length")
+        self._text = JSON_TYPE in reply.headers
         headers = [field for field in self._fields(reply) if field[0] not in dropped]
-        await self._send({"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": headers})
+        await self._out({"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": headers})
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:
             self.sent += len(chunk)
-            await self._send({"type": "websocket.send", "text": chunk.decode()})
+            await self._out(
+                {"type": "websocket.send", **({"text": chunk.decode()} if self._text else {"bytes": chunk})}
+            )
 
     async def close(self, last: bytes, *, failed: bool) -> None:
         if last:
             await self.write([last])
-        await self._send({"type": "websocket.close", "code": _INTERNAL if failed else _NORMAL})
+        self.complete = True
+        await self._out({"type": "websocket.close", "code": _INTERNAL if failed else _NORMAL})
+
+    async def _out(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # as ASGI has it for a client that has left
+            raise Gone() from None
 
 
 def bearer_of(scope: Scope) -> str:

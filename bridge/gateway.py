@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
-from bridge.clientside import ClientSide, HttpSide, WebSocketSide, with_bearer
+from bridge.clientside import ClientSide, HttpSide, Unwatched, WebSocketSide, with_bearer
 from bridge.errors import ClientError, Gone, RateLimited, RequestError, TooLarge
 from bridge.guards.cache import cache_key
+from bridge.messages import Call, Reply
 from bridge.observe.access import Record
 from bridge.observe.tracing import trace_headers, trace_id_of
 from bridge.problem import problem
@@ -24,7 +25,6 @@ from bridge.spec import seconds
 from bridge.stream import WEBSOCKET
 from bridge.streaming import Flow
 from bridge.table import Endpoint, Table
-from bridge.transformer import Call, Reply
 from bridge.trust import client_address, the_host
 from bridge.upstream.headers import forwardable, returnable
 
@@ -62,6 +62,7 @@ class Gateway:
         call, record = self._arrive(scope)
         limits: list[tuple[str, str]] = []
         endpoint: Endpoint | None = None
+        left = False
         try:
             endpoint, call.raw_params = self._match(scope, call, record)
             fed = endpoint.streams and (endpoint.codec.streams_up or call.method == WEBSOCKET)
@@ -94,12 +95,12 @@ class Gateway:
             self._note(record, began)
             raise
         except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
-            record.cause = _cause(error)
+            record.cause, left = _cause(error), isinstance(error, Gone)
             reply = problem(error, call.trace_id)
             if endpoint is not None and endpoint.refusal is not None:
                 reply = endpoint.refusal(call, orjson.loads(reply.body), reply)
             fields = _fields(reply, call, limits)
-        record.status, record.bytes_out = reply.status, len(reply.body)
+        record.status, record.bytes_out = Gone.status if left else reply.status, len(reply.body)
         record.warnings = tuple(call.warnings)
         answer = "http.response" if scope["type"] == "http" else "websocket.http.response"
         try:
@@ -190,8 +191,8 @@ class Gateway:
             connect_by=now + min([endpoint.timeout, *bounds]),
             trace=trace_headers(call.trace_id),
         )
-        cut = scope.get("bridge.cut", _uncut)
-        flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, cut)
+        connection = scope.get("bridge.connection") or Unwatched()
+        flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, connection)
         try:
             reply = await flow.run(head_first=call.method == WEBSOCKET)
         finally:
@@ -236,10 +237,6 @@ class Gateway:
     def _note(self, record: Record, began: float) -> None:
         record.total = time.perf_counter() - began
         self.log(record)
-
-
-def _uncut(*, now: bool) -> None:
-    """A server that isn't ours closes the connection itself when a response is not completed."""
 
 
 def parse_target(target: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bridge.errors import BindError, Fault
-from bridge.transformer import Call
+from bridge.messages import Call
 
 #: Stands for a value that isn't there (None is a value in JSON).
 ABSENT: Any = object()

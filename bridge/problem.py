@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError
-from bridge.transformer import Reply
+from bridge.messages import Reply
 
 PROBLEM_TYPE = ("content-type", "application/problem+json")
 
@@ -68,7 +68,7 @@ def _dumps(body: dict[str, Any]) -> bytes:
     except (
         TypeError
     ):  # a member with half a surrogate pair or a 70-bit number in it: another's text is no reason to fail
-        return json.dumps(body, default=str).encode()
+        return json.dumps(body, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def slugs() -> Iterator[tuple[str, int, str]]:

@@ -14,10 +14,10 @@ decides the status: what ends before the head goes through `Exchange.reply`, as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bridge.transformer import Call, GrpcReply, GrpcRequest, Reply
+from bridge.messages import Call, GrpcReply, GrpcRequest, Reply
 
 #: The method under which a WebSocket (RFC 6455) is published. Its handshake is a GET; no HTTP request has this method.
 WEBSOCKET = "WEBSOCKET"
@@ -43,14 +43,15 @@ class Exchange(Protocol):
     @property
     def pending(self) -> int: ...
 
-    def feed(self, data: bytes) -> Sequence[bytes]:
+    def feed(self, data: bytes) -> Iterable[bytes]:
         """The messages that `data`, the next bytes of the client's body (or one frame of its WebSocket), completes.
+        Each is best made when it is asked for: few bytes may hold a great many.
 
         :raises bridge.ClientError: it can't be read; the call ends.
         """
         ...
 
-    def finish(self) -> Sequence[bytes]:
+    def finish(self) -> Iterable[bytes]:
         """What the end of the client's body completes.
 
         :raises bridge.ClientError: it ends within a message.

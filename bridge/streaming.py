@@ -8,24 +8,22 @@ call at the service.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from typing import Any
 
 import orjson
 
-from bridge.clientside import ClientSide
-from bridge.errors import BadReply, Gone, Timeout, TooLarge, UpstreamError
+from bridge.clientside import ClientSide, Connection
+from bridge.errors import BadReply, Gone, Timeout, TooLarge, Unavailable, UpstreamError
+from bridge.messages import GrpcReply, Reply
 from bridge.observe.access import Record
 from bridge.problem import problem
 from bridge.spec import Stream
 from bridge.stream import Exchange, UpstreamStream
-from bridge.transformer import GrpcReply, Reply
 
 BUFFER = 64 * 1024  #: bytes of translated answers that wait for the client; beyond, the service is not read
+OVERHEAD = 48  #: bytes that each of them counts beside its own: many small ones take time and room, too
 HEAD_AFTER = 1.0  #: seconds without an answer after which the head goes out alone, where the form allows it
-
-
-class Cut(Protocol):
-    def __call__(self, *, now: bool) -> None: ...
 
 
 class Flow:
@@ -34,7 +32,6 @@ class Flow:
     :param up: the call at the service, already open.
     :param bounds: how long it may be silent, and how often the client hears that it lives.
     :param max_message: bytes of one message of the client's.
-    :param cut: ends the client's connection within the response; `now`: whatever is still to be sent.
     """
 
     def __init__(
@@ -45,15 +42,16 @@ class Flow:
         record: Record,
         bounds: Stream,
         max_message: int,
-        cut: Cut,
+        connection: Connection,
     ) -> None:
         self._side, self._exchange, self._up, self._record = side, exchange, up, record
-        self._bounds, self._max_message, self._cut = bounds, max_message, cut
+        self._bounds, self._max_message, self._connection = bounds, max_message, connection
         self._loop = asyncio.get_running_loop()
         self._chunks: list[bytes] = []
         self._size = 0
         self._wake, self._room = asyncio.Event(), asyncio.Event()
         self._active = self._loop.time()
+        self._patience = bounds.idle
         self._headed = False
         self._error: Exception | None = None
         self._ended: GrpcReply | None = None
@@ -65,13 +63,22 @@ class Flow:
         :param head_first: the client says nothing before it has the head, as on a WebSocket.
         :raises bridge.RequestError: it failed before anything was sent.
         """
-        if head_first:
-            await self._head()
-        tasks = [self._loop.create_task(work) for work in (self._upwards(), self._downwards())]
+        exchange = self._exchange
+        self._connection.watch(lambda: self._fail(Gone()), half=not exchange.heartbeat and not exchange.answers_once)
+        tasks: list[asyncio.Task[None]] = []
         try:
+            if head_first:
+                await self._head()
+            tasks += [self._loop.create_task(work) for work in (self._upwards(), self._downwards())]
             await self._deliver()
         except Exception as error:
             self._fail(error)
+        except asyncio.CancelledError:  # the server ends, and waits for nobody; but the client may know why
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            self._patience = 0.0
+            self._fail(Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")]))
         finally:
             self._up.cancel()
             for task in tasks:
@@ -124,7 +131,7 @@ class Flow:
                     continue
                 chunk = exchange.message(message)
                 self._chunks.append(chunk)
-                self._size += len(chunk)
+                self._size += len(chunk) + OVERHEAD
                 self._wake.set()
                 while self._size > BUFFER:
                     self._room.clear()
@@ -137,7 +144,7 @@ class Flow:
 
     async def _deliver(self) -> None:
         """Send down what `_downwards` has made, until it has ended or something has failed."""
-        while True:
+        while not self._side.complete:
             if self._chunks:
                 await self._send()
             elif self._error is not None:
@@ -153,19 +160,24 @@ class Flow:
         self._room.set()
         if not self._headed:
             await self._head(await self._up.metadata())
-        try:
-            async with asyncio.timeout(self._bounds.idle):
-                await self._side.write(chunks)
-        except TimeoutError:
-            self._cut(now=True)
-            raise Gone("The client stopped reading.") from None
-        self._active = self._loop.time()
+        if not self._side.complete:
+            await self._sent(self._side.write(chunks))
+            self._active = self._loop.time()
 
     async def _head(self, metadata: Any = ()) -> None:
         reply = self._exchange.head(metadata)
+        await self._sent(self._side.start(reply))
         self._headed = True
         self._record.status = reply.status
-        await self._side.start(reply)
+
+    async def _sent(self, sending: Awaitable[None]) -> None:
+        """:raises bridge.Gone: the client has left, or takes nothing within the idle limit and is sent away."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await sending
+        except TimeoutError:
+            self._connection.cut(now=True)
+            raise Gone("The client stopped reading.") from None
 
     async def _wait(self) -> None:
         """For a message, the end, or the time to say something."""
@@ -180,7 +192,7 @@ class Flow:
             if self._loop.time() >= self._active + self._bounds.idle:
                 raise Timeout(f"Nothing was said for {self._bounds.idle:g} seconds.") from None
             if self._headed:
-                await self._side.write([heartbeat])
+                await self._sent(self._side.write([heartbeat]))
             else:
                 await self._head()
 
@@ -201,6 +213,8 @@ class Flow:
             if ended.code or self._exchange.answers_once:
                 return self._whole(ended)
             await self._head(await self._up.metadata())
+        if self._side.complete:
+            return None
         if isinstance(error, Gone):
             self._record.status, self._record.cause = error.status, error.detail
             return None
@@ -215,9 +229,12 @@ class Flow:
             self._record.cause = getattr(error, "cause", "") or str(error)
             last = self._exchange.fail(orjson.loads(reply.body))
             if not last:  # a form that has no words for it, as raw bytes have none
-                self._cut(now=False)
+                self._connection.cut(now=False)
                 return None
-        await self._side.close(last, failed=error is not None)
+        try:
+            await self._sent(self._side.close(last, failed=error is not None))
+        except Gone as gone:
+            self._record.status, self._record.cause = gone.status, gone.detail
         return None
 
     def _whole(self, ended: GrpcReply) -> Reply:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from bridge.errors import ClientError
+from bridge.messages import Headers
 from bridge.settings import Networks
-from bridge.transformer import Headers
 
 # RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port.
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)

@@ -16,13 +16,14 @@ from lxml import etree
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway import parse_target
 from bridge.house import House
+from bridge.messages import Call, GrpcRequest, HttpRequest, Identity
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
 from bridge.registry import placed
 from bridge.settings import Settings
 from bridge.specfile import read_file
 from bridge.table import Endpoint, Source, Table
-from bridge.transformer import Call, Context, GrpcRequest, HttpRequest, Identity
+from bridge.transformer import Context
 
 
 @runtime_checkable

@@ -45,6 +45,8 @@ message CountRequest {
   int32 size = 4;        // bytes of text in each tick
   int32 since = 5;
   bool fail_at_once = 6;
+  bool wait = 7;         // before anything is said
+  string text = 8;
 }
 message Tick { int32 n = 1; string text = 2; string room = 3; }
 message Total { int64 sum = 1; int32 count = 2; repeated string names = 3; repeated string types = 4; int64 bytes = 5; }
@@ -55,6 +57,7 @@ message UploadRequest { string name = 1; google.api.HttpBody file = 2; }
 class Flow:
     """:ivar sent: answers that the service could write.
     :ivar cancelled: set when a call was given up by its client.
+    :ivar called: set by the first call.
     :ivar calls: name of the rpc and its metadata.
     """
 
@@ -71,6 +74,7 @@ class Flow:
         self.unavailable = 0  # calls of Once that are refused so before one is answered
         self.hold = asyncio.Event()
         self.hold.set()
+        self.called = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.server = grpc.aio.server()
@@ -89,6 +93,7 @@ class Flow:
     @contextlib.contextmanager
     def _called(self, name: str, context: Any) -> Iterator[None]:
         self.calls.append((name, dict(context.invocation_metadata())))
+        self.called.set()
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
@@ -99,9 +104,11 @@ class Flow:
         with self._called("Count", context):
             if request.fail_at_once:
                 await refuse(context)
+            if request.wait:
+                await asyncio.Event().wait()
             await context.send_initial_metadata((("x-since", str(request.since)),))
             for n in range(request.since + 1, request.upto + 1):
-                yield self.tick(n=n, text="x" * request.size)
+                yield self.tick(n=n, text=request.text or "x" * request.size)
                 self.sent += 1
                 if n == request.fail_after:
                     await refuse(context)
@@ -126,6 +133,8 @@ class Flow:
             async for tick in ticks:
                 if tick.n == 13:
                     await refuse(context)
+                while tick.n == 99:  # and reads no more
+                    yield tick
                 yield tick
 
     async def _download(self, request: Any, context: Any) -> AsyncIterator[Any]:

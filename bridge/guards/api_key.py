@@ -16,8 +16,8 @@ from hashlib import sha256
 from typing import NoReturn, Protocol
 
 from bridge.errors import BindError, Fault, Unauthorized
+from bridge.messages import Call, Identity
 from bridge.spec import ApiKeyAuth
-from bridge.transformer import Call, Identity
 
 PREFIX = "hmsb"
 _FORM = re.compile(r"hmsb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")

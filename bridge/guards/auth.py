@@ -18,8 +18,8 @@ from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError
 from bridge.guards.api_key import ApiKeyVerifier, KeyStore, identity_of
 from bridge.guards.issuers import Trust
 from bridge.guards.jwt import REALM, Verified, refuse
+from bridge.messages import Call, Identity
 from bridge.settings import Networks
-from bridge.transformer import Call, Identity
 from bridge.trust import within
 
 #: RFC 6749, section 3.3: what may stand in a scope, and so between the quotes of a challenge.

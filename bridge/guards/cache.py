@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bridge.transformer import Call, Reply
+from bridge.messages import Call, Reply
 
 MAX_BYTES = 16 * 1024**2  #: of one cache
 MAX_ENTRIES = 4096

@@ -19,8 +19,8 @@ import jwt
 
 from bridge.errors import InvalidBody, Unauthorized
 from bridge.guards.jwks import KeySource
+from bridge.messages import Identity
 from bridge.payload import parse_json
-from bridge.transformer import Identity
 
 REALM = "hms-bridge"
 LEEWAY = 10.0  #: seconds that an issuer's clock and ours may be apart

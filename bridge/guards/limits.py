@@ -18,8 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
+from bridge.messages import Call, Identity
 from bridge.spec import RateLimit
-from bridge.transformer import Call, Identity
 
 MAX_BUCKETS = 100_000  #: callers told apart by one limiter at one time
 MAX_SLOTS = 64  #: moments that one window remembers

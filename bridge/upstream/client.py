@@ -20,7 +20,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from bridge.errors import BadReply, Unavailable
-from bridge.transformer import HttpReply
+from bridge.messages import HttpReply
 
 PER_ADDRESS = 256  #: connections to one address; a slow one must not take the sockets of all
 KEEPALIVE = 15.0  #: seconds that an idle connection is kept

@@ -20,9 +20,9 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Timeout, Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
 from bridge.tls import Tls
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc_peer import CONNECT, Address, Peer
 from bridge.upstream.grpc_status import Ended, Metadata, pairs
 from bridge.upstream.grpc_stream import GrpcStream

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable, UpstreamError
-from bridge.transformer import GrpcReply
+from bridge.messages import GrpcReply
 
 Metadata = Sequence[tuple[str, str | bytes]]
 

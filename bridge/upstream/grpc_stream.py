@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from bridge.errors import Unavailable, UpstreamError
+from bridge.messages import GrpcReply
 from bridge.stream import UpstreamStream
-from bridge.transformer import GrpcReply
 from bridge.upstream.grpc_peer import Peer
 from bridge.upstream.grpc_status import pairs, refused
 

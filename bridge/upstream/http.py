@@ -7,8 +7,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
+from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
-from bridge.transformer import HttpReply, HttpRequest
 from bridge.upstream.client import Dropped, HttpClient, NotConnected
 from bridge.upstream.coding import decode
 from bridge.upstream.headers import end_to_end, tells_where, without_authority

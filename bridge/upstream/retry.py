@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 
-from bridge.transformer import GrpcReply, Retry
+from bridge.messages import GrpcReply, Retry
 from bridge.upstream.grpc_status import Ended, Metadata
 
 MAX_TOKENS = 10.0  #: of the throttle; half of them spent, nothing is sent again

@@ -46,6 +46,7 @@ service Messaging {
   rpc Search(GetRequest) returns (Message) { option (google.api.http) = { get: "/v1/messages:search" }; }
   rpc Batch(BatchRequest) returns (BatchReply) { option (google.api.http) = { post: "/v1/batch" body: "messages" response_body: "messages" }; }
   rpc Upload(UploadRequest) returns (google.api.HttpBody) { option (google.api.http) = { post: "/v1/upload/{name}" body: "file" }; }
+  rpc One(GetRequest) returns (Message) { option (google.api.http) = { post: "/v1/one/{one}" body: "*" }; }
   rpc Wild(GetRequest) returns (Message) { option (google.api.http) = { get: "/v1/wild/*/x" }; }
 }
 enum Kind { KIND_UNSPECIFIED = 0; LETTER = 1; }
@@ -57,7 +58,7 @@ message GetRequest {
   google.protobuf.Timestamp at = 11; google.protobuf.Duration lasting = 12; google.protobuf.Int32Value wrapped = 13;
   google.protobuf.FieldMask read_mask = 14; google.protobuf.Struct extra = 15; map<string, int32> labels = 16;
   repeated Message messages = 17; map<string, Message> by_name = 18;
-  oneof pick { string one = 20; int32 two = 21; }
+  oneof pick { string one = 20; int32 two = 21; SubMessage three = 25; }
   optional string maybe = 22; string renamed = 23 [json_name = "Other"]; google.protobuf.Value any_value = 24;
 }
 message Message { string message_id = 1; string text = 2; GetRequest.SubMessage sub = 3; repeated string lines = 4; }
@@ -97,8 +98,13 @@ CLAUSES = [
          "/v1/byid/1?at=2020-01-01T00:00:00%2B01:00&lasting=1.5s&wrapped=0&readMask=a,bC&extra=%7B%22x%22:1%7D&anyValue=null", "",
          {"messageId": "1", "at": "2019-12-31T23:00:00Z", "lasting": "1.500s", "wrapped": 0, "readMask": "a,bC", "extra": {"x": 1.0}, "anyValue": None}),
     Case("a field mask by the proto's names", "GET", "/v1/byid/1?read_mask=user_id,sub.subfield", "", {"messageId": "1", "readMask": "userId,sub.subfield"}),
+    Case("each field of a well-known type, as of other messages", "GET",
+         "/v1/byid/1?at.seconds=5&at.nanos=7&lasting.seconds=1&wrapped.value=0&readMask.paths=user_id&readMask.paths=sub", "",
+         {"messageId": "1", "at": "1970-01-01T00:00:05.000000007Z", "lasting": "1s", "wrapped": 0, "readMask": "userId,sub"}),
     Case("maps", "GET", "/v1/byid/1?labels[a]=1&labels[b.c]=2", "", {"messageId": "1", "labels": {"a": 1, "b.c": 2}}),
     Case("a member of a oneof", "GET", "/v1/byid/1?two=0", "", {"messageId": "1", "two": 0}),
+    Case("fields of a oneof's member", "GET", "/v1/byid/1?three.subfield=a&three.numbers=1", "",
+         {"messageId": "1", "three": {"subfield": "a", "numbers": [1]}}),
     Case("a field as the body", "PUT", "/v1/put/123456", '{"text": "Hi!"}', {"messageId": "123456", "message": {"text": "Hi!"}}),
     Case("a field as the body, the rest in the query", "PUT", "/v1/put/1?dry=true&updateMask=text", '{"text": "Hi!"}',
          {"messageId": "1", "message": {"text": "Hi!"}, "dry": True, "updateMask": "text"}),
@@ -156,6 +162,19 @@ REFUSED = [
     ("GET", "/v1/byid/1?extra=[", "", InvalidParameter, "extra", "must be JSON"),
     ("GET", "/v1/byid/1?extra=[]", "", InvalidParameter, "extra", "must be an object"),
     ("GET", "/v1/byid/1?one=a&two=1", "", InvalidParameter, "two", "together with one"),
+    ("GET", "/v1/byid/1?one=a&three.subfield=b", "", InvalidParameter, "three.subfield", "together with one"),
+    ("GET", "/v1/byid/1?three.subfield=b&one=a", "", InvalidParameter, "one", "together with three"),
+    ("POST", "/v1/one/a", '{"two": 1}', InvalidParameter, "one", "together with two"),
+    ("POST", "/v1/one/a", '{"three": {"subfield": "b"}}', InvalidParameter, "one", "together with three"),
+    ("GET", "/v1/byid/1?at=2020-01-01T00:00:00Z&at.nanos=5", "", InvalidParameter, "at.nanos", "given twice"),
+    ("GET", "/v1/byid/1?wrapped.value=1&wrapped=1", "", InvalidParameter, "wrapped", "given twice"),
+    ("GET", "/v1/byid/1?readMask.paths=a&readMask=b", "", InvalidParameter, "readMask", "given twice"),
+    ("GET", "/v1/byid/1?at.seconds=1&at.seconds=2", "", InvalidParameter, "at.seconds", "given twice"),
+    ("GET", "/v1/byid/1?at.seconds=x", "", InvalidParameter, "at.seconds", "not a whole number"),
+    ("GET", "/v1/byid/1?at.nope=1", "", InvalidParameter, "at.nope", "no such parameter"),
+    ("GET", "/v1/byid/1?extra.fields[a]=1", "", InvalidParameter, "extra.fields[a]", "no such parameter"),
+    ("GET", "/v1/typed/1/LETTER/true/AQI/2020-01-01T00:00:00Z/3s/9?at.nanos=5", "", InvalidParameter, "at.nanos", "part of the path"),
+    ("GET", "/v1/byid/1?data=AQI==", "", InvalidParameter, "data", "not base64"),
     ("GET", "/v1/byid/1?" + "sub." * 20 + "subfield=1", "", InvalidParameter, "sub." * 20 + "subfield", "no such"),
     ("GET", "/v1/typed/x/LETTER/no/AQI/2020-01-01T00:00:00Z/3s/9", "", InvalidParameter, "revision", "not a whole number"),
     ("PATCH", "/v1/star/1?text=x", '{"text": "y"}', InvalidParameter, "text", "no query parameters here"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BadReply, BindError
+from bridge import BindError
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.options import Print
@@ -75,12 +75,6 @@ def test_a_path_finds_the_last_one_in_the_form_that_parameters_have(watch: Schem
 @pytest.mark.parametrize("path", ["item.mod_revision", "events.item.key", "events.marks", "at", "cursor", "maybe"])
 def test_what_is_not_there_has_no_id(watch: Schema, path: str) -> None:
     assert told(watch, path) == ""
-
-
-@pytest.mark.parametrize("end", ["\n", "\r", "\0"])
-def test_texts_that_no_id_can_hold(watch: Schema, end: str) -> None:
-    with pytest.raises(BadReply, match=r"item\.name"):
-        told(watch, "item.name", item={"name": f"a{end}b"})
 
 
 @pytest.mark.parametrize(

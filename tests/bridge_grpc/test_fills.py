@@ -76,6 +76,15 @@ async def test_values(bind: Any, fields: Any, headers: Any, claims: Any, expecte
     assert message(operation, headers=headers, **claims) == expected
 
 
+async def test_nobody_else_may_give_a_part_of_them(bind: Any) -> None:
+    fields = {"wrapped": {"$claim": "level"}, "at": {"$claim": "since", "default": None}}
+    got = at(await bind(PROTO, fields=fields), "GET", "/cast")
+    assert message(got, query="region=x", level=1) == {"wrapped": 1, "region": "x"}
+    for query in ("wrapped.value=9", "at.seconds=9", "at.nanos=9"):
+        with pytest.raises(InvalidParameter, match="it is filled by the gateway"):
+            message(got, query=query, level=1)
+
+
 async def test_nobody_else_may_give_them(bind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {
         "voter_id": {"$claim": "sub"},

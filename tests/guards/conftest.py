@@ -25,9 +25,9 @@ from bridge.guards.issuers import Trust
 from bridge.guards.jwks import FixedKeys, KeySource
 from bridge.guards.jwt import TrustedIssuer
 from bridge.guards.keys import ALGORITHMS, read_jwks
+from bridge.messages import Call
 from bridge.settings import Settings
 from bridge.spec import JwtAuth
-from bridge.transformer import Call
 
 # The machine is shared: how long one example takes says nothing.
 hypothesis_settings.register_profile("guards", deadline=None)

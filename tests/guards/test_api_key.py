@@ -11,8 +11,8 @@ from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.guards.api_key import ApiKeyVerifier, MemoryKeys, mint_key
 from bridge.guards.auth import build_authenticator
 from bridge.guards.issuers import Trust
+from bridge.messages import Call
 from bridge.spec import ApiKeyAuth
-from bridge.transformer import Call
 
 NOBODY = Trust([])  # no issuer: only keys count here
 

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.guards.api_key import MemoryKeys, mint_key
 from bridge.guards.auth import build_admin_authenticator, build_authenticator, require_role
+from bridge.messages import Call, Identity
 from bridge.spec import Auth
-from bridge.transformer import Call, Identity
 
 SPEC = TypeAdapter(Auth)
 INSIDE = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.guards.cache import MicroCache, cache_key
-from bridge.transformer import Call, Identity, Reply
+from bridge.messages import Call, Identity, Reply
 
 
 class Upstream:

@@ -11,8 +11,8 @@ from bridge.errors import SettingsError, Unauthorized
 from bridge.guards.auth import build_admin_authenticator
 from bridge.guards.issuers import LOCAL, Trust, read_issuers
 from bridge.guards.keys import ASYMMETRIC, SYMMETRIC
+from bridge.messages import Call
 from bridge.settings import Settings
-from bridge.transformer import Call
 
 SECRET = "a shared secret of at least sixty-four bytes, to be good for HS512 too"
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bridge.errors import Unauthorized
 from bridge.guards.issuers import Trust
 from bridge.guards.jwt import MAX_TOKEN, TrustedIssuer
-from bridge.transformer import Call
+from bridge.messages import Call
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["ES256"], "HS256", "ES256 ", "es256"])

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.guards.limits import MAX_SLOTS, Bursting, Limiter, Sliding
+from bridge.messages import Call, Identity
 from bridge.spec import RateLimit
-from bridge.transformer import Call, Identity
 
 ANN, BOB = Identity(key="sub:i|ann"), Identity(key="sub:i|bob")
 CALL = Call(peer="192.0.2.7")

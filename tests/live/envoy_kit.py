@@ -1,4 +1,4 @@
-"""A live Envoy and a gateway of ours in front of one echoing service: each request goes to both over raw sockets."""
+"""A live Envoy in front of a service, and requests over raw sockets, written as they stand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import grpc
-import grpc.aio
-from google.protobuf import any_pb2
-from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2, status_pb2
 
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Schema, schema
@@ -26,69 +20,6 @@ PROTO = (Path(__file__).parent / "envoy.proto").read_text("utf-8")
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 BINARY = str(Path(sys.executable).parent / "envoy")
 PATIENCE = 30.0  # seconds
-
-
-class Echo:
-    """``same.Same``: each method answers with the message that it got; `Thing.fail` is the status it fails with."""
-
-    def __init__(self, made: Schema) -> None:
-        self.thing = GetMessageClass(made.pool.FindMessageTypeByName("same.Thing"))
-        self.body = GetMessageClass(made.pool.FindMessageTypeByName("google.api.HttpBody"))
-        self.server = grpc.aio.server()
-        handlers = {}
-        for method in made.services["same.Same"]:
-            take = self.body if method.input.name == "HttpBody" else self.thing
-            if method.client_streaming:
-                handlers[method.name] = grpc.stream_unary_rpc_method_handler(self._up, take.FromString, _bytes)
-            elif method.server_streaming:
-                handlers[method.name] = grpc.unary_stream_rpc_method_handler(self._down, take.FromString, _bytes)
-            else:
-                raw = method.output.name == "HttpBody"
-                answer = self._raw if raw else self._same
-                handlers[method.name] = grpc.unary_unary_rpc_method_handler(answer, take.FromString, _bytes)
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("same.Same", handlers),))
-        self.port: int = self.server.add_insecure_port("127.0.0.1:0")
-
-    async def _same(self, asked: Any, context: Any) -> Any:
-        if getattr(asked, "fail", 0):
-            await _fail(asked, context)
-        if isinstance(asked, self.body):
-            octets: Any = asked
-            return self.thing(name=octets.content_type, data=octets.data)
-        return asked
-
-    async def _raw(self, asked: Any, context: Any) -> Any:
-        return self.body(content_type=asked.text or "text/plain", data=asked.name.encode())
-
-    async def _down(self, asked: Any, context: Any) -> AsyncIterator[Any]:
-        for number in range(asked.i32):
-            yield self.thing(name=asked.name, i32=number)
-        if asked.fail:
-            await _fail(asked, context)
-
-    async def _up(self, parts: AsyncIterator[Any], context: Any) -> Any:
-        made: Any = self.thing()
-        async for part in parts:
-            made.texts.append(part.name)
-            made.i32 += part.i32
-        return made
-
-
-def _bytes(message: Any) -> bytes:
-    return bytes(message.SerializeToString())
-
-
-async def _fail(asked: Any, context: Any) -> None:
-    details = []
-    if asked.text == "typed":
-        packed = any_pb2.Any()
-        packed.Pack(error_details_pb2.ErrorInfo(reason="NO", domain="same"))
-        details.append(packed)
-    if asked.text == "unknown":
-        details.append(any_pb2.Any(type_url="example.org/of.nobody.Knows", value=b"\x01"))
-    status = status_pb2.Status(code=asked.fail, message="it is so", details=details)
-    context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
-    await context.abort(next(code for code in grpc.StatusCode if code.value[0] == asked.fail), "it is so")
 
 
 def config(descriptors: Path, service: int) -> dict[str, Any]:
@@ -160,11 +91,12 @@ def _address(port: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """`body`: JSON where it is some, else text."""
+    """`body`: JSON where it is some, else text. `fields`: the header fields, names in lower case."""
 
     status: int
     media_type: str
     body: Any
+    fields: dict[str, str]
 
 
 async def ask(port: int, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -187,10 +119,15 @@ async def ask(port: int, method: str, target: str, headers: dict[str, str], body
         payload = _unchunked(payload)
     media_type = given.get("content-type", "").partition(";")[0]
     try:
-        read: Any = json.loads(payload)
+        read: Any = json.loads(payload, parse_int=_number)
     except ValueError:
         read = payload.decode("utf-8", "replace")
-    return Answer(int(first.split()[1]), media_type, read)
+    return Answer(int(first.split()[1]), media_type, read, given)
+
+
+def _number(digits: str) -> int | float:
+    """``-0`` is a negative zero, which no int is."""
+    return -0.0 if digits == "-0" else int(digits)
 
 
 def _unchunked(payload: bytes) -> bytes:

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from bridge.transformer import HttpReply, HttpRequest
+from bridge.messages import HttpReply, HttpRequest
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 
@@ -247,3 +247,65 @@ async def grpc_upstream() -> AsyncIterator[Callable[..., GrpcUpstream]]:
 
     yield make
     await asyncio.gather(*(upstream.aclose() for upstream in made))
+
+
+class Relay:
+    """Passes bytes between a client and `to`, counts those that go up, and falls silent while `open` is not set."""
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        self.to = to
+        self.address = ("", 0)
+        self.up = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = self._server.sockets[0].getsockname()[:2]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.open.set()
+        self.drop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def drop(self) -> None:
+        """Every connection is lost."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        there, back = await asyncio.open_connection(*self.to)
+        self._writers.append(back)
+        for work in (self._pass(reader, back, up=True), self._pass(there, writer, up=False)):
+            self._tasks.add(asyncio.ensure_future(work))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self.up += len(data) if up else 0
+                await self.open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Callable[..., Awaitable[Relay]]]:
+    """``await relay(address)`` -> a `Relay` before that server."""
+    made: list[Relay] = []
+
+    async def make(to: tuple[str, int]) -> Relay:
+        found = Relay(to)
+        await found.start()
+        made.append(found)
+        return found
+
+    yield make
+    await asyncio.gather(*(one.stop() for one in made))

@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.tls import Tls
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import GrpcUpstream
 
 Address = tuple[str, int]

@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable
+from bridge.messages import GrpcRequest, Retry
 from bridge.spec import Connection
 from bridge.tls import Tls
-from bridge.transformer import GrpcRequest, Retry
 from bridge.upstream import retry
 from bridge.upstream.grpc import GrpcUpstream
 

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.errors import Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import ADDRESSES, GrpcUpstream
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -164,36 +164,16 @@ async def test_the_ninth_may_serve_where_eight_do_not(watched: Watched, grpc_ups
 
 
 async def test_a_server_that_starts_anew_is_heard_at_once(
-    serve_grpc: Serve, grpc_upstream: Connect, watched: Watched
+    relay: Serve, grpc_upstream: Connect, watched: Watched
 ) -> None:
     """A watch that broke off with its server says nothing of the next one at that address."""
     first, _ = await watched.start(all=SERVING)
-    port: dict[str, Any] = {"to": first.address}
-    tasks: set[asyncio.Task[None]] = set()
-    writers: list[asyncio.StreamWriter] = []
-
-    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*port["to"])
-        writers.extend((writer, back))
-        for source, sink in ((reader, back), (there, writer)):
-            tasks.add(asyncio.ensure_future(relay(source, sink)))
-
-    async def relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await source.read(65536):
-                sink.write(data)
-        sink.close()
-
-    front = await asyncio.start_server(through, "127.0.0.1", 0)
-    upstream = grpc_upstream(front.sockets[0].getsockname()[:2], connection=Connection(health=True))
-    await send(upstream)
     second, _ = await watched.start(all=SERVING)
-    port["to"] = second.address
-    for writer in writers:
-        writer.transport.abort()
+    between = await relay(first.address)
+    upstream = grpc_upstream(between.address, connection=Connection(health=True))
+    await send(upstream)
+    between.to = second.address
+    between.drop()
     started = asyncio.get_running_loop().time()
     await eventually(upstream, lambda: watched.served[1] > 0)
     assert asyncio.get_running_loop().time() - started < 0.7  # the watch of the old one would wait for a second
-    await upstream.aclose()
-    front.close()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from bridge.errors import RequestError, Timeout, Unavailable
-from bridge.transformer import GrpcReply, GrpcRequest, Retry
+from bridge.messages import GrpcReply, GrpcRequest, Retry
 from bridge.upstream import retry as room
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.grpc_status import Ended
@@ -225,17 +225,26 @@ async def test_pushback_starts_the_waits_anew(waits: list[float]) -> None:
     assert waits[2] <= 1.2
 
 
-async def test_a_connection_lost_after_the_headers_is_not_tried_again(service: Flaky, running: Any, send: Send) -> None:
-    """The service has begun: what is sent again might be done twice."""
+async def test_a_connection_lost_after_the_headers_is_not_tried_again(
+    service: Flaky,
+    running: Any,
+    serve_grpc: Callable[..., Awaitable[Any]],
+    grpc_upstream: Callable[..., GrpcUpstream],
+) -> None:
+    """The service has begun: what is sent again might be done twice. Another address would answer."""
     service.headers = (("x-begun", "1"),)
-    call = asyncio.ensure_future(send(message=b"wait"))
+    other = await serve_grpc({"Do": service.answer})
+    upstream = grpc_upstream(running.address, other.address)
+    deadline = asyncio.get_running_loop().time() + 5
+    call = asyncio.ensure_future(upstream.send(GrpcRequest("/a.S/Do", b"wait", retry=POLICY), deadline=deadline))
     async with asyncio.timeout(5):
         while not service.seen:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)  # until the headers have come
     await running.server.stop(0)
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError) as caught:
         await call
+    assert caught.value.status == 503
     assert len(service.seen) == 1
 
 

@@ -13,8 +13,8 @@ import grpc.aio
 import pytest
 
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.stream import UpstreamStream
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import WINDOW, GrpcUpstream
 
 Messages = AsyncIterator[bytes]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from bridge.errors import BadReply, TooLarge, Unavailable
+from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
-from bridge.transformer import GrpcReply, GrpcRequest
 from bridge.upstream.grpc import GrpcUpstream, _options
 
 Serve = Callable[..., Awaitable[Any]]
@@ -75,75 +74,33 @@ async def test_metadata_is_bounded(serve_grpc: Serve, grpc_upstream: Connect) ->
 # --- the connection itself -------------------------------------------------------------------------------------------
 
 
-class Relay:
-    """Passes bytes between a client and `address`, counts them, and falls silent when told to."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._to = address
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.up = 0
-        self.open = asyncio.Event()
-        self.open.set()
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[str, int]]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        try:
-            yield server.sockets[0].getsockname()[:2]
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._to)
-        for task in (self._pass(reader, back, count=True), self._pass(there, writer, count=False)):
-            self._tasks.add(asyncio.ensure_future(task))
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool) -> None:
-        try:
-            while data := await reader.read(65536):
-                self.up += len(data) if count else 0
-                await self.open.wait()
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-
 @pytest.mark.parametrize("coding", ["gzip", "deflate", None])
-async def test_requests_are_compressed(serve_grpc: Serve, grpc_upstream: Connect, coding: Any) -> None:
+async def test_requests_are_compressed(serve_grpc: Serve, relay: Serve, grpc_upstream: Connect, coding: Any) -> None:
     server = await serve_grpc({"Do": echo}, options=[("grpc.max_receive_message_length", -1)])
-    relay = Relay(server.address)
-    async with relay.running() as address:
-        upstream = grpc_upstream(address, connection=Connection(compression=coding), max_reply=1 << 20)
-        assert (await send(upstream, bytes(1_000_000))).message == bytes(1_000_000)
-        assert (relay.up < 20_000) == (coding is not None)
-        await upstream.aclose()
+    between = await relay(server.address)
+    upstream = grpc_upstream(between.address, connection=Connection(compression=coding), max_reply=1 << 20)
+    assert (await send(upstream, bytes(1_000_000))).message == bytes(1_000_000)
+    assert (between.up < 20_000) == (coding is not None)
 
 
-async def test_a_dead_connection_is_noticed(serve_grpc: Serve, grpc_upstream: Connect) -> None:
+async def test_a_dead_connection_is_noticed(serve_grpc: Serve, relay: Serve, grpc_upstream: Connect) -> None:
     async def stay(messages: Any, context: Any) -> AsyncIterator[bytes]:
         yield b"here"
         await asyncio.sleep(60)
 
     server = await serve_grpc({"Stay": stay}, stream=True)
-    relay = Relay(server.address)
-    async with relay.running() as address, asyncio.timeout(10):
+    between = await relay(server.address)
+    async with asyncio.timeout(10):
         hasty = Connection.model_construct(keepalive=0.3)  # a spec may not say so little
-        upstream = grpc_upstream(address, connection=hasty)
+        upstream = grpc_upstream(between.address, connection=hasty)
         stream = await upstream.stream(
             GrpcRequest("/a.S/Stay", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
         )
         assert await stream.read() == b"here"
-        relay.open.clear()
+        between.open.clear()
         assert await stream.read() is None
         with pytest.raises(Unavailable):
             await stream.status()
-        relay.open.set()
 
 
 def test_by_default_no_server_is_asked_too_often() -> None:

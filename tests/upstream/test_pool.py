@@ -10,9 +10,9 @@ import pytest
 
 from bridge.errors import BindError, Unavailable
 from bridge.mesh import open_mesh
+from bridge.messages import HttpRequest
 from bridge.settings import Settings
 from bridge.spec import Connection, Upstream
-from bridge.transformer import HttpRequest
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpUpstream
 from bridge.upstream.pool import Upstreams

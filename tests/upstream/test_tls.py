@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bridge.errors import BindError, RequestError
 from bridge.mesh import open_mesh
+from bridge.messages import GrpcRequest, HttpRequest
 from bridge.settings import Settings
 from bridge.spec import Connection, Upstream
-from bridge.transformer import GrpcRequest, HttpRequest
 from bridge.upstream.pool import Upstreams
 from bridge.upstream.schemes import Unconnected
 

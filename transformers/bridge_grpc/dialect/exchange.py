@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -64,10 +64,10 @@ class EnvelopedExchange:
     def pending(self) -> int:
         return self._envelopes.pending + (self._text.pending if self._text else 0)
 
-    def feed(self, data: bytes) -> Sequence[bytes]:
-        return list(self._messages(data))
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        return self._messages(data)
 
-    def finish(self) -> Sequence[bytes]:
+    def finish(self) -> Iterable[bytes]:
         if self._text:
             self._text.finish()
         self._envelopes.finish()

@@ -20,6 +20,10 @@ _MAX_KEPT = 1024
 
 ReadText = Callable[[str], Any]
 
+#: Well-known types that a query gives as one text, or field by field: "In the case of a message type, each field of the
+#: message is mapped to a separate parameter" (``google/api/http.proto``).
+_BY_FIELD = frozenset({*wellknown.READERS, *wellknown.WRAPPERS})
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -28,14 +32,16 @@ class Target:
     :ivar path: the names from the request message down to the field, as the proto has them.
     :ivar text: the reader of one value's text; None for what a text can't fill (lists of messages, messages).
     :ivar json_text: the text is JSON (Struct, Value, ListValue).
-    :ivar rivals: the other members of its oneof.
+    :ivar rivals: for each step of the path the other members of its oneof.
+    :ivar whole: the path of the well-known message that the field is one of; None elsewhere.
     """
 
     path: tuple[str, ...]
     field: FieldDescriptor
     text: ReadText | None
     json_text: bool
-    rivals: frozenset[str]
+    rivals: tuple[frozenset[str], ...]
+    whole: tuple[str, ...] | None = None
 
     def read(self, text: str) -> Any:
         """:raises Wrong: the text is not what the field takes."""
@@ -45,43 +51,56 @@ class Target:
     def put(self, tree: dict[str, Any], value: Any) -> None:
         """Set the field in the arguments of the request's constructor.
 
-        :raises InvalidParameter: another member of its oneof is set.
+        :raises InvalidParameter: another member of its oneof is set, or of one that the way to it leads through.
         """
-        for step in self.path[:-1]:
+        last = len(self.path) - 1
+        for at, (step, rivals) in enumerate(zip(self.path, self.rivals, strict=True)):
+            if rivals:
+                for rival in rivals & tree.keys():
+                    if tree[rival] is not None:
+                        raise InvalidParameter([(".".join(self.path), f"it can't be given together with {rival}")])
+            if at == last:
+                tree[step] = value
+                return
             inner = tree.get(step)
             if inner is None:
                 inner = tree[step] = {}
             tree = inner
-        if self.rivals:
-            for rival in self.rivals & tree.keys():
-                if tree[rival] is not None:
-                    raise InvalidParameter([(".".join(self.path), f"it can't be given together with {rival}")])
-        tree[self.path[-1]] = value
 
 
-def resolve(message: Descriptor, path: Sequence[str], decoders: Decoders | None = None) -> Target | None:
+def resolve(
+    message: Descriptor, path: Sequence[str], decoders: Decoders | None = None, within: Collection[str] = ()
+) -> Target | None:
     """The field at `path`, each step by the proto's name or the JSON name; None when there is none.
 
     Only ordinary messages are walked into, and no lists or maps.
+
+    :param within: the well-known types that are walked into, too.
     """
     if len(path) > MAX_DEPTH:
         return None
     steps: list[str] = []
+    rivals: list[frozenset[str]] = []
     inside: Descriptor | None = message
     field: FieldDescriptor | None = None
+    whole: tuple[str, ...] | None = None
     for name in path:
-        if inside is None or inside.full_name in wellknown.SPECIAL:
+        if inside is None:
             return None
+        if inside.full_name in wellknown.SPECIAL:
+            if inside.full_name not in within:
+                return None
+            whole = tuple(steps)
         field = inside.fields_by_name.get(name) or next((f for f in inside.fields if f.json_name == name), None)
         if field is None:
             return None
         steps.append(field.name)
+        oneof = field.containing_oneof
+        rivals.append(frozenset(member.name for member in oneof.fields) - {field.name} if oneof else frozenset())
         inside = field.message_type if not field.is_repeated else None
     assert field is not None
-    oneof = field.containing_oneof
-    rivals = frozenset(member.name for member in oneof.fields) - {field.name} if oneof else frozenset()
     json_text = field.message_type is not None and field.message_type.full_name in wellknown.VALUES
-    return Target(tuple(steps), field, _text_of(field, decoders), json_text, rivals)
+    return Target(tuple(steps), field, _text_of(field, decoders), json_text, tuple(rivals), whole)
 
 
 def _text_of(field: FieldDescriptor, decoders: Decoders | None) -> ReadText | None:
@@ -138,6 +157,7 @@ class Parameters:
         """The fields that the query fills; a list is complete when it comes. Adds to `wrong` what is amiss."""
         lists: dict[tuple[str, ...], tuple[Target, Any]] = {}
         seen: set[tuple[str, ...]] = set()
+        wholes: set[tuple[str, ...]] = set()
         for name, text in pairs:
             target = self._known.get(name) or self._find(name)
             if isinstance(target, str):
@@ -157,7 +177,11 @@ class Parameters:
             except Wrong as error:
                 wrong.append((name, str(error)))
                 continue
-            if target.field.is_repeated:
+            if target.whole is not None:
+                wholes.add(target.whole)
+            if target.whole in seen or target.path in wholes:
+                wrong.append((name, "it is given twice, as a whole and by its fields"))
+            elif target.field.is_repeated:
                 lists.setdefault(target.path, (target, []))[1].append(value)
             elif target.path in seen:
                 wrong.append((name, "it is given twice, and it takes one value"))
@@ -169,12 +193,12 @@ class Parameters:
     def target(self, name: str) -> Target | str:
         """The field that `name` fills, or the reason why it fills none."""
         bare = name.partition("[")[0] if name.endswith("]") else name
-        target = resolve(self._message, bare.split("."), self._decoders)
+        target = resolve(self._message, bare.split("."), self._decoders, _BY_FIELD)
         if target is None:
             return "there is no such parameter"
-        if target.path in self._bound:
+        if target.path in self._bound or target.whole in self._bound:
             return "it is part of the path"
-        if target.path in self._filled:
+        if target.path in self._filled or target.whole in self._filled:
             return "it is filled by the gateway"
         if target.path[0] == self._body:
             return "it belongs into the body"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,6 @@ from bridge import (
     InvalidParameter,
     NotAcceptable,
     Reply,
-    header_texts,
 )
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
@@ -137,11 +136,14 @@ class JsonStreamCodec:
         return form_of(name, self.resumption.retry)
 
     def _resume(self, call: Call, form: Outgoing | None, filled: Filled) -> None:
-        target, last = self.resumption.target, header_texts(call, "last-event-id")
-        if target is None or not last or not last[0] or not isinstance(form, Events):
+        last, target = call.header("last-event-id"), self.resumption.target
+        if not last or target is None or not isinstance(form, Events):
             return
         try:
-            filled.append((target, target.read(last[0])))
+            # Browsers send it as UTF-8 (HTML, section 9.2.3), whatever fields are otherwise read as.
+            filled.append((target, target.read(last.encode("latin-1").decode("utf-8"))))
+        except UnicodeDecodeError:
+            raise InvalidParameter([("Last-Event-ID", "it is not UTF-8")]) from None
         except Wrong as error:
             raise InvalidParameter([("Last-Event-ID", str(error))]) from None
 
@@ -201,17 +203,19 @@ class _Exchange:
     def pending(self) -> int:
         return self._client.incoming.pending if self._client else 0
 
-    def feed(self, data: bytes) -> Sequence[bytes]:
-        assert self._client is not None
-        return [self._message(self._client, text) for text in self._client.incoming.feed(data)]
-
-    def finish(self) -> Sequence[bytes]:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         client = self._client
         assert client is not None
-        made = [self._message(client, text) for text in client.incoming.finish()]
+        for text in client.incoming.feed(data):
+            yield self._message(client, text)
+
+    def finish(self) -> Iterator[bytes]:
+        client = self._client
+        assert client is not None
+        for text in client.incoming.finish():
+            yield self._message(client, text)
         if client.once and not client.count:
-            made.append(self._message(client, b""))
-        return made
+            yield self._message(client, b"")
 
     def _message(self, client: _Client, text: bytes) -> bytes:
         number, client.count = client.count, client.count + 1

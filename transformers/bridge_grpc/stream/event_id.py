@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +9,9 @@ import orjson
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BadReply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.parameters import resolve
 
-#: A line's end would make the rest of the id another field of the event, and browsers ignore an id with NUL.
-_UNSPEAKABLE = re.compile("[\r\n\0]")
 _Step = Callable[[Any], Any]
 
 
@@ -27,10 +23,9 @@ class EventId:
     :raises ValueError: there is no such field, or it has no text of its own; the message says so.
     """
 
-    __slots__ = ("_parse", "_path", "_steps")
+    __slots__ = ("_parse", "_steps")
 
     def __init__(self, output: Descriptor, path: str, encoders: Encoders) -> None:
-        self._path = path
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._steps: list[_Step] = []
         inside: Descriptor | None = output
@@ -47,10 +42,7 @@ class EventId:
             inside = None if message is None or message.GetOptions().map_entry else message
 
     def of(self, wire: bytes) -> str:
-        """The text that a parameter for the same field would have; ``""`` where the message doesn't hold the field.
-
-        :raises bridge.BadReply: no event's id can hold that text.
-        """
+        """The text that a parameter for the same field would have; ``""`` where the message doesn't hold the field."""
         value = self._parse(wire)
         for step in self._steps:
             value = step(value)
@@ -58,10 +50,7 @@ class EventId:
                 value = value[-1] if value else None
             if value is None:
                 return ""
-        text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        if _UNSPEAKABLE.search(text):
-            raise BadReply(f"The service's {self._path} can't be the id of an event: it holds a line's end or NUL.")
-        return text
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _step(name: str, has_presence: bool, write: _Step | None) -> _Step:

@@ -13,6 +13,7 @@ from typing import Protocol
 from bridge import InvalidBody
 
 _SPACE = b" \t\r\n"
+_SPACES = re.compile(rb"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 #: From the outside of a string: the next thing that matters. From the inside: all but its end.
 _MARK = re.compile(rb'["\[\]{},]')
@@ -166,10 +167,8 @@ class Texts:
         self._at += 1
 
     def _skip_space(self) -> None:
-        data, at = self._data, self._at
-        while at < len(data) and data[at] in _SPACE:
-            at += 1
-        self._at = at
+        data = self._data
+        at = self._at = _after_space(data, self._at)
         if at < len(data) and not self._closed and data[at] not in b"],":
             self._comma = False
 
@@ -179,8 +178,7 @@ class Texts:
         data = self._data
         while True:
             if self._begun < 0:
-                while self._at < len(data) and data[self._at] in _SPACE:
-                    self._at += 1
+                self._at = _after_space(data, self._at)
                 if self._at >= len(data):
                     return
                 self._begun = self._at
@@ -218,3 +216,9 @@ class Texts:
 
     def _wrong(self, reason: str) -> InvalidBody:
         return InvalidBody([(f"/{self._count}", reason)], f"Message {self._count + 1} can't be read: {reason}.")
+
+
+def _after_space(data: bytearray, at: int) -> int:
+    found = _SPACES.match(data, at)
+    assert found is not None
+    return found.end()

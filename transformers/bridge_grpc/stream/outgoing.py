@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
+
+from bridge import JSON_TYPE
 
 #: In the order in which they are liked where a request does not say.
 FORMS = {
@@ -16,6 +19,7 @@ FORMS = {
     "application/json": "array",
 }
 Fields = Sequence[tuple[str, str]]
+_UNSAYABLE = re.compile(r"[\r\n\0]")
 
 
 def _live(content_type: str) -> Fields:
@@ -65,9 +69,9 @@ class Lines:
 
 class Events:
     """Server-sent events (HTML, section 9.2). The stream's regular end is an event, too: without it an ``EventSource``
-    could not tell the end from a lost connection, and would ask again.
-
-    A message without an id leaves the client with the last one that it heard.
+    could not tell the end from a lost connection, and would ask again. An id that can't be said (it would end its line
+    and begin another, and a client ignores one with NUL) is left out, as an empty one is: its client goes on from the
+    one before it.
 
     :param retry: milliseconds after which a client that lost the connection may ask again.
     """
@@ -79,8 +83,9 @@ class Events:
         self.opening = b"retry: %d\n\n" % retry
 
     def message(self, text: bytes, event_id: str = "") -> bytes:
-        named = b"id: %s\n" % event_id.encode() if event_id else b""
-        return b"%sdata: %s\n\n" % (named, text)
+        if not event_id or _UNSAYABLE.search(event_id):
+            return b"data: %s\n\n" % text
+        return b"id: %s\ndata: %s\n\n" % (event_id.encode(), text)
 
     def end(self) -> bytes:
         return b"event: end\ndata: {}\n\n"
@@ -113,7 +118,7 @@ class Array:
 class Frames:
     """A WebSocket's: a message a frame. Its own pings tell that the call lives."""
 
-    headers: Fields = ()
+    headers: Fields = (JSON_TYPE,)
     opening = b""
     heartbeat = b""
 
