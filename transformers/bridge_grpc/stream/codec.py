@@ -18,12 +18,14 @@ from bridge import (
     InvalidParameter,
     NotAcceptable,
     Reply,
+    UnsupportedMediaType,
 )
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import JSON, Binding, Filled, check_media_type
 from bridge_grpc.mapping.calls import DEFAULT, Settings
+from bridge_grpc.mapping.forms import URLENCODED
 from bridge_grpc.metadata import Outgoing as OutgoingMetadata
 from bridge_grpc.metadata import Returned
 from bridge_grpc.operation import shown
@@ -35,7 +37,6 @@ from bridge_grpc.stream.resumption import COUNTED, Resumption
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
-_EVENTS = "events"
 _SEQUENCES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"})
 
 
@@ -92,10 +93,10 @@ class JsonStreamCodec:
             self._resume(call, form, filled)
             message = self.binding.complete(call, filled)
             return _Exchange(self, GrpcRequest(self.path, message, self._sent.outgoing(call), *self._settings), form)
-        if not self.binding.raw:
-            _check_sequence(call)
+        doubt = None if self.binding.raw else _doubt(call)
         exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call), *self._settings), form)
-        exchange.takes(self.binding, Pieces() if self.binding.raw else Texts(), self.binding.filled(call), call)
+        incoming = Pieces() if self.binding.raw else Texts()
+        exchange.takes(self.binding, incoming, self.binding.filled(call), call, doubt=doubt)
         return exchange
 
     def show(self, outbound: GrpcRequest) -> str:
@@ -148,14 +149,21 @@ class JsonStreamCodec:
             raise InvalidParameter([("Last-Event-ID", str(error))]) from None
 
 
-def _check_sequence(call: Call) -> None:
-    """JSON, or one of the names of a sequence of it.
+def _doubt(call: Call) -> UnsupportedMediaType | None:
+    """What the body's beginning must disprove: it is declared as a form, which is what curl says for want of another.
 
-    :raises bridge.UnsupportedMediaType: it is declared to be something else.
+    :raises bridge.UnsupportedMediaType: it is declared to be neither JSON nor a sequence of it, by any name.
     """
     kind = call.header("content-type").partition(";")[0].strip().lower()
-    if kind not in _SEQUENCES:
+    if kind in _SEQUENCES:
+        return None
+    try:
         check_media_type(call, (*JSON, "application/x-ndjson"))
+    except UnsupportedMediaType as error:
+        if kind != URLENCODED:
+            raise
+        return error
+    return None
 
 
 @dataclass(slots=True)
@@ -167,7 +175,17 @@ class _Client:
     filled: Filled
     call: Call
     once: bool
+    doubt: UnsupportedMediaType | None = None
     count: int = field(default=0)
+
+    def begin(self, data: bytes) -> None:
+        """:raises bridge.UnsupportedMediaType: the doubt was right; no form begins as these do."""
+        if self.doubt is None or not (data := data.lstrip()):
+            return
+        if not data.startswith((b"{", b"[")):
+            raise self.doubt
+        self.doubt = None
+        self.call.warnings.append("the body was read as JSON, though declared as a form")
 
 
 class _Exchange:
@@ -192,9 +210,18 @@ class _Exchange:
         self.answers_once = form is None if answers_once is None else answers_once
         self.heartbeat = self._form.heartbeat
 
-    def takes(self, binding: Binding, incoming: Incoming, filled: Filled, call: Call, *, once: bool = False) -> None:
-        """From now on what the client sends is fed. `once`: one message ends it."""
-        self._client = _Client(binding, incoming, filled, call, once)
+    def takes(
+        self,
+        binding: Binding,
+        incoming: Incoming,
+        filled: Filled,
+        call: Call,
+        *,
+        once: bool = False,
+        doubt: UnsupportedMediaType | None = None,
+    ) -> None:
+        """From now on what the client sends is fed. `once`: one message ends it. `doubt`: see `_doubt`."""
+        self._client = _Client(binding, incoming, filled, call, once, doubt)
         self.sends = True
 
     # --- up ----------------------------------------------------------------------------------------------------------
@@ -206,6 +233,7 @@ class _Exchange:
     def feed(self, data: bytes) -> Iterator[bytes]:
         client = self._client
         assert client is not None
+        client.begin(data)
         for text in client.incoming.feed(data):
             yield self._message(client, text)
 
