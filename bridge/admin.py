@@ -159,8 +159,9 @@ class Admin:
 
     async def list_routes(self, request: Request) -> Response:
         who = await self._publisher(request)
-        sources = [route.source for route in self._registry.table.routes.values()]
-        sources += [broken.source for broken in self._registry.broken.values()]
+        live = self._registry.table.routes
+        sources = [route.source for route in live.values()]
+        sources += [broken.source for broken in self._registry.broken.values() if broken.source.id not in live]
         return json_response(
             {
                 "routes": [
@@ -193,7 +194,7 @@ class Admin:
         spec = source.spec
         listed: dict[str, Any] = {
             "route_id": source.id,
-            "status": "BROKEN" if broken else "ACTIVE",
+            "status": "ACTIVE" if bound else "BROKEN",
             "source": source.kind,
             "route": spec.route,
             "methods": list(spec.methods or sorted({op.method for op in bound.operations} if bound else ())),

@@ -8,6 +8,7 @@ A plug-in's distribution declares::
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -65,6 +66,7 @@ class Transformers:
         self._context = context
         self._points = discover() if points is None else points
         self._open: dict[str, Transformer[Any]] = {}
+        self._opening = asyncio.Lock()
 
     @property
     def names(self) -> Sequence[str]:
@@ -74,13 +76,17 @@ class Transformers:
         """:raises BindError: nobody offers it, it can't be imported, or it isn't a transformer."""
         if name in self._open:
             return self._open[name]
+        async with self._opening:
+            return self._open[name] if name in self._open else await self._opened(name)
+
+    async def _opened(self, name: str) -> Transformer[Any]:
         point = self._points.get(name)
         if point is None:
             raise BindError(
                 Fault(f"no transformer is named {name!r}; there are {', '.join(self.names)}", "transform.request")
             )
         try:
-            made = point.load()()
+            made: Transformer[Any] = point.load()()
         except Exception as error:  # a plug-in may fail in any way; it must not take the gateway with it
             log.exception("the plug-in %s can't be loaded", _whose(point))
             raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
@@ -90,7 +96,8 @@ class Transformers:
         except Exception:
             await made.aclose()
             raise
-        return self._open.setdefault(name, made)
+        self._open[name] = made
+        return made
 
     async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
         """The operations that `spec` publishes; `document` and `file` only say where a fault stands.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from bridge.errors import BindError, Fault, NotFound, SetupError, SpecError, Unreachable
+from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
 from bridge.guards.api_key import ApiKey
 from bridge.specfile import read_file, read_value
 from bridge.store import Store, StoredRoute
@@ -82,38 +82,26 @@ class Registry:
     async def _load_stored(self) -> None:
         self._version = await self._store.version()
         self.keys = {key.id: key for key in await self._store.keys()}
-        known = {**self._stored}
+        known, waiting = self._stored, self.broken
         self._stored = {}
-        self.broken = {id: broken for id, broken in self.broken.items() if broken.source.kind == "file"}
+        self.broken = {id: broken for id, broken in waiting.items() if broken.source.kind == "file"}
         for row in await self._store.routes():
             try:
                 source = Source(row.id, "store", read_value(json.loads(row.spec)))
             except SpecError as error:
                 log.error("registered route %d can't be read by this version: %s", row.id, error)
                 continue
-            old = known.get(row.id)
+            old, broken = known.get(row.id), waiting.get(row.id)
             if old is not None and old.source.etag == source.etag:
                 self._stored[row.id] = old
+            elif broken is not None and broken.source.etag == source.etag:
+                self.broken[row.id] = broken
             else:
-                await self._try_stored(source)
-
-    async def _try_stored(self, source: Source) -> None:
-        try:
-            self._stored[source.id] = await self._bind(source)
-        except SetupError as error:
-            if source.id not in self.broken:
-                log.error("registered route %s can't serve: %s", source.id, error)
-            self.broken[source.id] = Broken(source, error)
-        else:
-            self.broken.pop(source.id, None)
-
-    async def _try_file(self, source: Source) -> None:
-        try:
-            self._files[source.id] = await self._bind(source)
-        except SetupError as error:
-            self.broken[source.id] = Broken(source, error)
-        else:
-            self.broken.pop(source.id, None)
+                try:
+                    self._stored[row.id] = await self._bind(source)
+                except SetupError as error:
+                    log.error("registered route %s can't serve: %s", row.id, error)
+                    self.broken[row.id] = Broken(source, error)
 
     async def _bind(self, source: Source) -> BoundRoute:
         try:
@@ -122,6 +110,7 @@ class Registry:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 
     def _rebuild(self) -> None:
+        self.broken = {id: broken for id, broken in self.broken.items() if not isinstance(broken.error, ConflictError)}
         table = Table([*self._files.values(), *self._stored.values()])
         for route, error in table.refused:
             log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
@@ -161,15 +150,17 @@ class Registry:
         """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has)."""
         async with self._lock:
             files: dict[RouteId, BoundRoute] = {}
+            waiting: dict[RouteId, Broken] = {}
             for path in self.spec_files():
                 name = f"file:{path.relative_to(self._folder).as_posix()}"
                 try:
-                    sources = self._read(path)
-                    fresh = {source.id: await self._refresh(source, rebind) for source in sources}
+                    fresh, away = await self._read_again(path, rebind)
                 except SetupError as error:
                     log.error("%s is not taken; what it said before goes on serving: %s", name, error)
                     fresh = {id: old for id, old in self._files.items() if str(id).partition("#")[0] == name}
+                    away = {id: old for id, old in self.broken.items() if str(id).partition("#")[0] == name}
                 files |= fresh
+                waiting |= away
             if rebind:
                 for id, old in list(self._stored.items()):
                     try:
@@ -178,15 +169,36 @@ class Registry:
                         log.error("registered route %s is not compiled again: %s", id, error)
             changed = files != self._files or rebind
             self._files = files
+            self.broken = waiting | {id: broken for id, broken in self.broken.items() if broken.source.kind == "store"}
             if changed:
                 self._rebuild()
                 log.info("%d routes are live", len(self.table.routes))
 
-    async def _refresh(self, source: Source, rebind: bool) -> BoundRoute:
-        old = self._files.get(source.id)
-        if old is not None and old.source.etag == source.etag and not rebind:
-            return old
-        return await self._bind(source)
+    async def _read_again(self, path: Path, rebind: bool) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
+        """What of a spec file serves now, and what waits for a contract that is away; what served until now goes on
+        while its new word waits.
+
+        :raises SetupError: the file, or a route of it, is wrong.
+        """
+        fresh: dict[RouteId, BoundRoute] = {}
+        away: dict[RouteId, Broken] = {}
+        for source in self._read(path):
+            old, waits = self._files.get(source.id), self.broken.get(source.id)
+            same = old is not None and old.source.etag == source.etag
+            if old is not None:
+                fresh[source.id] = old
+            if same and not rebind:
+                continue
+            if waits is not None and waits.source.etag == source.etag and isinstance(waits.error, Unreachable):
+                away[source.id] = waits  # `follow` is at it
+                continue
+            try:
+                fresh[source.id] = await self._bind(source)
+            except Unreachable as error:
+                log.error("%s can't serve yet: %s", source.file, error)
+                if not same:
+                    away[source.id] = Broken(source, error)
+        return fresh, away
 
     # --- the store ----------------------------------------------------------------------------------------------
 
@@ -195,17 +207,31 @@ class Registry:
         while True:
             await asyncio.sleep(POLL)
             async with self._lock:
-                waiting = [broken.source for broken in self.broken.values() if isinstance(broken.error, BindError)]
                 if await self._store.version() != self._version:
                     await self._load_stored()
-                elif waiting:
-                    for source in waiting:
-                        await (self._try_stored(source) if source.kind == "store" else self._try_file(source))
-                    if all(source.id in self.broken for source in waiting):
-                        continue
-                else:
-                    continue
-                self._rebuild()
+                    self._rebuild()
+            for broken in [broken for broken in self.broken.values() if isinstance(broken.error, BindError)]:
+                await self._try_again(broken)
+
+    async def _try_again(self, broken: Broken) -> None:
+        """Nothing is held up meanwhile: it takes a while to find that a service is away."""
+        source = broken.source
+        outcome: BoundRoute | Broken
+        try:
+            outcome = await self._bind(source)
+        except SetupError as error:
+            outcome = Broken(source, error)
+        async with self._lock:
+            if self.broken.get(source.id) is not broken:
+                return  # replaced or deleted meanwhile
+            if isinstance(outcome, Broken):
+                self.broken[source.id] = outcome
+                return
+            place = self._files if source.kind == "file" else self._stored
+            place[source.id] = outcome
+            del self.broken[source.id]
+            self._rebuild()
+            log.info("%s serves now", source.file or f"registered route {source.id}")
 
     async def refresh(self) -> None:
         """See where a live server's contract has changed, and bind its routes anew, until cancelled. What can't be
@@ -213,7 +239,7 @@ class Registry:
         told: dict[RouteId, str] = {}
         while True:
             await asyncio.sleep(POLL)
-            stale = [route for route in self.table.routes.values() if await self._binder.changed(route)]
+            stale = [route for route in self.table.routes.values() if await self._changed(route, told)]
             if not stale:
                 continue
             async with self._lock:
@@ -221,6 +247,15 @@ class Registry:
                 if rebound:
                     self._rebuild()
                     log.info("%d routes follow what their services say of themselves now", len(rebound))
+
+    async def _changed(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
+        try:
+            return await self._binder.changed(route)
+        except Exception as error:  # a plug-in may fail in any way; the others' contracts are followed all the same
+            if told.get(route.source.id) != str(error):
+                log.exception("whether the contract of route %s has changed can't be seen", route.source.id)
+                told[route.source.id] = str(error)
+            return False
 
     async def _rebind(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
         """Whether `route`, if it still is what serves, is bound anew and fits among the others."""
@@ -230,7 +265,7 @@ class Registry:
             return False  # replaced meanwhile
         try:
             place[id] = await self.check(route.source)
-        except SetupError as error:
+        except Exception as error:  # as above
             if told.get(id) != str(error):
                 log.error("route %s goes on with what its service said before: %s", id, error)
                 told[id] = str(error)

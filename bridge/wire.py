@@ -30,6 +30,7 @@ from bridge.problem import problem
 MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again of trailers
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
 PIPELINE = 100  #: requests that may wait on one connection for the answers before theirs
+STALL = 300.0  #: seconds within which a client takes something of an answer that waits for it
 LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, so that it can read why
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 426: "Upgrade Required", 431: "Request Header Fields Too Large"}
@@ -51,6 +52,7 @@ class Wire(HttpToolsProtocol):
         self._running: Any = None  # the cycle that is being answered; uvicorn's `cycle` is the last one that came
         self._left: Callable[[], None] | None = None
         self._half = False
+        self._stall: asyncio.TimerHandle | None = None
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
@@ -60,6 +62,8 @@ class Wire(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_done()
+        if self._stall is not None:
+            self._stall.cancel()
         running = self._running
         if running is not None and running is not self.cycle and not running.response_complete:
             running.disconnected = True
@@ -68,6 +72,23 @@ class Wire(HttpToolsProtocol):
         super().connection_lost(exc)
         if self._left is not None:
             self._left()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect(self.transport.get_write_buffer_size() + 1)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+
+    def _expect(self, before: int) -> None:
+        """An answer of which nothing is taken would be kept for ever, even after a close, which waits for it."""
+        waits = self.transport.get_write_buffer_size()
+        if waits >= before:
+            _end(self.transport, now=True)
+        else:
+            self._stall = self.loop.call_later(STALL, self._expect, waits)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn closes at once, whatever it owes
         """A client that has said all it wants may close its half and still gets its answer (RFC 9112, 9.6)."""

@@ -161,7 +161,7 @@ class Flow:
                 await asyncio.Event().wait()
             if request.fail_at_once:
                 await refuse(context)
-            return self.tick(n=request.upto)
+            return self.tick(n=request.upto, text="x" * request.size)
 
 
 def _bytes(message: Any) -> bytes:

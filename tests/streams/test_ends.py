@@ -125,6 +125,21 @@ async def test_a_client_that_never_reads_is_let_go(stage: Any, path: str, keys: 
             assert [line["status"] for line in made.gateway.log()] == [499]
 
 
+async def test_a_whole_answer_that_nobody_reads_is_not_kept(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.wire.STALL", 0.2)
+    async with stage() as made:
+        async with dialled(made, window=2048) as (_, writer):
+            asked = get("/flow/flow.Flow/Once", "Content-Length: 16", method="POST") + b'{"size":3000000}'
+            writer.write(asked * 4)
+            async with asyncio.timeout(5):
+                with contextlib.suppress(ConnectionError):
+                    while True:
+                        writer.write(b"\r\n")
+                        await writer.drain()
+                        await asyncio.sleep(0.05)
+    assert {line["status"] for line in made.gateway.log()} <= {200, 499}
+
+
 async def test_head_ends_with_the_head(stage: Any) -> None:
     async with stage() as made, dialled(made) as (reader, writer), asyncio.timeout(5):
         writer.write(get(HANGS, method="HEAD") + get("/flow/count/1"))

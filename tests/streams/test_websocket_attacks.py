@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bridge.wire import WebSocket
 from tests.streams.test_ends import dialled, given_up
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -87,6 +88,7 @@ async def test_what_is_no_handshake_is_a_problem_and_a_line(stage: Any, status: 
         frame(8, struct.pack(">H", 1005)),  # a code that nobody may send
         b"",
     ],
+    ids=range(9),
 )
 @pytest.mark.parametrize("early", [True, False])
 async def test_frames_that_are_none(stage: Any, after: bytes, early: bool) -> None:
@@ -147,7 +149,15 @@ async def test_pings_are_not_answered_to_who_does_not_read(stage: Any) -> None:
     assert sent < 32_000_000
 
 
-async def test_fragments_of_nothing_are_not_kept(stage: Any) -> None:
+async def test_fragments_of_nothing_are_not_kept(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    whole = WebSocket.send_receive_event_to_app
+
+    def counted(socket: WebSocket) -> None:
+        kept.append(len(socket.frames))
+        whole(socket)
+
+    monkeypatch.setattr(WebSocket, "send_receive_event_to_app", counted)
     async with stage() as made, dialled(made) as (reader, writer), asyncio.timeout(20):
         writer.write(handshake("/flow/rooms/blue"))
         await reader.readuntil(b"\r\n\r\n")
@@ -157,6 +167,7 @@ async def test_fragments_of_nothing_are_not_kept(stage: Any) -> None:
             await writer.drain()
         writer.write(frame(0, b"1}"))
         assert b'{"n":1,"room":"blue"}' in await reader.readuntil(b"}")
+    assert kept == [2]
 
 
 async def test_a_frame_larger_than_a_body_may_be(stage: Any) -> None:

@@ -71,17 +71,16 @@ class Grpc:
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
         home = self._context.proto_dir.parent
-        schema, offered = await self._load(route, options, self._context)
-        operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, schema, home).run(offered))
+        found = await self._reflected.ask(route, self._context) if options.reflection else None
+        if found is None:
+            made, offered = await load(options, self._context)
+        else:
+            made, offered = await asyncio.to_thread(schema, found.files, str(route.upstream)), tuple(found.services)
+        operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
         self.skipped[route.route] = tuple(skipped)
+        if found is not None:
+            self._reflected.bound(route, found)
         return operations
-
-    async def _load(self, route: RouteSpec, options: GrpcOptions, context: Context) -> tuple[Schema, Sequence[str]]:
-        if not options.reflection:
-            return await load(route, options, context)
-        found = await self._reflected.ask(route, context)
-        self._reflected.bound(route, found)
-        return await asyncio.to_thread(schema, found.files, str(route.upstream)), found.services
 
     async def changed(self, route: RouteSpec, options: GrpcOptions) -> bool:
         """Whether the live server that the route's schema came from says something else of itself now. It is asked once

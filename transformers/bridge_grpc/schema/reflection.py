@@ -1,4 +1,4 @@
-"""Server reflection (``grpc.reflection.v1`` and ``v1alpha``): a live server's own descriptors.
+"""Server reflection (``grpc.reflection.v1`` and ``v1alpha``): finding a live server and asking for its descriptors.
 
 The two versions have the same messages on the wire; they differ in the service's name alone.
 """
@@ -11,18 +11,17 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge import BindError, Fault, Tls, Unreachable
-from bridge_grpc.schema.shipped import shipped_file
+from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, TooMuch
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 #: Seconds for finding, connecting and asking together.
 PATIENCE = 4.0
-MAX_DESCRIPTORS = 64 * 1024**2
-_OWN = tuple(f"{version}.ServerReflection" for version in VERSIONS)
+_OWN = frozenset(f"{version}.ServerReflection" for version in VERSIONS)
 
 
 class _Unserved(Exception):
@@ -41,7 +40,8 @@ async def reflect(
     The addresses are tried in turn, for `PATIENCE` seconds in all: a service that starts beside the gateway may be a
     moment late.
 
-    :raises BindError: nothing answers in time, or what answers has no reflection.
+    :raises Unreachable: nothing answers in time, or not with descriptors.
+    :raises BindError: what answers has no reflection, or says more of itself than any schema.
     """
     if not addresses:
         raise Unreachable(Fault(f"{name} has no live address, so its schema can't be asked for", key))
@@ -51,7 +51,7 @@ async def reflect(
     deadline = loop.time() + PATIENCE
     for at, (host, port) in enumerate(addresses):
         options: list[tuple[str, Any]] = [
-            ("grpc.max_receive_message_length", MAX_DESCRIPTORS),
+            ("grpc.max_receive_message_length", MAX_BYTES),
             ("grpc.enable_http_proxy", 0),
             ("grpc.service_config_disable_resolution", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),
@@ -74,6 +74,9 @@ async def reflect(
         except _Unserved:
             kind = BindError
             reason = "it answers, but offers no server reflection; use protos or a descriptor_set"
+        except TooMuch as error:
+            kind = BindError
+            reason = f"it says too much of itself: {error}"
         except grpc.aio.AioRpcError as error:
             reason = f"it answered {error.code().name}: {error.details() or 'no reason given'}"
         except (DecodeError, ValueError) as error:
@@ -90,51 +93,13 @@ async def _ask(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]
             request_serializer=ServerReflectionRequest.SerializeToString,
             response_deserializer=ServerReflectionResponse.FromString,
         )()
+        conversation = Conversation(call)
         try:
-            return await _converse(call)
+            services = [name for name in await conversation.services() if name not in _OWN]
+            return await conversation.files(services), services
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise
         finally:
             call.cancel()
     raise _Unserved
-
-
-async def _converse(call: Any) -> tuple[FileDescriptorSet, list[str]]:
-    async def ask(**question: Any) -> Any:
-        await call.write(ServerReflectionRequest(**question))
-        answer = await call.read()
-        if not isinstance(answer, ServerReflectionResponse):
-            # The stream ended; awaiting its status raises what ended it.
-            code = await call.code()
-            raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await call.details())
-        return answer
-
-    listed = await ask(list_services="*")
-    services = [entry.name for entry in listed.list_services_response.service if entry.name not in _OWN]
-    files: dict[str, FileDescriptorProto] = {}
-
-    def take(answer: Any) -> None:
-        for raw in answer.file_descriptor_response.file_descriptor_proto:
-            file = FileDescriptorProto.FromString(raw)
-            files.setdefault(file.name, file)
-
-    for service in services:
-        answer = await ask(file_containing_symbol=service)
-        if answer.HasField("error_response"):
-            raise ValueError(f"{service}: {answer.error_response.error_message}")
-        take(answer)
-    wanted = [need for file in list(files.values()) for need in file.dependency]
-    while wanted:
-        name = wanted.pop()
-        if name in files:
-            continue
-        answer = await ask(file_by_filename=name)
-        if not answer.HasField("error_response"):
-            take(answer)
-        elif (shipped := shipped_file(name)) is not None:
-            files[name] = shipped  # some servers leave out the well-known types
-        if name not in files:
-            raise ValueError(f"it imports {name!r}, which the server does not have")
-        wanted += files[name].dependency
-    return FileDescriptorSet(file=files.values()), services

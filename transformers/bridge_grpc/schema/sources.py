@@ -17,14 +17,12 @@ from bridge_grpc.schema.reflection import reflect
 MAX_SET_BYTES = 64 * 1024**2
 
 
-async def load(route: RouteSpec, options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...]]:
-    """The route's schema, and the full names of the services that its source itself offers (not its imports').
+async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...]]:
+    """The schema of the files that `options` name, and the full names of the services that they themselves offer (not
+    their imports).
 
-    :raises BindError: it can't be read, compiled or reached.
+    :raises BindError: it can't be read or compiled.
     """
-    if options.reflection:
-        files, services = await from_server(route, context)
-        return await asyncio.to_thread(schema, files, str(route.upstream)), tuple(services)
     return await asyncio.to_thread(_from_files, options, context.proto_dir)
 
 
