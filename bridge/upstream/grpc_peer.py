@@ -103,13 +103,13 @@ class Peer:
 
     async def connect(self, seconds: float) -> bool:
         """Whether the address takes a connection within `seconds`; callers at one time share one attempt."""
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
-        try:
-            async with asyncio.timeout(max(seconds, 0.001)):
-                return await asyncio.shield(self._connecting)
-        except TimeoutError:
-            return False
+        attempt = self._connecting
+        if attempt is None or attempt.done():
+            attempt = self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        # It is waited for and not awaited: another caller may give the address up meanwhile, which ends the attempt,
+        # and that must not look as if this caller had been cancelled.
+        await asyncio.wait([attempt], timeout=max(seconds, 0.001))
+        return attempt.done() and not attempt.cancelled() and attempt.result()
 
     async def _connect(self) -> bool:
         state = self.channel.get_state(try_to_connect=True)

@@ -46,11 +46,11 @@ def _bytes(message: Any) -> bytes:
 
 
 class Live:
-    """`says` changes what it serves and says of itself; `asked` counts the conversations about its schema."""
+    """`says` changes what it serves and says of itself; `asked` counts how often it was asked."""
 
     def __init__(self, folder: Path, version: str) -> None:
         self._folder = folder
-        self._version = version
+        self.version = version
         self.asked = 0
         self.calls = 0
         self.reflects = True
@@ -73,18 +73,18 @@ class Live:
 
     def service(self, call: Any) -> Any:
         """`grpc.GenericRpcHandler`'s own."""
-        if call.method == f"/{self._version}.ServerReflection/ServerReflectionInfo":
+        if call.method == f"/{self.version}.ServerReflection/ServerReflectionInfo":
             return grpc.stream_stream_rpc_method_handler(self._reflect, ServerReflectionRequest.FromString, _bytes)
         if call.method == "/live.Live/Get":
             return grpc.unary_unary_rpc_method_handler(self._get)
         return None
 
     async def _reflect(self, requests: Any, context: Any) -> AsyncIterator[Any]:
-        self.asked += 1
-        if not self.reflects:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         servicer = self._servicer
         async for request in requests:
+            self.asked += bool(request.list_services)
+            if not self.reflects:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
             for answer in servicer.ServerReflectionInfo(iter([request]), context):
                 yield answer
 
@@ -160,8 +160,10 @@ async def test_what_can_not_be_bound_leaves_the_old_one_and_is_told_once(
 async def test_routes_of_one_server_ask_it_once(start: Any, live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     eager(monkeypatch)
     routes = {f"{n}.yml": SPEC.replace("route: /", f"route: /r{n}") for n in range(10)}
-    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes=routes):
+    monkeypatch.setattr("bridge_grpc.schema.reflected.FRESH", 60)
+    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes=routes) as gateway:
         bound = live.asked
+        assert bound == 1
         async with asyncio.timeout(15):
             while live.asked < bound + 2:
                 await asyncio.sleep(0.01)
@@ -170,6 +172,13 @@ async def test_routes_of_one_server_ask_it_once(start: Any, live: Live, monkeypa
             while live.asked < bound + 4:
                 await asyncio.sleep(0.01)
         assert asyncio.get_running_loop().time() - began > 1  # two rounds of ten routes are two questions
+        live.says(SECOND)
+        asked = live.asked
+        async with asyncio.timeout(15):
+            for n in range(10):
+                while (await gateway.client.get(f"/r{n}/live/a")).json() != {"id": "a", "votes": 7}:
+                    await asyncio.sleep(0.01)
+        assert live.asked <= asked + 2  # binding ten routes anew asked no more
 
 
 async def test_a_server_that_is_away_has_not_changed(start: Any, live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +213,67 @@ async def test_a_server_that_is_away_at_the_start_keeps_no_other_route_from_serv
                 await asyncio.sleep(0.02)
         assert "broken" not in (await gateway.client.get("/-/health/ready")).json()
         await made.server.stop(None)
+
+
+async def test_a_server_that_is_replaced_by_a_new_one(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    """As in a rolling restart: the new process starts elsewhere, the mesh sends to it, and the old one goes."""
+    eager(monkeypatch)
+    old, new = Live(tmp_path / "old", "grpc.reflection.v1"), Live(tmp_path / "new", "grpc.reflection.v1")
+    new.says(SECOND)
+    new.server.add_insecure_port(f"127.0.0.1:{unused_tcp_port}")
+    await old.server.start()
+    async with start(mesh={"live-svc": f"127.0.0.1:{old.port}"}, routes={"live.yml": SPEC}) as gateway:
+        answers: list[tuple[int, str]] = []
+        stop = asyncio.Event()
+
+        async def hammer() -> None:
+            while not stop.is_set():
+                reply = await gateway.client.get("/live/a")
+                answers.append((reply.status_code, reply.text))
+
+        tasks = [asyncio.create_task(hammer()) for _ in range(3)]
+        async with asyncio.timeout(15):
+            while len(answers) < 20:
+                await asyncio.sleep(0.01)
+            await new.server.start()
+            (gateway.home / "mesh.yml").write_text(f"live-svc: 127.0.0.1:{unused_tcp_port}\n")
+            while new.calls < 20:
+                await asyncio.sleep(0.01)
+            await old.server.stop(5)
+            while "votes" not in answers[-1][1]:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.gather(*tasks)
+        assert {status for status, _ in answers} == {200}
+    await new.server.stop(None)
+
+
+async def test_a_route_that_collided_comes_when_the_other_rule_goes(
+    start: Any, live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can't be bound is tried again when the server is asked again, not each time that the registry looks."""
+    eager(monkeypatch)
+    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": SPEC}) as gateway:
+        registry, binds = gateway.app.state.registry, 0
+        check = registry.check
+
+        async def counted(source: Any) -> Any:
+            nonlocal binds
+            binds += 1
+            return await check(source)
+
+        monkeypatch.setattr(registry, "check", counted)
+        live.says(COLLIDING)
+        async with asyncio.timeout(15):
+            while not binds:
+                await asyncio.sleep(0.01)
+        asked = live.asked
+        async with asyncio.timeout(15):
+            while live.asked < asked + 4:
+                await asyncio.sleep(0.01)
+        assert 2 <= binds <= 5
 
 
 async def test_refresh_off(start: Any, live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from bridge.spec import Connection
 from bridge.tls import Tls
 from bridge.upstream import retry
 from bridge.upstream.grpc import GrpcUpstream
+from bridge.upstream.grpc_peer import Peer
 
 Make = Callable[..., GrpcUpstream]
 REQUEST = GrpcRequest("/a.S/Do", b"hello")
@@ -239,3 +240,22 @@ async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> 
     upstream = grpc_upstream((await serve_grpc({"Do": slow})).address)
     with pytest.raises(Timeout):
         await upstream.send(GrpcRequest("/a.S/Do", b"", timeout=0.05), deadline=soon(60))
+
+
+async def test_an_address_that_another_call_gives_up_takes_no_connection() -> None:
+    """The attempt is shared. Who waits for it when it is ended was not cancelled, and goes on to the next address."""
+    begun = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    peer = Peer(("127.0.0.1", server.sockets[0].getsockname()[1]), None, [])
+    waiting = asyncio.create_task(peer.connect(10))
+    async with asyncio.timeout(5):
+        await begun.wait()
+        await peer.aclose()
+        assert await waiting is False
+    server.close()

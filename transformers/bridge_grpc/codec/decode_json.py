@@ -33,7 +33,7 @@ from bridge_grpc.codec.element import (
 )
 from bridge_grpc.codec.quick import Field, Shape, quick, whole
 from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
-from bridge_grpc.codec.traits import NULL, bounded, trusted
+from bridge_grpc.codec.traits import NULL, bounded, height, trusted, walk
 
 
 class MessageReader:
@@ -43,10 +43,11 @@ class MessageReader:
     :ivar decode: the quick way; JSON value -> keyword arguments, or a message where `cls` can't be made from those.
     :ivar judge: the judging way; never raises for a wrong value, but adds to the faults.
     :ivar shape: what `decode` was generated from; None of a well-known type, and while the message is compiled.
+    :ivar parts: what `judge` knows of the fields, by each name that JSON may call them.
     :ivar bounded: its JSON can only be as deep as the schema is, and that is finite.
     """
 
-    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "shape")
+    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "parts", "shape")
 
     cls: Any
     decode: Read
@@ -54,11 +55,15 @@ class MessageReader:
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
-        self.cls = GetMessageClass(descriptor)
-        self._serialise = self.cls.SerializeToString
         self.nullable = descriptor.full_name == "google.protobuf.Value"
-        self.bounded = bounded(descriptor)
         self.shape: Shape | None = None
+        self.parts: dict[str, Part] = {}
+
+    def open(self, levels: float) -> None:
+        """Once the messages that it holds have their classes, since protobuf would make those by recursion."""
+        self.cls = GetMessageClass(self.descriptor)
+        self._serialise = self.cls.SerializeToString
+        self.bounded = bounded(levels)
 
     def build(self, made: Any) -> Any:
         """The message of what `decode` or `judge` gave."""
@@ -86,6 +91,7 @@ class Decoders:
         self._find = find
         self._ignore = ignore
         self._readers: dict[Descriptor, MessageReader] = {}
+        self._heights: dict[Descriptor, float] = {}
         # Routes of one schema share this and are bound in threads; an Any may compile a type while requests are served.
         self._lock = threading.RLock()
 
@@ -114,25 +120,28 @@ class Decoders:
 
     def _made(self, descriptor: Descriptor) -> MessageReader:
         with self._lock:
-            found = self._readers.get(descriptor)
-            if found is not None:
-                return found  # made meanwhile, or under way further up, in a message that holds itself
-            found = self._readers[descriptor] = MessageReader(descriptor)
-            name = descriptor.full_name
-            if name in wellknown.SPECIAL:
-                element = self._special(found, name)
-                found.decode, found.judge = element.read, element.judge
-            else:
-                self._compile(found)
-        return found
+            # Those that are there already were made meanwhile, or are under way, in a message that holds itself.
+            for message, done in walk(descriptor, self._readers):
+                if not done:
+                    found = self._readers[message] = MessageReader(message)
+                    found.judge = self._judge_message(found)
+                    continue
+                made = self._readers[message]
+                levels = self._heights[message] = height(message, self._heights)
+                made.open(levels)
+                if message.full_name in wellknown.SPECIAL:
+                    element = self._special(made, message.full_name)
+                    made.decode, made.judge = element.read, element.judge
+                else:
+                    self._compile(made)
+        return self._readers[descriptor]
 
     # --- ordinary messages ---------------------------------------------------------------------------------------
 
     def _compile(self, made: MessageReader) -> None:
         descriptor = made.descriptor
-        parts: dict[str, Part] = {}
+        parts = made.parts
         fields: list[Field] = []
-        made.judge = self._judge_message(made, parts)
         for field in descriptor.fields:
             element = self.field(field)
             oneof = field.containing_oneof
@@ -181,8 +190,8 @@ class Decoders:
         nullable = field.enum_type is not None and field.enum_type.full_name == NULL
         return Element(QUICK.get(field.type), read, judged(read, self._ignore), nullable)
 
-    def _judge_message(self, made: MessageReader, parts: dict[str, Part]) -> Judge:
-        ignore, descriptor = self._ignore, made.descriptor
+    def _judge_message(self, made: MessageReader) -> Judge:
+        ignore, descriptor, parts = self._ignore, made.descriptor, made.parts
 
         def judge(value: Any, at: str, faults: Faults) -> Any:
             if type(value) is not dict:

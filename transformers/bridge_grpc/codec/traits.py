@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Container, Iterator, Mapping
+
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from bridge_grpc.codec import wellknown
@@ -11,23 +14,49 @@ from bridge_grpc.codec.scalars import INT64S, INTEGERS
 NULL = "google.protobuf.NullValue"
 
 
-def bounded(descriptor: Descriptor) -> bool:
-    """Whether a message holds neither itself nor JSON of any depth, nor has more levels than JSON may have."""
-    heights: dict[Descriptor, int] = {}
-    under_way: list[Descriptor] = [descriptor]
-    while under_way:
-        message = under_way[-1]
-        inner = {field.message_type for field in message.fields if field.message_type is not None}
-        name = message.full_name
-        if inner & set(under_way) or name == wellknown.ANY or name in wellknown.VALUES or message.is_extendable:
-            return False
-        waiting = [nested for nested in inner if nested not in heights]
-        if waiting:
-            under_way.append(waiting[0])
-            continue
-        heights[message] = 1 + max((heights[nested] for nested in inner), default=0)
-        under_way.pop()
-    return heights[descriptor] * 2 < MAX_DEPTH  # a list of messages is two levels of JSON
+#: The height of messages whose JSON may be of any depth.
+ENDLESS = math.inf
+
+
+def walk(descriptor: Descriptor, known: Container[Descriptor]) -> Iterator[tuple[Descriptor, bool]]:
+    """The messages that `descriptor` holds and that are not `known`, itself included: each when it is come to (False),
+    and again when all that it holds has been (True). `known` must grow by what is come to.
+
+    Not by recursion: schemas have chains of hundreds of messages, which is deeper than Python goes.
+    """
+    stack = [(descriptor, False)]
+    while stack:
+        message, done = stack.pop()
+        if not done:
+            if message in known:
+                continue
+            stack.append((message, True))
+            stack += [(held, False) for held in reversed(_held(message))]
+        yield message, done
+
+
+def _held(message: Descriptor) -> list[Descriptor]:
+    """The messages of its fields, and of its maps' values. What a well-known type holds is its own affair."""
+    if message.full_name in wellknown.SPECIAL:
+        return []
+    fields = [field.message_type for field in message.fields if field.message_type is not None]
+    values = [m.fields_by_name["value"].message_type if m.GetOptions().map_entry else m for m in fields]
+    return [held for held in values if held is not None]
+
+
+def height(message: Descriptor, heights: Mapping[Descriptor, float]) -> float:
+    """Levels of messages, itself included; `ENDLESS` where it holds itself or JSON of any depth.
+
+    :param heights: of the messages that it holds; those that are missing hold `message` themselves.
+    """
+    if message.full_name == wellknown.ANY or message.full_name in wellknown.VALUES or message.is_extendable:
+        return ENDLESS
+    return 1 + max((heights.get(held, ENDLESS) for held in _held(message)), default=0)
+
+
+def bounded(levels: float) -> bool:
+    """Whether a message of so many levels has no more of them than JSON may have."""
+    return levels * 2 < MAX_DEPTH  # a list or a map of messages is two levels of JSON
 
 
 def trusted(field: FieldDescriptor) -> bool:

@@ -14,7 +14,7 @@ from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
 from bridge_grpc.openapi import streams
-from bridge_grpc.openapi.json_schema import Schemas, behaviours
+from bridge_grpc.openapi.json_schema import Made, Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
 
@@ -43,12 +43,13 @@ class Describer:
     def __init__(self, schema: Schema, options: Print) -> None:
         self._schema = schema
         self._print = options
+        self._made = Made()
 
     def operation(self, method: Method, binding: Binding, response_body: str) -> Callable[[], OperationDoc]:
         """What makes the part of one operation."""
 
         def describe() -> OperationDoc:
-            schemas = Schemas(self._schema, self._print)
+            schemas = Schemas(self._schema, self._print, self._made)
             operation = _Part(schemas, method, binding, response_body).operation()
             return OperationDoc(operation, schemas.components)
 
@@ -58,7 +59,7 @@ class Describer:
         """What makes the part of Connect's GET of a method: the message is in the query."""
 
         def describe() -> OperationDoc:
-            schemas = Schemas(self._schema, self._print)
+            schemas = Schemas(self._schema, self._print, self._made)
             operation = _Part(schemas, method, binding, "").operation()
             operation.pop("requestBody")
             operation["parameters"] = [*operation.get("parameters", []), *_CONNECT_QUERY]

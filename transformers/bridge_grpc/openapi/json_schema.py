@@ -45,16 +45,38 @@ _EXAMPLES: dict[str, Any] = {
 }
 _BEHAVIOUR = field_behavior_pb2.FieldBehavior
 _EXAMPLE_DEPTH = 4
+_REQUIRED_DEPTH = 16  #: of those whose fields are required; where a message requires itself there is no end
 _MARKS: Any = field_behavior_pb2.field_behavior
 
 
-class Schemas:
-    """Makes JSON Schemas of messages; those that are referred to are gathered in `components`."""
+Type = Descriptor | EnumDescriptor
 
-    def __init__(self, schema: Schema, options: Print) -> None:
+
+class Made:
+    """What was made for one operation, and is the same for the next.
+
+    :ivar components: message or enum -> its schema, and what that refers to.
+    :ivar examples: (message, depth) -> an example.
+    """
+
+    def __init__(self) -> None:
+        self.components: dict[Type, tuple[JsonSchema, tuple[Type, ...]]] = {}
+        self.examples: dict[tuple[Descriptor, int], Any] = {}
+
+
+class Schemas:
+    """Makes JSON Schemas of messages; those that are referred to are gathered in `components`.
+
+    :param made: what other operations of the same schema and options have in common with this one.
+    """
+
+    def __init__(self, schema: Schema, options: Print, made: Made | None = None) -> None:
         self._comments = schema.comments
         self._print = options
+        self._made = made or Made()
         self.components: dict[str, JsonSchema] = {}
+        self._waiting: list[Type] = []
+        self._referred: dict[Type, None] = {}
 
     def ref(self, message: Descriptor) -> JsonSchema:
         """A reference to the message's component, or the schema itself for a well-known type."""
@@ -64,10 +86,33 @@ class Schemas:
         if name in wellknown.WRAPPERS:
             schema = self.scalar(message.fields_by_name["value"])
             return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema
-        if name not in self.components:
-            self.components[name] = {}  # a message may hold itself
-            self.components[name] = self.message(message)
-        return {"$ref": f"#/components/schemas/{name}"}
+        return self._refer(message)
+
+    def _refer(self, to: Type) -> JsonSchema:
+        """A reference. What it refers to is made later where something is being made: in turn and not by recursion,
+        since schemas have chains of hundreds of messages."""
+        self._referred[to] = None
+        if to.full_name not in self.components:
+            self.components[to.full_name] = {}
+            self._waiting.append(to)
+            if len(self._waiting) == 1:
+                self._fill()
+        return {"$ref": f"#/components/schemas/{to.full_name}"}
+
+    def _fill(self) -> None:
+        at = 0
+        while at < len(self._waiting):
+            to = self._waiting[at]
+            known = self._made.components.get(to)
+            if known is None:
+                self._referred = {}
+                schema = self.message(to) if isinstance(to, Descriptor) else self._enum(to)
+                known = self._made.components[to] = (schema, tuple(self._referred))
+            self.components[to.full_name], further = known
+            for each in further:
+                self._refer(each)
+            at += 1
+        self._waiting.clear()
 
     def message(self, message: Descriptor, without: Without = _NONE, *, body: bool = False) -> JsonSchema:
         """An object schema, less the fields `without`; for a `body`, fields marked REQUIRED are required."""
@@ -143,21 +188,21 @@ class Schemas:
     def enum(self, enum: EnumDescriptor) -> JsonSchema:
         if enum.full_name == "google.protobuf.NullValue":
             return {"type": "null"}
-        name = enum.full_name
-        if name not in self.components:
-            numbers = self._print.enum_numbers
-            values = sorted(enum.values_by_number) if numbers else [value.name for value in enum.values]
-            schema: JsonSchema = {"type": "integer" if numbers else "string", "enum": values}
-            lines = [self._comments.get(name, "")]
-            lines += [
-                f"- `{value.name}`{f' ({value.number})' if numbers else ''}: {' '.join(text.split())}"
-                for value in enum.values
-                if (text := self._comments.get(f"{name}.{value.name}", ""))
-            ]
-            if text := "\n".join(line for line in lines if line):
-                schema["description"] = text
-            self.components[name] = schema
-        return {"$ref": f"#/components/schemas/{name}"}
+        return self._refer(enum)
+
+    def _enum(self, enum: EnumDescriptor) -> JsonSchema:
+        name, numbers = enum.full_name, self._print.enum_numbers
+        values = sorted(enum.values_by_number) if numbers else [value.name for value in enum.values]
+        schema: JsonSchema = {"type": "integer" if numbers else "string", "enum": values}
+        lines = [self._comments.get(name, "")]
+        lines += [
+            f"- `{value.name}`{f' ({value.number})' if numbers else ''}: {' '.join(text.split())}"
+            for value in enum.values
+            if (text := self._comments.get(f"{name}.{value.name}", ""))
+        ]
+        if text := "\n".join(line for line in lines if line):
+            schema["description"] = text
+        return schema
 
     def _describe(self, message: Descriptor) -> str:
         notes = [self._comments.get(message.full_name, "")]
@@ -176,13 +221,21 @@ class Schemas:
             return _EXAMPLES[name]
         if name in wellknown.WRAPPERS:
             return self._example_value(message.fields_by_name["value"], depth)
+        if without:
+            return self._example(message, without, depth)
+        if (message, depth) not in self._made.examples:
+            self._made.examples[message, depth] = self._example(message, without, depth)
+        return self._made.examples[message, depth]
+
+    def _example(self, message: Descriptor, without: Without, depth: int) -> dict[str, Any]:
         example: dict[str, Any] = {}
         chosen: set[str] = set()
         for field in message.fields:
             oneof = field.containing_oneof
             if (field.name,) in without or (oneof is not None and oneof.name in chosen):
                 continue
-            if field.message_type is not None and depth >= _EXAMPLE_DEPTH and not field.is_required:
+            deep = depth >= (_REQUIRED_DEPTH if field.is_required else _EXAMPLE_DEPTH)
+            if field.message_type is not None and deep:
                 continue
             if oneof is not None:
                 chosen.add(oneof.name)

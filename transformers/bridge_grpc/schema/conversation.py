@@ -37,6 +37,20 @@ class TooMuch(Exception):
     """The server's answers are larger or more than any schema's."""
 
 
+def listed(answer: object) -> list[str]:
+    """The full names of the services in an answer to ``list_services``, each once.
+
+    :raises ValueError: it is no such answer.
+    """
+    if not isinstance(answer, ServerReflectionResponse):
+        raise ValueError("it ends without an answer")
+    _refused(answer, "its services")
+    names = list(dict.fromkeys(entry.name for entry in answer.list_services_response.service))
+    if len(names) > MAX_SERVICES:
+        raise TooMuch(f"{len(names)} services")
+    return names
+
+
 class Conversation:
     """One stream to a server. A ``ValueError`` says what of its answers can't be used.
 
@@ -48,15 +62,6 @@ class Conversation:
         self._bytes = 0
         self._files: dict[str, FileDescriptorProto] = {}
         self._needed: dict[str, None] = {}
-
-    async def services(self) -> list[str]:
-        """The full names of what the server offers, each once."""
-        (answer,) = await self._ask([ServerReflectionRequest(list_services="*")])
-        _refused(answer, "its services")
-        names = list(dict.fromkeys(entry.name for entry in answer.list_services_response.service))
-        if len(names) > MAX_SERVICES:
-            raise TooMuch(f"{len(names)} services")
-        return names
 
     async def files(self, services: Sequence[str]) -> FileDescriptorSet:
         """The files that declare `services`, all that they import, and all that extend their messages."""

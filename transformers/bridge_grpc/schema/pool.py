@@ -32,6 +32,9 @@ from bridge import BindError, Fault
 from bridge_grpc.schema.shipped import shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
+#: A path of SourceCodeInfo -> what stands there.
+Lines = dict[tuple[int, ...], SourceCodeInfo.Location]
+
 _sharing = threading.Lock()  # pools are built in worker threads
 
 
@@ -86,12 +89,12 @@ class Schema:
         self.codecs: dict[object, Any] = {}
         self.services: dict[str, tuple[Method, ...]] = {}
         for file in files:
+            lines = _lines(file) if file.service else {}
             for number, service in enumerate(file.service):
                 full = f"{file.package}.{service.name}".lstrip(".")
-                self.services[full] = tuple(self._methods(file, number, full))
+                self.services[full] = tuple(self._methods(file, number, full, lines))
 
-    def _methods(self, file: FileDescriptorProto, number: int, full: str) -> Iterator[Method]:
-        lines = {tuple(location.path): location for location in file.source_code_info.location}
+    def _methods(self, file: FileDescriptorProto, number: int, full: str, lines: Lines) -> Iterator[Method]:
         described = self.pool.FindServiceByName(full)
         for at, method in enumerate(file.service[number].method):
             place = lines.get((6, number, 2, at))
@@ -121,7 +124,7 @@ class Schema:
         """Full name of a message, field, enum, enum value or service -> its comment, where it has one."""
         comments: dict[str, str] = {}
         for file in self._files:
-            lines = {tuple(location.path): location for location in file.source_code_info.location}
+            lines = _lines(file)
             for path, name in _walk(file):
                 text = _comment(lines.get(path))
                 if text:
@@ -178,6 +181,10 @@ def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileD
 def _rule(method: MethodDescriptorProto) -> Any:
     extension: Any = annotations_pb2.http
     return method.options.Extensions[extension] if method.options.HasExtension(extension) else None
+
+
+def _lines(file: FileDescriptorProto) -> Lines:
+    return {tuple(location.path): location for location in file.source_code_info.location}
 
 
 def _comment(location: SourceCodeInfo.Location | None) -> str:

@@ -77,14 +77,15 @@ class Reflected:
         # By identity: two readings of one spec file are two specs, and only one of them serves.
         self._bound: dict[int, _Bound] = {}
 
-    async def ask(self, route: RouteSpec, context: Context, within: float = FRESH) -> Reflection:
-        """What the server of `route` says of itself; it is asked when it was not within the last `within` seconds.
+    async def ask(self, route: RouteSpec, context: Context, within: float | None = None) -> Reflection:
+        """What the server of `route` says of itself; it is asked when it was not within the last `within` seconds
+        (`FRESH`).
 
         :raises bridge.Unreachable: nobody answers.
         :raises bridge.BindError: what answers has no reflection.
         """
         name = f"{route.upstream} {route.connection.model_dump_json()}"
-        return await self._servers.setdefault(name, _Server()).ask(route, context, within)
+        return await self._servers.setdefault(name, _Server()).ask(route, context, FRESH if within is None else within)
 
     def bound(self, route: RouteSpec, to: Reflection) -> None:
         """Remember what `route` is bound to, for as long as it lives."""

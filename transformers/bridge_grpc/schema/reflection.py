@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge import BindError, Fault, Tls, Unreachable
-from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, TooMuch
+from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, TooMuch, listed
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 #: Seconds for finding, connecting and asking together.
@@ -88,18 +88,22 @@ async def reflect(
 
 async def _ask(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]:
     for version in VERSIONS:
-        call = channel.stream_stream(
-            f"/{version}.ServerReflection/ServerReflectionInfo",
-            request_serializer=ServerReflectionRequest.SerializeToString,
-            response_deserializer=ServerReflectionResponse.FromString,
-        )()
-        conversation = Conversation(call)
+        path = f"/{version}.ServerReflection/ServerReflectionInfo"
+        serialise, parse = ServerReflectionRequest.SerializeToString, ServerReflectionResponse.FromString
+        # Written as a stream, the first question could come too late for a server that refuses at once, and grpc would
+        # tell of the failed write instead of the refusal.
+        listing = channel.unary_stream(path, serialise, parse)(ServerReflectionRequest(list_services="*"))
         try:
-            services = [name for name in await conversation.services() if name not in _OWN]
-            return await conversation.files(services), services
+            services = [name for name in listed(await listing.read()) if name not in _OWN]
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise
+            continue
+        finally:
+            listing.cancel()
+        call = channel.stream_stream(path, serialise, parse)()
+        try:
+            return await Conversation(call).files(services), services
         finally:
             call.cancel()
     raise _Unserved
