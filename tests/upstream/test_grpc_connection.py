@@ -244,12 +244,15 @@ async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> 
 
 async def test_an_address_that_another_call_gives_up_takes_no_connection() -> None:
     """The attempt is shared. Who waits for it when it is ended was not cancelled, and goes on to the next address."""
-    begun = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         begun.set()
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.transport.abort()
+            ended.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     peer = Peer(("127.0.0.1", server.sockets[0].getsockname()[1]), None, [])
@@ -258,4 +261,6 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection() -> No
         await begun.wait()
         await peer.aclose()
         assert await waiting is False
+        await ended.wait()
+        await asyncio.sleep(0)  # the transport goes a turn of the loop after it was aborted
     server.close()
