@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -136,6 +137,32 @@ def spyne(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     command = (sys.executable, "-W", "ignore", str(HERE / "spyne_returns.py"), request.param)
     with running("spyne", command, tmp_path_factory.mktemp("spyne"), ready=r"^(\d+)$") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need("etcd", "etcd", "--version")
+    # Its JSON gateway calls it at the port that it was told, so it can't be left to choose one; and between our choice
+    # and its own start the port may be gone. Nobody else has to find the peers' port.
+    ready, peers = r"serving client traffic insecurely.*127\.0\.0\.1:(\d+)", "http://127.0.0.1:0"
+    for left in reversed(range(3)):
+        folder = tmp_path_factory.mktemp("etcd")
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            clients = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        command = (
+            "etcd", "--name", "one", "--data-dir", str(folder / "data"), "--logger", "zap",
+            "--listen-client-urls", clients, "--advertise-client-urls", clients,
+            "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", f"one={peers}",
+        )  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            try:
+                server = stack.enter_context(running("etcd", command, folder, ready=ready))
+            except pytest.fail.Exception as error:
+                if not left or "address already in use" not in str(error):
+                    raise
+                continue
+            yield server
+            return
 
 
 @pytest.hookimpl(wrapper=True)

@@ -136,6 +136,20 @@ async def test_events_go_on_where_they_were(stage: Any) -> None:
     assert wrong.status_code == 400
 
 
+async def test_a_message_without_an_id_leaves_the_last_one(stage: Any) -> None:
+    """An empty id would make a browser forget it (HTML, section 9.2.6)."""
+    async with stage(options=", events: {Echo: {id: text}}") as made:
+        answer = await made.client.post(
+            "/flow/rooms/a/echo", json=[{"text": "a"}, {"n": 1}], headers={"accept": EVENTS}
+        )
+        lines = await made.client.post("/flow/rooms/a/echo", json=[{"text": "a"}, {"n": 1}])
+    told = [{"text": "a", "room": "a"}, {"n": 1, "room": "a"}]
+    assert [(event.get("id"), json.loads(event["data"])) for event in events_of(answer.text)[1:3]] == [
+        ("a", told[0]), (None, told[1]),
+    ]  # fmt: skip
+    assert [json.loads(line) for line in lines.text.splitlines()] == told
+
+
 @pytest.mark.parametrize(("accept", "beat"), [(NDJSON, b"\n"), (EVENTS, b": \n\n"), (ARRAY, b"\n")])
 async def test_silence_is_filled_with_heartbeats(stage: Any, accept: str, beat: bytes) -> None:
     keys = "stream: {heartbeat: 20ms}"

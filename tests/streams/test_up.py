@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 TICKS = [{"n": 1}, {"n": 2}, {"n": 3}]
+FORM = "application/x-www-form-urlencoded"
 LINES = b'{"n":1}\n{"n":2}\n\n{"n":3}'
 
 
@@ -30,6 +31,22 @@ async def test_a_client_stream_is_lines_or_an_array(stage: Any, content_type: st
         same = await made.client.post("/flow/flow.Flow/Sum", content=body, headers={"content-type": content_type})
     assert (answer.status_code, answer.json()) == (200, {"sum": "6", "count": 3})
     assert same.json() == answer.json()
+
+
+@pytest.mark.parametrize("body", [LINES, b" \n" + json.dumps(TICKS).encode()])
+async def test_what_curl_declares_for_want_of_another_is_read(stage: Any, body: bytes) -> None:
+    """``curl -d`` says that all is a form; what begins as JSON is read as such, and the log says so."""
+    async with stage() as made:
+        answer = await made.client.post("/flow/sum", content=body, headers={"content-type": FORM})
+    assert (answer.status_code, answer.json()) == (200, {"sum": "6", "count": 3})
+    assert made.gateway.log()[0]["warnings"] == ["the body was read as JSON, though declared as a form"]
+
+
+@pytest.mark.parametrize("content_type", [FORM, "text/plain"])
+async def test_forms_are_no_streams(stage: Any, content_type: str) -> None:
+    async with stage() as made:
+        answer = await made.client.post("/flow/sum", content=b"n=1", headers={"content-type": content_type})
+    assert (answer.status_code, answer.headers["accept"]) == (415, "application/json, application/x-ndjson")
 
 
 @pytest.mark.parametrize(("body", "count"), [(b"", 0), (b"[]", 0), (b" [ ] ", 0), (b'{"n": 6}', 1), (b"\n\n", 0)])

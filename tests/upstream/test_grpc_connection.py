@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -245,11 +246,11 @@ async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> 
 async def test_an_address_that_another_call_gives_up_takes_no_connection() -> None:
     """The attempt is shared. Who waits for it when it is ended was not cancelled, and goes on to the next address."""
     begun = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         begun.set()
-        await reader.read()
-        writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     peer = Peer(("127.0.0.1", server.sockets[0].getsockname()[1]), None, [])
@@ -259,3 +260,7 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection() -> No
         await peer.aclose()
         assert await waiting is False
     server.close()
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()

@@ -73,10 +73,6 @@ class Answer:
         content_type = message.content_type or _OCTETS
         return content_type if content_type.isascii() and content_type.isprintable() else _OCTETS, message.data
 
-    def value(self, wire: bytes, name: str) -> Any:
-        """One field of the message."""
-        return getattr(self._parse(wire), name)
-
 
 def _unreadable(error: Exception) -> BadReply:
     if isinstance(error, DecodeError):

@@ -105,8 +105,8 @@ class Events(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = ""  #: the answer's field that is an event's id; without, events are counted
-    resume: str = ""  #: the request's field that takes ``Last-Event-ID``
+    id: str = ""  #: the path of the answer's field that is an event's id; without, events are counted
+    resume: str = ""  #: the path of the request's field that takes ``Last-Event-ID``
     retry: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=3600)] = 3.0  #: after which it comes back
 
 

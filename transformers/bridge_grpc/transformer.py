@@ -32,7 +32,8 @@ from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Reflected
 from bridge_grpc.schema.sources import load
-from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec, Resumption
+from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec
+from bridge_grpc.stream.resumption import Resumptions
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 _NAME = re.compile(r"\{[^}*]+")
@@ -164,6 +165,7 @@ class _Compiler:
         one = self._options.method
         alone = [method for method in methods if one in (method.name, method.full_name)]
         self._calls = Calls(self._options.calls, alone or methods, self._route.timeout)
+        self._resumptions = Resumptions(self._options.events, alone or methods, self._encoders)
         if one is not None:
             operations, published, methods = self._one(methods, one), Published(), alone
         else:
@@ -315,19 +317,8 @@ class _Compiler:
             response_body=response_body,
             settings=self._calls.of(method, verb),
             frames=frames,
-            resumption=self._resumption(method),
+            resumption=self._resumptions.of(method),
         )
-
-    def _resumption(self, method: Method) -> Resumption:
-        events = self._options.events.get(method.name) or self._options.events.get(method.full_name)
-        if events is None:
-            return Resumption()
-        if events.id and events.id not in method.output.fields_by_name:
-            raise ValueError(f"events.id names {events.id!r}, which is not a field of {method.output.full_name}")
-        target = resolve(method.input, events.resume.split(".")) if events.resume else None
-        if events.resume and (target is None or target.text is None):
-            raise ValueError(f"events.resume names {events.resume!r}, which no text of {method.input.full_name} fills")
-        return Resumption(events.id, target, round(events.retry * 1000))
 
     # --- other protocols than JSON ---------------------------------------------------------------------------------
 

@@ -52,6 +52,13 @@ class Calls:
         )
 
 
+def no_method(name: str, methods: Sequence[Method]) -> str:
+    """What is wrong with `name`, which none of `methods` has; with the nearest one that there is."""
+    near = difflib.get_close_matches(name, [each for m in methods for each in (m.name, m.full_name)], 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(m.full_name for m in methods[:8])}"
+    return f"the route publishes no such method; {hint}"
+
+
 def _retry(options: RetryOptions | None, *, again: bool) -> Retry | None:
     """`again`: the call may be sent again by its nature; otherwise the operator's word is wanted, which codes are."""
     if options is None or (options.codes is None and not again):
@@ -64,9 +71,7 @@ def _faults(name: str, options: CallOptions, methods: Sequence[Method], longest:
     key = f"transform.grpc.calls.{name}"
     named = [method for method in methods if name in (EVERY, method.full_name, method.name)]
     if not named:
-        near = difflib.get_close_matches(name, [each for m in methods for each in (m.name, m.full_name)], 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(m.full_name for m in methods[:8])}"
-        yield Fault(f"the route publishes no such method; {hint}", key)
+        yield Fault(no_method(name, methods), key)
     if options.timeout is not None and options.timeout > longest:
         yield Fault(f"the route's own timeout of {longest:g}s is shorter", f"{key}.timeout")
     if options.retry is None:

@@ -18,39 +18,26 @@ from bridge import (
     InvalidParameter,
     NotAcceptable,
     Reply,
+    UnsupportedMediaType,
 )
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import JSON, Binding, Filled, check_media_type
 from bridge_grpc.mapping.calls import DEFAULT, Settings
-from bridge_grpc.mapping.parameters import Target
+from bridge_grpc.mapping.forms import URLENCODED
 from bridge_grpc.metadata import Outgoing as OutgoingMetadata
 from bridge_grpc.metadata import Returned
 from bridge_grpc.operation import shown
 from bridge_grpc.status import fault
 from bridge_grpc.stream.accept import preferred
 from bridge_grpc.stream.incoming import Incoming, Pieces, Texts
-from bridge_grpc.stream.outgoing import FORMS, Frames, Outgoing, Raw, form_of
+from bridge_grpc.stream.outgoing import FORMS, Events, Frames, Outgoing, Raw, form_of
+from bridge_grpc.stream.resumption import COUNTED, Resumption
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
-RETRY = 3000  #: milliseconds
-_EVENTS = "events"
 _SEQUENCES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"})
-
-
-@dataclass(frozen=True, slots=True)
-class Resumption:
-    """How a client of server-sent events goes on where it was.
-
-    :ivar field: the answer's field whose value is an event's id; ``""``: events are counted.
-    :ivar target: the request's field that takes ``Last-Event-ID``.
-    """
-
-    field: str = ""
-    target: Target | None = None
-    retry: int = RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,7 @@ class JsonStreamCodec:
         response_body: str = "",
         settings: Settings = DEFAULT,
         frames: Binding | None = None,
-        resumption: Resumption | None = None,
+        resumption: Resumption = COUNTED,
     ) -> None:
         self.path = path
         self.binding = binding
@@ -95,7 +82,7 @@ class JsonStreamCodec:
         self._sent = sent
         self._settings = settings
         self.returned = returned
-        self.resumption = resumption or Resumption()
+        self.resumption = resumption
 
     def open(self, call: Call) -> Exchange:
         if call.method == WEBSOCKET:
@@ -106,10 +93,10 @@ class JsonStreamCodec:
             self._resume(call, form, filled)
             message = self.binding.complete(call, filled)
             return _Exchange(self, GrpcRequest(self.path, message, self._sent.outgoing(call), *self._settings), form)
-        if not self.binding.raw:
-            _check_sequence(call)
+        doubt = None if self.binding.raw else _doubt(call)
         exchange = _Exchange(self, GrpcRequest(self.path, b"", self._sent.outgoing(call), *self._settings), form)
-        exchange.takes(self.binding, Pieces() if self.binding.raw else Texts(), self.binding.filled(call), call)
+        incoming = Pieces() if self.binding.raw else Texts()
+        exchange.takes(self.binding, incoming, self.binding.filled(call), call, doubt=doubt)
         return exchange
 
     def show(self, outbound: GrpcRequest) -> str:
@@ -151,7 +138,7 @@ class JsonStreamCodec:
 
     def _resume(self, call: Call, form: Outgoing | None, filled: Filled) -> None:
         last, target = call.header("last-event-id"), self.resumption.target
-        if not last or target is None or form is None or form.heartbeat[:1] != b":":
+        if not last or target is None or not isinstance(form, Events):
             return
         try:
             # Browsers send it as UTF-8 (HTML, section 9.2.3), whatever fields are otherwise read as.
@@ -162,14 +149,21 @@ class JsonStreamCodec:
             raise InvalidParameter([("Last-Event-ID", str(error))]) from None
 
 
-def _check_sequence(call: Call) -> None:
-    """JSON, or one of the names of a sequence of it.
+def _doubt(call: Call) -> UnsupportedMediaType | None:
+    """What the body's beginning must disprove: it is declared as a form, which is what curl says for want of another.
 
-    :raises bridge.UnsupportedMediaType: it is declared to be something else.
+    :raises bridge.UnsupportedMediaType: it is declared to be neither JSON nor a sequence of it, by any name.
     """
     kind = call.header("content-type").partition(";")[0].strip().lower()
-    if kind not in _SEQUENCES:
+    if kind in _SEQUENCES:
+        return None
+    try:
         check_media_type(call, (*JSON, "application/x-ndjson"))
+    except UnsupportedMediaType as error:
+        if kind != URLENCODED:
+            raise
+        return error
+    return None
 
 
 @dataclass(slots=True)
@@ -181,7 +175,17 @@ class _Client:
     filled: Filled
     call: Call
     once: bool
+    doubt: UnsupportedMediaType | None = None
     count: int = field(default=0)
+
+    def begin(self, data: bytes) -> None:
+        """:raises bridge.UnsupportedMediaType: the doubt was right; no form begins as these do."""
+        if self.doubt is None or not (data := data.lstrip()):
+            return
+        if not data.startswith((b"{", b"[")):
+            raise self.doubt
+        self.doubt = None
+        self.call.warnings.append("the body was read as JSON, though declared as a form")
 
 
 class _Exchange:
@@ -206,9 +210,18 @@ class _Exchange:
         self.answers_once = form is None if answers_once is None else answers_once
         self.heartbeat = self._form.heartbeat
 
-    def takes(self, binding: Binding, incoming: Incoming, filled: Filled, call: Call, *, once: bool = False) -> None:
-        """From now on what the client sends is fed. `once`: one message ends it."""
-        self._client = _Client(binding, incoming, filled, call, once)
+    def takes(
+        self,
+        binding: Binding,
+        incoming: Incoming,
+        filled: Filled,
+        call: Call,
+        *,
+        once: bool = False,
+        doubt: UnsupportedMediaType | None = None,
+    ) -> None:
+        """From now on what the client sends is fed. `once`: one message ends it. `doubt`: see `_doubt`."""
+        self._client = _Client(binding, incoming, filled, call, once, doubt)
         self.sends = True
 
     # --- up ----------------------------------------------------------------------------------------------------------
@@ -220,6 +233,7 @@ class _Exchange:
     def feed(self, data: bytes) -> Iterator[bytes]:
         client = self._client
         assert client is not None
+        client.begin(data)
         for text in client.incoming.feed(data):
             yield self._message(client, text)
 
@@ -257,8 +271,10 @@ class _Exchange:
             return data
         text = answer.text(message)
         self._count += 1
-        named = self._codec.resumption.field
-        return form.message(text, str(answer.value(message, named)) if named else str(self._count))
+        if not isinstance(form, Events):
+            return form.message(text)
+        found = self._codec.resumption.event_id
+        return form.message(text, found.of(message) if found else str(self._count))
 
     def end(self, inbound: GrpcReply) -> bytes:
         if inbound.code:

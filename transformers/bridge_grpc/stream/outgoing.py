@@ -39,7 +39,7 @@ class Outgoing(Protocol):
     opening: bytes
     heartbeat: bytes
 
-    def message(self, text: bytes, event_id: str) -> bytes: ...
+    def message(self, text: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
 
@@ -57,7 +57,7 @@ class Lines:
     opening = b""
     heartbeat = b"\n"
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text + b"\n"
 
     def end(self) -> bytes:
@@ -70,7 +70,8 @@ class Lines:
 class Events:
     """Server-sent events (HTML, section 9.2). The stream's regular end is an event, too: without it an ``EventSource``
     could not tell the end from a lost connection, and would ask again. An id that can't be said (it would end its line
-    and begin another, and a client ignores one with NUL) is left out: its client goes on from the one before it.
+    and begin another, and a client ignores one with NUL) is left out, as an empty one is: its client goes on from the
+    one before it.
 
     :param retry: milliseconds after which a client that lost the connection may ask again.
     """
@@ -81,8 +82,8 @@ class Events:
     def __init__(self, retry: int) -> None:
         self.opening = b"retry: %d\n\n" % retry
 
-    def message(self, text: bytes, event_id: str) -> bytes:
-        if _UNSAYABLE.search(event_id):
+    def message(self, text: bytes, event_id: str = "") -> bytes:
+        if not event_id or _UNSAYABLE.search(event_id):
             return b"data: %s\n\n" % text
         return b"id: %s\ndata: %s\n\n" % (event_id.encode(), text)
 
@@ -103,7 +104,7 @@ class Array:
     def __init__(self) -> None:
         self._between = b""
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         between, self._between = self._between, b","
         return between + text
 
@@ -121,7 +122,7 @@ class Frames:
     opening = b""
     heartbeat = b""
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text
 
     def end(self) -> bytes:
@@ -141,7 +142,7 @@ class Raw:
     def __init__(self) -> None:
         self.headers: Fields = ()
 
-    def message(self, text: bytes, event_id: str) -> bytes:
+    def message(self, text: bytes) -> bytes:
         return text
 
     def end(self) -> bytes:

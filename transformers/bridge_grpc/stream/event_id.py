@@ -1,0 +1,71 @@
+"""The id of a server-sent event, taken from the message that the event holds (HTML, section 9.2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.mapping.parameters import resolve
+
+_Step = Callable[[Any], Any]
+
+
+class EventId:
+    """A field path of the answer, compiled. Of a list the last item counts: a message that tells of several things has
+    told of all of them, once it is read.
+
+    :param path: names of the proto or of JSON, with dots between.
+    :raises ValueError: there is no such field, or it has no text of its own; the message says so.
+    """
+
+    __slots__ = ("_parse", "_steps")
+
+    def __init__(self, output: Descriptor, path: str, encoders: Encoders) -> None:
+        self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
+        self._steps: list[_Step] = []
+        inside: Descriptor | None = output
+        names = path.split(".")
+        for left, name in enumerate(names, 1 - len(names)):
+            target = resolve(inside, [name]) if inside is not None else None
+            if target is None:
+                raise ValueError(f"{path!r} is not a field of {output.full_name}")
+            field = target.field
+            if not left and target.text is None:
+                raise ValueError(f"{path!r} has no text of its own")
+            self._steps.append(_step(field.name, field.has_presence, encoders.field(field) if not left else None))
+            message = field.message_type
+            inside = None if message is None or message.GetOptions().map_entry else message
+
+    def of(self, wire: bytes) -> str:
+        """The text that a parameter for the same field would have; ``""`` where the message doesn't hold the field."""
+        value = self._parse(wire)
+        for step in self._steps:
+            value = step(value)
+            if isinstance(value, list):
+                value = value[-1] if value else None
+            if value is None:
+                return ""
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _step(name: str, has_presence: bool, write: _Step | None) -> _Step:
+    """A message -> its field `name`, or None where it isn't set.
+
+    :param write: makes the JSON of the field, at the path's end.
+    """
+
+    def step(message: Any) -> Any:
+        # By the class, since a field of the message may be named HasField.
+        if has_presence and not type(message).HasField(message, name):
+            return None
+        if write is not None:
+            return write(message)
+        value = getattr(message, name)
+        return value if has_presence else [*value[-1:]]  # without presence, a message's field is a list
+
+    return step
