@@ -65,6 +65,21 @@ async def test_from_a_proto_elsewhere(context: Context, tmp_path: Path) -> None:
     assert "# Settle this first: copy what lies in" in text
 
 
+async def test_from_several_protos(context: Context) -> None:
+    counting = (
+        PROTO.replace("vote.v1", "count.v1").replace("BallotBoxService", "Tally").replace("/v1/boxes", "/v1/counts")
+    )
+    (context.proto_dir / "count").mkdir()
+    (context.proto_dir / "count/tally.proto").write_text(counting)
+    names = ["vote/v1/box.proto", "count/tally.proto"]
+    text, notes = await Grpc().import_spec(names, context)
+    published = [line.removeprefix("#   ").partition(" -> ")[0] for line in text.splitlines() if " -> " in line]
+    assert "POST /ballot-box/count.v1.Tally/Watch" in published
+    assert "GET /ballot-box/v1/counts/{id}" in published
+    assert sorted(published) == sorted(each for each in await serves(text, context) if "WEBSOCKET" not in each)
+    assert notes == []
+
+
 async def test_from_a_descriptor_set(context: Context) -> None:
     files = compile_protos(["vote/v1/box.proto"], context.proto_dir)
     (context.proto_dir / "set.pb").write_bytes(files.SerializeToString())
