@@ -149,6 +149,17 @@ async def test_questions_go_together(serve: Serve, many: FileDescriptorSet) -> N
     assert len(files.file) == len(many.file)
 
 
+async def test_what_comes_again_does_not_count(
+    serve: Serve, many: FileDescriptorSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server with hundreds of services may send with each one all that they share."""
+    monkeypatch.setattr(conversation, "MAX_BYTES", 2 * many.ByteSize())
+    says = Says(many, [f"p.S{n}" for n in range(100)])
+    says.beside = lambda _: list(many.file)
+    files, services = await reflect(await serve(says), "svc")
+    assert (len(files.file), len(services)) == (len(many.file), 100)
+
+
 async def test_well_known_types_may_be_missing(serve: Serve, many: FileDescriptorSet) -> None:
     kept = FileDescriptorSet(file=[file for file in many.file if not file.name.startswith("google/")])
     files, _ = await reflect(await serve(Says(kept)), "svc")
@@ -219,7 +230,7 @@ def endless(request: ServerReflectionRequest) -> ServerReflectionResponse:
 def huge(request: ServerReflectionRequest) -> ServerReflectionResponse:
     if request.list_services:
         return listing("p.S", "p.T", "p.U")
-    return of_files(FileDescriptorProto(name="a", package="x" * 500_000))
+    return of_files(FileDescriptorProto(name=request.file_containing_symbol, package="x" * 500_000))
 
 
 def many_extensions(request: ServerReflectionRequest) -> ServerReflectionResponse:

@@ -8,7 +8,8 @@ is known, and what is still missing is asked for, many questions at once. All th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -24,7 +25,7 @@ from bridge_grpc.schema.shipped import shipped_file
 
 T = TypeVar("T")
 
-#: Of all answers together. The whole of googleapis is about 10 MB.
+#: Of one answer, and of all files together. The whole of googleapis is about 10 MB.
 MAX_BYTES = 64 * 1024**2
 MAX_FILES = 10_000
 MAX_SERVICES = 5_000
@@ -60,15 +61,16 @@ class Conversation:
     def __init__(self, call: Any) -> None:
         self._call = call
         self._bytes = 0
+        self._seen: set[bytes] = set()
         self._files: dict[str, FileDescriptorProto] = {}
         self._needed: dict[str, None] = {}
 
     async def files(self, services: Sequence[str]) -> FileDescriptorSet:
         """The files that declare `services`, all that they import, and all that extend their messages."""
         for some in _batches(services):
-            answers = await self._ask([ServerReflectionRequest(file_containing_symbol=name) for name in some])
-            for name, answer in zip(some, answers, strict=True):
-                _refused(answer, name)
+            names = iter(some)
+            async for answer in self._ask([ServerReflectionRequest(file_containing_symbol=name) for name in some]):
+                _refused(answer, next(names))
                 self._take(answer)
         await self._imports()
         with contextlib.suppress(grpc.aio.AioRpcError):  # some end the stream over a question that they don't know
@@ -80,15 +82,15 @@ class Conversation:
             self._needed.clear()
             for some in _batches(missing):
                 asked = [name for name in some if name not in self._files]  # an earlier answer may have brought it
-                answers = await self._ask([ServerReflectionRequest(file_by_filename=name) for name in asked])
-                for answer in answers:
+                reasons: list[str] = []
+                async for answer in self._ask([ServerReflectionRequest(file_by_filename=name) for name in asked]):
                     self._take(answer)
-                for name, answer in zip(asked, answers, strict=True):
+                    reasons.append(answer.error_response.error_message)
+                for name, reason in zip(asked, reasons, strict=True):
                     if name in self._files:
                         continue
                     shipped = shipped_file(name)  # some servers leave out the well-known types
                     if shipped is None:
-                        reason = answer.error_response.error_message
                         why = f" ({reason})" if reason else ""
                         raise ValueError(f"it imports {name!r}, which the server does not have{why}")
                     self._add(shipped)
@@ -100,7 +102,7 @@ class Conversation:
             asked.update(fresh)
             known = {pair for file in self._files.values() for pair in _extended(file)}
             for some in _batches([pair for pair in await self._numbers(fresh) if pair not in known]):
-                for answer in await self._ask([_extension(name, number) for name, number in some]):
+                async for answer in self._ask([_extension(name, number) for name, number in some]):
                     self._take(answer)
             await self._imports()
 
@@ -108,8 +110,11 @@ class Conversation:
         """(message, number) of every extension that the server knows of `messages`."""
         numbers: dict[tuple[str, int], None] = {}
         for some in _batches(messages):
-            answers = await self._ask([ServerReflectionRequest(all_extension_numbers_of_type=name) for name in some])
-            for name, answer in zip(some, answers, strict=True):
+            names = iter(some)
+            async for answer in self._ask(
+                [ServerReflectionRequest(all_extension_numbers_of_type=name) for name in some]
+            ):
+                name = next(names)
                 numbers.update(
                     ((name, number), None) for number in answer.all_extension_numbers_response.extension_number
                 )
@@ -117,28 +122,31 @@ class Conversation:
                 raise TooMuch(f"more than {MAX_EXTENSIONS} extensions")
         return list(numbers)
 
-    async def _ask(self, questions: Sequence[ServerReflectionRequest]) -> list[ServerReflectionResponse]:
-        """The answers, in the questions' order.
+    async def _ask(self, questions: Sequence[ServerReflectionRequest]) -> AsyncIterator[ServerReflectionResponse]:
+        """The answers, in the questions' order; none is kept longer than its reader does.
 
         :raises grpc.aio.AioRpcError: the stream ended before the last one.
         """
         for question in questions:
             await self._call.write(question)
-        answers = []
         for _ in questions:
             answer = await self._call.read()
             if not isinstance(answer, ServerReflectionResponse):
                 # The stream ended; its status says why.
                 code = await self._call.code()
                 raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await self._call.details())
-            self._bytes += answer.ByteSize()
-            if self._bytes > MAX_BYTES:
-                raise TooMuch(f"more than {MAX_BYTES // 1024**2} MB")
-            answers.append(answer)
-        return answers
+            yield answer
 
     def _take(self, answer: ServerReflectionResponse) -> None:
         for raw in answer.file_descriptor_response.file_descriptor_proto:
+            # Many a server sends with each service all that it needs, so that the same files come hundreds of times.
+            known = hashlib.sha256(raw).digest()
+            if known in self._seen:
+                continue
+            self._seen.add(known)
+            self._bytes += len(raw)
+            if self._bytes > MAX_BYTES:
+                raise TooMuch(f"more than {MAX_BYTES // 1024**2} MB")
             self._add(FileDescriptorProto.FromString(raw))
 
     def _add(self, file: FileDescriptorProto) -> None:
