@@ -3,6 +3,9 @@
 YAML 1.2 (a JSON document is one too). Anchors and aliases are refused: a few bytes of them make gigabytes. Depth and
 number of values are bounded, since the time that the parser takes grows with the square of the one and fast enough with
 the other. Reading is slow all the same (half a second at the bound), so a gateway that serves does it in a thread.
+
+Nearly every spec is right and written plainly (`bridge.plainyaml`), and then none of that is needed: the whole parser,
+which knows lines, is asked when something is wrong, or when it is not plain.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.parser import ParserError
 from ruamel.yaml.scanner import ScannerError
 
+from bridge import plainyaml
 from bridge.errors import Fault, SpecError
 from bridge.spec import RouteSpec
 
@@ -39,6 +43,20 @@ MAX_NODES = 10_000  #: keys and values of one file
 MAX_DEPTH = 32
 
 _Parsed = CommentedMap | CommentedSeq | Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A document that was read without its lines: it is parsed for them when a fault asks for one, which few do.
+
+    :ivar text: the whole file; `at`, which of its documents, from 0.
+    """
+
+    text: str
+    at: int
+
+    def parsed(self) -> Any:
+        return list(_documents(self.text, ""))[self.at]
 
 
 def _documents(text: str, file: str) -> Iterator[Any]:
@@ -80,18 +98,19 @@ def _guard(text: str, file: str) -> None:
             raise SpecError(Fault(reason, file=file, line=event.start_mark.line + 1))
 
 
-def line_of(document: _Parsed, loc: Sequence[str | int]) -> int:
+def line_of(document: _Parsed | Unread, loc: Sequence[str | int]) -> int:
     """The line (from 1) of the key that `loc` leads to, or of the nearest one above it; 0 where there are no lines."""
-    if not isinstance(document, CommentedMap | CommentedSeq):
+    node: Any = document.parsed() if isinstance(document, Unread) else document
+    if not isinstance(node, CommentedMap | CommentedSeq):
         return 0
-    line = 1 + int(document.lc.line)
+    line = 1 + int(node.lc.line)
     for step in loc:
         try:
-            if isinstance(document, CommentedMap):
-                line = 1 + document.lc.key(step)[0]
-            elif isinstance(document, CommentedSeq):
-                line = 1 + document.lc.item(step)[0]
-            document = document[step]
+            if isinstance(node, CommentedMap):
+                line = 1 + node.lc.key(step)[0]
+            elif isinstance(node, CommentedSeq):
+                line = 1 + node.lc.item(step)[0]
+            node = node[step]
         except (KeyError, IndexError, TypeError):
             break
     return line
@@ -141,6 +160,8 @@ def faults_of(
 ) -> list[Fault]:
     """Pydantic's findings in the house's words: key path, line, and the nearest known key for an unknown one."""
     faults = []
+    if isinstance(document, Unread):
+        document = document.parsed()
     entry: Any
     for entry in error.errors(include_url=False):
         # A union's tag is pydantic's step, not a key of the document.
@@ -194,11 +215,24 @@ def read_value(value: Any, file: str = "") -> RouteSpec:
         raise SpecError(faults_of(error, RouteSpec, value, file)) from None
 
 
+def _read_plain(text: str) -> list[tuple[RouteSpec, Any]]:
+    """As `read_text`, of what is plain and right; nothing where anything isn't."""
+    values = plainyaml.read(text, MAX_NODES) if len(text) <= MAX_SPEC else None
+    try:
+        # What is plain holds no number and no text that a store can't keep.
+        return [(RouteSpec.model_validate(value), Unread(text, at)) for at, value in enumerate(values or ())]
+    except ValidationError:
+        return []
+
+
 def read_text(text: str, file: str = "") -> list[tuple[RouteSpec, Any]]:
     """Every document of `text` with its parsed node (for lines of what a transformer finds wrong later).
 
     :raises SpecError: with every fault of every document.
     """
+    plain = _read_plain(text)
+    if plain:
+        return plain
     specs: list[tuple[RouteSpec, Any]] = []
     faults: list[Fault] = []
     for document in _documents(text, file):

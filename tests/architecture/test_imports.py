@@ -16,6 +16,7 @@ ORDER = [
     {"errors", "verbs"},
     {"payload"},
     {"spec"},
+    {"plainyaml"},
     {"specfile", "settings"},
     {"messages"},
     {"stream"},
