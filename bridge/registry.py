@@ -17,14 +17,14 @@ from pathlib import Path
 import orjson
 
 from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
+from bridge.folder import SUFFIXES, Folder, Stamp
 from bridge.guards.api_key import ApiKey
-from bridge.specfile import read_file, read_value
+from bridge.specfile import read_value
 from bridge.store import Store, StoredRoute
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
 
 log = logging.getLogger("bridge.routes")
 
-SUFFIXES = (".yml", ".yaml", ".json")
 POLL = 1.0  #: seconds between looks at the store for what others wrote, and tries to bind what could not be bound
 
 
@@ -42,8 +42,7 @@ class Registry:
     def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
         self._binder = binder
         self._store = store
-        self._folder = folder
-        self._home = home
+        self._folder = Folder(folder, home)
         self.on_change: Callable[[Table], None] = lambda table: None
         self._lock = asyncio.Lock()
         self._files: dict[RouteId, BoundRoute] = {}
@@ -52,6 +51,8 @@ class Registry:
         self.keys: dict[str, ApiKey] = {}
         self.table = Table()
         self._version = 0
+        #: Of the stored texts that were read, so that they are not read again where another of them has changed.
+        self._marks: dict[RouteId, int] = {}
 
     # --- at start -----------------------------------------------------------------------------------------------
 
@@ -62,9 +63,9 @@ class Registry:
         :raises SetupError: every fault of every file; what could be bound is in the table all the same.
         """
         faults: list[Fault] = []
-        for path in self.spec_files():
+        for name, path, stamp in self._folder.scan():
             try:
-                for source in self._read(path):
+                for source in self._folder.read(name, path, stamp):
                     try:
                         self._files[source.id] = await self._bind(source)
                     except Unreachable as error:
@@ -75,23 +76,31 @@ class Registry:
         table = Table(self._files.values())
         faults += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
         await self._load_stored()
-        self._rebuild()
+        self._swap(table.over([*self._files.values(), *self._stored.values()]))
         if faults:
             raise SetupError(faults)
 
     async def _load_stored(self) -> None:
         self._version = await self._store.version()
         self.keys = {key.id: key for key in await self._store.keys()}
-        known, waiting = self._stored, self.broken
-        self._stored = {}
+        known, waiting, marks = self._stored, self.broken, self._marks
+        self._stored, self._marks = {}, {}
         self.broken = {id: broken for id, broken in waiting.items() if broken.source.kind == "file"}
         for row in await self._store.routes():
+            old, broken, mark = known.get(row.id), waiting.get(row.id), hash(row.spec)
+            if marks.get(row.id) == mark and (old is not None or broken is not None):
+                self._marks[row.id] = mark
+                if old is not None:
+                    self._stored[row.id] = old
+                elif broken is not None:
+                    self.broken[row.id] = broken
+                continue
             try:
                 source = Source(row.id, "store", read_value(json.loads(row.spec)))
             except SpecError as error:
                 log.error("registered route %d can't be read by this version: %s", row.id, error)
                 continue
-            old, broken = known.get(row.id), waiting.get(row.id)
+            self._marks[row.id] = mark
             if old is not None and old.source.etag == source.etag:
                 self._stored[row.id] = old
             elif broken is not None and broken.source.etag == source.etag:
@@ -110,10 +119,15 @@ class Registry:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 
     def _rebuild(self) -> None:
+        self._swap(self.table.over([*self._files.values(), *self._stored.values()]))
+
+    def _swap(self, table: Table) -> None:
+        """Let `table` serve, and say which routes it leaves out that the one before didn't."""
+        told = {route.source.id: str(error) for route, error in self.table.refused}
         self.broken = {id: broken for id, broken in self.broken.items() if not isinstance(broken.error, ConflictError)}
-        table = Table([*self._files.values(), *self._stored.values()])
         for route, error in table.refused:
-            log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
+            if told.get(route.source.id) != str(error):
+                log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
             self.broken[route.source.id] = Broken(route.source, error)
         self.table = table
         self.on_change(table)
@@ -122,28 +136,18 @@ class Registry:
 
     def spec_files(self) -> list[Path]:
         """Every spec file of the folder, in the order they are read."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(path for path in self._folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-
-    def _read(self, path: Path) -> list[Source]:
-        shown = str(path.relative_to(self._home)) if path.is_relative_to(self._home) else str(path)
-        name = path.relative_to(self._folder).as_posix()
-        return [
-            Source(f"file:{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
-            for number, (spec, document) in enumerate(read_file(path, shown))
-        ]
+        return self._folder.files()
 
     async def watch(self, contracts: Iterable[Path]) -> None:
         """Follow the folder, and `contracts` (WSDLs, protos) that its specs name, until cancelled."""
-        folders = [folder for folder in (self._folder, *contracts) if folder.is_dir()]
+        folders = [folder for folder in (self._folder.path, *contracts) if folder.is_dir()]
         if not folders:
             return
         from watchfiles import Change, DefaultFilter, awatch  # heavy, and only a gateway that serves watches
 
         async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
             paths = {Path(path) for kind, path in changes if kind in Change}
-            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder)}
+            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder.path)}
             await self.reload(rebind=bool(paths - specs))
 
     async def reload(self, *, rebind: bool = False) -> None:
@@ -151,10 +155,9 @@ class Registry:
         async with self._lock:
             files: dict[RouteId, BoundRoute] = {}
             waiting: dict[RouteId, Broken] = {}
-            for path in self.spec_files():
-                name = f"file:{path.relative_to(self._folder).as_posix()}"
+            for name, path, stamp in self._folder.scan():
                 try:
-                    fresh, away = await self._read_again(path, rebind)
+                    fresh, away = await self._read_again(name, path, stamp, rebind)
                 except SetupError as error:
                     log.error("%s is not taken; what it said before goes on serving: %s", name, error)
                     fresh = {id: old for id, old in self._files.items() if str(id).partition("#")[0] == name}
@@ -174,7 +177,9 @@ class Registry:
                 self._rebuild()
                 log.info("%d routes are live", len(self.table.routes))
 
-    async def _read_again(self, path: Path, rebind: bool) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
+    async def _read_again(
+        self, name: str, path: Path, stamp: Stamp, rebind: bool
+    ) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
         """What of a spec file serves now, and what waits for a contract that is away; what served until now goes on
         while its new word waits.
 
@@ -182,9 +187,9 @@ class Registry:
         """
         fresh: dict[RouteId, BoundRoute] = {}
         away: dict[RouteId, Broken] = {}
-        for source in self._read(path):
+        for source in self._folder.read(name, path, stamp):
             old, waits = self._files.get(source.id), self.broken.get(source.id)
-            same = old is not None and old.source.etag == source.etag
+            same = old is not None and (old.source is source or old.source.etag == source.etag)
             if old is not None:
                 fresh[source.id] = old
             if same and not rebind:
@@ -239,7 +244,8 @@ class Registry:
         told: dict[RouteId, str] = {}
         while True:
             await asyncio.sleep(POLL)
-            stale = [route for route in self.table.routes.values() if await self._changed(route, told)]
+            following = [route for route in self.table.routes.values() if route.follows]
+            stale = [route for route in following if await self._changed(route, told)]
             if not stale:
                 continue
             async with self._lock:
@@ -279,10 +285,7 @@ class Registry:
         :raises SetupError: it can't be bound, or what it claims is taken.
         """
         bound = await self._bind(source)
-        others = [route for route in self.table.routes.values() if route.source.id != source.id]
-        for route, error in Table([*others, bound]).refused:
-            if route is bound:
-                raise error
+        self.table.check(bound)
         return bound
 
     async def put(self, source: Source, by: str) -> BoundRoute:
@@ -296,9 +299,10 @@ class Registry:
             assert isinstance(new.id, int)
             text = orjson.dumps(spec_json(new.spec)).decode()
             await self._store.put_route(StoredRoute(new.id, text, time.time(), by))
+            self._marks[new.id] = hash(text)
             self._stored[new.id] = bound
             self.broken.pop(new.id, None)
-            self._rebuild()
+            self._swap(self.table.with_route(bound))
             return bound
 
     async def delete(self, route_id: int, by: str) -> None:
@@ -307,8 +311,9 @@ class Registry:
             if not await self._store.delete_route(route_id, by):
                 raise NotFound(f"No registered route has the number {route_id}.")
             self._stored.pop(route_id, None)
+            self._marks.pop(route_id, None)
             self.broken.pop(route_id, None)
-            self._rebuild()
+            self._swap(self.table.without(route_id))
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""

@@ -1,4 +1,4 @@
-"""Specs -> bound routes -> matcher. A table is built whole and swapped in; calls under way finish on the old one.
+"""Specs -> bound routes -> matcher. A table is made beside the old one and swapped in; calls under way finish on that.
 
 Whatever a request would otherwise look up is put on its `Endpoint` here, once.
 """
@@ -6,8 +6,9 @@ Whatever a request would otherwise look up is put on its `Endpoint` here, once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -16,8 +17,8 @@ from bridge.errors import ConflictError
 from bridge.guards.auth import Authenticator
 from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
-from bridge.matcher import Matcher
-from bridge.plugins import Transformers
+from bridge.matcher import Claim, Matcher
+from bridge.plugins import Following, Transformers
 from bridge.spec import Connection, RouteSpec, Upstream
 from bridge.transformer import Operation
 
@@ -103,6 +104,8 @@ class BoundRoute:
     auth: Authenticator
     limiter: Limiter | None
     cache: MicroCache | None
+    #: Whether its contract may change without a file that is seen to change (`bridge.plugins.Following`).
+    follows: bool = False
     endpoints: Sequence[Endpoint] = field(default=())
 
     def template(self, operation: Operation) -> str:
@@ -143,6 +146,7 @@ class Binder:
             auth=self._authenticate(spec),
             limiter=_limiter(spec, old),
             cache=MicroCache(spec.cache.ttl) if spec.cache else None,
+            follows=isinstance(transformer, Following),
         )
         route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
         return route
@@ -155,9 +159,11 @@ def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
 
 
 class Table:
-    """Every live route and the matcher over their operations. Built whole, then only read.
+    """Every live route and the matcher over their operations. Once built it is only read: what changes is the next
+    table, which shares with this one all that stays.
 
-    Routes come first come first served; one that claims what another has is left out whole and stands in `refused`.
+    Routes come first come first served; one that claims what another has is left out whole and stands in `refused`,
+    until what it claims is free.
     """
 
     def __init__(self, routes: Iterable[BoundRoute] = ()) -> None:
@@ -165,17 +171,104 @@ class Table:
         self.refused: list[tuple[BoundRoute, ConflictError]] = []
         self._matcher: Matcher[Endpoint] = Matcher()
         self.match = self._matcher.match
-        for route in routes:
-            try:
-                self._matcher.add_all(
-                    (route.source.spec.host, route.template(endpoint.operation), method, endpoint)
-                    for endpoint in route.endpoints
-                    for method in _methods(route.source.spec, endpoint.operation)
-                )
-            except ConflictError as error:
-                self.refused.append((route, error))
-            else:
-                self.routes[route.source.id] = route
+        #: Who came before whom, refused ones too.
+        self._ranks: dict[RouteId, int] = {}
+        for rank, route in enumerate(routes):
+            self._ranks[route.source.id] = rank
+            self._admit(route, rank)
+        self._next = len(self._ranks)
+
+    def check(self, route: BoundRoute) -> None:
+        """:raises ConflictError: `route` claims what another that serves has; its own former self is no other."""
+        trial = self._matcher.copy()
+        old = self.routes.get(route.source.id)
+        if old is not None:
+            trial.remove_all(_claims(old))
+        trial.add_all(_claims(route))
+
+    def with_route(self, route: BoundRoute) -> Table:
+        """The next table: `route` in the place of the one with its id, else as the last."""
+        made = self._copy()
+        id = route.source.id
+        rank = made._ranks.setdefault(id, made._next)
+        made._next = max(made._next, rank + 1)
+        made._settle([(rank, route)], ())
+        return made
+
+    def without(self, id: RouteId) -> Table:
+        """The next table, after the route `id` has gone."""
+        made = self._copy()
+        made._settle([], [id])
+        made._ranks.pop(id, None)
+        return made
+
+    def over(self, routes: Iterable[BoundRoute]) -> Table:
+        """The next table, of these `routes` in their order."""
+        ranked = {route.source.id: (rank, route) for rank, route in enumerate(routes)}
+        known = [self._ranks[id] for id in ranked if id in self._ranks]
+        if known != sorted(known):
+            return Table(route for _, route in ranked.values())
+        made = self._copy()
+        before = self.routes | {route.source.id: route for route, _ in self.refused}
+        came = [(rank, route) for id, (rank, route) in ranked.items() if before.get(id) is not route]
+        gone = [id for id in before if id not in ranked]
+        made._ranks = {id: rank for id, (rank, _) in ranked.items()}
+        made._next = len(ranked)
+        made._settle(came, gone)
+        return made
+
+    def _copy(self) -> Table:
+        made = Table()
+        made.routes, made.refused = dict(self.routes), list(self.refused)
+        made._matcher = self._matcher.copy()
+        made.match = made._matcher.match
+        made._ranks, made._next = dict(self._ranks), self._next
+        return made
+
+    def _settle(self, came: list[tuple[int, BoundRoute]], gone: Iterable[RouteId]) -> None:
+        """Take away those that have `gone` and the former selves of those that `came`, then let in who may: the latter,
+        those that were refused until now, and in turn whoever has to make room for one that was before it."""
+        fresh = {route.source.id for _, route in came}
+        leaving = [*gone, *fresh]
+        for old in [self.routes[id] for id in leaving if id in self.routes]:
+            self._matcher.remove_all(_claims(old))
+            if old.source.id not in fresh:
+                del self.routes[old.source.id]
+        left = set(leaving)
+        refused = [(self._ranks[route.source.id], route) for route, _ in self.refused if route.source.id not in left]
+        last = self._ranks[next(reversed(self.routes))] if self.routes else -1
+        self.refused = []
+        waiting, ordered = came + refused, True
+        heapify(waiting)
+        while waiting:
+            rank, route = heappop(waiting)
+            ordered = ordered and (route.source.id in self.routes or rank > last)
+            for later in self._admit(route, rank):
+                self._matcher.remove_all(_claims(later))
+                del self.routes[later.source.id]
+                heappush(waiting, (self._ranks[later.source.id], later))
+        for route, _ in self.refused:
+            self.routes.pop(route.source.id, None)
+        if not ordered:
+            self.routes = dict(sorted(self.routes.items(), key=lambda item: self._ranks[item[0]]))
+
+    def _admit(self, route: BoundRoute, rank: int) -> Iterable[BoundRoute]:
+        """Let `route` serve if nothing before it has what it claims; who came later and does makes room."""
+        try:
+            room = self._matcher.add_all(_claims(route), lambda other: self._ranks[other.route.source.id] > rank)
+        except ConflictError as error:
+            self.refused.append((route, error))
+            return ()
+        self.routes[route.source.id] = route
+        return {endpoint.route.source.id: endpoint.route for endpoint in room}.values()
+
+
+def _claims(route: BoundRoute) -> Iterator[Claim[Endpoint]]:
+    spec = route.source.spec
+    for endpoint in route.endpoints:
+        template = route.template(endpoint.operation)
+        for method in _methods(spec, endpoint.operation):
+            yield spec.host, template, method, endpoint
 
 
 def _methods(spec: RouteSpec, operation: Operation) -> Sequence[str]:

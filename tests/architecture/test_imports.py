@@ -26,7 +26,7 @@ ORDER = [
     {"plugins", "mesh", "upstream", "guards", "observe"},
     {"matcher"},
     {"table"},
-    {"store", "openapi"},
+    {"store", "openapi", "folder"},
     {"clientside", "registry", "portal"},
     {"streaming"},
     {"gateway"},
