@@ -26,7 +26,7 @@ class Folder:
 
     def __init__(self, path: Path, home: Path) -> None:
         self.path = path
-        self._home = home
+        self._shown = str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
         #: By file, with its stamp when it was read.
         self._read: dict[str, tuple[Stamp, Sequence[Source]]] = {}
 
@@ -50,7 +50,7 @@ class Folder:
         known = self._read.get(str(path))
         if known is not None and known[0] == stamp:
             return known[1]
-        shown = str(path.relative_to(self._home)) if path.is_relative_to(self._home) else str(path)
+        shown = os.path.join(self._shown, name.removeprefix("file:"))
         sources = [
             Source(f"{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
             for number, (spec, document) in enumerate(read_file(path, shown))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from bridge.errors import SettingsError
-from bridge.guards.auth import build_authenticator
+from bridge.guards.auth import Authenticator, build_authenticator
 from bridge.guards.issuers import Trust
 from bridge.mesh import Mesh, open_mesh
 from bridge.plugins import Transformers
 from bridge.registry import Registry
 from bridge.settings import Settings
+from bridge.spec import Auth, RouteSpec
 from bridge.store import open_store
 from bridge.table import Binder
 from bridge.transformer import Context
@@ -39,14 +41,21 @@ class House:
         self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
         self.context = Context(settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses)
         self.transformers = Transformers(self.context)
+        self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
         self.binder = Binder(
             self.transformers,
-            authenticate=lambda spec: build_authenticator(
-                spec.auth, self.trust, self.registry, settings.internal_networks
-            ),
+            authenticate=self._authenticator,
             connect=self.upstreams.bind,
         )
         self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
+
+    def _authenticator(self, spec: RouteSpec) -> Authenticator:
+        """One for all routes that ask the same: it holds nothing of theirs."""
+        made = self._authenticators.get(spec.auth)
+        if made is None:
+            made = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
+            self._authenticators[spec.auth] = made
+        return made
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as closing:

@@ -66,6 +66,7 @@ class Transformers:
         self._context = context
         self._points = discover() if points is None else points
         self._open: dict[str, Transformer[Any]] = {}
+        self._following: set[str] = set()
         self._opening = asyncio.Lock()
 
     @property
@@ -97,6 +98,8 @@ class Transformers:
             await made.aclose()
             raise
         self._open[name] = made
+        if isinstance(made, Following):
+            self._following.add(name)
         return made
 
     async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
@@ -121,6 +124,10 @@ class Transformers:
             asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
             raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
         return operations
+
+    def follows(self, spec: RouteSpec) -> bool:
+        """Whether what `spec`, which is bound, is bound to may change (`Following`)."""
+        return spec.transform.request in self._following
 
     async def changed(self, spec: RouteSpec) -> bool:
         """Whether `spec`, which is bound, would be bound to something else now (`Following`)."""

@@ -107,7 +107,19 @@ def check_template(path: str) -> str:
 
 def _climbs(segment: str) -> bool:
     """Whether no request could ever reach it: the gateway refuses paths with a dot segment in any disguise."""
+    if "." not in segment and "%" not in segment:
+        return False
     return any(part in (".", "..") for part in re.split(r"[/\\]", unquote(segment).partition(";")[0]))
+
+
+def _is_address(text: str) -> bool:
+    if ":" not in text and not text.replace(".", "").isdigit():
+        return False  # as nearly every name is, found without an exception
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Model(BaseModel):
@@ -149,11 +161,7 @@ class Upstream(BaseModel):
         name, colon, port = authority.rpartition(":")
         if not colon:
             raise ValueError(f"{text!r} names no port; write name:port")
-        try:
-            ipaddress.ip_address(name.strip("[]"))
-        except ValueError:
-            pass
-        else:
+        if _is_address(name.strip("[]")):
             raise ValueError(f"{name!r} is an address; write a name and let the mesh say where it is")
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't be a name in the mesh")

@@ -18,7 +18,7 @@ from bridge.guards.auth import Authenticator
 from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
 from bridge.matcher import Claim, Matcher
-from bridge.plugins import Following, Transformers
+from bridge.plugins import Transformers
 from bridge.spec import Connection, RouteSpec, Upstream
 from bridge.transformer import Operation
 
@@ -146,7 +146,7 @@ class Binder:
             auth=self._authenticate(spec),
             limiter=_limiter(spec, old),
             cache=MicroCache(spec.cache.ttl) if spec.cache else None,
-            follows=isinstance(transformer, Following),
+            follows=self._transformers.follows(spec),
         )
         route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
         return route
