@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from stat import S_ISREG
+from typing import NamedTuple
 
 from bridge.specfile import read_file
 from bridge.table import Source
@@ -19,6 +20,14 @@ YOUNG = 2.0
 
 #: What changes when a file does: nanoseconds of its content's and its inode's last change, bytes, inode.
 Stamp = tuple[int, int, int, int]
+
+
+class File(NamedTuple):
+    """A spec file as it was found: the id that its first route has, where it lies, and its stamp."""
+
+    name: str
+    path: str
+    stamp: Stamp
 
 
 class Folder:
@@ -32,35 +41,34 @@ class Folder:
 
     def files(self) -> list[Path]:
         """Every spec file, in the order in which they are read."""
-        return [Path(file) for file, _ in self._listed()]
+        return [Path(file.path) for file in self.look()]
 
-    def scan(self) -> Iterator[tuple[str, Path, Stamp]]:
-        """The id that a file's first route has, the file, and its stamp; for each, in order."""
-        listed = self._listed()
-        self._read = {file: self._read[file] for file, _ in listed if file in self._read}
+    def look(self) -> list[File]:
+        """As `files`, with what `read` wants to know. May be called in a thread."""
+        found = sorted(self._listed(), key=lambda one: one[0].split(os.sep))
+        self._read = {path: self._read[path] for path, _ in found if path in self._read}
         prefix = len(str(self.path)) + 1
-        for file, stamp in listed:
-            yield f"file:{file[prefix:].replace(os.sep, '/')}", Path(file), stamp
+        return [File(f"file:{path[prefix:].replace(os.sep, '/')}", path, stamp) for path, stamp in found]
 
-    def read(self, name: str, path: Path, stamp: Stamp) -> Sequence[Source]:
-        """The routes of a file that `scan` found.
+    def read(self, file: File) -> Sequence[Source]:
+        """The routes of a file.
 
         :raises SpecError: it is wrong.
         """
-        known = self._read.get(str(path))
-        if known is not None and known[0] == stamp:
+        known = self._read.get(file.path)
+        if known is not None and known[0] == file.stamp:
             return known[1]
+        name, path, stamp = file
         shown = os.path.join(self._shown, name.removeprefix("file:"))
         sources = [
             Source(f"{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
-            for number, (spec, document) in enumerate(read_file(path, shown))
+            for number, (spec, document) in enumerate(read_file(Path(path), shown))
         ]
         if time.time() - max(stamp[:2]) / 1e9 > YOUNG:
-            self._read[str(path)] = (stamp, sources)
+            self._read[path] = (stamp, sources)
         return sources
 
-    def _listed(self) -> list[tuple[str, Stamp]]:
-        found: list[tuple[str, Stamp]] = []
+    def _listed(self) -> Iterator[tuple[str, Stamp]]:
         folders = [str(self.path)]
         while folders:
             try:
@@ -73,8 +81,7 @@ class Folder:
                 elif entry.name.endswith(SUFFIXES) and entry.name not in SUFFIXES:
                     stamp = _stamp(entry)
                     if stamp is not None:
-                        found.append((entry.path, stamp))
-        return sorted(found, key=lambda one: one[0].split(os.sep))
+                        yield entry.path, stamp
 
 
 def _stamp(entry: os.DirEntry[str]) -> Stamp | None:

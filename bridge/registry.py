@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
-from bridge.folder import SUFFIXES, Folder, Stamp
+from bridge.folder import SUFFIXES, File, Folder
 from bridge.guards.api_key import ApiKey
 from bridge.specfile import read_value
 from bridge.store import Store, StoredRoute
@@ -69,9 +69,9 @@ class Registry:
 
     async def _load(self) -> None:
         faults: list[Fault] = []
-        for name, path, stamp in self._folder.scan():
+        for file in self._folder.look():
             try:
-                for source in self._folder.read(name, path, stamp):
+                for source in self._folder.read(file):
                     try:
                         self._files[source.id] = await self._bind(source)
                     except Unreachable as error:
@@ -161,9 +161,12 @@ class Registry:
         async with self._lock:
             files: dict[RouteId, BoundRoute] = {}
             waiting: dict[RouteId, Broken] = {}
-            for name, path, stamp in self._folder.scan():
+            for number, file in enumerate(await asyncio.to_thread(self._folder.look)):
+                name = file.name
+                if not number % 256:
+                    await asyncio.sleep(0)  # with thousands of files, calls are answered between them
                 try:
-                    fresh, away = await self._read_again(name, path, stamp, rebind)
+                    fresh, away = await self._read_again(file, rebind)
                 except SetupError as error:
                     log.error("%s is not taken; what it said before goes on serving: %s", name, error)
                     fresh = {id: old for id, old in self._files.items() if str(id).partition("#")[0] == name}
@@ -183,9 +186,7 @@ class Registry:
                 self._rebuild()
                 log.info("%d routes are live", len(self.table.routes))
 
-    async def _read_again(
-        self, name: str, path: Path, stamp: Stamp, rebind: bool
-    ) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
+    async def _read_again(self, file: File, rebind: bool) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
         """What of a spec file serves now, and what waits for a contract that is away; what served until now goes on
         while its new word waits.
 
@@ -193,7 +194,7 @@ class Registry:
         """
         fresh: dict[RouteId, BoundRoute] = {}
         away: dict[RouteId, Broken] = {}
-        for source in self._folder.read(name, path, stamp):
+        for source in self._folder.read(file):
             old, waits = self._files.get(source.id), self.broken.get(source.id)
             same = old is not None and (old.source is source or old.source.etag == source.etag)
             if old is not None:

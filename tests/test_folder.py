@@ -30,7 +30,7 @@ def made(home: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 
 
 def read(folder: Folder) -> list[Source]:
-    return [source for name, path, stamp in folder.scan() for source in folder.read(name, path, stamp)]
+    return [source for file in folder.look() for source in folder.read(file)]
 
 
 def test_what_is_a_spec_file_and_in_which_order(home: Path, made: Folder) -> None:
