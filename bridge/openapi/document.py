@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.openapi.part import Place, described, finished
@@ -33,6 +33,24 @@ def build_document(
     What a transformer describes wrongly, or fails to describe, costs that operation its details and a warning in the
     log, never the document. Nothing in it says where an upstream is or what it is called.
     """
+    steps = draft_document(operations, title=title, version=version, servers=servers)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            document: dict[str, Any] = end.value
+            return document
+
+
+def draft_document(
+    operations: Iterable[PublishedOperation],
+    *,
+    title: str,
+    version: str,
+    servers: Sequence[Mapping[str, Any]] | None = None,
+) -> Generator[None, None, dict[str, Any]]:
+    """As `build_document`, with a yield after each operation: thousands take seconds, and whoever makes the document of
+    a gateway that serves lets calls through between them. Returns the document."""
     contenders = _contenders(operations)
     places = [all_of_them[0] for all_of_them in contenders]
     pool = SchemaPool({PROBLEM: PROBLEM_SCHEMA})
@@ -54,6 +72,7 @@ def build_document(
             host=published.spec.host if hosts else None,
             also=[_other(other) for other in others],
         )
+        yield
     return _document(paths, pool, schemes, {"title": title, "version": version}, servers)
 
 

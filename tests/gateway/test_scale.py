@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from bridge import folder, registry
+from bridge.admin import STEPS, Admin, published
+from bridge.guards.auth import Open
 from bridge.house import House
+from bridge.observe.metrics import Metrics
+from bridge.openapi import build_document
 from bridge.settings import Settings
 from bridge.specfile import read_file, read_value
 from bridge.table import Source
@@ -143,6 +147,27 @@ async def test_what_another_process_registers_is_all_that_is_read_of_the_store(
         assert read == [spec(100)["route"]]
         assert [id for id in after if after[id] is not before[id]] == [3]
         assert list(after) == [1, 2, 3, 5]
+
+
+async def test_others_are_served_while_a_large_document_is_made(tmp_path: Path) -> None:
+    async with opened(tmp_path, 100) as house:
+        made = Admin(house.registry, Open(()), Metrics(), "1", ready=lambda: True)
+        operations = published(house.registry.table.routes.values())
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        document = await made._document(operations)
+        task.cancel()
+        places = sum(len(item) for item in document["paths"].values())
+        assert places == 500
+        assert turns >= places // STEPS
+        assert document == build_document(operations, title="HMS Bridge", version="1")
 
 
 async def test_routes_that_ask_the_same_share_who_asks(tmp_path: Path) -> None:
