@@ -15,9 +15,9 @@ from typing import Any
 
 _MAX_KEY = 1000  #: characters; from 1024 on, YAML takes no key that isn't announced by ``?``
 
-#: No tab, no carriage return, no other line break or space than the two, nothing above the alphabets of Europe, where
-#: line breaks, joiners and byte order marks begin.
-_CHARACTERS = re.compile("[\n -~\xa1-\u04ff]*")
+#: No tab, no carriage return, no other line break or space than the two, no joiner and no byte order mark: the letters
+#: of Europe and East Asia, dashes, quotes, dots and currencies.
+_CHARACTERS = re.compile("[\n -~\xa1-\u04ff\u2010-\u2027\u20a0-\u20bf\u3041-\ud7a3]*")
 
 _KEY = "[A-Za-z_][A-Za-z0-9_.$-]*"
 _LINE = re.compile(f"( *)(?:({_KEY}):(?: +([^ ].*)?)?|- +([^ ].*))")

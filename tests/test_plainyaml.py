@@ -74,7 +74,7 @@ def test_a_spec_as_people_write_it_is_plain() -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.name)
 def test_the_routes_of_the_demo(path: Path) -> None:
-    agrees(path.read_text("utf-8"))
+    assert agrees(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,8 @@ def test_the_routes_of_the_demo(path: Path) -> None:
         "10", "5s", "1.5s", "500ms", "64M", "1.50", "0.1", "123456789012345.123456789012345", "/a/{b}", "a#b", "a #b",
         "a:b", "a:b:c", "'a'", "'a: b'", '"a # b"', "''", '""', "'a' # b", "[]", "{}", "[a, b]", "[ a , 'b' ]",
         "[a, [b, {c: 1}]]", "{a: {b: [1, true]}}", "{a: b} # c", "{ 'a': 1, \"b\": 2 }", "[ [a] , {b: c} ]", "a b  c",
-        "_", "http://h:80/x", "[http://h:80/x]", "{a: http://h/x}", "Ä", "ärger", "a\u00a0b", "'\u00a0'", "[a:b]",
+        "_", "http://h:80/x", "[http://h:80/x]", "{a: http://h/x}", "Ä",
+        "…", "a — “b” € 漢字", "ärger", "a\u00a0b", "'\u00a0'", "[a:b]",
         "a'b",
         "[9, 1.5, 5s]", "a - b", "a, b", "a]", "a ? b", "a & b", "a! %b",
     ],
@@ -152,7 +153,7 @@ def test_lines_that_are_nearly_specs(lines: list[str]) -> None:
     agrees("\n".join(lines))
 
 
-@given(st.text("ab:#-'\"{}[], \n1.\\&*!|>?%@`~/\u00e9\u2028\t", max_size=24))
+@given(st.text("ab:#-'\"{}[], \n1.\\&*!|>?%@`~/\u00e9\u2013\u2028\u3042\t", max_size=24))
 @example("a:\n- b\n-  c\n")
 @settings(max_examples=1500)
 def test_any_text_of_the_characters_that_mean_something(text: str) -> None:
