@@ -74,7 +74,7 @@ async def running(service: Service) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[..., Send]]:
+async def connect(clients: str) -> AsyncIterator[Callable[..., Send]]:
     """Makes upstreams for addresses (a list that may change), and closes them."""
     made: list[GrpcUpstream] = []
 
@@ -82,7 +82,7 @@ async def connect() -> AsyncIterator[Callable[..., Send]]:
         async def resolve() -> Sequence[Address]:
             return list(addresses)
 
-        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, "clients": clients, **options})
         made.append(upstream)
 
         async def send(message: bytes, *, within: float = 5.0, path: str = "/a.S/Do", **given: Any) -> GrpcReply:

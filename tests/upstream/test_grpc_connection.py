@@ -20,7 +20,10 @@ from bridge.spec import Connection
 from bridge.tls import Tls
 from bridge.upstream import retry
 from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.grpc_peer import Peer
+from bridge.upstream.grpcio.peer import GrpcPeer
+from bridge.upstream.grpcio.peer import Terms as GeneralTerms
+from bridge.upstream.peer import Peer
+from bridge.upstream.rpc.peer import Http2Peer, Terms
 
 Make = Callable[..., GrpcUpstream]
 REQUEST = GrpcRequest("/a.S/Do", b"hello")
@@ -243,7 +246,7 @@ async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> 
         await upstream.send(GrpcRequest("/a.S/Do", b"", timeout=0.05), deadline=soon(60))
 
 
-async def test_an_address_that_another_call_gives_up_takes_no_connection() -> None:
+async def test_an_address_that_another_call_gives_up_takes_no_connection(clients: str) -> None:
     """The attempt is shared. Who waits for it when it is ended was not cancelled, and goes on to the next address."""
     begun = asyncio.Event()
     writers: list[asyncio.StreamWriter] = []
@@ -253,7 +256,10 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection() -> No
         begun.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    peer = Peer(("127.0.0.1", server.sockets[0].getsockname()[1]), None, [])
+    address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+    peer: Peer = GrpcPeer(address, GeneralTerms([]))
+    if clients == "lean":
+        peer = Http2Peer(address, Terms(None, None, "", 1, None, 1, None, 330, 20))
     waiting = asyncio.create_task(peer.connect(10))
     async with asyncio.timeout(5):
         await begun.wait()
