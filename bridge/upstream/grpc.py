@@ -174,11 +174,7 @@ class GrpcUpstream:
         resting = [address for address in live if (known := self._peers.get(address)) and known.resting]
         addresses = [address for address in live if address not in resting][:ADDRESSES]
         for at, address in enumerate(addresses):
-            peer = self._peers.get(address)
-            if peer is None:
-                peer = self._peers[address] = Peer(
-                    address, self._credentials, self._options, self._compression, self._health
-                )
+            peer = self._at(address)
             share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
             by = loop.time() + share
             if peer.connected or await peer.connect(share):
@@ -196,6 +192,17 @@ class GrpcUpstream:
         if resting:
             cause = f"{_shown(resting)} say that they don't serve"
         raise Unavailable(cause=cause, headers=[("retry-after", "1")])
+
+    def _at(self, address: Address) -> Peer:
+        peer = self._peers.get(address)
+        if peer is not None and peer.lost:
+            self._forget({address})
+            peer = None
+        if peer is None:
+            peer = self._peers[address] = Peer(
+                address, self._credentials, self._options, self._compression, self._health
+            )
+        return peer
 
     def _forget(self, addresses: set[Address]) -> None:
         """Addresses that left the mesh, or took no connection; calls under way there are let finish."""

@@ -66,6 +66,13 @@ class Peer:
     def connected(self) -> bool:
         return self.channel.get_state() is _READY
 
+    @property
+    def lost(self) -> bool:
+        """Whether the core waits before it tries again, after an attempt of its own: it makes them for calls that met a
+        lost connection. Whether the address takes one now isn't known, and only a new peer can tell."""
+        trying = self._connecting is not None and not self._connecting.done()
+        return not trying and self.channel.get_state() in _GONE
+
     def unary(self, path: str) -> Any:
         found = self._unary.get(path)
         if found is None:
