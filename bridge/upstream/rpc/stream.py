@@ -33,7 +33,7 @@ class Http2Stream(Stream):
     :ivar done: how it ended; never an exception.
     """
 
-    __slots__ = ("_coding", "_head", "_http", "_inbound", "_most", "_pending", "_waiting", "_word", "done")
+    __slots__ = ("_coding", "_head", "_http", "_inbound", "_most", "_pending", "_ready", "_waiting", "_word", "done")
 
     def __init__(
         self, http: Connection, limit: int, *, coding: str | None, done: asyncio.Future[Ended], most: int | None = None
@@ -44,6 +44,7 @@ class Http2Stream(Stream):
         self._coding = coding
         self._inbound = Inbound(limit)
         self._pending = 0  # bytes of what came that were not credited
+        self._ready: list[bytes] = []  # messages that are cut apart, the next one last
         self._head: Metadata | None = None
         self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
@@ -70,18 +71,20 @@ class Http2Stream(Stream):
 
     async def read(self) -> bytes | None:
         """The next message; None when there are no more."""
-        while True:
+        while not self._ready:
             try:
-                found = self._inbound.next()
+                found = self._inbound.some()
             except RequestError as error:
                 self._fail(error)
                 return None
-            if found is not None:
+            if found:
                 # What was credited while it was not whole stands in front, so what is left is credited last.
                 left = min(self._pending, len(self._inbound))
                 self._http.credit(self, self._pending - left)
                 self._pending = left
-                return found
+                found.reverse()
+                self._ready = found
+                break
             if self._word is not None:
                 if len(self._inbound):
                     self._fail(BadReply(cause="an answer that ends within a message"))
@@ -93,6 +96,7 @@ class Http2Stream(Stream):
             self._http.credit(self, self._pending)
             self._pending = 0
             await self._wait()
+        return self._ready.pop()
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came before the first message; waits for it. Empty where the call ended before."""

@@ -90,10 +90,10 @@ class Unary(Stream):
             self._inbound = Inbound(self._limit)
         self._inbound.feed(payload)
         try:
-            while (found := self._inbound.next()) is not None:
+            for message in self._inbound.some():
                 if self._message is not None:
                     raise BadReply(cause="more than one message in answer to one")
-                self._message = found
+                self._message = message
         except RequestError as error:
             self._fail(error)
 
