@@ -234,7 +234,7 @@ class Connection:
             self._put(frames.window_update(0, self._owed))
             self._owed = 0
         if flags & frames.PADDED:
-            payload = _unpadded(payload)
+            payload = frames.unpadded(payload)
         stream = self._known(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
@@ -255,7 +255,7 @@ class Connection:
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         if flags & frames.PADDED:
-            payload = _unpadded(payload)
+            payload = frames.unpadded(payload)
         if flags & frames.HAS_PRIORITY:
             payload = payload[5:]
         self._known(number)
@@ -393,10 +393,3 @@ def _preface(window: int, max_list: int) -> bytes:
         (frames.MAX_HEADER_LIST_SIZE, max_list),
     )
     return frames.PREFACE + frames.settings(settings) + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW)
-
-
-def _unpadded(payload: bytes) -> bytes:
-    """:raises Http2Error: the padding is longer than the frame (section 6.1)."""
-    if not payload or payload[0] >= len(payload):
-        raise Http2Error(frames.PROTOCOL_ERROR, "padding longer than its frame")
-    return payload[1 : len(payload) - payload[0]]
