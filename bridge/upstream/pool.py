@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from bridge import spec
@@ -10,9 +11,14 @@ from bridge.mesh import Mesh
 from bridge.settings import Settings
 from bridge.spec import Connection
 from bridge.tls import Tls, read_tls
+from bridge.upstream.aiohttp_client import AiohttpClient
+from bridge.upstream.client import Client
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 from bridge.upstream.schemes import SCHEMES, scheme_of
+
+#: By the setting's value.
+CLIENTS: dict[str, Callable[[], Client]] = {"lean": HttpClient, "general": AiohttpClient}
 
 _TLS = frozenset(("https", "grpcs"))
 
@@ -23,7 +29,7 @@ class Upstreams:
     def __init__(self, mesh: Mesh, settings: Settings) -> None:
         self._mesh = mesh
         self._max_reply = settings.max_reply
-        self._http = HttpClient()
+        self._http: Client = CLIENTS[settings.upstream_clients]()
         self._home = settings.home
         self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
 

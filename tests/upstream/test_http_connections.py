@@ -13,7 +13,6 @@ import pytest
 import trustme
 
 from bridge.errors import Timeout, Unavailable, UpstreamError
-from bridge.upstream.http import HttpClient
 
 Address = tuple[str, int]
 
@@ -261,10 +260,10 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def trusting(authority: Any) -> Any:
+async def trusting(authority: Any, make_client: Any) -> Any:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    client = HttpClient(ssl_context=context)
+    client = make_client(ssl_context=context)
     yield client
     await client.aclose()
 
@@ -290,8 +289,10 @@ async def test_a_certificate_of_another_name_is_refused(
     assert server.seen == []
 
 
-async def test_an_unknown_authority_is_refused(serve: Any, connect: Any, ask: Any, reply: Any, authority: Any) -> None:
-    client = HttpClient()  # the system's authorities
+async def test_an_unknown_authority_is_refused(
+    serve: Any, connect: Any, ask: Any, reply: Any, authority: Any, make_client: Any
+) -> None:
+    client = make_client()  # the system's authorities
     server = await serve(reply(), ssl=server_context(authority, "vat-svc"))
     with pytest.raises(UpstreamError, match="could not prove"):
         await ask(connect(server, tls=True, with_client=client))
@@ -304,8 +305,10 @@ async def test_tls_to_a_server_without_it_fails_within_time(serve: Any, connect:
         await ask(connect(server, tls=True, with_client=trusting), within=0.2)
 
 
-async def test_closing_twice_or_unopened_is_fine_and_final(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
-    client = HttpClient()
+async def test_closing_twice_or_unopened_is_fine_and_final(
+    serve: Any, connect: Any, ask: Any, reply: Any, make_client: Any
+) -> None:
+    client = make_client()
     await client.aclose()
     await client.aclose()
     with pytest.raises(Unavailable):
