@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import uvloop
 
 from bridge.messages import HttpReply, HttpRequest
 from bridge.upstream.aiohttp_client import AiohttpClient
@@ -141,6 +142,14 @@ def make_client(request: pytest.FixtureRequest) -> MakeClient:
     """``make_client(ssl_context=…, per_address=…)``: each of the two that there are, unclosed."""
     made: MakeClient = request.param
     return made
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What speaks HTTP is tried on uvloop, too: its transports are its own, and it is what serves."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    if item.path.name.startswith("test_http") or item.path.parent.name == "http11":
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture

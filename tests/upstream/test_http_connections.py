@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
+import resource
 import socket
 import ssl
 from time import perf_counter
@@ -315,17 +316,18 @@ async def test_closing_twice_or_unopened_is_fine_and_final(
         await ask(connect(await serve(reply()), with_client=client))
 
 
-async def test_running_out_of_sockets_is_nobody_elses_fault(
-    serve: Any, connect: Any, ask: Any, reply: Any, monkeypatch: Any
-) -> None:
+async def test_running_out_of_sockets_is_nobody_elses_fault(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     failed: list[Address] = []
-
-    def none_left(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(socket, "socket", none_left)
-    with pytest.raises(Unavailable, match="short of connections") as short:
-        await ask(connect(server, failed=failed.append))
+    upstream = connect(server, failed=failed.append)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.dup(0)  # the lowest number that is free: the next would pass the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="short of connections") as short:
+            await ask(upstream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(highest)
     assert short.value.status == 503
     assert failed == []
