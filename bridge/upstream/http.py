@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
 from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
-from bridge.upstream.client import Client, Dropped, NotConnected, ReplyHead
+from bridge.upstream.client import Address, Client, Dropped, Field, NotConnected, ReplyHead
 from bridge.upstream.coding import decode
 from bridge.upstream.deadline import Deadlines
 from bridge.upstream.fields import check_method, outgoing
@@ -17,8 +17,6 @@ from bridge.upstream.headers import without_authority
 from bridge.upstream.http11 import HttpClient
 
 __all__ = ["HttpClient", "HttpUpstream"]
-
-Address = tuple[str, int]
 
 CONNECT = 2.0  #: seconds for one address to take a connection; less when the deadline leaves less for each
 ADDRESSES = 8  #: addresses tried for one request
@@ -60,7 +58,7 @@ class HttpUpstream:
         self._server_name = (trust.server_name if trust and trust.server_name else name) if tls else None
         self._trust = trust.context() if trust else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
-        self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
+        self._host: Field = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
         self._failed = failed or _ignore
         self._deadlines = Deadlines()
@@ -69,7 +67,7 @@ class HttpUpstream:
 
     stream = None  #: HTTP operations do not stream
 
-    async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> HttpReply:
+    async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[Field] = ()) -> HttpReply:
         """Send `request` and read the whole reply. A redirect is a reply like any other.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting, sending, reading and decoding.
@@ -84,10 +82,15 @@ class HttpUpstream:
         if not _TARGET.fullmatch(request.path):
             raise ClientError("The path holds characters that must be percent-encoded.")
         fields = outgoing(self._host, request, trace)
-        if asyncio.get_running_loop().time() >= deadline:
+        patience = deadline - asyncio.get_running_loop().time()
+        if patience <= 0:
             raise Timeout(cause="the deadline had passed before anything was sent")
         with self._deadlines.until(deadline):
-            head, body = await self._exchange(request, fields, deadline)
+            addresses = await self._addresses()
+            try:  # what nearly always goes well
+                head, body = await self._exchange(request, fields, addresses[0], patience / len(addresses[:ADDRESSES]))
+            except (NotConnected, Dropped) as error:
+                head, body = await self._otherwise(request, fields, addresses, deadline, error)
             headers = list(head.fields)
             if head.codings and request.decode:
                 if body:
@@ -98,40 +101,66 @@ class HttpUpstream:
                 headers = without_authority(headers, frozenset((self._name, *hosts)))
         return HttpReply(head.status, headers, body)
 
-    async def _exchange(
-        self, request: HttpRequest, fields: Sequence[tuple[str, str]], deadline: float
-    ) -> tuple[ReplyHead, bytes]:
-        again = request.method in IDEMPOTENT
-        while True:
-            try:
-                return await self._first_that_takes_it(request, fields, deadline)
-            except Dropped as error:
-                if not (error.reused and again):
-                    raise UpstreamError(
-                        "The service behind this route closed the connection without an answer.", cause=str(error)
-                    ) from None
-                again = False
+    def _exchange(
+        self, request: HttpRequest, fields: Sequence[Field], address: Address, patience: float
+    ) -> Awaitable[tuple[ReplyHead, bytes]]:
+        """:param patience: seconds that may be spent on this address before the next one's turn."""
+        return self._client.exchange(
+            address,
+            request.method,
+            request.path,
+            fields,
+            request.body,
+            server_name=self._server_name,
+            trust=self._trust,
+            connect_timeout=CONNECT if patience > CONNECT else max(0.001, patience),
+            max_reply=self._max_reply,
+        )
 
-    async def _first_that_takes_it(
-        self, request: HttpRequest, fields: Sequence[tuple[str, str]], deadline: float
+    async def _otherwise(
+        self,
+        request: HttpRequest,
+        fields: Sequence[Field],
+        addresses: Sequence[Address],
+        deadline: float,
+        error: NotConnected | Dropped,
     ) -> tuple[ReplyHead, bytes]:
-        addresses = await self._addresses()
-        loop = asyncio.get_running_loop()
-        left = min(len(addresses), ADDRESSES)
-        refusal = NotConnected("no addresses")
-        for address in addresses[:ADDRESSES]:
+        """Once the first address has failed: by the others, and once more where that does no harm and may help (RFC
+        9112, section 9.3.1)."""
+        if isinstance(error, NotConnected):
+            self._failed(addresses[0])
             try:
-                return await self._client.exchange(
-                    address,
-                    request.method,
-                    request.path,
-                    fields,
-                    request.body,
-                    server_name=self._server_name,
-                    trust=self._trust,
-                    connect_timeout=min(CONNECT, max(0.001, (deadline - loop.time()) / left)),
-                    max_reply=self._max_reply,
-                )
+                return await self._by_one_of(request, fields, addresses[1:ADDRESSES], deadline, error)
+            except Dropped as dropped:
+                error = dropped
+        if error.reused and request.method in IDEMPOTENT:
+            addresses = await self._addresses()
+            nobody = NotConnected("no addresses")
+            try:
+                return await self._by_one_of(request, fields, addresses[:ADDRESSES], deadline, nobody)
+            except Dropped as dropped:
+                error = dropped
+        raise UpstreamError(
+            "The service behind this route closed the connection without an answer.", cause=str(error)
+        ) from None
+
+    async def _by_one_of(
+        self,
+        request: HttpRequest,
+        fields: Sequence[Field],
+        addresses: Sequence[Address],
+        deadline: float,
+        refusal: NotConnected,
+    ) -> tuple[ReplyHead, bytes]:
+        """By the first of `addresses` that takes it. Each gets its share of the time that is left.
+
+        :param refusal: why none has taken it yet.
+        """
+        loop = asyncio.get_running_loop()
+        left = len(addresses)
+        for address in addresses:
+            try:
+                return await self._exchange(request, fields, address, (deadline - loop.time()) / left)
             except NotConnected as error:
                 self._failed(address)
                 left -= 1

@@ -11,7 +11,7 @@ import re
 
 from bridge.errors import BadReply
 from bridge.upstream.client import MAX_FIELD, too_long
-from bridge.upstream.http11.head import MAX_FIELDS, MAX_HEAD, read_fields
+from bridge.upstream.http11.head import MAX_FIELDS, MAX_HEAD, read_field
 
 MAX_LINE = 4096  #: bytes of a line with a chunk's size and its extensions
 
@@ -114,6 +114,7 @@ class Chunked:
 
     def _end(self) -> None:
         self._state = _DONE
-        for (name, _), _ in read_fields([b"", *self._trailer]):
+        for line in self._trailer:
+            (name, _), _ = read_field(line)
             if name in _UNFIT:
                 raise BadReply(cause=f"{name} in a trailer")

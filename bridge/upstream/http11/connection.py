@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
             self._owner.release(self, head.keep)
         else:
             self.close()
-        future.set_result((head.reply, response.body))
+        future.set_result((head.reply, response.taken()))
 
     def _fail_lost(self, cause: str) -> None:
         where = self._owner.authority

@@ -11,6 +11,7 @@ fields (the fold becomes a space; not in a field that frames), empty lines befor
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 from bridge.errors import BadReply
 from bridge.upstream.client import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
@@ -50,9 +51,12 @@ _MARKS = {
 _CONNECTIONS = {"close": _CLOSE, "keep-alive": _ENDS}
 
 Field = tuple[str, str]
+T = TypeVar("T")
 
+#: Lines by their bytes: the first of a head, fields like most, and fields with a mark.
 _first: dict[bytes, tuple[int, bool]] = {}
-_known: dict[bytes, tuple[Field, int]] = {}
+_plain: dict[bytes, Field] = {}
+_marked: dict[bytes, tuple[Field, int]] = {}
 
 
 class Head:
@@ -74,24 +78,23 @@ class Head:
 
 
 class Heads:
-    """Heads of one address by their bytes. Services say the same thing again and again, but for the time of day."""
+    """Final heads of one address by their bytes. Services say the same thing again and again, but for the time of day.
 
-    __slots__ = ("_known",)
+    :ivar known: those remembered.
+    """
+
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Head] = {}
+        self.known: dict[bytes, Head] = {}
 
     def read(self, raw: bytes) -> Head:
         """:param raw: a whole head with the empty line that ends it; every line ends with CRLF.
         :raises BadReply: it breaks HTTP.
         """
-        head = self._known.get(raw)
-        if head is None:
-            head = read_head(raw)
-            if len(raw) <= _WORTH:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[raw] = head
+        head = read_head(raw)
+        if head.status >= 200 and len(raw) <= _WORTH:
+            _remember(self.known, raw, head, _REMEMBERED)
         return head
 
 
@@ -103,52 +106,44 @@ def tidy(raw: bytes) -> bytes:
 def read_head(raw: bytes) -> Head:
     """:raises BadReply: it breaks HTTP."""
     lines = raw[:-4].split(b"\r\n")
-    first = _first.get(lines[0]) or _read_first(lines[0])
+    status, reusable = _first.get(lines[0]) or _read_first(lines[0])
     if len(lines) > MAX_FIELDS:
         raise BadReply(cause=f"more than {MAX_FIELDS} header fields")
+    if b"\r\n " in raw or b"\r\n\t" in raw:
+        _unfold(lines)
     if len(raw) > MAX_FIELD and max(map(len, lines)) > MAX_FIELD:
         raise BadReply(cause=f"a line of the head has more than {MAX_FIELD} bytes")
-    return _judge(*first, read_fields(lines))
+    fields: list[Field] = []
+    special: list[tuple[Field, int]] = []
+    plain = _plain
+    for line in lines[1:]:
+        field = plain.get(line)
+        if field is None:
+            field, mark = _marked.get(line) or read_field(line)
+            if mark:
+                special.append((field, mark))
+                if not mark & _PASSED_ON:
+                    continue
+        fields.append(field)
+    return _judge(status, reusable, fields, special)
 
 
 def _read_first(line: bytes) -> tuple[int, bool]:
     """The status, and whether the version keeps connections (section 9.3): HTTP/1.0 does not."""
     found = _STATUS_LINE.fullmatch(line)
-    if found is None:
+    if found is None or len(line) > MAX_FIELD:
         raise BadReply(cause=f"no status line of HTTP/1: {line[:80]!r}")
     first = int(found[2]), found[1] != b"0"
     if len(line) <= _LINE:
-        if len(_first) >= _LINES:
-            _first.clear()
-        _first[line] = first
+        _remember(_first, line, first, _LINES)
     return first
 
 
-def read_fields(lines: list[bytes]) -> list[tuple[Field, int]]:
-    """The fields of a head or of a trailer section (section 7.1.2), whose first line in `lines` is passed over; each
-    with its mark.
+def read_field(line: bytes) -> tuple[Field, int]:
+    """A field of a head or of a trailer section, with its mark. Section 5: ``field-name ":" OWS field-value OWS``.
 
-    :raises BadReply: one is none.
+    :raises BadReply: it is none.
     """
-    fields: list[tuple[Field, int]] = []
-    known = _known
-    for line in lines[1:]:
-        field = known.get(line)
-        if field is None:
-            if line[:1] in (b" ", b"\t"):
-                _unfold(fields, line)
-                continue
-            field = _read_field(line)
-            if len(line) <= _LINE:
-                if len(known) >= _LINES:
-                    known.clear()
-                known[line] = field
-        fields.append(field)
-    return fields
-
-
-def _read_field(line: bytes) -> tuple[Field, int]:
-    """Section 5: ``field-name ":" OWS field-value OWS``."""
     raw, colon, value = line.partition(b":")
     if not (colon and _TOKEN.fullmatch(raw)) or _NOT_A_VALUE.search(value):
         raise BadReply(cause=f"no header field: {line[:80]!r}")
@@ -159,44 +154,54 @@ def _read_field(line: bytes) -> tuple[Field, int]:
         mark = _CONNECTIONS.get(field[1].lower(), _CONNECTION)
     elif mark is None:
         mark = (_LOCATION if tells_where((field,)) else 0) if end_to_end((field,)) else _ENDS
+    if len(line) <= _LINE:
+        if mark:
+            _remember(_marked, line, (field, mark), _LINES)
+        else:
+            _remember(_plain, line, field, _LINES)
     return field, mark
 
 
-def _unfold(fields: list[tuple[Field, int]], line: bytes) -> None:
-    """Section 5.2: a folded line belongs to the field before it."""
-    if not fields or fields[-1][1] & _FRAMING or _NOT_A_VALUE.search(line):
-        raise BadReply(cause=f"no header field: {line[:80]!r}")
-    (name, value), mark = fields[-1]
-    more = line.decode("latin-1").strip(" \t")
-    value = f"{value} {more}".strip(" ")
-    if len(value) > MAX_FIELD:
-        raise BadReply(cause=f"the header {name} has more than {MAX_FIELD} bytes")
-    fields[-1] = ((name, value), mark)
+def _remember(known: dict[bytes, T], key: bytes, value: T, most: int) -> None:
+    if len(known) >= most:
+        known.clear()
+    known[key] = value
 
 
-def _judge(status: int, reusable: bool, marked: list[tuple[Field, int]]) -> Head:
-    """What the fields come to."""
+def _unfold(lines: list[bytes]) -> None:
+    """Section 5.2: a folded line belongs to the field before it.
+
+    :raises BadReply: there is none (section 2.2), or it frames the message.
+    """
+    whole: list[bytes] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            if len(whole) < 2 or _MARKS.get(whole[-1].partition(b":")[0].decode("latin-1").lower(), 0) & _FRAMING:
+                raise BadReply(cause=f"no header field: {line[:80]!r}")
+            whole[-1] = whole[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
+        else:
+            whole.append(line)
+    lines[:] = whole
+
+
+def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple[Field, int]]) -> Head:
+    """What the fields come to; `fields` are those passed on, `special` those with a mark."""
     marks = 0
     lengths: list[str] = []
-    fields: list[Field] = []
-    for field, mark in marked:
-        if not mark:
-            fields.append(field)
-            continue
+    for field, mark in special:
         marks |= mark
-        if mark & _PASSED_ON:
-            fields.append(field)
-        elif mark == _LENGTH:
+        if mark == _LENGTH:
             lengths.append(field[1])
-    codings = ""
+    codings, located, keep = "", False, KEEPALIVE
     if marks & ~_LENGTH:  # something rarer
         if marks & _CONNECTION:
-            fields = end_to_end([field for field, _ in marked])
+            options = [(name, value) for (name, value), mark in special if mark == _CONNECTION]
+            fields = end_to_end([*options, *fields])
         codings = ",".join([value for name, value in fields if name == "content-encoding"])
-    keep = _keep(marked, marks) if reusable else 0.0
-    reply = ReplyHead(status, fields, codings, bool(marks & _LOCATION) and tells_where(fields))
+        located = tells_where(fields)
+        keep = _keep(special, marks)
     if marks & _TRANSFER:
-        transfer = [value.lower() for (_, value), mark in marked if mark == _TRANSFER]
+        transfer = [value.lower() for (_, value), mark in special if mark == _TRANSFER]
         # Section 6.3, item 3: two framings in one message are how replies get split; neither is believed.
         if lengths or transfer != ["chunked"]:
             raise BadReply(cause="the reply's framing is ambiguous")
@@ -209,16 +214,18 @@ def _judge(status: int, reusable: bool, marked: list[tuple[Field, int]]) -> Head
         length = UNTIL_CLOSE  # item 8
     if status < 200 or status in (204, 304):  # item 1
         length = 0
-    return Head(status, length, 0.0 if length == UNTIL_CLOSE else keep, reply)
+    if not reusable or length == UNTIL_CLOSE:
+        keep = 0.0
+    return Head(status, length, keep, ReplyHead(status, fields, codings, located))
 
 
-def _keep(marked: list[tuple[Field, int]], marks: int) -> float:
+def _keep(special: list[tuple[Field, int]], marks: int) -> float:
     """Seconds that a connection may be idle, by HTTP/1.1."""
     keep = KEEPALIVE
     if marks & _CLOSE:
         return 0.0
     if marks & (_CONNECTION | _IDLE):
-        for (_, value), mark in marked:
+        for (_, value), mark in special:
             if mark == _IDLE:
                 keep = min(keep, _idle(value))
             elif mark == _CONNECTION and "close" in [option.strip() for option in value.lower().split(",")]:

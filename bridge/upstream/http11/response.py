@@ -26,27 +26,43 @@ class Response:
     :ivar excess: bytes came after the response. They answer nothing, so its connection must not be used again.
     """
 
-    __slots__ = ("_buffer", "_chunked", "_heads", "_interim", "_limit", "_missing", "_parts", "_without_body", "begun",
-                 "body", "excess", "head")  # fmt: skip
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_heads",
+        "_interim",
+        "_known",
+        "_limit",
+        "_missing",
+        "_parts",
+        "_without_body",
+        "begun",
+        "body",
+        "excess",
+        "head",
+    )
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
-        self.start(without_body=False, limit=0)
-
-    def start(self, *, without_body: bool, limit: int) -> None:
-        """:param without_body: the request was HEAD (section 6.3, item 1).
-        :param limit: bytes of a body that are taken.
-        """
-        self.head: Head | None = None
-        self.body = b""
-        self.begun = self.excess = False
-        self._without_body = without_body
-        self._limit = limit
+        self._known = heads.known
         self._buffer: bytearray | None = None  # a head that has not ended yet
         self._interim = 0
         self._parts: list[bytes] | None = None  # of a body that is not whole yet …
         self._missing = 0  # … and what it lacks: bytes, or how many more are taken
         self._chunked: Chunked | None = None
+        self.body = b""
+        self.start(without_body=False, limit=0)
+
+    def start(self, *, without_body: bool, limit: int) -> None:
+        """Before the first response, and after a whole one: nobody reads on after half of one.
+
+        :param without_body: the request was HEAD (section 6.3, item 1).
+        :param limit: bytes of a body that are taken.
+        """
+        self.head: Head | None = None
+        self.begun = self.excess = False
+        self._without_body = without_body
+        self._limit = limit
 
     def feed(self, data: bytes) -> bool:
         """Whether the response is whole now.
@@ -55,12 +71,23 @@ class Response:
         """
         self.begun = True
         head = self.head
+        if head is None and self._buffer is None:
+            end = data.find(b"\r\n\r\n") + 4
+            head = self._known.get(data[:end])  # an end of 3 finds nothing
+            if head is not None:
+                self.head = head
+                data = data[end:]
         while head is None:
             rest = self._read_head(data)
             if rest is None:
                 return False
             data, head = rest, self.head
         return self._read_body(head, data)
+
+    def taken(self) -> bytes:
+        """The body, which is not kept here any longer."""
+        body, self.body = self.body, b""
+        return body
 
     def eof(self) -> bool:
         """The connection has ended in good order. Whether the response is whole.
@@ -71,8 +98,7 @@ class Response:
             raise BadReply(cause="the connection ended within the reply's head")
         if self.head.length != UNTIL_CLOSE or self._parts is None:
             raise broken_off("the connection ended within the reply's body")
-        self.body = b"".join(self._parts)
-        return True
+        return self._whole(b"")
 
     def _read_head(self, data: bytes) -> bytes | None:
         """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
@@ -123,10 +149,9 @@ class Response:
         length = 0 if self._without_body else head.length
         parts = self._parts
         if parts is None:
-            if len(data) == length:  # it came in one piece
-                if length > self._limit:
-                    check_length(length, self._limit)
+            if len(data) == length <= self._limit:  # it came in one piece
                 self.body = data
+                self._interim = 0
                 return True
             if length >= 0:
                 check_length(length, self._limit)
@@ -161,7 +186,8 @@ class Response:
             self.excess = True
         assert self._parts is not None
         self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts = None
+        self._parts = self._chunked = None
+        self._interim = 0
         return True
 
     @staticmethod
