@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Protocol, cast
 
 from bridge.errors import BadReply
@@ -172,13 +173,27 @@ class Connection(asyncio.Protocol):
             self._retire()
             return
         head = self._response.head
-        if head is None or head.length != UNTIL_CLOSE:
+        if head is None or head.length != UNTIL_CLOSE or not self._told_the_end():
             self._fail_lost("the connection was closed")
         elif not future.done():
             self._response.eof()
             self._finish(future)
 
     # -------------------------------------------------------------------------------------------------------------
+
+    def _told_the_end(self) -> bool:
+        """Section 9.8: over TLS, an end without a closure alert may be anybody's doing. uvloop says so by itself."""
+        assert self._transport is not None
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            pass
+        return False
 
     def _write_on(self) -> None:
         rest, transport = self._rest, self._transport
@@ -194,6 +209,7 @@ class Connection(asyncio.Protocol):
         assert head is not None
         assert transport is not None
         self._future = None
+        future.set_result((head.reply, response.taken()))
         if self._rest is not None or transport.get_write_buffer_size():
             # The answer is whole while the request is still being written: the service did not want the rest (section
             # 9.3 has it read all of a request, or close).
@@ -203,7 +219,6 @@ class Connection(asyncio.Protocol):
             self._owner.release(self, head.keep)
         else:
             self.close()
-        future.set_result((head.reply, response.taken()))
 
     def _fail_lost(self, cause: str) -> None:
         where = self._owner.authority
