@@ -188,12 +188,9 @@ class Connection(asyncio.Protocol):
         if tls is None:
             return True
         try:
-            tls.read(1)
-        except ssl.SSLZeroReturnError:
-            return True
+            return not tls.read(1)  # nothing left, and not for want of more
         except ssl.SSLError:
-            pass
-        return False
+            return False
 
     def _write_on(self) -> None:
         rest, transport = self._rest, self._transport
