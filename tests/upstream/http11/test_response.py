@@ -275,7 +275,7 @@ def chunks(draw: Any) -> bytes:
         size = b"%x" % len(chunk) if draw(st.booleans()) else b"00%X" % len(chunk)
         said += size + draw(EXTENSION) + b"\r\n" + chunk + b"\r\n"
     trailers = b"".join(name + b": " + value + b"\r\n" for name, value in draw(FIELDS))
-    return said + b"0" + draw(EXTENSION) + b"\r\n" + trailers + b"\r\n"
+    return bytes(said + b"0" + draw(EXTENSION) + b"\r\n" + trailers + b"\r\n")
 
 
 @st.composite
