@@ -50,6 +50,7 @@ async def test_many_calls_set_one_timer() -> None:
     assert len(set(timers)) == 1
     with deadlines.until(loop.time() + 30):
         assert deadlines._timer not in timers
+        assert timers[0] is not None
         assert timers[0].cancelled()
 
 
