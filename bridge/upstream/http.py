@@ -87,8 +87,11 @@ class HttpUpstream:
             raise Timeout(cause="the deadline had passed before anything was sent")
         with self._deadlines.until(deadline):
             addresses = await self._addresses()
+            if not addresses:
+                raise Unavailable(cause="no addresses", headers=[("retry-after", "1")])
+            share = patience / min(len(addresses), ADDRESSES)
             try:  # what nearly always goes well
-                head, body = await self._exchange(request, fields, addresses[0], patience / len(addresses[:ADDRESSES]))
+                head, body = await self._exchange(request, fields, addresses[0], share)
             except (NotConnected, Dropped) as error:
                 head, body = await self._otherwise(request, fields, addresses, deadline, error)
             headers = list(head.fields)

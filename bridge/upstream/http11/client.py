@@ -47,6 +47,7 @@ class HttpClient:
             raise closing()
         key = (address, (trust or self.trust()) if server_name else None, server_name)
         pool = self._pools.get(key) or self._pool(key)
+        head = write_head(method, target, fields, len(body))
         connection = None
         while pool.idle:
             connection = pool.idle.pop()
@@ -56,12 +57,10 @@ class HttpClient:
             connection = None
         if connection is None:
             connection = await pool.take(connect_timeout)
-        future = connection.begin(
-            write_head(method, target, fields, len(body)), body, without_body=method == "HEAD", limit=max_reply
-        )
+        future = connection.begin(head, body, without_body=method == "HEAD", limit=max_reply)
         try:
             return await future
-        except asyncio.CancelledError:
+        except BaseException:
             connection.leave(future)
             raise
 

@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_response",
         "_rest",
-        "_sent",
         "_transport",
         "_used",
         "closed",
@@ -59,7 +58,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._future: asyncio.Future[Answer] | None = None
         self._rest: memoryview | None = None  # of a large body: what the transport has not been given yet
-        self._sent = 0  # bytes of this request that the transport was given
         self._paused = False
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
@@ -78,10 +76,8 @@ class Connection(asyncio.Protocol):
         if len(body) <= JOINED:
             if body:
                 head += body
-            self._sent = len(head)
             self._transport.write(head)
         else:
-            self._sent = len(head)
             self._transport.write(head)
             self._rest = memoryview(body)
             self._write_on()

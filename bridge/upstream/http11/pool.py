@@ -70,6 +70,8 @@ class Pool:
             connection = Connection(self)
             try:
                 await self._connect(connection, timeout)
+                if connection.closed:
+                    raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
                 raise

@@ -163,13 +163,11 @@ class Response:
         if self._chunked is not None:
             return self._chunked.feed(data) and self._whole(self._chunked.rest)
         self._missing -= len(data)
-        if length == UNTIL_CLOSE:
-            if self._missing < 0:
-                raise too_long(f"more than {self._limit} bytes")
-            parts.append(data)
-            return False
-        if self._missing > 0:
-            parts.append(data)
+        if length == UNTIL_CLOSE and self._missing < 0:
+            raise too_long(f"more than {self._limit} bytes")
+        if length == UNTIL_CLOSE or self._missing > 0:
+            if data:
+                parts.append(data)
             return False
         end = len(data) + self._missing
         parts.append(data[:end] if self._missing else data)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import BadReply
-from bridge.upstream.client import Dropped
+from bridge.upstream.client import Dropped, NotConnected
 from bridge.upstream.http11.connection import PIECE, Connection
 from bridge.upstream.http11.pool import Pool
 
@@ -311,3 +311,13 @@ async def test_ipv6(serve: Any, exchange: Any) -> None:
     with pytest.raises(BadReply) as told:
         await exchange(There)
     assert told.value.cause.startswith(f"[::1]:{server.port}: ")
+
+
+async def test_a_service_that_closes_as_soon_as_it_is_reached(serve: Any, exchange: Any) -> None:
+    async def rude(peer: Any) -> None:
+        peer.writer.close()
+
+    server = await serve(rude)
+    for _ in range(20):
+        with pytest.raises((Dropped, NotConnected)):
+            await exchange(server, "POST", b"x")
