@@ -11,14 +11,20 @@ from bridge.mesh import Mesh
 from bridge.settings import Settings
 from bridge.spec import Connection
 from bridge.tls import Tls, read_tls
-from bridge.upstream.aiohttp_client import AiohttpClient
 from bridge.upstream.client import Client
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 from bridge.upstream.schemes import SCHEMES, scheme_of
 
+
+def _general() -> Client:
+    from bridge.upstream.aiohttp_client import AiohttpClient  # its library is heavy, and most do without
+
+    return AiohttpClient()
+
+
 #: By the setting's value.
-CLIENTS: dict[str, Callable[[], Client]] = {"lean": HttpClient, "general": AiohttpClient}
+CLIENTS: dict[str, Callable[[], Client]] = {"lean": HttpClient, "general": _general}
 
 _TLS = frozenset(("https", "grpcs"))
 
