@@ -35,7 +35,7 @@ CASES = {"1 kB": (1_000, 4_000, 2.0), "1 MB": (1_000_000, 150, 0.9)}  # bytes of
 
 
 class Service(asyncio.Protocol):
-    """Answers each POST of 300 bytes with as many as its path says."""
+    """Answers each POST of 300 bytes with as many bytes as its path ends with."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -50,10 +50,10 @@ class Service(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        size = int(data[6 : data.index(b" ", 6)])
+        size = int(data[: data.index(b" HTTP/")].rpartition(b"/")[2])
         head = (
             b"HTTP/1.1 200 OK\r\nServer: Bench/1.0\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
-            b"Content-Type: text/xml; charset=utf-8\r\nCache-Control: private, max-age=0\r\nX-Request-Id: %08x\r\n"
+            b"Content-Type: application/octet-stream\r\nCache-Control: private, max-age=0\r\nX-Request-Id: %08x\r\n"
             b"Content-Length: %d\r\n\r\n" % (next(NUMBERS), size)
         )
         self._transport.writelines((head, BODIES.setdefault(size, b"x" * size)))
