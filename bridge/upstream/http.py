@@ -9,31 +9,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
 from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
-from bridge.upstream.client import Dropped, HttpClient, NotConnected
+from bridge.upstream.client import Address, Client, Dropped, Field, NotConnected, ReplyHead
 from bridge.upstream.coding import decode
-from bridge.upstream.headers import end_to_end, tells_where, without_authority
+from bridge.upstream.deadline import Deadlines
+from bridge.upstream.fields import check_method, outgoing
+from bridge.upstream.headers import without_authority
+from bridge.upstream.http11 import HttpClient
 
 __all__ = ["HttpClient", "HttpUpstream"]
-
-Address = tuple[str, int]
 
 CONNECT = 2.0  #: seconds for one address to take a connection; less when the deadline leaves less for each
 ADDRESSES = 8  #: addresses tried for one request
 BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop
 
-MAX_NAMES = 1024  #: field names remembered as good; clients choose them, so there is an end to it
-
 #: RFC 9110, section 9.2.2: sending these twice is sending them once.
 IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_NOT_A_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # section 5.5, and what UTF-8 can't hold
 _TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without the # that no request target has
-
-#: The undoing of codings costs more than a local network's bytes; whoever codes all the same is understood.
-_IDENTITY = ("accept-encoding", "identity")
-
-_names: set[str] = set()
 
 
 class HttpUpstream:
@@ -52,7 +44,7 @@ class HttpUpstream:
         self,
         addresses: Callable[[], Awaitable[Sequence[Address]]],
         *,
-        client: HttpClient,
+        client: Client,
         tls: bool,
         name: str,
         port: str,
@@ -66,15 +58,16 @@ class HttpUpstream:
         self._server_name = (trust.server_name if trust and trust.server_name else name) if tls else None
         self._trust = trust.context() if trust else None
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
-        self._host: tuple[str, str] = ("host", f"{name}:{port}" if port.isdigit() else name)
+        self._host: Field = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
         self._failed = failed or _ignore
+        self._deadlines = Deadlines()
         if tls and trust is None:
             client.trust()
 
     stream = None  #: HTTP operations do not stream
 
-    async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> HttpReply:
+    async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[Field] = ()) -> HttpReply:
         """Send `request` and read the whole reply. A redirect is a reply like any other.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting, sending, reading and decoding.
@@ -85,55 +78,92 @@ class HttpUpstream:
         :raises bridge.errors.BadReply: the reply is not HTTP, broken off, too long, or not in its coding.
         :raises bridge.errors.UpstreamError: closed without an answer, or not who its name says.
         """
-        fields = self._fields(request, trace)
-        if asyncio.get_running_loop().time() >= deadline:
+        check_method(request.method)
+        if not _TARGET.fullmatch(request.path):
+            raise ClientError("The path holds characters that must be percent-encoded.")
+        fields = outgoing(self._host, request, trace)
+        patience = deadline - asyncio.get_running_loop().time()
+        if patience <= 0:
             raise Timeout(cause="the deadline had passed before anything was sent")
-        try:
-            async with asyncio.timeout_at(deadline):
-                reply = await self._exchange(request, fields, deadline)
-                if request.decode and reply.body:
-                    reply.body = await self._decode(reply)
-                headers = _inward(reply, decoded=request.decode)
-                if tells_where(headers):
-                    hosts = (host for host, _ in await self._addresses())
-                    headers = without_authority(headers, frozenset((self._name, *hosts)))
-        except TimeoutError:
-            raise Timeout(cause="the deadline passed") from None
-        reply.headers = headers
-        return reply
+        with self._deadlines.until(deadline):
+            addresses = await self._addresses()
+            if not addresses:
+                raise Unavailable(cause="no addresses", headers=[("retry-after", "1")])
+            share = patience / min(len(addresses), ADDRESSES)
+            try:  # what nearly always goes well
+                head, body = await self._exchange(request, fields, addresses[0], share)
+            except (NotConnected, Dropped) as error:
+                head, body = await self._otherwise(request, fields, addresses, deadline, error)
+            headers = list(head.fields)
+            if head.codings and request.decode:
+                if body:
+                    body = await self._decode(body, head.codings)
+                headers = [field for field in headers if field[0] != "content-encoding"]
+            if head.located:
+                hosts = (host for host, _ in await self._addresses())
+                headers = without_authority(headers, frozenset((self._name, *hosts)))
+        return HttpReply(head.status, headers, body)
 
-    async def _exchange(self, request: HttpRequest, fields: Sequence[tuple[str, str]], deadline: float) -> HttpReply:
-        again = request.method in IDEMPOTENT
-        while True:
+    def _exchange(
+        self, request: HttpRequest, fields: Sequence[Field], address: Address, patience: float
+    ) -> Awaitable[tuple[ReplyHead, bytes]]:
+        """:param patience: seconds that may be spent on this address before the next one's turn."""
+        return self._client.exchange(
+            address,
+            request.method,
+            request.path,
+            fields,
+            request.body,
+            server_name=self._server_name,
+            trust=self._trust,
+            connect_timeout=CONNECT if patience > CONNECT else max(0.001, patience),
+            max_reply=self._max_reply,
+        )
+
+    async def _otherwise(
+        self,
+        request: HttpRequest,
+        fields: Sequence[Field],
+        addresses: Sequence[Address],
+        deadline: float,
+        error: NotConnected | Dropped,
+    ) -> tuple[ReplyHead, bytes]:
+        """Once the first address has failed: by the others, and once more where that does no harm and may help (RFC
+        9112, section 9.3.1)."""
+        if isinstance(error, NotConnected):
+            self._failed(addresses[0])
             try:
-                return await self._first_that_takes_it(request, fields, deadline)
-            except Dropped as error:
-                if not (error.reused and again):
-                    raise UpstreamError(
-                        "The service behind this route closed the connection without an answer.", cause=str(error)
-                    ) from None
-                again = False
+                return await self._by_one_of(request, fields, addresses[1:ADDRESSES], deadline, error)
+            except Dropped as dropped:
+                error = dropped
+        if error.reused and request.method in IDEMPOTENT:
+            addresses = await self._addresses()
+            nobody = NotConnected("no addresses")
+            try:
+                return await self._by_one_of(request, fields, addresses[:ADDRESSES], deadline, nobody)
+            except Dropped as dropped:
+                error = dropped
+        raise UpstreamError(
+            "The service behind this route closed the connection without an answer.", cause=str(error)
+        ) from None
 
-    async def _first_that_takes_it(
-        self, request: HttpRequest, fields: Sequence[tuple[str, str]], deadline: float
-    ) -> HttpReply:
-        addresses = await self._addresses()
+    async def _by_one_of(
+        self,
+        request: HttpRequest,
+        fields: Sequence[Field],
+        addresses: Sequence[Address],
+        deadline: float,
+        refusal: NotConnected,
+    ) -> tuple[ReplyHead, bytes]:
+        """By the first of `addresses` that takes it. Each gets its share of the time that is left.
+
+        :param refusal: why none has taken it yet.
+        """
         loop = asyncio.get_running_loop()
-        left = min(len(addresses), ADDRESSES)
-        refusal = NotConnected("no addresses")
-        for address in addresses[:ADDRESSES]:
+        left = len(addresses)
+        for address in addresses:
             try:
-                return await self._client.exchange(
-                    address,
-                    request.method,
-                    request.path,
-                    fields,
-                    request.body,
-                    server_name=self._server_name,
-                    trust=self._trust,
-                    connect_timeout=min(CONNECT, max(0.001, (deadline - loop.time()) / left)),
-                    max_reply=self._max_reply,
-                )
+                return await self._exchange(request, fields, address, (deadline - loop.time()) / left)
             except NotConnected as error:
                 self._failed(address)
                 left -= 1
@@ -142,64 +172,10 @@ class HttpUpstream:
             raise UpstreamError("The service behind this route could not prove who it is.", cause=str(refusal))
         raise Unavailable(cause=str(refusal), headers=[("retry-after", "1")])
 
-    def _fields(self, request: HttpRequest, trace: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """:raises ClientError: something in the request can't stand in an HTTP message."""
-        if not _TOKEN.fullmatch(request.method):
-            raise ClientError("The method holds characters that HTTP does not allow.")
-        if not _TARGET.fullmatch(request.path):
-            raise ClientError("The path holds characters that must be percent-encoded.")
-        dropped = {name for name, _ in trace}
-        if request.decode:
-            dropped.add("accept-encoding")
-        brought = end_to_end([(name.lower(), value) for name, value in request.headers])
-        fields = [self._host, *(field for field in brought if field[0] not in dropped), *trace]
-        if request.decode:
-            fields.append(_IDENTITY)
-        for at, (name, value) in enumerate(fields):
-            if name not in _names:
-                _check_name(name)
-            if not (value.isascii() and value.isprintable()):
-                fields[at] = (name, _octets(name, value))
-        return fields
-
-    async def _decode(self, reply: HttpReply) -> bytes:
-        codings = ",".join(value for name, value in reply.headers if name == "content-encoding")
-        if not codings:
-            return reply.body
-        if len(reply.body) < BLOCKING:
-            return decode(reply.body, codings, self._max_reply)
-        return await asyncio.to_thread(decode, reply.body, codings, self._max_reply)
+    async def _decode(self, body: bytes, codings: str) -> bytes:
+        if len(body) < BLOCKING:
+            return decode(body, codings, self._max_reply)
+        return await asyncio.to_thread(decode, body, codings, self._max_reply)
 
 
 def _ignore(_: Address) -> None: ...
-
-
-def _check_name(name: str) -> None:
-    """:raises ClientError: `name` can't stand in a header (RFC 9110, section 5.1)."""
-    if not _TOKEN.fullmatch(name):
-        raise ClientError("A header's name holds characters that HTTP does not allow.")
-    if len(_names) < MAX_NAMES:
-        _names.add(name)
-
-
-def _octets(name: str, value: str) -> str:
-    """`value`, which is not plain ASCII, as the client library wants it: it writes UTF-8.
-
-    Octets above ASCII arrive as Latin-1 characters; where they are UTF-8 they leave as the same octets, otherwise they
-    leave as UTF-8.
-
-    :raises ClientError: it can't stand in a header (RFC 9110, section 5.5).
-    """
-    if _NOT_A_VALUE.search(value):
-        raise ClientError(f"The header {name} holds characters that HTTP does not allow.")
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        return value
-
-
-def _inward(reply: HttpReply, *, decoded: bool) -> list[tuple[str, str]]:
-    headers = end_to_end(reply.headers)
-    if decoded:
-        return [field for field in headers if field[0] != "content-encoding"]
-    return headers

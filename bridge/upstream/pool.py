@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from bridge import spec
 from bridge.mesh import Mesh
 from bridge.settings import Settings
 from bridge.spec import Connection
 from bridge.tls import Tls, read_tls
+from bridge.upstream.client import Client
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 from bridge.upstream.schemes import SCHEMES, scheme_of
+
+
+def _general() -> Client:
+    from bridge.upstream.aiohttp_client import AiohttpClient  # its library is heavy, and most do without
+
+    return AiohttpClient()
+
+
+#: By the setting's value.
+CLIENTS: dict[str, Callable[[], Client]] = {"lean": HttpClient, "general": _general}
 
 _TLS = frozenset(("https", "grpcs"))
 
@@ -23,9 +36,9 @@ class Upstreams:
     def __init__(self, mesh: Mesh, settings: Settings) -> None:
         self._mesh = mesh
         self._max_reply = settings.max_reply
-        self._http = HttpClient()
+        self._http: Client = CLIENTS[settings.upstream_clients]()
         self._home = settings.home
-        self._clients = settings.upstream_clients
+        self._clients: Literal["lean", "general"] = settings.upstream_clients
         self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
 
     def bind(self, upstream: spec.Upstream, wire: str, connection: Connection) -> HttpUpstream | GrpcUpstream:

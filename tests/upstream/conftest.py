@@ -11,8 +11,11 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import uvloop
 
 from bridge.messages import HttpReply, HttpRequest
+from bridge.upstream.aiohttp_client import AiohttpClient
+from bridge.upstream.client import Client
 from bridge.upstream.grpc import GrpcUpstream
 from bridge.upstream.http import HttpClient, HttpUpstream
 
@@ -131,9 +134,27 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Misbehaving]]]:
         yield start
 
 
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture(params=[HttpClient, AiohttpClient], ids=["lean", "general"])
+def make_client(request: pytest.FixtureRequest) -> MakeClient:
+    """``make_client(ssl_context=…, per_address=…)``: each of the two that there are, unclosed."""
+    made: MakeClient = request.param
+    return made
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What speaks HTTP is tried on uvloop, too: its transports are its own, and it is what serves."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    if item.path.name.startswith("test_http") or item.path.parent.name == "http11":
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient()
+async def client(make_client: MakeClient) -> AsyncIterator[Client]:
+    client = make_client()
     yield client
     await client.aclose()
 
@@ -142,14 +163,14 @@ Send = Callable[..., Awaitable[HttpReply]]
 
 
 @pytest.fixture
-def connect(client: HttpClient) -> Callable[..., HttpUpstream]:
+def connect(client: Client) -> Callable[..., HttpUpstream]:
     """``connect(server, …)`` -> an upstream named ``vat-svc:8080`` whose addresses are those of the servers."""
 
     def make(
         *servers: Misbehaving | tuple[str, int],
         max_reply: int = 1 << 20,
         tls: bool = False,
-        with_client: HttpClient | None = None,
+        with_client: Client | None = None,
         failed: Callable[[tuple[str, int]], None] | None = None,
         port: str = "8080",
     ) -> HttpUpstream:

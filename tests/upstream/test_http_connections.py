@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
+import resource
 import socket
 import ssl
 from time import perf_counter
@@ -13,7 +14,6 @@ import pytest
 import trustme
 
 from bridge.errors import Timeout, Unavailable, UpstreamError
-from bridge.upstream.http import HttpClient
 
 Address = tuple[str, int]
 
@@ -261,10 +261,10 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def trusting(authority: Any) -> Any:
+async def trusting(authority: Any, make_client: Any) -> Any:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    client = HttpClient(ssl_context=context)
+    client = make_client(ssl_context=context)
     yield client
     await client.aclose()
 
@@ -290,8 +290,10 @@ async def test_a_certificate_of_another_name_is_refused(
     assert server.seen == []
 
 
-async def test_an_unknown_authority_is_refused(serve: Any, connect: Any, ask: Any, reply: Any, authority: Any) -> None:
-    client = HttpClient()  # the system's authorities
+async def test_an_unknown_authority_is_refused(
+    serve: Any, connect: Any, ask: Any, reply: Any, authority: Any, make_client: Any
+) -> None:
+    client = make_client()  # the system's authorities
     server = await serve(reply(), ssl=server_context(authority, "vat-svc"))
     with pytest.raises(UpstreamError, match="could not prove"):
         await ask(connect(server, tls=True, with_client=client))
@@ -304,25 +306,28 @@ async def test_tls_to_a_server_without_it_fails_within_time(serve: Any, connect:
         await ask(connect(server, tls=True, with_client=trusting), within=0.2)
 
 
-async def test_closing_twice_or_unopened_is_fine_and_final(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
-    client = HttpClient()
+async def test_closing_twice_or_unopened_is_fine_and_final(
+    serve: Any, connect: Any, ask: Any, reply: Any, make_client: Any
+) -> None:
+    client = make_client()
     await client.aclose()
     await client.aclose()
     with pytest.raises(Unavailable):
         await ask(connect(await serve(reply()), with_client=client))
 
 
-async def test_running_out_of_sockets_is_nobody_elses_fault(
-    serve: Any, connect: Any, ask: Any, reply: Any, monkeypatch: Any
-) -> None:
+async def test_running_out_of_sockets_is_nobody_elses_fault(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
     server = await serve(reply())
     failed: list[Address] = []
-
-    def none_left(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(socket, "socket", none_left)
-    with pytest.raises(Unavailable, match="short of connections") as short:
-        await ask(connect(server, failed=failed.append))
+    upstream = connect(server, failed=failed.append)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.dup(0)  # the lowest number that is free: the next would pass the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="short of connections") as short:
+            await ask(upstream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(highest)
     assert short.value.status == 503
     assert failed == []

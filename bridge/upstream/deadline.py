@@ -1,0 +1,82 @@
+"""Deadlines of many calls, looked after by one timer.
+
+`asyncio.timeout_at` does the same for one call, and sets and cancels a timer of the loop each time, which costs more
+than all else about a deadline that is nearly always kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from bridge.errors import Timeout
+
+_NEVER = float("inf")
+
+
+class Deadlines:
+    """``with deadlines.until(when):`` what takes longer is cancelled. For one event loop, the one that runs first."""
+
+    __slots__ = ("_loop", "_next", "_timer", "_under_way")
+
+    def __init__(self) -> None:
+        self._under_way: set[_Until] = set()
+        self._next = _NEVER  # when the timer goes off
+        self._timer: asyncio.TimerHandle | None = None
+
+    def until(self, when: float) -> _Until:
+        """:param when: in the running loop's `time()`.
+        :raises bridge.errors.Timeout: on leaving: the time has passed, and what was awaited has been cancelled.
+        """
+        return _Until(self, when)
+
+    def _add(self, one: _Until) -> None:
+        self._under_way.add(one)
+        if one.when < self._next:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._set(asyncio.get_running_loop(), one.when)
+
+    def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        self._next = when
+        self._timer = loop.call_at(when, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, self._next = None, _NEVER
+        # A loop that counts milliseconds may come one too early.
+        now, soonest = loop.time() + 0.001, _NEVER
+        for one in list(self._under_way):
+            if one.when <= now:
+                self._under_way.discard(one)
+                one.expire()
+            elif one.when < soonest:
+                soonest = one.when
+        if soonest < _NEVER:
+            self._set(loop, soonest)
+
+
+class _Until:
+    __slots__ = ("_all", "_cancelling", "_expired", "_task", "when")
+
+    def __init__(self, deadlines: Deadlines, when: float) -> None:
+        self._all = deadlines
+        self._expired = False
+        self.when = when
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task: asyncio.Task[object] = task
+        self._cancelling = task.cancelling()
+        self._all._add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._all._under_way.discard(self)
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise Timeout(cause="the deadline passed") from None
+
+    def expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
