@@ -1,6 +1,6 @@
 """What the gateway's own side of a request costs, between the client's socket and the upstream's.
 
-    python benchmarks/request_path.py [--requests N] [--rounds N] [--only KIND ...] [--loop uvloop|asyncio] [--profile FILE]
+    python benchmarks/request_path.py [--requests N] [--rounds N] [--only KIND ...] [--loop LOOP] [--profile FILE]
 
 Each server is a process of its own on one core, driven from another over 16 connections that are kept alive; the
 rounds go in turn, and a figure is a median over them. Printed are microseconds of CPU per request (the operating
