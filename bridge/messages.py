@@ -70,6 +70,8 @@ class Call:
 
     __slots__ = (
         "__dict__",
+        "_index",
+        "_indexed",
         "body",
         "headers",
         "identity",
@@ -105,6 +107,7 @@ class Call:
         self.peer = peer
         self.trace_id = trace_id
         self.warnings: list[str] = []
+        self._indexed: Headers | None = None
 
     @cached_property
     def params(self) -> Mapping[str, str]:
@@ -138,7 +141,24 @@ class Call:
 
     def header(self, name: str, default: str = "") -> str:
         """The first value of the request field `name` (lower case)."""
-        return header(self.headers, name, default)
+        if self._indexed is not self.headers:
+            self._look_up()
+        return self._index.get(name, default)
+
+    def values(self, name: str) -> list[str]:
+        """Every value of the request field `name` (lower case), in order."""
+        if self._indexed is not self.headers:
+            self._look_up()
+        if name not in self._index:
+            return []
+        if len(self._index) == len(self.headers):  # no field came twice
+            return [self._index[name]]
+        return [value for key, value in self.headers if key == name]
+
+    def _look_up(self) -> None:
+        """`headers` by name, for as long as they are the same: a request asks for many that it doesn't have."""
+        self._indexed = self.headers
+        self._index: dict[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
 
 
 @dataclass(slots=True)
