@@ -55,6 +55,7 @@ class Host(Connection, Protocol):
     transport: Any
     flow: Any
     peer: str
+    tasks: set[Any]
 
     def stock(self) -> str:
         """The lines of every answer's head: ``Date`` and what else the server says of itself."""
@@ -145,6 +146,8 @@ class Cycle:
             if not self.response_complete and not self.disconnected:
                 log.error("the application returned without an answer")
                 await self._abandon()
+        finally:
+            self._host.tasks.discard(self.task)
 
     async def _abandon(self) -> None:
         if self.response_started:

@@ -243,7 +243,8 @@ def asked_timeout(call: Call) -> float | None:
 
     :raises ClientError: they can't be read.
     """
-    header, grpc, connect = map(call.header, ("x-request-timeout", "grpc-timeout", "connect-timeout-ms"))
+    header, grpc = call.header("x-request-timeout"), call.header("grpc-timeout")
+    connect = call.header("connect-timeout-ms")
     if not header and not grpc and not connect:
         return None
     units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -306,6 +307,7 @@ def _token(name: str) -> str:
     """
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a header field")
-    if len(_tokens) < _MOST_TOKENS:
-        _tokens[name] = name.lower()
-    return name.lower()
+    if len(_tokens) >= _MOST_TOKENS:
+        _tokens.clear()
+    _tokens[name] = name.lower()
+    return _tokens[name]

@@ -50,8 +50,8 @@ class Wire(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._direct: Direct | None = getattr(self.app, "direct", None)
         self._in_head = False
-        self._size = 0
-        self._counted = 0
+        self._size = self._piece = 0  # bytes of the head before the last piece of data, and that one's
+        self._counts, self._counted = False, 0  # bytes of its target and fields
         self._fields: list[tuple[str, str]] = []
         self._expects = self._upgrades = False
         self._patience: asyncio.TimerHandle | None = None
@@ -119,6 +119,9 @@ class Wire(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        self._piece = len(data)
+        if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
+            self._count_from_here()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -144,29 +147,33 @@ class Wire(HttpToolsProtocol):
         self.url = b""
         self._fields = []
         self._in_head, self._size, self._counted = True, 0, 0
+        self._expects = False
+        # A head that is within one small piece needs no count.
+        self._counts = self._piece > MAX_HEAD
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        if self._counts:
+            self._count(len(url))
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._counted += len(name) + len(value) + 4
-        if self._counted > MAX_HEAD:
-            self._count(0)
-        if self._in_head:  # a trailer is no header, whatever it calls itself (RFC 9110, section 6.5.1)
-            known = _names.get(name)
-            self._fields.append((self._named(name, value) if known is None else known, value.decode("latin-1")))
+        if self._counts:
+            self._count(len(name) + len(value) + 4)
+        known = _names.get(name)
+        self._fields.append((self._named(name, value) if known is None else known, value.decode("latin-1")))
 
     def _named(self, name: bytes, value: bytes) -> str:
         known = name.decode("latin-1").lower()
         if known == "expect":
             self._expects = self._expects or value.lower() == b"100-continue"
-        elif len(_names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+        elif len(name) <= _LONGEST_NAME:
+            if len(_names) >= _MOST_NAMES:
+                _names.clear()  # names at random may cost time, but not for ever
             _names[name] = known
         return known
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._counted = False, 0
+        self._in_head = False
         if self._patience is not None:
             self._be_done()
         if len(self._waiting) >= PIPELINE:
@@ -177,11 +184,12 @@ class Wire(HttpToolsProtocol):
         if self._upgrades:
             return
         path, query = _target(self.url)
-        expects, self._expects = self._expects, False
         cycle = Cycle(
             self, method, path, query, self._fields, version,
-            expects=expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
+        # What fields still come are trailers, and no headers, whatever they call themselves (RFC 9110, section 6.5.1).
+        self._fields, self._counts, self._counted = [], True, 0
         self.cycle = cycle
         if self._running is None or self._running.response_complete:
             self._answer(cycle)
@@ -197,6 +205,11 @@ class Wire(HttpToolsProtocol):
         if not self._upgrades and not self.cycle.response_complete:
             self.cycle.feed_end()
 
+    def _count_from_here(self) -> None:
+        """The head goes on beyond the first small pieces: what came in them counts, too."""
+        self._counts = True
+        self._counted = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+
     def _count(self, size: int) -> None:
         self._counted += size
         if self._counted > MAX_HEAD:
@@ -209,8 +222,8 @@ class Wire(HttpToolsProtocol):
         self._running, self._left = cycle, None
         plain = cycle.version == "1.1" and not cycle.expects
         task = self.loop.create_task(cycle.run_asgi(self.app, self._direct if plain else None))
+        cycle.task = task
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

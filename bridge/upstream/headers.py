@@ -61,8 +61,8 @@ def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
     return frozenset(named) - _LASTING
 
 
-class _Rule(dict[str, bool]):
-    """Whether a field passes, by its name: judged once for each, since the same ones come again and again.
+class _Rule:
+    """Which fields pass, by their names: judged once for each, since the same ones come again and again.
 
     :param ends: names that don't pass.
     :param families: beginnings of names that don't.
@@ -70,25 +70,26 @@ class _Rule(dict[str, bool]):
     """
 
     def __init__(self, ends: frozenset[str], families: tuple[str, ...] = (_PROXY,), *, hyphened: bool = False) -> None:
-        super().__init__()
         self._ends, self._families, self._hyphened = ends, families, hyphened
+        self._known: dict[str, bool] = {}
 
     def of(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of `headers` passes."""
+        known = self._known
         try:
-            return [field for field in headers if self[field[0]]]
+            return [field for field in headers if known[field[0]]]
         except KeyError:
-            ends = self._ends | _nominated(headers)
-            return [field for field in headers if self._passes(field[0], ends)]
+            return self._judged(headers)
 
-    def __missing__(self, name: str) -> bool:
-        """:raises KeyError: it is ``connection``; then each message has names of its own that end."""
-        if name == "connection":
-            raise KeyError(name)
-        passes = self._passes(name, self._ends)
-        if len(self) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
-            self[name] = passes
-        return passes
+    def _judged(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        for name, _ in headers:
+            # Never `connection`: each message that has it has names of its own that end.
+            if name != "connection" and len(name) <= _LONGEST_NAME:
+                if len(self._known) >= _MOST_NAMES:
+                    self._known.clear()  # names at random may cost time, but not for ever
+                self._known[name] = self._passes(name, self._ends)
+        ends = self._ends | _nominated(headers)
+        return [field for field in headers if self._passes(field[0], ends)]
 
     def _passes(self, name: str, ends: frozenset[str]) -> bool:
         if name in ends or name.startswith(self._families):
