@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from bridge.clientside import ClientSide, Connection, Fields, HttpSide
 from bridge.inbound import Inbound, encoded, oversized, read_body
 
+_JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read
 #: RFC 9110, sections 5.1 and 5.5: what no field's name, and no value, may hold.
 _BAD_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]|^$")
@@ -114,14 +115,17 @@ class Cycle:
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
         self._parts.append(data)
-        self.waiting += len(data)
-        if self.waiting > HIGH_WATER:
+        self.waiting = waiting = self.waiting + len(data)
+        if waiting > HIGH_WATER:
             self._flow.pause_reading()
-        self.wake()
+        self._news = True
+        if self._event is not None:
+            self._event.set()
 
     def feed_end(self) -> None:
-        self.more_body = False
-        self.wake()
+        self.more_body, self._news = False, True
+        if self._event is not None:
+            self._event.set()
 
     def leave(self) -> None:
         """The client has left."""
@@ -175,10 +179,16 @@ class Cycle:
         if self.disconnected:
             return
         self.response_started = True
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-        close = "" if self.keep_alive else "connection: close\r\n"
-        head = f"{STATUS_LINES[status]}{self._host.stock()}{lines}{close}\r\n".encode("latin-1", "replace")
-        self._transport.write(head if self.method == "HEAD" else head + body)
+        lines = "\r\n".join(map(": ".join, fields))
+        end = "\r\n\r\n" if self.keep_alive else "\r\nconnection: close\r\n\r\n"
+        head = f"{STATUS_LINES[status]}{self._host.stock()}{lines}{end}".encode("latin-1", "replace")
+        if self.method == "HEAD" or not body:
+            self._transport.write(head)
+        elif len(body) <= _JOINED:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
         self._complete()
 
     def _take(self) -> bytes:

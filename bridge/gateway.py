@@ -18,7 +18,7 @@ from bridge.guards.cache import cache_key
 from bridge.inbound import Asgi, Inbound, Receive, Scope, Send, encoded, oversized
 from bridge.messages import Call, Reply
 from bridge.observe.access import Record
-from bridge.observe.tracing import trace_headers, trace_id_of
+from bridge.observe.tracing import make_trace_id, trace_headers, trace_id_of
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
@@ -31,6 +31,7 @@ from bridge.upstream.headers import forwardable, returnable
 # A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
 _CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+_TIMEOUTS = ("x-request-timeout", "grpc-timeout", "connect-timeout-ms")
 # RFC 9110, section 5.5: what no field's value may hold; some of it would split the response.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
@@ -109,15 +110,10 @@ class Gateway:
         headers, peer, trusted = inbound.headers, inbound.peer, False
         if self._proxies:
             peer, trusted = client_address(peer, headers, self._proxies)
-        call = Call(
-            inbound.method,
-            inbound.path,
-            query=inbound.query,
-            headers=headers,
-            peer=peer,
-            trace_id=trace_id_of(headers, trusted=trusted),
-        )
-        return call, Record(time.time(), call.trace_id, call.method, call.path, call.query, peer=peer)
+        method, path, query = inbound.method, inbound.path, inbound.query
+        trace_id = trace_id_of(headers, trusted=trusted) if trusted else make_trace_id()
+        call = Call(method, path, query=query, headers=headers, peer=peer, trace_id=trace_id)
+        return call, Record(time.time(), trace_id, method, path, query, peer=peer)
 
     def _match(self, version: str, call: Call, record: Record) -> tuple[Endpoint, dict[str, str]]:
         record.host, name = the_host(call.values("host"), version)
@@ -131,12 +127,13 @@ class Gateway:
 
     def _announces_body(self, call: Call) -> bool:
         """Whether a body follows (RFC 9112, section 6.3); one that is too large is refused before it is read."""
-        length = call.header("content-length")
+        fields = call.fields
+        length = fields.get("content-length")
         if length:
             if not length.isdigit() or int(length) > self._max_body:
                 raise oversized(self._max_body)
             return length != "0"
-        return bool(call.header("transfer-encoding"))
+        return bool(fields.get("transfer-encoding"))
 
     def _limit(self, endpoint: Endpoint, call: Call, headers: list[tuple[str, str]]) -> None:
         assert endpoint.limiter
@@ -243,8 +240,9 @@ def asked_timeout(call: Call) -> float | None:
 
     :raises ClientError: they can't be read.
     """
-    header, grpc = call.header("x-request-timeout"), call.header("grpc-timeout")
-    connect = call.header("connect-timeout-ms")
+    if call.fields.keys().isdisjoint(_TIMEOUTS):
+        return None
+    header, grpc, connect = map(call.header, _TIMEOUTS)
     if not header and not grpc and not connect:
         return None
     units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}

@@ -70,7 +70,7 @@ class Call:
 
     __slots__ = (
         "__dict__",
-        "_index",
+        "_fields",
         "_indexed",
         "body",
         "headers",
@@ -139,26 +139,26 @@ class Call:
         """
         return parse_json(self.body)
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """`headers` by name, the first of each. Made once for as long as they are the same."""
+        if self._indexed is not self.headers:
+            self._indexed = self.headers
+            self._fields: Mapping[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
+        return self._fields
+
     def header(self, name: str, default: str = "") -> str:
         """The first value of the request field `name` (lower case)."""
-        if self._indexed is not self.headers:
-            self._look_up()
-        return self._index.get(name, default)
+        return self.fields.get(name, default)
 
-    def values(self, name: str) -> list[str]:
+    def values(self, name: str) -> Sequence[str]:
         """Every value of the request field `name` (lower case), in order."""
-        if self._indexed is not self.headers:
-            self._look_up()
-        if name not in self._index:
-            return []
-        if len(self._index) == len(self.headers):  # no field came twice
-            return [self._index[name]]
+        fields = self.fields
+        if name not in fields:
+            return ()
+        if len(fields) == len(self.headers):  # no field came twice
+            return (fields[name],)
         return [value for key, value in self.headers if key == name]
-
-    def _look_up(self) -> None:
-        """`headers` by name, for as long as they are the same: a request asks for many that it doesn't have."""
-        self._indexed = self.headers
-        self._index: dict[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
 
 
 @dataclass(slots=True)

@@ -159,8 +159,11 @@ class Wire(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._counts:
             self._count(len(name) + len(value) + 4)
-        known = _names.get(name)
-        self._fields.append((self._named(name, value) if known is None else known, value.decode("latin-1")))
+        try:
+            known = _names[name]
+        except KeyError:
+            known = self._named(name, value)
+        self._fields.append((known, str(value, "latin-1")))
 
     def _named(self, name: bytes, value: bytes) -> str:
         known = name.decode("latin-1").lower()
@@ -229,7 +232,8 @@ class Wire(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self._waiting:
             self._answer(self._waiting.popleft())
             return

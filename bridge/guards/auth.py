@@ -120,12 +120,12 @@ class Jwt:
         return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
 
     async def __call__(self, call: Call) -> Identity:
-        token = self._token(call)
-        found = self._verifier.known(token)
+        values = call.values("authorization")
+        found = None
+        if len(values) == 1 and values[0].startswith("Bearer "):  # as nearly everybody writes it
+            found = self._verifier.known(values[0][7:])
         if found is None:
-            if not _B64TOKEN.fullmatch(token):
-                refuse("The bearer token is malformed.")
-            found = await self._verifier.verify(token)
+            found = await self._verifier.verify(self._token(values))
         self._judge(found)
         inside = bool(self._internal) and within(call.peer, self._internal)
         identity = found.inside if inside else found.identity
@@ -133,17 +133,20 @@ class Jwt:
             identity = replace(identity, key=_address_key(call.peer))
         return identity
 
-    def _token(self, call: Call) -> str:
-        values = call.values("authorization")
+    def _token(self, values: Sequence[str]) -> str:
+        """The token in the Authorization fields' `values`."""
         if len(values) != 1:
             if values:
                 refuse("The Authorization header was sent more than once.", "invalid_request")
             # RFC 6750, section 3.1: without credentials, the challenge names no error.
             raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
         scheme, _, token = values[0].partition(" ")
+        token = token.strip(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
-        return token.strip(" ")
+        if not _B64TOKEN.fullmatch(token):
+            refuse("The bearer token is malformed.")
+        return token
 
     def _judge(self, found: Verified) -> None:
         if self._issuer and found.issuer.name != self._issuer:
