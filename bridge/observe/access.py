@@ -27,7 +27,7 @@ from urllib.parse import unquote
 import orjson
 
 QUEUE = 100_000  #: records that wait for the disk before requests do
-PAUSE = 0.02  #: seconds for which records gather before they are written
+PAUSE = 0.005  #: seconds for which records gather before they are written
 CHUNK = 64  #: records that are made lines at a time: meanwhile the event loop may wait for the interpreter
 _SECRET = re.compile(
     r"token|secret|passw|passwd|pwd|api[-_]?key|apikey|credential|signature|\bsig\b|\bkey\b|auth|code", re.I
