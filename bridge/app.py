@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from importlib.metadata import version as version_of
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, 
 from bridge.gateway import Gateway
 from bridge.guards.auth import build_authenticator
 from bridge.house import House
+from bridge.inbound import Inbound
 from bridge.observe.access import AccessLog
 from bridge.observe.metrics import Metrics
 from bridge.observe.recorder import Recorder
@@ -97,10 +99,21 @@ class Bridge(Starlette):
         self.gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"].startswith("/-/") or scope["path"] == "/register":
+        if scope["type"] == "lifespan" or _is_ours(scope["path"]):
             await super().__call__(scope, receive, send)
         else:
             await self.gateway(scope, receive, send)
+
+    def direct(self, inbound: Inbound) -> Coroutine[Any, Any, None] | None:
+        """The data path without ASGI's events, for a server that has a request as the gateway wants it (`bridge.wire`).
+        None for what Starlette must answer."""
+        path = inbound.path
+        return None if _is_ours(unquote(path) if "%" in path else path) else self.gateway.answer(inbound)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether `path`, decoded, is one of the gateway's own pages."""
+    return path.startswith("/-/") or path == "/register"
 
 
 def open_log(settings: Settings, metrics: Metrics) -> AccessLog:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 
-from bridge.clientside import ClientSide, HttpSide, Unwatched, WebSocketSide, with_bearer
-from bridge.errors import ClientError, Gone, RateLimited, RequestError, TooLarge
+from bridge.clientside import ClientSide, Connection
+from bridge.errors import ClientError, Gone, RateLimited, RequestError
 from bridge.guards.cache import cache_key
+from bridge.inbound import Asgi, Inbound, Receive, Scope, Send, encoded, oversized
 from bridge.messages import Call, Reply
 from bridge.observe.access import Record
-from bridge.observe.tracing import trace_headers, trace_id_of
+from bridge.observe.tracing import make_trace_id, trace_headers, trace_id_of
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
@@ -28,17 +28,13 @@ from bridge.table import Endpoint, Table
 from bridge.trust import client_address, the_host
 from bridge.upstream.headers import forwardable, returnable
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-CLIENT_SIDES: dict[str, Callable[..., ClientSide]] = {"http": HttpSide, "websocket": WebSocketSide}
-
 # A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
 _CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+_TIMEOUTS = ("x-request-timeout", "grpc-timeout", "connect-timeout-ms")
 # RFC 9110, section 5.5: what no field's value may hold; some of it would split the response.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 
 class Gateway:
@@ -56,15 +52,18 @@ class Gateway:
         self.table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            return
+        if scope["type"] in ("http", "websocket"):
+            await self.answer(Asgi(scope, receive, send))
+
+    async def answer(self, inbound: Inbound) -> None:
+        """One request, from its head to the last byte of its answer and its line in the log."""
         began = time.perf_counter()
-        call, record = self._arrive(scope)
+        call, record = self._arrive(inbound)
         limits: list[tuple[str, str]] = []
         endpoint: Endpoint | None = None
         left = False
         try:
-            endpoint, call.raw_params = self._match(scope, call, record)
+            endpoint, call.raw_params = self._match(inbound.version, call, record)
             fed = endpoint.streams and (endpoint.codec.streams_up or call.method == WEBSOCKET)
             has_body = not fed and self._announces_body(call)
             call.identity = await endpoint.auth(call)
@@ -72,23 +71,22 @@ class Gateway:
             record.tenant = call.identity.tenant or endpoint.tenant
             if endpoint.limiter is not None:
                 self._limit(endpoint, call, limits)
+            asked = asked_timeout(call)
             call.headers = forwardable(call.headers, endpoint.auth.consumes)
             if has_body:
-                call.body = await self._body(receive)
+                call.body = await inbound.body(self._max_body, self._body_timeout)
                 record.bytes_in = len(call.body)
             if endpoint.streams:
-                side = CLIENT_SIDES[scope["type"]](
-                    scope, receive, send, lambda reply: _fields(reply, call, limits, whole=False)
-                )
-                answered = await self._stream(endpoint, call, record, side, scope)
+                side = inbound.side(lambda reply: encoded(_fields(reply, call, limits, whole=False)))
+                answered = await self._stream(endpoint, call, record, side, asked, inbound.connection)
                 if answered is None:
                     self._note(record, began)
                     return
                 reply = answered
             elif endpoint.cache is None:
-                reply = await self._translate(endpoint, call, record, self._deadline(endpoint, call))
+                reply = await self._translate(endpoint, call, record, self._deadline(endpoint, asked))
             else:
-                reply = await self._cached(endpoint, call, record, self._deadline(endpoint, call))
+                reply = await self._cached(endpoint, call, record, self._deadline(endpoint, asked))
             fields = _fields(reply, call, limits)
         except asyncio.CancelledError:
             record.status, record.cause = 499, "cancelled"
@@ -102,34 +100,24 @@ class Gateway:
             fields = _fields(reply, call, limits)
         record.status, record.bytes_out = Gone.status if left else reply.status, len(reply.body)
         record.warnings = tuple(call.warnings)
-        answer = "http.response" if scope["type"] == "http" else "websocket.http.response"
         try:
-            await send({"type": f"{answer}.start", "status": reply.status, "headers": fields})
-            await send({"type": f"{answer}.body", "body": b"" if record.method == "HEAD" else reply.body})
+            await inbound.answer(reply.status, fields, reply.body)
         finally:
             self._note(record, began)
 
-    def _arrive(self, scope: Scope) -> tuple[Call, Record]:
+    def _arrive(self, inbound: Inbound) -> tuple[Call, Record]:
         """The request as a `Call` that is not yet anybody's, and the record that goes with it."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        peer, trusted = scope["client"][0] if scope.get("client") else "", False
+        headers, peer, trusted = inbound.headers, inbound.peer, False
         if self._proxies:
             peer, trusted = client_address(peer, headers, self._proxies)
-        if scope["type"] == "websocket":
-            headers = with_bearer(headers, scope)
-        call = Call(
-            scope.get("method", WEBSOCKET),
-            (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            peer=peer,
-            trace_id=trace_id_of(headers, trusted=trusted),
-        )
-        return call, Record(time.time(), call.trace_id, call.method, call.path, call.query, peer=peer)
+        method, path, query = inbound.method, inbound.path, inbound.query
+        trace_id = trace_id_of(headers, trusted=trusted) if trusted else make_trace_id()
+        call = Call(method, path, query=query, headers=headers, peer=peer, trace_id=trace_id)
+        return call, Record(time.time(), trace_id, method, path, query, peer=peer)
 
-    def _match(self, scope: Scope, call: Call, record: Record) -> tuple[Endpoint, dict[str, str]]:
-        record.host, name = the_host(call.headers, scope["http_version"])
-        parse_target(call.path)
+    def _match(self, version: str, call: Call, record: Record) -> tuple[Endpoint, dict[str, str]]:
+        record.host, name = the_host(call.values("host"), version)
+        check_path(call.path)
         endpoint, params = self.table.match(name, call.path, call.method)
         record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
         record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
@@ -139,12 +127,13 @@ class Gateway:
 
     def _announces_body(self, call: Call) -> bool:
         """Whether a body follows (RFC 9112, section 6.3); one that is too large is refused before it is read."""
-        length = call.header("content-length")
+        fields = call.fields
+        length = fields.get("content-length")
         if length:
             if not length.isdigit() or int(length) > self._max_body:
-                raise TooLarge(f"A request body may have at most {self._max_body} bytes.")
+                raise oversized(self._max_body)
             return length != "0"
-        return bool(call.header("transfer-encoding"))
+        return bool(fields.get("transfer-encoding"))
 
     def _limit(self, endpoint: Endpoint, call: Call, headers: list[tuple[str, str]]) -> None:
         assert endpoint.limiter
@@ -153,37 +142,23 @@ class Gateway:
         if not verdict.allowed:
             raise RateLimited("You have made more calls than this route allows. Try again in a moment.")
 
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body, within its size and its time."""
-        chunks: list[bytes] = []
-        size, more = 0, True
-        try:
-            async with asyncio.timeout(self._body_timeout):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Gone()
-                    chunk: bytes = message.get("body", b"")
-                    size += len(chunk)
-                    if size > self._max_body:
-                        raise TooLarge(f"A request body may have at most {self._max_body} bytes.")
-                    chunks.append(chunk)
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise ClientError("The body did not arrive in time.", status=408) from None
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _deadline(self, endpoint: Endpoint, call: Call) -> float:
+    def _deadline(self, endpoint: Endpoint, asked: float | None) -> float:
         """In the loop's time: the route's timeout from now, or less where the client asks for less."""
-        patience, asked = endpoint.timeout, asked_timeout(call)
+        patience = endpoint.timeout
         return asyncio.get_running_loop().time() + (patience if asked is None else min(patience, asked))
 
     async def _stream(
-        self, endpoint: Endpoint, call: Call, record: Record, side: ClientSide, scope: Scope
+        self,
+        endpoint: Endpoint,
+        call: Call,
+        record: Record,
+        side: ClientSide,
+        asked: float | None,
+        connection: Connection,
     ) -> Reply | None:
         """A streaming operation. None when its answer was sent, in whatever way it ended."""
         now = asyncio.get_running_loop().time()
-        bounds = [bound for bound in (endpoint.bounds.timeout, asked_timeout(call)) if bound is not None]
+        bounds = [bound for bound in (endpoint.bounds.timeout, asked) if bound is not None]
         exchange = endpoint.codec.open(call)
         up = await endpoint.stream(
             exchange.request,
@@ -191,7 +166,6 @@ class Gateway:
             connect_by=now + min([endpoint.timeout, *bounds]),
             trace=trace_headers(call.trace_id),
         )
-        connection = scope.get("bridge.connection") or Unwatched()
         flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, connection)
         try:
             reply = await flow.run(head_first=call.method == WEBSOCKET)
@@ -245,9 +219,19 @@ def parse_target(target: str) -> tuple[str, str]:
     :raises ClientError: the path could climb out of its route, or holds what a path may not.
     """
     path, _, query = target.partition("?")
-    if _CLIMBS.search(path) or _UNSAFE.search(path) or not path.startswith("/"):
-        raise ClientError("The path holds a dot segment or a character that a path may not hold.")
+    check_path(path)
     return path, query
+
+
+def check_path(path: str) -> None:
+    """:raises ClientError: `path` could climb out of its route, or holds what a path may not."""
+    # A dot segment begins behind a slash of some kind. To look for one costs less than the patterns, which seldom must.
+    if (
+        not path.startswith("/")
+        or (("/." in path or "%" in path or "\\" in path) and _CLIMBS.search(path))
+        or ((" " in path or not path.isprintable()) and _UNSAFE.search(path))
+    ):
+        raise ClientError("The path holds a dot segment or a character that a path may not hold.")
 
 
 def asked_timeout(call: Call) -> float | None:
@@ -256,7 +240,9 @@ def asked_timeout(call: Call) -> float | None:
 
     :raises ClientError: one of them can't be read; it is named.
     """
-    header, grpc, connect = map(call.header, ("x-request-timeout", "grpc-timeout", "connect-timeout-ms"))
+    if call.fields.keys().isdisjoint(_TIMEOUTS):
+        return None
+    header, grpc, connect = map(call.header, _TIMEOUTS)
     if not header and not grpc and not connect:
         return None
     units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -286,23 +272,40 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _fields(
-    reply: Reply, call: Call, limits: list[tuple[str, str]], *, whole: bool = True
-) -> list[tuple[bytes, bytes]]:
-    """The response's fields as ASGI wants them. Whatever a plug-in made that is no reply fails here, as any failure.
+def _fields(reply: Reply, call: Call, limits: list[tuple[str, str]], *, whole: bool = True) -> list[tuple[str, str]]:
+    """The response's fields, fit to be sent. Whatever a plug-in made that is no reply fails here, as any failure.
 
     :param whole: `reply` holds all of the body, not its beginning.
     """
     if not 200 <= reply.status <= 599:
         raise ValueError(f"{reply.status} is no status of a response")
-    headers = [*returnable(reply.headers), *limits, ("x-trace-id", call.trace_id)]
+    fields = [
+        (_tokens.get(name) or _token(name), value)
+        for name, value in returnable(reply.headers)
+        if value.isprintable() or not _UNSENDABLE.search(value)
+    ]
+    fields += limits
+    fields.append(("x-trace-id", call.trace_id))
     # RFC 9110, section 8.6: none with 204; with 304 and HEAD only what a GET would have had, which is not known where
     # the service itself was asked with HEAD.
     if whole and reply.status not in (204, 304) and (call.method != "HEAD" or reply.body):
-        headers.append(("content-length", str(len(reply.body))))
-    raw = []
-    for name, value in headers:
-        if not value.isprintable() and _UNSENDABLE.search(value):
-            continue
-        raw.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
-    return raw
+        fields.append(("content-length", str(len(reply.body))))
+    return fields
+
+
+#: Names of fields that can be sent, as they are sent. Replies have the same ones again and again.
+_tokens: dict[str, str] = {}
+_MOST_TOKENS = 2048
+
+
+def _token(name: str) -> str:
+    """`name` in lower case.
+
+    :raises ValueError: it can't be a field's (RFC 9110, section 5.1).
+    """
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header field")
+    if len(_tokens) >= _MOST_TOKENS:
+        _tokens.clear()
+    _tokens[name] = name.lower()
+    return _tokens[name]

@@ -70,6 +70,8 @@ class Call:
 
     __slots__ = (
         "__dict__",
+        "_fields",
+        "_indexed",
         "body",
         "headers",
         "identity",
@@ -105,6 +107,7 @@ class Call:
         self.peer = peer
         self.trace_id = trace_id
         self.warnings: list[str] = []
+        self._indexed: Headers | None = None
 
     @cached_property
     def params(self) -> Mapping[str, str]:
@@ -136,9 +139,26 @@ class Call:
         """
         return parse_json(self.body)
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """`headers` by name, the first of each. Made once for as long as they are the same."""
+        if self._indexed is not self.headers:
+            self._indexed = self.headers
+            self._fields: Mapping[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
+        return self._fields
+
     def header(self, name: str, default: str = "") -> str:
         """The first value of the request field `name` (lower case)."""
-        return header(self.headers, name, default)
+        return self.fields.get(name, default)
+
+    def values(self, name: str) -> Sequence[str]:
+        """Every value of the request field `name` (lower case), in order."""
+        fields = self.fields
+        if name not in fields:
+            return ()
+        if len(fields) == len(self.headers):  # no field came twice
+            return (fields[name],)
+        return [value for key, value in self.headers if key == name]
 
 
 @dataclass(slots=True)

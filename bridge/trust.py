@@ -15,18 +15,25 @@ from bridge.settings import Networks
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 
 
-def the_host(headers: Headers, http_version: str) -> tuple[str, str]:
+def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
     """The Host field as sent, and the name in it, in lower case. HTTP/1.0 may leave it out.
 
+    :param hosts: every value that it has in the request.
     :raises ClientError: there is none, more than one, or one that is no host.
     """
-    hosts = [value for name, value in headers if name == "host"]
-    if not hosts and http_version == "1.0":
+    if len(hosts) == 1:
+        name = _name(hosts[0])
+        if name is not None:
+            return hosts[0], name
+    elif not hosts and http_version == "1.0":
         return "", ""
-    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if found is None:
-        raise ClientError("The request needs exactly one valid Host header.")
-    return hosts[0], found[1].lower()
+    raise ClientError("The request needs exactly one valid Host header.")
+
+
+@lru_cache(maxsize=4096)
+def _name(host: str) -> str | None:
+    found = _HOST.fullmatch(host)
+    return found[1].lower() if found else None
 
 
 @lru_cache(maxsize=65536)

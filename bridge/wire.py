@@ -7,25 +7,23 @@ refused here gets the same problem+json as everything else, a trace id and a lin
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import SecurityError
-from websockets.frames import Frame
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
 
+from bridge.cycle import Cycle, Direct, hang_up
 from bridge.errors import ClientError, HeadTooLarge, RequestError
+from bridge.inbound import encoded
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.problem import problem
+from bridge.websocket import WebSocket, unfit
+
+__all__ = ["WebSocket", "Wire", "logging_to"]
 
 MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again of trailers
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
@@ -35,41 +33,59 @@ LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, 
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 426: "Upgrade Required", 431: "Request Header Fields Too Large"}
 
+#: Fields' names as they are sent -> in lower case, as text. Clients send the same ones again and again.
+_names: dict[bytes, str] = {}
+_MOST_NAMES, _LONGEST_NAME = 2048, 64
+
 
 class Wire(HttpToolsProtocol):
     """:ivar log: takes the record of what was refused; set on a subclass by `logging_to`."""
 
     log: Any = staticmethod(lambda record: None)
+    parser: Any
+    #: uvicorn's list of default fields, which is a new one each second, and its lines in a head.
+    _stock: tuple[Any, str] = (None, "")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._direct: Direct | None = getattr(self.app, "direct", None)
         self._in_head = False
-        self._size = 0
-        self._fields = 0
+        self._size = self._piece = 0  # bytes of the head before the last piece of data, and that one's
+        self._counts, self._counted = False, 0  # bytes of its target and fields
+        self._fields: list[tuple[str, str]] = []
+        self._expects = self._upgrades = False
         self._patience: asyncio.TimerHandle | None = None
         self._refusal: RequestError | None = None
         self._deaf = False
-        self._running: Any = None  # the cycle that is being answered; uvicorn's `cycle` is the last one that came
+        self.cycle: Any = None  # the last request that came
+        self._running: Cycle | None = None  # the one that is being answered
+        self._waiting: deque[Cycle] = deque()  # those between them
+        self._rested = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._left: Callable[[], None] | None = None
         self._half = False
         self._stall: asyncio.TimerHandle | None = None
+        self.peer = ""
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.peer = self.client[0] if self.client else ""
         self._be_patient()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_done()
-        if self._stall is not None:
-            self._stall.cancel()
-        running = self._running
-        if running is not None and running is not self.cycle and not running.response_complete:
-            running.disconnected = True
-            running.message_event.set()
-        self.pipeline.clear()
-        super().connection_lost(exc)
+        for timer in (self._stall, self._alarm):
+            if timer is not None:
+                timer.cancel()
+        if self._running is not None:
+            self._running.leave()
+        self._waiting.clear()
+        self.connections.discard(self)
+        self.flow.resume_writing()
+        self.transport.close()  # the other half, after an end of file
+        self.parser = None  # which has us in its hands, too
         if self._left is not None:
             self._left()
 
@@ -86,16 +102,16 @@ class Wire(HttpToolsProtocol):
         """An answer of which nothing is taken would be kept for ever, even after a close, which waits for it."""
         waits = self.transport.get_write_buffer_size()
         if waits >= before:
-            _end(self.transport, now=True)
+            hang_up(self.transport, now=True)
         else:
             self._stall = self.loop.call_later(STALL, self._expect, waits)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn closes at once, whatever it owes
         """A client that has said all it wants may close its half and still gets its answer (RFC 9112, 9.6)."""
-        cycle: Any = self.cycle
-        if cycle is None or cycle.response_started or cycle.more_body:
+        cycle, running = self.cycle, self._running
+        if cycle is None or running is None or cycle.response_started or cycle.more_body:
             return None  # within a stream it has left: a service may be silent for long, and should learn of it now
-        if self._left is not None and (self._half or self._running.response_started):
+        if self._left is not None and (self._half or running.response_started):
             return None
         cycle.keep_alive = False
         return True
@@ -103,66 +119,170 @@ class Wire(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        super().data_received(data)
+        self._piece = len(data)
+        if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
+            self._count_from_here()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._upgrades:
+                self.handle_websocket_upgrade()
+                if self.transport.get_protocol() is not self:
+                    self._be_done()  # it is a WebSocket now
+                    return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or ClientError("What was sent is not a valid HTTP/1.1 request."))
+            return
         if self._in_head:
             # A single endless field is never reported by the parser, only kept.
             self._size += len(data)
             if self._size > 2 * MAX_HEAD:
                 self._refuse(_too_large())
-        if self.transport.get_protocol() is not self:
-            self._be_done()  # it is a WebSocket now
-            return
-        cycle: Any = self.cycle
-        if self._patience is None and not self._deaf and (cycle is None or cycle.response_complete):
-            self._be_patient()  # line ends between requests are data, too, and uvicorn stops its own clock for them
+            elif self._patience is None:
+                self._be_patient()  # for what did not come whole: most heads need no clock
 
     # --- the parser's side --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._size, self._fields = True, 0, 0
-        if self._patience is None:
-            self._be_patient()
+        self.url = b""
+        self._fields = []
+        self._in_head, self._size, self._counted = True, 0, 0
+        self._expects = False
+        # A head that is within one small piece needs no count.
+        self._counts = self._piece > MAX_HEAD
+
+    def on_url(self, url: bytes) -> None:
+        if self._counts:
+            self._count(len(url))
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._counts:
+            self._count(len(name) + len(value) + 4)
+        try:
+            known = _names[name]
+        except KeyError:
+            known = self._named(name, value)
+        self._fields.append((known, str(value, "latin-1")))
+
+    def _named(self, name: bytes, value: bytes) -> str:
+        known = name.decode("latin-1").lower()
+        if known == "expect":
+            self._expects = self._expects or value.lower() == b"100-continue"
+        elif len(name) <= _LONGEST_NAME:
+            if len(_names) >= _MOST_NAMES:
+                _names.clear()  # names at random may cost time, but not for ever
+            _names[name] = known
+        return known
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._fields = False, 0
-        self._be_done()
-        if len(self.pipeline) >= PIPELINE:
+        self._in_head = False
+        if self._patience is not None:
+            self._be_done()
+        if len(self._waiting) >= PIPELINE:
             raise ClientError("Too many requests wait on this connection.")  # httptools makes it a parser error
-        self.scope["bridge.connection"] = self  # type: ignore[typeddict-unknown-key]  # ours
-        super().on_headers_complete()
+        parser = self.parser
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        self._upgrades = parser.should_upgrade() and self._begins_websocket(method, version)
+        if self._upgrades:
+            return
+        path, query = _target(self.url)
+        cycle = Cycle(
+            self, method, path, query, self._fields, version,
+            expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
+        )  # fmt: skip
+        # What fields still come are trailers, and no headers, whatever they call themselves (RFC 9110, section 6.5.1).
+        self._fields, self._counts, self._counted = [], True, 0
+        self.cycle = cycle
+        if self._running is None or self._running.response_complete:
+            self._answer(cycle)
+        else:
+            self.flow.pause_reading()
+            self._waiting.append(cycle)
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+    def on_body(self, body: bytes) -> None:
+        if not self._upgrades and not self.cycle.response_complete:
+            self.cycle.feed(body)
+
+    def on_message_complete(self) -> None:
+        if not self._upgrades and not self.cycle.response_complete:
+            self.cycle.feed_end()
+
+    def _count_from_here(self) -> None:
+        """The head goes on beyond the first small pieces: what came in them counts, too."""
+        self._counts = True
+        self._counted = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        if self._counted > MAX_HEAD:
+            self._refusal = _too_large()
+            raise self._refusal  # httptools makes it a parser error
+
+    # --- the answer's side (`bridge.cycle.Host`) ----------------------------------------------------------------
+
+    def _answer(self, cycle: Cycle) -> None:
         self._running, self._left = cycle, None
-        if cycle.waiting_for_100_continue or cycle.scope["http_version"] == "1.0":
-            app = _careful(cycle, app)
-        super()._start_asgi_task(cycle, app)
+        plain = cycle.version == "1.1" and not cycle.expects
+        task = self.loop.create_task(cycle.run_asgi(self.app, self._direct if plain else None))
+        cycle.task = task
+        self.tasks.add(task)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self._waiting:
+            self._answer(self._waiting.popleft())
+            return
+        self._rested = self.loop.time()
+        if self._alarm is None:
+            self._alarm = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """Has it rested too long? One timer serves for many requests: set anew for each, it would cost more than the
+        look does."""
+        self._alarm = None
+        if self._in_head or self.cycle is None or not self.cycle.response_complete:
+            return
+        left = self._rested + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._alarm = self.loop.call_later(left, self._look)
+
+    def stock(self) -> str:
+        fields = self.server_state.default_headers
+        seen, lines = Wire._stock
+        if seen is not fields:
+            lines = b"".join(b"%s: %s\r\n" % field for field in fields).decode("latin-1")
+            Wire._stock = fields, lines
+        return lines
+
+    def scope_of_connection(self) -> dict[str, Any]:
+        return {
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "state": self.app_state.copy(),
+            "bridge.connection": self,
+        }
 
     # --- the stream's side (`bridge.clientside.Connection`) -----------------------------------------------------
 
     def cut(self, *, now: bool) -> None:
         running = self._running
+        assert running is not None
         # Where only the connection's end tells the body's, it may not look like one.
-        _end(self.transport, now=now or running.scope["http_version"] == "1.0")
-        running.disconnected = True
-        running.message_event.set()
+        hang_up(self.transport, now=now or running.version == "1.0")
+        running.leave()
 
     def watch(self, left: Callable[[], None], *, half: bool) -> None:
         self._left, self._half = left, half
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._fields += size
-        if self._fields > MAX_HEAD:
-            self._refusal = _too_large()
-            raise self._refusal  # httptools makes it a parser error, uvicorn a call of `send_400_response`
 
     # --- refusing -----------------------------------------------------------------------------------------------
 
@@ -181,16 +301,12 @@ class Wire(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn's hook for what httptools could not read."""
-        self._refuse(self._refusal or ClientError("What was sent is not a valid HTTP/1.1 request."))
-
     def _refuse(self, error: RequestError) -> None:
         self._be_done()
         self._deaf = True
         if self.transport.is_closing():
             return
-        cycle: Any = self.cycle
+        cycle = self.cycle
         waits = cycle is not self._running  # for the answers before its own
         if (
             cycle is not None
@@ -213,145 +329,48 @@ class Wire(HttpToolsProtocol):
         self.transport.write_eof()
         self._patience = self.loop.call_later(LINGER, self.transport.close)
         if cycle is not None:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        peer = self.client[0] if self.client else ""
+            cycle.leave()
         self.log(
             Record(
-                time.time(), trace_id, "-", "", peer=peer, status=reply.status, bytes_out=len(reply.body),
+                time.time(), trace_id, "-", "", peer=self.peer, status=reply.status, bytes_out=len(reply.body),
                 cause=error.detail,
             )
         )  # fmt: skip
 
+    # --- from here to a WebSocket -------------------------------------------------------------------------------
+
+    def _begins_websocket(self, method: str, version: str) -> bool:
+        """Whether it is a WebSocket's handshake indeed (RFC 6455, section 4.2.1); other upgrades are not taken, and
+        answered without a word of them (RFC 9110, section 7.8)."""
+        self.headers = encoded(self._fields)
+        scope: Any = {"method": method, "http_version": version, "headers": self.headers}
+        self.scope = scope  # where uvicorn looks
+        return self._should_upgrade() and any(name == b"sec-websocket-key" for name, _ in self.headers)
+
     def handle_websocket_upgrade(self) -> None:
-        error = self._unfit()
+        error: RequestError | None
+        if self._running is not None and not self._running.response_complete:
+            error = ClientError("A WebSocket can't begin while answers before it are under way.")
+        else:
+            error = unfit(self.scope["method"], self.scope["http_version"], self.url, self.headers)
         if error is not None:
             self._refuse(error)
-        else:
-            super().handle_websocket_upgrade()
-
-    def _unfit(self) -> RequestError | None:
-        """Why this handshake can't be taken (RFC 6455, section 4.2). The library is asked before it gets the
-        connection: it would answer in words of its own, or not at all."""
-        running = self._running
-        if running is not None and not running.response_complete:
-            return ClientError("A WebSocket can't begin while answers before it are under way.")
-        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1":
-            return ClientError("A WebSocket begins with GET, by HTTP/1.1.")
-        if not any(field == (b"sec-websocket-version", b"13") for field in self.headers):
-            version = [("sec-websocket-version", "13")]
-            return ClientError("This gateway speaks version 13 of WebSocket.", status=426, headers=version)
-        trial = ServerProtocol()
-        fields = b"".join(b"%s: %s\r\n" % field for field in self.headers)
-        trial.receive_data(b"GET %s HTTP/1.1\r\n%s\r\n" % (self.url, fields))
-        request = next(iter(trial.events_received()), None)
-        if not isinstance(request, Request):
-            return (
-                _too_large()
-                if isinstance(trial.handshake_exc, SecurityError)
-                else ClientError("It is no handshake of a WebSocket.")
-            )
-        answer = trial.accept(request)
-        if answer.status_code == 101:
-            return None
-        versions = [(name, value) for name, value in answer.headers.raw_items() if name == "Sec-WebSocket-Version"]
-        return ClientError(
-            "It is not a WebSocket's handshake of version 13.", status=answer.status_code, headers=versions
-        )
-
-    def _should_upgrade(self) -> bool:
-        """Only for what is a WebSocket's handshake indeed (RFC 6455, section 4.2.1); other upgrades are not taken."""
-        return super()._should_upgrade() and any(name == b"sec-websocket-key" for name, _ in self.headers)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Not a word: anybody can ask for an upgrade, and gets an answer without (RFC 9110, 7.8)."""
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        super().handle_websocket_upgrade()
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """The same connection after an upgrade (RFC 6455)."""
+def _target(url: bytes) -> tuple[str, str]:
+    """Path and query of a request's target (RFC 9112, section 3.2).
 
-    _left: Callable[[], None] | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._left is not None:
-            self._left()
-
-    def pause_writing(self) -> None:
-        """Whoever doesn't read isn't read: the answers to its pings would pile up."""
-        super().pause_writing()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.read_paused:
-            self.transport.resume_reading()
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if not self.close_sent:
-            self.scope["bridge.connection"] = self  # type: ignore[typeddict-unknown-key]  # ours
-
-    def handle_cont(self, event: Frame) -> None:
-        if event.data or event.fin:  # fragments of nothing would be kept, without end
-            super().handle_cont(event)
-
-    def handle_parser_exception(self) -> None:
-        if self.conn.close_sent is None:  # frames before the handshake's end, for which there are no words
-            self.transport.abort()
-        else:
-            super().handle_parser_exception()
-
-    async def send(self, message: Any) -> None:
-        """:raises ClientDisconnected: the client has left, or was sent away."""
-        await self.writable.wait()
-        if self.close_sent or self.transport.is_closing():
-            raise ClientDisconnected()
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body":
-            self.handshake_complete = True  # by a refusal; uvicorn would miss its end
-
-    def cut(self, *, now: bool) -> None:
-        self.disconnected = True
-        _end(self.transport, now=now)
-
-    def watch(self, left: Callable[[], None], *, half: bool) -> None:
-        self._left = left
-
-
-def _careful(cycle: Any, app: Any) -> Any:
-    """`app`, its answer framed for a client that knows no chunks (RFC 9112, section 6.1), or that waits to be asked for
-    its body: refused without, whether the body comes can't be known, nor what the next bytes are (RFC 9110, 10.1.1)."""
-
-    async def careful(scope: Any, receive: Any, send: Any) -> None:
-        unframed = False
-
-        async def framed(message: Any) -> None:
-            nonlocal unframed
-            if message["type"] == "http.response.start":
-                if cycle.waiting_for_100_continue:
-                    cycle.keep_alive = False
-                if scope["http_version"] == "1.0" and b"content-length" not in dict(message["headers"]):
-                    unframed, cycle.chunked_encoding = True, False
-            elif unframed:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        await app(scope, receive, framed)
-
-    return careful
-
-
-def _end(transport: asyncio.Transport, *, now: bool) -> None:
-    """`now`: by a reset, which throws away what is still to be sent, the kernel's part too."""
-    if not now:
-        transport.close()
-        return
-    if not transport.is_closing():
-        # A copy, since uvloop doesn't lend its own; the option is the connection's.
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as copy:
-            copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    :raises httptools.HttpParserInvalidURLError: it is none.
+    """
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.decode("ascii").partition("?")
+        return path, query
+    parsed = httptools.parse_url(url)
+    return parsed.path.decode("ascii"), (parsed.query or b"").decode("ascii")
 
 
 def _too_large() -> HeadTooLarge:

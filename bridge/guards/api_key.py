@@ -103,7 +103,7 @@ class ApiKeyVerifier:
 
         :raises Unauthorized: there is none, or it isn't good; only who knows the secret learns more than that.
         """
-        texts = [value for name, value in call.headers if name == self.header]
+        texts = call.values(self.header)
         if not texts:
             self.refuse(f"This route takes an API key in the {self.field} header.")
         if len(texts) > 1:

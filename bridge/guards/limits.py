@@ -16,6 +16,7 @@ import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from bridge.messages import Call, Identity
@@ -52,17 +53,25 @@ class Verdict:
     def headers(self) -> list[tuple[str, str]]:
         """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), the
         ``X-RateLimit-*`` that most clients know (reset in seconds from now), and ``Retry-After`` on a refusal."""
-        limit, remaining, reset = str(self.limit), str(self.remaining), str(math.ceil(self.reset_after))
+        policy, limit = _policy(self.limit, self.window)
+        remaining, reset = f"{self.remaining}", f"{math.ceil(self.reset_after)}"
         fields = [
-            ("ratelimit-policy", f'"default";q={limit};w={math.ceil(self.window)}'),
+            policy,
             ("ratelimit", f'"default";r={remaining};t={reset}'),
-            ("x-ratelimit-limit", limit),
+            limit,
             ("x-ratelimit-remaining", remaining),
             ("x-ratelimit-reset", reset),
         ]
         if not self.allowed:
             fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
         return fields
+
+
+@lru_cache(maxsize=1024)
+def _policy(limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The fields that say the same for as long as a limit is the same."""
+    policy = ("ratelimit-policy", f'"default";q={limit};w={math.ceil(window)}')
+    return policy, ("x-ratelimit-limit", str(limit))
 
 
 class Bucket(Protocol):
@@ -90,20 +99,18 @@ class Bursting:
         self._updated = now
 
     def take(self, now: float) -> Verdict:
-        burst = self._burst
-        tokens = self._tokens
+        burst, rps, tokens = self._burst, self._rps, self._tokens
         if now > self._updated:
-            tokens += (now - self._updated) * self._rps
+            tokens += (now - self._updated) * rps
             if tokens > burst:
                 tokens = float(burst)
         self._updated = now
         if tokens + _ULP < 1.0:
             self._tokens = tokens
-            wait = (1.0 - tokens) / self._rps
+            wait = (1.0 - tokens) / rps
             return Verdict(False, burst, 0, wait, wait, self._window)
-        tokens = tokens - 1.0 if tokens > 1.0 else 0.0
-        self._tokens = tokens
-        return Verdict(True, burst, int(tokens + _ULP), (burst - tokens) / self._rps, 0.0, self._window)
+        self._tokens = tokens = tokens - 1.0 if tokens > 1.0 else 0.0
+        return Verdict(True, burst, int(tokens + _ULP), (burst - tokens) / rps, 0.0, self._window)
 
     def full(self, now: float) -> bool:
         return self._tokens + (now - self._updated) * self._rps >= self._burst

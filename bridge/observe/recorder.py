@@ -56,7 +56,7 @@ class Recorder:
             await send(message)
 
         try:
-            record.host, _ = the_host(headers, scope["http_version"])
+            record.host, _ = the_host([value for name, value in headers if name == "host"], scope["http_version"])
             await self._app(scope, receive, noting)
         except asyncio.CancelledError:
             record.status, record.cause = record.status or 499, "cancelled"

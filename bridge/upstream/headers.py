@@ -7,6 +7,7 @@ pass on), `forwardable` (what of a client's request may go up), `returnable` (wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
 #: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
@@ -51,21 +52,64 @@ _REPLY_ENDS = _NEVER | frozenset(("server", "x-powered-by", "x-aspnet-version", 
 _LASTING = frozenset(("content-type", "content-encoding", "authorization", "cookie", "set-cookie", "cache-control"))
 
 
+_MOST_NAMES, _LONGEST_NAME = 2048, 64  # that are remembered for each rule
+
+
 def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
     """The fields that ``Connection`` names (RFC 9110, section 7.6.1)."""
     named = (token.strip().lower() for name, value in headers if name == "connection" for token in value.split(","))
     return frozenset(named) - _LASTING
 
 
-def _ends(headers: Sequence[tuple[str, str]], table: frozenset[str]) -> frozenset[str]:
-    # A dict of all is made in C, and found faster than a loop finds nothing.
-    return table | _nominated(headers) if "connection" in dict(headers) else table
+class _Rule:
+    """Which fields pass, by their names: judged once for each, since the same ones come again and again.
+
+    :param ends: names that don't pass.
+    :param families: beginnings of names that don't.
+    :param hyphened: nor do names that would be one of these with hyphens for underscores.
+    """
+
+    def __init__(self, ends: frozenset[str], families: tuple[str, ...] = (_PROXY,), *, hyphened: bool = False) -> None:
+        self._ends, self._families, self._hyphened = ends, families, hyphened
+        self._known: dict[str, bool] = {}
+
+    def of(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What of `headers` passes."""
+        known = self._known
+        try:
+            return [field for field in headers if known[field[0]]]
+        except KeyError:
+            return self._judged(headers)
+
+    def _judged(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        for name, _ in headers:
+            # Never `connection`: each message that has it has names of its own that end.
+            if name != "connection" and len(name) <= _LONGEST_NAME:
+                if len(self._known) >= _MOST_NAMES:
+                    self._known.clear()  # names at random may cost time, but not for ever
+                self._known[name] = self._passes(name, self._ends)
+        ends = self._ends | _nominated(headers)
+        return [field for field in headers if self._passes(field[0], ends)]
+
+    def _passes(self, name: str, ends: frozenset[str]) -> bool:
+        if name in ends or name.startswith(self._families):
+            return False
+        return not (self._hyphened and "_" in name) or self._passes(name.replace("_", "-"), ends)
+
+
+_END_TO_END = _Rule(_NEVER)
+_RETURNABLE = _Rule(_REPLY_ENDS)
+
+
+@cache
+def _forwardable(consumed: frozenset[str]) -> _Rule:
+    """There are as many as kinds of credentials that routes take."""
+    return _Rule(_REQUEST_ENDS | consumed, _REQUEST_FAMILIES, hyphened=True)
 
 
 def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """`headers` without those of one connection, its proxies and its framing."""
-    ends = _ends(headers, _NEVER)
-    return [field for field in headers if field[0] not in ends and not field[0].startswith(_PROXY)]
+    return _END_TO_END.of(headers)
 
 
 def forwardable(headers: Sequence[tuple[str, str]], consumed: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
@@ -74,27 +118,13 @@ def forwardable(headers: Sequence[tuple[str, str]], consumed: frozenset[str] = f
 
     ``x_real_ip`` counts as ``x-real-ip``: CGI, WSGI and PHP can't tell them apart.
     """
-    ends = _ends(headers, _REQUEST_ENDS | consumed if consumed else _REQUEST_ENDS)
-    return [
-        field
-        for field in headers
-        if (name := field[0]) not in ends
-        and not name.startswith(_REQUEST_FAMILIES)
-        and ("_" not in name or _plain(name, ends))
-    ]
-
-
-def _plain(name: str, ends: frozenset[str]) -> bool:
-    """Whether `name` passes with its underscores read as hyphens."""
-    hyphens = name.replace("_", "-")
-    return hyphens not in ends and not hyphens.startswith(_REQUEST_FAMILIES)
+    return _forwardable(consumed).of(headers)
 
 
 def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """What of an upstream's reply may go down: less hop-by-hop and framing fields, and less what tells of the
     upstream's software or is the gateway's own to say (``date``, ``server``)."""
-    ends = _ends(headers, _REPLY_ENDS)
-    return [field for field in headers if field[0] not in ends and not field[0].startswith(_PROXY)]
+    return _RETURNABLE.of(headers)
 
 
 #: Fields whose value is a URI that services build from the Host they were called by, or from their own address.

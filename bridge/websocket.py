@@ -1,0 +1,93 @@
+"""A connection that became a WebSocket (RFC 6455): uvicorn's protocol, with bounds on what its clients may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import SecurityError
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from bridge.cycle import hang_up
+from bridge.errors import ClientError, HeadTooLarge, RequestError
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """The same connection after an upgrade (RFC 6455)."""
+
+    _left: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._left is not None:
+            self._left()
+
+    def pause_writing(self) -> None:
+        """Whoever doesn't read isn't read: the answers to its pings would pile up."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["bridge.connection"] = self  # type: ignore[typeddict-unknown-key]  # ours
+
+    def handle_cont(self, event: Frame) -> None:
+        if event.data or event.fin:  # fragments of nothing would be kept, without end
+            super().handle_cont(event)
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is None:  # frames before the handshake's end, for which there are no words
+            self.transport.abort()
+        else:
+            super().handle_parser_exception()
+
+    async def send(self, message: Any) -> None:
+        """:raises ClientDisconnected: the client has left, or was sent away."""
+        await self.writable.wait()
+        if self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected()
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # by a refusal; uvicorn would miss its end
+
+    def cut(self, *, now: bool) -> None:
+        self.disconnected = True
+        hang_up(self.transport, now=now)
+
+    def watch(self, left: Callable[[], None], *, half: bool) -> None:
+        self._left = left
+
+
+def unfit(method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> RequestError | None:
+    """Why this handshake can't be taken (RFC 6455, section 4.2). The library is asked before it gets the
+    connection: it would answer in words of its own, or not at all."""
+    if method != "GET" or version != "1.1":
+        return ClientError("A WebSocket begins with GET, by HTTP/1.1.")
+    if not any(field == (b"sec-websocket-version", b"13") for field in headers):
+        spoken = [("sec-websocket-version", "13")]
+        return ClientError("This gateway speaks version 13 of WebSocket.", status=426, headers=spoken)
+    trial = ServerProtocol()
+    fields = b"".join(b"%s: %s\r\n" % field for field in headers)
+    trial.receive_data(b"GET %s HTTP/1.1\r\n%s\r\n" % (target, fields))
+    request = next(iter(trial.events_received()), None)
+    if not isinstance(request, Request):
+        return (
+            HeadTooLarge("A handshake may not have a header of this size.")
+            if isinstance(trial.handshake_exc, SecurityError)
+            else ClientError("It is no handshake of a WebSocket.")
+        )
+    answer = trial.accept(request)
+    if answer.status_code == 101:
+        return None
+    versions = [(name, value) for name, value in answer.headers.raw_items() if name == "Sec-WebSocket-Version"]
+    return ClientError("It is not a WebSocket's handshake of version 13.", status=answer.status_code, headers=versions)

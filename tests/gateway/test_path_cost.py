@@ -1,0 +1,97 @@
+"""What a request may cost on the gateway's own side, in calls and not in seconds: the same on every machine.
+
+Counted are calls of our own functions, and calls of C that those make, from a request's bytes on a connection to its
+answer's. The upstream answers at once, the log's thread and the event loop are not counted. Whoever makes
+the path longer meets this test; whoever makes it shorter writes the new figure down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+import bridge
+from benchmarks.request_path import ANSWER, Instant, home, request
+from bridge.app import build
+from bridge.guards.local_issuer import LocalIssuer
+from bridge.settings import load
+from bridge.wire import logging_to
+
+OURS = str(Path(bridge.__file__).parent)
+#: Calls of our functions and of C for each request, on Python 3.11; later ones need fewer for the same code.
+MOST = {"open": (74, 117), "guarded": (88, 158)}
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 80)})
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+async def counted(work: Callable[[], Awaitable[None]]) -> tuple[int, int]:
+    counts = Counter[str]()
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if frame.f_code.co_filename.startswith(OURS):
+            counts[event] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        await work()
+    finally:
+        sys.setprofile(before)
+    return counts["call"], counts["c_call"]
+
+
+@pytest.mark.parametrize("kind", MOST)
+async def test_a_request_takes_no_more_calls(kind: str, tmp_path: Path) -> None:
+    home(tmp_path, kind)
+    settings = load({}, home=tmp_path)
+    app = build(settings)
+    async with app.router.lifespan_context(app):
+        for route in app.gateway.table.routes.values():
+            for endpoint in route.endpoints:
+                endpoint.codec = instant = Instant()
+                endpoint.send = instant.send
+        asks = request(LocalIssuer.open(settings).mint("citizen") if kind == "guarded" else "")
+        config = uvicorn.Config(app, http=logging_to(app.gateway.log), lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        wire = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        transport = Transport()
+        wire.connection_made(transport)
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                transport.written = b""
+                wire.data_received(asks)
+                while state.tasks:
+                    await asyncio.sleep(0)
+                assert transport.written.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert transport.written.endswith(b"\r\n\r\n" + ANSWER)
+
+        await ask(5)  # what is remembered, is
+        calls, into_c = await counted(lambda: ask(10))
+        wire.connection_lost(None)
+    assert calls / 10 <= MOST[kind][0]
+    assert into_c / 10 <= MOST[kind][1]
