@@ -44,4 +44,4 @@ lock:  ## write constraints.txt anew: the newest of everything
 	@scripts/lock "$(PYTHON)"
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .bridge .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bridge .bench .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
