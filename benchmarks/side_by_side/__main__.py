@@ -20,6 +20,7 @@ from benchmarks.side_by_side import load, page, table, targets
 from benchmarks.side_by_side.answer import WrongAnswer
 from benchmarks.side_by_side.floors.floor import NAMES, floor
 from benchmarks.side_by_side.measure import measure, say
+from benchmarks.side_by_side.pairs import Plan
 from benchmarks.side_by_side.peers import roll
 from benchmarks.side_by_side.peers.ours import Ours
 from benchmarks.side_by_side.peers.peer import Absent, Peer
@@ -31,7 +32,9 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 def options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.side_by_side", description="The gateway beside its peers."
+    )
     add = parser.add_argument
     add("--case", action="append", default=[], metavar="NAME", help="only this case; may be given again")
     add("--peer", action="append", default=[], metavar="NAME", help="only this peer, or `none`; may be given again")
@@ -50,8 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     given = options().parse_args(arguments)
     if given.quick:
         given.pairs, given.seconds = 1, 1
+    plan = Plan(given.pairs, given.seconds, trial=given.quick)
     try:
-        result = Result.read(given.read) if given.read else run(given, arguments)
+        result = Result.read(given.read) if given.read else run(given, plan, arguments)
     except (load.LoadError, ValueError) as error:
         say(str(error))
         return 1
@@ -68,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if missed else 0
 
 
-def run(given: argparse.Namespace, arguments: Sequence[str]) -> Result:
+def run(given: argparse.Namespace, plan: Plan, arguments: Sequence[str]) -> Result:
     """All that was asked for, case by case.
 
     :raises load.LoadError: there is no wrk.
@@ -80,21 +84,19 @@ def run(given: argparse.Namespace, arguments: Sequence[str]) -> Result:
     CACHE.mkdir(exist_ok=True)
     peers = _installed(asked, result)
     ours = Ours()
-    with open_stand(CACHE) as stand:
+    with open_stand(CACHE, build=not given.quick) as stand:
         result.machine["gRPC service"] = stand.grpc_service
         for case in chosen:
             for guarded in (True, False):
                 say(f"{case.title}, {'guards on' if guarded else 'bare'}")
                 try:
-                    result.add(
-                        measure(stand, case, ours, peers, guarded=guarded, pairs=given.pairs, seconds=given.seconds)
-                    )
+                    result.add(measure(stand, case, ours, peers, plan, guarded=guarded))
                 except (load.LoadError, WrongAnswer, RuntimeError, OSError) as error:
                     result.complaints.append(str(error))
             if case.name in NAMES and not given.no_floors:
                 say(f"{case.title}, floors")
                 try:
-                    result.add_floor(floor(stand, case, pairs=given.pairs, seconds=given.seconds))
+                    result.add_floor(floor(stand, case, plan))
                 except (load.LoadError, WrongAnswer, RuntimeError, OSError) as error:
                     result.complaints.append(str(error))
     return result

@@ -32,5 +32,6 @@ def description() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(memory[1]) / 1024**2:.0f} GiB" if memory else "unknown",
         "kernel": platform.release(),
+        "load": f"{os.getloadavg()[0]:.1f}",  # of the last minute: what else goes on here
         "python": platform.python_version(),
     }

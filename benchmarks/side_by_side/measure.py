@@ -12,7 +12,7 @@ from benchmarks.side_by_side import accounting
 from benchmarks.side_by_side.answer import WrongAnswer, check
 from benchmarks.side_by_side.case import Case
 from benchmarks.side_by_side.load import LoadError, Request, drive
-from benchmarks.side_by_side.pairs import Run, Series
+from benchmarks.side_by_side.pairs import Plan, Run, Series
 from benchmarks.side_by_side.peers.peer import Peer
 from benchmarks.side_by_side.process import Process
 from benchmarks.side_by_side.stand import Stand
@@ -71,9 +71,7 @@ def run(stand: Stand, case: Case, gateway: Process, seconds: float, *, guarded: 
     return Run(told.requests, told.seconds, used, told.p50, told.p99)
 
 
-def measure(
-    stand: Stand, case: Case, ours: Peer, peers: Sequence[Peer], *, guarded: bool, pairs: int, seconds: float
-) -> Measured:
+def measure(stand: Stand, case: Case, ours: Peer, peers: Sequence[Peer], plan: Plan, *, guarded: bool) -> Measured:
     """All gateways are started and warmed up, then driven by turns: ours, a peer, ours, the next peer, …
 
     A peer that fails is left out with its reason; ours fails the run.
@@ -82,25 +80,25 @@ def measure(
     measured = Measured(case, guarded, Lane(ours), lanes)
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(stand.gateway(ours, guarded=guarded))
-        run(stand, case, gateway, ours.warmup, guarded=guarded)
+        run(stand, case, gateway, plan.warmup(ours.warmup), guarded=guarded)
         running: list[tuple[Lane, Process]] = []
         for lane in measured.peers:
             try:
                 process = stack.enter_context(stand.gateway(lane.peer, guarded=guarded))
-                run(stand, case, process, lane.peer.warmup, guarded=guarded)
+                run(stand, case, process, plan.warmup(lane.peer.warmup), guarded=guarded)
             except (WrongAnswer, LoadError, RuntimeError, OSError) as error:
                 lane.why = str(error)
                 say(f"  {lane.peer.title}: {error}")
             else:
                 running.append((lane, process))
-        for _ in range(pairs):
+        for _ in range(plan.pairs):
             if not running:
-                measured.ours.runs.runs.append(run(stand, case, gateway, seconds, guarded=guarded))
+                measured.ours.runs.runs.append(run(stand, case, gateway, plan.seconds, guarded=guarded))
             for lane, process in list(running):
-                mine = run(stand, case, gateway, seconds, guarded=guarded)
+                mine = run(stand, case, gateway, plan.seconds, guarded=guarded)
                 measured.ours.runs.runs.append(mine)
                 try:
-                    theirs = run(stand, case, process, seconds, guarded=guarded)
+                    theirs = run(stand, case, process, plan.seconds, guarded=guarded)
                 except (WrongAnswer, LoadError, OSError) as error:
                     lane.why = str(error)
                     lane.runs, lane.ours = Series(), Series()

@@ -39,7 +39,8 @@ def _lines(result: Result) -> Iterator[str]:
     yield (
         f"{result.date}, `python -m benchmarks.side_by_side {result.options}`".rstrip()
         + f": {told.get('processor')}, {told.get('cores')} cores, {told.get('memory')}, "
-        f"Linux {told.get('kernel')}, Python {told.get('python')}."
+        f"Linux {told.get('kernel')}, Python {told.get('python')}, "
+        f"a load of {told.get('load')} at the start."
     )
     yield ""
     yield "![CPU a request, by case and gateway](performance.svg)"

@@ -8,6 +8,19 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How much is run: `pairs` of `seconds` each, after a warm-up, which a mere trial cuts short (`trial`)."""
+
+    pairs: int
+    seconds: float
+    trial: bool = False
+
+    def warmup(self, wanted: float) -> float:
+        """Seconds of load before anything counts, for a gateway that wants so many."""
+        return min(wanted, self.seconds) if self.trial else wanted
+
+
+@dataclass(frozen=True)
 class Run:
     """One gateway under load for a few seconds.
 

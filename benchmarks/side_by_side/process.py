@@ -10,9 +10,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PATIENCE = 60.0  # seconds until a server listens; a JVM on a busy core takes its time
 
@@ -36,6 +39,7 @@ class Process:
     :ivar journal: the file with what it wrote on its standard output and error.
     """
 
+    name: str
     popen: subprocess.Popen[bytes]
     journal: Path
     port: int = 0
@@ -50,47 +54,48 @@ class Process:
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match of `pattern` in what it says.
 
-        :raises RuntimeError: it ended, or says nothing of the kind.
+        :raises RuntimeError: it ended, or says nothing of the kind; it is stopped then.
         """
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            if found := re.search(pattern, self.said()):
-                return found
-            self._look()
-        raise RuntimeError(f"{self.popen.args!r} did not say {pattern!r}: {self.said()[-2000:]}")
+        return self._until(lambda: re.search(pattern, self.said(), re.MULTILINE), f"did not say {pattern!r}")
 
     def wait_for_port(self) -> None:
         """Until it takes connections.
 
-        :raises RuntimeError: it ended, or takes none.
+        :raises RuntimeError: it ended, or takes none; it is stopped then.
         """
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            self._look()
-        raise RuntimeError(f"{self.popen.args!r} does not listen: {self.said()[-2000:]}")
+
+        def taken() -> bool:
+            with socket.create_connection(("127.0.0.1", self.port), 1):
+                return True
+
+        self._until(taken, "does not listen")
 
     def wait_for_path(self, path: str) -> None:
         """Until it knows `path`: until GET is answered by another status than 404.
 
-        :raises RuntimeError: it ended, or doesn't.
+        :raises RuntimeError: it ended, or doesn't; it is stopped then.
         """
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                with contextlib.closing(connection):
-                    connection.request("GET", path)
-                    if connection.getresponse().status != 404:
-                        return
-            self._look()
-        raise RuntimeError(f"{self.popen.args!r} does not know {path}: {self.said()[-2000:]}")
 
-    def _look(self) -> None:
-        if self.popen.poll() is not None:
-            raise RuntimeError(f"{self.popen.args!r} ended with {self.popen.returncode}: {self.said()[-2000:]}")
-        time.sleep(0.02)
+        def known() -> bool:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            with contextlib.closing(connection):
+                connection.request("GET", path)
+                return connection.getresponse().status != 404
+
+        self._until(known, f"does not know {path}")
+
+    def _until(self, seen: Callable[[], T | None], words: str) -> T:
+        """What `seen` gives once it is something; it may fail until then."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and self.popen.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if found := seen():
+                    return found
+            time.sleep(0.02)
+        ended = self.popen.poll()
+        self.stop()
+        what = words if ended is None else f"ended with {ended}"
+        raise RuntimeError(f"{self.name} {what}: …{self.said()[-1000:]}")
 
     def stop(self) -> None:
         """End it and its group; what doesn't end within ten seconds is killed."""
@@ -99,7 +104,8 @@ class Process:
         try:
             self.popen.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
             self.popen.wait()
 
 
@@ -121,7 +127,7 @@ def start(
             env={**os.environ, **(env or {})},
             start_new_session=True,
         )
-    return Process(popen, journal, port)
+    return Process(Path(command[0]).name, popen, journal, port)
 
 
 def free_port() -> int:

@@ -71,8 +71,10 @@ class Stand:
 
 
 @contextlib.contextmanager
-def open_stand(cache: Path) -> Iterator[Stand]:
+def open_stand(cache: Path, *, build: bool = True) -> Iterator[Stand]:
     """The services run on the core of the load.
+
+    :param build: whether the gRPC service is built of Go; where it is not, one that was built before is taken.
 
     :raises RuntimeError: one of them doesn't.
     """
@@ -84,7 +86,9 @@ def open_stand(cache: Path) -> Iterator[Stand]:
         module = [sys.executable, "-m"]
         grpc_port, http_port = free_port(), free_port()
         try:
-            built = grpc_gateway.build(cache) / "bin" / "orders"
+            built = (grpc_gateway.build(cache) if build else cache / grpc_gateway.SOURCE.name) / "bin" / "orders"
+            if not built.exists():
+                raise Absent("it was not built")
             command, made_of = [str(built), str(grpc_port)], "grpc-go"
         except Absent:
             command = [*module, "benchmarks.side_by_side.services.grpc", str(grpc_port), str(descriptors)]

@@ -17,7 +17,7 @@ from benchmarks.side_by_side.answer import ask
 from benchmarks.side_by_side.case import Case
 from benchmarks.side_by_side.load import drive
 from benchmarks.side_by_side.measure import headers, run
-from benchmarks.side_by_side.pairs import Spread
+from benchmarks.side_by_side.pairs import Plan, Spread
 from benchmarks.side_by_side.peers.ours import Ours, write_home
 from benchmarks.side_by_side.process import PATIENCE, Process, free_port, start
 from benchmarks.side_by_side.stand import ROOT, Stand
@@ -39,8 +39,8 @@ class Floor:
         return Spread.of([cost / parts for cost, parts in zip(self.costs[whole], sums, strict=True)])
 
 
-def floor(stand: Stand, case: Case, *, pairs: int, seconds: float) -> Floor:
-    """`pairs` rounds of the whole path, bare and guarded, and of the three parts.
+def floor(stand: Stand, case: Case, plan: Plan) -> Floor:
+    """As many rounds as the plan has pairs of the whole path, bare and guarded, and of the three parts.
 
     :raises RuntimeError: one of them failed.
     """
@@ -53,13 +53,13 @@ def floor(stand: Stand, case: Case, *, pairs: int, seconds: float) -> Floor:
         answer = ask(gateways["bare"].port, case, headers(stand, guarded=False))
         server = stack.enter_context(_server(stand, answer))
         alone = {name: stack.enter_context(_alone(stand, case, name)) for name in ("client", "parsers")}
-        for warm in (True, *([False] * pairs)):
+        for warm in [True] * (not plan.trial) + [False] * plan.pairs:
             costs = {}
             for name, gateway in gateways.items():
-                costs[name] = run(stand, case, gateway, seconds, guarded=name == "guarded").cost
-            costs["server"] = _driven(stand, case, server, seconds)
+                costs[name] = run(stand, case, gateway, plan.seconds, guarded=name == "guarded").cost
+            costs["server"] = _driven(stand, case, server, plan.seconds)
             for name, process in alone.items():
-                costs[name] = _asked(process, seconds)
+                costs[name] = _asked(process, plan.seconds)
             if not warm:
                 for name, cost in costs.items():
                     found.costs.setdefault(name, []).append(cost)

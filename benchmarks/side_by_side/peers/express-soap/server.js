@@ -3,6 +3,7 @@
 //   PORT, SERVICE (the HTTP service's address), WSDL; KEY, ISSUER, AUDIENCE and LOG where guards are on
 "use strict";
 
+const crypto = require("node:crypto");
 const fs = require("node:fs");
 const http = require("node:http");
 const express = require("express");
@@ -53,7 +54,7 @@ function guard(app) {
   const jwt = require("jsonwebtoken");
   const morgan = require("morgan");
   const { rateLimit } = require("express-rate-limit");
-  const key = fs.readFileSync(KEY);
+  const key = crypto.createPublicKey(fs.readFileSync(KEY));
   const out = fs.createWriteStream(LOG, { flags: "a" });
   const line = (tokens, request, response) =>
     JSON.stringify({

@@ -18,6 +18,7 @@ import jwt
 import requests
 import xmltodict
 import zeep
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
@@ -69,7 +70,7 @@ async def lifespan(app: FastAPI):
 
 
 bearer = HTTPBearer()
-public = Path(KEY).read_bytes() if KEY else b""
+public = load_pem_public_key(Path(KEY).read_bytes()) if KEY else None
 
 
 def claims(given: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> dict:
