@@ -17,6 +17,7 @@ from benchmarks.side_by_side.peers.peer import Peer
 from benchmarks.side_by_side.process import Process
 from benchmarks.side_by_side.stand import Stand
 
+WARM_AT_MOST = 150.0  #: seconds for one gateway, however slow the machine
 SETTLE = 0.1  # seconds after a run until the log's lines are made and the connections closed
 
 
@@ -71,6 +72,17 @@ def run(stand: Stand, case: Case, gateway: Process, seconds: float, *, guarded: 
     return Run(told.requests, told.seconds, used, told.p50, told.p99)
 
 
+def warm(stand: Stand, case: Case, peer: Peer, gateway: Process, plan: Plan, *, guarded: bool) -> None:
+    """Drive `gateway` until nothing more is made at the first time.
+
+    :raises WrongAnswer: as `run`; so is `LoadError`.
+    """
+    seconds, spent, done = plan.warmup(peer.warmup), 0.0, 0
+    while not spent or (not plan.trial and done < peer.warm_requests and spent < WARM_AT_MOST):
+        done += run(stand, case, gateway, seconds, guarded=guarded).requests
+        spent += seconds
+
+
 def measure(stand: Stand, case: Case, ours: Peer, peers: Sequence[Peer], plan: Plan, *, guarded: bool) -> Measured:
     """All gateways are started and warmed up, then driven by turns: ours, a peer, ours, the next peer, …
 
@@ -80,12 +92,12 @@ def measure(stand: Stand, case: Case, ours: Peer, peers: Sequence[Peer], plan: P
     measured = Measured(case, guarded, Lane(ours), lanes)
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(stand.gateway(ours, guarded=guarded))
-        run(stand, case, gateway, plan.warmup(ours.warmup), guarded=guarded)
+        warm(stand, case, ours, gateway, plan, guarded=guarded)
         running: list[tuple[Lane, Process]] = []
         for lane in measured.peers:
             try:
                 process = stack.enter_context(stand.gateway(lane.peer, guarded=guarded))
-                run(stand, case, process, plan.warmup(lane.peer.warmup), guarded=guarded)
+                warm(stand, case, lane.peer, process, plan, guarded=guarded)
             except (WrongAnswer, LoadError, RuntimeError, OSError) as error:
                 lane.why = str(error)
                 say(f"  {lane.peer.title}: {error}")

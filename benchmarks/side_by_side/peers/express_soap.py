@@ -19,6 +19,7 @@ class ExpressSoap(Peer):
     title = "Express + soap"
     cases: ClassVar[frozenset[str]] = frozenset(("soap-5", "soap-100", "xml"))
     warmup = 5.0
+    warm_requests = 2_000
     guarded = "jsonwebtoken (each call verified), express-rate-limit, morgan as JSON to a file"
 
     def install(self, cache: Path) -> str:

@@ -65,7 +65,8 @@ class Peer(ABC):
     :cvar name: what ``--peer`` calls it.
     :cvar title: as the table calls it.
     :cvar cases: names of the cases that it takes part in.
-    :cvar warmup: seconds of load before anything counts: what a JIT compiler wants.
+    :cvar warmup: seconds of load before anything counts.
+    :cvar warm_requests: requests that it has answered before anything counts: what a JIT compiler wants to have seen.
     :cvar modes: whether it runs with guards, without, or both.
     :cvar guarded: what stands for the token, the limit and the log where guards are on.
     """
@@ -74,6 +75,7 @@ class Peer(ABC):
     title: ClassVar[str]
     cases: ClassVar[frozenset[str]]
     warmup: ClassVar[float] = 2.0
+    warm_requests: ClassVar[int] = 0
     modes: ClassVar[frozenset[bool]] = frozenset((True, False))
     guarded: ClassVar[str]
 
