@@ -53,6 +53,7 @@ class Settings(BaseModel):
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body
+    upstream_clients: Literal["lean", "general"] = "lean"  #: the house's own clients, or aiohttp's and grpcio's
     drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
 
     def path(self, relative: Path | str) -> Path:

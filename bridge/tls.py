@@ -36,16 +36,15 @@ class Tls:
                 return Path(path).read_bytes()
         return None
 
-    def context(self) -> ssl.SSLContext:
-        """For HTTP/1.1.
-
+    def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """:param protocol: asked for by ALPN (RFC 7301).
         :raises bridge.BindError: a PEM text can't be used.
         """
         try:
             made = ssl.create_default_context(cadata=self.roots.decode() if self.roots else None)
         except (ssl.SSLError, ValueError):
             raise BindError(Fault("the file holds no certificates that can be read", "connection.ca")) from None
-        made.set_alpn_protocols(["http/1.1"])
+        made.set_alpn_protocols([protocol])
         if self.certificate and self.key:
             with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
                 file.write(self.certificate + b"\n" + self.key)

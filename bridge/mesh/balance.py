@@ -54,6 +54,12 @@ class Mesh:
             raise unavailable(entry.found.cause or f"{name}:{port} has no addresses")
         return entry.ordered(now)
 
+    def known(self, name: str, port: str) -> Sequence[Address] | None:
+        """The same, without waiting; None where it must be waited for, or nobody answers to the name."""
+        entry = self._entries.get((name, port))
+        now = self._clock()
+        return None if entry is None or now >= entry.expires else entry.ordered(now) or None
+
     def failed(self, name: str, port: str, address: Address) -> None:
         """`address` took no connection: for some seconds it stands behind the others."""
         entry = self._entries.get((name, port))

@@ -25,6 +25,7 @@ class Upstreams:
         self._max_reply = settings.max_reply
         self._http = HttpClient()
         self._home = settings.home
+        self._clients = settings.upstream_clients
         self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
 
     def bind(self, upstream: spec.Upstream, wire: str, connection: Connection) -> HttpUpstream | GrpcUpstream:
@@ -58,9 +59,11 @@ class Upstreams:
                 tls=tls,
                 max_reply=self._max_reply,
                 name=name,
+                known=partial(self._mesh.known, name, port),
                 failed=failed,
                 trust=trust,
                 connection=connection,
+                clients=self._clients,
             )
         return HttpUpstream(
             addresses,

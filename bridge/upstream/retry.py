@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from bridge.messages import GrpcReply, Retry
-from bridge.upstream.grpc_status import Ended, Metadata
+from bridge.upstream.ended import Ended, Metadata
 
 MAX_TOKENS = 10.0  #: of the throttle; half of them spent, nothing is sent again
 TOKEN_RATIO = 0.1  #: of a token that a success gives back

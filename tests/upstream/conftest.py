@@ -232,8 +232,15 @@ async def serve_grpc() -> AsyncIterator[Callable[..., Awaitable[GrpcServer]]]:
     await asyncio.gather(*(server.stop(None) for server in started))
 
 
+@pytest.fixture(params=["lean", "general"])
+def clients(request: pytest.FixtureRequest) -> str:
+    """Which client speaks to the services: what is promised holds for both."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture
-async def grpc_upstream() -> AsyncIterator[Callable[..., GrpcUpstream]]:
+async def grpc_upstream(clients: str) -> AsyncIterator[Callable[..., GrpcUpstream]]:
     """``grpc_upstream(address, …, **options)`` -> a `GrpcUpstream` of these addresses, closed in the end."""
     made: list[GrpcUpstream] = []
 
@@ -241,7 +248,7 @@ async def grpc_upstream() -> AsyncIterator[Callable[..., GrpcUpstream]]:
         async def resolve() -> Sequence[tuple[str, int]]:
             return addresses
 
-        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, "clients": clients, **options})
         made.append(upstream)
         return upstream
 

@@ -74,7 +74,7 @@ async def running(service: Service) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[..., Send]]:
+async def connect(clients: str) -> AsyncIterator[Callable[..., Send]]:
     """Makes upstreams for addresses (a list that may change), and closes them."""
     made: list[GrpcUpstream] = []
 
@@ -82,7 +82,7 @@ async def connect() -> AsyncIterator[Callable[..., Send]]:
         async def resolve() -> Sequence[Address]:
             return list(addresses)
 
-        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, **options})
+        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, "clients": clients, **options})
         made.append(upstream)
 
         async def send(message: bytes, *, within: float = 5.0, path: str = "/a.S/Do", **given: Any) -> GrpcReply:
@@ -231,6 +231,35 @@ async def test_a_service_that_dies_in_the_call_and_comes_back(service: Service, 
         await send(b"abc")
     await closed(first.address)
     again = Running(service, port=first.address[1])
+    await again.server.start()
+    try:
+        assert (await send(b"abc")).message == b"cba"
+    finally:
+        await again.server.stop(None)
+
+
+async def test_a_service_that_restarts_is_asked_anew_at_once(service: Service, connect: Callable[..., Send]) -> None:
+    """A call that GOAWAY says was not looked at is sent again by gRPC's core, on a connection that it opens itself.
+    When none is to be had, that the core then waits is no reason to refuse the next call."""
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(24)  # RFC 9113, 3.4: the client's preface
+        writer.write(b"\0\0\0\x04\0\0\0\0\0")  # SETTINGS
+        kind = b""
+        while kind != b"\x01":  # HEADERS
+            head = await reader.readexactly(9)
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            kind = head[3:4]
+        leaving.close()
+        writer.write(b"\0\0\x08\x07\0\0\0\0\0" + bytes(8))  # GOAWAY: no stream was looked at
+        writer.close()
+
+    leaving = await asyncio.start_server(leave, "127.0.0.1", 0)
+    address = port_of(leaving)
+    send = connect([address])
+    with pytest.raises(Unavailable):
+        await send(b"abc")
+    again = Running(service, port=address[1])
     await again.server.start()
     try:
         assert (await send(b"abc")).message == b"cba"

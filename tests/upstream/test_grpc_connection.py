@@ -20,7 +20,10 @@ from bridge.spec import Connection
 from bridge.tls import Tls
 from bridge.upstream import retry
 from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.grpc_peer import Peer
+from bridge.upstream.grpcio.peer import GrpcPeer
+from bridge.upstream.grpcio.peer import Terms as GeneralTerms
+from bridge.upstream.peer import Peer
+from bridge.upstream.rpc.peer import Http2Peer, Terms
 
 Make = Callable[..., GrpcUpstream]
 REQUEST = GrpcRequest("/a.S/Do", b"hello")
@@ -243,7 +246,7 @@ async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> 
         await upstream.send(GrpcRequest("/a.S/Do", b"", timeout=0.05), deadline=soon(60))
 
 
-async def test_an_address_that_another_call_gives_up_takes_no_connection() -> None:
+async def test_an_address_that_another_call_gives_up_takes_no_connection(clients: str) -> None:
     """The attempt is shared. Who waits for it when it is ended was not cancelled, and goes on to the next address."""
     begun = asyncio.Event()
     writers: list[asyncio.StreamWriter] = []
@@ -253,7 +256,10 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection() -> No
         begun.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    peer = Peer(("127.0.0.1", server.sockets[0].getsockname()[1]), None, [])
+    address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+    peer: Peer = GrpcPeer(address, GeneralTerms([]))
+    if clients == "lean":
+        peer = Http2Peer(address, Terms(None, None, "", 1, None, 1, None, 330, 20))
     waiting = asyncio.create_task(peer.connect(10))
     async with asyncio.timeout(5):
         await begun.wait()
@@ -264,3 +270,33 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection() -> No
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+# --- a server that takes few calls at once ------------------------------------------------------------------------
+
+
+async def test_calls_that_last_keep_no_other_waiting(serve_grpc: Any, grpc_upstream: Make) -> None:
+    """One call a connection: each further one gets a connection of its own, while there are not too many."""
+
+    async def echo(messages: Any, context: Any) -> Any:
+        async for message in messages:
+            yield message
+
+    server = await serve_grpc({"Echo": echo}, stream=True, options=[("grpc.max_concurrent_streams", 1)])
+    upstream = grpc_upstream(server.address, clients="lean")
+    async with asyncio.timeout(5):
+        for _ in range(4):
+            stream = await upstream.stream(GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=soon(5))
+            await stream.write(b"abc")
+            assert await stream.read() == b"abc"
+
+
+async def test_more_calls_than_there_is_room_for_take_turns(serve_grpc: Any, grpc_upstream: Make) -> None:
+    async def slow(message: bytes, context: Any) -> bytes:
+        await asyncio.sleep(0.01)
+        return message
+
+    server = await serve_grpc({"Do": slow}, options=[("grpc.max_concurrent_streams", 1)])
+    upstream = grpc_upstream(server.address)
+    sending = (upstream.send(GrpcRequest("/a.S/Do", b"%d" % n), deadline=soon(20)) for n in range(100))
+    assert [reply.message for reply in await asyncio.gather(*sending)] == [b"%d" % n for n in range(100)]

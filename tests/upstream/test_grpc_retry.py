@@ -14,8 +14,8 @@ import pytest
 from bridge.errors import RequestError, Timeout, Unavailable
 from bridge.messages import GrpcReply, GrpcRequest, Retry
 from bridge.upstream import retry as room
+from bridge.upstream.ended import Ended
 from bridge.upstream.grpc import GrpcUpstream
-from bridge.upstream.grpc_status import Ended
 from bridge.upstream.retry import MAX_TOKENS, Throttle, attempts
 
 UNAVAILABLE, EXHAUSTED = 14, 8

@@ -15,7 +15,8 @@ import pytest
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
 from bridge.messages import GrpcReply, GrpcRequest
 from bridge.stream import UpstreamStream
-from bridge.upstream.grpc import WINDOW, GrpcUpstream
+from bridge.upstream.grpc import GrpcUpstream
+from bridge.upstream.rpc.peer import WINDOW
 
 Messages = AsyncIterator[bytes]
 Open = Callable[..., Awaitable[UpstreamStream]]
@@ -319,14 +320,14 @@ async def test_closing_the_upstream_ends_its_streams(running: Any, grpc_upstream
 
 
 async def test_a_stream_outlives_its_address(
-    service: Service, running: Any, serve_grpc: Callable[..., Awaitable[Any]]
+    service: Service, running: Any, serve_grpc: Callable[..., Awaitable[Any]], clients: Any
 ) -> None:
     addresses = [running.address]
 
     async def resolve() -> list[tuple[str, int]]:
         return list(addresses)
 
-    upstream = GrpcUpstream(resolve, tls=False, max_reply=1000)
+    upstream = GrpcUpstream(resolve, tls=False, max_reply=1000, clients=clients)
     now = asyncio.get_running_loop().time()
     stream = await upstream.stream(GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=now + 5)
     addresses[:] = [(await serve_grpc(service.methods, stream=True)).address]

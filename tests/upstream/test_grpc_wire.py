@@ -11,7 +11,9 @@ import pytest
 from bridge.errors import BadReply, TooLarge, Unavailable
 from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
-from bridge.upstream.grpc import GrpcUpstream, _options
+from bridge.tls import Tls
+from bridge.upstream.grpc import KEEPALIVE, GrpcUpstream
+from bridge.upstream.grpcio.peer import terms_of
 
 Serve = Callable[..., Awaitable[Any]]
 Connect = Callable[..., GrpcUpstream]
@@ -105,6 +107,9 @@ async def test_a_dead_connection_is_noticed(serve_grpc: Serve, relay: Serve, grp
 
 def test_by_default_no_server_is_asked_too_often() -> None:
     """grpc-core and grpc-go end a connection that is tested more often than every five minutes."""
-    options = dict(_options(Connection()))
-    assert options["grpc.keepalive_time_ms"] > 300_000
+    assert KEEPALIVE > 300
+    options = dict(
+        terms_of(Connection(), Tls(), tls=False, name="", max_reply=1, keepalive=KEEPALIVE, answer=1).options
+    )
+    assert options["grpc.keepalive_time_ms"] == KEEPALIVE * 1000
     assert "grpc.keepalive_permit_without_calls" not in options

@@ -7,8 +7,6 @@ core makes up itself; the addresses in those go into `cause`, never into `detail
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -16,8 +14,7 @@ import grpc.aio
 
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable, UpstreamError
 from bridge.messages import GrpcReply
-
-Metadata = Sequence[tuple[str, str | bytes]]
+from bridge.upstream.ended import Ended, Metadata
 
 # What gRPC's core says for itself; a service has no reason to use these words.
 _TOO_LARGE = re.compile(r"CLIENT: (Received|Decompressed)\b.* larger than max")
@@ -30,37 +27,15 @@ _ON_THE_WAY = re.compile(
 )
 
 
-@dataclass(slots=True)
-class Ended:
-    """How one attempt ended.
-
-    :ivar outcome: what comes of it if it is the last one.
-    :ivar code: the status code as gRPC counts it, for trouble on the way, too.
-    :ivar committed: whether another attempt is out of the question: the service had begun to answer, or the answer or
-        the message can't be taken.
-    """
-
+def ended(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Ended:
+    """As `refused` tells it, without raising."""
     outcome: GrpcReply | RequestError
-    code: int = 0
-    trailers: Metadata = ()
-    committed: bool = False
-
-    @classmethod
-    def refused(cls, error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Ended:
-        """As `refused` tells it, without raising."""
-        outcome: GrpcReply | RequestError
-        try:
-            outcome = refused(error, connected=connected, late=late)
-        except RequestError as raised:
-            outcome = raised
-        begun = bool(error.initial_metadata()) or isinstance(outcome, BadReply | TooLarge)
-        return cls(outcome, error.code().value[0], pairs(error.trailing_metadata()), committed=begun)
-
-    def settle(self) -> GrpcReply:
-        """The service's word; what happened on the way is raised."""
-        if isinstance(self.outcome, RequestError):
-            raise self.outcome
-        return self.outcome
+    try:
+        outcome = refused(error, connected=connected, late=late)
+    except RequestError as raised:
+        outcome = raised
+    begun = bool(error.initial_metadata()) or isinstance(outcome, BadReply | TooLarge)
+    return Ended(outcome, error.code().value[0], pairs(error.trailing_metadata()), committed=begun)
 
 
 def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> GrpcReply:

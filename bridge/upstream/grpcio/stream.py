@@ -16,8 +16,8 @@ import grpc.aio
 from bridge.errors import Unavailable, UpstreamError
 from bridge.messages import GrpcReply
 from bridge.stream import UpstreamStream
-from bridge.upstream.grpc_peer import Peer
-from bridge.upstream.grpc_status import pairs, refused
+from bridge.upstream.grpcio.status import pairs, refused
+from bridge.upstream.peer import Peer
 
 _OK = grpc.StatusCode.OK
 

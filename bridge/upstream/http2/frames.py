@@ -1,0 +1,117 @@
+"""HTTP/2 frames (RFC 9113, sections 4, 6 and 7): their numbers, and bytes made of them. Nothing here keeps a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # section 3.4
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+
+END_STREAM = ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+HAS_PRIORITY = 0x20
+
+# Section 6.5.2: settings.
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
+INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
+
+# Section 7: error codes.
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT = 0, 1, 2, 3, 4
+STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 5, 6, 7, 8, 9
+CONNECT_ERROR, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, HTTP_1_1_REQUIRED = 10, 11, 12, 13
+
+_CODES = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+]
+
+FRAME = 16_384  #: bytes of a payload that everybody takes (section 4.2)
+WINDOW = 65_535  #: bytes of a window that nobody has changed yet (section 6.9.2)
+MAX_WINDOW = 2**31 - 1  #: section 6.9.1
+MAX_STREAM = 2**31 - 1  #: section 5.1.1
+
+#: Length in two parts (3 bytes), type, flags, stream with its reserved bit.
+head = Struct(">HBBBL")
+_setting = Struct(">HL")
+_number = Struct(">L")
+
+
+class Http2Error(Exception):
+    """The other side broke a rule that ends the connection (section 5.4.1).
+
+    :ivar code: told to it in GOAWAY.
+    """
+
+    def __init__(self, code: int, cause: str) -> None:
+        super().__init__(f"{name_of(code)}: {cause}")
+        self.code = code
+
+
+def name_of(code: int) -> str:
+    """An error code's name; its number where it has none."""
+    return _CODES[code] if code < len(_CODES) else f"error {code}"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame. `payload` must fit the other side's largest."""
+    length = len(payload)
+    return head.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
+
+
+def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
+    """HEADERS and, where `block` is longer than a frame may be, its CONTINUATIONs (section 6.10)."""
+    flags = END_STREAM if end else 0
+    if len(block) <= largest:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    parts = [block[at : at + largest] for at in range(0, len(block), largest)]
+    last = len(parts) - 1
+    return b"".join(
+        frame(CONTINUATION if at else HEADERS, (0 if at else flags) | (END_HEADERS if at == last else 0), stream, part)
+        for at, part in enumerate(parts)
+    )
+
+
+def settings(values: Iterable[tuple[int, int]]) -> bytes:
+    return frame(SETTINGS, 0, 0, b"".join(_setting.pack(key, value) for key, value in values))
+
+
+def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
+    """:raises Http2Error: it is no list of settings (section 6.5)."""
+    if len(payload) % 6:
+        raise Http2Error(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that is no multiple of 6")
+    yield from _setting.iter_unpack(payload)
+
+
+def window_update(stream: int, by: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, stream, _number.pack(by))
+
+
+def rst_stream(stream: int, code: int) -> bytes:
+    return frame(RST_STREAM, 0, stream, _number.pack(code))
+
+
+def goaway(code: int, last: int = 0) -> bytes:
+    return frame(GOAWAY, 0, 0, _number.pack(last) + _number.pack(code))
+
+
+def unpadded(payload: bytes) -> bytes:
+    """:raises Http2Error: the padding is longer than the frame (section 6.1)."""
+    if not payload or payload[0] >= len(payload):
+        raise Http2Error(PROTOCOL_ERROR, "padding longer than its frame")
+    return payload[1 : len(payload) - payload[0]]
