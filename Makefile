@@ -33,8 +33,8 @@ check: $(STAMP)  ## formatter, linter, type checkers
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright
 
-bench: $(STAMP)  ## the side-by-side benchmark
-	@$(BIN)/python -m benchmarks
+bench: $(STAMP)  ## beside Envoy and others, then the codecs alone; ARGS=… goes to the first
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(STAMP)  ## rewrite the code in the house's format
 	@$(BIN)/ruff format .
@@ -44,4 +44,4 @@ lock:  ## write constraints.txt anew: the newest of everything
 	@scripts/lock "$(PYTHON)"
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .bridge .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bridge .bench .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
