@@ -181,12 +181,19 @@ async def _read(response: ClientResponse, where: str, max_reply: int) -> tuple[R
             raise too_long(f"{where}: content-length {length}, the limit is {max_reply}")
         body = await _body(response, where, max_reply)
     except BaseException:
-        response.close()  # what is left unread must not be read as the next answer
+        _abort(response)  # what is left unread must not be read as the next answer
         raise
     if response.connection is not None:
         # The answer is whole while the request is still being written: the service did not want the rest.
-        response.close()
+        _abort(response)
     return head, body
+
+
+def _abort(response: ClientResponse) -> None:
+    """End its connection now. To close alone would first send what is left of the request, to one who may not read."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 def _head(response: ClientResponse, where: str) -> ReplyHead:
