@@ -28,7 +28,7 @@ from bridge.wire import logging_to
 
 OURS = str(Path(bridge.__file__).parent)
 #: Calls of our functions and of C for each request, on Python 3.11; later ones need fewer for the same code.
-MOST = {"open": (74, 117), "guarded": (88, 158)}
+MOST = {"open": (72, 118), "guarded": (86, 159)}
 
 
 class Transport(asyncio.Transport):
