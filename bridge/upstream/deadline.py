@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Protocol
 
 from bridge.errors import Timeout
 
 _NEVER = float("inf")
 
 
+class Timed(Protocol):
+    """Something with a deadline, `when` in the loop's `time()`; then it is told to `expire`, which must not raise."""
+
+    @property
+    def when(self) -> float: ...
+
+    def expire(self) -> None: ...
+
+
 class Deadlines:
-    """``with deadlines.until(when):`` what takes longer is cancelled. For one event loop, the one that runs first."""
+    """``with deadlines.until(when):`` what takes longer is cancelled; what is `add`ed is told, unless it is discarded
+    before. For one event loop, the one that runs first."""
 
     __slots__ = ("_loop", "_next", "_timer", "_under_way")
 
     def __init__(self) -> None:
-        self._under_way: set[_Until] = set()
+        self._under_way: set[Timed] = set()
         self._next = _NEVER  # when the timer goes off
         self._timer: asyncio.TimerHandle | None = None
 
@@ -30,12 +41,15 @@ class Deadlines:
         """
         return _Until(self, when)
 
-    def _add(self, one: _Until) -> None:
+    def add(self, one: Timed) -> None:
         self._under_way.add(one)
         if one.when < self._next:
             if self._timer is not None:
                 self._timer.cancel()
             self._set(asyncio.get_running_loop(), one.when)
+
+    def discard(self, one: Timed) -> None:
+        self._under_way.discard(one)
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
@@ -68,12 +82,12 @@ class _Until:
         assert task is not None
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
-        self._all._add(self)
+        self._all.add(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._all._under_way.discard(self)
+        self._all.discard(self)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise Timeout(cause="the deadline passed") from None
 

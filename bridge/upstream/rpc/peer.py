@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal
 
 from bridge.errors import TooLarge, Unavailable
+from bridge.upstream.deadline import Deadlines
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.transport import Link
 from bridge.upstream.peer import CONNECT, GRACE, Address, Peer
@@ -60,6 +61,7 @@ class Http2Peer(Peer):
         self._growing: asyncio.Task[None] | None = None
         self._heads: dict[str, bytes] = {}
         self._streams: set[Http2Stream] = set()
+        self._deadlines = Deadlines()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -144,14 +146,14 @@ class Http2Peer(Peer):
         block = self._head(path) + timeout_field(deadline - loop.time()) + metadata_fields(metadata)
         call = Unary(terms.max_reply, loop.create_future(), deadline)
         link.http.open(call, block, framed(message, terms.coding), end=True)
-        timer = loop.call_at(deadline, call.late)
+        self._deadlines.add(call)
         try:
             return await call.done
         except asyncio.CancelledError:
             call.give_back()
             raise
         finally:
-            timer.cancel()
+            self._deadlines.discard(call)
 
     def stream(self, path: str, metadata: Metadata, deadline: float | None, *, counts: bool = True) -> Http2Stream:
         terms, loop, link = self._terms, self._loop, self._pick()
@@ -168,8 +170,8 @@ class Http2Peer(Peer):
             deadline=deadline,
         )
         if deadline is not None:
-            timer = loop.call_at(deadline, call.late)
-            call.done.add_done_callback(lambda _: timer.cancel())
+            self._deadlines.add(call)
+            call.done.add_done_callback(lambda _: self._deadlines.discard(call))
         if counts:
             self._streams.add(call)
             self._idle.clear()

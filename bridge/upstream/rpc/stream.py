@@ -34,7 +34,6 @@ class Http2Stream(Stream):
 
     __slots__ = (
         "_coding",
-        "_deadline",
         "_head",
         "_inbound",
         "_most",
@@ -43,6 +42,7 @@ class Http2Stream(Stream):
         "_waiting",
         "_word",
         "done",
+        "when",
     )
 
     def __init__(
@@ -64,7 +64,7 @@ class Http2Stream(Stream):
         self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
         self.done = done
-        self._deadline = deadline
+        self.when = math.inf if deadline is None else deadline
 
     # --- the caller's side --------------------------------------------------------------------------------------
 
@@ -140,13 +140,13 @@ class Http2Stream(Stream):
         error = UpstreamError("The call to the service behind this route was given up.")
         self._give_up(Ended(error, CANCELLED, committed=True))
 
-    def late(self) -> None:
+    def expire(self) -> None:
         """The deadline passed; the service's word counts that came before."""
         if self._word is None:
             self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
 
     def _left(self) -> float:
-        return math.inf if self._deadline is None else self._deadline - self.done.get_loop().time()
+        return self.when - self.done.get_loop().time()
 
     async def _wait(self) -> None:
         future = self.done.get_loop().create_future()

@@ -21,7 +21,7 @@ class Unary(Stream):
     :ivar done: the `Ended` it came to; never an exception.
     """
 
-    __slots__ = ("_deadline", "_inbound", "_limit", "_message", "_metadata", "done")
+    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done", "when")
 
     def __init__(self, limit: int, done: asyncio.Future[Ended], deadline: float = math.inf) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Unary(Stream):
         self._message: bytes | None = None
         self._metadata: Metadata | None = None  # of the initial section; None until it is here
         self.done = done
-        self._deadline = deadline
+        self.when = deadline
 
     # --- the connection's side ----------------------------------------------------------------------------------
 
@@ -80,12 +80,12 @@ class Unary(Stream):
 
     # --- our side -----------------------------------------------------------------------------------------------
 
-    def late(self) -> None:
+    def expire(self) -> None:
         """The deadline passed."""
         self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
 
     def _left(self) -> float:
-        return self._deadline - self.done.get_loop().time()
+        return self.when - self.done.get_loop().time()
 
     def _piece(self, payload: bytes) -> None:
         if self._inbound is None:
