@@ -254,29 +254,29 @@ def asked_timeout(call: Call) -> float | None:
     """Seconds that ``X-Request-Timeout`` (``2s``, ``500ms`` or a number of seconds), ``grpc-timeout`` or
     ``Connect-Timeout-Ms`` ask for, the lowest of them; None where none is given.
 
-    :raises ClientError: they can't be read.
+    :raises ClientError: one of them can't be read; it is named.
     """
     header, grpc, connect = map(call.header, ("x-request-timeout", "grpc-timeout", "connect-timeout-ms"))
     if not header and not grpc and not connect:
         return None
     units = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
     asked = []
-    try:
-        if header:
+    if header:
+        try:
             value = float(header) if header.replace(".", "", 1).isdigit() else seconds(header)
             asked.append(float(str(value)))
-        if grpc:
-            # gRPC over HTTP/2: at most eight digits and a unit.
-            if not re.fullmatch(r"\d{1,8}[HMSmun]", grpc):
-                raise ValueError(grpc)
-            asked.append(int(grpc[:-1]) * units[grpc[-1]])
-        if connect:
-            # The Connect protocol: at most ten digits.
-            if not re.fullmatch(r"[0-9]{1,10}", connect):
-                raise ValueError(connect)
-            asked.append(int(connect) / 1000)
-    except ValueError:
-        raise ClientError("X-Request-Timeout is written 2s, 500ms or as a number of seconds.") from None
+        except ValueError:
+            raise ClientError("X-Request-Timeout is written 2s, 500ms or as a number of seconds.") from None
+    if grpc:
+        # gRPC over HTTP/2: at most eight digits and a unit.
+        if not re.fullmatch(r"[0-9]{1,8}[HMSmun]", grpc):
+            raise ClientError("grpc-timeout is written as at most eight digits and one of H, M, S, m, u and n.")
+        asked.append(int(grpc[:-1]) * units[grpc[-1]])
+    if connect:
+        # The Connect protocol: at most ten digits.
+        if not re.fullmatch(r"[0-9]{1,10}", connect):
+            raise ClientError("Connect-Timeout-Ms is written as at most ten digits, a number of milliseconds.")
+        asked.append(int(connect) / 1000)
     return min(asked)
 
 

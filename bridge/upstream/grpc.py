@@ -163,9 +163,7 @@ class GrpcUpstream:
         addresses = [address for address in live if address not in resting][:ADDRESSES]
         causes = []
         for at, address in enumerate(addresses):
-            peer = self._peers.get(address)
-            if peer is None:
-                peer = self._peers[address] = self._make(address)
+            peer = self._at(address)
             share = min(CONNECT, (deadline - loop.time()) / (len(addresses) - at))
             by = loop.time() + share
             if peer.connected or await peer.connect(share):
@@ -186,6 +184,15 @@ class GrpcUpstream:
         elif why := next(filter(None, causes), ""):
             cause += f": {why}"
         raise Unavailable(cause=cause, headers=[("retry-after", "1")])
+
+    def _at(self, address: Address) -> Peer:
+        peer = self._peers.get(address)
+        if peer is not None and peer.lost:
+            self._forget({address})
+            peer = None
+        if peer is None:
+            peer = self._peers[address] = self._make(address)
+        return peer
 
     def _forget(self, addresses: set[Address]) -> None:
         """Addresses that left the mesh, or took no connection; calls under way there are let finish."""

@@ -81,6 +81,11 @@ class Peer(ABC):
         """Whether it is connected and known to serve, so that nothing need be waited for."""
         return self.connected and (self._health is None or bool(self._health.serving))
 
+    @property
+    def lost(self) -> bool:
+        """Whether only a new peer can tell if the address takes a connection."""
+        return False
+
     async def serves(self, seconds: float) -> bool:
         """Whether it says that it does (True where nobody asks); waits for its word for `seconds` at most."""
         return self._health is None or self._health.serving or await self._health.heard(seconds)

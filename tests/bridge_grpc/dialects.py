@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from bridge import Call, GrpcReply
+from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.interface import Metadata, Rpc
-from bridge_grpc.dialect.messages import json_reader, json_writer
+from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
 from bridge_grpc.transformer import finder
@@ -47,8 +48,8 @@ def rpc_of(schema: Schema, name: str, **changes: Any) -> Rpc:
         method.path,
         method.client_streaming,
         method.server_streaming,
-        json_reader(method.input, Decoders(find)),
-        json_writer(method.output, encoders),
+        Binding(method.input, (), "*", Decoders(find)).of_json,
+        Answer(method.output, "", encoders).text,
         encoders.any,
         lambda call: [("from", call.peer)],
         returned,

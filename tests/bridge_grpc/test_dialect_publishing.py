@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from bridge import Call, GrpcReply, Operation
+from bridge import Call, GrpcReply, InvalidBody, Operation
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
 from tests.bridge_grpc.dialects import framed, opened, post
 
@@ -66,6 +66,51 @@ async def test_the_routes_own_parameters_count_more_than_the_message(kind: str, 
     assert 'tenant: "ours"' in shown
     assert "theirs" not in shown
     assert made.metadata == [("shard", "4")]
+
+
+async def test_calls_that_are_under_way_together_keep_their_own_dialects(bind: Bind) -> None:
+    """A codec serves them all, and what a call speaks goes with the call, shown to one codec or to several."""
+    operations = await bind(PROTO)
+    (codec,) = (op.codec for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
+    (other,) = (op.codec for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Again"))
+    assert isinstance(codec, DialectCodec)
+    assert isinstance(other, DialectCodec)
+    wire, text = b"\n\x01a", b'{"county":"a"}'
+    calls = {
+        "application/json": post("application/json", text),
+        "application/grpc-web+proto": post("application/grpc-web+proto", framed(wire)),
+        "application/proto": post("application/proto", wire),
+        "application/grpc-web+json": post("application/grpc-web+json", framed(text)),
+    }
+    assert [codec.request(call).message for call in calls.values()] == [wire] * 4
+    assert [other.request(call).message for call in reversed(calls.values())] == [wire] * 4
+    replies = [codec.reply(call, GrpcReply(0, wire)) for call in reversed(calls.values())]
+    assert [dict(reply.headers)["content-type"] for reply in replies] == list(reversed(calls))
+    unseen = codec.reply(post("application/proto", wire), GrpcReply(0, wire))
+    assert dict(unseen.headers)["content-type"] == "application/proto"
+
+
+async def test_the_faults_of_a_body_are_the_same_in_every_dialect(bind: Bind) -> None:
+    (codec,) = (op.codec for op in await bind(PROTO) if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
+    assert isinstance(codec, DialectCodec)
+    connect = ("connect-protocol-version", "1")
+    for text in (
+        b'{"county": 1, "ballots": "x", "no": 2}',
+        b'{"county": "a", "county": "b"}',
+        b"{",
+        b"[" * 200 + b"]" * 200,
+    ):
+        faults = []
+        for call in (
+            post("application/json", text),
+            post("application/json", text, connect),
+            post("application/grpc-web+json", framed(text)),
+        ):
+            with pytest.raises(InvalidBody) as caught:
+                codec.request(call)
+            faults.append(caught.value.errors)
+        assert faults[0] == faults[1] == faults[2]
+        assert faults[0]
 
 
 async def test_an_answer_in_json_is_the_routes_json(bind: Bind) -> None:

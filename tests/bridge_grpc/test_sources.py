@@ -284,6 +284,14 @@ async def test_patterns_that_stand_for_nothing(tree: Path, name: str, reason: st
     assert caught.value.faults[0].key == "transform.grpc.protos"
 
 
+async def test_patterns_that_stand_for_too_much(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge_grpc.schema.compile_protos.MAX_PROTOS", 2)
+    assert len(await bound(tree, protos=["a"])) == 2
+    for protos in (["."], ["a", "b"]):
+        with pytest.raises(BindError, match="stands for more than 2 files"):
+            await bound(tree, protos=protos)
+
+
 async def test_a_file_that_another_one_hides_is_told(tmp_path: Path) -> None:
     for name, text in {
         "a.proto": GOOD.replace("package p;", 'package p; import "b.proto"; import "same.proto";'),

@@ -49,6 +49,19 @@ def test_every_command() -> None:
         assert f"`hms-bridge {name}" in DOCS["cli.md"], name
 
 
+def test_every_option() -> None:
+    """But for those of all commands, which the page's first paragraph tells of."""
+    waiting = [("hms-bridge", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        waiting += [(f"{name} {sub}", found) for sub, found in getattr(command, "commands", {}).items()]
+        rows = "".join(line for line in DOCS["cli.md"].splitlines() if f"`{name} " in line)
+        options = {option for each in command.params for option in each.opts if option.startswith("--")}
+        if not hasattr(command, "commands"):
+            for option in options - {"--json", "--config", "--help"}:
+                assert re.search(rf"[ \[]{option}(?![\w-])", rows), f"{name} {option}"
+
+
 @pytest.mark.parametrize("name", ["quickstart.md", "spec.md", "plugins.md"])
 def test_yaml_examples_are_specs(name: str) -> None:
     found = [block for block in re.findall(r"```yaml\n(.*?)```", DOCS[name], re.DOTALL) if "route:" in block]
@@ -74,9 +87,14 @@ async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
 
 
 CLAUSES = DOCS["grpc.md"].partition("clause by clause")[2].partition("\n## ")[0]
+SCHEMAS = DOCS["grpc.md"].partition("\n## Schemas\n")[2].partition("\n## ")[0]
 
 
-@pytest.mark.parametrize(("page", "least"), [(DOCS["soap.md"], 100), (CLAUSES, 50)], ids=["soap", "grpc"])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [(DOCS["soap.md"], 100), (CLAUSES, 50), (SCHEMAS, 20)],
+    ids=["soap", "grpc", "schemas"],
+)
 def test_every_construct_names_its_test(page: str, least: int) -> None:
     """The text of a link into the tests is a test's or a case's name there, or the file's."""
     links = re.findall(r"\[([^]]+)\]\((\.\./tests/[^)]+)\)", page)
@@ -93,6 +111,13 @@ def test_no_clause_of_http_proto_is_missing() -> None:
     assert len(rows) > 25
     for clause, _, tests in rows:
         assert clause in ("clause", "---") or "](" in tests, clause
+
+
+def test_every_row_on_schemas_names_its_tests() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*) \| ([^|]*) \|$", SCHEMAS, re.MULTILINE)
+    assert len(rows) > 10
+    for of, _, tests in rows:
+        assert of in ("of", "---") or "](" in tests, of
 
 
 def test_no_construct_of_soap_is_missing() -> None:

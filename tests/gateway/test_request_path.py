@@ -148,6 +148,28 @@ async def test_a_dead_upstream_is_503_and_a_slow_one_504(start: Any, upstream: A
         assert (await gateway.client.get("/p/a", headers={"x-request-timeout": "later"})).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("X-Request-Timeout", ("later", "-1s", "5 parsecs"), ("5", "2.5", "500ms")),
+        ("grpc-timeout", ("5", "5s", "123456789S", "-1S"), ("20S", "99999999u")),
+        ("Connect-Timeout-Ms", ("5s", "1.5", "12345678901"), ("20000", "1234567890")),
+    ],
+)
+async def test_a_timeout_that_can_not_be_read_is_named(
+    gateway: Any, name: str, wrong: tuple[str, ...], right: tuple[str, ...]
+) -> None:
+    """Beside others that can be read."""
+    fine = {"X-Request-Timeout": "20s", "grpc-timeout": "20S", "Connect-Timeout-Ms": "20000"}
+    await gateway.register(SPEC)
+    for value in wrong:
+        answer = await gateway.client.get("/p/a", headers={**fine, name: value})
+        assert answer.status_code == 400, value
+        assert answer.json()["detail"].startswith(f"{name} is written ")
+    for value in right:
+        assert (await gateway.client.get("/p/a", headers={**fine, name: value})).status_code == 200, value
+
+
 async def test_tenants_by_host_and_versions_side_by_side(gateway: Any, upstream: Any) -> None:
     for spec in (
         {**SPEC, "route": "/v1/a"},

@@ -238,6 +238,35 @@ async def test_a_service_that_dies_in_the_call_and_comes_back(service: Service, 
         await again.server.stop(None)
 
 
+async def test_a_service_that_restarts_is_asked_anew_at_once(service: Service, connect: Callable[..., Send]) -> None:
+    """A call that GOAWAY says was not looked at is sent again by gRPC's core, on a connection that it opens itself.
+    When none is to be had, that the core then waits is no reason to refuse the next call."""
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(24)  # RFC 9113, 3.4: the client's preface
+        writer.write(b"\0\0\0\x04\0\0\0\0\0")  # SETTINGS
+        kind = b""
+        while kind != b"\x01":  # HEADERS
+            head = await reader.readexactly(9)
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            kind = head[3:4]
+        leaving.close()
+        writer.write(b"\0\0\x08\x07\0\0\0\0\0" + bytes(8))  # GOAWAY: no stream was looked at
+        writer.close()
+
+    leaving = await asyncio.start_server(leave, "127.0.0.1", 0)
+    address = port_of(leaving)
+    send = connect([address])
+    with pytest.raises(Unavailable):
+        await send(b"abc")
+    again = Running(service, port=address[1])
+    await again.server.start()
+    try:
+        assert (await send(b"abc")).message == b"cba"
+    finally:
+        await again.server.stop(None)
+
+
 async def test_a_refused_call_is_sent_once(running: Running, service: Service, connect: Callable[..., Send]) -> None:
     assert (await connect([running.address, running.address])(b"14:busy")).code == 14
     assert len(service.seen) == 1

@@ -270,3 +270,33 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection(clients
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+# --- a server that takes few calls at once ------------------------------------------------------------------------
+
+
+async def test_calls_that_last_keep_no_other_waiting(serve_grpc: Any, grpc_upstream: Make) -> None:
+    """One call a connection: each further one gets a connection of its own, while there are not too many."""
+
+    async def echo(messages: Any, context: Any) -> Any:
+        async for message in messages:
+            yield message
+
+    server = await serve_grpc({"Echo": echo}, stream=True, options=[("grpc.max_concurrent_streams", 1)])
+    upstream = grpc_upstream(server.address, clients="lean")
+    async with asyncio.timeout(5):
+        for _ in range(4):
+            stream = await upstream.stream(GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=soon(5))
+            await stream.write(b"abc")
+            assert await stream.read() == b"abc"
+
+
+async def test_more_calls_than_there_is_room_for_take_turns(serve_grpc: Any, grpc_upstream: Make) -> None:
+    async def slow(message: bytes, context: Any) -> bytes:
+        await asyncio.sleep(0.01)
+        return message
+
+    server = await serve_grpc({"Do": slow}, options=[("grpc.max_concurrent_streams", 1)])
+    upstream = grpc_upstream(server.address)
+    sending = (upstream.send(GrpcRequest("/a.S/Do", b"%d" % n), deadline=soon(20)) for n in range(100))
+    assert [reply.message for reply in await asyncio.gather(*sending)] == [b"%d" % n for n in range(100)]

@@ -25,18 +25,19 @@ class UnaryCodec:
     :param outgoing: the metadata that goes up.
     :param returned: the metadata of the answer that goes down as header fields, with an error too.
     :param settings: timeout and retry.
+    :ivar answer: writes the messages of answers.
     :ivar caching: fields that tell caches what an answer depends on.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
     __slots__ = (
-        "_answer",
         "_outgoing",
         "_path",
         "_returned",
         "_serialise",
         "_settings",
         "_write_any",
+        "answer",
         "binding",
         "caching",
     )
@@ -61,7 +62,7 @@ class UnaryCodec:
         own = outgoing.caching
         self.caching = [*own, *(field for field in binding.fills.caching if field not in own)]
         self._serialise = binding.serialise
-        self._answer = Answer(output, response_body, encoders)
+        self.answer = Answer(output, response_body, encoders)
         self._write_any = encoders.any
 
     def request(self, call: Call) -> GrpcRequest:
@@ -71,7 +72,7 @@ class UnaryCodec:
         fields = self._returned.returned(inbound.metadata, inbound.trailers)
         if inbound.code:
             raise fault(inbound, self._write_any, fields)
-        reply = self._answer.reply(inbound.message)
+        reply = self.answer.reply(inbound.message)
         reply.headers += self.caching
         reply.headers += fields
         return reply

@@ -13,11 +13,11 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
 from bridge import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
+from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.dialect.interface import Rpc
-from bridge_grpc.dialect.messages import json_reader, json_writer
 from bridge_grpc.importing import Asking, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
@@ -325,16 +325,16 @@ class _Compiler:
     def _with_dialects(
         self, codec: UnaryCodec | JsonStreamCodec, method: Method, binding: Binding
     ) -> DialectCodec | DialectStreamCodec:
-        rpc = self._rpc(method, binding)
+        rpc = self._rpc(method, binding, codec.answer)
         return DialectCodec(codec, rpc) if isinstance(codec, UnaryCodec) else DialectStreamCodec(codec, rpc)
 
-    def _rpc(self, method: Method, binding: Binding, verb: str = "POST") -> Rpc:
+    def _rpc(self, method: Method, binding: Binding, answer: Answer, verb: str = "POST") -> Rpc:
         return Rpc(
             method.path,
             method.client_streaming,
             method.server_streaming,
-            json_reader(method.input, self._decoders),
-            json_writer(method.output, self._encoders),
+            binding.of_json,
+            answer.text,
             self._encoders.any,
             metadata=self._outgoing.outgoing,
             settings=self._calls.of(method, verb),
@@ -349,7 +349,8 @@ class _Compiler:
             if not method.safe or method.streaming or parse(method.path).key() in claimed:
                 continue
             binding = self._binding(method, self._route_captures(method), "*")
-            codec = ConnectGetCodec(self._unary(method, binding, "", "GET"), self._rpc(method, binding, "GET"))
+            plain = self._unary(method, binding, "", "GET")
+            codec = ConnectGetCodec(plain, self._rpc(method, binding, plain.answer, "GET"))
             describe = self._describer.connect_get(method, binding)
             yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
 

@@ -94,6 +94,13 @@ class GrpcPeer(Peer):
     def connected(self) -> bool:
         return self.channel.get_state() is _READY
 
+    @property
+    def lost(self) -> bool:
+        """Whether the core waits before it tries again, after an attempt of its own: it makes them for calls that met a
+        lost connection. Whether the address takes one now isn't known."""
+        trying = self._connecting is not None and not self._connecting.done()
+        return not trying and self.channel.get_state() in _GONE
+
     async def disconnected(self) -> None:
         while self.connected:
             await self.channel.wait_for_state_change(_READY)

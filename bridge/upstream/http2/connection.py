@@ -95,6 +95,7 @@ class Connection:
     def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
         """Send a request: its header block, a first piece of its body, and whether that is all. Where the other side
         takes no more streams at once, it waits its turn."""
+        stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
         elif len(self.streams) >= self._most:
@@ -117,6 +118,17 @@ class Connection:
             self.outflow.send(stream, body, end=end)
         if stream.queue is None:
             stream.flushed()
+
+    @property
+    def full(self) -> bool:
+        """Whether a new stream would have to wait."""
+        return len(self.streams) >= self._most
+
+    def hand_over(self, other: Connection) -> None:
+        """Let those that wait their turn go on `other`."""
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            other.open(*entry[:3], end=entry[3])
 
     def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
         """More of the request's body; `Stream.flushed` tells when the windows have taken it, if they don't at once

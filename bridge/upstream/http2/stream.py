@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bridge.upstream.http2.fields import Fields
+
+if TYPE_CHECKING:
+    from bridge.upstream.http2.connection import Connection
 
 
 class Stream:
     """What a request is to the connection. Whoever makes requests derives from it; the methods are called by the
     connection as frames come in, and must not raise.
 
+    :ivar http: the connection that it is on.
     :ivar id: 0 until it is sent.
     :ivar window: bytes that may be sent before the other side gives more (section 5.2).
     :ivar room: bytes that it may still send us.
@@ -17,13 +23,38 @@ class Stream:
     :ivar sent: our side has ended. `ended`: theirs has.
     """
 
-    __slots__ = ("ended", "id", "last", "owed", "queue", "room", "sent", "window")
+    __slots__ = ("ended", "http", "id", "last", "owed", "queue", "room", "sent", "window")
 
     def __init__(self) -> None:
+        self.http: Connection | None = None
         self.id = 0
         self.window = self.room = self.owed = 0
         self.queue: memoryview | None = None
         self.last = self.sent = self.ended = False
+
+    # --- for whoever made it --------------------------------------------------------------------------------------
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        """More of the body. Where the windows don't take it at once, `queue` holds it until `flushed`."""
+        if self.http is not None:
+            self.http.send(self, data, end=end)
+
+    def credit(self, size: int) -> None:
+        """`size` more bytes of what came were used up."""
+        if self.http is not None:
+            self.http.credit(self, size)
+
+    def give_back(self) -> None:
+        """It is of no more use (RST_STREAM with CANCEL, where it isn't closed)."""
+        if self.http is not None:
+            self.http.cancel(self)
+
+    @property
+    def farewell(self) -> str:
+        """Why the other side gives the connection up, once it has said so."""
+        return self.http.farewell if self.http is not None else ""
+
+    # --- for the connection ---------------------------------------------------------------------------------------
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
         """A header section: informational, the response's, or the trailers."""

@@ -11,6 +11,8 @@ from bridge.errors import BadReply
 _prefix = Struct(">BL")
 PREFIX = 5
 
+SOME, SOME_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are cut apart at one time
+
 #: What an answer may be coded in (``grpc-accept-encoding``), and how zlib is told of it.
 _BITS = {"gzip": 31, "deflate": 15}
 ACCEPTED = ",".join(("identity", "deflate", "gzip"))
@@ -70,25 +72,29 @@ class Inbound:
     def feed(self, payload: bytes) -> None:
         self._buffer += payload
 
-    def next(self) -> bytes | None:
-        """The next message; None until it is whole.
+    def some(self) -> list[bytes]:
+        """The next messages that are whole, as many as are cheap to keep; none until one is.
 
-        :raises bridge.errors.BadReply: it is larger than allowed, or not in its coding.
+        :raises bridge.errors.BadReply: the next one is larger than allowed, or not in its coding.
         """
-        buffer = self._buffer
-        if len(buffer) < PREFIX:
-            return None
-        flag, length = _prefix.unpack_from(buffer)
-        judge(flag, length, self._limit)
-        size = PREFIX + length
-        if len(buffer) < size:
-            return None
+        buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
+        found: list[bytes] = []
+        at, size = 0, len(buffer)
         with memoryview(buffer) as view:
-            message = bytes(view[PREFIX:size])
-        del buffer[:size]
-        if flag:
-            message = unpacked(message, self.coding, self._limit)
-        return message
+            while size - at >= PREFIX and at < SOME_BYTES and len(found) < SOME:
+                flag, length = unpack(buffer, at)
+                end = at + PREFIX + length
+                if flag or length > limit:
+                    if found:
+                        break  # those before it are good
+                    judge(flag, length, limit)
+                if end > size:
+                    break
+                message = bytes(view[at + PREFIX : end])
+                found.append(unpacked(message, self.coding, limit) if flag else message)
+                at = end
+        del buffer[:at]
+        return found
 
 
 def judge(flag: int, length: int, limit: int) -> None:

@@ -20,6 +20,7 @@ from bridge.upstream.rpc.unary import Unary
 
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
 MAX_METADATA = 16 * 1024  #: bytes of a header section, as gRPC's own libraries have it
+LINKS = 8  #: connections to one address, where one does not take all calls
 GOODBYE = 1.0  #: seconds for closing a connection
 
 
@@ -56,6 +57,7 @@ class Http2Peer(Peer):
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._links: set[Link] = set()  # those that end with their calls, too
+        self._growing: asyncio.Task[None] | None = None
         self._heads: dict[str, bytes] = {}
         self._streams: set[Http2Stream] = set()
         self._idle = asyncio.Event()
@@ -63,7 +65,7 @@ class Http2Peer(Peer):
 
     @property
     def connected(self) -> bool:
-        return self._link is not None and self._link.usable
+        return self._link is not None and (self._link.usable or self._other() is not None)
 
     async def disconnected(self) -> None:
         if self._link is not None:
@@ -105,6 +107,30 @@ class Http2Peer(Peer):
         self._link = link
         return True
 
+    def _pick(self) -> Link | None:
+        """Where a call begins now. A connection that takes no more calls at once gets another one beside it, since
+        calls that stream may last."""
+        link = self._link
+        if link is None:
+            return None
+        if not link.usable or link.http.full:
+            link = self._other() or link
+            if not link.usable:
+                return None
+            self._link = link
+            if link.http.full and len(self._links) < LINKS and (self._growing is None or self._growing.done()):
+                self._growing = self._loop.create_task(self._grow(link))
+        return link
+
+    def _other(self) -> Link | None:
+        """A connection with room, else one without."""
+        usable = [link for link in self._links if link.usable]
+        return next((link for link in usable if not link.http.full), usable[0] if usable else None)
+
+    async def _grow(self, full: Link) -> None:
+        if await self._connect() and self._link is not None:
+            full.http.hand_over(self._link.http)
+
     async def unary(
         self, path: str, message: bytes, metadata: Metadata, deadline: float, *, again: bool = False
     ) -> Ended:
@@ -112,30 +138,29 @@ class Http2Peer(Peer):
         if terms.max_message is not None and len(message) > terms.max_message:
             error = TooLarge("The message is larger than the route allows.")
             return Ended(error, RESOURCE_EXHAUSTED, committed=True)
-        link = self._link
-        if link is None or not link.usable:
+        link = self._pick()
+        if link is None:
             return Ended(_gone(), UNAVAILABLE, untouched=True)
         block = self._head(path) + timeout_field(deadline - loop.time()) + metadata_fields(metadata)
-        call = Unary(link.http, terms.max_reply, loop.create_future())
+        call = Unary(terms.max_reply, loop.create_future())
         link.http.open(call, block, framed(message, terms.coding), end=True)
         timer = loop.call_at(deadline, call.late)
         try:
             return await call.done
         except asyncio.CancelledError:
-            link.http.cancel(call)
+            call.give_back()
             raise
         finally:
             timer.cancel()
 
     def stream(self, path: str, metadata: Metadata, deadline: float | None, *, counts: bool = True) -> Http2Stream:
-        terms, loop, link = self._terms, self._loop, self._link
-        if link is None or not link.usable:
+        terms, loop, link = self._terms, self._loop, self._pick()
+        if link is None:
             raise _gone()
         block = self._head(path) + metadata_fields(metadata)
         if deadline is not None:
             block += timeout_field(deadline - loop.time())
         call = Http2Stream(
-            link.http,
             terms.max_reply,
             coding=terms.coding,
             done=loop.create_future(),
@@ -170,6 +195,8 @@ class Http2Peer(Peer):
 
     async def aclose(self, grace: float | None = None) -> None:
         self._rest()
+        if self._growing is not None:
+            self._growing.cancel()
         links = list(self._links)
         if grace and links:
             for link in links:

@@ -13,7 +13,6 @@ from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamErr
 from bridge.messages import GrpcReply
 from bridge.stream import UpstreamStream
 from bridge.upstream.ended import Ended, Metadata
-from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.rpc.answer import CANCELLED, UNKNOWN, broken_section, lost, read, reset, word
@@ -33,17 +32,15 @@ class Http2Stream(Stream):
     :ivar done: how it ended; never an exception.
     """
 
-    __slots__ = ("_coding", "_head", "_http", "_inbound", "_most", "_pending", "_waiting", "_word", "done")
+    __slots__ = ("_coding", "_head", "_inbound", "_most", "_pending", "_ready", "_waiting", "_word", "done")
 
-    def __init__(
-        self, http: Connection, limit: int, *, coding: str | None, done: asyncio.Future[Ended], most: int | None = None
-    ) -> None:
+    def __init__(self, limit: int, *, coding: str | None, done: asyncio.Future[Ended], most: int | None = None) -> None:
         super().__init__()
-        self._http = http
         self._most = most
         self._coding = coding
         self._inbound = Inbound(limit)
         self._pending = 0  # bytes of what came that were not credited
+        self._ready: list[bytes] = []  # messages that are cut apart, the next one last
         self._head: Metadata | None = None
         self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
@@ -59,29 +56,31 @@ class Http2Stream(Stream):
         if self._most is not None and len(message) > self._most:
             self._fail(TooLarge("The message is larger than the route allows."))
             return
-        self._http.send(self, framed(message, self._coding))
+        self.send(framed(message, self._coding))
         while (self.queue is not None or not self.id) and self._word is None and not self.done.done():
             await self._wait()
 
     async def end(self) -> None:
         """Nothing more will be written; may be called twice."""
         if not self.done.done() and not self.last:
-            self._http.send(self, b"", end=True)
+            self.send(b"", end=True)
 
     async def read(self) -> bytes | None:
         """The next message; None when there are no more."""
-        while True:
+        while not self._ready:
             try:
-                found = self._inbound.next()
+                found = self._inbound.some()
             except RequestError as error:
                 self._fail(error)
                 return None
-            if found is not None:
+            if found:
                 # What was credited while it was not whole stands in front, so what is left is credited last.
                 left = min(self._pending, len(self._inbound))
-                self._http.credit(self, self._pending - left)
+                self.credit(self._pending - left)
                 self._pending = left
-                return found
+                found.reverse()
+                self._ready = found
+                break
             if self._word is not None:
                 if len(self._inbound):
                     self._fail(BadReply(cause="an answer that ends within a message"))
@@ -90,9 +89,10 @@ class Http2Stream(Stream):
             if self.done.done():
                 return None
             # What is here of a message does not count, or one that is larger than the window would never be whole.
-            self._http.credit(self, self._pending)
+            self.credit(self._pending)
             self._pending = 0
             await self._wait()
+        return self._ready.pop()
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came before the first message; waits for it. Empty where the call ended before."""
@@ -142,9 +142,9 @@ class Http2Stream(Stream):
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
                 self._give_up(broken_section(fields, answer))
                 return
-            self._word = word(answer, self._head, farewell=self._http.farewell)
+            self._word = word(answer, self._head, farewell=self.farewell)
             if not self.sent:
-                self._http.cancel(self)  # it has answered without reading on
+                self.give_back()  # it has answered without reading on
             self._wake()
         elif self._head is not None or fields.status is None:
             self._fail(BadReply(cause="a header section within the answer's body"))
@@ -187,7 +187,7 @@ class Http2Stream(Stream):
         self._give_up(Ended(error, UNKNOWN, committed=True))
 
     def _give_up(self, ended: Ended) -> None:
-        self._http.cancel(self)
+        self.give_back()
         self._finish(ended)
 
     def _finish(self, ended: Ended) -> None:

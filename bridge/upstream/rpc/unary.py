@@ -6,7 +6,6 @@ import asyncio
 
 from bridge.errors import BadReply, RequestError, Timeout
 from bridge.upstream.ended import Ended, Metadata
-from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.rpc.answer import UNKNOWN, broken_section, lost, read, reset, word
@@ -22,11 +21,10 @@ class Unary(Stream):
     :ivar done: the `Ended` it came to; never an exception.
     """
 
-    __slots__ = ("_http", "_inbound", "_limit", "_message", "_metadata", "done")
+    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done")
 
-    def __init__(self, http: Connection, limit: int, done: asyncio.Future[Ended]) -> None:
+    def __init__(self, limit: int, done: asyncio.Future[Ended]) -> None:
         super().__init__()
-        self._http = http
         self._limit = limit
         self._inbound: Inbound | None = None
         self._message: bytes | None = None
@@ -69,7 +67,7 @@ class Unary(Stream):
             self._piece(payload)
         if self.done.done():
             return
-        self._http.credit(self, size)
+        self.credit(size)
         if ended:
             self._fail(BadReply(cause="an answer without a status"))
 
@@ -90,10 +88,10 @@ class Unary(Stream):
             self._inbound = Inbound(self._limit)
         self._inbound.feed(payload)
         try:
-            while (found := self._inbound.next()) is not None:
+            for message in self._inbound.some():
                 if self._message is not None:
                     raise BadReply(cause="more than one message in answer to one")
-                self._message = found
+                self._message = message
         except RequestError as error:
             self._fail(error)
 
@@ -105,14 +103,14 @@ class Unary(Stream):
             self._fail(BadReply(cause="OK without a whole message"))
         else:
             if not self.sent:
-                self._http.cancel(self)  # it has answered without reading on
-            self._finish(word(answer, self._metadata, self._message or b"", farewell=self._http.farewell))
+                self.give_back()  # it has answered without reading on
+            self._finish(word(answer, self._metadata, self._message or b"", farewell=self.farewell))
 
     def _fail(self, error: RequestError) -> None:
         self._give_up(Ended(error, UNKNOWN, committed=True))
 
     def _give_up(self, ended: Ended) -> None:
-        self._http.cancel(self)
+        self.give_back()
         self._finish(ended)
 
     def _finish(self, ended: Ended) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
 from bridge_grpc.dialect.choose import dialect_of
-from bridge_grpc.dialect.interface import Rpc
+from bridge_grpc.dialect.interface import Dialect, Rpc
 from bridge_grpc.operation import UnaryCodec
 
 
@@ -25,7 +25,8 @@ class _Refusing:
 
 
 class DialectCodec(_Refusing):
-    """`bridge.GrpcCodec`.
+    """`bridge.GrpcCodec`. `request` leaves the dialect with the call, so that `reply` need not find it again; the codec
+    serves many calls at once, and can keep nothing of any.
 
     :param plain: what reads and writes calls that speak no dialect.
     """
@@ -39,13 +40,18 @@ class DialectCodec(_Refusing):
         self._rpc = rpc
 
     def request(self, call: Call) -> GrpcRequest:
-        dialect = dialect_of(call)
+        asked: Any = call
+        asked.dialect = dialect = dialect_of(call)
         if dialect is None:
             return self._plain_request(call)
         return dialect.request(call, self._rpc)
 
     def reply(self, call: Call, inbound: GrpcReply) -> Reply:
-        dialect = dialect_of(call)
+        asked: Any = call
+        try:
+            dialect: Dialect | None = asked.dialect
+        except AttributeError:  # who calls has not shown the request
+            dialect = dialect_of(call)
         if dialect is None:
             return self._plain_reply(call, inbound)
         reply = dialect.reply(call, self._rpc, inbound)
@@ -59,7 +65,8 @@ class ConnectGetCodec(DialectCodec):
     __slots__ = ()
 
     def request(self, call: Call) -> GrpcRequest:
-        dialect = dialect_of(call)
+        asked: Any = call
+        asked.dialect = dialect = dialect_of(call)
         if dialect is None:
             raise ClientError("This path takes GET from Connect's clients alone, which say connect=v1.")
         return dialect.request(call, self._rpc)

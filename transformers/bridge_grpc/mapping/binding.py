@@ -118,13 +118,24 @@ class Binding:
                 return self._wire(body)
             except DOUBT:
                 pass
-            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
             return self._judged(body, parameters)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
         except DOUBT:
             return self._judged(body, parameters)
+
+    def of_json(self, text: bytes) -> bytes:
+        """The message that a JSON text is all of; only where the rule says ``body: "*"``.
+
+        :raises bridge.InvalidBody: as `serialise`.
+        """
+        assert self._wire is not None
+        try:
+            return self._wire(text)
+        except DOUBT:
+            pass
+        return self._judged(text, [])
 
     def completing(self, call: Call) -> Callable[[bytes], bytes]:
         """What completes each message of a call that was not read here: path and gateway fill their fields in it.
@@ -163,6 +174,7 @@ class Binding:
 
     def _judged(self, body: bytes, parameters: list[tuple[Target, Any]]) -> bytes:
         """Reads the body again, slowly, and says all that is wrong with it."""
+        json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
         faults: Faults = []
         value = parse_json(body)
         if self._element is None:

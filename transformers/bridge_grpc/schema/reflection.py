@@ -6,8 +6,12 @@ The two versions have the same messages on the wire; they differ in the service'
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any
+
+# gRPC's core would write its own lines, with addresses in them, to standard error; it reads this when it is loaded.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 import grpc.aio
