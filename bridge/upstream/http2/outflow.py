@@ -69,7 +69,8 @@ class Outflow:
         queue = stream.queue
         assert queue is not None
         size = min(len(queue), self.largest, self._window, stream.window)
-        if size <= 0 and len(queue):
+        # Where there is no window an empty frame may pass (section 6.9.1); below 0 (6.9.2) not every server bears it.
+        if size < 0 or (not size and len(queue)):
             return False
         whole = size == len(queue)
         end = whole and stream.last

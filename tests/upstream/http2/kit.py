@@ -78,11 +78,12 @@ class Pair:
     """Both ends; `turn` carries bytes until neither has more to say."""
 
     theirs: H2Connection
+    max_list: int = LIST
     asked: int = 0  #: how often ours has told that it has something to say
     events: list[Event] = field(default_factory=list[Event])
 
     def __post_init__(self) -> None:
-        self.ours = Connection(window=WINDOW, max_list=LIST, output=self._asked)
+        self.ours = Connection(window=WINDOW, max_list=self.max_list, output=self._asked)
 
     def _asked(self) -> None:
         self.asked += 1
@@ -124,13 +125,14 @@ def received(events: list[Event], number: int) -> bytes:
     return b"".join(event.data or b"" for event in of(DataReceived, events) if event.stream_id == number)
 
 
-def made(**settings: int) -> Pair:
+def made(max_list: int = LIST, **settings: int) -> Pair:
     """A pair that has shaken hands. `settings` are h2's, by their names in `h2.settings.SettingCodes`."""
     theirs = H2Connection(H2Configuration(client_side=False, header_encoding=False))
     values = {SettingCodes[name]: value for name, value in settings.items()}
     theirs.local_settings = Settings(client=False, initial_values=values)
+    theirs.max_inbound_frame_size = values.get(SettingCodes.MAX_FRAME_SIZE, 16_384)
     theirs.initiate_connection()
-    pair = Pair(theirs)
+    pair = Pair(theirs, max_list)
     pair.turn()
     assert pair.ours.ready
     return pair
