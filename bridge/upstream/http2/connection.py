@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bridge.upstream.http2 import frames
-from bridge.upstream.http2.fields import TOO_LARGE, Decoder
+from bridge.upstream.http2.fields import NO_TABLE, TOO_LARGE, Decoder
 from bridge.upstream.http2.frames import Http2Error, frame, name_of
 from bridge.upstream.http2.outflow import Outflow
 from bridge.upstream.http2.stream import Stream
@@ -110,6 +110,9 @@ class Connection:
             self.draining = True
         stream.window, stream.room = self._initial, self._stream_window
         self.streams[number] = stream
+        self._idle = 0
+        if number == 1:  # no table is used, which a smaller one of theirs asks for (RFC 7541, section 4.2)
+            block = NO_TABLE + block
         whole = end and not body
         self._put(frames.headers(number, block, end=whole, largest=self.outflow.largest))
         if whole:
@@ -139,6 +142,7 @@ class Connection:
                     stream.last = end
                     self._waiting[at] = (stream, block, body + data, end)
         elif stream.id in self.streams and not stream.last:
+            self._idle = 0  # windows are given back for it
             self.outflow.send(stream, data, end=end)
             if stream.sent and stream.ended:
                 self._forget(stream)
@@ -264,6 +268,9 @@ class Connection:
             self._idle = 0
         if stream is None:
             return
+        if stream.ended:
+            self._break(stream, frames.STREAM_CLOSED, "more behind its end")
+            return
         stream.room -= size
         if stream.room < 0:
             self._break(stream, frames.FLOW_CONTROL_ERROR, "more than the stream's window")
@@ -278,6 +285,8 @@ class Connection:
         if flags & frames.PADDED:
             payload = _unpadded(payload)
         if flags & frames.HAS_PRIORITY:
+            if len(payload) < 5:
+                raise Http2Error(frames.FRAME_SIZE_ERROR, "HEADERS too short for their priority")
             payload = payload[5:]
         self._known(number)
         if flags & frames.END_HEADERS:
@@ -301,11 +310,18 @@ class Connection:
             self._section(begun, number, bytes(kept), size)
 
     def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
-        self._idle = 0
         stream = self.streams.get(number)
         if stream is None:
+            self._spend()
             return  # closed; the block changes nothing, as there is no table
+        if stream.ended:
+            self._break(stream, frames.STREAM_CLOSED, "more behind its end")
+            return
         fields = self._decode(block) if size <= self._max_list else TOO_LARGE
+        if fields.status is not None and fields.status < 200:
+            self._spend()  # of informational ones there may be any number
+        else:
+            self._idle = 0
         ended = flags & frames.END_STREAM != 0
         if ended:
             self._end(stream)
@@ -317,7 +333,11 @@ class Connection:
             self._forget(stream)
 
     def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
+        if not number:
+            raise Http2Error(frames.PROTOCOL_ERROR, "PRIORITY of the connection")
         self._spend()
+        if len(payload) != 5 and number in self.streams:  # an idle one has nothing that could end
+            self._break(self.streams[number], frames.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
 
     def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -372,15 +392,17 @@ class Connection:
             raise Http2Error(frames.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        self._spend()
         if flags & frames.ACK:
             self.pinged = False
             return
-        self._spend()
         self._answer(frame(frames.PING, frames.ACK, 0, payload))
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        if number or len(payload) < 8:
-            raise Http2Error(frames.PROTOCOL_ERROR, "GOAWAY is of the connection and has 8 bytes")
+        if number:
+            raise Http2Error(frames.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if len(payload) < 8:
+            raise Http2Error(frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
         self._spend()
         self.draining = True
         last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")

@@ -26,6 +26,7 @@ _OF_A_CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive",
 
 _INDEXED, _INCREMENTAL, _SIZE_UPDATE = 0x80, 0x40, 0x20
 _NEVER_INDEXED = b"\x10"
+NO_TABLE = b"\x20"  #: at the beginning of a block: the encoder's table is of size 0 from here on (section 6.3)
 
 
 class Fields:
