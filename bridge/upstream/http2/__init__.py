@@ -1,5 +1,6 @@
 """HTTP/2 as a client (RFC 9113): a core without I/O, and the socket under it.
 
-``frames`` are bytes, ``fields`` header blocks, ``stream`` is one request, ``outflow`` what waits for windows,
-``connection`` all of them together, ``transport`` the socket.
+``frames`` are bytes, ``fields`` header blocks, ``block`` is one in pieces; ``stream`` is one request, ``turns`` are
+those that wait for their turn, ``outflow`` what waits for windows, ``budget`` what is done for nothing; ``connection``
+is all of them together, ``transport`` the socket.
 """

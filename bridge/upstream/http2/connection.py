@@ -7,21 +7,18 @@ sections by their size (6.5.2), its bodies by the windows (5.2), and frames that
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from bridge.upstream.http2 import frames
+from bridge.upstream.http2.block import Block
+from bridge.upstream.http2.budget import Budget
 from bridge.upstream.http2.fields import NO_TABLE, TOO_LARGE, Decoder
 from bridge.upstream.http2.frames import Http2Error, frame, name_of
 from bridge.upstream.http2.outflow import Outflow
 from bridge.upstream.http2.stream import Stream
+from bridge.upstream.http2.turns import Entry, Turns
 
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
-BLOCK = 1024 * 1024  #: bytes of a header block that are read past, however little is kept of them
-IDLE_FRAMES = 10_000  #: frames in a row that bring nothing, until `tick`
-OWED = 1_000  #: answers to such frames that wait to be sent
-
-_PREFACE_STREAM = 1
 
 
 class Connection:
@@ -40,35 +37,23 @@ class Connection:
         self.heard = False  #: something came since the last `tick`
         self.pinged = False  #: a PING of ours is not answered yet
         self._output = output
-        self._out: list[bytes] = [
-            frames.PREFACE
-            + frames.settings(
-                (
-                    (frames.HEADER_TABLE_SIZE, 0),
-                    (frames.ENABLE_PUSH, 0),
-                    (frames.INITIAL_WINDOW_SIZE, window),
-                    (frames.MAX_HEADER_LIST_SIZE, max_list),
-                )
-            )
-            + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW)
-        ]
+        self._out: list[bytes] = [_preface(window, max_list)]
         self._asked = False
         self._stream_window = window
         self._max_list = max_list
         self._decode = Decoder(max_list)
-        self._next = _PREFACE_STREAM
+        self._next = 1
         self._rest = b""
-        self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, what is kept, and its whole size
+        self._block: Block | None = None
         self._owed = 0  # of the connection's window
-        self._idle = self._answers = 0
+        self._budget = Budget()
         self._most = frames.MAX_STREAM
         self._initial = frames.WINDOW
-        self.outflow = Outflow(self._put)
-        self._waiting: deque[tuple[Stream, bytes, bytes, bool]] = deque()
+        self.outflow = Outflow(self._put, self._forget)
+        self._turns = Turns()
         self._handlers = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
-            frames.PRIORITY: self._on_priority,
             frames.RST_STREAM: self._on_rst_stream,
             frames.SETTINGS: self._on_settings,
             frames.PUSH_PROMISE: self._on_push_promise,
@@ -83,7 +68,7 @@ class Connection:
     def take(self) -> bytes:
         """All that is to be sent now."""
         out, self._out = self._out, []
-        self._asked, self._answers = False, 0
+        self._asked, self._budget.answers = False, 0
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _put(self, data: bytes) -> None:
@@ -99,7 +84,7 @@ class Connection:
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
         elif len(self.streams) >= self._most:
-            self._waiting.append((stream, block, body, end))
+            self._turns.add(Entry(stream, block, body, end))
         else:
             self._begin(stream, block, body, end)
 
@@ -108,10 +93,11 @@ class Connection:
         self._next += 2
         if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
             self.draining = True
+            self._send_away("the connection has no more numbers")
         stream.window, stream.room = self._initial, self._stream_window
         self.streams[number] = stream
-        self._idle = 0
-        if number == 1:  # no table is used, which a smaller one of theirs asks for (RFC 7541, section 4.2)
+        self._budget.idle = 0
+        if number == 1:  # should their table be a smaller one, that is to be taken note of (RFC 7541, section 4.2)
             block = NO_TABLE + block
         whole = end and not body
         self._put(frames.headers(number, block, end=whole, largest=self.outflow.largest))
@@ -129,31 +115,25 @@ class Connection:
 
     def hand_over(self, other: Connection) -> None:
         """Let those that wait their turn go on `other`."""
-        waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            other.open(*entry[:3], end=entry[3])
+        for stream, block, body, end in self._turns.all():
+            other.open(stream, block, body, end=end)
 
     def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
         """More of the request's body; `Stream.flushed` tells when the windows have taken it, if they don't at once
         (`Stream.queue`). Nothing once the stream is closed."""
         if not stream.id:
-            for at, (waiting, block, body, _) in enumerate(self._waiting):
-                if waiting is stream:
-                    stream.last = end
-                    self._waiting[at] = (stream, block, body + data, end)
+            self._turns.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
-            self._idle = 0  # windows are given back for it
+            self._budget.idle = 0  # windows are given back for it
             self.outflow.send(stream, data, end=end)
-            if stream.sent and stream.ended:
-                self._forget(stream)
 
     def cancel(self, stream: Stream, code: int = frames.CANCEL) -> None:
         """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
         if not stream.id:
-            self._waiting = deque(entry for entry in self._waiting if entry[0] is not stream)
+            self._turns.drop(stream)
         elif self.streams.get(stream.id) is stream:
+            self._put(frames.rst_stream(stream.id, code))  # first: it makes room for one that waits
             self._forget(stream)
-            self._put(frames.rst_stream(stream.id, code))
 
     def credit(self, stream: Stream, size: int) -> None:
         """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
@@ -165,7 +145,7 @@ class Connection:
 
     def tick(self) -> None:
         """To be called every now and then: the budget of idle frames is one for this long."""
-        self._idle, self.heard = 0, False
+        self._budget.idle, self.heard = 0, False
 
     def ping(self) -> None:
         """Ask for a sign of life (section 6.7); `pinged` until it comes."""
@@ -181,17 +161,23 @@ class Connection:
         """The connection is gone: so is every stream."""
         self.draining = True
         streams, self.streams = list(self.streams.values()), {}
-        waiting, self._waiting = self._waiting, deque()
         for stream in streams:
             stream.lost(cause, untouched=False)
-        for entry in waiting:
-            entry[0].lost(cause, untouched=True)
+        self._send_away(cause)
+
+    def _send_away(self, cause: str) -> None:
+        """Those that wait their turn: they were never sent."""
+        for entry in self._turns.all():
+            entry.stream.lost(cause, untouched=True)
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.id]
         self.outflow.drop(stream)
-        while self._waiting and len(self.streams) < self._most and not self.draining:
-            self._begin(*self._waiting.popleft())
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._turns and len(self.streams) < self._most and not self.draining:
+            self._begin(*self._turns.next())
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
@@ -219,19 +205,11 @@ class Connection:
             if handler is not None:
                 handler(flags, number & 0x7FFFFFFF, payload)
             else:
-                self._spend()  # section 4.1: unknown types are passed over
+                self._budget.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
         self._rest = data[at:]
 
-    def _spend(self) -> None:
-        """One more frame that brings nothing (section 10.5)."""
-        self._idle += 1
-        if self._idle > IDLE_FRAMES:
-            raise Http2Error(frames.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
-
     def _answer(self, data: bytes) -> None:
-        self._answers += 1
-        if self._answers > OWED:
-            raise Http2Error(frames.ENHANCE_YOUR_CALM, "it asks for answers and does not read them")
+        self._budget.owe()
         self._put(data)
 
     def _known(self, number: int) -> Stream | None:
@@ -246,35 +224,30 @@ class Connection:
 
     def _break(self, stream: Stream, code: int, cause: str) -> None:
         """A rule of one stream was broken (section 5.4.2)."""
-        self._forget(stream)
         self._answer(frames.rst_stream(stream.id, code))
+        self._forget(stream)
         stream.closed(code, cause, local=True)
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
         self._owed += size
         if self._owed * 2 >= CONNECTION_WINDOW:
-            if self._owed > CONNECTION_WINDOW:
-                raise Http2Error(frames.FLOW_CONTROL_ERROR, "more than the connection's window")
             self._put(frames.window_update(0, self._owed))
             self._owed = 0
         if flags & frames.PADDED:
-            payload = _unpadded(payload)
+            payload = frames.unpadded(payload)
         stream = self._known(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
-            self._spend()
+            self._budget.spend()
         else:
-            self._idle = 0
+            self._budget.idle = 0
         if stream is None:
             return
-        if stream.ended:
-            self._break(stream, frames.STREAM_CLOSED, "more behind its end")
+        if stream.ended or size > stream.room:
+            self._break(stream, frames.STREAM_CLOSED if stream.ended else frames.FLOW_CONTROL_ERROR, "more than it may")
             return
         stream.room -= size
-        if stream.room < 0:
-            self._break(stream, frames.FLOW_CONTROL_ERROR, "more than the stream's window")
-            return
         if size != len(payload):
             self.credit(stream, size - len(payload))
         if ended:
@@ -282,46 +255,35 @@ class Connection:
         stream.data(payload, ended=ended)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        if flags & frames.PADDED:
-            payload = _unpadded(payload)
-        if flags & frames.HAS_PRIORITY:
-            if len(payload) < 5:
-                raise Http2Error(frames.FRAME_SIZE_ERROR, "HEADERS too short for their priority")
-            payload = payload[5:]
+        payload = frames.fragment(flags, payload)
         self._known(number)
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
-            self._block = (number, flags, bytearray(payload), len(payload))
+            self._block = Block(number, flags, payload, self._max_list)
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != number:
+        block = self._block
+        if block is None:
             raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of nothing")
-        _, begun, kept, size = self._block
-        size += len(payload)
-        if size > BLOCK or (not payload and not flags & frames.END_HEADERS):
-            raise Http2Error(frames.ENHANCE_YOUR_CALM, "a header block without end")
-        # A block is no longer than its section counts, so more than that need not be kept.
-        if size <= self._max_list:
-            kept += payload
-        self._block = (number, begun, kept, size)
-        if flags & frames.END_HEADERS:
+        whole = block.more(flags, number, payload)
+        if whole is not None:
             self._block = None
-            self._section(begun, number, bytes(kept), size)
+            self._section(block.flags, number, whole, block.size)
 
     def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
         stream = self.streams.get(number)
         if stream is None:
-            self._spend()
+            self._budget.spend()
             return  # closed; the block changes nothing, as there is no table
         if stream.ended:
-            self._break(stream, frames.STREAM_CLOSED, "more behind its end")
+            self._break(stream, frames.STREAM_CLOSED, "more than it may")
             return
         fields = self._decode(block) if size <= self._max_list else TOO_LARGE
         if fields.status is not None and fields.status < 200:
-            self._spend()  # of informational ones there may be any number
+            self._budget.spend()  # of informational ones there may be any number
         else:
-            self._idle = 0
+            self._budget.idle = 0
         ended = flags & frames.END_STREAM != 0
         if ended:
             self._end(stream)
@@ -332,19 +294,12 @@ class Connection:
         if stream.sent:
             self._forget(stream)
 
-    def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
-        if not number:
-            raise Http2Error(frames.PROTOCOL_ERROR, "PRIORITY of the connection")
-        self._spend()
-        if len(payload) != 5 and number in self.streams:  # an idle one has nothing that could end
-            self._break(self.streams[number], frames.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
-
     def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
         stream = self._known(number)
         if stream is None:
-            self._spend()
+            self._budget.spend()
             return
         code = int.from_bytes(payload, "big")
         self._forget(stream)
@@ -353,7 +308,7 @@ class Connection:
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(frames.PROTOCOL_ERROR, "SETTINGS of a stream")
-        self._spend()
+        self._budget.spend()
         if flags & frames.ACK:
             if payload:
                 raise Http2Error(frames.FRAME_SIZE_ERROR, "SETTINGS with ACK are empty")
@@ -363,8 +318,7 @@ class Connection:
         self.ready = True
         self._answer(frame(frames.SETTINGS, frames.ACK, 0))
         self.outflow.pump()
-        while self._waiting and len(self.streams) < self._most and not self.draining:
-            self._begin(*self._waiting.popleft())
+        self._admit()
 
     def _set(self, key: int, value: int) -> None:
         if key == frames.INITIAL_WINDOW_SIZE:
@@ -392,18 +346,16 @@ class Connection:
             raise Http2Error(frames.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "PING has 8 bytes")
-        self._spend()
+        self._budget.spend()
         if flags & frames.ACK:
             self.pinged = False
             return
         self._answer(frame(frames.PING, frames.ACK, 0, payload))
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise Http2Error(frames.PROTOCOL_ERROR, "GOAWAY of a stream")
-        if len(payload) < 8:
-            raise Http2Error(frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
-        self._spend()
+        if number or len(payload) < 8:
+            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
+        self._budget.spend()
         self.draining = True
         last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
         cause = f"the service closes the connection: {name_of(code)}"
@@ -411,9 +363,7 @@ class Connection:
         for stream in [stream for number, stream in self.streams.items() if number > last]:
             self._forget(stream)
             stream.lost(cause, untouched=True)
-        waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            entry[0].lost(cause, untouched=True)
+        self._send_away(cause)
 
     def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -423,12 +373,12 @@ class Connection:
             if not by or not self.outflow.widen(by):
                 raise Http2Error(frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR, f"a window by {by}")
             if not self.outflow.waits:
-                self._spend()
+                self._budget.spend()
             self.outflow.pump()
             return
         stream = self._known(number)
         if stream is None or not stream.queue:
-            self._spend()
+            self._budget.spend()
         if stream is None:
             return
         stream.window += by
@@ -439,8 +389,12 @@ class Connection:
         self.outflow.pump()
 
 
-def _unpadded(payload: bytes) -> bytes:
-    """:raises Http2Error: the padding is longer than the frame (section 6.1)."""
-    if not payload or payload[0] >= len(payload):
-        raise Http2Error(frames.PROTOCOL_ERROR, "padding longer than its frame")
-    return payload[1 : len(payload) - payload[0]]
+def _preface(window: int, max_list: int) -> bytes:
+    """What a client begins with (section 3.4)."""
+    settings = (
+        (frames.HEADER_TABLE_SIZE, 0),
+        (frames.ENABLE_PUSH, 0),
+        (frames.INITIAL_WINDOW_SIZE, window),
+        (frames.MAX_HEADER_LIST_SIZE, max_list),
+    )
+    return frames.PREFACE + frames.settings(settings) + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW)

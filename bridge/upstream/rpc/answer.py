@@ -6,17 +6,20 @@ Sections that are the same bytes are read once (`bridge.upstream.http2.fields`).
 from __future__ import annotations
 
 import binascii
+import math
 from base64 import b64decode
 from urllib.parse import unquote
 
-from bridge.errors import BadReply, RequestError, Unavailable, UpstreamError
+from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
 from bridge.messages import GrpcReply
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2 import frames
 from bridge.upstream.http2.fields import Fields
 
-UNKNOWN, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 7, 8, 12
+UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 4, 7, 8, 12
 CANCELLED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 1, 13, 14, 16
+
+SLACK = 0.05  #: seconds that clocks and timers on both sides may be apart
 
 #: Fields that are the protocol's own, and no metadata.
 _PROTOCOL = frozenset(
@@ -149,12 +152,15 @@ def lost(cause: str, *, committed: bool, untouched: bool) -> Ended:
     return Ended(error, UNAVAILABLE, committed=committed, untouched=untouched and not committed)
 
 
-def word(answer: Answer, metadata: Metadata | None, message: bytes = b"", *, farewell: str = "") -> Ended:
+def word(
+    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, farewell: str = "", left: float = math.inf
+) -> Ended:
     """How a call ended whose trailers are here: by the service's own word.
 
     :param metadata: of the initial section; None where there was none.
     :param farewell: why the service gives the connection up, where it does. A server that goes says UNAVAILABLE for the
         calls that it had: that is the connection's end, unless the service has added words of its own.
+    :param left: seconds until our deadline, which the service was told of: it may notice a moment before we do.
     """
     code, begun = answer.code, metadata is not None
     assert code is not None
@@ -162,6 +168,8 @@ def word(answer: Answer, metadata: Metadata | None, message: bytes = b"", *, far
         return Ended(GrpcReply(0, message, metadata=metadata or (), trailers=answer.metadata), 0, committed=begun)
     if farewell and code == UNAVAILABLE and not answer.metadata:
         return lost(f"{farewell} ({answer.message})", committed=begun, untouched=False)
+    if code == DEADLINE_EXCEEDED and left < SLACK:
+        return Ended(Timeout(cause="the deadline passed, says the service"), code, committed=True)
     reply = GrpcReply(
         code,
         detail=answer.message,

@@ -142,7 +142,7 @@ class Http2Peer(Peer):
         if link is None:
             return Ended(_gone(), UNAVAILABLE, untouched=True)
         block = self._head(path) + timeout_field(deadline - loop.time()) + metadata_fields(metadata)
-        call = Unary(terms.max_reply, loop.create_future())
+        call = Unary(terms.max_reply, loop.create_future(), deadline)
         link.http.open(call, block, framed(message, terms.coding), end=True)
         timer = loop.call_at(deadline, call.late)
         try:
@@ -165,6 +165,7 @@ class Http2Peer(Peer):
             coding=terms.coding,
             done=loop.create_future(),
             most=terms.max_message,
+            deadline=deadline,
         )
         if deadline is not None:
             timer = loop.call_at(deadline, call.late)

@@ -7,6 +7,7 @@ behind `Http2Stream.write` but one message.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamError
@@ -15,9 +16,8 @@ from bridge.stream import UpstreamStream
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
-from bridge.upstream.rpc.answer import CANCELLED, UNKNOWN, broken_section, lost, read, reset, word
+from bridge.upstream.rpc.answer import CANCELLED, DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
 from bridge.upstream.rpc.framing import Inbound, framed
-from bridge.upstream.rpc.unary import DEADLINE_EXCEEDED
 
 
 class Http2Stream(Stream):
@@ -32,9 +32,28 @@ class Http2Stream(Stream):
     :ivar done: how it ended; never an exception.
     """
 
-    __slots__ = ("_coding", "_head", "_inbound", "_most", "_pending", "_ready", "_waiting", "_word", "done")
+    __slots__ = (
+        "_coding",
+        "_deadline",
+        "_head",
+        "_inbound",
+        "_most",
+        "_pending",
+        "_ready",
+        "_waiting",
+        "_word",
+        "done",
+    )
 
-    def __init__(self, limit: int, *, coding: str | None, done: asyncio.Future[Ended], most: int | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        coding: str | None,
+        done: asyncio.Future[Ended],
+        most: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
         super().__init__()
         self._most = most
         self._coding = coding
@@ -45,6 +64,7 @@ class Http2Stream(Stream):
         self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
         self.done = done
+        self._deadline = deadline
 
     # --- the caller's side --------------------------------------------------------------------------------------
 
@@ -125,6 +145,9 @@ class Http2Stream(Stream):
         if self._word is None:
             self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
 
+    def _left(self) -> float:
+        return math.inf if self._deadline is None else self._deadline - self.done.get_loop().time()
+
     async def _wait(self) -> None:
         future = self.done.get_loop().create_future()
         self._waiting.append(future)
@@ -142,7 +165,7 @@ class Http2Stream(Stream):
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
                 self._give_up(broken_section(fields, answer))
                 return
-            self._word = word(answer, self._head, farewell=self.farewell)
+            self._word = word(answer, self._head, farewell=self.farewell, left=self._left())
             if not self.sent:
                 self.give_back()  # it has answered without reading on
             self._wake()

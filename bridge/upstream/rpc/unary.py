@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from bridge.errors import BadReply, RequestError, Timeout
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
-from bridge.upstream.rpc.answer import UNKNOWN, broken_section, lost, read, reset, word
+from bridge.upstream.rpc.answer import DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
 from bridge.upstream.rpc.framing import PREFIX, Inbound
-
-DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 4, 8
 
 
 class Unary(Stream):
     """A call of one message each way.
 
     :param limit: bytes of the answer's message.
+    :param deadline: in the loop's `time()`.
     :ivar done: the `Ended` it came to; never an exception.
     """
 
-    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done")
+    __slots__ = ("_deadline", "_inbound", "_limit", "_message", "_metadata", "done")
 
-    def __init__(self, limit: int, done: asyncio.Future[Ended]) -> None:
+    def __init__(self, limit: int, done: asyncio.Future[Ended], deadline: float = math.inf) -> None:
         super().__init__()
         self._limit = limit
         self._inbound: Inbound | None = None
         self._message: bytes | None = None
         self._metadata: Metadata | None = None  # of the initial section; None until it is here
         self.done = done
+        self._deadline = deadline
 
     # --- the connection's side ----------------------------------------------------------------------------------
 
@@ -83,6 +84,9 @@ class Unary(Stream):
         """The deadline passed."""
         self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
 
+    def _left(self) -> float:
+        return self._deadline - self.done.get_loop().time()
+
     def _piece(self, payload: bytes) -> None:
         if self._inbound is None:
             self._inbound = Inbound(self._limit)
@@ -104,7 +108,7 @@ class Unary(Stream):
         else:
             if not self.sent:
                 self.give_back()  # it has answered without reading on
-            self._finish(word(answer, self._metadata, self._message or b"", farewell=self.farewell))
+            self._finish(word(answer, self._metadata, self._message or b"", farewell=self.farewell, left=self._left()))
 
     def _fail(self, error: RequestError) -> None:
         self._give_up(Ended(error, UNKNOWN, committed=True))

@@ -7,7 +7,9 @@ import struct
 import pytest
 
 from bridge.upstream.http2 import frames
-from bridge.upstream.http2.connection import IDLE_FRAMES, OWED, Connection
+from bridge.upstream.http2.block import BLOCK
+from bridge.upstream.http2.budget import IDLE_FRAMES, OWED
+from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.frames import Http2Error
 from tests.upstream.http2.kit import LIST, REQUEST, WINDOW, Caught, cut, raw
 
@@ -60,7 +62,6 @@ FATAL = {
     ),
     "6.2 a block that another's HEADERS break off": ("PROTOCOL_ERROR", raw(HEADERS, 0, 1) + raw(HEADERS, 4, 3, OK)),
     "6.2 a block that an unknown frame breaks off": ("PROTOCOL_ERROR", raw(HEADERS, 0, 1) + raw(0xFA, 0, 1)),
-    "6.3 PRIORITY of stream 0": ("PROTOCOL_ERROR", raw(PRIORITY, 0, 0, b"\x00\x00\x00\x00\x00")),
     "6.4 RST_STREAM of stream 0": ("PROTOCOL_ERROR", raw(RST, 0, 0, number(8))),
     "6.4 RST_STREAM of 3 bytes": ("FRAME_SIZE_ERROR", raw(RST, 0, 1, b"\x00\x00\x08")),
     "6.5 SETTINGS of a stream": ("PROTOCOL_ERROR", raw(SETTINGS, 0, 1)),
@@ -120,7 +121,6 @@ def test_what_does_not_begin_with_settings(data: bytes) -> None:
 OF_ONE_STREAM = {
     "5.1 DATA behind its end": ("STREAM_CLOSED", raw(HEADERS, 5, 1, OK) + raw(DATA, 0, 1, b"x")),
     "5.1 HEADERS behind its end": ("STREAM_CLOSED", raw(HEADERS, 5, 1, OK) + raw(HEADERS, 4, 1, OK)),
-    "6.3 PRIORITY of 4 bytes": ("FRAME_SIZE_ERROR", raw(PRIORITY, 0, 1, bytes(4))),
     "6.9 its window by 0": ("PROTOCOL_ERROR", raw(UPDATE, 0, 1, number(0))),
     "6.9.1 its window above 2^31-1": ("FLOW_CONTROL_ERROR", raw(UPDATE, 0, 1, number(2**31 - 1))),
     "6.9.1 more than its window": ("FLOW_CONTROL_ERROR", raw(HEADERS, 4, 1, OK) + raw(DATA, 0, 1, bytes(16_384)) * 5),
@@ -154,7 +154,9 @@ BORNE = {
     "5.1 a closed one's header section": raw(RST, 0, 3, number(8)) + raw(HEADERS, 4, 3, b"\xff\xff"),
     "5.1 a closed one reset once more": raw(RST, 0, 3, number(8)) * 2,
     "6.1 empty DATA": raw(HEADERS, 4, 3, OK) + raw(DATA, 0, 3),
-    "6.3 PRIORITY of a stream that is idle": raw(PRIORITY, 0, 99, bytes(5)),
+    "5.3.2 PRIORITY, whatever it says (6.3 would have it looked at)": raw(PRIORITY, 0, 99, bytes(5))
+    + raw(PRIORITY, 0, 1, bytes(4))
+    + raw(PRIORITY, 0, 0, bytes(5)),
     "6.5.2 an unknown setting": setting(0xFE, 2**32 - 1),
     "6.5.2 the least and largest values": setting(1, 2**32 - 1)
     + setting(4, 2**31 - 1)
@@ -249,7 +251,7 @@ def test_a_block_without_end_is_bounded(part: bytes) -> None:
     http.receive(raw(HEADERS, 0, 1))
 
     def flood() -> None:
-        for _ in range(1024 * 1024 + 1):
+        for _ in range(BLOCK + 1):
             http.receive(raw(CONT, 0, 1, part))
 
     with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):

@@ -6,7 +6,7 @@ import pytest
 from h2.events import DataReceived, StreamEnded
 from h2.settings import SettingCodes
 
-from bridge.upstream.http2.connection import IDLE_FRAMES
+from bridge.upstream.http2.budget import IDLE_FRAMES
 from tests.upstream.http2.kit import OK, WINDOW, Caught, Pair, made, of, received
 
 BODY = bytes(range(256)) * 2000  # 512,000
