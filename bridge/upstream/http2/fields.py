@@ -91,7 +91,14 @@ def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
     fault = ""
     kept: list[tuple[str, str]] = []
     for name, value in pairs:
-        if name == b":status" and status is None and not kept and len(value) == 3 and value.isdigit():
+        if (
+            name == b":status"
+            and status is None
+            and not kept
+            and len(value) == 3
+            and value.isdigit()
+            and value >= b"100"
+        ):
             status = int(value)
         elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or _NOT_A_VALUE.search(value):
             fault = f"the field {name[:64]!r} may not stand in an answer"
