@@ -150,9 +150,16 @@ def compiled(folder: Path) -> Schema:
 
 
 @contextlib.contextmanager
-def envoy(folder: Path, service: int) -> Iterator[int]:
-    """Envoy in front of the service's port; yields its own, which it has chosen itself."""
-    (folder / "envoy.json").write_text(json.dumps(config(folder / "same.pb", service)))
+def envoy(folder: Path, service: int, *, transcodes: bool = True) -> Iterator[int]:
+    """Envoy in front of the service's port; yields its own, which it has chosen itself.
+
+    :param transcodes: from JSON; else it passes gRPC on as it comes.
+    """
+    made = config(folder / "same.pb", service)
+    if not transcodes:
+        (chain,) = made["static_resources"]["listeners"][0]["filter_chains"]
+        del chain["filters"][0]["typed_config"]["http_filters"][0]
+    (folder / "envoy.json").write_text(json.dumps(made))
     admin = folder / "admin"
     command = [BINARY, "-c", str(folder / "envoy.json"), "--use-dynamic-base-id", "--concurrency", "1"]
     with (folder / "envoy.log").open("wb") as log:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from bridge.upstream.http2 import frames
 from bridge.upstream.http2.block import Block
 from bridge.upstream.http2.budget import Budget
-from bridge.upstream.http2.fields import TOO_LARGE, Decoder
+from bridge.upstream.http2.fields import NO_TABLE, TOO_LARGE, Decoder
 from bridge.upstream.http2.frames import Http2Error, frame, name_of
 from bridge.upstream.http2.outflow import Outflow
 from bridge.upstream.http2.stream import Stream
@@ -49,7 +49,7 @@ class Connection:
         self._budget = Budget()
         self._most = frames.MAX_STREAM
         self._initial = frames.WINDOW
-        self.outflow = Outflow(self._put)
+        self.outflow = Outflow(self._put, self._forget)
         self._turns = Turns()
         self._handlers = {
             frames.DATA: self._on_data,
@@ -93,8 +93,12 @@ class Connection:
         self._next += 2
         if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
             self.draining = True
+            self._send_away("the connection has no more numbers")
         stream.window, stream.room = self._initial, self._stream_window
         self.streams[number] = stream
+        self._budget.idle = 0
+        if number == 1:  # should their table be a smaller one, that is to be taken note of (RFC 7541, section 4.2)
+            block = NO_TABLE + block
         whole = end and not body
         self._put(frames.headers(number, block, end=whole, largest=self.outflow.largest))
         if whole:
@@ -120,17 +124,16 @@ class Connection:
         if not stream.id:
             self._turns.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
+            self._budget.idle = 0  # windows are given back for it
             self.outflow.send(stream, data, end=end)
-            if stream.sent and stream.ended:
-                self._forget(stream)
 
     def cancel(self, stream: Stream, code: int = frames.CANCEL) -> None:
         """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
         if not stream.id:
             self._turns.drop(stream)
         elif self.streams.get(stream.id) is stream:
+            self._put(frames.rst_stream(stream.id, code))  # first: it makes room for one that waits
             self._forget(stream)
-            self._put(frames.rst_stream(stream.id, code))
 
     def credit(self, stream: Stream, size: int) -> None:
         """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
@@ -221,16 +224,14 @@ class Connection:
 
     def _break(self, stream: Stream, code: int, cause: str) -> None:
         """A rule of one stream was broken (section 5.4.2)."""
-        self._forget(stream)
         self._answer(frames.rst_stream(stream.id, code))
+        self._forget(stream)
         stream.closed(code, cause, local=True)
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
         self._owed += size
         if self._owed * 2 >= CONNECTION_WINDOW:
-            if self._owed > CONNECTION_WINDOW:
-                raise Http2Error(frames.FLOW_CONTROL_ERROR, "more than the connection's window")
             self._put(frames.window_update(0, self._owed))
             self._owed = 0
         if flags & frames.PADDED:
@@ -243,10 +244,10 @@ class Connection:
             self._budget.idle = 0
         if stream is None:
             return
-        stream.room -= size
-        if stream.room < 0:
-            self._break(stream, frames.FLOW_CONTROL_ERROR, "more than the stream's window")
+        if stream.ended or size > stream.room:
+            self._break(stream, frames.STREAM_CLOSED if stream.ended else frames.FLOW_CONTROL_ERROR, "more than it may")
             return
+        stream.room -= size
         if size != len(payload):
             self.credit(stream, size - len(payload))
         if ended:
@@ -254,10 +255,7 @@ class Connection:
         stream.data(payload, ended=ended)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        if flags & frames.PADDED:
-            payload = frames.unpadded(payload)
-        if flags & frames.HAS_PRIORITY:
-            payload = payload[5:]
+        payload = frames.fragment(flags, payload)
         self._known(number)
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
@@ -274,11 +272,18 @@ class Connection:
             self._section(block.flags, number, whole, block.size)
 
     def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
-        self._budget.idle = 0
         stream = self.streams.get(number)
         if stream is None:
+            self._budget.spend()
             return  # closed; the block changes nothing, as there is no table
+        if stream.ended:
+            self._break(stream, frames.STREAM_CLOSED, "more than it may")
+            return
         fields = self._decode(block) if size <= self._max_list else TOO_LARGE
+        if fields.status is not None and fields.status < 200:
+            self._budget.spend()  # of informational ones there may be any number
+        else:
+            self._budget.idle = 0
         ended = flags & frames.END_STREAM != 0
         if ended:
             self._end(stream)
@@ -341,15 +346,15 @@ class Connection:
             raise Http2Error(frames.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        self._budget.spend()
         if flags & frames.ACK:
             self.pinged = False
             return
-        self._budget.spend()
         self._answer(frame(frames.PING, frames.ACK, 0, payload))
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) < 8:
-            raise Http2Error(frames.PROTOCOL_ERROR, "GOAWAY is of the connection and has 8 bytes")
+            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
         self._budget.spend()
         self.draining = True
         last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")

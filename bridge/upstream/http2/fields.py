@@ -26,6 +26,7 @@ _OF_A_CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive",
 
 _INDEXED, _INCREMENTAL, _SIZE_UPDATE = 0x80, 0x40, 0x20
 _NEVER_INDEXED = b"\x10"
+NO_TABLE = b"\x20"  #: at the beginning of a block: the encoder's table is of size 0 from here on (section 6.3)
 
 
 class Fields:
@@ -90,7 +91,14 @@ def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
     fault = ""
     kept: list[tuple[str, str]] = []
     for name, value in pairs:
-        if name == b":status" and status is None and not kept and len(value) == 3 and value.isdigit():
+        if (
+            name == b":status"
+            and status is None
+            and not kept
+            and len(value) == 3
+            and value.isdigit()
+            and value >= b"100"
+        ):
             status = int(value)
         elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or _NOT_A_VALUE.search(value):
             fault = f"the field {name[:64]!r} may not stand in an answer"

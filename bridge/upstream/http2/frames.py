@@ -115,3 +115,17 @@ def unpadded(payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise Http2Error(PROTOCOL_ERROR, "padding longer than its frame")
     return payload[1 : len(payload) - payload[0]]
+
+
+def fragment(flags: int, payload: bytes) -> bytes:
+    """What HEADERS hold of a block, without padding and priority.
+
+    :raises Http2Error: the frame is too short for them (section 6.2).
+    """
+    if flags & PADDED:
+        payload = unpadded(payload)
+    if not flags & HAS_PRIORITY:
+        return payload
+    if len(payload) < 5:
+        raise Http2Error(FRAME_SIZE_ERROR, "HEADERS too short for their priority")
+    return payload[5:]

@@ -10,12 +10,13 @@ from bridge.upstream.http2.stream import Stream
 
 class Outflow:
     """:param put: takes frames.
+    :param over: told of a stream that has ended now, and whose other side had before.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network takes no more at present.
     """
 
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        self._put = put
+    def __init__(self, put: Callable[[bytes], None], over: Callable[[Stream], None]) -> None:
+        self._put, self._over = put, over
         self._window = frames.WINDOW
         self._queued: dict[Stream, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
@@ -41,6 +42,8 @@ class Outflow:
             stream.window -= size
             stream.sent = end
             self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
+            if end and stream.ended:
+                self._over(stream)
             return
         stream.queue = memoryview(data if stream.queue is None else bytes(stream.queue) + data)
         self._queued[stream] = None
@@ -67,9 +70,11 @@ class Outflow:
     def _step(self, stream: Stream) -> bool:
         """One frame, if it may be sent."""
         queue = stream.queue
-        assert queue is not None
+        if queue is None:
+            return False  # `over` lets others begin, and they may have pumped
         size = min(len(queue), self.largest, self._window, stream.window)
-        if size <= 0 and len(queue):
+        # Where there is no window an empty frame may pass (section 6.9.1); below 0 (6.9.2) not every server bears it.
+        if size < 0 or (not size and len(queue)):
             return False
         whole = size == len(queue)
         end = whole and stream.last
@@ -81,6 +86,8 @@ class Outflow:
             stream.queue = None
             stream.sent = end
             stream.flushed()
+            if end and stream.ended:
+                self._over(stream)
         else:
             stream.queue = queue[size:]
         return True

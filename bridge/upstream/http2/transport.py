@@ -102,7 +102,7 @@ class Link(asyncio.Protocol):
         if http.pinged and not http.heard:
             self._end("the service gives no sign of life")
             return
-        self._unused = 0.0 if http.streams else self._unused + pause
+        self._unused = 0.0 if http.streams or http.heard else self._unused + pause
         if self._unused > IDLE:
             http.leave()
         elif http.streams and not http.heard and http.ready:

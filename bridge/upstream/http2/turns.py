@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import NamedTuple
 
 from bridge.upstream.http2.stream import Stream
@@ -21,28 +21,28 @@ class Turns:
     """First come, first served."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque()
+        self._entries: OrderedDict[Stream, Entry] = OrderedDict()  # whoever leaves costs no look at the others
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def add(self, entry: Entry) -> None:
-        self._entries.append(entry)
+        self._entries[entry.stream] = entry
 
     def next(self) -> Entry:
-        return self._entries.popleft()
+        return self._entries.popitem(last=False)[1]
 
     def all(self) -> list[Entry]:
         """Everybody; nobody waits afterwards."""
-        entries, self._entries = list(self._entries), deque()
+        entries, self._entries = list(self._entries.values()), OrderedDict()
         return entries
 
     def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """More of the body of one that waits."""
-        for at, entry in enumerate(self._entries):
-            if entry.stream is stream:
-                stream.last = end
-                self._entries[at] = entry._replace(body=entry.body + data, end=end)
+        entry = self._entries.get(stream)
+        if entry is not None and not entry.end:
+            stream.last = end
+            self._entries[stream] = entry._replace(body=entry.body + data, end=end)
 
     def drop(self, stream: Stream) -> None:
-        self._entries = deque(entry for entry in self._entries if entry.stream is not stream)
+        self._entries.pop(stream, None)

@@ -87,11 +87,11 @@ class Answer:
             else:
                 metadata.append((name, value))
         self.metadata: Metadata = tuple(metadata)
-        if not self.fault and self.status is not None and self.code is None:
-            # "application/grpc" [("+proto" / "+json" / {custom})]
+        if not self.fault and self.status is not None and (self.code is None or self.status < 200):
+            # "application/grpc" [("+proto" / "+json" / {custom})]; application/grpc-web is something else
             if self.status != 200:
                 self.fault = f"HTTP status {self.status}"
-            elif not content.startswith("application/grpc"):
+            elif content[:16] != "application/grpc" or content[16:17] not in ("", "+", ";"):
                 self.fault = f"content-type {content[:80]!r}"
 
     def _binary(self, name: str, value: str, metadata: list[tuple[str, str | bytes]]) -> None:
@@ -146,7 +146,6 @@ def reset(code: int, cause: str, *, committed: bool, local: bool) -> Ended:
 
 def lost(cause: str, *, committed: bool, untouched: bool) -> Ended:
     """How a call ended whose connection was lost."""
-    detail = "The gateway is shutting down." if cause == CLOSING else None
     detail = "The gateway is shutting down." if cause == CLOSING else ""
     error = Unavailable(detail, cause=cause, headers=list(_RETRY_AFTER))
     return Ended(error, UNAVAILABLE, committed=committed, untouched=untouched and not committed)

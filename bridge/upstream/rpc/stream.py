@@ -161,7 +161,7 @@ class Http2Stream(Stream):
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
         answer = read(fields)
-        if ended:
+        if ended or fields.large:
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
                 self._give_up(broken_section(fields, answer))
                 return

@@ -36,7 +36,7 @@ class Unary(Stream):
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
         answer = read(fields)
-        if ended:
+        if ended or fields.large:
             self._trailers(fields)
         elif self._metadata is not None or fields.status is None:
             self._fail(BadReply(cause="a header section within the answer's body"))
