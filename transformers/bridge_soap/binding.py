@@ -12,12 +12,14 @@ from urllib.parse import quote, urlsplit
 from bridge import BindError, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
+from bridge_soap.decode.decoders import Decoders
 from bridge_soap.message.attachments import Attachments
 from bridge_soap.message.bodies import body_reader, body_writer
 from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
+from bridge_soap.message.layouts import Layouts
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.message.shape import Shape
@@ -178,7 +180,14 @@ class Binder:
             headers.request,
             headers.reply,
             headers.secrets | security_secrets(self._options.security),
+            layouts=self._layouts(decoders, answer),
         )
+
+    def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
+        """Reads replies by pattern, where all that is wanted of them is the value of one element."""
+        if self._options.strict or self._route.transform.response != "json" or answer.encoding is not None:
+            return None
+        return Layouts(decoders, answer.root) if answer.root is not None else None
 
     def _namespaces(self, sent: list[Element], body: Body) -> set[str] | None:
         """The namespaces that a request needs; None for all, where that is as good."""

@@ -36,6 +36,7 @@ class SimpleReader:
     :ivar names: the text may hold QNames, so `named` is to be used in place of `value`.
     :ivar named: as `value`, with the prefixes in scope as lxml's ``nsmap``.
     :ivar fast: for generated code: pairs of a test on the text ``x`` and what then is the value.
+    :ivar shape: for generated code: an expression of texts (no markup in them), and what then is the value of ``{}``.
     """
 
     value: Read
@@ -43,6 +44,7 @@ class SimpleReader:
     names: bool = False
     fast: Fast = ()
     named: Callable[[str, NsMap], Any] = lambda text, nsmap: text
+    shape: tuple[str, str] | None = None
 
 
 class SimpleReaders:
@@ -79,7 +81,7 @@ class SimpleReaders:
             checks = rules if self._strict and simple.variety != "union" else None
             return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
-            return SimpleReader(value, value is str, False, self._fast(simple))
+            return SimpleReader(value, value is str, False, self._fast(simple), shape=self._shape(simple))
         normalize, check = rules.normalize, rules.check
 
         def checked(text: str) -> Any:
@@ -101,6 +103,23 @@ class SimpleReaders:
         if json == "digits" and not self._native and BUILTINS[simple.builtin].valid("1"):
             return ((USUAL_INTEGER, "x"),)
         return ()
+
+    def _shape(self, simple: SimpleType) -> tuple[str, str] | None:
+        if simple.variety != "atomic":
+            return None
+        builtin = BUILTINS[simple.builtin]
+        if builtin.json == "integer":
+            return "-?[0-9]{1,11}", "int({})"
+        if builtin.json == "boolean":
+            return "true|false", "{} == 'true'"
+        if builtin.json == "decimal" and not self._native:
+            return r"-?[0-9]++(?:\.[0-9]++)?", "{}"
+        if builtin.json == "digits" and not self._native and builtin.valid("1"):
+            digits = "[0-9]{1,18}" if builtin.valid("0") else _IS_POSITIVE.pattern
+            return f"{'-?' if builtin.valid('-1') else ''}{digits}", "{}"
+        if builtin.json in ("lexical", "base64", "hex"):
+            return _SOLID, "{}"
+        return None
 
     def _atomic(self, builtin: Builtin, rules: Rules) -> Read:
         if builtin.json == "boolean":
@@ -141,8 +160,10 @@ def _integer(text: str) -> int:
     return int(found[1])
 
 
-_IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?").fullmatch
-_IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+_IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}")
+#: A text without white space, which has nothing to collapse.
+_SOLID = r"[^<>&\x00-\x20]++"
 
 
 def _never(text: str) -> None:
@@ -151,7 +172,8 @@ def _never(text: str) -> None:
 
 def _number(rules: Rules) -> Read:
     normalize, lexical, words = rules.normalize, rules.lexical, rules.words
-    fast = _IS_DECIMAL if lexical("-1") and lexical("0.5") else _IS_POSITIVE if lexical("1") else _never
+    usual = _IS_DECIMAL if lexical("-1") and lexical("0.5") else _IS_POSITIVE if lexical("1") else None
+    fast = usual.fullmatch if usual is not None else _never
 
     def read(text: str) -> str:
         if fast(text) is None:

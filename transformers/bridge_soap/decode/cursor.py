@@ -67,7 +67,7 @@ class Cursor:
         self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
         self._made = 0
 
-    def fits(self, type_: ComplexType, content: Content) -> bool:
+    def fits(self, content: Content) -> bool:
         """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
         return (
             not self._decoders.strict

@@ -15,7 +15,7 @@ from lxml import etree
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
-from bridge_soap.decode.cursor import QuickReader
+from bridge_soap.decode.cursor import Cursor, QuickReader
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.unknown import UnknownReader
 from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split, tag_of
@@ -77,6 +77,10 @@ class Decoders:
             return reader(node, note) if odd or quick is None else quick(node, note, False)
 
         return read
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._fields.cursor
 
     def ready_type(self, type_: Type) -> Reader:
         """The reader of a type's values; as `ready`."""

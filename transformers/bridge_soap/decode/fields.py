@@ -67,7 +67,7 @@ class FieldMaker:
                 _bounded(out, node, content, note)
 
         general, rest = self._general(content, attributes, complete)
-        return self._cursor.reader(type_, general, rest, complete) if self._cursor.fits(type_, content) else general
+        return self._cursor.reader(type_, general, rest, complete) if self._cursor.fits(content) else general
 
     def _general(
         self,

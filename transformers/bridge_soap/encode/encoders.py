@@ -35,7 +35,7 @@ from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source, tag_literal
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
-from bridge_soap.xsd.model import NIL, Content, Part, attribute_keys, keys_of
+from bridge_soap.xsd.model import NIL, Content, Part, attribute_keys, keys_of, straight
 
 
 class Encoders:
@@ -176,7 +176,7 @@ class Encoders:
             known.add(NIL)
         if content.root is not None:
             known |= keys_of(content.root, content.region)
-        plain = not known - {leaf.key for leaf in _straight(content)}
+        plain = not known - {leaf.key for leaf in straight(content)}
         if plain:
             # Where nothing but elements in a row may be given, counting those that aren't tells of strangers.
             out.add(f"m = {len(known)}")
@@ -330,12 +330,3 @@ class Encoders:
         out.add(f"{name}(x, put, {at}, bad)")
         out.add(f"put('</{tag}>')")
         out.depth -= int(element.nillable)
-
-
-def _straight(content: Content) -> list[Part]:
-    """The elements of a content model that is nothing but a row of them; none otherwise."""
-    root = content.root
-    if root is None or content.region is not None:
-        return []
-    parts = root.parts if root.kind == "sequence" and root.low == 1 else (root,)
-    return list(parts) if all(part.kind == "element" for part in parts) else []

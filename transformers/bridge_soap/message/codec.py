@@ -11,6 +11,7 @@ import msgspec
 from lxml import etree
 
 from bridge import (
+    ABSENT,
     JSON_TYPE,
     BadReply,
     Call,
@@ -32,6 +33,7 @@ from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
 from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.layouts import Layouts
 from bridge_soap.message.multipart import Part, inline, join, split
 from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.shape import Shape
@@ -76,6 +78,8 @@ class Plan:
     reply_shape: Shape | None = None
     attachments: Attachments | None = None
     reply_attachments: Attachments | None = None
+    #: reads replies that are written as earlier ones were; None where a reply is more than one value to be read
+    layouts: Layouts | None = None
 
 
 class SoapCodec:
@@ -162,6 +166,11 @@ class SoapCodec:
         kind = header(inbound.headers, "content-type")
         if not inbound.body.strip():
             return self._empty(status)
+        layouts = self._plan.layouts
+        if layouts is not None and status < 300:
+            value = layouts.read(inbound.body, kind)
+            if value is not ABSENT:
+                return self._told(call, value, self._fields(), [])
         try:
             return self._read(call, inbound, kind)
         except RecursionError:
@@ -199,7 +208,7 @@ class SoapCodec:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
         found: dict[str, Any] = {}
-        fields = plan.blocks.fields.copy() if plan.blocks is not None else []
+        fields = self._fields()
         if message.header is not None:
             found, told = plan.inbound.read(message.header, note, call.warnings)
             fields += told
@@ -209,6 +218,20 @@ class SoapCodec:
             kind = "application/xml; charset=utf-8"
             return Reply(200, [("content-type", kind), *fields], payload(message))
         value = plan.read(message.body, note, has_attributes(message.text))
+        if plan.layouts is not None and not call.warnings:
+            plan.layouts.learn(inbound.body, kind)
+        return self._told(call, value, fields, parts, found)
+
+    def _told(
+        self,
+        call: Call,
+        value: Any,
+        fields: list[tuple[str, str]],
+        parts: list[Part],
+        found: dict[str, Any] | None = None,
+    ) -> Reply:
+        """The answer with a body's value, and with the header blocks that were `found`."""
+        plan = self._plan
         if plan.reply_shape is not None:
             value = plan.reply_shape.outward(value)
         if found:
@@ -217,6 +240,10 @@ class SoapCodec:
             attached = (plan.reply_attachments or Attachments({})).read(parts, call.warnings)
             value = beside(value, ATTACHMENTS, attached, call.warnings)
         return Reply(200, [JSON_TYPE, *fields], to_json(value))
+
+    def _fields(self) -> list[tuple[str, str]]:
+        blocks = self._plan.blocks
+        return blocks.fields.copy() if blocks is not None else []
 
     def _empty(self, status: int) -> Reply:
         if status >= 300:

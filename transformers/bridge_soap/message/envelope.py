@@ -135,6 +135,12 @@ def _parse(body: bytes, content_type: str) -> tuple[etree._Element, bytes]:
     return parse_xml(body), body
 
 
+def is_utf8(content_type: str) -> bool:
+    """Whether a message of that type is one document in UTF-8, if it says nothing else itself."""
+    found = _CHARSET.search(content_type)
+    return (found is None or found[1].lower() in ("utf-8", "utf8")) and content_type[:10].lower() != "multipart/"
+
+
 def has_attributes(body: bytes) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
     looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""

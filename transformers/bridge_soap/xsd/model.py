@@ -129,6 +129,15 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     return content
 
 
+def straight(content: Content) -> list[Part]:
+    """The elements of a content model that is nothing but a row of them; none otherwise."""
+    root = content.root
+    if root is None or content.region is not None:
+        return []
+    parts = root.parts if root.kind == "sequence" and root.low == 1 else (root,)
+    return list(parts) if all(part.kind == "element" for part in parts) else []
+
+
 # --- simplifying -------------------------------------------------------------------------------------------------
 
 

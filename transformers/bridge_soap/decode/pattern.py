@@ -1,0 +1,335 @@
+"""The quickest way of decoding: a reply's text by regular expressions, without an XML parser.
+
+A service writes its replies alike: the same prefixes, the schema's order, no attributes, no comments. For such text the
+expressions made here give a record's values in one step. They match a part of XML so small that what matches is
+well-formed and means just what the parser would find in it: start tags, text and end tags, letter by letter. Of all
+else (attributes but ``xsi:nil``, CDATA, comments, character references, stray elements, another order) the generated
+code says that it is unlike, and the reply is parsed as any other (`bridge_soap.message.layouts`).
+
+No part of an expression is tried twice at one place: each repetition is possessive or bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bridge import ABSENT
+from bridge_soap.components import ComplexType, Element, SimpleType
+from bridge_soap.datatypes.simple_in import SimpleReader
+from bridge_soap.names import XSI, clark, local_name
+from bridge_soap.source import Source, tag_literal
+from bridge_soap.xsd.model import Content, Part, straight
+
+if TYPE_CHECKING:
+    from bridge_soap.decode.decoders import Decoders
+
+#: ``(text, place after the root's start tag) -> JSON value``; ABSENT, `Unlike` or `Bad` where the text is another.
+PatternReader = Callable[[str, int], Any]
+#: A Clark name as it is written within the body; None where no prefix stands for its namespace.
+NameOf = Callable[[str], str | None]
+
+#: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
+_TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
+_MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 400, 50, 8
+_MARKUP = re.compile("&(?:amp|lt|gt|quot|apos);")
+_SPACE = r"[ \t\r\n]*+"
+
+
+class Unfit(Exception):
+    """No expression can be made for a type, or none in these names."""
+
+
+class Unlike(Exception):
+    """The text is not as the expressions have it."""
+
+
+def unescaped(text: str) -> str:
+    """`text` with the five entities that XML has without a DTD (4.6).
+
+    :raises Unlike: it holds other references.
+    """
+    if len(_MARKUP.findall(text)) != text.count("&"):
+        raise Unlike
+    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
+    return text.replace("&amp;", "&")
+
+
+class _Field:
+    """A property of a record under way: its key, its variable, and the test that it is there (none: always)."""
+
+    __slots__ = ("key", "there", "var")
+
+    def __init__(self, key: str, var: str, there: str = "") -> None:
+        self.key, self.var, self.there = key, var, there
+
+
+class PatternMaker:
+    """Makes the reader of one root element, in the names that one service writes.
+
+    :param name_of: how the service writes a name.
+    :param loose: white space may stand between the elements.
+    """
+
+    def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool) -> None:
+        self._decoders, self._name_of = decoders, name_of
+        self._gap = _SPACE if loose else ""
+        nil = name_of(clark(XSI, "nil"))
+        self._nil = f' {re.escape(nil)}="(?:true|1)" ?/>' if nil is not None and ":" in nil else None
+        self._out = Source({"A": ABSENT, "unescaped": unescaped})
+        self._pattern: list[str] = []  # what the next expression matches
+        self._groups: list[str] = []  # the variables of its groups
+        self._after: list[tuple[int, str]] = []  # what is done once it has matched
+        self._inner = 0  # how deep these lines are
+        self._count = self._leaves = self._loops = 0
+        self._within: list[ComplexType] = []
+        self._looping: dict[ComplexType, bool] = {}
+
+    def make(self, root: Element, end: str) -> PatternReader:
+        """The reader of `root`'s content and of all that follows it; `end` matches that.
+
+        :raises Unfit: there can be none.
+        """
+        if not isinstance(root.type, ComplexType):
+            raise Unfit
+        out = self._out
+        out.add("amp = '&' in t")
+        self._pattern.append(self._gap)
+        self._record(root.type, "value")
+        self._pattern.append(end)
+        self._flush()
+        out.add("return value")
+        out.define("read", "t, p", f"pattern of {local_name(root.name)}")
+        reader: PatternReader = out.env["read"]
+        return reader
+
+    # --- the generated code ---
+
+    def _var(self) -> str:
+        self._count += 1
+        return f"x{self._count}"
+
+    def _group(self) -> str:
+        """The variable of the next group in the expression."""
+        self._groups.append(self._var())
+        return self._groups[-1]
+
+    def _later(self, line: str) -> None:
+        self._after.append((self._inner, line))
+
+    def _expression(self) -> re.Pattern[str]:
+        found = re.compile("".join(self._pattern))
+        self._pattern = []
+        return found
+
+    def _flush(self) -> None:
+        """Match what was gathered, or leave."""
+        out = self._out
+        if self._pattern:
+            out.add(f"m = {out.const(self._expression().match)}(t, p)")
+            out.add("if m is None: return A")
+            out.add("p = m.end()")
+        self._unpack()
+
+    def _unpack(self) -> None:
+        out = self._out
+        if self._groups:
+            out.add(f"{', '.join(self._groups)}, = m.groups()")
+        for depth, line in self._after:
+            out.add("    " * depth + line)
+        self._groups, self._after = [], []
+
+    # --- records ---
+
+    def _record(self, type_: ComplexType, target: str) -> None:
+        """The children of an element of `type_`, as an object in `target`."""
+        content = self._content(type_)
+        self._within.append(type_)
+        fields = []
+        for part in straight(content):
+            assert part.element is not None
+            many = content.slots[part.element.name].many
+            fields.append(self._many(part, content) if many else self._single(part))
+        self._within.pop()
+        everything = "{" + ", ".join(f"{field.key!r}: {field.var}" for field in fields) + "}"
+        tests = [field.there for field in fields if field.there]
+        if not tests:
+            self._later(f"{target} = {everything}")
+            return
+        self._later(f"if {' and '.join(tests)}: {target} = {everything}")
+        self._later("else:")
+        self._later(f"    {target} = {{}}")
+        for field in fields:
+            self._later(f"    {f'if {field.there}: ' if field.there else ''}{target}[{field.key!r}] = {field.var}")
+
+    def _content(self, type_: ComplexType) -> Content:
+        """The content model of a type that is nothing but a row of elements."""
+        if type_ in self._within or len(self._within) > _MAX_DEPTH:
+            raise Unfit  # a parser bounds how deep elements may be, and such a type does not
+        if type_.abstract or type_.mixed or type_.simple is not None:
+            raise Unfit
+        if any(use.required for use in type_.attributes.values()):
+            raise Unfit
+        content = self._decoders.graph.model(type_)
+        row = straight(content)
+        if not row or len({part.key for part in row}) != len(row) or content.choices or content.branch_arrays:
+            raise Unfit
+        if not self._decoders.cursor.fits(content):
+            raise Unfit
+        return content
+
+    def _single(self, part: Part) -> _Field:
+        element = part.element
+        assert element is not None
+        if isinstance(element.type, SimpleType):
+            return self._leaf(part, element, element.type)
+        type_, tag, value = self._complex(element), self._tag(element), self._var()
+        if self._loops_in(type_):
+            self._flush()
+            if part.low == 0:
+                self._out.add(f"{value} = A")
+                self._out.add(f"if t.startswith('<{tag}>', p):")
+                self._out.depth += 1
+            self._pattern.append(f"<{re.escape(tag)}>{self._gap}")
+            self._record(type_, value)
+            self._pattern.append(f"</{re.escape(tag)}>{self._gap}")
+            self._flush()
+            if part.low == 0:
+                self._out.depth -= 1
+            return _Field(part.key, value, f"{value} is not A" if part.low == 0 else "")
+        self._inlined(element, type_, value, optional=part.low == 0)
+        return _Field(part.key, value, f"{value} is not A" if part.low == 0 else "")
+
+    def _inlined(self, element: Element, type_: ComplexType, value: str, *, optional: bool) -> None:
+        """An element whose whole content goes into the expression under way. `value` is ABSENT where it isn't there."""
+        nil = self._nil if element.nillable else None
+        pattern, tag = self._pattern, re.escape(self._tag(element))
+        guarded = optional or nil is not None
+        pattern.append(f"(?:<{tag}>{self._gap}")
+        there = ""
+        if guarded:
+            pattern.append("()")
+            there = self._group()
+            self._later(f"if {there} is not None:")
+            self._inner += 1
+        self._record(type_, value)
+        self._inner -= int(guarded)
+        pattern.append(f"</{tag}>")
+        if nil is not None:
+            pattern.append(f"|<{tag}{nil}()")
+            self._later(f"elif {self._group()} is not None: {value} = None")
+        pattern.append(f"){'?+' if optional else ''}{self._gap}")
+        if guarded:
+            self._later(f"else: {value} = A")
+
+    def _complex(self, element: Element) -> ComplexType:
+        if not isinstance(element.type, ComplexType) or element.fixed is not None or element.default is not None:
+            raise Unfit
+        return element.type
+
+    def _loops_in(self, type_: ComplexType) -> bool:
+        """Whether something repeats anywhere within a type."""
+        known = self._looping.get(type_)
+        if known is None:
+            slots = self._content(type_).slots.values()
+            self._within.append(type_)
+            inner = [self._loops_in(slot.element.type) for slot in slots if isinstance(slot.element.type, ComplexType)]
+            self._within.pop()
+            known = self._looping[type_] = any(inner) or any(slot.many for slot in slots)
+        return known
+
+    def _tag(self, element: Element) -> str:
+        name = self._name_of(element.name)
+        if name is None:
+            raise Unfit
+        return tag_literal(name)
+
+    def _many(self, part: Part, content: Content) -> _Field:
+        """Elements that repeat: a loop of their own."""
+        element, out = part.element, self._out
+        assert element is not None
+        self._loops += 1
+        if self._loops > _MAX_LOOPS:
+            raise Unfit  # Python bounds how deep blocks are
+        self._flush()
+        found, item = self._var(), self._var()
+        out.add(f"{found} = []")
+        flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
+        if flat:
+            self._flat_items(element, found, item)
+        else:
+            self._deep_items(element, found, item)
+        self._loops -= 1
+        for key, low, high in content.counts:
+            if key == part.key:
+                out.add(f"if not {low} <= len({found}){'' if high is None else f' <= {high}'}: return A")
+        always = part.key in content.arrays
+        if part.low and not always:
+            out.add(f"if not {found}: return A")
+        return _Field(part.key, found, "" if always else found)
+
+    def _flat_items(self, element: Element, found: str, item: str) -> None:
+        out = self._out
+        if isinstance(element.type, SimpleType):
+            item = self._leaf(Part("element", 1, 1, element=element), element, element.type).var
+        else:
+            self._inlined(element, self._complex(element), item, optional=False)
+        self._later(f"{found}.append({item})")
+        out.add("m = None")
+        out.add(f"for m in iter({out.const(self._expression().scanner)}(t, p).match, None):")  # type: ignore[attr-defined]  # the stubs leave it out
+        out.depth += 1
+        self._unpack()
+        out.depth -= 1
+        out.add("if m is not None: p = m.end()")
+
+    def _deep_items(self, element: Element, found: str, item: str) -> None:
+        out, tag = self._out, self._tag(element)
+        out.add(f"while t.startswith('<{tag}>', p):")
+        out.depth += 1
+        self._pattern.append(f"<{re.escape(tag)}>{self._gap}")
+        self._record(self._complex(element), item)
+        self._pattern.append(f"</{re.escape(tag)}>{self._gap}")
+        self._later(f"{found}.append({item})")
+        self._flush()
+        out.depth -= 1
+
+    # --- leaves ---
+
+    def _leaf(self, part: Part, element: Element, type_: SimpleType) -> _Field:
+        """An element of a simple type."""
+        self._leaves += 1
+        simple = self._decoders.simple[type_]
+        if self._leaves > _MAX_LEAVES or element.fixed is not None or simple.names:
+            raise Unfit
+        tag, optional = re.escape(self._tag(element)), part.low == 0
+        self._pattern.append(f"(?:<{tag}>({_shape(simple)})</{tag}>")
+        var = self._group()
+        there = f"{var} is not None" if optional else ""
+        absent = nothing = ""
+        if simple.identity:
+            self._pattern.append(f"|<{tag} ?/>()")
+            nothing = self._group()
+        if element.nillable and self._nil is not None:
+            self._pattern.append(f"|<{tag}{self._nil}()")
+            absent = self._group()
+            there = f"({var} is not None or {absent} is not None)" if optional else ""
+        self._pattern.append(f"){'?+' if optional else ''}{self._gap}")
+        guard = f"{var} is not None and " if optional or nothing or absent else ""
+        if simple.identity:
+            self._later(f"if amp and {guard}'&' in {var}: {var} = unescaped({var})")
+            self._later(f"if {nothing} is not None: {var} = ''")
+        elif simple.shape is None:
+            convert = self._out.const(simple.value)
+            self._later(f"{f'if {guard[:-5]}: ' if guard else ''}{var} = {convert}({var})")
+        elif simple.shape[1] != "{}":
+            self._later(f"{f'if {guard[:-5]}: ' if guard else ''}{var} = {simple.shape[1].format(var)}")
+        return _Field(part.key, var, there)
+
+
+def _shape(simple: SimpleReader) -> str:
+    """The expression of a type's text."""
+    if simple.identity:
+        return f"{_TEXT}*+"
+    # What needs converting must hold something: that it holds nothing is told.
+    return simple.shape[0] if simple.shape is not None else f"{_TEXT[:-1]}&]++"

@@ -1,0 +1,152 @@
+"""How a service writes its replies: what stands around the values, learned from one, and the patterns made for it.
+
+The first reply that was read without a word of warning shows the service's prefixes. Its start, up to the body's
+element, is then known letter by letter, and a later reply that starts alike is read by `bridge_soap.decode.pattern`.
+Whatever differs is parsed, as the first one was, so this changes what a reply costs and not what it is read as.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lxml import etree
+
+from bridge import ABSENT, XmlError
+from bridge_soap.components import Element
+from bridge_soap.datatypes.facets import Bad
+from bridge_soap.decode.decoders import Decoders
+from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit, Unlike
+from bridge_soap.message.envelope import is_utf8, read_message
+from bridge_soap.names import DRAFTS, split
+
+#: How often one operation tries to learn, and how many content types it knows. A service that writes each reply
+#: another way is told by its parser.
+_TRIES = 8
+_MAX_SKIP = 64
+
+_GAP = r"[ \t\r\n]*+"
+#: From the declaration (XML 1.0, section 2.8) to the end of the third start tag.
+_START = re.compile(
+    r"(?:<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:utf-8)[\"'])?(?: standalone=[\"'](?:yes|no)[\"'])? ?\?>"
+    rf"{_GAP})?<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>"
+)
+_LOOSE = re.compile(rf"{_GAP[:-2]}+<")
+#: These two are no characters of XML, and Python's decoder lets them pass.
+_NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
+#: Drafts of XML Schema are taken for the schema itself, wherever they are named.
+_DRAFTED = "/XMLSchema"
+assert all(_DRAFTED in draft for draft in DRAFTS)
+
+
+@dataclass(slots=True)
+class Layout:
+    """One way in which replies are written.
+
+    :ivar start: all up to the values, the same in each reply; `skip` is its length in characters.
+    :ivar missed: replies in a row that started so and went on otherwise; `left` of the next are parsed at once.
+    """
+
+    start: bytes
+    skip: int
+    read: PatternReader
+    missed: int = 0
+    left: int = 0
+
+
+class Layouts:
+    """The layouts of one operation's replies, whose body holds one element, `root`."""
+
+    def __init__(self, decoders: Decoders, root: Element) -> None:
+        self._decoders, self._root = decoders, root
+        self._layouts: list[Layout] = []
+        self._types: set[str] = set()
+        self._tries = _TRIES
+
+    def read(self, body: bytes, content_type: str) -> object:
+        """The value of a reply's body; ABSENT where the reply is to be parsed."""
+        for layout in self._layouts:
+            if body.startswith(layout.start):
+                break
+        else:
+            return ABSENT
+        if layout.left:
+            layout.left -= 1
+            return ABSENT
+        if content_type not in self._types:
+            return ABSENT
+        value = _read(layout, body)
+        if value is ABSENT:
+            layout.missed += 1
+            layout.left = min(layout.missed, _MAX_SKIP)
+        else:
+            layout.missed = 0
+        return value
+
+    def learn(self, body: bytes, content_type: str) -> None:
+        """Look at a reply that was parsed and found to be as its schema wants it."""
+        if not self._tries:
+            return
+        known = any(body.startswith(layout.start) for layout in self._layouts)
+        if known and content_type in self._types:
+            return
+        self._tries -= 1
+        if not is_utf8(content_type):
+            return
+        if not known:
+            with self._decoders.lock:
+                try:
+                    self._layouts.append(_layout(body, content_type, self._decoders, self._root))
+                except (Unfit, UnicodeDecodeError, XmlError):
+                    return
+        self._types.add(content_type)
+
+
+def _read(layout: Layout, body: bytes) -> object:
+    try:
+        text = body.decode()
+        if text.find(_DRAFTED, layout.skip) >= 0:
+            return ABSENT
+        if not text.isascii() and any(each in body for each in _NO_CHARACTERS):
+            return ABSENT
+        return layout.read(text, layout.skip)
+    except (Unlike, Bad, UnicodeDecodeError):
+        return ABSENT
+
+
+def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -> Layout:
+    """The layout of a reply.
+
+    :raises Unfit: it is none that patterns are made for.
+    :raises bridge.XmlError: what looks like its start is none.
+    """
+    text = body.decode()
+    found = _START.match(text)
+    if found is None:
+        raise Unfit
+    start, names = found[0], (found[3], found[2], found[1])
+    if any(draft in start for draft in DRAFTS):
+        raise Unfit
+    # The parser itself says what the start means: its tags, once closed, are a whole document.
+    message = read_message((start + "".join(f"</{name}>" for name in names)).encode(), content_type)
+    node = message.body[0] if len(message.body) else None
+    if node is None or node.tag != root.name or node.items() or message.header is not None:
+        raise Unfit
+    end = _GAP.join(["", *(re.escape(f"</{name}>") for name in names[1:])]) + _GAP + r"\Z"
+    loose = _LOOSE.match(text, len(start)) is not None
+    maker = PatternMaker(decoders, _namer(node, text), loose=loose)
+    return Layout(start.encode(), len(start), maker.make(root, re.escape(f"</{names[0]}>") + end))
+
+
+def _namer(node: etree._Element, text: str) -> NameOf:
+    """How names are written below `node`: of a namespace's prefixes, the one with which `text` has it."""
+    prefixes = node.nsmap
+
+    def name_of(name: str) -> str | None:
+        namespace, local = split(name)
+        if not namespace:
+            return local if None not in prefixes else None
+        ways = [f"{prefix}:{local}" if prefix else local for prefix, uri in prefixes.items() if uri == namespace]
+        return next((way for way in ways if f"<{way}>" in text), ways[0] if ways else None)
+
+    return name_of
