@@ -96,8 +96,12 @@ class Echo:
         """The JSON of a reply that holds `xml`; the schema's own judgement of it is checked first."""
         xml = xml.replace("<r", '<r xmlns="urn:t"', 1)
         assert self.schema.validate(etree.fromstring(xml)) is valid, self.schema.error_log
-        call = Call()
-        reply = codec_of(self.operation).reply(call, HttpReply(200, [("content-type", "text/xml")], envelope(xml)))
+        call, again = Call(), Call()
+        inbound = HttpReply(200, [("content-type", "text/xml")], envelope(xml))
+        reply = codec_of(self.operation).reply(call, inbound)
+        # The second time its layout is known.
+        assert codec_of(self.operation).reply(again, inbound) == reply
+        assert again.warnings == call.warnings
         if warnings is not None:
             warnings += call.warnings
         else:
