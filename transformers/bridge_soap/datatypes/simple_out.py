@@ -113,12 +113,12 @@ class SimpleWriters:
             return SimpleWriter(text, text, text, _fast(builtin, rules))
         writer = _escaped(text, builtin.json == "qname")
         if builtin.json == "string" and rules.facets is None and builtin.words == "text":
-            return SimpleWriter(text, writer.markup, writer.attribute, _FAST_TEXT)
+            return SimpleWriter(text, writer.markup, writer.attribute, FAST_TEXT)
         return writer
 
 
 #: Printable characters are all XML's; of those, three need escaping.
-_FAST_TEXT = (
+FAST_TEXT = (
     (
         "x.__class__ is str and (x.isalnum() or (x.isprintable() and '&' not in x and '<' not in x and '>' not in x))",
         "{x}",

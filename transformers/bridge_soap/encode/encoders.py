@@ -17,6 +17,7 @@ from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
 from bridge_soap.datatypes.timeline import usual_date, usual_date_time
 from bridge_soap.encode.choice import Choice, arrays_of
 from bridge_soap.encode.items import ItemsWriter
+from bridge_soap.encode.row import row_of
 from bridge_soap.encode.values import ValueWriters
 from bridge_soap.encode.wild import declare_names
 from bridge_soap.encode.writing import (
@@ -326,7 +327,12 @@ class Encoders:
             out.add(f"if x is None: put('<{tag} xsi:nil=\"true\"/>')")
             out.add("else:")
             out.depth += 1
+        row = row_of(self, out, type_)
+        if row:
+            out.add(f"if ok: put(f'<{tag}>{row}</{tag}>')")
+            out.add("else:")
+            out.depth += 1
         out.add(f"put('<{tag}>')")
         out.add(f"{name}(x, put, {at}, bad)")
         out.add(f"put('</{tag}>')")
-        out.depth -= int(element.nillable)
+        out.depth -= int(element.nillable) + bool(row)

@@ -1,0 +1,81 @@
+"""Records in one piece: most of what is sent is rows of simple values, complete and in their usual forms."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bridge_soap.components import ComplexType, Element, SimpleType
+from bridge_soap.datatypes.simple_out import FAST_TEXT
+from bridge_soap.source import Source, tag_literal
+from bridge_soap.xsd.model import straight
+
+if TYPE_CHECKING:
+    from bridge_soap.encode.encoders import Encoders
+
+#: Longer rows hold so many optional elements that all of them are seldom given.
+_MAX_ROW = 32
+_X = re.compile(r"\bx\b")
+
+
+def row_of(encoders: Encoders, out: Source, type_: ComplexType) -> str:
+    """The markup of the record ``x`` inside an f-string; empty for types that are more than a few simple values.
+
+    The code that is added to `out` leaves in ``ok`` whether the record is complete, holds nothing else, and needs no
+    second look: all its values are in the forms that `SimpleWriter.fast` tests for.
+    """
+    content = encoders.graph.model(type_)
+    parts = straight(content)
+    if not parts or len(parts) > _MAX_ROW or any(slot.many for slot in content.slots.values()):
+        return ""
+    markup, tests, texts = "", list[str](), list[str]()
+    for number, part in enumerate(parts):
+        element, name = part.element, f"y{number}"
+        assert element is not None
+        fast = _fast(encoders, element)
+        if not fast:
+            return ""
+        if fast is FAST_TEXT:
+            texts.append(name)
+        else:
+            tests.append("(" + " or ".join(_of(name, test) for test, _ in fast) + ")")
+        tag = tag_literal(encoders.prefixes.tag(element.name))
+        markup += f"<{tag}>{_text(name, fast)}</{tag}>"
+    if len(texts) > 1:
+        # One look at all texts together is cheaper than one at each.
+        tests += [f"{name}.__class__ is str" for name in texts]
+        tests.append(f"(y := {' + '.join(texts)}).isprintable() and '&' not in y and '<' not in y and '>' not in y")
+    elif texts:
+        tests.append(_of(texts[0], FAST_TEXT[0][0]))
+    out.add("ok = False")
+    out.add("try:")
+    out.add(f"    if x.__class__ is dict and len(x) == {len(parts)}:")
+    out.add("        " + "; ".join(f"y{number} = x[{part.key!r}]" for number, part in enumerate(parts)))
+    out.add(f"        ok = {' and '.join(tests)}")
+    out.add("except KeyError: pass")
+    return markup
+
+
+def _fast(encoders: Encoders, element: Element) -> tuple[tuple[str, str], ...]:
+    """As `SimpleWriter.fast`; none for elements that need another writer."""
+    type_ = element.type
+    if not isinstance(type_, SimpleType) or encoders.values.has_members(element):
+        return ()
+    if element.default is not None or element.fixed is not None or type_.builtin == "anySimpleType":
+        return ()
+    writer = encoders.simple[type_]
+    return () if writer.names else writer.fast
+
+
+def _text(name: str, fast: tuple[tuple[str, str], ...]) -> str:
+    """What stands between the tags, inside an f-string: one of two constants, or the value itself."""
+    (test, first), *others = fast
+    if not others:
+        return _of(name, first)
+    ((_, second),) = others
+    return f'{{"{first}" if {_of(name, test)} else "{second}"}}'
+
+
+def _of(name: str, source: str) -> str:
+    """`source`, which is about ``x``, about `name`."""
+    return _X.sub(name, source)
