@@ -17,7 +17,10 @@ Headers = Sequence[tuple[str, str]]
 
 def header(headers: Headers, name: str, default: str = "") -> str:
     """The first value of the field `name` (lower case), or `default`."""
-    return next((value for key, value in headers if key == name), default)
+    for key, value in headers:  # half of what a generator costs
+        if key == name:
+            return value
+    return default
 
 
 def unescaped(text: str, name: str) -> str:
@@ -53,6 +56,10 @@ class Identity:
 ANONYMOUS = Identity()
 
 
+#: A body that has not been parsed.
+_UNREAD: Any = object()
+
+
 class Call:
     """One request as a transformer sees it. The gateway makes it; a transformer only reads it.
 
@@ -72,6 +79,7 @@ class Call:
         "__dict__",
         "_fields",
         "_indexed",
+        "_json",
         "body",
         "headers",
         "identity",
@@ -108,6 +116,7 @@ class Call:
         self.trace_id = trace_id
         self.warnings: list[str] = []
         self._indexed: Headers | None = None
+        self._json: Any = _UNREAD
 
     @cached_property
     def params(self) -> Mapping[str, str]:
@@ -131,13 +140,15 @@ class Call:
                 pairs.append((name, unescaped(value.replace("+", " "), name)))
         return pairs
 
-    @cached_property
+    @property
     def json(self) -> Any:
-        """The body as JSON (`bridge.parse_json`: every digit kept, the last of duplicate keys counts).
+        """The body as JSON (`bridge.parse_json`: every digit kept, the last of duplicate keys counts). Parsed once.
 
         :raises bridge.InvalidBody: when it isn't JSON or too deep.
         """
-        return parse_json(self.body)
+        if self._json is _UNREAD:  # a cached_property takes a lock, and its own dictionary
+            self._json = parse_json(self.body)
+        return self._json
 
     @property
     def fields(self) -> Mapping[str, str]:
