@@ -10,10 +10,16 @@ from lxml import etree
 
 from bridge import XmlError, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
-from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, local_name, tag_of
+from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, local_name, tag_of
 from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
+
+#: By the envelope's tag, those of body, header and fault.
+_PARTS = {
+    clark(namespace, "Envelope"): tuple(clark(namespace, part) for part in ("Body", "Header", "Fault"))
+    for namespace in ENVELOPES.values()
+}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
 _DRAFTS = tuple(draft.encode() for draft in DRAFTS)
@@ -101,13 +107,23 @@ def read_message(raw: bytes, content_type: str) -> Message:
         if draft in raw:
             raw = raw.replace(draft, XSD.encode())
     root, text = _parse(raw, content_type)
-    namespace = next((ns for ns in ENVELOPES.values() if root.tag == f"{{{ns}}}Envelope"), None)
-    if namespace is None:
+    parts = _PARTS.get(root.tag)
+    if parts is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
-    body = root.find(f"{{{namespace}}}Body")
+    body = header = fault = None
+    for child in root:  # cheaper than lxml's `find`, which three parts would need thrice
+        tag = child.tag
+        if tag == parts[0]:
+            body = child if body is None else body
+        elif tag == parts[1]:
+            header = child if header is None else header
     if body is None:
         raise XmlError("its envelope has no body")
-    return Message(body, body.find(f"{{{namespace}}}Fault"), root.find(f"{{{namespace}}}Header"), text)
+    for child in body:
+        if child.tag == parts[2]:
+            fault = child
+            break
+    return Message(body, fault, header, text)
 
 
 def _parse(body: bytes, content_type: str) -> tuple[etree._Element, bytes]:
