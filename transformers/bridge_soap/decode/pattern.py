@@ -95,7 +95,7 @@ class PatternMaker:
             raise Unfit
         out = self._out
         out.add("amp = '&' in t")
-        self._pattern.append(self._gap)
+        self._space()
         self._record(root.type, "value")
         self._pattern.append(end)
         self._flush()
@@ -123,6 +123,10 @@ class PatternMaker:
         self._pattern = []
         return found
 
+    def _space(self) -> None:
+        if self._gap:
+            self._pattern.append(self._gap)
+
     def _flush(self) -> None:
         """Match what was gathered, or leave."""
         out = self._out
@@ -131,6 +135,23 @@ class PatternMaker:
             out.add("if m is None: return A")
             out.add("p = m.end()")
         self._unpack()
+
+    def _step(self, markup: str) -> None:
+        """Go on behind a tag that was found to be there."""
+        self._out.add(f"p += {len(markup)}")
+        self._space()
+
+    def _close(self, markup: str) -> None:
+        """Match what was gathered and an end tag, which alone needs no expression."""
+        out = self._out
+        if self._pattern or self._gap:
+            self._pattern.append(re.escape(markup))
+            self._space()
+            self._flush()
+            return
+        self._unpack()
+        out.add(f"if not t.startswith('{markup}', p): return A")
+        out.add(f"p += {len(markup)}")
 
     def _unpack(self) -> None:
         out = self._out
@@ -158,6 +179,9 @@ class PatternMaker:
             self._later(f"{target} = {everything}")
             return
         self._later(f"if {' and '.join(tests)}: {target} = {everything}")
+        if len(fields) == 1:
+            self._later(f"else: {target} = {{}}")
+            return
         self._later("else:")
         self._later(f"    {target} = {{}}")
         for field in fields:
@@ -187,16 +211,15 @@ class PatternMaker:
         type_, tag, value = self._complex(element), self._tag(element), self._var()
         if self._loops_in(type_):
             self._flush()
-            if part.low == 0:
-                self._out.add(f"{value} = A")
-                self._out.add(f"if t.startswith('<{tag}>', p):")
-                self._out.depth += 1
-            self._pattern.append(f"<{re.escape(tag)}>{self._gap}")
+            self._out.add(f"{value} = A")
+            self._out.add(f"if t.startswith('<{tag}>', p):")
+            self._out.depth += 1
+            self._step(f"<{tag}>")
             self._record(type_, value)
-            self._pattern.append(f"</{re.escape(tag)}>{self._gap}")
-            self._flush()
-            if part.low == 0:
-                self._out.depth -= 1
+            self._close(f"</{tag}>")
+            self._out.depth -= 1
+            if part.low:
+                self._out.add("else: return A")
             return _Field(part.key, value, f"{value} is not A" if part.low == 0 else "")
         self._inlined(element, type_, value, optional=part.low == 0)
         return _Field(part.key, value, f"{value} is not A" if part.low == 0 else "")
@@ -287,11 +310,10 @@ class PatternMaker:
         out, tag = self._out, self._tag(element)
         out.add(f"while t.startswith('<{tag}>', p):")
         out.depth += 1
-        self._pattern.append(f"<{re.escape(tag)}>{self._gap}")
+        self._step(f"<{tag}>")
         self._record(self._complex(element), item)
-        self._pattern.append(f"</{re.escape(tag)}>{self._gap}")
-        self._later(f"{found}.append({item})")
-        self._flush()
+        self._close(f"</{tag}>")
+        out.add(f"{found}.append({item})")
         out.depth -= 1
 
     # --- leaves ---
