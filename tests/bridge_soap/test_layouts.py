@@ -97,9 +97,9 @@ def outcome(codec: SoapCodec, body: bytes, kind: str) -> Any:
 class Pair:
     """A codec that learns, and one of the same operation that parses each time."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, schema: str = SCHEMA, **options: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            learning = codec_of(make_echo(Path(folder), SCHEMA, **options).operation)
+            learning = codec_of(make_echo(Path(folder), schema, **options).operation)
         assert isinstance(learning, SoapCodec)
         self.learning, self.pretty = learning, False
         self.parsing = SoapCodec(replace(learning._plan, layouts=None), takes_body=True)
@@ -143,6 +143,40 @@ def test_each_stacks_writing_is_learned_from_one_reply(stack: str, pretty: bool)
     for body in (full, least):
         assert pair.by_pattern(body)
         assert pair.same(body)[0] == 200
+
+
+WRAPPED = """<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="result" type="t:Result" minOccurs="0"
+  nillable="true"/></xs:sequence></xs:complexType></xs:element><xs:complexType name="Result"><xs:sequence>
+  <xs:element name="a" type="xs:string" nillable="true"/><xs:element name="n" type="xs:int" maxOccurs="unbounded"/>
+  </xs:sequence></xs:complexType>"""
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+def test_namespaces_declared_on_the_result(pretty: bool) -> None:
+    pair = Pair(WRAPPED)
+    gap = "\n  " if pretty else ""
+    declared = f'<result xmlns:x="urn:t" {XSI.replace("xsi=", "i=")}>'
+    content = gap.join(["", declared, "<x:a>v</x:a>", "<x:n>1</x:n>", "<x:n>2</x:n>", "</result>", ""])
+    body = STACKS["asmx"].format(content).encode()
+    pair.same(body)
+    nil = body.replace(b"<x:a>v</x:a>", b'<x:a i:nil="true"/>').replace(b"<x:n>2</x:n>", b"")
+    for each in (body, nil):
+        assert pair.by_pattern(each)
+        pair.same(each)
+    for odd in (
+        body.replace(b"x:n", b"n"),
+        body.replace(b"x:n", b"y:n"),
+        body.replace(b"</result>", b"</result><result/>"),
+        body.replace(b"</result>", b"</r>"),
+        body.replace(b' xmlns:x="urn:t"', b' xmlns:x="urn:u"'),
+        body.replace(b"<result ", b'<result i:nil="true" '),
+        body.replace(b"<result ", b'<result i:type="x:Result" '),
+        body.replace(b"result", b"stray"),
+        STACKS["asmx"].format("").encode(),
+        STACKS["asmx"].format("<result/>").encode(),
+    ):
+        pair.same(odd)
+        pair.same(body)
 
 
 #: What may be put in anywhere, and what becomes of it is the parser's to say.
@@ -224,10 +258,20 @@ def test_a_service_that_seldom_keeps_to_its_layout_is_seldom_read_twice() -> Non
     pair = Pair()
     pair.same(written("asmx", FULL))
     odd = HttpReply(200, [("content-type", "text/xml; charset=utf-8")], written("asmx", FULL + "<!-- -->"))
-    (layout,) = pair.layouts._layouts
     for _ in range(5000):
         pair.learning.reply(Call(), odd)
+    (layout,) = pair.layouts._layouts
     assert 64 <= layout.missed <= 150
+
+
+def test_another_way_of_writing_is_learned_when_the_first_does_not_fit() -> None:
+    pair = Pair()
+    pair.same(written("asmx", FULL))
+    pretty = written("asmx", FULL, pretty=True)
+    for _ in range(20):
+        pair.learning.reply(Call(), HttpReply(200, [("content-type", "text/xml; charset=utf-8")], pretty))
+    assert pair.by_pattern(pretty)
+    assert len(pair.layouts._layouts) == 1
 
 
 def test_learning_ends() -> None:

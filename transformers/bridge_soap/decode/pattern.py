@@ -104,6 +104,20 @@ class PatternMaker:
         reader: PatternReader = out.env["read"]
         return reader
 
+    def only_child(self, root: Element) -> tuple[str, Element] | None:
+        """The one element that `root` may hold, with its key: some services declare namespaces there.
+
+        :raises Unfit: `root` can't be read in this way.
+        """
+        if not isinstance(root.type, ComplexType):
+            raise Unfit
+        content = self._content(root.type)
+        part, *others = straight(content)
+        assert part.element is not None
+        if others or content.slots[part.element.name].many or not isinstance(part.element.type, ComplexType):
+            return None
+        return part.key, part.element
+
     # --- the generated code ---
 
     def _var(self) -> str:

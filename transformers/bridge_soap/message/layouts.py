@@ -1,8 +1,9 @@
 """How a service writes its replies: what stands around the values, learned from one, and the patterns made for it.
 
-The first reply that was read without a word of warning shows the service's prefixes. Its start, up to the body's
-element, is then known letter by letter, and a later reply that starts alike is read by `bridge_soap.decode.pattern`.
-Whatever differs is parsed, as the first one was, so this changes what a reply costs and not what it is read as.
+The first reply that was read without a word of warning shows the service's prefixes. Its start, up to what the body's
+element holds, is then known letter by letter, and a later reply that starts alike is read by
+`bridge_soap.decode.pattern`. Whatever differs is parsed, as the first one was, so this changes what a reply costs and
+not what it is read as.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _START = re.compile(
     r"(?:<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:utf-8)[\"'])?(?: standalone=[\"'](?:yes|no)[\"'])? ?\?>"
     rf"{_GAP})?<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>"
 )
+#: A fourth one, if it holds more than a name.
+_INNER = re.compile(rf"{_GAP}<([^<>\s!?/]++)\s[^<>]*+(?<!/)>")
 _LOOSE = re.compile(rf"{_GAP[:-2]}+<")
 #: These two are no characters of XML, and Python's decoder lets them pass.
 _NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
@@ -87,18 +90,21 @@ class Layouts:
         """Look at a reply that was parsed and found to be as its schema wants it."""
         if not self._tries:
             return
-        known = any(body.startswith(layout.start) for layout in self._layouts)
-        if known and content_type in self._types:
+        known = next((layout for layout in self._layouts if body.startswith(layout.start)), None)
+        fresh = known is None or known.missed > 1  # it may be written in one way when short, and in another when long
+        if not fresh and content_type in self._types:
             return
         self._tries -= 1
         if not is_utf8(content_type):
             return
-        if not known:
+        if fresh:
             with self._decoders.lock:
                 try:
-                    self._layouts.append(_layout(body, content_type, self._decoders, self._root))
+                    found = _layout(body, content_type, self._decoders, self._root)
                 except (Unfit, UnicodeDecodeError, XmlError):
                     return
+            others = [layout for layout in self._layouts if layout.start != found.start]
+            self._layouts = sorted([*others, found], key=lambda layout: -len(layout.start))  # the closest comes first
         self._types.add(content_type)
 
 
@@ -124,7 +130,10 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     found = _START.match(text)
     if found is None:
         raise Unfit
-    start, names = found[0], (found[3], found[2], found[1])
+    inner = _INNER.match(text, found.end())
+    start, names = found[0], [found[3], found[2], found[1]]
+    if inner is not None:
+        start, names = start + inner[0], [inner[1], *names]
     if any(draft in start for draft in DRAFTS):
         raise Unfit
     # The parser itself says what the start means: its tags, once closed, are a whole document.
@@ -132,10 +141,30 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     node = message.body[0] if len(message.body) else None
     if node is None or node.tag != root.name or node.items() or message.header is not None:
         raise Unfit
-    end = _GAP.join(["", *(re.escape(f"</{name}>") for name in names[1:])]) + _GAP + r"\Z"
     loose = _LOOSE.match(text, len(start)) is not None
+    end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
+    if inner is None:
+        read = PatternMaker(decoders, _namer(node, text), loose=loose).make(root, end)
+    else:
+        read = _within(decoders, node[0], text, root, end, loose=loose)
+    return Layout(start.encode(), len(start), read)
+
+
+def _within(
+    decoders: Decoders, node: etree._Element, text: str, root: Element, end: str, *, loose: bool
+) -> PatternReader:
+    """The reader of what is in the one child of `root`, `node`, where namespaces are declared."""
     maker = PatternMaker(decoders, _namer(node, text), loose=loose)
-    return Layout(start.encode(), len(start), maker.make(root, re.escape(f"</{names[0]}>") + end))
+    child = maker.only_child(root)
+    if child is None or node.tag != child[1].name or node.items():
+        raise Unfit
+    key, read = child[0], maker.make(child[1], end)
+
+    def reader(text: str, place: int) -> object:
+        value = read(text, place)
+        return value if value is ABSENT else {key: value}
+
+    return reader
 
 
 def _namer(node: etree._Element, text: str) -> NameOf:
