@@ -57,12 +57,17 @@ def unescaped(text: str) -> str:
 
 
 class _Field:
-    """A property of a record under way: its key, its variable, and the test that it is there (none: always)."""
+    """A property of a record under way.
 
-    __slots__ = ("key", "there", "var")
+    :ivar var: the variable that holds its value, and None too where a nil or an empty element is still to be told.
+    :ivar there: the test that it is there; none: always.
+    :ivar sure: the test that it is there and nothing is to be told of it.
+    """
 
-    def __init__(self, key: str, var: str, there: str = "") -> None:
-        self.key, self.var, self.there = key, var, there
+    __slots__ = ("key", "sure", "there", "var")
+
+    def __init__(self, key: str, var: str, there: str = "", sure: str = "") -> None:
+        self.key, self.var, self.there, self.sure = key, var, there, sure or there
 
 
 class PatternMaker:
@@ -82,6 +87,9 @@ class PatternMaker:
         self._groups: list[str] = []  # the variables of its groups
         self._after: list[tuple[int, str]] = []  # what is done once it has matched
         self._inner = 0  # how deep these lines are
+        self._escaped: list[str] = []  # what is done with the record's texts where there are references at all
+        self._amp = "amp"  # the variable that says whether there may be references in what is still to come
+        self._empty: list[str] = []  # what is done where one of its elements is not there, or without text
         self._count = self._leaves = self._loops = 0
         self._within: list[ComplexType] = []
         self._looping: dict[ComplexType, bool] = {}
@@ -181,25 +189,34 @@ class PatternMaker:
         """The children of an element of `type_`, as an object in `target`."""
         content = self._content(type_)
         self._within.append(type_)
+        outer = self._escaped, self._empty
+        self._escaped, self._empty = [], []
         fields = []
         for part in straight(content):
             assert part.element is not None
             many = content.slots[part.element.name].many
             fields.append(self._many(part, content) if many else self._single(part))
         self._within.pop()
+        self._unescape()
         everything = "{" + ", ".join(f"{field.key!r}: {field.var}" for field in fields) + "}"
-        tests = [field.there for field in fields if field.there]
+        tests = [field.sure for field in fields if field.sure]
         if not tests:
             self._later(f"{target} = {everything}")
-            return
-        self._later(f"if {' and '.join(tests)}: {target} = {everything}")
-        if len(fields) == 1:
-            self._later(f"else: {target} = {{}}")
-            return
-        self._later("else:")
-        self._later(f"    {target} = {{}}")
-        for field in fields:
-            self._later(f"    {f'if {field.there}: ' if field.there else ''}{target}[{field.key!r}] = {field.var}")
+        else:
+            self._later(f"if {' and '.join(tests)}: {target} = {everything}")
+            self._later("else:")
+            for line in (*self._empty, f"{target} = {{}}"):
+                self._later(f"    {line}")
+            for field in fields:
+                test = f"if {field.there}: " if field.there else ""
+                self._later(f"    {test}{target}[{field.key!r}] = {field.var}")
+        self._escaped, self._empty = outer
+
+    def _unescape(self) -> None:
+        if self._escaped:
+            self._later(f"if {self._amp}:")
+            for line in self._escaped:
+                self._later(f"    {line}")
 
     def _content(self, type_: ComplexType) -> Content:
         """The content model of a type that is nothing but a row of elements."""
@@ -292,11 +309,14 @@ class PatternMaker:
         self._flush()
         found, item = self._var(), self._var()
         out.add(f"{found} = []")
+        outer, self._amp = self._amp, self._var()
+        out.add(f"{self._amp} = {outer} and t.find('&', p) >= 0")
         flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
         if flat:
             self._flat_items(element, found, item)
         else:
             self._deep_items(element, found, item)
+        self._amp = outer
         self._loops -= 1
         for key, low, high in content.counts:
             if key == part.key:
@@ -309,7 +329,13 @@ class PatternMaker:
     def _flat_items(self, element: Element, found: str, item: str) -> None:
         out = self._out
         if isinstance(element.type, SimpleType):
+            outer = self._escaped, self._empty
+            self._escaped, self._empty = [], []
             item = self._leaf(Part("element", 1, 1, element=element), element, element.type).var
+            self._unescape()
+            for line in self._empty:
+                self._later(line)
+            self._escaped, self._empty = outer
         else:
             self._inlined(element, self._complex(element), item, optional=False)
         self._later(f"{found}.append({item})")
@@ -341,26 +367,24 @@ class PatternMaker:
         tag, optional = re.escape(self._tag(element)), part.low == 0
         self._pattern.append(f"(?:<{tag}>({_shape(simple)})</{tag}>")
         var = self._group()
-        there = f"{var} is not None" if optional else ""
-        absent = nothing = ""
+        sure = there = f"{var} is not None"
         if simple.identity:
             self._pattern.append(f"|<{tag} ?/>()")
-            nothing = self._group()
+            self._empty.append(f"if {self._group()} is not None: {var} = ''")
         if element.nillable and self._nil is not None:
             self._pattern.append(f"|<{tag}{self._nil}()")
-            absent = self._group()
-            there = f"({var} is not None or {absent} is not None)" if optional else ""
+            there = f"({var} is not None or {self._group()} is not None)"
         self._pattern.append(f"){'?+' if optional else ''}{self._gap}")
-        guard = f"{var} is not None and " if optional or nothing or absent else ""
+        if not optional and there == sure and not simple.identity:
+            sure = ""  # an expression that matched has it
+        guard = f"if {var} is not None: " if sure else ""
         if simple.identity:
-            self._later(f"if amp and {guard}'&' in {var}: {var} = unescaped({var})")
-            self._later(f"if {nothing} is not None: {var} = ''")
+            self._escaped.append(f"if {var} is not None and '&' in {var}: {var} = unescaped({var})")
         elif simple.shape is None:
-            convert = self._out.const(simple.value)
-            self._later(f"{f'if {guard[:-5]}: ' if guard else ''}{var} = {convert}({var})")
+            self._later(f"{guard}{var} = {self._out.const(simple.value)}({var})")
         elif simple.shape[1] != "{}":
-            self._later(f"{f'if {guard[:-5]}: ' if guard else ''}{var} = {simple.shape[1].format(var)}")
-        return _Field(part.key, var, there)
+            self._later(f"{guard}{var} = {simple.shape[1].format(var)}")
+        return _Field(part.key, var, there if optional else "", sure)
 
 
 def _shape(simple: SimpleReader) -> str:
