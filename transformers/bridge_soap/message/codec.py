@@ -138,7 +138,7 @@ class SoapCodec:
 
     def _from_body(self, call: Call) -> Any:
         kind = call.header("content-type")
-        if kind and call.body and not _JSON_CONTENT.fullmatch(kind.strip()):
+        if kind != "application/json" and kind and call.body and not _JSON_CONTENT.fullmatch(kind.strip()):
             raise UnsupportedMediaType(f"This operation reads application/json, not {kind.partition(';')[0].strip()}.")
         if call.query:
             names = dict.fromkeys(name for name, _ in call.query_params)
