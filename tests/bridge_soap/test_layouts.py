@@ -281,6 +281,25 @@ def test_learning_ends() -> None:
     assert len(pair.layouts._layouts) <= 8
 
 
+@pytest.mark.parametrize("times", ["", ' maxOccurs="unbounded"', ' nillable="true"'])
+@pytest.mark.parametrize(("depth", "known"), [(7, True), (29, None), (60, False)])
+def test_types_within_types(depth: int, known: bool | None, times: str) -> None:
+    types = "".join(
+        f'<xs:complexType name="T{n}"><xs:sequence><xs:element name="s" type="xs:string"/><xs:element name="e" '
+        f'type="t:T{n + 1}" minOccurs="0"{times}/></xs:sequence></xs:complexType>'
+        for n in range(depth)
+    )
+    last = f'<xs:complexType name="T{depth}"><xs:sequence><xs:element name="n" type="xs:int" maxOccurs="unbounded"/>'
+    pair = Pair(f'<xs:element name="r" type="t:T0"/>{types}{last}</xs:sequence></xs:complexType>')
+    body = STACKS["asmx"].format("<s/><e>" * depth + "<n>1</n><n>2</n>" + "</e>" * depth).encode()
+    pair.same(body)
+    if known is not None:
+        assert pair.by_pattern(body) is known
+    pair.same(body)
+    pair.same(body.replace(b"<n>2</n>", b""))
+    pair.same(STACKS["asmx"].format("<s>&amp;</s>").encode())
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -32,7 +32,7 @@ NameOf = Callable[[str], str | None]
 
 #: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
-_MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 50, 8  # a tenth of a millisecond each, once
+_MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond each, once
 _MARKUP = re.compile("&(?:amp|lt|gt|quot|apos);")
 _SPACE = r"[ \t\r\n]*+"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge import ABSENT, XmlError
+from bridge import ABSENT, BindError, XmlError
 from bridge_soap.components import Element
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.decoders import Decoders
@@ -101,7 +101,7 @@ class Layouts:
             with self._decoders.lock:
                 try:
                     found = _layout(body, content_type, self._decoders, self._root)
-                except (Unfit, UnicodeDecodeError, XmlError):
+                except (Unfit, UnicodeDecodeError, XmlError, BindError):
                     return
             others = [layout for layout in self._layouts if layout.start != found.start]
             self._layouts = sorted([*others, found], key=lambda layout: -len(layout.start))  # the closest comes first
