@@ -84,7 +84,7 @@ class Connection:
         stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
-        elif self.full or self.outflow.paused:
+        elif len(self.streams) >= self._most or self.outflow.paused:
             self._turns.add(Entry(stream, block, body, end))
         else:
             self._begin(stream, block, body, end)
@@ -98,14 +98,16 @@ class Connection:
         stream.window, stream.room = self._initial, self._stream_window
         self.streams[number] = stream
         self._budget.idle = 0
-        if number == 1:  # should their table be a smaller one, that is to be taken note of (RFC 7541, section 4.2)
+        if number == 1:  # should their table be a smaller one, it wants to be told (RFC 7541, section 4.2)
             block = NO_TABLE + block
-        whole = end and not body
-        self._put(frames.headers(number, block, end=whole, largest=self.outflow.largest))
-        if whole:
-            stream.sent = True
-        elif body or end:
-            self.outflow.send(stream, body, end=end)
+        if end and body and len(block) <= frames.FRAME and self.outflow.fits(stream, len(body)):
+            stream.last = stream.sent = True
+            self._put(frames.whole(number, block, body))  # as nearly all requests are
+        else:
+            stream.sent = end and not body
+            self._put(frames.headers(number, block, end=stream.sent, largest=self.outflow.largest))
+            if body:
+                self.outflow.send(stream, body, end=end)
         if stream.queue is None:
             stream.flushed()
 
@@ -184,11 +186,13 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.id]
-        self.outflow.drop(stream)
-        self._admit()
+        if stream.queue is not None:
+            self.outflow.drop(stream)
+        if self._turns.entries:
+            self._admit()
 
     def _admit(self) -> None:
-        while self._turns and not (self.full or self.outflow.paused or self.draining):
+        while self._turns.entries and not (self.full or self.outflow.paused or self.draining):
             self._begin(*self._turns.next())
 
     # --- what comes in ------------------------------------------------------------------------------------------
@@ -248,7 +252,7 @@ class Connection:
             self._owed = 0
         if flags & frames.PADDED:
             payload = frames.unpadded(payload)
-        stream = self._known(number)
+        stream = self.streams.get(number) or self._known(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
             self._budget.spend()
@@ -267,8 +271,10 @@ class Connection:
         stream.data(payload, ended=ended)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        payload = frames.fragment(flags, payload)
-        self._known(number)
+        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+            payload = frames.fragment(flags, payload)
+        if number not in self.streams:
+            self._known(number)
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
@@ -389,7 +395,6 @@ class Connection:
             return
         stream.window += by
         if not by or stream.window > frames.MAX_WINDOW:
-            code = frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR
-            self._break(stream, code, f"a window by {by}")
-            return
-        self.outflow.pump()
+            self._break(stream, frames.FLOW_CONTROL_ERROR if by else frames.PROTOCOL_ERROR, f"a window by {by}")
+        else:
+            self.outflow.pump()

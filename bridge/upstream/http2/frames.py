@@ -87,6 +87,17 @@ def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
     )
 
 
+def whole(stream: int, block: bytes, body: bytes) -> bytes:
+    """A request whose header block and whole body are one frame each."""
+    length, size, pack = len(block), len(body), head.pack
+    return (
+        pack(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream)
+        + block
+        + pack(size >> 8, size & 0xFF, DATA, END_STREAM, stream)
+        + body
+    )
+
+
 def settings(values: Iterable[tuple[int, int]]) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(_setting.pack(key, value) for key, value in values))
 

@@ -58,8 +58,8 @@ class Link(asyncio.Protocol):
         except Http2Error as error:
             self._break(error)
             return
-        if self.http.ready:
-            _done(self.ready)
+        if self.http.ready and not self.ready.done():
+            self.ready.set_result(None)
         if self.http.draining:
             self._drain()
 
