@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
     print("== side_by_side", flush=True)
     failed = main(arguments)
-    for script in sorted(Path(__file__).parent.glob("[a-z]*_*.py")):
+    for script in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         print(f"== {script.stem}", flush=True)
         with contextlib.suppress(SystemExit):  # each ends itself, as it does when it is run alone
             runpy.run_path(str(script), run_name="__main__")

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.side_by_side.result import OURS, Result, Row
 
-WIDTH, LEFT, RIGHT = 860, 190, 130  # pixels; the bars lie between the margins
+WIDTH, LEFT, RIGHT = 900, 170, 190  # pixels; the bars lie between the margins
 BAR, GAP, HEAD, TOP = 16, 5, 34, 52
 INK, SOFT, MINE, THEIRS = "#1f2328", "#59636e", "#0a7d55", "#9aa4af"
 

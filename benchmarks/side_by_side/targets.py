@@ -33,8 +33,8 @@ def missed(result: Result) -> Iterator[str]:
             ours = result.row(case, OURS, guarded=True)
             p99 = ours.p99 if ours else 0.0
             yield (
-                f"{row.title}, guards on: p99 is {row.p99_to_it.median:.2f} of that of {row.gateway} "
-                f"({p99:.1f} and {row.p99:.1f} ms)"
+                f"{row.title}, guards on: p99 is {row.p99_to_it.median:.2f} of that of {row.gateway}, pair by pair "
+                f"(medians {p99:.1f} and {row.p99:.1f} ms)"
             )
     for case in FLOORS:
         found = [row for row in result.floors if row.case == case]

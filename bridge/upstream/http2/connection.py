@@ -34,10 +34,11 @@ class Connection:
         self.ready = self.draining = False
         self.streams: dict[int, Stream] = {}
         self.farewell = ""  #: why the other side gives the connection up, once it has said so
+        self.broken = False  #: … and that it is for an error
         self.heard = False  #: something came since the last `tick`
         self.pinged = False  #: a PING of ours is not answered yet
         self._output = output
-        self._out: list[bytes] = [_preface(window, max_list)]
+        self._out: list[bytes] = [frames.preface(window, max_list, CONNECTION_WINDOW)]
         self._asked = False
         self._stream_window = window
         self._max_list = max_list
@@ -78,12 +79,12 @@ class Connection:
             self._output()
 
     def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
-        """Send a request: its header block, a first piece of its body, and whether that is all. Where the other side
-        takes no more streams at once, it waits its turn."""
+        """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
+        the other side, or the network, takes no more at present."""
         stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
-        elif len(self.streams) >= self._most:
+        elif len(self.streams) >= self._most or self.outflow.paused:
             self._turns.add(Entry(stream, block, body, end))
         else:
             self._begin(stream, block, body, end)
@@ -97,14 +98,16 @@ class Connection:
         stream.window, stream.room = self._initial, self._stream_window
         self.streams[number] = stream
         self._budget.idle = 0
-        if number == 1:  # should their table be a smaller one, that is to be taken note of (RFC 7541, section 4.2)
+        if number == 1:  # should their table be a smaller one, it wants to be told (RFC 7541, section 4.2)
             block = NO_TABLE + block
-        whole = end and not body
-        self._put(frames.headers(number, block, end=whole, largest=self.outflow.largest))
-        if whole:
-            stream.sent = True
-        elif body or end:
-            self.outflow.send(stream, body, end=end)
+        if end and body and len(block) <= frames.FRAME and self.outflow.fits(stream, len(body)):
+            stream.last = stream.sent = True
+            self._put(frames.whole(number, block, body))  # as nearly all requests are
+        else:
+            stream.sent = end and not body
+            self._put(frames.headers(number, block, end=stream.sent, largest=self.outflow.largest))
+            if body:
+                self.outflow.send(stream, body, end=end)
         if stream.queue is None:
             stream.flushed()
 
@@ -135,6 +138,16 @@ class Connection:
             self._put(frames.rst_stream(stream.id, code))  # first: it makes room for one that waits
             self._forget(stream)
 
+    def pause(self) -> None:
+        """The network takes no more at present: what would go out waits, and so do new streams."""
+        self.outflow.paused = True
+
+    def resume(self) -> None:
+        """It does again."""
+        self.outflow.paused = False
+        self.outflow.pump()
+        self._admit()
+
     def credit(self, stream: Stream, size: int) -> None:
         """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
         stream.owed += size
@@ -156,6 +169,7 @@ class Connection:
         """Say goodbye (section 6.8). New streams are not taken."""
         self.draining = True
         self._put(frames.goaway(code))
+        self._send_away("the connection takes no more streams")
 
     def lose(self, cause: str) -> None:
         """The connection is gone: so is every stream."""
@@ -172,11 +186,13 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.id]
-        self.outflow.drop(stream)
-        self._admit()
+        if stream.queue is not None:
+            self.outflow.drop(stream)
+        if self._turns.entries:
+            self._admit()
 
     def _admit(self) -> None:
-        while self._turns and len(self.streams) < self._most and not self.draining:
+        while self._turns.entries and not (self.full or self.outflow.paused or self.draining):
             self._begin(*self._turns.next())
 
     # --- what comes in ------------------------------------------------------------------------------------------
@@ -236,7 +252,7 @@ class Connection:
             self._owed = 0
         if flags & frames.PADDED:
             payload = frames.unpadded(payload)
-        stream = self._known(number)
+        stream = self.streams.get(number) or self._known(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
             self._budget.spend()
@@ -255,8 +271,10 @@ class Connection:
         stream.data(payload, ended=ended)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
-        payload = frames.fragment(flags, payload)
-        self._known(number)
+        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+            payload = frames.fragment(flags, payload)
+        if number not in self.streams:
+            self._known(number)
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
@@ -322,21 +340,15 @@ class Connection:
 
     def _set(self, key: int, value: int) -> None:
         if key == frames.INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise Http2Error(frames.FLOW_CONTROL_ERROR, f"a window of {value}")
             for stream in self.streams.values():  # section 6.9.2: it may become negative
                 stream.window += value - self._initial
                 if stream.window > frames.MAX_WINDOW:
                     raise Http2Error(frames.FLOW_CONTROL_ERROR, "a window above 2^31-1")
             self._initial = value
         elif key == frames.MAX_FRAME_SIZE:
-            if not frames.FRAME <= value < 2**24:
-                raise Http2Error(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
             self.outflow.largest = min(value, 4 * frames.FRAME)  # larger ones would keep other streams waiting
         elif key == frames.MAX_CONCURRENT_STREAMS:
             self._most = value
-        elif key == frames.ENABLE_PUSH and value:
-            raise Http2Error(frames.PROTOCOL_ERROR, "a server does not enable push")
 
     def _on_push_promise(self, flags: int, number: int, payload: bytes) -> None:
         raise Http2Error(frames.PROTOCOL_ERROR, "a push that was not allowed")
@@ -358,8 +370,8 @@ class Connection:
         self._budget.spend()
         self.draining = True
         last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
-        cause = f"the service closes the connection: {name_of(code)}"
-        self.farewell = cause
+        self.farewell = cause = f"the service closes the connection: {name_of(code)}"
+        self.broken = self.broken or code != frames.NO_ERROR
         for stream in [stream for number, stream in self.streams.items() if number > last]:
             self._forget(stream)
             stream.lost(cause, untouched=True)
@@ -383,18 +395,6 @@ class Connection:
             return
         stream.window += by
         if not by or stream.window > frames.MAX_WINDOW:
-            code = frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR
-            self._break(stream, code, f"a window by {by}")
-            return
-        self.outflow.pump()
-
-
-def _preface(window: int, max_list: int) -> bytes:
-    """What a client begins with (section 3.4)."""
-    settings = (
-        (frames.HEADER_TABLE_SIZE, 0),
-        (frames.ENABLE_PUSH, 0),
-        (frames.INITIAL_WINDOW_SIZE, window),
-        (frames.MAX_HEADER_LIST_SIZE, max_list),
-    )
-    return frames.PREFACE + frames.settings(settings) + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW)
+            self._break(stream, frames.FLOW_CONTROL_ERROR if by else frames.PROTOCOL_ERROR, f"a window by {by}")
+        else:
+            self.outflow.pump()

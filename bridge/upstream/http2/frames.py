@@ -87,15 +87,42 @@ def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
     )
 
 
+def whole(stream: int, block: bytes, body: bytes) -> bytes:
+    """A request whose header block and whole body are one frame each."""
+    length, size, pack = len(block), len(body), head.pack
+    return (
+        pack(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream)
+        + block
+        + pack(size >> 8, size & 0xFF, DATA, END_STREAM, stream)
+        + body
+    )
+
+
 def settings(values: Iterable[tuple[int, int]]) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(_setting.pack(key, value) for key, value in values))
 
 
+def preface(window: int, max_list: int, connection_window: int) -> bytes:
+    """What a client begins with (section 3.4).
+
+    :param window: of each stream. :param max_list: bytes of a header section. :param connection_window: of all streams.
+    """
+    values = ((HEADER_TABLE_SIZE, 0), (ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, max_list))
+    return PREFACE + settings(values) + window_update(0, connection_window - WINDOW)
+
+
 def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
-    """:raises Http2Error: it is no list of settings (section 6.5)."""
+    """:raises Http2Error: it is no list of settings (section 6.5), or one can't have its value."""
     if len(payload) % 6:
         raise Http2Error(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that is no multiple of 6")
-    yield from _setting.iter_unpack(payload)
+    for key, value in _setting.iter_unpack(payload):  # section 6.5.2
+        if key == INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
+            raise Http2Error(FLOW_CONTROL_ERROR, f"a window of {value}")
+        if key == MAX_FRAME_SIZE and not FRAME <= value < 2**24:
+            raise Http2Error(PROTOCOL_ERROR, f"frames of {value} bytes")
+        if key == ENABLE_PUSH and value:
+            raise Http2Error(PROTOCOL_ERROR, "a server does not enable push")
+        yield key, value
 
 
 def window_update(stream: int, by: int) -> bytes:

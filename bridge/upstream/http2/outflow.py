@@ -29,17 +29,8 @@ class Outflow:
 
     def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """`data` at once if windows and network allow, else when they do."""
-        size = len(data)
         stream.last = end
-        if (
-            stream.queue is None
-            and size <= self.largest
-            and size <= self._window
-            and size <= stream.window
-            and not self.paused
-        ):
-            self._window -= size
-            stream.window -= size
+        if stream.queue is None and self.fits(stream, len(data)):
             stream.sent = end
             self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
             if end and stream.ended:
@@ -48,6 +39,14 @@ class Outflow:
         stream.queue = memoryview(data if stream.queue is None else bytes(stream.queue) + data)
         self._queued[stream] = None
         self.pump()
+
+    def fits(self, stream: Stream, size: int) -> bool:
+        """Whether `size` bytes may be sent at once, as one frame. Where they may, they count as sent."""
+        if size > self.largest or size > self._window or size > stream.window or self.paused:
+            return False
+        self._window -= size
+        stream.window -= size
+        return True
 
     def widen(self, by: int) -> bool:
         """The connection's window grows; whether it may be that large (section 6.9.1)."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from bridge.upstream.http2.fields import Fields
 
-if TYPE_CHECKING:
-    from bridge.upstream.http2.connection import Connection
+
+class Carrier(Protocol):
+    """What a stream needs of its connection (`bridge.upstream.http2.connection.Connection`)."""
+
+    farewell: str
+
+    def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None: ...
+
+    def credit(self, stream: Stream, size: int) -> None: ...
+
+    def cancel(self, stream: Stream) -> None: ...
 
 
 class Stream:
@@ -26,7 +35,7 @@ class Stream:
     __slots__ = ("ended", "http", "id", "last", "owed", "queue", "room", "sent", "window")
 
     def __init__(self) -> None:
-        self.http: Connection | None = None
+        self.http: Carrier | None = None
         self.id = 0
         self.window = self.room = self.owed = 0
         self.queue: memoryview | None = None

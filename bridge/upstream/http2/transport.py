@@ -9,6 +9,7 @@ from typing import cast
 from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.frames import Http2Error
 
+PARTING = 5.0  #: seconds for the calls on a connection that the other side gives up for an error
 IDLE = 1800.0  #: seconds without a call after which a connection is given back
 
 
@@ -29,6 +30,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unused = 0.0
+        self._parting = False
         self.cause = ""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.drained: asyncio.Future[None] = self._loop.create_future()
@@ -56,8 +58,8 @@ class Link(asyncio.Protocol):
         except Http2Error as error:
             self._break(error)
             return
-        if self.http.ready:
-            _done(self.ready)
+        if self.http.ready and not self.ready.done():
+            self.ready.set_result(None)
         if self.http.draining:
             self._drain()
 
@@ -69,11 +71,10 @@ class Link(asyncio.Protocol):
         _done(self.gone)
 
     def pause_writing(self) -> None:
-        self.http.outflow.paused = True
+        self.http.pause()
 
     def resume_writing(self) -> None:
-        self.http.outflow.paused = False
-        self.http.outflow.pump()
+        self.http.resume()
         if self._transport is not None:
             self._flush()
 
@@ -117,6 +118,10 @@ class Link(asyncio.Protocol):
         _done(self.drained)
         if not self.http.streams:
             self._end("it was given back")
+        elif self.http.broken and not self._parting:
+            # It has to close the connection now (section 5.4.1); some say goodbye and leave it open.
+            self._parting = True
+            self._loop.call_later(PARTING, self._end, self.http.farewell)
 
     def _break(self, error: Http2Error) -> None:
         self.http.leave(error.code)

@@ -21,28 +21,25 @@ class Turns:
     """First come, first served."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[Stream, Entry] = OrderedDict()  # whoever leaves costs no look at the others
-
-    def __bool__(self) -> bool:
-        return bool(self._entries)
+        self.entries: OrderedDict[Stream, Entry] = OrderedDict()  # whoever leaves costs no look at the others
 
     def add(self, entry: Entry) -> None:
-        self._entries[entry.stream] = entry
+        self.entries[entry.stream] = entry
 
     def next(self) -> Entry:
-        return self._entries.popitem(last=False)[1]
+        return self.entries.popitem(last=False)[1]
 
     def all(self) -> list[Entry]:
         """Everybody; nobody waits afterwards."""
-        entries, self._entries = list(self._entries.values()), OrderedDict()
+        entries, self.entries = list(self.entries.values()), OrderedDict()
         return entries
 
     def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """More of the body of one that waits."""
-        entry = self._entries.get(stream)
+        entry = self.entries.get(stream)
         if entry is not None and not entry.end:
             stream.last = end
-            self._entries[stream] = entry._replace(body=entry.body + data, end=end)
+            self.entries[stream] = entry._replace(body=entry.body + data, end=end)
 
     def drop(self, stream: Stream) -> None:
-        self._entries.pop(stream, None)
+        self.entries.pop(stream, None)

@@ -46,7 +46,7 @@ def timeout_field(seconds: float) -> bytes:
         text = b"%du" % max(1, int(seconds * 1e6))
     else:
         text = b"%dS" % min(99_999_999, int(seconds) + 1)
-    return _TIMEOUT + length_of(text) + text
+    return _TIMEOUT + _LENGTHS[len(text)] + text
 
 
 def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
@@ -63,10 +63,8 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
             raw = value.encode()
         else:
             raw = b64encode(value).rstrip(b"=")
-        if len(raw) < 127:
-            parts += (_name(name), _LENGTHS[len(raw)], raw)
-        else:
-            parts += (_name(name), length_of(raw), raw)
+        size = len(raw)
+        parts += (_parts.get(name) or _name(name), _LENGTHS[size] if size < 127 else length_of(raw), raw)
     return b"".join(parts)
 
 
@@ -75,11 +73,9 @@ _parts: dict[str, bytes] = {}
 
 
 def _name(name: str) -> bytes:
-    found = _parts.get(name)
-    if found is None:
-        if not _NAME.fullmatch(name):
-            raise ClientError("The name of a metadata entry holds characters that gRPC does not allow.")
-        found = name_part(name)
-        if len(_parts) < 4096:
-            _parts[name] = found
+    if not _NAME.fullmatch(name):
+        raise ClientError("The name of a metadata entry holds characters that gRPC does not allow.")
+    found = name_part(name)
+    if len(_parts) < 4096:
+        _parts[name] = found
     return found

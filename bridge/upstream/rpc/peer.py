@@ -67,7 +67,8 @@ class Http2Peer(Peer):
 
     @property
     def connected(self) -> bool:
-        return self._link is not None and (self._link.usable or self._other() is not None)
+        link = self._link  # it was usable once, and is while it doesn't drain
+        return link is not None and (not link.http.draining or self._other() is not None)
 
     async def disconnected(self) -> None:
         if self._link is not None:
@@ -115,7 +116,7 @@ class Http2Peer(Peer):
         link = self._link
         if link is None:
             return None
-        if not link.usable or link.http.full:
+        if link.http.draining or link.http.full:
             link = self._other() or link
             if not link.usable:
                 return None

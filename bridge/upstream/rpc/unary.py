@@ -9,8 +9,10 @@ from bridge.errors import BadReply, RequestError, Timeout
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
-from bridge.upstream.rpc.answer import DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
+from bridge.upstream.rpc.answer import DEADLINE_EXCEEDED, UNKNOWN, Answer, broken_section, lost, read, reset, word
 from bridge.upstream.rpc.framing import PREFIX, Inbound
+
+CREDITED = 64 * 1024  #: bytes of an answer that are given back together; well below a window
 
 
 class Unary(Stream):
@@ -35,9 +37,9 @@ class Unary(Stream):
     # --- the connection's side ----------------------------------------------------------------------------------
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
-        answer = read(fields)
+        answer = fields.memo or read(fields)
         if ended or fields.large:
-            self._trailers(fields)
+            self._trailers(fields, answer)
         elif self._metadata is not None or fields.status is None:
             self._fail(BadReply(cause="a header section within the answer's body"))
         elif fields.status < 200:
@@ -68,7 +70,9 @@ class Unary(Stream):
             self._piece(payload)
         if self.done.done():
             return
-        self.credit(size)
+        self.owed += size
+        if self.owed >= CREDITED:
+            self.credit(0)
         if ended:
             self._fail(BadReply(cause="an answer without a status"))
 
@@ -99,8 +103,7 @@ class Unary(Stream):
         except RequestError as error:
             self._fail(error)
 
-    def _trailers(self, fields: Fields) -> None:
-        answer = read(fields)
+    def _trailers(self, fields: Fields, answer: Answer) -> None:
         if answer.fault or answer.code is None or (fields.status is None) == (self._metadata is None):
             self._give_up(broken_section(fields, answer))
         elif answer.code == 0 and (self._message is None or (self._inbound is not None and len(self._inbound))):
@@ -108,7 +111,12 @@ class Unary(Stream):
         else:
             if not self.sent:
                 self.give_back()  # it has answered without reading on
-            self._finish(word(answer, self._metadata, self._message or b"", farewell=self.farewell, left=self._left()))
+            message = self._message or b""
+            if answer.code:
+                ended = word(answer, self._metadata, message, farewell=self.farewell, left=self._left())
+            else:
+                ended = word(answer, self._metadata, message)
+            self._finish(ended)
 
     def _fail(self, error: RequestError) -> None:
         self._give_up(Ended(error, UNKNOWN, committed=True))

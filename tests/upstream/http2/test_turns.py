@@ -151,6 +151,15 @@ def test_nothing_new_begins_behind_it() -> None:
     assert received(pair.turn(), 1) == b"y"
 
 
+def test_our_own_goodbye_sends_those_away_that_wait() -> None:
+    """They were never sent, and may be on another connection."""
+    pair = made(MAX_CONCURRENT_STREAMS=1)
+    first, waiting = pair.open(), pair.open()
+    pair.ours.leave()
+    assert [told[0] for told in waiting.told] == ["lost"]
+    assert "lost" not in [told[0] for told in first.told]
+
+
 def test_a_goodbye_in_two_steps() -> None:
     """First the largest identifier, so that what is on its way still counts; then the last one in truth."""
     pair = made()

@@ -188,11 +188,11 @@ def test_a_long_upload_that_is_not_answered_is_no_flood() -> None:
 
 def test_what_the_network_does_not_take_waits() -> None:
     pair = made()
-    pair.ours.outflow.paused = True
+    pair.ours.pause()
     stream = pair.open(b"x", end=False)
+    assert stream.id == 0  # not even its head
     pair.ours.send(stream, b"y", end=True)
     assert received(pair.turn(), 1) == b""
-    pair.ours.outflow.paused = False
-    pair.ours.outflow.pump()
+    pair.ours.resume()
     assert received(pair.turn(), 1) == b"xy"
     assert stream.told == [("flushed",)]

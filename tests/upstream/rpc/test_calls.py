@@ -137,7 +137,7 @@ async def test_a_call_that_is_given_up(stage: str, how: str) -> None:
     if how == "task":
         reading.cancel()
     else:
-        (call.cancel if how == "cancel" else call.late)()
+        (call.cancel if how == "cancel" else call.expire)()
     await asyncio.wait([reading])
     with pytest.raises(Timeout if how == "late" else UpstreamError):
         await call.status()

@@ -356,6 +356,24 @@ async def test_goodbyes_amid_many_calls(serve: Serve, grpc_upstream: Any) -> Non
     assert server.connections > 5
 
 
+async def test_who_gives_up_and_stays(serve: Serve, grpc_upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9113, section 5.4.1: after GOAWAY for an error a server closes. Node says it, and leaves the rest open."""
+    monkeypatch.setattr(transport, "PARTING", 0.1)
+
+    async def behave(peer: Any) -> None:
+        client = Reading(peer)
+        await client.preface()
+        await peer.say(SETTINGS)
+        number = await client.request()
+        await peer.say(raw(GOAWAY, 0, 0, number.to_bytes(4, "big") + b"\x00\x00\x00\x09"))
+        await asyncio.Event().wait()
+
+    server = await serve(behave)
+    with pytest.raises(Unavailable) as lost:
+        await send(grpc_upstream(server.address), within=60)
+    assert "COMPRESSION_ERROR" in (lost.value.cause or "")
+
+
 async def test_turns_have_deadlines(serve: Serve, grpc_upstream: Any) -> None:
     async def behave(peer: Any) -> None:
         client = Reading(peer)
