@@ -102,7 +102,7 @@ class GrpcPeer(Peer):
         return not trying and self.channel.get_state() in _GONE
 
     async def disconnected(self) -> None:
-        while self.connected:
+        if self.connected:  # once it has changed it is another connection, even where it reads READY again by now
             await self.channel.wait_for_state_change(_READY)
 
     async def unary(
