@@ -22,6 +22,7 @@ from bridge.upstream.rpc.unary import Unary
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
 MAX_METADATA = 16 * 1024  #: bytes of a header section, as gRPC's own libraries have it
 LINKS = 8  #: connections to one address, where one does not take all calls
+REFUSED = 1.0  #: seconds until another one is asked for, where one was refused
 GOODBYE = 1.0  #: seconds for closing a connection
 
 
@@ -59,6 +60,7 @@ class Http2Peer(Peer):
         self._link: Link | None = None
         self._links: set[Link] = set()  # those that end with their calls, too
         self._growing: asyncio.Task[None] | None = None
+        self._grow_from = 0.0  # the loop's time before which none is asked for beside those that are there
         self._heads: dict[str, bytes] = {}
         self._streams: set[Http2Stream] = set()
         self._deadlines = Deadlines()
@@ -121,7 +123,7 @@ class Http2Peer(Peer):
             if not link.usable:
                 return None
             self._link = link
-            if link.http.full and len(self._links) < LINKS and (self._growing is None or self._growing.done()):
+            if link.http.full and len(self._links) < LINKS and self._may_grow():
                 self._growing = self._loop.create_task(self._grow(link))
         return link
 
@@ -130,9 +132,15 @@ class Http2Peer(Peer):
         usable = [link for link in self._links if link.usable]
         return next((link for link in usable if not link.http.full), usable[0] if usable else None)
 
+    def _may_grow(self) -> bool:
+        """One attempt at a time; a server that takes no more connections is not asked for one by every call."""
+        return (self._growing is None or self._growing.done()) and self._loop.time() >= self._grow_from
+
     async def _grow(self, full: Link) -> None:
         if await self._connect() and self._link is not None:
             full.http.hand_over(self._link.http)
+        else:
+            self._grow_from = self._loop.time() + REFUSED
 
     async def unary(
         self, path: str, message: bytes, metadata: Metadata, deadline: float, *, again: bool = False
