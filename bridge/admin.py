@@ -22,6 +22,7 @@ from bridge.errors import (
     Conflict,
     Forbidden,
     Gone,
+    NotOwned,
     PreconditionFailed,
     SetupError,
     TooLarge,
@@ -34,7 +35,7 @@ from bridge.observe.metrics import Metrics
 from bridge.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.payload import parse_json
 from bridge.registry import Broken, Registry
-from bridge.spec import RouteSpec
+from bridge.spec import TENANT, RouteSpec
 from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
 
@@ -86,6 +87,8 @@ class Admin:
             peer=request.client.host if request.client else "",
         )
         identity = await self._authenticate(call)
+        if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
+            raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
         record: Record = request.scope["bridge.record"]
         record.subject, record.tenant = identity.subject, identity.tenant
         return identity
@@ -135,7 +138,7 @@ class Admin:
     async def register(self, request: Request) -> Response:
         who = await self._publisher(request)
         spec, document = await self._spec(request, who)
-        bound = await self._registry.put(Source(0, "store", spec, document=document), who.subject)
+        bound = await self._registry.put(Source(0, "store", spec, document=document), who.subject, who.tenant)
         return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
 
     async def replace(self, request: Request) -> Response:
@@ -144,7 +147,7 @@ class Admin:
         route_id = self._registered(source)
         self._match(request, source)
         spec, document = await self._spec(request, who)
-        bound = await self._registry.put(Source(route_id, "store", spec, document=document), who.subject)
+        bound = await self._registry.put(Source(route_id, "store", spec, document=document), who.subject, who.tenant)
         return self._answer(bound, 200)
 
     async def delete(self, request: Request) -> Response:
@@ -178,8 +181,11 @@ class Admin:
         answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
         try:
             spec, document = await self._spec(request, who)
-            bound = await self._registry.check(Source(0, "store", spec, document=document))
+            bound = await self._registry.try_out(Source(0, "store", spec, document=document), who.tenant)
             answer["openapi"] = await self._document(published([bound]))
+        except NotOwned as error:
+            answer["ok"] = False
+            answer["problems"] = [{"key": error.key, "reason": error.reason, "line": None}]
         except SetupError as error:
             answer["ok"] = False
             answer["problems"] = [

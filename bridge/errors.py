@@ -155,6 +155,16 @@ class Forbidden(ClientError):
     title = "The caller may not do this"
 
 
+class NotOwned(Forbidden):
+    """A tenant's route would stand where another tenant or the operator publishes. `key` is the spec's."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(
+            f"{reason[:1].upper()}{reason[1:]}.", members={"errors": [{"pointer": f"/{key}", "reason": reason}]}
+        )
+
+
 class NotFound(ClientError):
     status = 404
     slug = "not-found"

@@ -64,7 +64,7 @@ class _Node(Generic[E]):
         return not (self.literals or self.leaf or self.rest or self.one)
 
 
-class _Shape:
+class Shape:
     """A template taken apart: its `steps` (a literal, or None for ``{name}``), whether it takes the `rest`, its `verb`,
     and the `names` of its parameters."""
 
@@ -123,14 +123,14 @@ class Matcher(Generic[E]):
         :returns: those that make room; the caller takes them away, with `remove_all` and all their other claims.
         :raises ConflictError: a method, host and path is taken; names both who want it.
         """
-        places: dict[tuple[str | None, str], tuple[_Shape, Leaf[E]]] = {}
+        places: dict[tuple[str | None, str], tuple[Shape, Leaf[E]]] = {}
         #: By host and shape: places that the trie doesn't have yet. Templates may differ in the names of parameters.
         new: dict[tuple[str | None, object], Leaf[E]] = {}
         wanted: dict[tuple[int, str], tuple[str | None, str, E]] = {}
         room: list[E] = []
         for host, template, method, endpoint in claims:
             if (host, template) not in places:
-                shape = _Shape(template)
+                shape = Shape(template)
                 found = self._find(host, shape)
                 places[host, template] = shape, new.setdefault((host, shape.key), {}) if found is None else found
             leaf = places[host, template][1]
@@ -154,7 +154,7 @@ class Matcher(Generic[E]):
     def remove_all(self, claims: Iterable[Claim[E]]) -> None:
         """Take away what these claims hold, and every node that then leads nowhere."""
         for host, template, method, endpoint in claims:
-            shape = _Shape(template)
+            shape = Shape(template)
             leaf = self._find(host, shape)
             held = leaf.get(method) if leaf else None
             if held is None or held[0] is not endpoint:
@@ -175,7 +175,7 @@ class Matcher(Generic[E]):
             if host and way[0].empty:
                 del self._hosts[host]
 
-    def _find(self, host: str | None, shape: _Shape) -> Leaf[E] | None:
+    def _find(self, host: str | None, shape: Shape) -> Leaf[E] | None:
         """Where endpoints of `shape` live, if there are or were any."""
         node = self._hosts.get(host) if host else self._everywhere
         for step in shape.steps:
@@ -186,7 +186,7 @@ class Matcher(Generic[E]):
             return None
         return (node.rest if shape.rest else node.leaf).get(shape.verb)
 
-    def _way(self, host: str | None, shape: _Shape) -> list[_Node[E]]:
+    def _way(self, host: str | None, shape: Shape) -> list[_Node[E]]:
         """The nodes that lead to `shape`, made where they aren't yet, and all of them this matcher's own."""
         owner = self._owner
         if host:
@@ -207,7 +207,7 @@ class Matcher(Generic[E]):
             way.append(node)
         return way
 
-    def _leaf(self, host: str | None, shape: _Shape) -> Leaf[E]:
+    def _leaf(self, host: str | None, shape: Shape) -> Leaf[E]:
         node = self._way(host, shape)[-1]
         return (node.rest if shape.rest else node.leaf).setdefault(shape.verb, {})
 

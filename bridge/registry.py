@@ -21,6 +21,8 @@ import orjson
 from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
 from bridge.folder import SUFFIXES, File, Folder
 from bridge.guards.api_key import ApiKey
+from bridge.ownership import Place, check_ownership, places_of
+from bridge.spec import RouteSpec
 from bridge.specfile import read_value
 from bridge.store import Store, StoredRoute
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
@@ -295,14 +297,52 @@ class Registry:
         self.table.check(bound)
         return bound
 
-    async def put(self, source: Source, by: str) -> BoundRoute:
+    async def try_out(self, source: Source, tenant: str) -> BoundRoute:
+        """What `put` would publish; nothing goes live.
+
+        :raises SetupError: as `put`.
+        :raises NotOwned: as `put`.
+        """
+        bound = await self._bind(source)
+        self._admit(bound, tenant)
+        return bound
+
+    def _admit(self, bound: BoundRoute, tenant: str) -> None:
+        """Whether a publisher of `tenant` may register a route where it wants to stand; ``""`` is the operator, who may.
+
+        :raises NotOwned: somebody else owns that.
+        :raises ConflictError: another route of the same owner has that.
+        """
+        id, spec = bound.source.id, bound.source.spec
+        if tenant:
+            others = list(self._occupied())
+            former = {place for other, _, places in others if other == id for place in places}
+            new = [place for place in bound.places if place not in former]
+            check_ownership(spec, new, ((its, places) for other, its, places in others if other != id))
+        self.table.check(bound)
+
+    def _occupied(self) -> Iterator[tuple[RouteId, RouteSpec, tuple[Place, ...]]]:
+        """Every route that there is, also those that can't serve now: their paths are not free."""
+        for routes in (self._files, self._stored):
+            for id, bound in routes.items():
+                yield id, bound.source.spec, bound.places
+        for id, broken in self.broken.items():
+            if id not in self._files and id not in self._stored:
+                yield id, broken.source.spec, places_of(broken.source.spec)
+
+    async def put(self, source: Source, by: str, tenant: str = "") -> BoundRoute:
         """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live.
 
+        :param by: the publisher's subject, for the history.
+        :param tenant: the one that the publisher is confined to; ``""`` is the operator.
+
         :raises SetupError: as `check`.
+        :raises NotOwned: a tenant's route would stand where somebody else publishes.
         """
         async with self._lock:
             new = source if source.id else replace(source, id=await self._store.next_id())
-            bound = await self.check(new)
+            bound = await self._bind(new)
+            self._admit(bound, tenant)
             assert isinstance(new.id, int)
             text = orjson.dumps(spec_json(new.spec)).decode()
             await self._store.put_route(StoredRoute(new.id, text, time.time(), by))

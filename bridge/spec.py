@@ -338,13 +338,16 @@ class Transform(BaseModel):
         return (self.model_extra or {}).get(self.request, {})
 
 
+TENANT = r"^[A-Za-z0-9._-]{1,64}$"
+
+
 class RouteSpec(Model):
     """One route, as section 3 of ``docs/spec.md`` describes it."""
 
     route: Annotated[str, AfterValidator(check_template)]
     methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(str.lower)] | None = None
-    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    tenant: Annotated[str, Field(pattern=TENANT)] | None = None
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
     auth: Auth
     rate_limit: RateLimit | None = None

@@ -18,6 +18,7 @@ from bridge.guards.auth import Authenticator
 from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
 from bridge.matcher import Claim, Matcher
+from bridge.ownership import Place, places_of
 from bridge.plugins import Transformers
 from bridge.spec import Connection, RouteSpec, Upstream
 from bridge.transformer import Operation
@@ -107,6 +108,12 @@ class BoundRoute:
     #: Whether its contract may change without a file that is seen to change (`bridge.plugins.Following`).
     follows: bool = False
     endpoints: Sequence[Endpoint] = field(default=())
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The paths that belong to it."""
+        spec = self.source.spec
+        return places_of(spec, map(self.template, self.operations) if spec.route == "/" else None)
 
     def template(self, operation: Operation) -> str:
         """The whole public path of `operation`."""

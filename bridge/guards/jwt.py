@@ -189,10 +189,13 @@ def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: f
     if not isinstance(subject, str) or not isinstance(audiences, list):
         refuse("The token is malformed.")
     tenant = _claim(claims, issuer.tenant_claim)
+    if tenant is not None and not (isinstance(tenant, str) and tenant.strip()):
+        # A caller of no tenant may do more than one of a tenant: what can't be read must not count as none.
+        refuse(f"The token is malformed: the claim {issuer.tenant_claim} is not a tenant's name.")
     roles = _words(_claim(claims, issuer.roles_claim))
     fields: dict[str, Any] = {
         "subject": subject,
-        "tenant": tenant if isinstance(tenant, str) else "",
+        "tenant": tenant or "",
         "roles": roles,
         "scopes": _words(claims.get("scope")) | _words(claims.get("scp")),
         "claims": claims,

@@ -25,6 +25,7 @@ ORDER = [
     {"tls"},
     {"plugins", "mesh", "upstream", "guards", "observe"},
     {"matcher"},
+    {"ownership"},
     {"table"},
     {"store", "openapi", "folder"},
     {"clientside", "registry", "portal"},

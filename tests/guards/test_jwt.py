@@ -59,12 +59,22 @@ async def test_claims_by_other_names(bearer: Any, route: Any, make_pair: Any, cl
 
 
 @pytest.mark.parametrize("strange", [7, {"a": 1}, [["x"]], "", None, True])
-async def test_strange_roles_and_tenants_give_none(
+async def test_strange_roles_and_scopes_give_none(
     bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any, strange: Any
 ) -> None:
     pair = make_pair()
-    identity = await route(trust_in(pair))(bearer(pair.sign(claims_of(roles=strange, tenant=strange, scope=strange))))
+    identity = await route(trust_in(pair))(bearer(pair.sign(claims_of(roles=strange, scope=strange))))
     assert (identity.roles, identity.tenant, identity.scopes) == (frozenset(), "", frozenset())
+
+
+@pytest.mark.parametrize("strange", [7, True, "", " ", ["revenue"], [], {"revenue": 1}])
+async def test_a_tenant_that_cant_be_read_is_not_none(
+    strange: Any, bearer: Any, route: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
+    """A publisher of no tenant is the operator's."""
+    pair = make_pair("RS256")
+    with pytest.raises(Unauthorized, match="the claim tenant is not a tenant's name"):
+        await route(trust_in(pair))(bearer(pair.sign(claims_of(tenant=strange))))
 
 
 async def test_a_client_without_a_user_is_known_by_its_id(

@@ -1,0 +1,97 @@
+"""Who owns which paths and hosts, so that no tenant can take another's callers.
+
+A caller sends its token to whichever route its request matches. So the routes of one tenant must not match, nor come
+close to, what another tenant or the operator has published. What a tenant's publisher registers is refused where it
+
+- stands on, above or beneath a path of another owner: one template, cut to the length of the other, takes a path that
+  the other takes, too. ``{name}`` and ``{name*}`` count as any segment, and methods and ``:verb`` don't count at all:
+  the gateway tries the next best template when the best one lacks the method;
+- names a host that another tenant has a route at, whatever the path.
+
+Hosts matter as they do in the matcher: a route without ``host`` is found at every host. What a route had before a
+change is its own. The operator's word (files, and what a publisher without a tenant registers) is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bridge.errors import NotOwned
+from bridge.matcher import Shape
+from bridge.spec import RouteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Paths that a route occupies at `host` (None: at all hosts).
+
+    :ivar steps: the segments before any ``{name*}``; None stands for ``{name}``.
+    :ivar exact: only the path ``/`` itself, and nothing beneath it.
+    :ivar template: as it was written, for messages.
+    """
+
+    host: str | None
+    steps: tuple[str | None, ...]
+    exact: bool
+    template: str
+
+    def meets(self, other: Place) -> bool:
+        """Whether one of them stands on, above or beneath the other."""
+        if self.host is not None and other.host is not None and self.host != other.host:
+            return False
+        if self.exact or other.exact:
+            return not self.steps and not other.steps
+        return all(
+            mine is None or its is None or mine == its for mine, its in zip(self.steps, other.steps, strict=False)
+        )
+
+
+def places_of(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[Place, ...]:
+    """What a route occupies: all at and below its path.
+
+    :param templates: the whole paths of its operations where they are known. Only a route at ``/`` is judged by them,
+        or it would own everything.
+    """
+    if spec.route != "/" or templates is None:
+        return (_place(spec.host, spec.route, exact=False),)
+    return tuple(_place(spec.host, template, exact=template == "/") for template in templates)
+
+
+def check_ownership(
+    spec: RouteSpec, new: Sequence[Place], others: Iterable[tuple[RouteSpec, tuple[Place, ...]]]
+) -> None:
+    """Judge what a tenant's route is about to occupy.
+
+    :param new: its places, less those that it has already.
+    :param others: every other route, with its places.
+    :raises NotOwned: one of them belongs to somebody else.
+    """
+    for other, places in others:
+        if other.tenant == spec.tenant:
+            continue
+        owner = "another tenant" if other.tenant else "the operator"
+        for its in places:
+            for mine in new:
+                if other.tenant and mine.host is not None and mine.host == its.host:
+                    raise NotOwned("host", f"the host {mine.host} belongs to {owner}; choose a host of your own")
+                if mine.meets(its):
+                    raise NotOwned("route", _overlap(mine, its, owner))
+
+
+def _overlap(mine: Place, its: Place, owner: str) -> str:
+    where = f" at the host {its.host}" if its.host else ""
+    return (
+        f"{mine.template} stands on, above or beneath {its.template}{where}, which belongs to {owner}; "
+        "choose a path of your own"
+    )
+
+
+@lru_cache(maxsize=65536)
+def _place(host: str | None, template: str, *, exact: bool) -> Place:
+    """:param host: a name with a final dot is the same name (RFC 1034, section 3.1)."""
+    steps = tuple(Shape(template).steps)
+    if steps[-1:] == ("",):  # operations of /a/ are found below /a
+        steps = steps[:-1]
+    return Place(host.removesuffix(".") if host else None, steps, exact, template)
