@@ -308,7 +308,7 @@ class Registry:
         return bound
 
     def _admit(self, bound: BoundRoute, tenant: str) -> None:
-        """Whether a publisher of `tenant` may register a route where it wants to stand; ``""`` is the operator, who may.
+        """Whether a publisher of `tenant` (``""``: the operator, who may) may register a route where it wants to stand.
 
         :raises NotOwned: somebody else owns that.
         :raises ConflictError: another route of the same owner has that.
