@@ -43,9 +43,14 @@ class Place:
             return False
         if self.exact or other.exact:
             return not self.steps and not other.steps
-        return all(
-            mine is None or its is None or mine == its for mine, its in zip(self.steps, other.steps, strict=False)
-        )
+        for mine, its in zip(self.steps, other.steps, strict=False):
+            if mine != its and mine is not None and its is not None:
+                return False
+        return True
+
+
+#: The tenant that owns a route (``""``: the operator), and what the route occupies.
+Owned = tuple[str, Sequence[Place]]
 
 
 def places_of(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[Place, ...]:
@@ -59,25 +64,23 @@ def places_of(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[
     return tuple(_place(spec.host, template, exact=template == "/") for template in templates)
 
 
-def check_ownership(
-    spec: RouteSpec, new: Sequence[Place], others: Iterable[tuple[RouteSpec, tuple[Place, ...]]]
-) -> None:
-    """Judge what a tenant's route is about to occupy.
+def check_ownership(tenant: str, new: Sequence[Place], others: Iterable[Owned]) -> None:
+    """Judge what a route of `tenant` is about to occupy.
 
     :param new: its places, less those that it has already.
-    :param others: every other route, with its places.
-    :raises NotOwned: one of them belongs to somebody else.
+    :param others: what all other routes occupy.
+    :raises NotOwned: one of the places belongs to somebody else.
     """
-    for other, places in others:
-        if other.tenant == spec.tenant:
-            continue
-        owner = "another tenant" if other.tenant else "the operator"
-        for its in places:
-            for mine in new:
-                if other.tenant and mine.host is not None and mine.host == its.host:
-                    raise NotOwned("host", f"the host {mine.host} belongs to {owner}; choose a host of your own")
+    for mine in new:
+        host, first = mine.host, mine.steps[:1]
+        for owner, places in others:
+            if owner == tenant:
+                continue
+            for its in places:
+                if owner and host is not None and host == its.host:
+                    raise NotOwned("host", f"the host {host} belongs to another tenant; choose a host of your own")
                 if mine.meets(its):
-                    raise NotOwned("route", _overlap(mine, its, owner))
+                    raise NotOwned("route", _overlap(mine, its, "another tenant" if owner else "the operator"))
 
 
 def _overlap(mine: Place, its: Place, owner: str) -> str:

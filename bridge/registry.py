@@ -21,8 +21,7 @@ import orjson
 from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
 from bridge.folder import SUFFIXES, File, Folder
 from bridge.guards.api_key import ApiKey
-from bridge.ownership import Place, check_ownership, places_of
-from bridge.spec import RouteSpec
+from bridge.ownership import Owned, check_ownership, places_of
 from bridge.specfile import read_value
 from bridge.store import Store, StoredRoute
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
@@ -313,22 +312,20 @@ class Registry:
         :raises NotOwned: somebody else owns that.
         :raises ConflictError: another route of the same owner has that.
         """
-        id, spec = bound.source.id, bound.source.spec
         if tenant:
-            others = list(self._occupied())
-            former = {place for other, _, places in others if other == id for place in places}
-            new = [place for place in bound.places if place not in former]
-            check_ownership(spec, new, ((its, places) for other, its, places in others if other != id))
+            others = dict(self._occupied())
+            _, former = others.pop(bound.source.id, ("", ()))
+            check_ownership(tenant, [place for place in bound.places if place not in former], others.values())
         self.table.check(bound)
 
-    def _occupied(self) -> Iterator[tuple[RouteId, RouteSpec, tuple[Place, ...]]]:
-        """Every route that there is, also those that can't serve now: their paths are not free."""
+    def _occupied(self) -> Iterator[tuple[RouteId, Owned]]:
+        """What every route occupies, also those that can't serve now: their paths are not free."""
+        for id, broken in self.broken.items():
+            spec = broken.source.spec
+            yield id, (spec.tenant or "", places_of(spec))
         for routes in (self._files, self._stored):
             for id, bound in routes.items():
-                yield id, bound.source.spec, bound.places
-        for id, broken in self.broken.items():
-            if id not in self._files and id not in self._stored:
-                yield id, broken.source.spec, places_of(broken.source.spec)
+                yield id, (bound.source.spec.tenant or "", bound.places)
 
     async def put(self, source: Source, by: str, tenant: str = "") -> BoundRoute:
         """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live.

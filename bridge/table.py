@@ -108,12 +108,8 @@ class BoundRoute:
     #: Whether its contract may change without a file that is seen to change (`bridge.plugins.Following`).
     follows: bool = False
     endpoints: Sequence[Endpoint] = field(default=())
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The paths that belong to it."""
-        spec = self.source.spec
-        return places_of(spec, map(self.template, self.operations) if spec.route == "/" else None)
+    #: The paths that belong to it.
+    places: Sequence[Place] = field(default=())
 
     def template(self, operation: Operation) -> str:
         """The whole public path of `operation`."""
@@ -156,6 +152,7 @@ class Binder:
             follows=self._transformers.follows(spec),
         )
         route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
+        route.places = places_of(spec, map(route.template, operations) if spec.route == "/" else None)
         return route
 
 
