@@ -72,7 +72,7 @@ def check_ownership(tenant: str, new: Sequence[Place], others: Iterable[Owned]) 
     :raises NotOwned: one of the places belongs to somebody else.
     """
     for mine in new:
-        host, first = mine.host, mine.steps[:1]
+        host = mine.host
         for owner, places in others:
             if owner == tenant:
                 continue
