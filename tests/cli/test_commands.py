@@ -83,9 +83,11 @@ transform:
   soap:
     wsdl: ledger.wsdl
     operation: post
-    security: {username: gate, password_env: LEDGER_PASSWORD}
+    security: {username: gate, password_env: BRIDGE_SECRET_LEDGER_PASSWORD}
     headers:
-      AuthHeader: {user: {$header: X-User}, role: [{$env: LEDGER_ROLE}], level: {$env: LEDGER_LEVEL}, mail: {$claim: m}}
+      AuthHeader:
+        {user: {$header: X-User}, role: [{$env: BRIDGE_SECRET_LEDGER_ROLE}], level: {$env: BRIDGE_SECRET_LEDGER_LEVEL},
+         mail: {$claim: m}}
       Ticket: {$file: secrets/ticket}
 """
 
@@ -95,7 +97,11 @@ def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) ->
     (home / "routes/ledger.yml").write_text(LEDGER)
     (home / "secrets").mkdir()
     (home / "secrets/ticket").write_text("ticket-<1>\n")
-    environment = {"LEDGER_PASSWORD": "pass-1", "LEDGER_ROLE": "role-1", "LEDGER_LEVEL": "007"}
+    environment = {
+        "BRIDGE_SECRET_LEDGER_PASSWORD": "pass-1",
+        "BRIDGE_SECRET_LEDGER_ROLE": "role-1",
+        "BRIDGE_SECRET_LEDGER_LEVEL": "007",
+    }
     body = '{"account": "ticket-<1>", "cents": 7}'
     call = ("explain", "POST /v1/ledger", "--json", body, "--header", "X-User: ada", "--claims", '{"m": "a@b"}')
     shown = cli(*call, **environment)
@@ -110,7 +116,7 @@ def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) ->
     assert cli("check", **environment).returncode == 0
     missing = cli("check")
     assert "routes/ledger.yml" in missing.stderr
-    assert "LEDGER_PASSWORD" in missing.stderr or "LEDGER_ROLE" in missing.stderr
+    assert "BRIDGE_SECRET_LEDGER_PASSWORD" in missing.stderr or "BRIDGE_SECRET_LEDGER_ROLE" in missing.stderr
 
 
 def test_token(cli: Any, home: Path) -> None:
@@ -137,8 +143,8 @@ def test_keys(cli: Any) -> None:
 def test_importing_from_behind_authentication(cli: Any) -> None:
     half = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-user", "ada")
     assert (half.returncode, half.stderr) == (1, "wsdl_auth: it needs username and password_env, or bearer_env alone\n")
-    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "NOPE")
-    assert "the environment variable NOPE is not set" in missing.stderr
+    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "BRIDGE_SECRET_NOPE")
+    assert "the environment variable BRIDGE_SECRET_NOPE is not set" in missing.stderr
 
 
 TALLY = """route: /tally
@@ -149,8 +155,8 @@ transform:
   grpc:
     protos: [tally.proto]
     metadata:
-      x-one: {$env: TALLY_ONE}
-      x-two-bin: {$env: TALLY_TWO}
+      x-one: {$env: BRIDGE_SECRET_TALLY_ONE}
+      x-two-bin: {$env: BRIDGE_SECRET_TALLY_TWO}
       x-three: with t-secret-1 in it
       x-user: {$claim: sub}
 """
@@ -163,9 +169,9 @@ def test_explain_masks_secrets_in_metadata(cli: Any, home: Path) -> None:
     )
     (home / "routes/tally.yml").write_text(TALLY)
     call = ("explain", "POST /tally/t.S/A", "--json", '{"id": "7"}', "--claims", '{"sub": "ada"}')
-    shown = cli(*call, TALLY_ONE="t-secret-1", TALLY_TWO="c2VjcmV0LTI")
+    shown = cli(*call, BRIDGE_SECRET_TALLY_ONE="t-secret-1", BRIDGE_SECRET_TALLY_TWO="c2VjcmV0LTI")
     assert shown.returncode == 0, shown.stderr
     for line in ("x-one: ***", "x-two-bin: ***", "x-three: with *** in it", "x-user: ada"):
         assert line in shown.stdout.splitlines()
-    missing = cli(*call, TALLY_ONE="t-secret-1")
-    assert "TALLY_TWO is not set" in missing.stderr
+    missing = cli(*call, BRIDGE_SECRET_TALLY_ONE="t-secret-1")
+    assert "BRIDGE_SECRET_TALLY_TWO is not set" in missing.stderr
