@@ -73,8 +73,8 @@ class Issuer(BaseModel):
     def _not_for_routes(cls, name: str | None) -> str | None:
         if name is not None and name.startswith("BRIDGE_"):
             raise ValueError(
-                f"{name} can't hold an issuer's secret: variables {SECRET_PREFIX}… are those that routes may send, and"
-                " every other BRIDGE_… is a setting; give the variable another name"
+                f"an issuer's secret can't stand in {name}: routes may send variables {SECRET_PREFIX}…, and every other"
+                " BRIDGE_… is a setting; give the variable another name"
             )
         return name
 

@@ -38,7 +38,7 @@ MAX_BYTES = 16 * 1024**2  #: of a document, as it comes and decoded
 MAX_REDIRECTS = 5
 #: Seconds: for connecting to one address, between two pieces of an answer, for a document with all its redirects.
 CONNECT, READ, WHOLE = 5.0, 15.0, 30.0
-RESOLVERS = 4  #: names that are looked up at once; a lookup holds a thread, and can't be cancelled
+RESOLVERS = 16  #: names that are looked up at once; a lookup holds a thread, and can't be cancelled
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL = re.compile(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,73 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", key["id"]).returncode == 0
     assert "revoked" in cli("key", "list").stdout
     assert cli("key", "revoke", "nobody").returncode == 1
+
+
+class Site:
+    """Serves `files` on the loopback, and keeps the paths that were asked for."""
+
+    def __init__(self) -> None:
+        site = self
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.asked.append(self.path)
+                body = site.files.get(self.path)
+                self.send_response(200 if body is not None else 404)
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.stop()
+
+
+def test_a_url_that_a_command_names_may_lie_on_this_machine(cli: Any, home: Path, site: Site) -> None:
+    site.files["/l.wsdl"] = (WSDL_DIR / "ledger.wsdl").read_bytes()
+    url = f"http://127.0.0.1:{site.port}/l.wsdl"
+    made = cli("import", "soap", url)
+    assert made.returncode == 0, made.stderr
+    # The gateway itself may not fetch it, which is told at once, with the two ways out.
+    assert "save the WSDL and what it imports in wsdl/" in made.stderr
+    assert "or set BRIDGE_FETCH_NETWORKS=127.0.0.1" in made.stderr
+    (home / "routes/ledger.yml").write_text(made.stdout)
+    refused = cli("check")
+    assert refused.returncode == 1
+    assert "127.0.0.1 leads only to addresses that are refused: 127.0.0.1 (loopback); BRIDGE_FETCH" in refused.stderr
+    assert cli("check", BRIDGE_FETCH_NETWORKS="127.0.0.1").returncode == 0
+    again = cli("import", "soap", url, BRIDGE_FETCH_NETWORKS="127.0.0.1")
+    assert "BRIDGE_FETCH_NETWORKS" not in again.stderr
+
+
+def test_what_such_a_url_gives_leads_nowhere_else(cli: Any, site: Site) -> None:
+    other = Site()
+    try:
+        there = f"http://127.0.0.1:{other.port}/x"
+        text = (WSDL_DIR / "ledger.wsdl").read_text()
+        text = text.replace("<types>", f'<import namespace="urn:x" location="{there}"/><types>', 1)
+        site.files["/l.wsdl"] = text.encode()
+        made = cli("import", "soap", f"http://127.0.0.1:{site.port}/l.wsdl")
+        assert "it lies on another host" in made.stderr
+        assert other.asked == []
+    finally:
+        other.stop()
 
 
 def test_importing_from_behind_authentication(cli: Any) -> None:
