@@ -18,6 +18,7 @@ import logging
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,8 +50,11 @@ _URL = re.compile(
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/%:@!$&'()*+,;=~-._[]"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+REPEAT = 300.0  #: seconds for which the same failure is logged once
+MAX_LOGGED = 1000  #: failures that are remembered for it
 
 log = logging.getLogger("bridge.fetch")
+_logged: dict[tuple[str, str], float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,20 @@ def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, 
     if grant is not None and grant.operator:
         return FetchError(Fault(reason, file=url, line=line), answered=answered, status=status)
     whose = f"a route of tenant {grant.tenant}" if grant is not None and grant.tenant else "a route"
-    log.warning("%s, which %s names, can't be fetched: %s", url, whose, reason)
+    if _is_news(url, reason):
+        log.warning("%s, which %s names, can't be fetched: %s", url, whose, reason)
     return FetchError(Fault(f"nothing of use can be fetched from {url}"), answered=answered)
+
+
+def _is_news(url: str, reason: str) -> bool:
+    """Whether that was not logged within the last `REPEAT` seconds: a route that can't be bound is tried every second."""
+    now, key = time.monotonic(), (url, reason)
+    if now - _logged.get(key, -REPEAT) < REPEAT:
+        return False
+    if len(_logged) >= MAX_LOGGED:
+        _logged.clear()
+    _logged[key] = now
+    return True
 
 
 class Fetcher:
