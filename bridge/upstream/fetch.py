@@ -111,7 +111,7 @@ def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, 
 
 
 def _is_news(url: str, reason: str) -> bool:
-    """Whether that was not logged within the last `REPEAT` seconds: a route that can't be bound is tried every second."""
+    """Whether it was not logged within the last `REPEAT` seconds: a route that can't be bound is tried each second."""
     now, key = time.monotonic(), (url, reason)
     if now - _logged.get(key, -REPEAT) < REPEAT:
         return False

@@ -15,6 +15,7 @@ import pytest
 
 from bridge.errors import SetupError
 from bridge.upstream import fetch
+from bridge_soap.transformer import FETCHING
 from tests.conftest import Upstream, listening
 from tests.soap_kit import WSDL_DIR
 
@@ -361,3 +362,32 @@ async def test_proxies_of_the_environment_are_ignored(start: Any, monkeypatch: p
             made = await gateway.register(spec(f"http://127.0.0.1:{port}/x.wsdl"))
             assert made.status_code == 201, made.text
         assert bird.connections == 0
+
+
+async def test_servers_that_hang_hold_up_nobody_elses_bind(start: Any) -> None:
+    """More of them than there are threads, while a contract of a file is judged."""
+    many, waiting, enough, leave = 40, 0, asyncio.Event(), asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == FETCHING:
+            enough.set()
+        await leave.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, start(mesh={}, files={"wsdl/l.wsdl": LEDGER}, fetch_networks="127.0.0.1") as gateway:
+        headers = gateway.bearer(**PUBLISHER)
+
+        async def check(wsdl: str) -> dict[str, Any]:
+            answer = await gateway.client.post("/-/routes/check", json=spec(wsdl), headers=headers)
+            return dict(answer.json())
+
+        hanging = [asyncio.create_task(check(f"http://127.0.0.1:{port}/{each}.wsdl")) for each in range(many)]
+        await enough.wait()
+        assert (await check("l.wsdl"))["ok"]
+        assert not any(task.done() for task in hanging)
+        leave.set()
+        assert not any(answer["ok"] for answer in await asyncio.gather(*hanging))

@@ -151,6 +151,28 @@ async def test_bound_secrets_go_nowhere_else(running: Any, upstream_: str) -> No
     assert not running.canary.seen
 
 
+PROTO = """syntax = "proto3";
+package t;
+message M { string region = 1; }
+service S { rpc Call(M) returns (M); }
+"""
+
+
+@pytest.mark.parametrize("place", ["metadata", "fields"])
+async def test_grpc_routes_are_no_way_around(running: Any, place: str) -> None:
+    (running.home / "protos/t.proto").write_text(PROTO)
+    name = {"metadata": "x-key", "fields": "region"}[place]
+
+    def grpc(variable: str, upstream: str) -> dict[str, Any]:
+        options = {"protos": ["t.proto"], place: {name: {"$env": variable}}}
+        transform = {"request": "grpc", "grpc": options}
+        return {"route": "/g", "upstream": upstream, "auth": {"type": "none"}, "transform": transform}
+
+    assert "can't be named by a route" in await everywhere(running, grpc("IDP_SECRET", "svc:80"))
+    assert "is not bound to evil:80" in await everywhere(running, grpc(KEY, "evil:80"))
+    assert (await running.register(grpc(KEY, "svc:80"))).status_code == 201
+
+
 async def test_nobody_learns_which_secrets_there_are(running: Any) -> None:
     there = await everywhere(running, spec({"$env": "BRIDGE_SECRET_UNBOUND"}))
     not_there = await everywhere(running, spec({"$env": "BRIDGE_SECRET_NOT_SET"}))

@@ -59,8 +59,9 @@ class Soap:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(FETCHING, "wsdl")
         fetch, loop = _blocking(context), asyncio.get_running_loop()
-        work = partial(copy_context().run, _told, lambda: self._bind(route, options, context, fetch))
-        return await loop.run_in_executor(self._threads, work)
+        # The thread works under this task's grant, as those of asyncio.to_thread do.
+        work = partial(_told, lambda: self._bind(route, options, context, fetch))
+        return await loop.run_in_executor(self._threads, partial(copy_context().run, work))
 
     def notes(self, route: RouteSpec) -> tuple[str, ...]:
         """What of a route's WSDL is left out: operations that could not be published, each with its reason, and
