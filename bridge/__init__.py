@@ -9,6 +9,7 @@ from bridge.errors import (
     BridgeError,
     ClientError,
     Fault,
+    FetchError,
     Forbidden,
     HeadTooLarge,
     InvalidBody,
@@ -51,6 +52,7 @@ from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.tls import Tls, read_tls
 from bridge.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
+from bridge.upstream.fetch import fetch_error
 from bridge.upstream.headers import forwardable, returnable
 from bridge.verbs import is_method, is_served
 
@@ -66,6 +68,7 @@ __all__ = [
     "Context",
     "Exchange",
     "Fault",
+    "FetchError",
     "Forbidden",
     "GrpcCodec",
     "GrpcReply",
@@ -99,6 +102,7 @@ __all__ = [
     "XmlError",
     "claim_of",
     "claim_text",
+    "fetch_error",
     "forwardable",
     "header",
     "header_texts",

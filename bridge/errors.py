@@ -71,6 +71,19 @@ class Unreachable(BindError):
     """What a spec names can't be had just now. Its route is kept and tried again, and the others serve meanwhile."""
 
 
+class FetchError(BindError):
+    """A document that a spec names by URL can't be fetched, or is not what was asked for.
+
+    :ivar answered: whether a server gave an HTTP answer; without one, asking it for more is of no use.
+    :ivar status: the HTTP status, where the reader of the message may know it; else 0.
+    """
+
+    def __init__(self, faults: str | Fault | Sequence[Fault], *, answered: bool = False, status: int = 0) -> None:
+        super().__init__(faults)
+        self.answered = answered
+        self.status = status
+
+
 class ConflictError(SetupError):
     """Two routes claim one method, host and path, or two plug-ins one name."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from bridge.errors import SettingsError
+from bridge.grants import Secrets, read_bindings
 from bridge.guards.auth import Authenticator, build_authenticator
 from bridge.guards.issuers import Trust
 from bridge.mesh import Mesh, open_mesh
@@ -17,6 +18,7 @@ from bridge.spec import Auth, RouteSpec
 from bridge.store import open_store
 from bridge.table import Binder
 from bridge.transformer import Context
+from bridge.upstream.fetch import Fetcher
 from bridge.upstream.schemes import Unconnected
 
 if TYPE_CHECKING:
@@ -39,13 +41,17 @@ class House:
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home)
         self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
-        self.context = Context(settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses)
+        self.fetcher = Fetcher(settings.fetch_networks)
+        self.context = Context(
+            settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses, fetch=self.fetcher.fetch
+        )
         self.transformers = Transformers(self.context)
         self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
         self.binder = Binder(
             self.transformers,
             authenticate=self._authenticator,
             connect=self.upstreams.bind,
+            secrets=_secrets(settings, self.trust),
         )
         self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
 
@@ -59,8 +65,25 @@ class House:
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as closing:
-            for room in (self.store, self.trust, self.mesh, self.upstreams, self.transformers):
+            for room in (self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers):
                 closing.push_async_callback(room.aclose)
+
+
+def _secrets(settings: Settings, trust: Trust) -> Secrets:
+    """The operator's bindings of secrets, and what of the gateway's own no route may name.
+
+    :raises SettingsError: ``secrets.yml`` is wrong.
+    """
+    path = settings.path(settings.secrets)
+    own = [path, *trust.files, settings.state]
+    own += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
+    own += [
+        settings.path(url.removeprefix(scheme))
+        for url in (settings.mesh, settings.store)
+        for scheme in ("static:", "sqlite:///")
+        if url.startswith(scheme)
+    ]
+    return Secrets(read_bindings(path), frozenset(each.resolve() for each in own), str(settings.secrets))
 
 
 def _upstreams(mesh: Mesh, settings: Settings) -> Upstreams:

@@ -1,8 +1,9 @@
 """Where a value comes from that a plug-in sends, where the spec doesn't hold the value itself.
 
 ``{$env: NAME}`` and ``{$file: path}`` are secrets, read once when the route is bound. ``{$header: X-Name}`` and
-``{$claim: sub}`` differ from call to call. A spec may come from anyone who may publish, so the first two can't name
-what belongs to the gateway: its own settings and state, and files outside of where secrets are kept for it.
+``{$claim: sub}`` differ from call to call. A spec may come from anyone who may publish, so the first two name only what
+is kept for routes, variables ``BRIDGE_SECRET_…`` and files below ``secrets/``, and of those only what `bridge.grants`
+lets the route that is being bound read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bridge.errors import BindError, Fault
+from bridge.grants import SECRET_DIRS, needed_grant
 from bridge.messages import Call
 
 #: Stands for a value that isn't there (None is a value in JSON).
@@ -25,8 +27,6 @@ KINDS = ("$env", "$file", "$header", "$claim")
 _SECRET = ("$env", "$file")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_SECRET = 64 * 1024
-#: Where Docker, Podman, systemd and Kubernetes put the secrets of a container.
-_SECRET_DIRS = (PurePosixPath("secrets"), PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +103,13 @@ def read_secret(origin: Origin, home: Path) -> str:
     return _read_file(origin, home)
 
 
-def read_env(name: str, key: str) -> str:
+def read_env(name: str, key: str, *, url: str = "") -> str:
     """The environment variable that a spec names at `key`.
 
-    :raises bridge.BindError: it isn't set, or is one of the gateway's own settings.
+    :param url: of whom the value is shown to, where that isn't the route's upstream: the URL of a WSDL, say.
+    :raises bridge.BindError: the route may not name it or not send it there, it isn't set, or no route is being bound.
     """
-    if name.upper().startswith("BRIDGE_"):
-        raise BindError(Fault(f"{name} is a setting of the gateway's own, and no route may send it", key=key))
+    needed_grant(key).check_variable(name, key, url)
     text = os.environ.get(name)
     if text is None:
         raise BindError(Fault(f"the environment variable {name} is not set", key=key))
@@ -119,18 +119,22 @@ def read_env(name: str, key: str) -> str:
 def _read_file(origin: Origin, home: Path) -> str:
     """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
     looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
+    grant = needed_grant(origin.key)
     named = PurePosixPath(origin.name)
     if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
         raise BindError(Fault("hidden files and parent folders can't be named here", key=origin.key))
-    if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in _SECRET_DIRS):
+    if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in SECRET_DIRS):
         # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
         # settings, the token of its service account.
-        places = ", ".join(map(str, _SECRET_DIRS[1:]))
+        places = ", ".join(map(str, SECRET_DIRS[1:]))
         raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=origin.key))
+    grant.check_file(named, origin.key)
     path = home / named
     try:
         if not path.is_file():
             raise BindError(Fault(f"there is no file {origin.name}", key=origin.key))
+        if grant.secrets.reserves(path):
+            raise BindError(Fault(f"{origin.name} is a file that the gateway itself uses", key=origin.key))
         if path.stat().st_size > _MAX_SECRET:
             raise BindError(Fault(f"the file {origin.name} is larger than 64 KiB", key=origin.key))
         text = path.read_bytes().decode()

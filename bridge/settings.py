@@ -1,6 +1,7 @@
 """Settings: the environment (``BRIDGE_…``), then the file given by ``--config``, then defaults that need no server.
 
 Every name here is ``BRIDGE_NAME`` in the environment and ``name`` in the file. An unknown one is an error in either.
+Variables ``BRIDGE_SECRET_…`` are no settings: they hold the secrets that routes may name (`bridge.grants`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from ruamel.yaml.error import YAMLError
 
 from bridge.errors import Fault, SettingsError
 from bridge.spec import Seconds, Size
+
+#: What the names of variables begin with that hold secrets for routes, and are no settings.
+SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, no password
 
 
 def _networks(value: object) -> object:
@@ -44,12 +48,14 @@ class Settings(BaseModel):
     mesh: str = "static:mesh.yml"
     policies: Path = Path("policies")
     issuers: Path = Path("issuers.yml")
+    secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
     log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output
     log_size: Size = 64 * 1024**2  #: bytes after which the access log is rotated
     log_keep: Annotated[int, Field(ge=1)] = 10  #: rotated files kept
     local_issuer: Literal["on", "off"] = "on"
     trusted_proxies: Networks = ()  #: whose X-Forwarded-For and trace headers are believed
     internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``
+    fetch_networks: Networks = ()  #: from where contracts are fetched beside the public Internet
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
     upstream_clients: Literal["lean", "general"] = "lean"  #: the gateway's own, or those of general libraries
@@ -83,7 +89,7 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
         values |= read
         origin |= dict.fromkeys(read, str(config))
     for name, value in environ.items():
-        if name.startswith("BRIDGE_"):
+        if name.startswith("BRIDGE_") and not name.startswith(SECRET_PREFIX):
             key = name.removeprefix("BRIDGE_").lower()
             values[key], origin[key] = value, name
     for key, value in given.items():

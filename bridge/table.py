@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from bridge.errors import ConflictError
+from bridge.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.guards.auth import Authenticator
 from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
@@ -125,14 +126,22 @@ class Binder:
         transformers: Transformers,
         authenticate: Callable[[RouteSpec], Authenticator],
         connect: Callable[[Upstream, str, Connection], Sender],
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
         self._connect = connect
+        self._secrets = secrets
 
     async def changed(self, route: BoundRoute) -> bool:
         """Whether binding `route` again would give something else: its contract has changed where it comes from."""
-        return await self._transformers.changed(route.source.spec)
+        with granted(self._grant(route.source, route.wire)):
+            return await self._transformers.changed(route.source.spec)
+
+    def _grant(self, source: Source, wire: str) -> Grant:
+        spec = source.spec
+        scheme = spec.upstream.scheme or wire  # a wire's plain scheme is named after it
+        return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self._secrets)
 
     async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
         """:param old: what served until now; where its limit is the same, what callers have used of it still counts.
@@ -140,8 +149,9 @@ class Binder:
         """
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
-        operations = await self._transformers.bind(spec, source.document, source.file)
-        sender = self._connect(spec.upstream, transformer.wire, spec.connection)
+        with granted(self._grant(source, transformer.wire)):
+            operations = await self._transformers.bind(spec, source.document, source.file)
+            sender = self._connect(spec.upstream, transformer.wire, spec.connection)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,

@@ -18,13 +18,14 @@ Whatever can fail at bind must fail at bind, as `bridge.BindError` with file, li
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from bridge.errors import BindError, Fault
 from bridge.messages import Call, GrpcReply, GrpcRequest, HttpReply, HttpRequest, Reply
 from bridge.stream import StreamCodec
 
@@ -109,6 +110,13 @@ class Options(BaseModel):
 
 #: Looks a mesh name and port up: ``await resolve("tally-svc", "8080") -> [("10.0.0.7", 8080), …]``.
 Resolve = Callable[[str, str], Awaitable[Sequence[tuple[str, int]]]]
+#: Fetches a document by URL, with credentials that only its origin gets: ``await fetch(url, headers) -> bytes``.
+Fetch = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
+
+
+async def fetch_nothing(url: str, headers: Mapping[str, str]) -> bytes:
+    """:raises bridge.BindError: always."""
+    raise BindError(Fault("nothing is fetched by URL here", file=url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +126,14 @@ class Context:
     :ivar wsdl_dir: where relative WSDL names are looked up.
     :ivar proto_dir: where relative ``.proto`` and descriptor set names are looked up; nothing outside is read.
     :ivar resolve: live addresses of a mesh name and port, for what must be asked at bind (gRPC reflection).
+    :ivar fetch: documents by URL, within the gateway's bounds on where, how much and how long. It raises
+        `bridge.FetchError`. A plug-in opens no connection of its own.
     """
 
     wsdl_dir: Path
     proto_dir: Path
     resolve: Resolve
+    fetch: Fetch = fetch_nothing
 
 
 Options_contra = TypeVar("Options_contra", bound=Options, contravariant=True)

@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from xml.sax.saxutils import escape, quoteattr
@@ -15,7 +16,9 @@ from lxml import etree
 
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway import parse_target
+from bridge.grants import Grant, granted
 from bridge.house import House
+from bridge.mesh.reach import unfetchable
 from bridge.messages import Call, GrpcRequest, HttpRequest, Identity
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
@@ -24,6 +27,7 @@ from bridge.settings import Settings
 from bridge.specfile import read_file
 from bridge.table import Endpoint, Source, Table
 from bridge.transformer import Context
+from bridge.upstream.fetch import Fetcher
 
 
 @runtime_checkable
@@ -278,12 +282,28 @@ async def imported(
     async def resolve(host: str, port: str) -> Sequence[tuple[str, int]]:
         return [(host, int(port))]
 
-    context = Context(settings.path("wsdl"), settings.path("protos"), resolve)
+    # Whoever gives a command may reach whatever this machine reaches; what answers there may not lead elsewhere.
+    connected: dict[str, str] = {}
+    fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), connected.__setitem__)
+    context = Context(settings.path("wsdl"), settings.path("protos"), resolve, fetcher.fetch)
     transformers = Transformers(context)
     try:
         transformer = await transformers.get(name)
         if not isinstance(transformer, Importer):
             raise BindError(f"the transformer {name!r} can't import")
-        return await transformer.import_spec(source, context, **(options or {}))
+        with granted(Grant(operator=True)):
+            text, notes = await transformer.import_spec(source, context, **(options or {}))
     finally:
         await transformers.aclose()
+        await fetcher.aclose()
+    return text, [*notes, *_beyond(connected, settings)]
+
+
+def _beyond(connected: Mapping[str, str], settings: Settings) -> list[str]:
+    """A note on each host that a command may fetch from, and a gateway with these settings may not."""
+    return [
+        f"a gateway that serves this fetches nothing from {host} ({address}: {reason}): save the WSDL and what it"
+        f" imports in wsdl/ and name the file, or set BRIDGE_FETCH_NETWORKS={address}"
+        for host, address in connected.items()
+        if (reason := unfetchable(address, settings.fetch_networks))
+    ]

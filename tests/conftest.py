@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,17 @@ import pytest
 import uvicorn
 
 from bridge.app import Bridge, build
+from bridge.grants import Grant, granted
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.settings import Settings, load
 from bridge.wire import WebSocket, logging_to
+
+
+@pytest.fixture
+def operator() -> Iterator[None]:
+    """The test reads secrets as a bind of the operator's own route would."""
+    with granted(Grant(operator=True)):
+        yield
 
 
 @contextlib.asynccontextmanager

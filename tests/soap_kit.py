@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from lxml import etree
 
 from bridge import Call, Context, HttpCodec, HttpReply, InvalidBody, Operation, RouteSpec
+from bridge.grants import Grant, granted
+from bridge.upstream.fetch import Fetcher
 from bridge_soap import Soap
 from bridge_soap.options import SoapOptions
 
@@ -138,8 +141,18 @@ async def bind_wsdl(folder: Path, wsdl: str, *, soap: Soap | None = None, **give
     async def resolve(name: str, port: str) -> list[tuple[str, int]]:
         return []
 
-    await soap.open(Context(folder, folder, resolve))
-    return await soap.bind(RouteSpec.model_validate(spec), SoapOptions.model_validate(options))
+    await soap.open(Context(folder, folder, resolve, loopback_fetch))
+    with granted(Grant(operator=True)):
+        return await soap.bind(RouteSpec.model_validate(spec), SoapOptions.model_validate(options))
+
+
+async def loopback_fetch(url: str, headers: Mapping[str, str]) -> bytes:
+    """The gateway's fetch with BRIDGE_FETCH_NETWORKS=127.0.0.0/8."""
+    fetcher = Fetcher([ip_network("127.0.0.0/8")])
+    try:
+        return await fetcher.fetch(url, headers)
+    finally:
+        await fetcher.aclose()
 
 
 def make_echo(folder: Path, content: str, *, root: str = "r", others: Sequence[str] = (), **options: Any) -> Echo:

@@ -39,15 +39,26 @@ def test_misspelt_origins(value: dict[str, Any], key: str, reason: str) -> None:
     assert reason in caught.value.faults[0].reason
 
 
-def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: None) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/key").write_text("abc\n")
     (tmp_path / "issuers.yml").write_text("[]")
-    monkeypatch.setenv("TALLY_KEY", "t")
-    monkeypatch.setenv("BRIDGE_STORE", "s")
-    assert read_secret(read_origin({"$env": "TALLY_KEY"}, "k"), tmp_path) == "t"
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "t")
+    for name in ("BRIDGE_STORE", "TALLY_KEY", "bridge_secret_x", "XBRIDGE_SECRET_X"):
+        monkeypatch.setenv(name, "s")
+    assert read_secret(read_origin({"$env": "BRIDGE_SECRET_TALLY_KEY"}, "k"), tmp_path) == "t"
     assert read_secret(read_origin({"$file": "secrets/key"}, "k"), tmp_path) == "abc"
-    for value in ({"$env": "BRIDGE_STORE"}, {"$env": "NOT_SET"}, {"$file": "issuers.yml"}, {"$file": "secrets/none"},
+    for name in (
+        "BRIDGE_STORE",
+        "TALLY_KEY",
+        "bridge_secret_x",
+        "XBRIDGE_SECRET_X",
+        "PATH",
+        " BRIDGE_SECRET_TALLY_KEY",
+    ):
+        with pytest.raises(BindError, match="begin with BRIDGE_SECRET_ only"):
+            read_secret(read_origin({"$env": name}, "k"), tmp_path)
+    for value in ({"$env": "BRIDGE_SECRET_NOT_SET"}, {"$file": "issuers.yml"}, {"$file": "secrets/none"},
                   {"$file": "secrets/../issuers.yml"}):  # fmt: skip
         with pytest.raises(BindError):
             read_secret(read_origin(value, "k"), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,19 @@ def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path) -> None:
         load({}, tmp_path / "none.yml")
     with pytest.raises(SettingsError, match="BRIDGE_TRUSTED_PROXIES"):
         load({"BRIDGE_TRUSTED_PROXIES": "10.0.0.0/99"})
+
+
+def test_secrets_of_routes_are_no_settings() -> None:
+    assert load({"BRIDGE_SECRET_LEDGER_KEY": "k", "BRIDGE_SECRETS": "bound.yml"}).secrets == Path("bound.yml")
+    for name in ("BRIDGE_SECRET", "BRIDGE_SECRETS_KEY", "BRIDGE_SECRETX"):
+        with pytest.raises(SettingsError, match=f"{name}: no setting has this name"):
+            load({name: "k"})
+
+
+def test_networks_to_fetch_from() -> None:
+    assert load({"BRIDGE_FETCH_NETWORKS": "127.0.0.1, fd00::/8"}).fetch_networks == (
+        ip_network("127.0.0.1/32"),
+        ip_network("fd00::/8"),
+    )
+    with pytest.raises(SettingsError, match="BRIDGE_FETCH_NETWORKS"):
+        load({"BRIDGE_FETCH_NETWORKS": "intranet"})

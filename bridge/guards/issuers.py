@@ -17,7 +17,7 @@ from bridge.guards.jwks import FETCH_TIMEOUT, FixedKeys, KeySource, file_keys, u
 from bridge.guards.jwt import TokenVerifier, TrustedIssuer
 from bridge.guards.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
 from bridge.guards.local_issuer import LOCAL, LocalIssuer
-from bridge.settings import Settings
+from bridge.settings import SECRET_PREFIX, Settings
 from bridge.specfile import faults_of, line_of, plain
 
 if TYPE_CHECKING:
@@ -68,6 +68,16 @@ class Issuer(BaseModel):
             raise ValueError("a URL with a password in it would end up in logs; the keys are public, leave it out")
         return url
 
+    @field_validator("secret_env")
+    @classmethod
+    def _not_for_routes(cls, name: str | None) -> str | None:
+        if name is not None and name.startswith("BRIDGE_"):
+            raise ValueError(
+                f"an issuer's secret can't stand in {name}: routes may send variables {SECRET_PREFIX}…, and every other"
+                " BRIDGE_… is a setting; give the variable another name"
+            )
+        return name
+
     @model_validator(mode="after")
     def _one_source(self) -> Issuer:
         given = [name for name in _SOURCES if getattr(self, name) is not None]
@@ -88,6 +98,7 @@ class Trust:
     """Every trusted issuer, their keys, and the verifier that all routes share.
 
     :ivar local: the local issuer, or ``None`` when it is switched off.
+    :ivar files: files that hold keys, which no route may send.
     :ivar verifier: judges tokens.
     """
 
@@ -98,6 +109,7 @@ class Trust:
             keys = FixedKeys(KeySet([local.key]))
             trusted[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys)
         self.verifier = TokenVerifier(trusted)
+        self.files: list[Path] = []
         self._client: httpx.AsyncClient | None = None
 
     @classmethod
@@ -140,6 +152,7 @@ class Trust:
         if entry.jwks_url is not None:
             return url_keys(entry.issuer, entry.jwks_url, self._http)
         if entry.jwks_file is not None:
+            self.files.append(settings.path(entry.jwks_file))
             try:
                 return file_keys(entry.issuer, settings.path(entry.jwks_file))
             except BadKey as error:

@@ -1,18 +1,32 @@
 """Which addresses a name may lead to when the name's owner is not the operator (SSRF).
 
-Private networks are fine, services live there. What is refused is what no service of another host can have, and the
-addresses where clouds serve credentials to whoever asks from inside.
+For services of the mesh (`refused`) private networks are fine, services live there. What is refused is what no service
+of another host can have, and the addresses where clouds serve credentials to whoever asks from inside. For contracts
+that are fetched by URL (`unfetchable`) private networks are refused as well, unless the operator lists them.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 #: Cloud metadata and host agents outside the link-local range, which covers the usual 169.254.169.254.
 METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")))
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1; deprecated, yet some stacks still route it
+
+#: What is no public address, as IANA's special-purpose registries have it (RFC 6890). Of IPv6 only 2000::/3 is public.
+#: Written out, since ``ipaddress.is_global`` differs between versions of Python.
+_SPECIAL = tuple(
+    ip_network(each)
+    for each in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+    )
+)  # fmt: skip
+_PUBLIC6 = IPv6Network("2000::/3")
 
 
 def refused(address: str, *, loopback: bool = False) -> str:
@@ -37,6 +51,29 @@ def refused(address: str, *, loopback: bool = False) -> str:
         elif inner.is_unspecified or (inner.version == 4 and (inner.packed[0] == 0 or inner.packed[0] >= 240)):
             return "no unicast address"
     return ""
+
+
+def unfetchable(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> str:
+    """Why nothing is fetched from `address`; ``""`` when it may be.
+
+    :param networks: the operator's, from where contracts may be fetched though they are not public. They may hold
+        loopback and private addresses; metadata services, link-local, multicast and unspecified addresses stay refused.
+    """
+    reason = refused(address, loopback=True)
+    if reason:
+        return reason
+    ip = ip_address(address.partition("%")[0])
+    # NAT64 is how a host without IPv4 reaches public IPv4 addresses; nobody lives at any other kind of address in one.
+    for each in _inside(ip) if ip in _NAT64 else (ip, *_inside(ip)):
+        if not _is_public(each) and not any(each in network for network in networks):
+            return "loopback" if each.is_loopback else "no public address"
+    return ""
+
+
+def _is_public(ip: IPv4Address | IPv6Address) -> bool:
+    if isinstance(ip, IPv6Address) and ip not in _PUBLIC6:
+        return False
+    return not any(ip in network for network in _SPECIAL)
 
 
 def _inside(ip: IPv4Address | IPv6Address) -> list[IPv4Address]:

@@ -13,6 +13,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge import BindError, Call, Forbidden, Identity, InvalidParameter, Operation
 
+pytestmark = pytest.mark.usefixtures("operator")
+
 PROTO = """
 syntax = "proto3";
 package f.v1;
@@ -154,8 +156,8 @@ async def test_what_a_call_lacks_or_says_wrongly(
         ({"region": ["a", "b"]}, "transform.grpc.fields.region", "it takes one value, not 2"),
         ({"region": None}, "transform.grpc.fields.region", "a constant is wanted"),
         ({"kind": {"$claim": "k", "default": "FAX"}}, "transform.grpc.fields.kind", "'FAX' is not one of"),
-        ({"region": {"$env": "NOT_SET"}}, "transform.grpc.fields.region.$env", "not set"),
-        ({"level": {"$env": "TALLY_KEY"}}, "transform.grpc.fields.level", "the secret is not what the field takes"),
+        ({"region": {"$env": "BRIDGE_SECRET_NOT_SET"}}, "transform.grpc.fields.region.$env", "not set"),
+        ({"level": {"$env": "BRIDGE_SECRET_TALLY_KEY"}}, "transform.grpc.fields.level", "the secret is not what the field takes"),
         ({"region": {"$clam": "x"}}, "transform.grpc.fields.region.$clam", "did you mean $claim?"),
         ({"county": "x"}, "", "both the path and the spec's fields fill 'county'"),
     ],
@@ -163,7 +165,7 @@ async def test_what_a_call_lacks_or_says_wrongly(
 async def test_what_is_refused_at_bind(
     bind: Any, fields: Any, key: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TALLY_KEY", "hush-hush")
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "hush-hush")
     if key is None:
         assert await bind(PROTO, fields=fields)  # a list of one is one
         return
@@ -182,11 +184,11 @@ async def test_the_route_s_own_parameters_are_not_filled_twice(bind: Any) -> Non
 
 
 async def test_secrets_are_masked_and_caches_told(bind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLY_KEY", "AQID")
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "AQID")
     fields = {
-        "region": {"$env": "TALLY_KEY"},
-        "raw": {"$env": "TALLY_KEY"},
-        "locales": {"$env": "TALLY_KEY"},
+        "region": {"$env": "BRIDGE_SECRET_TALLY_KEY"},
+        "raw": {"$env": "BRIDGE_SECRET_TALLY_KEY"},
+        "locales": {"$env": "BRIDGE_SECRET_TALLY_KEY"},
         "voter_id": {"$claim": "sub"},
     }
     operation = at(await bind(PROTO, fields=fields), "POST", "/cast")

@@ -14,6 +14,8 @@ import pytest
 from bridge import BindError, Call, Forbidden, GrpcReply, HeadTooLarge, Identity, InvalidParameter, UpstreamFault
 from bridge_grpc.metadata import MAX_SIZE, Outgoing, Returned
 
+pytestmark = pytest.mark.usefixtures("operator")
+
 PROTO = 'syntax = "proto3";\npackage a.v1;\nmessage M { string id = 1; }\nservice S { rpc A(M) returns (M); }\n'
 
 
@@ -53,12 +55,12 @@ def test_values_come_from_where_the_spec_says(value: Any, of: Call, expected: li
 
 
 def test_bytes_are_base64_wherever_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLY_RAW", "AQI")
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_RAW", "AQI")
     metadata = {
         "a-bin": "AQI=",
         "b-bin": {"$claim": "raw"},
         "c-bin": {"$header": "x-raw"},
-        "d-bin": {"$env": "TALLY_RAW"},
+        "d-bin": {"$env": "BRIDGE_SECRET_TALLY_RAW"},
     }
     made = Outgoing(metadata, (), tmp_path).outgoing(call(("x-raw", "_w,AQI=,, Aw=="), raw="AAE="))
     assert made == [
@@ -85,20 +87,22 @@ def test_what_a_call_lacks_or_says_wrongly(name: str, value: Any, of: Call, kind
 
 
 def test_secrets_are_read_at_bind_and_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLY_KEY", "abc")
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "abc")
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/raw").write_text("AQI\n")
-    made = secret(tmp_path, {"x-key": {"$env": "TALLY_KEY"}, "x-raw-bin": {"$file": "secrets/raw"}, "x": "open"})
-    monkeypatch.setenv("TALLY_KEY", "another")
+    made = secret(
+        tmp_path, {"x-key": {"$env": "BRIDGE_SECRET_TALLY_KEY"}, "x-raw-bin": {"$file": "secrets/raw"}, "x": "open"}
+    )
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "another")
     assert made.outgoing(call()) == [("x-key", "abc"), ("x-raw-bin", b"\1\2"), ("x", "open")]
     assert made.secrets == {"abc", "AQI", "AQI="}
 
 
 def test_all_that_can_fail_at_bind_fails_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLY_KEY", "umlaut-ä")
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "umlaut-ä")
     metadata = {
-        "x-a": {"$env": "TALLY_KEY"}, "x-b": {"$env": "NOT_SET"}, "x-c": {"$clam": "sub"}, "x-d": {"$header": "x", "default": "é"},
-        "host": "x", "traceparent": "x", "x-e-bin": {"$env": "TALLY_KEY"}, "x-f": {"$claim": "a", "default": {"b": 1}},
+        "x-a": {"$env": "BRIDGE_SECRET_TALLY_KEY"}, "x-b": {"$env": "BRIDGE_SECRET_NOT_SET"}, "x-c": {"$clam": "sub"}, "x-d": {"$header": "x", "default": "é"},
+        "host": "x", "traceparent": "x", "x-e-bin": {"$env": "BRIDGE_SECRET_TALLY_KEY"}, "x-f": {"$claim": "a", "default": {"b": 1}},
         "transfer-encoding": "x", "x-ok": 1,
     }  # fmt: skip
     passed = ["x-*", "*", "a b", "te", "grpc-*", "connection", "x-forwarded-for", "x-ok", "x*y", "authorization"]
@@ -224,5 +228,5 @@ async def test_a_codec_sends_and_returns_them(bind: Any) -> None:
 
 async def test_faults_of_metadata_name_their_keys(bind: Any) -> None:
     with pytest.raises(BindError) as caught:
-        await bind(PROTO, metadata={"x": {"$env": "NOT_SET"}})
+        await bind(PROTO, metadata={"x": {"$env": "BRIDGE_SECRET_NOT_SET"}})
     assert caught.value.faults[0].key == "transform.grpc.metadata.x.$env"

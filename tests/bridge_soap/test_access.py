@@ -18,7 +18,7 @@ from bridge import BindError, Context, RouteSpec
 from bridge_soap import Soap
 from bridge_soap.access import Access
 from bridge_soap.options import SoapOptions, WsdlAuth
-from tests.soap_kit import WSDL_DIR, bind_wsdl
+from tests.soap_kit import WSDL_DIR, bind_wsdl, loopback_fetch
 
 SECRET = "hunter-2:é"
 BASIC = "Basic " + base64.b64encode(f"ada:{SECRET}".encode()).decode()
@@ -88,15 +88,17 @@ def people(**given: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WSDL_PASSWORD", SECRET)
-    monkeypatch.setenv("WSDL_TOKEN", "tok.en-1==\n")
+    monkeypatch.setenv("BRIDGE_SECRET_WSDL_PASSWORD", SECRET)
+    monkeypatch.setenv("BRIDGE_SECRET_WSDL_TOKEN", "tok.en-1==\n")
 
 
-BY_NAME = {"username": "ada", "password_env": "WSDL_PASSWORD"}
+BY_NAME = {"username": "ada", "password_env": "BRIDGE_SECRET_WSDL_PASSWORD"}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "auth"), [(BASIC, BY_NAME), ("Bearer tok.en-1==", {"bearer_env": "WSDL_TOKEN"})], ids=["basic", "bearer"]
+    ("wanted", "auth"),
+    [(BASIC, BY_NAME), ("Bearer tok.en-1==", {"bearer_env": "BRIDGE_SECRET_WSDL_TOKEN"})],
+    ids=["basic", "bearer"],
 )
 async def test_all_files_of_its_own_host(
     serve: Callable[..., Server], tmp_path: Path, wanted: str, auth: dict[str, str]
@@ -111,11 +113,17 @@ async def test_all_files_of_its_own_host(
 @pytest.mark.parametrize(
     ("auth", "told"),
     [
-        (None, "the server wants credentials, which wsdl_auth can name (HTTP 401)"),
-        ({"bearer_env": "WSDL_TOKEN"}, "the server refuses the credentials of wsdl_auth (HTTP 401)"),
-        ({**BY_NAME, "password_env": "NOPE"}, "transform.soap.wsdl_auth.password_env: the environment variable NOPE"),
-        ({"bearer_env": "WSDL_PASSWORD"}, "wsdl_auth.bearer_env: what WSDL_PASSWORD holds is no bearer token"),
-        ({"bearer_env": "BRIDGE_STORE"}, "wsdl_auth.bearer_env: BRIDGE_STORE is a setting of the gateway's own"),
+        (None, "the server wants credentials (HTTP 401); see wsdl_auth"),
+        ({"bearer_env": "BRIDGE_SECRET_WSDL_TOKEN"}, "the server refuses the credentials (HTTP 401); see wsdl_auth"),
+        (
+            {**BY_NAME, "password_env": "BRIDGE_SECRET_NOPE"},
+            "transform.soap.wsdl_auth.password_env: the environment variable BRIDGE_SECRET_NOPE",
+        ),
+        (
+            {"bearer_env": "BRIDGE_SECRET_WSDL_PASSWORD"},
+            "wsdl_auth.bearer_env: what BRIDGE_SECRET_WSDL_PASSWORD holds is no bearer token",
+        ),
+        ({"bearer_env": "BRIDGE_STORE"}, "wsdl_auth.bearer_env: BRIDGE_STORE can't be named by a route"),
         ({**BY_NAME, "username": "a:b"}, "wsdl_auth.username: a user name can't hold a colon"),
     ],
 )
@@ -148,7 +156,7 @@ async def test_another_host_never_sees_them(serve: Callable[..., Server], tmp_pa
     assert other.seen == []
 
 
-def test_only_the_same_scheme_host_and_port() -> None:
+def test_only_the_same_scheme_host_and_port(operator: None) -> None:
     access = Access(WsdlAuth(**BY_NAME), "https://h.example/a?wsdl")
     assert access.headers("https://H.example:443/b") == {"authorization": BASIC}
     for url in ("http://h.example/a", "https://h.example:444/a", "https://h.example.evil/a", "https://x/h.example"):
@@ -168,12 +176,13 @@ async def test_a_shared_contract_is_no_way_around(serve: Callable[..., Server], 
 async def test_credentials_in_a_url_are_refused(serve: Callable[..., Server], tmp_path: Path, place: str) -> None:
     server = serve(**people())
     url = f"http://ada:pass-word@127.0.0.1:{server.port}/p/PeopleService.wsdl"
+    told = "a URL can't hold a user and password; wsdl_auth names them"
     if place == "import":
         (tmp_path / "a.wsdl").write_text(
             f'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"><import location="{url}"/></definitions>'
         )
-        url = "a.wsdl"
-    with pytest.raises(BindError, match="a URL can't hold a user and password; wsdl_auth names them") as caught:
+        url, told = "a.wsdl", "no URL is followed out of a file"
+    with pytest.raises(BindError, match=told) as caught:
         await bind_wsdl(tmp_path, url)
     assert "pass-word" not in str(caught.value)
     assert server.seen == []
@@ -192,13 +201,13 @@ def test_half_an_option(auth: dict[str, str]) -> None:
         SoapOptions.model_validate({"wsdl": "https://h/x", "wsdl_auth": auth})
 
 
-async def test_importing_names_them_in_the_spec(serve: Callable[..., Server], tmp_path: Path) -> None:
+async def test_importing_names_them_in_the_spec(serve: Callable[..., Server], tmp_path: Path, operator: None) -> None:
     server = serve(**people(wanted=BASIC))
 
     async def resolve(name: str, port: str) -> list[tuple[str, int]]:
         return []
 
-    context = Context(tmp_path, tmp_path, resolve)
+    context = Context(tmp_path, tmp_path, resolve, loopback_fetch)
     url = f"{server.url}/p/PeopleService.wsdl"
     text, _ = await Soap().import_spec([url], context, wsdl_auth=BY_NAME)
     spec = YAML(typ="safe").load(text)

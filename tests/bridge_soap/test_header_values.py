@@ -47,10 +47,12 @@ async def test_secrets_are_read_at_bind(bind: Bind, monkeypatch: pytest.MonkeyPa
     (tmp_path / "wsdl/ledger.wsdl").write_bytes((WSDL_DIR / "ledger.wsdl").read_bytes())
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/level").write_text(" 07\n")
-    monkeypatch.setenv("LEDGER_KEY", "<k&y>")
-    headers = {"AuthHeader": {"user": "me", "key": {"$env": "LEDGER_KEY"}, "level": {"$file": "secrets/level"}}}
+    monkeypatch.setenv("BRIDGE_SECRET_LEDGER_KEY", "<k&y>")
+    headers = {
+        "AuthHeader": {"user": "me", "key": {"$env": "BRIDGE_SECRET_LEDGER_KEY"}, "level": {"$file": "secrets/level"}}
+    }
     operation = await post(bind, headers, folder=tmp_path / "wsdl")
-    monkeypatch.delenv("LEDGER_KEY")
+    monkeypatch.delenv("BRIDGE_SECRET_LEDGER_KEY")
     (tmp_path / "secrets/level").unlink()
     assert auth_of(send(operation)) == [("user", "me"), ("key", "<k&y>"), ("level", "7")]
     assert codec_of(operation).secrets >= {"<k&y>", " 07", "7"}  # type: ignore[attr-defined]  # SoapCodec's
@@ -71,8 +73,11 @@ async def test_one_trailing_line_end_goes(bind: Bind, tmp_path: Path, content: b
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"user": {"$env": "NOPE"}}, "AuthHeader.user.$env: the environment variable NOPE is not set"),
-        ({"user": {"$env": "BRIDGE_STORE"}}, "user.$env: BRIDGE_STORE is a setting of the gateway's own"),
+        (
+            {"user": {"$env": "BRIDGE_SECRET_NOPE"}},
+            "AuthHeader.user.$env: the environment variable BRIDGE_SECRET_NOPE is not set",
+        ),
+        ({"user": {"$env": "BRIDGE_STORE"}}, "user.$env: BRIDGE_STORE can't be named by a route"),
         ({"user": {"$file": "secrets/none"}}, "AuthHeader.user.$file: there is no file secrets/none"),
         ({"user": {"$file": "../x"}}, "user.$file: hidden files and parent folders can't be named here"),
         ({"user": {"$file": ".bridge/local-issuer.pem"}}, "user.$file: hidden files and parent folders"),
@@ -88,12 +93,18 @@ async def test_one_trailing_line_end_goes(bind: Bind, tmp_path: Path, content: b
         ({"user": {"$header": "a b"}}, "AuthHeader.user.$header: 'a b' can't be the name of a header"),
         ({"user": {"$header": "A", "default": {"$env": "X"}}}, "user.default: a default is a plain value"),
         ({"user": "a", "usr": {"$claim": "x"}}, "AuthHeader.usr: the schema has no such property here"),
-        ({"user": "a", "level": {"$env": "LEVEL"}}, "level.$env: what the environment variable LEVEL holds is not of"),
-        ({"user": "a", "level": {"$env": "TEN"}}, "level.$env: what the environment variable TEN holds is not of the"),
+        (
+            {"user": "a", "level": {"$env": "BRIDGE_SECRET_LEVEL"}},
+            "level.$env: what the environment variable BRIDGE_SECRET_LEVEL holds is not of",
+        ),
+        (
+            {"user": "a", "level": {"$env": "BRIDGE_SECRET_TEN"}},
+            "level.$env: what the environment variable BRIDGE_SECRET_TEN holds is not of the",
+        ),
         ({"user": "a", "level": {"$claim": "l", "default": 10}}, "AuthHeader.level.default: '10' must be at most 9"),
         ({"user": "a", "unit": {"x": {"$claim": "l"}}}, "AuthHeader.unit.x: the schema has no such property here"),
         ({"level": {"$claim": "l"}}, "transform.soap.headers.AuthHeader.user: it is required"),
-        ({"user": "u", "level": "x", "key": {"$env": "LEVEL"}}, "AuthHeader.level: a whole number"),
+        ({"user": "u", "level": "x", "key": {"$env": "BRIDGE_SECRET_LEVEL"}}, "AuthHeader.level: a whole number"),
         ({"$claim": "x"}, "headers.AuthHeader: a single value can't stand here: the schema has an object"),
         ({"user": "u", "@soap:mustUnderstand": 1}, "AuthHeader.@soap:mustUnderstand: true or false is wanted"),
         ({"user": "u", "@soap:relay": True}, "AuthHeader.@soap:relay: unknown; there are @soap:mustUnderstand"),
@@ -104,9 +115,9 @@ async def test_one_trailing_line_end_goes(bind: Bind, tmp_path: Path, content: b
 async def test_what_is_wrong_is_told_at_bind(
     bind: Bind, monkeypatch: pytest.MonkeyPatch, value: dict[str, Any], told: str
 ) -> None:
-    monkeypatch.delenv("NOPE", raising=False)
-    monkeypatch.setenv("LEVEL", "s3cret-level")
-    monkeypatch.setenv("TEN", "10")
+    monkeypatch.delenv("BRIDGE_SECRET_NOPE", raising=False)
+    monkeypatch.setenv("BRIDGE_SECRET_LEVEL", "s3cret-level")
+    monkeypatch.setenv("BRIDGE_SECRET_TEN", "10")
     with pytest.raises(BindError) as caught:
         await post(bind, {"AuthHeader": value})
     assert told in str(caught.value)

@@ -45,8 +45,8 @@ async def test_wrong_constants_fail_at_bind(bind: Bind, headers: dict[str, objec
 
 
 async def test_a_plain_token(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEOPLE_PASSWORD", "s3cr<t")
-    header = await header_of(bind, security={"username": "ada", "password_env": "PEOPLE_PASSWORD"})
+    monkeypatch.setenv("BRIDGE_SECRET_PEOPLE_PASSWORD", "s3cr<t")
+    header = await header_of(bind, security={"username": "ada", "password_env": "BRIDGE_SECRET_PEOPLE_PASSWORD"})
     token = header.find(f"{WSSE}Security/{WSSE}UsernameToken")
     assert token is not None
     assert token.findtext(f"{WSSE}Username") == "ada"
@@ -54,8 +54,8 @@ async def test_a_plain_token(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_a_digest_differs_from_call_to_call(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEOPLE_PASSWORD", "secret")
-    options = {"security": {"username": "ada", "password_env": "PEOPLE_PASSWORD", "digest": True}}
+    monkeypatch.setenv("BRIDGE_SECRET_PEOPLE_PASSWORD", "secret")
+    options = {"security": {"username": "ada", "password_env": "BRIDGE_SECRET_PEOPLE_PASSWORD", "digest": True}}
     seen = set()
     for _ in range(2):
         header = await header_of(bind, headers={"session": {"token": "t"}}, **options)
@@ -71,6 +71,6 @@ async def test_a_digest_differs_from_call_to_call(bind: Bind, monkeypatch: pytes
 
 
 async def test_a_password_that_is_not_set(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PEOPLE_PASSWORD", raising=False)
-    with pytest.raises(BindError, match="the environment variable PEOPLE_PASSWORD is not set"):
-        await header_of(bind, security={"username": "ada", "password_env": "PEOPLE_PASSWORD"})
+    monkeypatch.delenv("BRIDGE_SECRET_PEOPLE_PASSWORD", raising=False)
+    with pytest.raises(BindError, match="the environment variable BRIDGE_SECRET_PEOPLE_PASSWORD is not set"):
+        await header_of(bind, security={"username": "ada", "password_env": "BRIDGE_SECRET_PEOPLE_PASSWORD"})

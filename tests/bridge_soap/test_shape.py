@@ -217,11 +217,11 @@ def test_nil_and_absent_look_alike_once_flattened(echo: MakeEcho) -> None:
 
 
 def test_constants(echo: MakeEcho, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORDER_KEY", "k<1>")
+    monkeypatch.setenv("BRIDGE_SECRET_ORDER_KEY", "k<1>")
     request = {
         "constants": {
             "Head/Version": "2",
-            "Head/Key": {"$env": "ORDER_KEY"},
+            "Head/Key": {"$env": "BRIDGE_SECRET_ORDER_KEY"},
             "Order/Ship/Street": "s",
             "Order/Line/Qty": 7,
             "Tag": ["a", "b"],
@@ -311,15 +311,23 @@ def test_a_derived_type_keeps_its_own(echo: MakeEcho) -> None:
         ("request", {"constants": {"Note": "n"}, "rename": {"Note": "x"}}, "constants.Note: clients never see"),
         ("request", {"constants": {"Head": {"Version": "1"}}, "rename": {"Head/Key": "x"}}, "other paths lead into it"),
         ("request", {"constants": {"Note": {"$claim": "x"}}}, "constants.Note: a constant may come from $env or $file"),
-        ("request", {"constants": {"Note": {"$env": "NOPE_"}}}, "constants.Note.$env: the environment variable NOPE_"),
-        ("request", {"constants": {"Order/Line/Qty": {"$env": "SHAPE_X"}}}, "what the environment variable SHAPE_X"),
+        (
+            "request",
+            {"constants": {"Note": {"$env": "BRIDGE_SECRET_NOPE_"}}},
+            "constants.Note.$env: the environment variable BRIDGE_SECRET_NOPE_",
+        ),
+        (
+            "request",
+            {"constants": {"Order/Line/Qty": {"$env": "BRIDGE_SECRET_SHAPE_X"}}},
+            "what the environment variable BRIDGE_SECRET_SHAPE_X",
+        ),
         ("request", {"defaults": {"Note": {"$env": "X"}}}, "defaults.Note: a default is a plain value"),
     ],
 )
 def test_what_is_wrong_is_told_at_bind(
     echo: MakeEcho, monkeypatch: pytest.MonkeyPatch, side: str, options: dict[str, Any], told: str
 ) -> None:
-    monkeypatch.setenv("SHAPE_X", "s3cret")
+    monkeypatch.setenv("BRIDGE_SECRET_SHAPE_X", "s3cret")
     with pytest.raises(BindError) as caught:
         echo(ORDER, **{side: options})
     assert told in str(caught.value)

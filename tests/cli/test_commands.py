@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +86,11 @@ transform:
   soap:
     wsdl: ledger.wsdl
     operation: post
-    security: {username: gate, password_env: LEDGER_PASSWORD}
+    security: {username: gate, password_env: BRIDGE_SECRET_LEDGER_PASSWORD}
     headers:
-      AuthHeader: {user: {$header: X-User}, role: [{$env: LEDGER_ROLE}], level: {$env: LEDGER_LEVEL}, mail: {$claim: m}}
+      AuthHeader:
+        {user: {$header: X-User}, role: [{$env: BRIDGE_SECRET_LEDGER_ROLE}], level: {$env: BRIDGE_SECRET_LEDGER_LEVEL},
+         mail: {$claim: m}}
       Ticket: {$file: secrets/ticket}
 """
 
@@ -95,7 +100,11 @@ def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) ->
     (home / "routes/ledger.yml").write_text(LEDGER)
     (home / "secrets").mkdir()
     (home / "secrets/ticket").write_text("ticket-<1>\n")
-    environment = {"LEDGER_PASSWORD": "pass-1", "LEDGER_ROLE": "role-1", "LEDGER_LEVEL": "007"}
+    environment = {
+        "BRIDGE_SECRET_LEDGER_PASSWORD": "pass-1",
+        "BRIDGE_SECRET_LEDGER_ROLE": "role-1",
+        "BRIDGE_SECRET_LEDGER_LEVEL": "007",
+    }
     body = '{"account": "ticket-<1>", "cents": 7}'
     call = ("explain", "POST /v1/ledger", "--json", body, "--header", "X-User: ada", "--claims", '{"m": "a@b"}')
     shown = cli(*call, **environment)
@@ -110,7 +119,7 @@ def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) ->
     assert cli("check", **environment).returncode == 0
     missing = cli("check")
     assert "routes/ledger.yml" in missing.stderr
-    assert "LEDGER_PASSWORD" in missing.stderr or "LEDGER_ROLE" in missing.stderr
+    assert "BRIDGE_SECRET_LEDGER_PASSWORD" in missing.stderr or "BRIDGE_SECRET_LEDGER_ROLE" in missing.stderr
 
 
 def test_token(cli: Any, home: Path) -> None:
@@ -134,11 +143,78 @@ def test_keys(cli: Any) -> None:
     assert cli("key", "revoke", "nobody").returncode == 1
 
 
+class Site:
+    """Serves `files` on the loopback, and keeps the paths that were asked for."""
+
+    def __init__(self) -> None:
+        site = self
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.asked.append(self.path)
+                body = site.files.get(self.path)
+                self.send_response(200 if body is not None else 404)
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.stop()
+
+
+def test_a_url_that_a_command_names_may_lie_on_this_machine(cli: Any, home: Path, site: Site) -> None:
+    site.files["/l.wsdl"] = (WSDL_DIR / "ledger.wsdl").read_bytes()
+    url = f"http://127.0.0.1:{site.port}/l.wsdl"
+    made = cli("import", "soap", url)
+    assert made.returncode == 0, made.stderr
+    # The gateway itself may not fetch it, which is told at once, with the two ways out.
+    assert "save the WSDL and what it imports in wsdl/" in made.stderr
+    assert "or set BRIDGE_FETCH_NETWORKS=127.0.0.1" in made.stderr
+    (home / "routes/ledger.yml").write_text(made.stdout)
+    refused = cli("check")
+    assert refused.returncode == 1
+    assert "127.0.0.1 leads only to addresses that are refused: 127.0.0.1 (loopback); BRIDGE_FETCH" in refused.stderr
+    assert cli("check", BRIDGE_FETCH_NETWORKS="127.0.0.1").returncode == 0
+    again = cli("import", "soap", url, BRIDGE_FETCH_NETWORKS="127.0.0.1")
+    assert "BRIDGE_FETCH_NETWORKS" not in again.stderr
+
+
+def test_what_such_a_url_gives_leads_nowhere_else(cli: Any, site: Site) -> None:
+    other = Site()
+    try:
+        there = f"http://127.0.0.1:{other.port}/x"
+        text = (WSDL_DIR / "ledger.wsdl").read_text()
+        text = text.replace("<types>", f'<import namespace="urn:x" location="{there}"/><types>', 1)
+        site.files["/l.wsdl"] = text.encode()
+        made = cli("import", "soap", f"http://127.0.0.1:{site.port}/l.wsdl")
+        assert "it lies on another host" in made.stderr
+        assert other.asked == []
+    finally:
+        other.stop()
+
+
 def test_importing_from_behind_authentication(cli: Any) -> None:
     half = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-user", "ada")
     assert (half.returncode, half.stderr) == (1, "wsdl_auth: it needs username and password_env, or bearer_env alone\n")
-    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "NOPE")
-    assert "the environment variable NOPE is not set" in missing.stderr
+    missing = cli("import", "soap", "https://h.example/x.wsdl", "--wsdl-bearer-env", "BRIDGE_SECRET_NOPE")
+    assert "the environment variable BRIDGE_SECRET_NOPE is not set" in missing.stderr
 
 
 TALLY = """route: /tally
@@ -149,8 +225,8 @@ transform:
   grpc:
     protos: [tally.proto]
     metadata:
-      x-one: {$env: TALLY_ONE}
-      x-two-bin: {$env: TALLY_TWO}
+      x-one: {$env: BRIDGE_SECRET_TALLY_ONE}
+      x-two-bin: {$env: BRIDGE_SECRET_TALLY_TWO}
       x-three: with t-secret-1 in it
       x-user: {$claim: sub}
 """
@@ -163,9 +239,9 @@ def test_explain_masks_secrets_in_metadata(cli: Any, home: Path) -> None:
     )
     (home / "routes/tally.yml").write_text(TALLY)
     call = ("explain", "POST /tally/t.S/A", "--json", '{"id": "7"}', "--claims", '{"sub": "ada"}')
-    shown = cli(*call, TALLY_ONE="t-secret-1", TALLY_TWO="c2VjcmV0LTI")
+    shown = cli(*call, BRIDGE_SECRET_TALLY_ONE="t-secret-1", BRIDGE_SECRET_TALLY_TWO="c2VjcmV0LTI")
     assert shown.returncode == 0, shown.stderr
     for line in ("x-one: ***", "x-two-bin: ***", "x-three: with *** in it", "x-user: ada"):
         assert line in shown.stdout.splitlines()
-    missing = cli(*call, TALLY_ONE="t-secret-1")
-    assert "TALLY_TWO is not set" in missing.stderr
+    missing = cli(*call, BRIDGE_SECRET_TALLY_ONE="t-secret-1")
+    assert "BRIDGE_SECRET_TALLY_TWO is not set" in missing.stderr

@@ -129,6 +129,13 @@ def test_an_empty_file_trusts_nobody(home: Any, text: Any) -> None:
             "- issuer: a\n  secret_env: NOT_SET\n",
             "issuers.yml:2: secret_env: the environment variable NOT_SET is not set",
         ),
+        *(
+            (
+                f"- issuer: a\n  secret_env: {name}\n",
+                f"issuers.yml:2: secret_env: an issuer's secret can't stand in {name}: routes may send variables",
+            )
+            for name in ("BRIDGE_SECRET_IDP", "BRIDGE_SECRET_", "BRIDGE_STORE")
+        ),
         ("- issuer: a\n  secret_env: SHORT\n", "issuers.yml:2: secret_env: SHORT: the secret has 5 bytes"),
         ("- issuer: a\n  jwks_file: none.json\n", "issuers.yml:2: jwks_file: none.json: No such file"),
         ("- issuer: a\n  jwks_file: issuers.yml\n", "issuers.yml:2: jwks_file: issuers.yml: it is not JSON"),

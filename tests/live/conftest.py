@@ -74,7 +74,8 @@ def front(start: Start) -> Front:
         }
         files = {f"wsdl/{name}": await asyncio.to_thread(wsdl.read_text, "utf-8")} if isinstance(wsdl, Path) else {}
         mesh = {"service": server.address}
-        async with start(mesh=mesh, routes={"live.yml": json.dumps(spec)}, files=files) as gateway:
+        routes = {"live.yml": json.dumps(spec)}
+        async with start(mesh=mesh, routes=routes, files=files, fetch_networks="127.0.0.1") as gateway:
             server.journal()
             yield Caller(gateway, server)
 

@@ -26,6 +26,8 @@ from bridge.spec import Connection, Upstream
 from bridge.upstream.pool import Upstreams
 from bridge.upstream.schemes import Unconnected
 
+pytestmark = pytest.mark.usefixtures("operator")
+
 FILES: dict[str, Any] = {"ca": "secrets/ca.pem", "certificate": "secrets/own.pem", "key": "secrets/own.key"}
 
 

@@ -26,7 +26,7 @@ class Access:
         if not is_url(wsdl):
             raise BindError(Fault("the WSDL is a file, so there is nobody to show credentials to", key=_KEY))
         self._origin = _origin_of(wsdl)
-        self._header = _basic(auth) if auth.username is not None else _bearer(auth)
+        self._header = _basic(auth, wsdl) if auth.username is not None else _bearer(auth, wsdl)
 
     def headers(self, url: str) -> dict[str, str]:
         """The header fields that a request for `url` may have."""
@@ -38,19 +38,19 @@ def access_of(auth: WsdlAuth | None, wsdl: str) -> Access | None:
     return Access(auth, wsdl) if auth is not None else None
 
 
-def _basic(auth: WsdlAuth) -> str:
+def _basic(auth: WsdlAuth, wsdl: str) -> str:
     """RFC 7617."""
     assert auth.username is not None
     assert auth.password_env is not None
     if ":" in auth.username or not auth.username.isprintable():
         raise BindError(Fault("a user name can't hold a colon or control characters", key=f"{_KEY}.username"))
-    password = read_env(auth.password_env, f"{_KEY}.password_env")
+    password = read_env(auth.password_env, f"{_KEY}.password_env", url=wsdl)
     return "Basic " + base64.b64encode(f"{auth.username}:{password}".encode()).decode()
 
 
-def _bearer(auth: WsdlAuth) -> str:
+def _bearer(auth: WsdlAuth, wsdl: str) -> str:
     assert auth.bearer_env is not None
-    token = read_env(auth.bearer_env, f"{_KEY}.bearer_env").strip()
+    token = read_env(auth.bearer_env, f"{_KEY}.bearer_env", url=wsdl).strip()
     if not _B64TOKEN.fullmatch(token):
         raise BindError(Fault(f"what {auth.bearer_env} holds is no bearer token", key=f"{_KEY}.bearer_env"))
     return f"Bearer {token}"

@@ -11,7 +11,7 @@ from bridge_soap.access import Access
 from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, Type
 from bridge_soap.datatypes.facets import Rulebook
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.documents import Library
+from bridge_soap.documents import BlockingFetch, Library
 from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.writing import Prefixes
 from bridge_soap.names import NCNAME, SOAP12_ENCODING, clark, split
@@ -54,12 +54,15 @@ class Contract:
     """A WSDL with its schemas, encoders and decoders. Reading one blocks (files, perhaps the network).
 
     :param access: the credentials that its own origin asks for.
+    :param fetch: gets what URLs name; without, the WSDL must be a file.
     :ivar documented: what `bridge_soap.openapi` keeps, since all operations of a contract share their schemas.
     :raises bridge.BindError: it does not load; the message names file, line and cause.
     """
 
-    def __init__(self, reference: str, folder: Path, access: Access | None = None) -> None:
-        library = Library(folder, access.headers if access is not None else None)
+    def __init__(
+        self, reference: str, folder: Path, access: Access | None = None, fetch: BlockingFetch | None = None
+    ) -> None:
+        library = Library(folder, fetch, access.headers if access is not None else None)
         self.wsdl: Wsdl = read_wsdl(library, reference)
         self.digest = library.digest
         self.schemas = Schemas(self.wsdl.index)

@@ -1,8 +1,8 @@
 """Contract files: from a name or URL to a parsed document, within bounds.
 
-A relative name lies below the folder it was given for and can't leave it. A URL is fetched with time and size limits,
-follows redirects to the same host only, and what it refers to must lie on the same host too. Credentials are never part
-of a URL, since URLs stand in messages and logs. Everything here blocks: it runs at bind, in a thread.
+A relative name lies below the folder it was given for and can't leave it, and no URL is followed out of a file. A URL
+is fetched by the gateway (`bridge.Context.fetch`), and what it refers to must lie on the same host. Credentials are
+never part of a URL, since URLs stand in messages and logs. Everything here blocks: it runs at bind, in a thread.
 """
 
 from __future__ import annotations
@@ -11,26 +11,23 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
 
-from bridge import BindError, Fault, XmlError, xml_parser
+from bridge import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.parsing import parse_contract
-
-if TYPE_CHECKING:
-    import httpx
 
 #: The header fields that a request for a URL may have.
 Credentials = Callable[[str], Mapping[str, str]]
+#: Fetches a URL with header fields, and blocks meanwhile; raises `bridge.FetchError`.
+BlockingFetch = Callable[[str, Mapping[str, str]], bytes]
 
 MAX_BYTES = 16 * 1024**2
-MAX_DOCUMENTS = 500
-#: Seconds: for one step of a fetch, for connecting, and for all that one contract fetches.
-TIMEOUT, CONNECT, ALTOGETHER = 15.0, 5.0, 60.0
+MAX_DOCUMENTS = 500  #: that one contract may read, and may try to fetch
+ALTOGETHER = 60.0  #: seconds for all that one contract fetches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +56,23 @@ _USER_INFO = re.compile(r"//[^/?#]*@")
 
 
 class Library:
-    """Opens documents for one contract and keeps them. `digest` is a fingerprint of all that was read."""
+    """Opens documents for one contract and keeps them.
 
-    def __init__(self, folder: Path, credentials: Credentials | None = None) -> None:
+    :param fetch: gets what URLs name; without, none can be opened.
+    :param credentials: what a request for a URL carries.
+    :ivar digest: a fingerprint of all that was read.
+    """
+
+    def __init__(
+        self, folder: Path, fetch: BlockingFetch | None = None, credentials: Credentials | None = None
+    ) -> None:
         self._folder = folder.resolve()
+        self._fetch = fetch
         self._credentials = credentials
         self._open: dict[str, Document] = {}
-        self._dead: dict[str, str] = {}
+        #: What can't be had, by URL, and by host where nobody answers there.
+        self._failed: dict[str, FetchError] = {}
+        self._fetches = 0
         self._hash = hashlib.sha256()
         self._until = time.monotonic() + ALTOGETHER
 
@@ -89,9 +96,14 @@ class Library:
             ) from None
 
     def _opened(self, reference: str, base: Document | None) -> Document:
-        if is_url(reference) or (base is not None and base.is_url):
-            return self._from_url(urljoin(base.id, reference) if base is not None and base.is_url else reference, base)
-        return self._from_file(reference, base)
+        if base is not None and base.is_url:
+            return self._from_url(urljoin(base.id, reference), base)
+        if not is_url(reference):
+            return self._from_file(reference, base)
+        if base is not None:
+            why = f"it is a URL, and no URL is followed out of a file; save it beside {base.name} and refer to that"
+            raise BindError(Fault(why, file=shown(reference)))
+        return self._from_url(reference, None)
 
     def _from_file(self, reference: str, base: Document | None) -> Document:
         start = Path(base.id).parent if base is not None else self._folder
@@ -128,54 +140,33 @@ class Library:
             return known
         if shown(url) != url:
             raise BindError(Fault("a URL can't hold a user and password; wsdl_auth names them", file=shown(url)))
-        host = urlsplit(url).netloc
-        if base is not None and base.is_url and urlsplit(base.id).netloc != host:
+        host = urlsplit(url).netloc.lower()
+        if base is not None and urlsplit(base.id).netloc.lower() != host:
             raise BindError(Fault(f"it lies on another host than {base.name}, which is refused", file=url))
-        if host in self._dead:
-            raise BindError(Fault(self._dead[host], file=url))
-        return self._keep(self._fetch(url, host), url, url)
-
-    def _fetch(self, url: str, host: str) -> bytes:
-        import httpx  # heavy, and most contracts are files
-
-        self._check_time(url)
+        for place in (url, host):
+            if place in self._failed:
+                raise self._failed[place]
         try:
-            timeout = httpx.Timeout(TIMEOUT, connect=CONNECT)
-            with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
-                for _ in range(5):
-                    headers = {"accept": "text/xml, application/xml, */*"}
-                    headers |= self._credentials(url) if self._credentials is not None else {}
-                    with client.stream("GET", url, headers=headers) as reply:
-                        if reply.is_redirect:
-                            target = urljoin(url, reply.headers.get("location", ""))
-                            if urlsplit(target).netloc != host:
-                                raise BindError(Fault("it redirects to another host, which is refused", file=url))
-                            url = target
-                            continue
-                        if reply.status_code != 200:
-                            raise BindError(
-                                Fault(_why_not(reply.status_code, sent="authorization" in headers), file=url)
-                            )
-                        return self._bounded(reply, url)
-                raise BindError(Fault("it redirects too often", file=url))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = f"it can't be fetched: {str(error) or type(error).__name__}"
-            self._dead[host] = reason
-            raise BindError(Fault(reason, file=url)) from None
+            return self._keep(self._fetched(url), url, url)
+        except FetchError as error:
+            self._failed[url if error.answered else host] = error
+            raise
 
-    def _bounded(self, reply: httpx.Response, url: str) -> bytes:
-        parts, size = [], 0
-        for part in reply.iter_bytes():
-            size += len(part)
-            if size > MAX_BYTES:
-                raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=url))
-            self._check_time(url)
-            parts.append(part)
-        return b"".join(parts)
-
-    def _check_time(self, url: str) -> None:
+    def _fetched(self, url: str) -> bytes:
+        if self._fetch is None:
+            raise BindError(Fault("nothing is fetched by URL here", file=url))
+        self._fetches += 1
+        if self._fetches > MAX_DOCUMENTS:
+            raise BindError(Fault(f"the contract names more than {MAX_DOCUMENTS} documents", file=url))
         if time.monotonic() > self._until:
             raise BindError(Fault(f"the contract is not fetched within {ALTOGETHER:.0f} seconds", file=url))
+        try:
+            return self._fetch(url, self._credentials(url) if self._credentials is not None else {})
+        except FetchError as error:
+            if error.status not in (401, 403, 407):
+                raise
+            faults = [replace(fault, reason=f"{fault.reason}; see wsdl_auth") for fault in error.faults]
+            raise FetchError(faults, answered=True, status=error.status) from None
 
     def _keep(self, body: bytes, key: str, name: str) -> Document:
         if len(self._open) >= MAX_DOCUMENTS:
@@ -183,18 +174,12 @@ class Library:
         try:
             root = parse_contract(body)
         except XmlError as error:
+            if is_url(key):
+                raise fetch_error(key, str(error), line=_line(body)) from None
             raise BindError(Fault(str(error), file=name, line=_line(body))) from None
         self._hash.update(f"{key}\0{len(body)}\0".encode() + body)
         document = self._open[key] = Document(root, key, name)
         return document
-
-
-def _why_not(status: int, *, sent: bool) -> str:
-    if status not in (401, 403, 407):
-        return f"the server answered HTTP {status}"
-    if sent:
-        return f"the server refuses the credentials of wsdl_auth (HTTP {status})"
-    return f"the server wants credentials, which wsdl_auth can name (HTTP {status})"
 
 
 def _line(body: bytes) -> int:

@@ -17,7 +17,7 @@ from bridge import BindError, Fault, Operation, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
-from bridge_soap.documents import is_url
+from bridge_soap.documents import BlockingFetch, is_url
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.model import SoapOperation
 from bridge_soap.wsdl.selection import choose
@@ -25,7 +25,9 @@ from bridge_soap.wsdl.selection import choose
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def import_spec(wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None = None) -> tuple[str, list[str]]:
+def import_spec(
+    wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None = None, fetch: BlockingFetch | None = None
+) -> tuple[str, list[str]]:
     """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
     notes: list[str] = []
     hints: list[str] = []
@@ -34,7 +36,7 @@ def import_spec(wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None =
     if wsdl_auth:
         options["wsdl_auth"] = dict(wsdl_auth)
     asked = _checked(options)
-    contract = Contract(reference, folder, access_of(asked.wsdl_auth, reference))
+    contract = Contract(reference, folder, access_of(asked.wsdl_auth, reference), fetch)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:

@@ -10,8 +10,9 @@ from bridge import Options
 
 
 class UsernameToken(Options):
-    """WS-Security UsernameToken (OASIS, profile 1.1). The password stands in an environment variable, never in a
-    spec. With `digest`, a nonce and a time stamp are made for each call and only their digest is sent."""
+    """WS-Security UsernameToken (OASIS, profile 1.1). The password stands in an environment variable
+    ``BRIDGE_SECRET_…``, never in a spec. With `digest`, a nonce and a time stamp are made for each call and only their
+    digest is sent."""
 
     username: Annotated[str, Field(min_length=1)]
     password_env: Annotated[str, Field(min_length=1)]
@@ -20,7 +21,7 @@ class UsernameToken(Options):
 
 class WsdlAuth(Options):
     """Who asks for a WSDL behind authentication: HTTP Basic (RFC 7617), or a bearer token (RFC 6750). The secret stands
-    in an environment variable."""
+    in an environment variable ``BRIDGE_SECRET_…``."""
 
     username: Annotated[str, Field(min_length=1)] | None = None
     password_env: Annotated[str, Field(min_length=1)] | None = None

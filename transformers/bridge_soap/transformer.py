@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 from weakref import WeakValueDictionary
@@ -12,10 +15,13 @@ from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
+from bridge_soap.documents import ALTOGETHER, BlockingFetch, is_url
 from bridge_soap.importing import import_spec
 from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.selection import Chosen, choose
+
+FETCHING = 8  #: contracts that are fetched by URL at once
 
 
 class Soap:
@@ -29,12 +35,13 @@ class Soap:
     options: ClassVar[type[Options]] = SoapOptions
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        self._context: Context | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._contracts: WeakValueDictionary[str, Contract] = WeakValueDictionary()
         self._skipped: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
-        self._folder = context.wsdl_dir
+        self._context = context
 
     async def bind(self, route: RouteSpec, options: SoapOptions) -> Sequence[Operation]:
         """Load the WSDL and compile the operation that the spec names, or all.
@@ -43,7 +50,18 @@ class Soap:
 
         :raises bridge.BindError: the WSDL does not load, or nothing of what is asked for can be served.
         """
-        return await asyncio.to_thread(_told, lambda: self._bind(route, options))
+        context = self._context
+        if context is None:
+            raise BindError(Fault("the soap transformer is not open"))
+        if not is_url(options.wsdl.strip()):
+            return await asyncio.to_thread(_told, lambda: self._bind(route, options, context, None))
+        # A server that hangs holds the thread that waits for it, and must not hold those that everybody else works in.
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(FETCHING, "wsdl")
+        fetch, loop = _blocking(context), asyncio.get_running_loop()
+        # The thread works under this task's grant, as those of asyncio.to_thread do.
+        work = partial(_told, lambda: self._bind(route, options, context, fetch))
+        return await loop.run_in_executor(self._threads, partial(copy_context().run, work))
 
     def notes(self, route: RouteSpec) -> tuple[str, ...]:
         """What of a route's WSDL is left out: operations that could not be published, each with its reason, and
@@ -53,6 +71,9 @@ class Soap:
     async def aclose(self) -> None:
         self._contracts.clear()
         self._skipped.clear()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
 
     async def import_spec(
         self, source: Sequence[str], context: Context, *, wsdl_auth: Mapping[str, str] | None = None
@@ -66,18 +87,21 @@ class Soap:
         """
         if len(source) != 1:
             raise BindError(f"one WSDL makes one spec; {len(source)} were given")
-        return await asyncio.to_thread(_told, lambda: import_spec(source[0], context.wsdl_dir, wsdl_auth))
+        fetch = _blocking(context)
+        return await asyncio.to_thread(_told, lambda: import_spec(source[0], context.wsdl_dir, wsdl_auth, fetch))
 
     # --- in a thread ---
 
-    def _bind(self, route: RouteSpec, options: SoapOptions) -> list[Operation]:
+    def _bind(
+        self, route: RouteSpec, options: SoapOptions, context: Context, fetch: BlockingFetch | None
+    ) -> list[Operation]:
         if options.operation is None:
             named = [name for name in ("request", "reply") if getattr(options, name) is not None]
             if named:
                 why = "it shapes one operation, which operation must name"
                 raise BindError([Fault(why, key=f"transform.soap.{name}") for name in named])
-        contract, home = self._contract(options)
-        binder = Binder(contract, route, options, home)
+        contract = self._contract(options, context.wsdl_dir, fetch)
+        binder = Binder(contract, route, options, context.wsdl_dir.parent)
         chosen = choose(contract.wsdl, options)
         with contract.lock:
             check_names(contract, [each.operation for each in chosen], options)
@@ -101,13 +125,25 @@ class Soap:
                 said.append(f"{blocks}, which its binding declares and neither headers nor pass_headers names")
         return said
 
-    def _contract(self, options: SoapOptions) -> tuple[Contract, Path]:
-        """The contract, shared with the routes that have the same, and the gateway's home. Each route fetches for
-        itself what it shares, so none gets what its own credentials would not have got it."""
-        if self._folder is None:
-            raise BindError(Fault("the soap transformer is not open"))
-        made = Contract(options.wsdl, self._folder, access_of(options.wsdl_auth, options.wsdl))
-        return self._contracts.setdefault(made.digest, made), self._folder.parent
+    def _contract(self, options: SoapOptions, folder: Path, fetch: BlockingFetch | None) -> Contract:
+        """The contract, shared with the routes that have the same. Each route fetches for itself what it shares, so
+        none gets what its own credentials would not have got it."""
+        made = Contract(options.wsdl, folder, access_of(options.wsdl_auth, options.wsdl), fetch)
+        return self._contracts.setdefault(made.digest, made)
+
+
+def _blocking(context: Context) -> BlockingFetch:
+    """The gateway's fetch for threads: it runs on the loop that this is called on, under the caller's grant."""
+    loop = asyncio.get_running_loop()
+
+    async def fetch(url: str, headers: Mapping[str, str]) -> bytes:
+        return await context.fetch(url, headers)
+
+    def run(url: str, headers: Mapping[str, str]) -> bytes:
+        # The gateway bounds the time; the bound here is for a loop that was closed meanwhile.
+        return asyncio.run_coroutine_threadsafe(fetch(url, headers), loop).result(2 * ALTOGETHER)
+
+    return run
 
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from bridge import BindError, Context, RouteSpec
-from bridge_grpc.schema.sources import from_server
+from bridge_grpc.schema.sources import from_server, tls_of
 
 #: Seconds for which an answer, or the lack of one, is as good as a new one: routes of one server are bound together.
 FRESH = 1.0
@@ -49,8 +49,10 @@ class _Server:
         async with self._asking:
             last = self._last
             if last is None or loop.time() - last.at >= within:
+                # Not kept: what one route may not read, another may.
+                tls = await tls_of(route, context)
                 try:
-                    files, services = await from_server(route, context)
+                    files, services = await from_server(route, context, tls)
                     digest = await asyncio.to_thread(_digest, files, services)
                     last = Reflection(files, services, digest, loop.time())
                 except BindError as error:

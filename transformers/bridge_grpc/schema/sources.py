@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Unreachable, read_tls
+from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Tls, Unreachable, read_tls
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.compile_protos import compile_protos, named, place
 from bridge_grpc.schema.pool import Schema, schema
@@ -26,7 +26,17 @@ async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[st
     return await asyncio.to_thread(_from_files, options, context.proto_dir)
 
 
-async def from_server(route: RouteSpec, context: Context) -> tuple[FileDescriptorSet, list[str]]:
+async def tls_of(route: RouteSpec, context: Context) -> Tls | None:
+    """What the route's server is connected to with; None without TLS.
+
+    :raises bridge.BindError: a file that the route names can't be had, or isn't the route's to name.
+    """
+    if route.upstream.scheme != "grpcs":
+        return None
+    return await asyncio.to_thread(read_tls, route.connection, context.proto_dir.parent)
+
+
+async def from_server(route: RouteSpec, context: Context, tls: Tls | None) -> tuple[FileDescriptorSet, list[str]]:
     """By reflection from whichever live address of its upstream answers first, connected to as its calls are."""
     upstream = route.upstream
     name = f"{upstream.name}:{upstream.port}"
@@ -36,8 +46,6 @@ async def from_server(route: RouteSpec, context: Context) -> tuple[FileDescripto
         raise Unreachable(
             Fault(f"{name} can't be found, so its schema can't be asked for: {error}", "upstream")
         ) from None
-    secure = upstream.scheme == "grpcs"
-    tls = await asyncio.to_thread(read_tls, route.connection, context.proto_dir.parent) if secure else None
     return await reflect(addresses, name, tls=tls)
 
 

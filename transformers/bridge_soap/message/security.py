@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,15 @@ from bridge_soap.message.envelope import ENVELOPES
 from bridge_soap.options import UsernameToken
 from bridge_soap.wsdl.model import Version
 
+_KEY = "transform.soap.security.password_env"
+
 
 def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
     """A function that gives the ``wsse:Security`` block of a call as XML.
 
     :raises bridge.BindError: the environment variable that should hold the password isn't set.
     """
-    password = read_env(options.password_env, "transform.soap.security.password_env")
+    password = read_env(options.password_env, _KEY)
     # Imported here since zeep brings much along, and few routes need it.
     from zeep.wsse.username import UsernameToken as ZeepToken
 
@@ -43,4 +44,4 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:
     """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
-    return frozenset({os.environ.get(options.password_env, "")}) - {""} if options is not None else frozenset()
+    return frozenset({read_env(options.password_env, _KEY)}) - {""} if options is not None else frozenset()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-from bridge import BindError, Fault
+from bridge import BindError, Fault, fetch_error
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library, is_url, shown
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
@@ -65,7 +65,10 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
     if document.root.tag != _w("definitions"):
         kind = local_name(tag_of(document.root))
         hint = " (WSDL 2.0 is not read)" if kind == "description" else ""
-        raise BindError(Fault(f"it is no WSDL 1.1: its root is {kind}{hint}", file=document.name, line=1))
+        why = f"it is no WSDL 1.1: its root is {kind}{hint}"
+        if document.is_url:
+            raise fetch_error(document.id, why, line=1)
+        raise BindError(Fault(why, file=document.name, line=1))
     wsdl = Wsdl(Index(library), document.name)
     _collect(wsdl, library, document, set())
     wsdl.index.complete(_part_namespaces(wsdl))
