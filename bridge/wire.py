@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -53,7 +53,7 @@ class Wire(HttpToolsProtocol):
         self._size = self._piece = 0  # bytes of the head before the last piece of data, and that one's
         self._counts, self._counted = False, 0  # bytes of its target and fields
         self._fields: list[tuple[str, str]] = []
-        self._expects = self._upgrades = False
+        self._expects = self._stops = self._websocket = False
         self._patience: asyncio.TimerHandle | None = None
         self._refusal: RequestError | None = None
         self._deaf = False
@@ -123,12 +123,10 @@ class Wire(HttpToolsProtocol):
         if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
             self._count_from_here()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._upgrades:
-                self.handle_websocket_upgrade()
-                if self.transport.get_protocol() is not self:
-                    self._be_done()  # it is a WebSocket now
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                if not self._past_upgrade(memoryview(data)[stop.args[0] :]):
                     return
         except httptools.HttpParserError:
             self._refuse(self._refusal or ClientError("What was sent is not a valid HTTP/1.1 request."))
@@ -180,12 +178,15 @@ class Wire(HttpToolsProtocol):
         if self._patience is not None:
             self._be_done()
         if len(self._waiting) >= PIPELINE:
-            raise ClientError("Too many requests wait on this connection.")  # httptools makes it a parser error
+            self._fail(ClientError("Too many requests wait on this connection."))
         parser = self.parser
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        self._upgrades = parser.should_upgrade() and self._begins_websocket(method, version)
-        if self._upgrades:
-            return
+        self._stops = parser.should_upgrade()
+        if self._stops:
+            if method == "CONNECT":
+                self._fail(ClientError("This gateway is no proxy: CONNECT is not offered."))
+            self._websocket = self._begins_websocket(method, version)
+            return  # the parser stops here: `_past_upgrade` goes on
         path, query = _target(self.url)
         cycle = Cycle(
             self, method, path, query, self._fields, version,
@@ -201,11 +202,11 @@ class Wire(HttpToolsProtocol):
             self._waiting.append(cycle)
 
     def on_body(self, body: bytes) -> None:
-        if not self._upgrades and not self.cycle.response_complete:
+        if not self._stops and not self.cycle.response_complete:
             self.cycle.feed(body)
 
     def on_message_complete(self) -> None:
-        if not self._upgrades and not self.cycle.response_complete:
+        if not self._stops and not self.cycle.response_complete:
             self.cycle.feed_end()
 
     def _count_from_here(self) -> None:
@@ -216,8 +217,12 @@ class Wire(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._counted += size
         if self._counted > MAX_HEAD:
-            self._refusal = _too_large()
-            raise self._refusal  # httptools makes it a parser error
+            self._fail(_too_large())
+
+    def _fail(self, error: RequestError) -> NoReturn:
+        """Refuse what is being parsed, from within a callback of the parser, which makes a parser error of it."""
+        self._refusal = error
+        raise error
 
     # --- the answer's side (`bridge.cycle.Host`) ----------------------------------------------------------------
 
@@ -337,17 +342,57 @@ class Wire(HttpToolsProtocol):
             )
         )  # fmt: skip
 
-    # --- from here to a WebSocket -------------------------------------------------------------------------------
+    # --- upgrades -----------------------------------------------------------------------------------------------
+
+    def _past_upgrade(self, rest: memoryview) -> bool:
+        """Go on behind a head with an ``Upgrade``, where the parser has stopped: as a WebSocket, or as if the field
+        were not there (RFC 9110, section 7.8).
+
+        :param rest: what has come behind the head.
+        :returns: whether it still is HTTP that the connection speaks.
+        :raises httptools.HttpParserError: it is none.
+        """
+        while True:
+            if self._websocket:
+                self.handle_websocket_upgrade(rest)
+                return self.transport.get_protocol() is self
+            try:
+                self._parse_without_upgrade()
+                if rest:
+                    self.parser.feed_data(rest)
+                return True
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+
+    def _parse_without_upgrade(self) -> None:
+        """Have a new parser read the head again, without its ``Upgrade``.
+
+        llhttp takes all that follows such a head for another protocol, and can't be told otherwise. The new one gets
+        the method, target, version and fields that the old one found, so that the framing is llhttp's verdict still.
+        """
+        old = self.parser
+        lines = [
+            b"%s %s HTTP/%s" % (old.get_method(), self.url, old.get_http_version().encode()),
+            *(f"{name}: {value}".encode("latin-1") for name, value in self._fields if name != "upgrade"),
+            b"\r\n",
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(b"\r\n".join(lines))
 
     def _begins_websocket(self, method: str, version: str) -> bool:
-        """Whether it is a WebSocket's handshake indeed (RFC 6455, section 4.2.1); other upgrades are not taken, and
-        answered without a word of them (RFC 9110, section 7.8)."""
+        """Whether it is a WebSocket's handshake indeed (RFC 6455, section 4.2.1). By HTTP/1.0, any ``Upgrade`` is to be
+        ignored (RFC 9110, section 7.8); a list of protocols leaves the choice to us, which is HTTP."""
+        upgrades = [value.strip().lower() for name, value in self._fields if name == "upgrade"]
+        if upgrades != ["websocket"] or version == "1.0":
+            return False
         self.headers = encoded(self._fields)
         scope: Any = {"method": method, "http_version": version, "headers": self.headers}
         self.scope = scope  # where uvicorn looks
-        return self._should_upgrade() and any(name == b"sec-websocket-key" for name, _ in self.headers)
+        return self.ws_protocol_class is not None and any(name == "sec-websocket-key" for name, _ in self._fields)
 
-    def handle_websocket_upgrade(self) -> None:
+    def handle_websocket_upgrade(self, rest: memoryview = memoryview(b"")) -> None:
+        """:param rest: what has come behind the handshake's head."""
         error: RequestError | None
         if self._running is not None and not self._running.response_complete:
             error = ClientError("A WebSocket can't begin while answers before it are under way.")
@@ -358,7 +403,11 @@ class Wire(HttpToolsProtocol):
             return
         if self._alarm is not None:
             self._alarm.cancel()
+        self._be_done()
         super().handle_websocket_upgrade()
+        socket = self.transport.get_protocol()
+        if rest and isinstance(socket, WebSocket):
+            socket.data_received(bytes(rest))
 
 
 def _target(url: bytes) -> tuple[str, str]:

