@@ -391,7 +391,7 @@ class Wire(HttpToolsProtocol):
         self.scope = scope  # where uvicorn looks
         return self.ws_protocol_class is not None and any(name == "sec-websocket-key" for name, _ in self._fields)
 
-    def handle_websocket_upgrade(self, rest: memoryview = memoryview(b"")) -> None:
+    def handle_websocket_upgrade(self, rest: memoryview | bytes = b"") -> None:
         """:param rest: what has come behind the handshake's head."""
         error: RequestError | None
         if self._running is not None and not self._running.response_complete:

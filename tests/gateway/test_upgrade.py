@@ -16,7 +16,9 @@ import pytest
 from tests.gateway.test_wire import END, OPEN, problem, talk
 from tests.servers import need
 
-FIELDS = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+FIELDS = (
+    b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+)
 POST = b"POST /p/a HTTP/1.1\r\n" + FIELDS
 NEXT = b"GET /p/next HTTP/1.1\r\n" + END
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -135,7 +137,9 @@ async def test_the_gateways_own_pages(gateway: Any, upstream: Any) -> None:
 
 async def test_the_gateways_own_pages_are_no_websockets(gateway: Any) -> None:
     for path in (b"/-/routes", b"/register", b"/-/nothing"):
-        asked = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + KEY + b"\r\n"
+        asked = (
+            b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + KEY + b"\r\n"
+        )
         answer = await talk(gateway.port, asked)
         assert statuses(answer) in ([b"403"], [b"404"], [b"405"])
 
