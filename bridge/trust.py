@@ -11,29 +11,71 @@ from bridge.errors import ClientError
 from bridge.messages import Headers
 from bridge.settings import Networks
 
-# RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port.
-_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+# RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port, which may be empty (RFC 3986, section 3.2.3).
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{0,5}))?", re.ASCII)
+_MOST_PORT = 65535
+_ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.ASCII | re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 
 
 def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
-    """The Host field as sent, and the name in it, in lower case. HTTP/1.0 may leave it out.
+    """The Host field as sent, and the name in it, in lower case and without the dot that may end it (`a.` is `a`).
+    HTTP/1.0 may leave it out.
 
     :param hosts: every value that it has in the request.
     :raises ClientError: there is none, more than one, or one that is no host.
     """
     if len(hosts) == 1:
-        name = _name(hosts[0])
-        if name is not None:
-            return hosts[0], name
+        found = _authority(hosts[0])
+        if found is not None:
+            return hosts[0], found[0]
     elif not hosts and http_version == "1.0":
         return "", ""
     raise ClientError("The request needs exactly one valid Host header.")
 
 
 @lru_cache(maxsize=4096)
-def _name(host: str) -> str | None:
+def _authority(host: str) -> tuple[str, int | None] | None:
+    """Name and port of what a Host field holds; None where it is no host."""
     found = _HOST.fullmatch(host)
-    return found[1].lower() if found else None
+    if found is None:
+        return None
+    name = found[1].lower().removesuffix(".")
+    port = int(found[2]) if found[2] else None
+    if name.startswith("["):
+        try:
+            ipaddress.IPv6Address(name[1:-1])
+        except ValueError:
+            return None
+    return None if not name or (port or 0) > _MOST_PORT else (name, port)
+
+
+def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tuple[str, str, str]:
+    """Path, query and authority of a request target in absolute-form (RFC 9112, section 3.2.2).
+
+    The section lets the target's authority count and has clients send the same as Host. Whoever sends two that differ
+    wants one of two readers to take one for the other, so they must agree. HTTP/1.0 may leave Host out.
+
+    :param hosts: every value that Host has in the request.
+    :raises ClientError: the target is no http or https URL, names a user, or differs from Host; or Host is missing.
+    """
+    if target == "*":  # asterisk-form (section 3.2.4)
+        raise ClientError("OPTIONS is answered for a path, not for the server as a whole (*).")
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        raise ClientError("The request target must be a path, or a whole http or https URL without a fragment.")
+    scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
+    if "@" in authority:
+        raise ClientError("The request target must not hold user information.")
+    asked = _authority(authority)
+    if asked is None:
+        raise ClientError("The request target names no valid host.")
+    if hosts or http_version != "1.0":
+        said = _authority(the_host(hosts, http_version)[0])
+        default = _PORTS[scheme]
+        if said is None or (said[0], said[1] or default) != (asked[0], asked[1] or default):
+            raise ClientError("The Host header and the request target name different hosts.")
+    return path, query, authority
 
 
 @lru_cache(maxsize=65536)

@@ -29,7 +29,7 @@ ORDER = [
     {"store", "openapi", "folder"},
     {"clientside", "registry", "portal"},
     {"streaming", "inbound"},
-    {"gateway", "cycle"},
+    {"gateway", "cycle", "head"},
     {"admin", "house"},
     {"app", "websocket"},
     {"wire"},
