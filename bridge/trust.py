@@ -79,33 +79,71 @@ def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tup
 
 
 @lru_cache(maxsize=65536)
+def canonical(address: str) -> str:
+    """The one spelling of an IP address (RFC 5952): without a zone, and as IPv4 where it is one that is mapped into
+    IPv6 (RFC 4291, section 2.5.5.2). Text that is no address stays as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return str(found)
+
+
+@lru_cache(maxsize=65536)
 def within(address: str, networks: Networks) -> bool:
     """Is `address` in one of `networks`? Text that is no address is in none."""
     try:
-        found = ipaddress.ip_address(address)
+        found = ipaddress.ip_address(canonical(address))
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
     return any(found in network for network in networks)
 
 
-def client_address(peer: str, headers: Headers, proxies: Networks) -> tuple[str, bool]:
-    """The caller's own address and whether `peer` is a trusted proxy.
+# An address, with a port where some proxies write one, quoted as in Forwarded (RFC 7239, section 6) or not.
+_HOP = re.compile(
+    r'("?)(?:\[([0-9A-Fa-f:.]+)(?:%[^]]*)?\](?::(\d{0,5}))?|([0-9.]+)(?::(\d{0,5}))?|([0-9A-Fa-f:.]+(?:%.*)?))\1',
+    re.ASCII,
+)
 
-    ``X-Forwarded-For`` is read from the right, past every trusted proxy; what stands further left is hearsay.
+
+@lru_cache(maxsize=65536)
+def _hop(text: str) -> str:
+    """The address that a hop of ``X-Forwarded-For`` names; ``""`` where it names none (``unknown``, ``_hidden``)."""
+    found = _HOP.fullmatch(text)
+    if found is None:
+        return ""
+    bracketed, plain = found[2], found[4] or found[6]
+    if int(found[3] or found[5] or 0) > _MOST_PORT:
+        return ""
+    try:
+        if bracketed:
+            ipaddress.IPv6Address(bracketed)
+        else:
+            ipaddress.ip_address(plain.partition("%")[0])
+    except ValueError:
+        return ""
+    return canonical(bracketed or plain)
+
+
+def client_address(peer: str, headers: Headers, proxies: Networks) -> tuple[str, bool]:
+    """The caller's own address in its canonical spelling, and whether `peer` is a trusted proxy.
+
+    ``X-Forwarded-For`` is read from the right, past every trusted proxy and past empty elements, which are none (RFC
+    9110, section 5.6.1.2). What stands left of a stranger, or of a hop that names no address, is hearsay.
     """
+    peer = canonical(peer)
     if not within(peer, proxies):
         return peer, False
-    hops: Sequence[str] = [
-        hop.strip() for name, value in headers if name == "x-forwarded-for" for hop in value.split(",")
-    ]
+    hops = [hop.strip() for name, value in headers if name == "x-forwarded-for" for hop in value.split(",")]
     for hop in reversed(hops):
-        try:
-            ipaddress.ip_address(hop)
-        except ValueError:
+        if not hop:
+            continue
+        address = _hop(hop)
+        if not address:
             break
-        if not within(hop, proxies):
-            return hop, True
-        peer = hop
+        if not within(address, proxies):
+            return address, True
+        peer = address
     return peer, True

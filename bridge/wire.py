@@ -22,6 +22,7 @@ from bridge.inbound import encoded
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.problem import problem
+from bridge.trust import canonical
 from bridge.websocket import WebSocket, unfit
 
 __all__ = ["WebSocket", "Wire", "logging_to"]
@@ -70,7 +71,7 @@ class Wire(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.peer = self.client[0] if self.client else ""
+        self.peer = canonical(self.client[0]) if self.client else ""
         self._be_patient()
 
     def connection_lost(self, exc: Exception | None) -> None:
