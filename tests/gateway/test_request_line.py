@@ -124,6 +124,27 @@ async def test_what_an_absolute_target_holds_is_not_logged(start: Any) -> None:
     assert [line["status"] for line in gateway.log()] == [400]
 
 
+async def test_secrets_are_not_logged_wherever_they_stand(start: Any, upstream: Any) -> None:
+    asked = [
+        b"/p/a;jsessionid=hush?SAMLResponse=hush&pinned=shown",
+        b"/p/a?jwt=hush;sid=hush&auth%5Btoken%5D=hush",
+        b"http://a/p/a;sid=hush?next=%2Fb%3Fpin%3Dhush",
+        b"/-/nothing;sid=hush?bearer=hush",
+        b"/p/%00;sid=hush?otp=hush",
+    ]
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}) as gateway:
+        await gateway.register(OPEN)
+        for target in asked:
+            assert b"hush" not in await talk(gateway.port, b"GET " + target + b" HTTP/1.1\r\n" + END)
+        assert "hush" not in (await gateway.client.get("/-/metrics")).text
+    text = (gateway.home / ".bridge/access.log").read_text()
+    assert text.count("***") >= 8
+    assert "hush" not in text
+    assert "pinned=shown" in text
+    # The service gets it as it was sent.
+    assert upstream.seen[0].target == asked[0].decode()
+
+
 @pytest.mark.parametrize("target", [b"*", b"a.example:80"])
 async def test_the_server_as_a_whole_has_no_options(gateway: Any, target: bytes) -> None:
     await gateway.register(OPEN)
