@@ -31,9 +31,9 @@ _WORDS = frozenset(
 _PUBLIC_CODES = frozenset(
     (
         "country", "county", "postal", "post", "zip", "currency", "language", "lang", "locale", "status", "error",
-        "area", "region", "state", "city", "product", "item", "unit", "tax", "vat", "color", "airport", "department", "reason",
-        "type", "iso", "response", "exit", "bar", "station", "district", "municipality", "nace", "office", "bank",
-        "branch",
+        "area", "region", "state", "city", "product", "item", "unit", "tax", "vat", "color", "airport", "department",
+        "reason", "type", "iso", "response", "exit", "bar", "station", "district", "municipality", "nace", "office",
+        "bank", "branch",
     )
 )  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
