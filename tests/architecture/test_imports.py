@@ -13,7 +13,7 @@ PLUGINS = ROOT.parent / "transformers"
 
 #: Rooms in the order in which they may import: a module imports from its own room and from those before it.
 ORDER = [
-    {"errors", "verbs"},
+    {"errors", "template", "verbs"},
     {"payload"},
     {"spec"},
     {"plainyaml"},
