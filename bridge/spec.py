@@ -220,14 +220,23 @@ Auth = Annotated[
 MOST = 1_000_000_000  #: calls; beyond any machine, and exact in every number format
 
 
+def _often(rate: float) -> float:
+    if rate < 1 / LONGEST:
+        raise ValueError("it is less than one call in a hundred years")
+    return rate
+
+
+Rate = Annotated[float, Field(gt=0, le=MOST), AfterValidator(_often)]
+
+
 class RateLimit(Model):
     """A token bucket. Without `burst`, no more than `rps` calls go through in any one second. A limit below one call,
     or one burst, in a hundred years (`LONGEST`) is refused: its times could not be told."""
 
-    rps: float = Field(ge=1 / LONGEST, le=MOST)
+    rps: Rate
     burst: int | None = Field(default=None, ge=1, le=MOST)
     per: str = "client"
-    internal_rps: float | None = Field(default=None, ge=1 / LONGEST, le=MOST)
+    internal_rps: Rate | None = None
 
     @field_validator("per")
     @classmethod
