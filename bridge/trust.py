@@ -14,6 +14,7 @@ from bridge.settings import Networks
 # RFC 9110, section 7.2: reg-name, IPv4 or bracketed IPv6, and a port, which may be empty (RFC 3986, section 3.2.3).
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{0,5}))?", re.ASCII)
 _MOST_PORT = 65535
+_LONGEST_HOST, _LONGEST_HOP = 300, 100  # characters
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.ASCII | re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
@@ -36,7 +37,12 @@ def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _authority(host: str) -> tuple[str, int | None] | None:
-    """Name and port of what a Host field holds; None where it is no host."""
+    """Name and port of what a Host field holds; None where it is no host.
+
+    :raises ClientError: it is longer than any host. (What is raised is not remembered: a client chooses this text.)
+    """
+    if len(host) > _LONGEST_HOST:
+        raise ClientError("The request needs exactly one valid Host header.")
     found = _HOST.fullmatch(host)
     if found is None:
         return None
@@ -140,7 +146,7 @@ def client_address(peer: str, headers: Headers, proxies: Networks) -> tuple[str,
     for hop in reversed(hops):
         if not hop:
             continue
-        address = _hop(hop)
+        address = _hop(hop) if len(hop) <= _LONGEST_HOP else ""
         if not address:
             break
         if not within(address, proxies):

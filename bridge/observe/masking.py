@@ -42,8 +42,9 @@ _LONGEST_REMEMBERED = 64  # bytes of a name; clients choose them
 #: What parts one parameter from the next: some services take a semicolon, and a second question mark is a mistake.
 _PARTS = re.compile(r"([&;?#])")
 #: A JSON Web Token says what it is, whatever its parameter is called (RFC 7515, section 3.1).
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
-_ASSIGNED = re.compile(r"([^\s&;?#/=\"'(),]+)=([^\s&;?#/\"'(),]+)")
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
+#: What parts one ``name=value`` from the next in a sentence or a URL.
+_BREAKS = re.compile(r"([\s&;?#/\"'(),]+)")
 
 
 def is_secret(name: str) -> bool:
@@ -87,7 +88,7 @@ def masked_target(target: str) -> str:
 def masked_text(text: str) -> str:
     """A sentence with such a ``name=value`` masked wherever it stands."""
     if "=" in text:
-        text = _ASSIGNED.sub(lambda found: f"{found[1]}={MASK}" if is_secret(found[1]) else found[0], text)
+        text = "".join([_assigned(piece) for piece in _BREAKS.split(text)])
     return _JWT.sub(MASK, text) if "eyJ" in text else text
 
 
@@ -101,7 +102,13 @@ def _part(part: str) -> str:
     return f"{name}={_JWT.sub(MASK, value)}" if "eyJ" in value else part
 
 
+def _assigned(piece: str) -> str:
+    name, equals, value = piece.partition("=")
+    return f"{name}={MASK}" if equals and value and is_secret(name) else piece
+
+
 def _hides(text: str) -> bool:
     """Whether there is a secret in `text` once it is decoded: in a URL to go back to, say."""
     plain = unquote(unquote(text))
-    return any(is_secret(name) for name, _ in _ASSIGNED.findall(plain)) or bool(_JWT.search(plain))
+    pieces = _BREAKS.split(plain)
+    return any(piece != _assigned(piece) for piece in pieces) or bool(_JWT.search(plain))

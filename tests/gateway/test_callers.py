@@ -41,7 +41,8 @@ async def test_one_address_is_one_caller(start: Any, upstream: Any, spellings: l
     [
         "unknown", "_hidden", '"_hidden:80"', "", ",", "1.2.3.4.5", "01.2.3.4", "1.2.3", "1.2.3.4:99999", "1.2.3.4:x",
         "1.2.3.4:80:80", "[1.2.3.4]:80", "[2001:db8::1", "[2001:db8::1]443", "[2001:db8::1]:x", "2001:db8::1::2",
-        "6.6.6.6, unknown", "6.6.6.6, _hidden", "6.6.6.6, x, 127.0.0.9", "for=1.2.3.4", "::ffff:1.2.3.4.5", "\u00b2",
+        "6.6.6.6, unknown", "6.6.6.6, _hidden", "6.6.6.6, x, 127.0.0.9", "for=1.2.3.4",
+        "6.6.6.6, 1.2.3.4%" + "a" * 9000, "::ffff:1.2.3.4.5", "\u00b2",
     ],
 )  # fmt: skip
 async def test_a_hop_that_is_no_address_ends_what_is_believed(start: Any, hops: str) -> None:

@@ -222,6 +222,8 @@ async def test_http2_without_a_word_before_it(gateway: Any) -> None:
         (b"[:::::]", 400),
         (b"[1.2.3.4]", 400),
         (b"b.example,a.example", 400),
+        (b"b" * 253, 404),
+        (b"b" * 60_000, 400),
     ],
 )
 async def test_what_a_host_may_be(gateway: Any, host: bytes, found: int) -> None:

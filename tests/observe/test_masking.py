@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bridge.observe.masking import is_secret, masked, masked_path, masked_text
@@ -107,3 +109,40 @@ def test_a_sentence(text: str, shown: str) -> None:
 def test_a_name_without_end_is_judged_all_the_same() -> None:
     assert is_secret("x" * 100_000 + "_token")
     assert not is_secret("aB" * 50_000)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "a;",
+        "a%3",
+        "%25",
+        "a=b&",
+        "eyJ",
+        "eyJaaaaaa",
+        "eyJaaaaaa.",
+        "a;b=%3d/",
+        "A",
+        "aB",
+        "a=",
+        "=",
+        "%3D",
+        " a",
+        "a.b",
+    ],
+)
+def test_a_long_text_costs_no_more_for_each_byte_than_a_short_one(unit: str) -> None:
+    """Whoever chooses the text chooses the work, and the log's thread holds the interpreter. Sixteen times the text may
+    take sixteen times its CPU time, but not the square of that."""
+
+    def cost(size: int) -> float:
+        text = "x=" + unit * (size // len(unit))
+        best = []
+        for _ in range(3):
+            began = time.thread_time()
+            masked(text), masked_path(text), masked_text(text)
+            best.append(time.thread_time() - began)
+        return min(best)
+
+    assert cost(64_000) < 100 * max(cost(4_000), 1e-4)
