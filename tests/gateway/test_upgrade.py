@@ -217,6 +217,7 @@ public class Post {
 
 #: Eclipse's compiler, as Debian names its file, since a bare JRE has none.
 COMPILER = Path("/usr/share/java/eclipse-jdt-core.jar")
+HAS_COMPILER = COMPILER.exists()
 
 
 async def test_javas_own_client(gateway: Any, upstream: Any, tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ async def test_javas_own_client(gateway: Any, upstream: Any, tmp_path: Path) -> 
     await gateway.register(OPEN)
     source, java = tmp_path / "Post.java", ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
     source.write_text(JAVA)
-    if COMPILER.exists():
+    if HAS_COMPILER:
         batch = ("org.eclipse.jdt.internal.compiler.batch.Main", "-11", "-nowarn", "-proc:none")
         await output_of(*java, "-cp", str(COMPILER), *batch, "-d", str(tmp_path), str(source))
         run = (*java, "-cp", str(tmp_path), "Post")
