@@ -229,10 +229,10 @@ async def test_javas_own_client(gateway: Any, upstream: Any, tmp_path: Path) -> 
     if HAS_COMPILER:
         batch = ("org.eclipse.jdt.internal.compiler.batch.Main", "-11", "-nowarn", "-proc:none")
         await output_of(*java, "-cp", str(COMPILER), *batch, "-d", str(tmp_path), str(source))
-        run = (*java, "-cp", str(tmp_path), "Post")
+        run = [*java, "-cp", str(tmp_path), "Post"]
     else:
         need("a Java compiler", "javac", "-version")
-        run = (*java, str(source))
+        run = [*java, str(source)]
     words = await output_of(*run, f"http://127.0.0.1:{gateway.port}/p/a")
     assert words.split() == ["200"] * 3
     assert [seen.body for seen in upstream.seen] == [b"hello", b"again", b"streamed"]
