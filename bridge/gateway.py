@@ -28,8 +28,12 @@ from bridge.table import Endpoint, Table
 from bridge.trust import client_address, the_host
 from bridge.upstream.headers import forwardable, returnable
 
-# A segment that is, once decoded, "." or ".." would climb out of its route on the other side.
-_CLIMBS = re.compile(r"(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|$)", re.IGNORECASE)
+# A segment that is, once decoded, "." or ".." would climb out of its route on the other side. Some decoders take UTF-8
+# that is longer than it need be (RFC 3629, section 10), so a dot and a slash may be written that way, too.
+_DOT = r"(?:\.|%2e|%c0%ae|%e0%80%ae)"
+_SLASH = r"/|\\|%2f|%5c|%c0%af|%c1%9c|%e0%80%af"
+# A control character ends the path, or begins a line, where the other side is careless.
+_REFUSED = re.compile(rf"(?:^|{_SLASH}){_DOT}{{1,2}}(?:{_SLASH}|;|$)|%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _TIMEOUTS = ("x-request-timeout", "grpc-timeout", "connect-timeout-ms")
 # RFC 9110, section 5.5: what no field's value may hold; some of it would split the response.
@@ -228,7 +232,7 @@ def check_path(path: str) -> None:
     # A dot segment begins behind a slash of some kind. To look for one costs less than the patterns, which seldom must.
     if (
         not path.startswith("/")
-        or (("/." in path or "%" in path or "\\" in path) and _CLIMBS.search(path))
+        or (("/." in path or "%" in path or "\\" in path) and _REFUSED.search(path))
         or ((" " in path or not path.isprintable()) and _UNSAFE.search(path))
     ):
         raise ClientError("The path holds a dot segment or a character that a path may not hold.")

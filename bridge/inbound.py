@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from bridge.clientside import ClientSide, Connection, Fields, HttpSide, Unwatched, WebSocketSide, with_bearer
 from bridge.errors import ClientError, Gone, TooLarge
 from bridge.stream import WEBSOCKET
+from bridge.trust import canonical
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,7 +25,7 @@ class Inbound(Protocol):
     :ivar query: as sent, without ``?``.
     :ivar headers: the request's fields in order; names in lower case.
     :ivar version: of HTTP, ``1.1``.
-    :ivar peer: the address at the connection's other end, or ``""``.
+    :ivar peer: the address at the connection's other end (`bridge.trust.canonical`), or ``""``.
     :ivar connection: what a stream needs of it.
     """
 
@@ -69,7 +70,7 @@ class Asgi:
         if scope["type"] == "websocket":
             self.headers = with_bearer(self.headers, scope)
         self.version: str = scope["http_version"]
-        self.peer: str = scope["client"][0] if scope.get("client") else ""
+        self.peer: str = canonical(scope["client"][0]) if scope.get("client") else ""
 
     @property
     def connection(self) -> Connection:

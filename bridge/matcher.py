@@ -116,7 +116,7 @@ class Matcher(Generic[E]):
     def add_all(self, claims: Iterable[Claim[E]], yields: Callable[[E], bool] | None = None) -> list[E]:
         """Publish every claim, or none of them.
 
-        Templates are as `bridge.spec.check_template` takes them. Among these claims ``*`` is every method that no
+        Templates are as `bridge.template.check_template` takes them. Among these claims ``*`` is every method that no
         other of them takes; to those of other calls it is every method, or one route could take another's callers.
 
         :param yields: whether an endpoint that is in the way makes room.

@@ -20,7 +20,9 @@ from bridge.errors import BindError, ConflictError, Fault, SpecError
 from bridge.spec import RouteSpec
 from bridge.specfile import faults_of
 from bridge.stream import WEBSOCKET
+from bridge.template import check_template
 from bridge.transformer import Context, Operation, Options, Transformer
+from bridge.verbs import is_method
 
 GROUP = "bridge.transformers"
 WIRES = ("http", "grpc")
@@ -116,6 +118,8 @@ class Transformers:
             under = ("transform", transformer.name)
             raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
         operations = await transformer.bind(spec, options)
+        for operation in operations:
+            _check_operation(operation, spec, transformer.name)
         if spec.methods:
             # A WebSocket's handshake is a GET.
             taken = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
@@ -140,6 +144,23 @@ class Transformers:
         for transformer in self._open.values():
             await transformer.aclose()
         self._open.clear()
+
+
+def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:
+    """What a contract or a plug-in wants to publish must be what a request can ask for.
+
+    :raises BindError: it isn't; names the operation.
+    """
+    try:
+        if operation.path and not operation.path.startswith("/"):
+            raise ValueError("it must be empty or start with /")
+        check_template((spec.route.rstrip("/") + operation.path) if operation.path else spec.route)
+    except ValueError as error:
+        raise BindError(
+            Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", "transform")
+        ) from None
+    if operation.method != "*" and not is_method(operation.method):
+        raise BindError(Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is no method", "transform"))
 
 
 def _nest(value: Any, under: Sequence[str]) -> Any:

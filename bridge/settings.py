@@ -31,6 +31,13 @@ def _networks(value: object) -> object:
     return value
 
 
+def _count(value: object) -> object:
+    """A number; from the environment, its digits."""
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
 Networks = Annotated[
     tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks), Field(strict=False)
 ]
@@ -51,7 +58,7 @@ class Settings(BaseModel):
     secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
     log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output
     log_size: Size = 64 * 1024**2  #: bytes after which the access log is rotated
-    log_keep: Annotated[int, Field(ge=1)] = 10  #: rotated files kept
+    log_keep: Annotated[int, BeforeValidator(_count), Field(ge=1)] = 10  #: rotated files kept
     local_issuer: Literal["on", "off"] = "on"
     trusted_proxies: Networks = ()  #: whose X-Forwarded-For and trace headers are believed
     internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``

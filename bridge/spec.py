@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -23,17 +22,17 @@ from pydantic import (
     model_validator,
 )
 
+from bridge.template import check_template, decoded
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)(\*?)\}")
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
+SHORTEST = 0.001  #: seconds; less is no time in which anything could be done
 
 
 def seconds(value: object) -> object:
@@ -41,6 +40,8 @@ def seconds(value: object) -> object:
 
     :raises ValueError: it is none, or longer than `LONGEST`.
     """
+    if isinstance(value, bool):
+        raise ValueError("true and false are no durations; write 500ms, 5s, 2m or 1h")
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         if not found:
@@ -56,13 +57,22 @@ def size(value: object) -> object:
 
     :raises ValueError: it is no size.
     """
+    if isinstance(value, bool):
+        raise ValueError("true and false are no sizes; write a number of bytes, 512k or 64M")
     if isinstance(value, str):
         number, unit = value.strip().lower().removesuffix("b"), ""
         if number[-1:] in _SIZE:
             number, unit = number[:-1], number[-1]
-        if not (number.isascii() and number.isdigit()):
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
         return int(number) * _SIZE[unit]
+    return value
+
+
+def lasting(value: float) -> float:
+    """:raises ValueError: a duration is shorter than `SHORTEST`."""
+    if value < SHORTEST:
+        raise ValueError("it is shorter than a millisecond")
     return value
 
 
@@ -71,45 +81,6 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} can't be a host's name")
     return name
-
-
-def check_template(path: str) -> str:
-    """A path template: ``/a/{name}/b/{rest*}``.
-
-    :raises ValueError: it doesn't start with ``/``, names a parameter twice, or ``{name*}`` is not last.
-    """
-    if not path.startswith("/"):
-        raise ValueError(f"{path!r} must start with /")
-    names: set[str] = set()
-    segments = path[1:].split("/") if path != "/" else []
-    for at, segment in enumerate(segments):
-        text, _, verb = segment.partition("}:")
-        if verb:
-            text += "}"
-        if "{" in text or "}" in text:
-            found = _PARAMETER.fullmatch(text)
-            if not found:
-                raise ValueError(f"{segment!r}: a parameter fills a whole segment, as {{name}} or {{name*}}")
-            if found[1] in names:
-                raise ValueError(f"the parameter {found[1]!r} stands in it twice")
-            names.add(found[1])
-            if found[2] and at != len(segments) - 1:
-                raise ValueError(f"{segment!r} takes the rest of the path, so it must come last")
-            if verb and at != len(segments) - 1:
-                raise ValueError(f"{segment!r}: a :verb belongs at the end of the path")
-        elif not text:
-            if at != len(segments) - 1:
-                raise ValueError(f"{path!r} has an empty segment")
-        elif not _SEGMENT.fullmatch(text) or _ESCAPE.search(text) or _climbs(text):
-            raise ValueError(f"{segment!r} can't be a path segment")
-    return path
-
-
-def _climbs(segment: str) -> bool:
-    """Whether no request could ever reach it: the gateway refuses paths with a dot segment in any disguise."""
-    if "." not in segment and "%" not in segment:
-        return False
-    return any(part in (".", "..") for part in re.split(r"[/\\]", unquote(segment).partition(";")[0]))
 
 
 def _is_address(text: str) -> bool:
@@ -126,7 +97,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(lasting)]
 Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
@@ -249,13 +220,23 @@ Auth = Annotated[
 MOST = 1_000_000_000  #: calls; beyond any machine, and exact in every number format
 
 
-class RateLimit(Model):
-    """A token bucket. Without `burst`, no more than `rps` calls go through in any one second."""
+def _often(rate: float) -> float:
+    if rate < 1 / LONGEST:
+        raise ValueError("it is less than one call in a hundred years")
+    return rate
 
-    rps: float = Field(gt=0, le=MOST, strict=False)
+
+Rate = Annotated[float, Field(gt=0, le=MOST), AfterValidator(_often)]
+
+
+class RateLimit(Model):
+    """A token bucket. Without `burst`, no more than `rps` calls go through in any one second. A limit below one call,
+    or one burst, in a hundred years (`LONGEST`) is refused: its times could not be told."""
+
+    rps: Rate
     burst: int | None = Field(default=None, ge=1, le=MOST)
     per: str = "client"
-    internal_rps: float | None = Field(default=None, gt=0, le=MOST, strict=False)
+    internal_rps: Rate | None = None
 
     @field_validator("per")
     @classmethod
@@ -263,6 +244,13 @@ class RateLimit(Model):
         if per not in ("client", "route", "tenant") and not re.fullmatch(r"claim:.+", per):
             raise ValueError(f"{per!r} is not one of client, route, tenant, claim:NAME")
         return per
+
+    @model_validator(mode="after")
+    def _fills(self) -> RateLimit:
+        slowest = min(self.rps, self.internal_rps or self.rps)
+        if self.burst is not None and self.burst / slowest > LONGEST:
+            raise ValueError(f"a burst of {self.burst} would take longer than a hundred years to be there again")
+        return self
 
 
 class Cache(Model):
@@ -338,6 +326,17 @@ class Transform(BaseModel):
         return (self.model_extra or {}).get(self.request, {})
 
 
+def _public_host(host: str) -> str:
+    """As requests name it: in lower case, without the dot that may end it.
+
+    :raises ValueError: no request could name it.
+    """
+    name = host.lower().removesuffix(".")
+    if not name or len(name) > 253:
+        raise ValueError(f"{host[:80]!r} can't be a host's name")
+    return name
+
+
 TENANT = r"^[A-Za-z0-9._-]{1,64}$"
 
 
@@ -346,7 +345,7 @@ class RouteSpec(Model):
 
     route: Annotated[str, AfterValidator(check_template)]
     methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(str.lower)] | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(_public_host)] | None = None
     tenant: Annotated[str, Field(pattern=TENANT)] | None = None
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
     auth: Auth
@@ -360,7 +359,7 @@ class RouteSpec(Model):
     @field_validator("route")
     @classmethod
     def _not_ours(cls, route: str) -> str:
-        plain = unquote(route)
+        plain = decoded(route)
         if plain == "/-" or plain.startswith("/-/") or plain == "/register":
             raise ValueError(f"{route!r} belongs to the gateway; no route may take it")
         return route

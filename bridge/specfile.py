@@ -41,6 +41,8 @@ from bridge.spec import RouteSpec
 MAX_SPEC = 256 * 1024  #: bytes of one spec document
 MAX_NODES = 10_000  #: keys and values of one file
 MAX_DEPTH = 32
+#: All but tab and line ends, which a text of several lines has.
+_CONTROLS = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]")
 
 _Parsed = CommentedMap | CommentedSeq | Any
 
@@ -129,11 +131,12 @@ def plain(value: Any) -> Any:
 
 
 def _unkept(value: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
-    """What a store could not give back as it was: numbers that JSON doesn't have, text that UTF-8 doesn't."""
+    """What a store could not give back as it was (numbers that JSON doesn't have, text that UTF-8 doesn't), and control
+    characters, which no name, path or header can hold and no message should."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if not _is_text(key):
-                yield Fault("a key that is no Unicode text", ".".join(path))
+            if not _is_text(key) or _CONTROLS.search(key):
+                yield Fault("a key that is no Unicode text, or holds a control character", ".".join(path))
             else:
                 yield from _unkept(item, (*path, key))
     elif isinstance(value, list):
@@ -145,6 +148,8 @@ def _unkept(value: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
         yield Fault("it is too large a number", ".".join(path))
     elif isinstance(value, str) and not _is_text(value):
         yield Fault("it is no Unicode text", ".".join(path))
+    elif isinstance(value, str) and (found := _CONTROLS.search(value)):
+        yield Fault(f"it holds the control character U+{ord(found[0]):04X}", ".".join(path))
 
 
 def _is_text(value: str) -> bool:

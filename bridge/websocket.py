@@ -8,18 +8,31 @@ from typing import Any
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from bridge.cycle import hang_up
 from bridge.errors import ClientError, HeadTooLarge, RequestError
 
+MAX_EARLY = 64 * 1024  #: bytes that a client may send before its handshake is answered
+
 
 class WebSocket(WebSocketsSansIOProtocol):
     """The same connection after an upgrade (RFC 6455)."""
 
     _left: Callable[[], None] | None = None
+    #: What came before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); one that doesn't
+    #: must not have its ping answered before it.
+    _early = b""
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated or self.handshake_complete:
+            super().data_received(data)
+            return
+        self._early += data
+        if len(self._early) > MAX_EARLY:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -45,6 +58,20 @@ class WebSocket(WebSocketsSansIOProtocol):
         if event.data or event.fin:  # fragments of nothing would be kept, without end
             super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        """uvicorn's own writes a traceback for text that is not UTF-8, which is the client's failure and not ours."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            data = b"".join(self.frames)
+            self.frames = [data]
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.fail(CloseCode.INVALID_DATA, "a text frame is not UTF-8")  # RFC 6455, section 8.1
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
     def handle_parser_exception(self) -> None:
         if self.conn.close_sent is None:  # frames before the handshake's end, for which there are no words
             self.transport.abort()
@@ -57,6 +84,9 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self.close_sent or self.transport.is_closing():
             raise ClientDisconnected()
         await super().send(message)
+        if self._early and message["type"] == "websocket.accept":
+            early, self._early = self._early, b""
+            super().data_received(early)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # by a refusal; uvicorn would miss its end
 

@@ -16,11 +16,13 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.cycle import Cycle, Direct, hang_up
-from bridge.errors import ClientError, HeadTooLarge, RequestError
+from bridge.errors import ClientError, RequestError
+from bridge.head import begins_websocket, check_framing, last_answer, refusal, rewritten, too_large, whole_target
 from bridge.inbound import encoded
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.problem import problem
+from bridge.trust import canonical
 from bridge.websocket import WebSocket, unfit
 
 __all__ = ["WebSocket", "Wire", "logging_to"]
@@ -30,8 +32,6 @@ HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the e
 PIPELINE = 100  #: requests that may wait on one connection for the answers before theirs
 STALL = 300.0  #: seconds within which a client takes something of an answer that waits for it
 LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, so that it can read why
-
-_REASONS = {400: "Bad Request", 408: "Request Timeout", 426: "Upgrade Required", 431: "Request Header Fields Too Large"}
 
 #: Fields' names as they are sent -> in lower case, as text. Clients send the same ones again and again.
 _names: dict[bytes, str] = {}
@@ -53,9 +53,9 @@ class Wire(HttpToolsProtocol):
         self._size = self._piece = 0  # bytes of the head before the last piece of data, and that one's
         self._counts, self._counted = False, 0  # bytes of its target and fields
         self._fields: list[tuple[str, str]] = []
-        self._expects = self._upgrades = False
+        self._expects = self._stops = self._websocket = False
+        self._codings: tuple[str, ...] = ()  # values of Transfer-Encoding
         self._patience: asyncio.TimerHandle | None = None
-        self._refusal: RequestError | None = None
         self._deaf = False
         self.cycle: Any = None  # the last request that came
         self._running: Cycle | None = None  # the one that is being answered
@@ -71,7 +71,7 @@ class Wire(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.peer = self.client[0] if self.client else ""
+        self.peer = canonical(self.client[0]) if self.client else ""
         self._be_patient()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,32 +122,31 @@ class Wire(HttpToolsProtocol):
         self._piece = len(data)
         if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
             self._count_from_here()
+        rest: memoryview | None = None
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._upgrades:
-                self.handle_websocket_upgrade()
-                if self.transport.get_protocol() is not self:
-                    self._be_done()  # it is a WebSocket now
-                    return
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or ClientError("What was sent is not a valid HTTP/1.1 request."))
+        except httptools.HttpParserUpgrade as stop:
+            rest = memoryview(data)[stop.args[0] :]
+        except httptools.HttpParserError as error:
+            self._refuse(refusal(error))
+            return
+        if rest is not None and not self._past_upgrade(rest):
             return
         if self._in_head:
             # A single endless field is never reported by the parser, only kept.
             self._size += len(data)
             if self._size > 2 * MAX_HEAD:
-                self._refuse(_too_large())
+                self._refuse(too_large(MAX_HEAD))
             elif self._patience is None:
                 self._be_patient()  # for what did not come whole: most heads need no clock
 
-    # --- the parser's side --------------------------------------------------------------------------------------
+    # --- the parser's side: what it raises becomes a parser's error (`bridge.head.refusal`) ---------------------
 
     def on_message_begin(self) -> None:
         self.url = b""
         self._fields = []
         self._in_head, self._size, self._counted = True, 0, 0
-        self._expects = False
+        self._expects, self._codings = False, ()
         # A head that is within one small piece needs no count.
         self._counts = self._piece > MAX_HEAD
 
@@ -169,6 +168,8 @@ class Wire(HttpToolsProtocol):
         known = name.decode("latin-1").lower()
         if known == "expect":
             self._expects = self._expects or value.lower() == b"100-continue"
+        elif known == "transfer-encoding":
+            self._codings += (value.decode("latin-1"),)
         elif len(name) <= _LONGEST_NAME:
             if len(_names) >= _MOST_NAMES:
                 _names.clear()  # names at random may cost time, but not for ever
@@ -180,13 +181,26 @@ class Wire(HttpToolsProtocol):
         if self._patience is not None:
             self._be_done()
         if len(self._waiting) >= PIPELINE:
-            raise ClientError("Too many requests wait on this connection.")  # httptools makes it a parser error
+            raise ClientError("Too many requests wait on this connection.")
         parser = self.parser
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        self._upgrades = parser.should_upgrade() and self._begins_websocket(method, version)
-        if self._upgrades:
-            return
-        path, query = _target(self.url)
+        if version != "1.1" or self._codings:
+            check_framing(version, self._codings)
+        self._stops = parser.should_upgrade()
+        if self._stops:
+            if method == "CONNECT":
+                raise ClientError("This gateway is no proxy: CONNECT is not offered.")
+            self._websocket = self.ws_protocol_class is not None and begins_websocket(self._fields, version)
+            if self._websocket:
+                self.headers = encoded(self._fields)
+                scope: Any = {"method": method, "http_version": version, "headers": self.headers}
+                self.scope = scope  # where uvicorn looks
+            return  # the parser stops here: `_past_upgrade` goes on
+        url = self.url
+        if url.startswith(b"/") and b"#" not in url:
+            path, _, query = url.decode("ascii").partition("?")
+        else:
+            path, query = whole_target(url.decode("ascii"), self._fields, version)
         cycle = Cycle(
             self, method, path, query, self._fields, version,
             expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
@@ -201,11 +215,11 @@ class Wire(HttpToolsProtocol):
             self._waiting.append(cycle)
 
     def on_body(self, body: bytes) -> None:
-        if not self._upgrades and not self.cycle.response_complete:
+        if not self._stops and not self.cycle.response_complete:
             self.cycle.feed(body)
 
     def on_message_complete(self) -> None:
-        if not self._upgrades and not self.cycle.response_complete:
+        if not self._stops and not self.cycle.response_complete:
             self.cycle.feed_end()
 
     def _count_from_here(self) -> None:
@@ -216,8 +230,7 @@ class Wire(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._counted += size
         if self._counted > MAX_HEAD:
-            self._refusal = _too_large()
-            raise self._refusal  # httptools makes it a parser error
+            raise too_large(MAX_HEAD)
 
     # --- the answer's side (`bridge.cycle.Host`) ----------------------------------------------------------------
 
@@ -317,14 +330,7 @@ class Wire(HttpToolsProtocol):
             cycle.keep_alive = False
             return
         reply = problem(error, trace_id := make_trace_id())
-        fields = [
-            f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}",
-            *(f"{name}: {value}" for name, value in reply.headers),
-            f"x-trace-id: {trace_id}",
-            f"content-length: {len(reply.body)}",
-            "connection: close",
-        ]
-        self.transport.write("\r\n".join([*fields, "", ""]).encode() + reply.body)
+        self.transport.write(last_answer(reply, trace_id))
         # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.
         self.transport.write_eof()
         self._patience = self.loop.call_later(LINGER, self.transport.close)
@@ -337,17 +343,37 @@ class Wire(HttpToolsProtocol):
             )
         )  # fmt: skip
 
-    # --- from here to a WebSocket -------------------------------------------------------------------------------
+    # --- upgrades -----------------------------------------------------------------------------------------------
 
-    def _begins_websocket(self, method: str, version: str) -> bool:
-        """Whether it is a WebSocket's handshake indeed (RFC 6455, section 4.2.1); other upgrades are not taken, and
-        answered without a word of them (RFC 9110, section 7.8)."""
-        self.headers = encoded(self._fields)
-        scope: Any = {"method": method, "http_version": version, "headers": self.headers}
-        self.scope = scope  # where uvicorn looks
-        return self._should_upgrade() and any(name == b"sec-websocket-key" for name, _ in self.headers)
+    def _past_upgrade(self, rest: memoryview) -> bool:
+        """Go on behind a head with an ``Upgrade``, where the parser has stopped: as a WebSocket, or as if the field
+        were not there (RFC 9110, section 7.8).
 
-    def handle_websocket_upgrade(self) -> None:
+        llhttp takes all that follows such a head for another protocol, and can't be told otherwise. So a new parser
+        reads the head again without the field: the framing is llhttp's verdict still.
+
+        :param rest: what has come behind the head.
+        :returns: whether the connection goes on in HTTP.
+        """
+        while True:
+            if self._websocket:
+                self.handle_websocket_upgrade(rest)
+                return False
+            old, self.parser = self.parser, httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            try:
+                self.parser.feed_data(rewritten(old.get_method(), self.url, old.get_http_version(), self._fields))
+                if rest:
+                    self.parser.feed_data(rest)
+                return True
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+            except httptools.HttpParserError as error:
+                self._refuse(refusal(error))
+                return False
+
+    def handle_websocket_upgrade(self, rest: memoryview | bytes = b"") -> None:
+        """:param rest: what has come behind the handshake's head."""
         error: RequestError | None
         if self._running is not None and not self._running.response_complete:
             error = ClientError("A WebSocket can't begin while answers before it are under way.")
@@ -358,23 +384,11 @@ class Wire(HttpToolsProtocol):
             return
         if self._alarm is not None:
             self._alarm.cancel()
+        self._be_done()
         super().handle_websocket_upgrade()
-
-
-def _target(url: bytes) -> tuple[str, str]:
-    """Path and query of a request's target (RFC 9112, section 3.2).
-
-    :raises httptools.HttpParserInvalidURLError: it is none.
-    """
-    if url.startswith(b"/") and b"#" not in url:
-        path, _, query = url.decode("ascii").partition("?")
-        return path, query
-    parsed = httptools.parse_url(url)
-    return parsed.path.decode("ascii"), (parsed.query or b"").decode("ascii")
-
-
-def _too_large() -> HeadTooLarge:
-    return HeadTooLarge(f"A request's header may have at most {MAX_HEAD // 1024} kB.")
+        socket = self.transport.get_protocol()
+        if rest and isinstance(socket, WebSocket):
+            socket.data_received(bytes(rest))
 
 
 def logging_to(log: Any) -> type[Wire]:

@@ -20,6 +20,7 @@ from bridge.grants import Grant, granted
 from bridge.house import House
 from bridge.mesh.reach import unfetchable
 from bridge.messages import Call, GrpcRequest, HttpRequest, Identity
+from bridge.observe.masking import masked_target
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
 from bridge.registry import placed
@@ -225,7 +226,7 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
             shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
             lines += ["", shown.rstrip("\n")]
         return "\n".join(lines)
-    lines = [f"{outbound.method} {outbound.path}  ({to})"]
+    lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
     for name, value in outbound.headers:
         lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")
     return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")

@@ -30,9 +30,11 @@ def operator() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def listening(app: Any, protocol: Any = "httptools", ws: Any = "none") -> AsyncIterator[int]:
-    """Serve an ASGI app on a free port of the loopback; yields the port."""
-    bound = socket.create_server(("127.0.0.1", 0))
+async def listening(
+    app: Any, protocol: Any = "httptools", ws: Any = "none", bound: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve an ASGI app on a free port of the loopback, or on a socket that is bound; yields the port."""
+    bound = bound or socket.create_server(("127.0.0.1", 0))
     # asyncio sees to this only for sockets that name their protocol; uvloop, which serves for real, always does.
     # Without it the second answer on a connection waits 40 ms for the first one's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -57,6 +57,17 @@ class NoBind:
     name, wire, options = "good", "http", Options
 
 
+class BadOperation(Good):
+    """Publishes what `published` says."""
+
+    published = ("GET", "")
+
+    async def bind(self, route: Any, options: Any) -> list[Operation]:
+        codec: Any = object()
+        method, path = self.published
+        return [Operation("one", method, path, codec, lambda: OperationDoc({}))]
+
+
 class Explodes(Good):
     def __init__(self) -> None:
         raise RuntimeError("no luck")
@@ -119,3 +130,18 @@ async def test_options_are_strict_and_methods_narrow() -> None:
         await room.bind(spec("good", good={"colour": "red"}))
     with pytest.raises(BindError, match="no transformer is named 'gone'; there are good"):
         await room.bind(spec("gone"))
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        ("GET", "/{x}:\r\nb"), ("GET", "/a b"), ("GET", "/{x}/{x}"), ("GET", "/{x*}/y"), ("GET", "x"), ("GET", "/%00"),
+        ("GET", "/é"), ("GET", "/../x"), ("GET", "//x"), ("G T", "/x"), ("GET\r\n", "/x"), ("", "/x"),
+    ],
+)  # fmt: skip
+async def test_an_operation_that_no_request_could_ask_for(
+    published: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BadOperation, "published", published)
+    with pytest.raises(BindError, match="good"):
+        await transformers(good=f"{__name__}:BadOperation").bind(spec("good"))

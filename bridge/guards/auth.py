@@ -20,7 +20,7 @@ from bridge.guards.issuers import Trust
 from bridge.guards.jwt import REALM, Verified, refuse
 from bridge.messages import Call, Identity
 from bridge.settings import Networks
-from bridge.trust import within
+from bridge.trust import canonical, within
 
 #: RFC 6749, section 3.3: what may stand in a scope, and so between the quotes of a challenge.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -72,13 +72,13 @@ class _Kind(Authenticator, Protocol):
 @lru_cache(maxsize=16384)
 def _address_key(peer: str) -> str:
     """What an address is counted by. IPv6 callers get a /64 each (RFC 6177), so that is one caller."""
+    peer = canonical(peer)
+    if ":" not in peer:
+        return f"ip:{peer}"
     try:
-        address = ipaddress.ip_address(peer)
+        return f"ip:{ipaddress.ip_network((int(ipaddress.IPv6Address(peer)) >> 64 << 64, 64))}"
     except ValueError:
         return f"ip:{peer}"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return f"ip:{ipaddress.ip_network((int(address) >> 64 << 64, 64))}"
-    return f"ip:{peer}"
 
 
 class Open:

@@ -234,9 +234,11 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def _words(value: Any) -> frozenset[str]:
-    """Roles and scopes: a list of text, or one text with spaces between (RFC 8693, section 4.2)."""
+    """Roles and scopes: a list of text, or one text with spaces between (RFC 6749, section 3.3; RFC 8693, section 4.2).
+    Whatever else is white space in Unicode belongs to a name: an issuer that lets somebody choose one parts it no more
+    than we may."""
     if isinstance(value, str):
-        return frozenset(value.split())
+        return frozenset(value.split(" ")) - {""}
     if isinstance(value, list):
         return frozenset(item for item in value if isinstance(item, str))
     return frozenset()

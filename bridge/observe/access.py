@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -22,16 +21,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote
 
 import orjson
+
+from bridge.observe.masking import masked, masked_path, masked_text
 
 QUEUE = 100_000  #: records that wait for the disk before requests do
 PAUSE = 0.005  #: seconds for which records gather before they are written
 CHUNK = 64  #: records that are made lines at a time: meanwhile the event loop may wait for the interpreter
-_SECRET = re.compile(
-    r"token|secret|passw|passwd|pwd|api[-_]?key|apikey|credential|signature|\bsig\b|\bkey\b|auth|code", re.I
-)
 
 log = logging.getLogger("bridge.access")
 
@@ -66,17 +63,6 @@ class Record:
     warnings: tuple[str, ...] = ()
 
 
-def masked(query: str) -> str:
-    """`query` with the values of parameters that sound like secrets replaced by ``***``."""
-    if "=" not in query or not _SECRET.search(unquote(query)):
-        return query
-    parts = []
-    for part in query.split("&"):
-        name, equals, _ = part.partition("=")
-        parts.append(f"{name}=***" if equals and _SECRET.search(unquote(name)) else part)
-    return "&".join(parts)
-
-
 def line_of(record: Record) -> bytes:
     """The record as one JSON line; what is not known is left out. Times are milliseconds with three decimals."""
     known: dict[str, object] = {"time": time_of(record.at), "trace_id": record.trace_id}
@@ -93,7 +79,7 @@ def line_of(record: Record) -> bytes:
     known["method"] = record.method
     if record.host:
         known["host"] = record.host
-    known["path"] = record.path
+    known["path"] = masked_path(record.path)
     if record.query:
         known["query"] = masked(record.query)
     known["status"] = record.status
@@ -113,9 +99,9 @@ def line_of(record: Record) -> bytes:
     if record.cache:
         known["cache"] = record.cache
     if record.cause:
-        known["cause"] = record.cause
+        known["cause"] = masked_text(record.cause)
     if record.warnings:
-        known["warnings"] = record.warnings
+        known["warnings"] = [masked_text(warning) for warning in record.warnings]
     try:
         return orjson.dumps(known, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # half a surrogate pair in a foreign text, or a 70-bit number: stdlib's writer escapes them

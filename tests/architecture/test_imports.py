@@ -13,7 +13,7 @@ PLUGINS = ROOT.parent / "transformers"
 
 #: Rooms in the order in which they may import: a module imports from its own room and from those before it.
 ORDER = [
-    {"errors", "verbs"},
+    {"errors", "template", "verbs"},
     {"payload"},
     {"spec"},
     {"plainyaml"},
@@ -31,7 +31,7 @@ ORDER = [
     {"store", "openapi", "folder"},
     {"clientside", "registry", "portal"},
     {"streaming", "inbound"},
-    {"gateway", "cycle"},
+    {"gateway", "cycle", "head"},
     {"admin", "house"},
     {"app", "websocket"},
     {"wire"},

@@ -30,7 +30,7 @@ def told(answer: bytes) -> tuple[list[str], bytes]:
         b"GET /p/a HTTP/1.1\r\n" + END,
         b"HEAD /p/a HTTP/1.1\r\n" + END,
         b"GET /p/a HTTP/1.0\r\nHost: a\r\n\r\n",
-        b"GET http://b/p/a?x#y HTTP/1.1\r\n" + END,
+        b"GET http://a/p/a?x HTTP/1.1\r\n" + END,
         b"GET /p/%2e%2e/a HTTP/1.1\r\n" + END,
         b"GET /nowhere HTTP/1.1\r\n" + END,
         b"GET /-/nowhere HTTP/1.1\r\n" + END,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.observe.access import AccessLog, Record, masked
+from bridge.observe.access import AccessLog, Record
 
 
 def entry(number: int = 0, **more: object) -> Record:
@@ -66,21 +66,6 @@ def test_a_line_stays_one_line(tmp_path: Path) -> None:
     log(entry(subject='x\n{"forged": true}\r'))
     log.close()
     assert len((tmp_path / "a").read_bytes().splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("query", "shown"),
-    [
-        ("a=1&b=2", "a=1&b=2"),
-        ("a=1&Access_Token=x&b=2", "a=1&Access_Token=***&b=2"),
-        ("api%5Fkey=x", "api%5Fkey=***"),
-        ("pass%77ord=x", "pass%77ord=***"),
-        ("", ""),
-        ("token", "token"),
-    ],
-)
-def test_secrets_in_a_query_are_masked(query: str, shown: str) -> None:
-    assert masked(query) == shown
 
 
 def test_a_folder_that_cant_be_written_is_an_oserror(tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bridge import websocket
 from bridge.wire import WebSocket
 from tests.streams.test_ends import dialled, given_up
 
@@ -31,18 +34,18 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> Any:
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No client may make the gateway's own log speak of failures."""
     caplog.set_level(logging.WARNING)
     yield
-    assert [record.getMessage() for record in caplog.records] == []
+    # By this time `caplog.records` holds those of the teardown alone.
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 @pytest.mark.parametrize(
     ("status", "wire"),
     [
         (400, handshake("/flow/count/1", line="POST {} HTTP/1.1")),
-        (400, handshake("/flow/count/1", line="GET {} HTTP/1.0")),
         (400, handshake("/flow/count/1", *UPGRADE, "Sec-WebSocket-Key: short", VERSION)),
         (400, handshake("/flow/count/1", *UPGRADE, KEY, KEY, VERSION)),
         (426, handshake("/flow/count/1", *UPGRADE, KEY, "Sec-WebSocket-Version: 8")),
@@ -106,6 +109,57 @@ async def test_frames_that_are_none(stage: Any, after: bytes, early: bool) -> No
         if made.flow.calls:
             await given_up(made)
     assert len(made.gateway.log()) == 1
+
+
+WRONG = [
+    (frame(1, b"\xff\xfe"), 1007),
+    (frame(1, b"\xed\xa0\x80"), 1007),  # half a surrogate pair
+    (frame(1, b"\xc0\xaf"), 1007),  # longer than it need be
+    (frame(1, b"\xc3", fin=False) + frame(0, b"\x28"), 1007),
+    (frame(8, struct.pack(">H", 1000) + b"\xff"), 1007),  # the reason of a close
+    *[(frame(8, struct.pack(">H", code)), 1002) for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)],
+    (frame(9, b"x", fin=False), 1002),
+    (frame(8, fin=False), 1002),
+    (struct.pack(">BBH4x", 0x89, 0xFE, 126) + b"x" * 126, 1002),  # a ping that is too long
+    *[(bytes([0x81 | bit]) + frame(1)[1:], 1002) for bit in (0x10, 0x20, 0x40)],  # reserved
+    *[(frame(opcode), 1002) for opcode in (3, 7, 11, 15)],
+    (b"\x81\x01x", 1002),  # no mask
+    (struct.pack(">BBQ4x", 0x81, 0xFF, 1 << 63), 1009),
+]
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["early", "late"])
+async def test_what_is_wrong_with_a_frame_is_said(stage: Any, early: bool) -> None:
+    """RFC 6455, sections 5 and 7.4, also to a client that doesn't wait for its handshake's answer."""
+    async with stage() as made, asyncio.timeout(20):
+        for frames, code in WRONG:
+            async with dialled(made) as (reader, writer):
+                begin = handshake("/flow/rooms/blue")
+                writer.write(begin + frames if early else begin)
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+                if not early:
+                    writer.write(frames)
+                said = await reader.read()
+            assert (said[:1], said[2:4]) == (b"\x88", struct.pack(">H", code)), frames
+
+
+async def test_a_ping_before_the_answer_is_answered_behind_it(stage: Any) -> None:
+    async with stage() as made, asyncio.timeout(10), dialled(made) as (reader, writer):
+        writer.write(handshake("/flow/rooms/blue") + frame(9, b"hello"))
+        writer.write(frame(1, b'{"n":1}'))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await reader.readexactly(7) == b"\x8a\x05hello"
+        assert b'{"n":1,"room":"blue"}' in await reader.readuntil(b"}")
+
+
+async def test_too_much_before_the_answer_is_cut_off(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "MAX_EARLY", 100)
+    async with stage() as made, asyncio.timeout(10), dialled(made) as (reader, writer):
+        writer.write(handshake("/flow/rooms/blue") + frame(9, b"x" * 125))
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            said = await reader.read()
+        assert said == b""
 
 
 async def test_a_client_that_leaves_before_it_is_accepted(stage: Any) -> None:

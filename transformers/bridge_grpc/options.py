@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bridge import Options, is_origin, seconds
 from bridge_grpc.metadata import check_name, constant
@@ -16,13 +16,20 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _lasting(value: float) -> float:
+    if value < 0.001:
+        raise ValueError("it is shorter than a millisecond")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(_lasting)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Custom(BaseModel):
     """``google.api.CustomHttpPattern``: any HTTP method by name, or ``*`` for every one that no other rule takes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
     path: str
@@ -31,7 +38,7 @@ class Custom(BaseModel):
 class Binding(BaseModel):
     """One pattern of a ``google.api.HttpRule``, as YAML: exactly one of the verbs or ``custom``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     get: str | None = None
     put: str | None = None
@@ -103,21 +110,18 @@ class Print(BaseModel):
 class Events(BaseModel):
     """How a client of server-sent events goes on after a lost connection."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: str = ""  #: the path of the answer's field that is an event's id; without, events are counted
     resume: str = ""  #: the path of the request's field that takes ``Last-Event-ID``
-    retry: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=3600)] = 3.0  #: after which it comes back
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+    retry: Annotated[Seconds, Field(le=3600)] = 3.0  #: after which it comes back
 
 
 class RetryOptions(BaseModel):
     """gRFC A6, ``retryPolicy``. Without `codes`, what may be sent again by its nature is, after UNAVAILABLE; with them,
     every call of the method is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     max_attempts: int = Field(default=3, ge=2, le=5, strict=True)
     initial_backoff: Seconds = 0.1
@@ -129,7 +133,7 @@ class RetryOptions(BaseModel):
 class CallOptions(BaseModel):
     """What one method has otherwise than the route."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     timeout: Seconds | None = None
     retry: RetryOptions | None = None
@@ -137,6 +141,8 @@ class CallOptions(BaseModel):
 
 class GrpcOptions(Options):
     """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
+
+    model_config = ConfigDict(strict=True)
 
     protos: Listed = ()
     proto_paths: Listed = ()

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from bridge import Options
+
+
+def _nameable(wsdl: str) -> str:
+    """:raises ValueError: neither a file nor a URL has such a name."""
+    if any(letter < " " or letter == "\x7f" for letter in wsdl) or (
+        "://" not in wsdl and any(len(part.encode()) > 255 for part in wsdl.split("/"))
+    ):
+        raise ValueError(f"{wsdl[:80]!r} can't be the name of a file")
+    return wsdl
 
 
 class UsernameToken(Options):
     """WS-Security UsernameToken (OASIS, profile 1.1). The password stands in an environment variable
     ``BRIDGE_SECRET_…``, never in a spec. With `digest`, a nonce and a time stamp are made for each call and only their
     digest is sent."""
+
+    model_config = ConfigDict(strict=True)
 
     username: Annotated[str, Field(min_length=1)]
     password_env: Annotated[str, Field(min_length=1)]
@@ -78,7 +89,9 @@ class SoapOptions(Options):
     :ivar strict: refuse replies that break their schema, instead of reading them with a warning.
     """
 
-    wsdl: Annotated[str, Field(min_length=1)]
+    model_config = ConfigDict(strict=True)
+
+    wsdl: Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_nameable)]
     wsdl_auth: WsdlAuth | None = None
     service: str | None = None
     port: str | None = None

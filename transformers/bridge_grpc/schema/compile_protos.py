@@ -35,7 +35,9 @@ _FOLLOWS = re.compile(r'Import "(.*)" was not found or had errors')
 
 MAX_PROTO_BYTES = 8 * 1024**2
 MAX_PROTOS = 2000  #: that folders and patterns stand for
+MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of what a spec names
 _PATTERN = re.compile(r"[*?\[]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 # protoc's command-line object is made anew for each run, but its plug-in registry is not documented as thread-safe.
 _one_at_a_time = Lock()
@@ -72,6 +74,7 @@ def named(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> l
     bases = [*(_base(root, path) for path in paths), root]
     found: dict[str, None] = {}
     for name in names:
+        check_nameable(name, key)
         pattern = name if _PATTERN.search(name) else f"{name.rstrip('/')}/**/*.proto"
         if name.endswith(".proto") and pattern != name:
             found[name] = None
@@ -119,11 +122,21 @@ def imports(text: str) -> Iterator[str]:
         yield "".join(double or single for double, single in _QUOTED.findall(statement[0]))
 
 
+def check_nameable(name: str, key: str) -> None:
+    """:raises BindError: no file has this name, or a pattern is larger than any that is meant."""
+    parts = name.split("/")
+    long = len(name) > MAX_NAME or len(parts) > MAX_PARTS or any(len(part.encode()) > 255 for part in parts)
+    if long or _CONTROLS.search(name) or name.count("**") > MAX_ANY_DEPTH:
+        shown = repr(name) if len(name) < 80 else f"{name[:60]!r} and so on"
+        raise BindError(Fault(f"{shown} can't be the name of a file or folder, or a pattern of them", key=key))
+
+
 def place(root: Path, name: str, key: str) -> Path | None:
     """The file `name` below `root`, or None when there is none.
 
     :raises BindError: the name leads out of `root`.
     """
+    check_nameable(name, key)
     path = root / name
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
     if not inside or not path.resolve().is_relative_to(root.resolve()):
@@ -137,6 +150,7 @@ def _base(root: Path, path: str) -> Path:
     :raises BindError: there is none.
     """
     key = "transform.grpc.proto_paths"
+    check_nameable(path, key)
     base = root / path
     outside = PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
     if outside or not base.resolve().is_relative_to(root.resolve()):
