@@ -204,7 +204,7 @@ class Gateway:
         key = cache_key(endpoint.operation.name, call)
         if key is None:
             return await fetch()
-        reply, hit = await endpoint.cache.get_or_call(key, fetch, call)
+        reply, hit = await endpoint.cache.get_or_call(key, fetch, call, deadline=deadline)
         record.cache = "hit" if hit else "miss"
         return reply
 

@@ -19,6 +19,7 @@ from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
 from bridge.stream import UpstreamStream
 from bridge.tls import Tls
+from bridge.upstream.deadline import TICK
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.peer import CONNECT, Address, Peer
 from bridge.upstream.retry import Throttle, attempts
@@ -172,11 +173,13 @@ class GrpcUpstream:
                 resting.append(address)
                 continue
             causes.append(peer.cause)
-            if self._peers.get(address) is peer:
+            # An attempt that is still under way is everybody's. To end it with this caller's share of a short deadline
+            # would let a client that asks for little time keep all others from connecting.
+            if not peer.connecting and self._peers.get(address) is peer:
                 self._forget({address})
             if self._failed is not None:
                 self._failed(address)
-        if addresses and loop.time() >= deadline:
+        if addresses and loop.time() >= deadline - TICK:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")
         cause = f"none of {_shown(addresses)} took a connection" if addresses else "there is no live address"
         if resting:

@@ -11,7 +11,7 @@ from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
 from bridge.upstream.client import Address, Client, Dropped, Field, NotConnected, ReplyHead
 from bridge.upstream.coding import decode
-from bridge.upstream.deadline import Deadlines
+from bridge.upstream.deadline import TICK, Deadlines
 from bridge.upstream.fields import check_method, outgoing
 from bridge.upstream.headers import without_authority
 from bridge.upstream.http11 import HttpClient
@@ -168,6 +168,8 @@ class HttpUpstream:
                 self._failed(address)
                 left -= 1
                 refusal = error
+        if loop.time() >= deadline - TICK:
+            raise Timeout(cause=f"{refusal}, and the deadline passed")
         if refusal.untrusted:
             raise UpstreamError("The service behind this route could not prove who it is.", cause=str(refusal))
         raise Unavailable(cause=str(refusal), headers=[("retry-after", "1")])

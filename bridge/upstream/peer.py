@@ -90,8 +90,14 @@ class Peer(ABC):
         """Whether it says that it does (True where nobody asks); waits for its word for `seconds` at most."""
         return self._health is None or self._health.serving or await self._health.heard(seconds)
 
+    @property
+    def connecting(self) -> bool:
+        """Whether an attempt to connect is under way."""
+        return self._connecting is not None and not self._connecting.done()
+
     async def connect(self, seconds: float) -> bool:
-        """Whether the address takes a connection within `seconds`; callers at one time share one attempt."""
+        """Whether the address takes a connection within `seconds`; callers at one time share one attempt. It goes on
+        when a caller's time is over: others may have more, and the next one finds its result."""
         attempt = self._connecting
         if attempt is None or attempt.done():
             attempt = self._connecting = asyncio.get_running_loop().create_task(self._connect())

@@ -147,7 +147,8 @@ def make_client(request: pytest.FixtureRequest) -> MakeClient:
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What speaks HTTP is tried on uvloop, too: its transports are its own, and it is what serves."""
     loops = {"asyncio": asyncio.new_event_loop}
-    if item.path.name.startswith("test_http") or item.path.parent.name == "http11":
+    both = item.path.name.startswith("test_http") or item.path.name == "test_deadline_steps.py"
+    if both or item.path.parent.name == "http11":
         loops["uvloop"] = uvloop.new_event_loop
     return loops
 

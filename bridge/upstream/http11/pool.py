@@ -74,6 +74,8 @@ class Pool:
                     raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
+                # uvloop never reports the loss of a connection whose making was cancelled.
+                self.connections.discard(connection)
                 raise
             return connection
         finally:
