@@ -148,7 +148,7 @@ class Pool:
                     ssl_shutdown_timeout=FAREWELL if trust else None,
                 )
         except TimeoutError:
-            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s") from None
+            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
         except ssl.SSLError as error:
             raise NotConnected(f"{self.authority}: {error}", untrusted=True) from None
         except OSError as error:
