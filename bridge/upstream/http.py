@@ -92,7 +92,7 @@ class HttpUpstream:
             raise Timeout(cause="the deadline had passed before anything was sent")
         outliers = self._outliers
         tried: list[Address] = []
-        epoch = 0
+        epoch, answered = 0, False
         try:
             with self._deadlines.until(deadline):
                 addresses = await self._addresses()
@@ -107,18 +107,19 @@ class HttpUpstream:
                     head, body = await self._otherwise(call, addresses, error)
                 if head.status in GATEWAY_FAILURES or (outliers.suspects and tried[-1] in outliers.suspects):
                     self._judge(tried[-1], epoch, head.status, patience, asked)
-                tried = []
+                answered = True
                 headers = list(head.fields)
                 if head.codings and request.decode:
                     if body:
                         body = await self._decode(body, head.codings)
                     headers = [field for field in headers if field[0] != "content-encoding"]
         except (Timeout, BrokenOff) as error:
-            if tried and (isinstance(error, BrokenOff) or fair(patience, asked)):
+            if tried and not answered and (isinstance(error, BrokenOff) or fair(patience, asked)):
                 outliers.failed(tried[-1], epoch, error.cause)
             raise
         if head.located:
-            headers = without_authority(headers, frozenset((self._name, *(host for host, _ in addresses))))
+            hosts = (host for host, _ in (*addresses, *tried))
+            headers = without_authority(headers, frozenset((self._name, *hosts)))
         return HttpReply(head.status, headers, body)
 
     def _judge(self, address: Address, epoch: int, status: int, patience: float, asked: float | None) -> None:

@@ -5,6 +5,10 @@ test's."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import os
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -49,6 +53,7 @@ class Instance:
     served: int = 0
     lost: int = 0
     address: tuple[str, int] = ("", 0)
+    connections: list[int] = field(default_factory=list[int])
 
     async def http(self, peer: Any) -> None:
         while True:
@@ -65,6 +70,7 @@ class Instance:
                 await peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     async def grpc(self, peer: Any) -> None:
+        self.connections.append(peer.number)
         client = Reading(peer)
         await client.preface()
         await peer.say(SETTINGS + raw(8, 0, 0, b"\x7f\x00\x00\x00"))
@@ -342,6 +348,44 @@ async def test_streams_that_are_refused_count(start: Start) -> None:
     cluster.clock.now += PROBE_TIMEOUT
     assert await stream()
     assert cluster.outliers.ejected == 0
+
+
+async def test_a_probe_goes_over_a_new_connection(start: Start) -> None:
+    """A connection may be dead with nobody to close it, while the instance behind it takes new ones."""
+    cluster = await start("grpc", None, None, None)
+    [sick, *_] = cluster.instances
+    await cluster.calls(30, within=10.0)
+    sick.fault = hangs
+    await cluster.calls(30)
+    assert cluster.outliers.ejected == 1
+    sick.fault = None
+    sick.connections.clear()
+    cluster.clock.now += EJECTION * (1 + JITTER)
+    await cluster.calls(10, within=10.0)
+    assert cluster.outliers.ejected == 0
+    assert sick.connections
+
+
+async def test_a_lack_of_sockets_is_not_the_instances_fault(start: Start, clients: str) -> None:
+    if clients == "general":
+        pytest.skip("gRPC's core does not say why it has no connection")
+    cluster = await start("grpc", None, None, None)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()  # what others have left open would be closed meanwhile
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        assert await cluster.calls(10, within=10.0) == 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for number in taken:
+            os.close(number)
+    assert cluster.ends["Unavailable"] == 10
+    assert cluster.outliers.ejections == 0
+    assert await cluster.calls(10, within=10.0) == 0
 
 
 # --- two of three, and all --------------------------------------------------------------------------------------------
