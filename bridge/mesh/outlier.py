@@ -36,6 +36,7 @@ REMEMBERED = 256  #: ejected instances of one name that are remembered when they
 
 FAIR = 1.0  #: seconds of waiting after which a timeout counts, even one that a client asked for …
 SHORTEST = 0.1  #: … and after which the route's own does
+HELD_UP = 0.2  #: seconds that we may notice a deadline too late; beyond, the answer may lie here unread
 
 #: HTTP statuses that say that the instance, or what it depends on, is out of order (Envoy: gateway failures).
 GATEWAY_FAILURES = frozenset((502, 503, 504))
@@ -43,14 +44,15 @@ GATEWAY_FAILURES = frozenset((502, 503, 504))
 _log = logging.getLogger("bridge.mesh")
 
 
-def fair(seconds: float, asked: float | None) -> bool:
+def fair(seconds: float, asked: float | None, late: float = 0.0) -> bool:
     """Whether a timeout says something of the instance. Clients choose their own timeouts: a very short one must not
-    be a way to have healthy instances ejected.
+    be a way to have healthy instances ejected. Nor must a moment in which the gateway itself was held up.
 
     :param seconds: that the instance had.
     :param asked: seconds that the client asked for, where that is less than the route gives.
+    :param late: seconds after the deadline at which it was noticed.
     """
-    return seconds >= (SHORTEST if asked is None else FAIR)
+    return seconds >= (SHORTEST if asked is None else FAIR) and late < HELD_UP
 
 
 class State(enum.Enum):

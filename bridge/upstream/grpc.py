@@ -122,7 +122,7 @@ class GrpcUpstream:
             epoch = outliers.epoch
             ended = await peer.unary(request.path, request.message, metadata, deadline, again=again)
             if ended.code or (outliers.suspects and peer.address in outliers.suspects):
-                self._judge(peer, epoch, ended, deadline - began, asked)
+                self._judge(peer, epoch, ended, fair(deadline - began, asked, loop.time() - deadline))
             if not ended.untouched or not left:
                 return ended
             left -= 1
@@ -162,10 +162,10 @@ class GrpcUpstream:
 
     # --- what becomes of calls --------------------------------------------------------------------------------------
 
-    def _judge(self, peer: Peer, epoch: int, ended: Ended, had: float, asked: float | None) -> None:
+    def _judge(self, peer: Peer, epoch: int, ended: Ended, had_time: bool) -> None:
         """Report how a call ended. UNAVAILABLE is what a lost connection counts as, too.
 
-        :param had: seconds that the service had until the deadline.
+        :param had_time: whether it would mean something if the deadline passed (`bridge.mesh.outlier.fair`).
         """
         outcome = ended.outcome
         if ended.untouched:
@@ -176,7 +176,7 @@ class GrpcUpstream:
             isinstance(outcome, UpstreamError) and not isinstance(outcome, BadReply)
         ):
             # The service was told the deadline, and may be the first to end the call: by a status, or by a reset.
-            if fair(had, asked):
+            if had_time:
                 self._lost(peer, epoch, outcome)
         elif isinstance(outcome, GrpcReply):
             self._outliers.succeeded(peer.address, epoch)
@@ -244,7 +244,7 @@ class GrpcUpstream:
                 self._forget({address})
             if peer.shortage:
                 raise Unavailable("The gateway is short of connections.", cause=peer.cause, headers=_RETRY_AFTER)
-            if not pending or fair(share, asked):
+            if not pending or fair(share, asked, loop.time() - by):
                 outliers.unreachable(address, epoch, peer.cause or f"nothing in {share:.1f} s")
         if addresses and loop.time() >= deadline - TICK:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")

@@ -104,7 +104,7 @@ class HttpUpstream:
                     head, body = await self._exchange(request, fields, addresses[0], share)
                 except (NotConnected, Dropped) as error:
                     call = _Call(request, fields, deadline, asked, epoch, tried)
-                    head, body = await self._otherwise(call, addresses, error)
+                    head, body = await self._otherwise(call, addresses, error, deadline - patience)
                 if head.status in GATEWAY_FAILURES or (outliers.suspects and tried[-1] in outliers.suspects):
                     self._judge(tried[-1], epoch, head.status, patience, asked)
                 answered = True
@@ -114,7 +114,8 @@ class HttpUpstream:
                         body = await self._decode(body, head.codings)
                     headers = [field for field in headers if field[0] != "content-encoding"]
         except (Timeout, BrokenOff) as error:
-            if tried and not answered and (isinstance(error, BrokenOff) or fair(patience, asked)):
+            late = asyncio.get_running_loop().time() - deadline
+            if tried and not answered and (isinstance(error, BrokenOff) or fair(patience, asked, late)):
                 outliers.failed(tried[-1], epoch, error.cause)
             raise
         if head.located:
@@ -146,12 +147,15 @@ class HttpUpstream:
         )
 
     async def _otherwise(
-        self, call: _Call, addresses: Sequence[Address], error: NotConnected | Dropped
+        self, call: _Call, addresses: Sequence[Address], error: NotConnected | Dropped, began: float
     ) -> tuple[ReplyHead, bytes]:
         """Once the first address has failed: by the others, and once more where that does no harm and may help (RFC
-        9112, section 9.3.1)."""
+        9112, section 9.3.1).
+
+        :param began: in the loop's `time()`, the attempt at the first address.
+        """
         if isinstance(error, NotConnected):
-            self._unreachable(call, error)
+            self._unreachable(call, error, began)
             try:
                 return await self._by_one_of(call, addresses[1:ADDRESSES], error)
             except Dropped as dropped:
@@ -179,10 +183,11 @@ class HttpUpstream:
         left = len(addresses)
         for address in addresses:
             call.tried.append(address)
+            began = loop.time()
             try:
-                return await self._exchange(call.request, call.fields, address, (call.deadline - loop.time()) / left)
+                return await self._exchange(call.request, call.fields, address, (call.deadline - began) / left)
             except NotConnected as error:
-                self._unreachable(call, error)
+                self._unreachable(call, error, began)
                 left -= 1
                 refusal = error
         if loop.time() >= call.deadline - TICK:
@@ -192,8 +197,9 @@ class HttpUpstream:
             raise UpstreamError("The service behind this route could not prove who it is.", cause=str(refusal))
         raise Unavailable(cause=str(refusal), headers=[("retry-after", "1")])
 
-    def _unreachable(self, call: _Call, error: NotConnected) -> None:
-        if error.waited is None or fair(error.waited, call.asked):
+    def _unreachable(self, call: _Call, error: NotConnected, began: float) -> None:
+        waited = error.waited
+        if waited is None or fair(waited, call.asked, asyncio.get_running_loop().time() - began - waited):
             self._outliers.unreachable(call.tried[-1], call.epoch, str(error))
 
     async def _decode(self, body: bytes, codings: str) -> bytes:
