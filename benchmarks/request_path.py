@@ -71,7 +71,7 @@ class Instant:
     def request(self, call: Call) -> bytes:
         return call.body
 
-    async def send(self, request: bytes, *, deadline: float, trace: Any) -> Any:
+    async def send(self, request: bytes, *, deadline: float, trace: Any, asked: float | None = None) -> Any:
         assert request == ASKED
         return SimpleNamespace(status=200)
 

@@ -51,7 +51,7 @@ def build(settings: Settings) -> Bridge:
     :raises SetupError: from the lifespan: a spec of the folder can't be served.
     """
     house = House(settings)
-    metrics = Metrics()
+    metrics = Metrics(house.mesh.ejections)
     access = open_log(settings, metrics)
     gateway = Gateway(settings, access)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), house.trust, house.registry)

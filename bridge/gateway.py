@@ -88,9 +88,9 @@ class Gateway:
                     return
                 reply = answered
             elif endpoint.cache is None:
-                reply = await self._translate(endpoint, call, record, self._deadline(endpoint, asked))
+                reply = await self._translate(endpoint, call, record, self._deadline(endpoint, asked), asked)
             else:
-                reply = await self._cached(endpoint, call, record, self._deadline(endpoint, asked))
+                reply = await self._cached(endpoint, call, record, self._deadline(endpoint, asked), asked)
             fields = _fields(reply, call, limits)
         except asyncio.CancelledError:
             record.status, record.cause = 499, "cancelled"
@@ -169,6 +169,7 @@ class Gateway:
             deadline=now + min(bounds) if bounds else None,
             connect_by=now + min([endpoint.timeout, *bounds]),
             trace=trace_headers(call.trace_id),
+            asked=asked if asked is None or asked < endpoint.timeout else None,
         )
         flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, connection)
         try:
@@ -180,14 +181,21 @@ class Gateway:
             record.status = 101
         return reply
 
-    async def _translate(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
+    async def _translate(
+        self, endpoint: Endpoint, call: Call, record: Record, deadline: float, asked: float | None
+    ) -> Reply:
         """The operation itself: call to message, message up, answer down, answer to reply."""
         clock = time.perf_counter
         started = clock()
         outbound = endpoint.codec.request(call)
         sent = clock()
         try:
-            inbound = await endpoint.send(outbound, deadline=deadline, trace=trace_headers(call.trace_id))
+            inbound = await endpoint.send(
+                outbound,
+                deadline=deadline,
+                trace=trace_headers(call.trace_id),
+                asked=asked if asked is None or asked < endpoint.timeout else None,
+            )
         finally:
             answered = clock()
             record.waited = answered - sent
@@ -199,16 +207,18 @@ class Gateway:
             record.translated += clock() - answered
         return reply
 
-    async def _cached(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
+    async def _cached(
+        self, endpoint: Endpoint, call: Call, record: Record, deadline: float, asked: float | None
+    ) -> Reply:
         assert endpoint.cache
 
         async def fetch() -> Reply:
-            return await self._translate(endpoint, call, record, deadline)
+            return await self._translate(endpoint, call, record, deadline, asked)
 
         key = cache_key(endpoint.operation.name, call)
         if key is None:
             return await fetch()
-        reply, hit = await endpoint.cache.get_or_call(key, fetch, call)
+        reply, hit = await endpoint.cache.get_or_call(key, fetch, call, deadline=deadline)
         record.cache = "hit" if hit else "miss"
         return reply
 

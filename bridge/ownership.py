@@ -93,8 +93,7 @@ def _overlap(mine: Place, its: Place, owner: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _place(host: str | None, template: str, *, exact: bool) -> Place:
-    """:param host: a name with a final dot is the same name (RFC 1034, section 3.1)."""
     steps = tuple(Shape(template).steps)
     if steps[-1:] == ("",):  # operations of /a/ are found below /a
         steps = steps[:-1]
-    return Place(host.removesuffix(".") if host else None, steps, exact, template)
+    return Place(host, steps, exact, template)

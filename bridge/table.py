@@ -31,7 +31,9 @@ RouteId = int | str
 class Sender(Protocol):
     """What the upstream room binds for a route: `HttpUpstream` or `GrpcUpstream`."""
 
-    async def send(self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]]) -> Any: ...
+    async def send(
+        self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], asked: float | None = None
+    ) -> Any: ...
 
     @property
     def stream(self) -> Any:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bridge.errors import Timeout
 from bridge.messages import Call, Reply
 
 MAX_BYTES = 16 * 1024**2  #: of one cache
@@ -85,7 +86,12 @@ class MicroCache:
         return self._bytes
 
     async def get_or_call(
-        self, key: str, fetch: Callable[[], Awaitable[Reply]], call: Call | None = None
+        self,
+        key: str,
+        fetch: Callable[[], Awaitable[Reply]],
+        call: Call | None = None,
+        *,
+        deadline: float | None = None,
     ) -> tuple[Reply, bool]:
         """The reply to the question `key`, and whether it was stored. It has ``X-Cache``, and ``Age`` if it was.
 
@@ -93,12 +99,18 @@ class MicroCache:
         may not be stored, each of the others asks for itself.
 
         :param call: who asks and how, for replies with ``Vary``; without it, such replies are not stored.
+        :param deadline: in the running loop's `time()`, for waiting for another call's reply; `fetch` has its own.
+        :raises bridge.errors.Timeout: `deadline` passed while another call's reply was waited for.
         :raises: what `fetch` raises; a failure is never stored.
         """
         full = self._full_key(key, call)
         entry = self._look(full)
         if entry is None and full in self._flights:
-            await asyncio.shield(self._flights[full])
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.shield(self._flights[full])
+            except TimeoutError:
+                raise Timeout(cause="the deadline passed while another call's reply was waited for") from None
             # The first reply may just have taught what its replies vary by.
             full = self._full_key(key, call)
             entry = self._look(full)

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 
 from bridge.errors import Unavailable
+from bridge.mesh.outlier import OutlierDetector
 from bridge.mesh.source import Address, Found, Source
 
 STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
-PENALTY = 10.0  #: seconds that an address reported as failed stands behind the others
 RETRY = 1.0  #: seconds between questions to a source that can't be asked
 PATIENCE = 0.25  #: seconds that a caller waits for a fresh answer while an old one is at hand
 
@@ -44,9 +44,7 @@ class Mesh:
         :raises bridge.errors.Unavailable: nobody answers to the name, or it can't be found out.
         """
         key = (name, port)
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
+        entry = self._entry(key)
         now = self._clock()
         if now >= entry.expires:
             await self._freshen(key, entry, now)
@@ -60,11 +58,14 @@ class Mesh:
         now = self._clock()
         return None if entry is None or now >= entry.expires else entry.ordered(now) or None
 
-    def failed(self, name: str, port: str, address: Address) -> None:
-        """`address` took no connection: for some seconds it stands behind the others."""
-        entry = self._entries.get((name, port))
-        if entry is not None and address in entry.found.addresses:
-            entry.punish(address, self._clock() + PENALTY)
+    def outliers(self, name: str, port: str) -> OutlierDetector:
+        """Takes reports on the instances of the name, and is the same for all who ask."""
+        return self._entry((name, port)).outliers
+
+    def ejections(self) -> Iterator[tuple[str, int, int]]:
+        """Of each ``name:port`` that is used: how often an instance was ejected, and how many are at present."""
+        for (name, port), entry in self._entries.items():
+            yield f"{name}:{port}", entry.outliers.ejections, entry.outliers.ejected
 
     async def aclose(self) -> None:
         """Stop asking and close the source."""
@@ -73,6 +74,12 @@ class Mesh:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._source.aclose()
+
+    def _entry(self, key: tuple[str, str]) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry(OutlierDetector(f"{key[0]}:{key[1]}", self._clock))
+        return entry
 
     async def _freshen(self, key: tuple[str, str], entry: _Entry, now: float) -> None:
         if entry.asking is None:
@@ -110,49 +117,78 @@ class Mesh:
 class _Entry:
     """One name and port: the answer, when it ends, and whose turn it is."""
 
-    __slots__ = ("asking", "bad", "expires", "found", "order", "reported", "rest", "schedule", "stale_until", "turn")
+    __slots__ = (
+        "arranged", "asking", "expires", "found", "order", "outliers", "reported", "rest", "review", "schedule",
+        "stale_until", "turn",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, outliers: OutlierDetector) -> None:
+        self.outliers = outliers
         self.found = Found((), 0)
         self.expires = self.stale_until = float("-inf")
         self.asking: asyncio.Task[None] | None = None
         self.reported = False
-        self.bad: dict[Address, float] = {}
+        self.arranged = -1  # the detector's epoch that what follows was made for
+        self.review = float("inf")  # when it has to be made anew
         self.order: tuple[Address, ...] = ()  # those that take turns
-        self.rest: tuple[Address, ...] = ()  # those behind them: lower priorities, then the failed
+        self.rest: tuple[Address, ...] = ()  # those behind them: lower priorities, then the ejected
         self.schedule: Sequence[int] = ()
         # Gateways that start together must not march through the addresses in step.
         self.turn = secrets.randbelow(1 << 16)
 
     def take(self, found: Found) -> None:
         self.found = found
-        self.bad = {address: until for address, until in self.bad.items() if address in found.addresses}
-        self._arrange()
-
-    def punish(self, address: Address, until: float) -> None:
-        self.bad[address] = until
-        self._arrange()
+        self.outliers.retain(found.addresses)
+        self.arranged = -1
 
     def ordered(self, now: float) -> tuple[Address, ...]:
-        if self.bad and min(self.bad.values()) <= now:
-            self.bad = {address: until for address, until in self.bad.items() if until > now}
-            self._arrange()
+        if now >= self.review or self.arranged != self.outliers.epoch:
+            probe = self._probe(now)
+            self._arrange(now)
+            if probe is not None:
+                return (probe, *(address for address in self.order + self.rest if address != probe))
         if len(self.schedule) < 2:
             return self.order + self.rest
         self.turn += 1
         first = self.schedule[self.turn % len(self.schedule)]
         return self.order[first:] + self.order[:first] + self.rest
 
-    def _arrange(self) -> None:
-        found = self.found
-        ranks = found.ranks or ((0, 0),) * len(found.addresses)
-        ranked = sorted(zip(ranks, found.addresses, strict=True), key=lambda pair: pair[0][0])
-        well = [pair for pair in ranked if pair[1] not in self.bad]
-        failed = sorted((pair[1] for pair in ranked if pair[1] in self.bad), key=self.bad.__getitem__)
+    def _ranked(self) -> list[tuple[tuple[int, int], Address]]:
+        ranks = self.found.ranks or ((0, 0),) * len(self.found.addresses)
+        return sorted(zip(ranks, self.found.addresses, strict=True), key=lambda pair: pair[0][0])
+
+    def _probe(self, now: float) -> Address | None:
+        """An instance whose ejection is over, and which this call is to try. One of a priority that gets no calls at
+        present is not tried; it is there again should it be needed."""
+        outliers, due = self.outliers, self.outliers.due(now)
+        if not due:
+            return None
+        ranks = {address: priority for (priority, _), address in self._ranked()}
+        used = min((rank for address, rank in ranks.items() if outliers.in_service(address)), default=None)
+        for address in due:
+            if used is None or ranks[address] <= used:
+                outliers.probe(address)
+                return address
+            outliers.readmit(address)
+        return None
+
+    def _arrange(self, now: float) -> None:
+        outliers, ranked = self.outliers, self._ranked()
+        well = [pair for pair in ranked if outliers.in_service(pair[1])]
+        ejected = [pair[1] for pair in ranked if not outliers.in_service(pair[1])]
+        if not well:  # all are used, as if none were ejected
+            well, ejected = ranked, []
         first = [pair for pair in well if pair[0][0] == well[0][0][0]]
         self.order = tuple(address for _, address in first)
-        self.rest = (*(address for _, address in well[len(first) :]), *failed)
-        self.schedule = turns([weight for (_, weight), _ in first])
+        # The ejected stand behind all others, for when none of those takes a connection.
+        self.rest = (*(address for _, address in well[len(first) :]), *sorted(ejected, key=outliers.out_until))
+        weights = [weight for (_, weight), _ in first]
+        shares = [outliers.share(address, now) for address in self.order]
+        if set(shares) - {1.0}:
+            weights = [100 * weight if any(weights) else 100 for weight in weights]
+            weights = [round(weight * share) for weight, share in zip(weights, shares, strict=True)]
+        self.schedule = turns(weights)
+        self.arranged, self.review = outliers.epoch, outliers.next_change(now)
 
 
 def turns(weights: Sequence[int]) -> Sequence[int]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -58,11 +58,17 @@ class _Tally:
 
 
 class Metrics(Collector):
-    """A registry of its own for each gateway: two in one process don't mix their figures."""
+    """A registry of its own for each gateway: two in one process don't mix their figures.
+
+    :param ejections: of each upstream, by its mesh name and port: how often an instance was ejected, and how many are
+        now. Asked at each scrape, on its thread. The instances' addresses are the log's alone: metrics may be public.
+    """
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, ejections: Callable[[], Iterable[tuple[str, int, int]]] = tuple) -> None:
+        self._ejections = ejections
+        self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
         # By route, method and status: how many, and since when.
@@ -109,6 +115,16 @@ class Metrics(Collector):
             size.add_metric([route, "in"], float(tally.bytes_in), tally.created)
             size.add_metric([route, "out"], float(tally.bytes_out), tally.created)
         yield from (seconds, upstream, size)
+        ejections = CounterMetricFamily(
+            "bridge_upstream_ejections",
+            "Ejections of instances that failed or took no connection.",
+            labels=["upstream"],
+        )
+        ejected = GaugeMetricFamily("bridge_upstream_ejected", "Instances that are ejected now.", labels=["upstream"])
+        for name, total, now in self._ejections():
+            ejections.add_metric([name], float(total), self._created)
+            ejected.add_metric([name], float(now))
+        yield from (ejections, ejected)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -24,6 +24,7 @@ from bridge.upstream.client import (
     MAX_FIELD,
     PER_ADDRESS,
     Address,
+    BrokenOff,
     Client,
     Dropped,
     Field,
@@ -91,7 +92,7 @@ class AiohttpClient:
             untrusted = isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError))
             raise NotConnected(f"{where}: {error}", untrusted=untrusted) from None
         except aiohttp.ConnectionTimeoutError:
-            raise NotConnected(f"{where}: no connection in {connect_timeout:.1f} s") from None
+            raise NotConnected(f"{where}: no connection in {connect_timeout:.1f} s", waited=connect_timeout) from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, HttpProcessingError) as error:
             raise BadReply(cause=f"{where}: {_text(error)}") from None
         except aiohttp.ClientError as error:
@@ -166,7 +167,7 @@ async def _once(request: ClientRequest, handler: aiohttp.ClientHandlerType) -> C
         raise
     except aiohttp.ServerDisconnectedError as error:
         if not isinstance(error.message, str):  # a message that has begun
-            raise BadReply(cause=f"{request.url.authority}: the connection ended within the reply's head") from None
+            raise BrokenOff(cause=f"{request.url.authority}: the connection ended within the reply's head") from None
         cause = f"{request.url.authority}: {error}"
     except aiohttp.ClientOSError as error:
         cause = f"{request.url.authority}: {error.strerror or error}"

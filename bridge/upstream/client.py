@@ -30,11 +30,16 @@ _BROKEN_OFF = "The service behind this route broke off its answer."
 
 
 class NotConnected(Exception):
-    """The address took no connection; nothing was sent. `untrusted`: it answered, but its certificate won't do."""
+    """The address took no connection; nothing was sent.
 
-    def __init__(self, cause: str, *, untrusted: bool = False) -> None:
+    :ivar untrusted: it answered, but its certificate won't do.
+    :ivar waited: seconds after which it was given up, where it neither took nor refused the connection.
+    """
+
+    def __init__(self, cause: str, *, untrusted: bool = False, waited: float | None = None) -> None:
         super().__init__(cause)
         self.untrusted = untrusted
+        self.waited = waited
 
 
 class Dropped(Exception):
@@ -44,6 +49,10 @@ class Dropped(Exception):
     def __init__(self, cause: str, *, reused: bool) -> None:
         super().__init__(cause)
         self.reused = reused
+
+
+class BrokenOff(BadReply):
+    """The connection ended within an answer."""
 
 
 class ReplyHead:
@@ -102,7 +111,7 @@ class Client(Protocol):
         :param trust: instead of the client's own.
         :raises NotConnected: nothing was sent.
         :raises Dropped: sent, at least in part, and no byte of an answer came.
-        :raises BadReply: an answer that breaks HTTP or is longer than `max_reply`.
+        :raises BadReply: an answer that breaks HTTP or is longer than `max_reply`; `BrokenOff` where it ended too soon.
         :raises Unavailable: the gateway itself is out of sockets, or closing.
         """
         ...
@@ -140,5 +149,5 @@ def too_long(cause: str) -> BadReply:
     return BadReply(_TOO_LONG, cause=cause)
 
 
-def broken_off(cause: str) -> BadReply:
-    return BadReply(_BROKEN_OFF, cause=cause)
+def broken_off(cause: str) -> BrokenOff:
+    return BrokenOff(_BROKEN_OFF, cause=cause)

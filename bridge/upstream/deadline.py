@@ -12,6 +12,8 @@ from typing import Protocol
 
 from bridge.errors import Timeout
 
+TICK = 0.001  #: seconds that a loop's clock may lag behind: uvloop's counts milliseconds, once a turn
+
 _NEVER = float("inf")
 
 
@@ -57,8 +59,7 @@ class Deadlines:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._next = None, _NEVER
-        # A loop that counts milliseconds may come one too early.
-        now, soonest = loop.time() + 0.001, _NEVER
+        now, soonest = loop.time() + TICK, _NEVER
         for one in list(self._under_way):
             if one.when <= now:
                 self._under_way.discard(one)

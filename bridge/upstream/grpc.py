@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from bridge.errors import Timeout, Unavailable
+from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
+from bridge.mesh.outlier import OutlierDetector, fair
 from bridge.messages import GrpcReply, GrpcRequest
 from bridge.spec import Connection
 from bridge.stream import UpstreamStream
 from bridge.tls import Tls
+from bridge.upstream.deadline import TICK
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.peer import CONNECT, Address, Peer
 from bridge.upstream.retry import Throttle, attempts
@@ -29,7 +31,9 @@ ANSWER = 20.0  #: seconds that the answer to a ping may take
 ADDRESSES = 8  #: addresses tried for one request
 TRANSPARENT = 2  #: further attempts for a call that no service has looked at (gRFC A6, "Transparent Retries")
 
-UNAVAILABLE = 14
+DEADLINE_EXCEEDED, UNAVAILABLE = 4, 14
+
+_RETRY_AFTER = (("retry-after", "1"),)
 
 
 class GrpcUpstream:
@@ -40,7 +44,7 @@ class GrpcUpstream:
     :param tls: ``grpcs``; the certificate must bear `name` (the address where there is no name).
     :param max_reply: bytes of a reply's message.
     :param name: the mesh name, which goes into ``:authority`` too, so that no address is ever sent.
-    :param failed: told of each address that took no connection.
+    :param outliers: told which instances fail; shared by all who ask for the same addresses.
     :param trust: whom TLS trusts, and how it shows who the gateway is.
     :param connection: keep-alive, compression, health and limits.
     :param clients: the house's own client, or the general one.
@@ -54,13 +58,14 @@ class GrpcUpstream:
         max_reply: int,
         name: str = "",
         known: Callable[[], Sequence[Address] | None] | None = None,
-        failed: Callable[[Address], None] | None = None,
+        outliers: OutlierDetector | None = None,
         trust: Tls | None = None,
         connection: Connection | None = None,
         clients: Literal["lean", "general"] = "lean",
     ) -> None:
         connection = connection or Connection()
-        self._addresses, self._known, self._failed = addresses, known or _unknown, failed
+        self._addresses, self._known = addresses, known or _unknown
+        self._outliers = outliers or OutlierDetector()
         if connection.max_message is not None:
             max_reply = min(max_reply, connection.max_message)
         health: str | Literal[False] = "" if connection.health is True else connection.health or False
@@ -71,11 +76,19 @@ class GrpcUpstream:
         self._peers: dict[Address, Peer] = {}
         self._leaving: dict[asyncio.Task[None], Peer] = {}
 
-    async def send(self, request: GrpcRequest, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> GrpcReply:
+    async def send(
+        self,
+        request: GrpcRequest,
+        *,
+        deadline: float,
+        trace: Sequence[tuple[str, str]] = (),
+        asked: float | None = None,
+    ) -> GrpcReply:
         """Send `request` and wait for its answer; once, unless it brings a policy for more.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting, the call and all its attempts.
         :param trace: metadata to add.
+        :param asked: seconds that the caller asked for, where that is less than the route gives.
         :raises bridge.errors.Unavailable: no address takes a connection, or the connection was lost in the call.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: the answer is not gRPC, or larger than allowed.
@@ -84,25 +97,32 @@ class GrpcUpstream:
         if request.timeout is not None:
             deadline = min(deadline, asyncio.get_running_loop().time() + request.timeout)
         if request.retry is None:
-            return (await self._once(request, (*request.metadata, *trace), deadline)).settle()
+            return (await self._once(request, (*request.metadata, *trace), deadline, asked)).settle()
 
         async def once(before: int) -> Ended:
             told = (("grpc-previous-rpc-attempts", str(before)),) if before else ()
-            return await self._once(request, (*request.metadata, *trace, *told), deadline, again=before > 0)
+            return await self._once(request, (*request.metadata, *trace, *told), deadline, asked, again=before > 0)
 
         return await attempts(request.retry, self._throttle, deadline, once)
 
-    async def _once(self, request: GrpcRequest, metadata: Metadata, deadline: float, *, again: bool = False) -> Ended:
+    async def _once(
+        self, request: GrpcRequest, metadata: Metadata, deadline: float, asked: float | None, *, again: bool = False
+    ) -> Ended:
         """:raises bridge.errors.Timeout: the deadline passed before anything was sent."""
-        left = TRANSPARENT
+        loop, outliers, left = asyncio.get_running_loop(), self._outliers, TRANSPARENT
         while True:
-            peer = self._at_once(deadline)
+            live, began = self._known(), loop.time()
+            peer = self._at_once(live) if began < deadline else None
             if peer is None:
                 try:
-                    peer = await self._peer(deadline)
+                    peer = await self._peer(live, deadline, asked)
                 except Unavailable as error:
                     return Ended(error, UNAVAILABLE)
+                began = loop.time()
+            epoch = outliers.epoch
             ended = await peer.unary(request.path, request.message, metadata, deadline, again=again)
+            if ended.code or (outliers.suspects and peer.address in outliers.suspects):
+                self._judge(peer, epoch, ended, fair(deadline - began, asked, loop.time() - deadline))
             if not ended.untouched or not left:
                 return ended
             left -= 1
@@ -114,20 +134,24 @@ class GrpcUpstream:
         deadline: float | None,
         connect_by: float,
         trace: Sequence[tuple[str, str]] = (),
+        asked: float | None = None,
     ) -> UpstreamStream:
         """Open a call of any cardinality. The message of `request` is not sent: write it, then end.
 
         :param deadline: in the running loop's `time()`, for the call as a whole; None where it may last.
         :param connect_by: likewise, for lookup and connecting.
         :param trace: metadata to add.
+        :param asked: seconds that the caller asked for, where that is less than the route gives.
         :raises bridge.errors.Unavailable: no address takes a connection.
         :raises bridge.errors.Timeout: `deadline` or `connect_by` passed.
         """
         if request.timeout is not None:
             deadline = min(deadline or math.inf, asyncio.get_running_loop().time() + request.timeout)
         by = connect_by if deadline is None else min(connect_by, deadline)
-        peer = self._at_once(by) or await self._peer(by)
-        return peer.stream(request.path, (*request.metadata, *trace), deadline)
+        live, now = self._known(), asyncio.get_running_loop().time()
+        peer = (self._at_once(live) if now < by else None) or await self._peer(live, by, asked)
+        report = partial(self._judge_stream, peer, self._outliers.epoch)
+        return peer.stream(request.path, (*request.metadata, *trace), deadline, report=report)
 
     async def aclose(self) -> None:
         """Close every connection; calls under way end as cancelled."""
@@ -136,24 +160,65 @@ class GrpcUpstream:
             task.cancel()
         await asyncio.gather(*(peer.aclose() for peer in peers))
 
+    # --- what becomes of calls --------------------------------------------------------------------------------------
+
+    def _judge(self, peer: Peer, epoch: int, ended: Ended, had_time: bool) -> None:
+        """Report how a call ended. UNAVAILABLE is what a lost connection counts as, too.
+
+        :param had_time: whether it would mean something if the deadline passed (`bridge.mesh.outlier.fair`).
+        """
+        outcome = ended.outcome
+        if ended.untouched:
+            return  # a server that goes away in good order
+        if ended.code == UNAVAILABLE:
+            self._lost(peer, epoch, outcome)
+        elif ended.code == DEADLINE_EXCEEDED or (
+            isinstance(outcome, UpstreamError) and not isinstance(outcome, BadReply)
+        ):
+            # The service was told the deadline, and may be the first to end the call: by a status, or by a reset.
+            if had_time:
+                self._lost(peer, epoch, outcome)
+        elif isinstance(outcome, GrpcReply):
+            self._outliers.succeeded(peer.address, epoch)
+
+    def _judge_stream(self, peer: Peer, epoch: int, ended: Ended) -> None:
+        """A stream may be silent for as long as it likes, and a connection that carries one may be lost at any time:
+        only those that are lost before anything came count."""
+        if ended.code == UNAVAILABLE and not ended.untouched:
+            if not ended.committed:
+                self._lost(peer, epoch, ended.outcome)
+        elif isinstance(ended.outcome, GrpcReply) and ended.code != DEADLINE_EXCEEDED:
+            self._outliers.succeeded(peer.address, epoch)
+
+    def _lost(self, peer: Peer, epoch: int, outcome: GrpcReply | RequestError) -> None:
+        address = peer.address
+        self._outliers.failed(address, epoch, _why(outcome))
+        # It may be the connection alone that is dead, with nobody to close it: a probe has to go over a new one.
+        if not self._outliers.in_service(address) and self._peers.get(address) is peer:
+            self._forget({address})
+
     # --- connections -----------------------------------------------------------------------------------------------
 
-    def _at_once(self, deadline: float) -> Peer | None:
-        """The preferred peer, where nothing need be waited for to know it and use it."""
-        live = self._known()
+    def _at_once(self, live: Sequence[Address] | None) -> Peer | None:
+        """The preferred peer of `live`, where nothing need be waited for to use it."""
         if not live or len(self._peers) > len(live):
             return None
         peer = self._peers.get(live[0])
-        return peer if peer is not None and peer.serving and asyncio.get_running_loop().time() < deadline else None
+        return peer if peer is not None and peer.serving else None
 
-    async def _peer(self, deadline: float) -> Peer:
-        """A connected peer: the preferred one, else the next that takes a connection. Nothing has been sent yet."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(deadline):
-                live = await self._addresses()
-        except TimeoutError:
-            raise Timeout(cause="the deadline passed while the upstream was looked up") from None
+    async def _peer(self, live: Sequence[Address] | None, deadline: float, asked: float | None) -> Peer:
+        """A connected peer: the preferred one, else the next that takes a connection. Nothing has been sent yet.
+
+        :param live: the addresses, where they are known.
+        """
+        loop, outliers = asyncio.get_running_loop(), self._outliers
+        if live is None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    live = await self._addresses()
+            except TimeoutError:
+                raise Timeout(cause="the deadline passed while the upstream was looked up") from None
+        epoch = outliers.epoch
         if loop.time() >= deadline:
             raise Timeout(cause="the deadline had passed before anything was sent")
         if gone := self._peers.keys() - set(live):
@@ -171,19 +236,24 @@ class GrpcUpstream:
                     return peer
                 resting.append(address)
                 continue
+            pending = peer.connecting
             causes.append(peer.cause)
-            if self._peers.get(address) is peer:
+            # An attempt that is still under way is everybody's. To end it with this caller's share of a short deadline
+            # would let a client that asks for little time keep all others from connecting.
+            if not pending and self._peers.get(address) is peer:
                 self._forget({address})
-            if self._failed is not None:
-                self._failed(address)
-        if addresses and loop.time() >= deadline:
+            if peer.shortage:
+                raise Unavailable("The gateway is short of connections.", cause=peer.cause, headers=_RETRY_AFTER)
+            if not pending or fair(share, asked, loop.time() - by):
+                outliers.unreachable(address, epoch, peer.cause or f"nothing in {share:.1f} s")
+        if addresses and loop.time() >= deadline - TICK:
             raise Timeout(cause=f"none of {_shown(addresses)} took a connection before the deadline")
         cause = f"none of {_shown(addresses)} took a connection" if addresses else "there is no live address"
         if resting:
             cause = f"{_shown(resting)} say that they don't serve"
         elif why := next(filter(None, causes), ""):
             cause += f": {why}"
-        raise Unavailable(cause=cause, headers=[("retry-after", "1")])
+        raise Unavailable(cause=cause, headers=_RETRY_AFTER)
 
     def _at(self, address: Address) -> Peer:
         peer = self._peers.get(address)
@@ -235,6 +305,10 @@ def _maker(
         answer=answer,
     )
     return partial(Http2Peer, terms=terms, health=health)
+
+
+def _why(outcome: GrpcReply | RequestError) -> str:
+    return f"status {outcome.code}" if isinstance(outcome, GrpcReply) else outcome.cause or outcome.detail
 
 
 def _unknown() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
+from bridge.mesh.outlier import GATEWAY_FAILURES, OutlierDetector, fair
 from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
-from bridge.upstream.client import Address, Client, Dropped, Field, NotConnected, ReplyHead
+from bridge.upstream.client import Address, BrokenOff, Client, Dropped, Field, NotConnected, ReplyHead
 from bridge.upstream.coding import decode
-from bridge.upstream.deadline import Deadlines
+from bridge.upstream.deadline import TICK, Deadlines
 from bridge.upstream.fields import check_method, outgoing
 from bridge.upstream.headers import without_authority
 from bridge.upstream.http11 import HttpClient
@@ -36,7 +38,7 @@ class HttpUpstream:
     :param tls: ``https``; the certificate must bear `name`.
     :param name: the mesh name; with `port` it is the Host field, so that no address ever goes into a message.
     :param max_reply: bytes of a reply's body, as sent and decoded.
-    :param failed: told of each address that took no connection.
+    :param outliers: told which instances fail; shared by all who ask for the same addresses.
     :param trust: of this upstream's own; the client's where it is None.
     """
 
@@ -49,7 +51,7 @@ class HttpUpstream:
         name: str,
         port: str,
         max_reply: int,
-        failed: Callable[[Address], None] | None = None,
+        outliers: OutlierDetector | None = None,
         trust: Tls | None = None,
     ) -> None:
         self._addresses = addresses
@@ -60,18 +62,21 @@ class HttpUpstream:
         # RFC 9110, section 7.2: a port that is not a number can't stand in Host.
         self._host: Field = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = max_reply
-        self._failed = failed or _ignore
+        self._outliers = outliers or OutlierDetector()
         self._deadlines = Deadlines()
         if tls and trust is None:
             client.trust()
 
     stream = None  #: HTTP operations do not stream
 
-    async def send(self, request: HttpRequest, *, deadline: float, trace: Sequence[Field] = ()) -> HttpReply:
+    async def send(
+        self, request: HttpRequest, *, deadline: float, trace: Sequence[Field] = (), asked: float | None = None
+    ) -> HttpReply:
         """Send `request` and read the whole reply. A redirect is a reply like any other.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting, sending, reading and decoding.
         :param trace: fields to add; they replace any that the request brought under those names.
+        :param asked: seconds that the caller asked for, where that is less than the route gives.
         :raises bridge.errors.ClientError: a method, path or field that can't stand in an HTTP message.
         :raises bridge.errors.Unavailable: no address, or none that takes a connection.
         :raises bridge.errors.Timeout: the deadline passed.
@@ -85,24 +90,45 @@ class HttpUpstream:
         patience = deadline - asyncio.get_running_loop().time()
         if patience <= 0:
             raise Timeout(cause="the deadline had passed before anything was sent")
-        with self._deadlines.until(deadline):
-            addresses = await self._addresses()
-            if not addresses:
-                raise Unavailable(cause="no addresses", headers=[("retry-after", "1")])
-            share = patience / min(len(addresses), ADDRESSES)
-            try:  # what nearly always goes well
-                head, body = await self._exchange(request, fields, addresses[0], share)
-            except (NotConnected, Dropped) as error:
-                head, body = await self._otherwise(request, fields, addresses, deadline, error)
-            headers = list(head.fields)
-            if head.codings and request.decode:
-                if body:
-                    body = await self._decode(body, head.codings)
-                headers = [field for field in headers if field[0] != "content-encoding"]
-            if head.located:
-                hosts = (host for host, _ in await self._addresses())
-                headers = without_authority(headers, frozenset((self._name, *hosts)))
+        outliers = self._outliers
+        tried: list[Address] = []
+        epoch, answered = 0, False
+        try:
+            with self._deadlines.until(deadline):
+                addresses = await self._addresses()
+                if not addresses:
+                    raise Unavailable(cause="no addresses", headers=[("retry-after", "1")])
+                epoch, tried = outliers.epoch, [addresses[0]]
+                share = patience / min(len(addresses), ADDRESSES)
+                try:  # what nearly always goes well
+                    head, body = await self._exchange(request, fields, addresses[0], share)
+                except (NotConnected, Dropped) as error:
+                    call = _Call(request, fields, deadline, asked, epoch, tried)
+                    head, body = await self._otherwise(call, addresses, error, deadline - patience)
+                if head.status in GATEWAY_FAILURES or (outliers.suspects and tried[-1] in outliers.suspects):
+                    self._judge(tried[-1], epoch, head.status, patience, asked)
+                answered = True
+                headers = list(head.fields)
+                if head.codings and request.decode:
+                    if body:
+                        body = await self._decode(body, head.codings)
+                    headers = [field for field in headers if field[0] != "content-encoding"]
+        except (Timeout, BrokenOff) as error:
+            late = asyncio.get_running_loop().time() - deadline
+            if tried and not answered and (isinstance(error, BrokenOff) or fair(patience, asked, late)):
+                outliers.failed(tried[-1], epoch, error.cause)
+            raise
+        if head.located:
+            hosts = (host for host, _ in (*addresses, *tried))
+            headers = without_authority(headers, frozenset((self._name, *hosts)))
         return HttpReply(head.status, headers, body)
+
+    def _judge(self, address: Address, epoch: int, status: int, patience: float, asked: float | None) -> None:
+        """Report an answer. The service may know how little time a client gave, and say 504 by itself."""
+        if status not in GATEWAY_FAILURES:
+            self._outliers.succeeded(address, epoch)
+        elif status != 504 or fair(patience, asked):
+            self._outliers.failed(address, epoch, f"status {status}")
 
     def _exchange(
         self, request: HttpRequest, fields: Sequence[Field], address: Address, patience: float
@@ -121,39 +147,33 @@ class HttpUpstream:
         )
 
     async def _otherwise(
-        self,
-        request: HttpRequest,
-        fields: Sequence[Field],
-        addresses: Sequence[Address],
-        deadline: float,
-        error: NotConnected | Dropped,
+        self, call: _Call, addresses: Sequence[Address], error: NotConnected | Dropped, began: float
     ) -> tuple[ReplyHead, bytes]:
         """Once the first address has failed: by the others, and once more where that does no harm and may help (RFC
-        9112, section 9.3.1)."""
+        9112, section 9.3.1).
+
+        :param began: in the loop's `time()`, the attempt at the first address.
+        """
         if isinstance(error, NotConnected):
-            self._failed(addresses[0])
+            self._unreachable(call, error, began)
             try:
-                return await self._by_one_of(request, fields, addresses[1:ADDRESSES], deadline, error)
+                return await self._by_one_of(call, addresses[1:ADDRESSES], error)
             except Dropped as dropped:
                 error = dropped
-        if error.reused and request.method in IDEMPOTENT:
+        if error.reused and call.request.method in IDEMPOTENT:
             addresses = await self._addresses()
             nobody = NotConnected("no addresses")
             try:
-                return await self._by_one_of(request, fields, addresses[:ADDRESSES], deadline, nobody)
+                return await self._by_one_of(call, addresses[:ADDRESSES], nobody)
             except Dropped as dropped:
                 error = dropped
+        self._outliers.failed(call.tried[-1], call.epoch, str(error))
         raise UpstreamError(
             "The service behind this route closed the connection without an answer.", cause=str(error)
         ) from None
 
     async def _by_one_of(
-        self,
-        request: HttpRequest,
-        fields: Sequence[Field],
-        addresses: Sequence[Address],
-        deadline: float,
-        refusal: NotConnected,
+        self, call: _Call, addresses: Sequence[Address], refusal: NotConnected
     ) -> tuple[ReplyHead, bytes]:
         """By the first of `addresses` that takes it. Each gets its share of the time that is left.
 
@@ -162,15 +182,25 @@ class HttpUpstream:
         loop = asyncio.get_running_loop()
         left = len(addresses)
         for address in addresses:
+            call.tried.append(address)
+            began = loop.time()
             try:
-                return await self._exchange(request, fields, address, (deadline - loop.time()) / left)
+                return await self._exchange(call.request, call.fields, address, (call.deadline - began) / left)
             except NotConnected as error:
-                self._failed(address)
+                self._unreachable(call, error, began)
                 left -= 1
                 refusal = error
+        if loop.time() >= call.deadline - TICK:
+            call.tried.clear()  # it is reported already
+            raise Timeout(cause=f"{refusal}, and the deadline passed")
         if refusal.untrusted:
             raise UpstreamError("The service behind this route could not prove who it is.", cause=str(refusal))
         raise Unavailable(cause=str(refusal), headers=[("retry-after", "1")])
+
+    def _unreachable(self, call: _Call, error: NotConnected, began: float) -> None:
+        waited = error.waited
+        if waited is None or fair(waited, call.asked, asyncio.get_running_loop().time() - began - waited):
+            self._outliers.unreachable(call.tried[-1], call.epoch, str(error))
 
     async def _decode(self, body: bytes, codings: str) -> bytes:
         if len(body) < BLOCKING:
@@ -178,4 +208,18 @@ class HttpUpstream:
         return await asyncio.to_thread(decode, body, codings, self._max_reply)
 
 
-def _ignore(_: Address) -> None: ...
+@dataclass(slots=True)
+class _Call:
+    """One call that did not go well at once.
+
+    :ivar asked: seconds that the caller asked for, where that is less than the route gives.
+    :ivar epoch: of the outlier detector, when the call had its addresses.
+    :ivar tried: the addresses so far; the last one has it now.
+    """
+
+    request: HttpRequest
+    fields: Sequence[Field]
+    deadline: float
+    asked: float | None
+    epoch: int
+    tried: list[Address]

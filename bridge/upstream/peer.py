@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 from bridge.stream import UpstreamStream
@@ -19,10 +20,13 @@ GRACE = 30.0  #: seconds that unary calls get at an address that is let go; stre
 class Peer(ABC):
     """:param health: the service whose health is watched, ``""`` for the server's; False: none is.
     :ivar cause: why it took no connection the last time; may name addresses, so it is for the log alone.
+    :ivar shortage: … and that this was for want of sockets of our own, which is not the address's fault.
     """
 
-    def __init__(self, health: str | Literal[False] = False) -> None:
+    def __init__(self, address: Address, health: str | Literal[False] = False) -> None:
+        self.address = address
         self.cause = ""
+        self.shortage = False
         self._connecting: asyncio.Task[bool] | None = None
         self._health = None if health is False else Health(self._watch, self.disconnected, health)
 
@@ -54,11 +58,20 @@ class Peer(ABC):
         """
 
     @abstractmethod
-    def stream(self, path: str, metadata: Metadata, deadline: float | None, *, counts: bool = True) -> UpstreamStream:
+    def stream(
+        self,
+        path: str,
+        metadata: Metadata,
+        deadline: float | None,
+        *,
+        counts: bool = True,
+        report: Callable[[Ended], None] | None = None,
+    ) -> UpstreamStream:
         """A call that streams both ways; the address isn't let go before it ends.
 
         :param deadline: in the running loop's `time()`; None where there is none.
         :param counts: leaving waits for it.
+        :param report: told how it ended.
         """
 
     @abstractmethod
@@ -90,8 +103,14 @@ class Peer(ABC):
         """Whether it says that it does (True where nobody asks); waits for its word for `seconds` at most."""
         return self._health is None or self._health.serving or await self._health.heard(seconds)
 
+    @property
+    def connecting(self) -> bool:
+        """Whether an attempt to connect is under way."""
+        return self._connecting is not None and not self._connecting.done()
+
     async def connect(self, seconds: float) -> bool:
-        """Whether the address takes a connection within `seconds`; callers at one time share one attempt."""
+        """Whether the address takes a connection within `seconds`; callers at one time share one attempt. It goes on
+        when a caller's time is over: others may have more, and the next one finds its result."""
         attempt = self._connecting
         if attempt is None or attempt.done():
             attempt = self._connecting = asyncio.get_running_loop().create_task(self._connect())

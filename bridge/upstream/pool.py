@@ -56,6 +56,8 @@ class Upstreams:
 
     async def aclose(self) -> None:
         """Close every connection; what is under way ends."""
+        for _, name, port, _, _ in self._bound:
+            self._mesh.outliers(name, port).retain(())  # that calls end now tells nothing of their instances
         bound, self._bound = list(self._bound.values()), {}
         channels = [upstream.aclose() for upstream in bound if isinstance(upstream, GrpcUpstream)]
         await asyncio.gather(self._http.aclose(), *channels)
@@ -64,7 +66,7 @@ class Upstreams:
         self, scheme: str, name: str, port: str, connection: Connection, trust: Tls
     ) -> HttpUpstream | GrpcUpstream:
         addresses = partial(self._mesh.addresses, name, port)
-        failed = partial(self._mesh.failed, name, port)
+        outliers = self._mesh.outliers(name, port)
         tls = scheme in _TLS
         if scheme in SCHEMES["grpc"]:
             return GrpcUpstream(
@@ -73,7 +75,7 @@ class Upstreams:
                 max_reply=self._max_reply,
                 name=name,
                 known=partial(self._mesh.known, name, port),
-                failed=failed,
+                outliers=outliers,
                 trust=trust,
                 connection=connection,
                 clients=self._clients,
@@ -85,6 +87,6 @@ class Upstreams:
             name=name,
             port=port,
             max_reply=self._max_reply,
-            failed=failed,
+            outliers=outliers,
             trust=trust if connection.secure else None,
         )

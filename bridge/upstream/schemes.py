@@ -51,7 +51,9 @@ class Unconnected:
         read_tls(connection, self._home)
         return self
 
-    async def send(self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]] = ()) -> Any:
+    async def send(
+        self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]] = (), asked: float | None = None
+    ) -> Any:
         """:raises bridge.errors.Unavailable: always."""
         raise Unavailable(cause="this route was bound to be looked at only")
 

@@ -10,7 +10,8 @@ import pytest
 
 from bridge.errors import Unavailable
 from bridge.mesh import Found, Mesh
-from bridge.mesh.balance import PENALTY, STALE, turns, unavailable
+from bridge.mesh.balance import STALE, turns, unavailable
+from bridge.mesh.outlier import JITTER, SLOW_START, UNREACHABLE
 
 A, B, C = ("10.0.0.1", 80), ("10.0.0.2", 80), ("10.0.0.3", 80)
 
@@ -152,51 +153,78 @@ async def test_addresses_take_turns(clock: Any) -> None:
     assert order[0] == order[3]
 
 
-async def test_a_failed_address_goes_to_the_end_for_a_while(clock: Any) -> None:
+def unreachable(mesh: Mesh, address: Any) -> None:
+    outliers = mesh.outliers("svc", "80")
+    outliers.unreachable(address, outliers.epoch, "refused")
+
+
+def answered(mesh: Mesh, address: Any) -> None:
+    outliers = mesh.outliers("svc", "80")
+    outliers.succeeded(address, outliers.epoch)
+
+
+async def test_an_address_that_takes_no_connection_goes_to_the_end_for_a_while(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C, ttl=1000), clock)
     await mesh.addresses("svc", "80")
-    mesh.failed("svc", "80", B)
+    unreachable(mesh, B)
     for _ in range(6):
         assert (await mesh.addresses("svc", "80"))[2] == B
     assert Counter(await firsts(mesh, 10)) == {A: 5, C: 5}
-    clock.now += PENALTY
+    clock.now += UNREACHABLE * (1 + JITTER)
+    assert await firsts(mesh, 1) == [B]  # one call finds out
+    assert Counter(await firsts(mesh, 10)) == {A: 5, C: 5}
+    answered(mesh, B)
+    clock.now += SLOW_START
     assert Counter(await firsts(mesh, 30)) == {A: 10, B: 10, C: 10}
 
 
-async def test_failed_addresses_stay_behind_across_a_new_answer(clock: Any) -> None:
+async def test_ejected_addresses_stay_behind_across_a_new_answer(clock: Any) -> None:
     register = Register(A, B, ttl=2)
     mesh = Mesh(register, clock)
     await mesh.addresses("svc", "80")
-    mesh.failed("svc", "80", A)
+    unreachable(mesh, A)
     clock.now += 3
     assert await firsts(mesh, 2) == [B, B]
     assert register.questions == 2
 
 
-async def test_all_failed_are_still_tried_the_longest_ago_first(clock: Any) -> None:
+async def test_where_none_takes_a_connection_all_are_used(clock: Any) -> None:
     mesh = Mesh(Register(A, B), clock)
     await mesh.addresses("svc", "80")
-    mesh.failed("svc", "80", B)
-    clock.now += 1
-    mesh.failed("svc", "80", A)
-    assert await mesh.addresses("svc", "80") == (B, A)
+    unreachable(mesh, B)
+    unreachable(mesh, A)
+    assert Counter(await firsts(mesh, 10)) == {A: 5, B: 5}
+    answered(mesh, A)  # it takes one again, and needs no probe
+    assert await firsts(mesh, 3) == [A, A, A]
 
 
 async def test_reports_about_what_is_not_there_are_nothing(clock: Any) -> None:
-    mesh = Mesh(Register(A), clock)
-    mesh.failed("svc", "80", A)
+    mesh = Mesh(Register(A, C), clock)
+    unreachable(mesh, A)
     await mesh.addresses("svc", "80")
-    mesh.failed("svc", "80", B)
-    assert await mesh.addresses("svc", "80") == (A,)
+    unreachable(mesh, B)
+    assert set(await firsts(mesh, 2)) == {A, C}
+    assert mesh.outliers("svc", "80").ejections == 0
 
 
 async def test_lower_priority_comes_first_and_the_rest_stands_by(clock: Any) -> None:
     mesh = Mesh(Register(A, B, C, ranks=((20, 1), (10, 1), (10, 1)), ttl=1000), clock)
     assert Counter(await firsts(mesh, 10)) == {B: 5, C: 5}
     assert (await mesh.addresses("svc", "80"))[2] == A
-    mesh.failed("svc", "80", B)
-    mesh.failed("svc", "80", C)
+    unreachable(mesh, B)
+    clock.now += 1
+    unreachable(mesh, C)
     assert await mesh.addresses("svc", "80") == (A, B, C)
+
+
+async def test_a_priority_that_is_not_used_is_not_probed(clock: Any) -> None:
+    """Where B serves, A gets no calls. That it took no connection once is forgotten without one."""
+    mesh = Mesh(Register(A, B, ranks=((20, 1), (10, 1)), ttl=1000), clock)
+    await mesh.addresses("svc", "80")
+    unreachable(mesh, A)
+    clock.now += UNREACHABLE * (1 + JITTER)
+    assert await firsts(mesh, 5) == [B] * 5
+    assert list(mesh.ejections()) == [("svc:80", 1, 0)]
 
 
 async def test_weights_are_shares(clock: Any) -> None:

@@ -88,7 +88,7 @@ async def test_a_failed_priority_gives_way_to_the_next(nameserver: Any, source: 
     nameserver.zone = SRV
     mesh = Mesh(source)
     for address in list(await mesh.addresses("tally-svc", "http"))[:3]:
-        mesh.failed("tally-svc", "http", address)
+        mesh.outliers("tally-svc", "http").unreachable(address, 1000, "refused")
     assert (await mesh.addresses("tally-svc", "http"))[0] == ("10.0.0.3", 9003)
 
 

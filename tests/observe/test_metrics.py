@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.observe.access import Record
 from bridge.observe.metrics import Metrics
 
+EJECTIONS = [("svc:80", 3, 1), ("vat-svc:http", 0, 0)]
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -52,6 +53,16 @@ def theirs(counted: list[Record]) -> bytes:
             upstream.labels(route).observe(record.waited)
         size.labels(route, "in").inc(record.bytes_in)
         size.labels(route, "out").inc(record.bytes_out)
+    ejections = Counter(
+        "bridge_upstream_ejections_total",
+        "Ejections of instances that failed or took no connection.",
+        ["upstream"],
+        registry=registry,
+    )
+    ejected = Gauge("bridge_upstream_ejected", "Instances that are ejected now.", ["upstream"], registry=registry)
+    for name, total, now in EJECTIONS:
+        ejections.labels(name).inc(total)
+        ejected.labels(name).set(now)
     return generate_latest(registry)
 
 
@@ -61,7 +72,7 @@ def without_times(rendered: bytes) -> str:
 
 
 def test_they_are_what_prometheus_would_count() -> None:
-    metrics = Metrics()
+    metrics = Metrics(lambda: EJECTIONS)
     metrics.routes.set(3)
     for record in records():
         metrics.count(record)

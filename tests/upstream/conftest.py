@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 import uvloop
 
+from bridge.mesh.outlier import Instance, OutlierDetector
 from bridge.messages import HttpReply, HttpRequest
 from bridge.upstream.aiohttp_client import AiohttpClient
 from bridge.upstream.client import Client
@@ -147,7 +148,8 @@ def make_client(request: pytest.FixtureRequest) -> MakeClient:
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What speaks HTTP is tried on uvloop, too: its transports are its own, and it is what serves."""
     loops = {"asyncio": asyncio.new_event_loop}
-    if item.path.name.startswith("test_http") or item.path.parent.name == "http11":
+    both = item.path.name.startswith("test_http") or item.path.name == "test_deadline_steps.py"
+    if both or item.path.parent.name == "http11":
         loops["uvloop"] = uvloop.new_event_loop
     return loops
 
@@ -157,6 +159,41 @@ async def client(make_client: MakeClient) -> AsyncIterator[Client]:
     client = make_client()
     yield client
     await client.aclose()
+
+
+class All(dict[tuple[str, int], Instance]):
+    """Every address is in it, so that each success is reported."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, address: object) -> bool:
+        return True
+
+
+class Reports(OutlierDetector):
+    """Keeps what it is told: `unreached` addresses, `lost` calls and `answered` ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreached: list[tuple[str, int]] = []
+        self.lost: list[tuple[str, int]] = []
+        self.answered: list[tuple[str, int]] = []
+        self.suspects = All()
+
+    def unreachable(self, address: tuple[str, int], epoch: int, cause: str) -> None:
+        self.unreached.append(address)
+
+    def failed(self, address: tuple[str, int], epoch: int, cause: str) -> None:
+        self.lost.append(address)
+
+    def succeeded(self, address: tuple[str, int], epoch: int) -> None:
+        self.answered.append(address)
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
 
 
 Send = Callable[..., Awaitable[HttpReply]]
@@ -171,7 +208,7 @@ def connect(client: Client) -> Callable[..., HttpUpstream]:
         max_reply: int = 1 << 20,
         tls: bool = False,
         with_client: Client | None = None,
-        failed: Callable[[tuple[str, int]], None] | None = None,
+        outliers: OutlierDetector | None = None,
         port: str = "8080",
     ) -> HttpUpstream:
         async def addresses() -> list[tuple[str, int]]:
@@ -184,7 +221,7 @@ def connect(client: Client) -> Callable[..., HttpUpstream]:
             name="vat-svc",
             port=port,
             max_reply=max_reply,
-            failed=failed,
+            outliers=outliers,
         )
 
     return make

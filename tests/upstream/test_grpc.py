@@ -186,11 +186,12 @@ async def test_there_is_no_address(connect: Callable[..., Send]) -> None:
         await connect([])(b"x")
 
 
-async def test_the_next_address_is_tried_when_nothing_was_sent(running: Running, connect: Callable[..., Send]) -> None:
-    failed: list[Address] = []
-    send = connect([("127.0.0.1", 1), running.address], failed=failed.append)
+async def test_the_next_address_is_tried_when_nothing_was_sent(
+    running: Running, connect: Callable[..., Send], reports: Any
+) -> None:
+    send = connect([("127.0.0.1", 1), running.address], outliers=reports)
     assert (await send(b"abc")).message == b"cba"
-    assert failed == [("127.0.0.1", 1)]
+    assert (reports.unreached, reports.answered) == ([("127.0.0.1", 1)], [running.address])
 
 
 async def test_a_silent_address_takes_its_share_of_the_deadline_only(

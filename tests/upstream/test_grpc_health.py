@@ -75,15 +75,14 @@ async def eventually(upstream: GrpcUpstream, good: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)  # a refusal waits for nothing, and would keep the word from being heard
 
 
-async def test_those_that_do_not_serve_are_passed_over(watched: Watched, grpc_upstream: Connect) -> None:
-    failed: list[Any] = []
+async def test_those_that_do_not_serve_are_passed_over(watched: Watched, grpc_upstream: Connect, reports: Any) -> None:
     first, told = await watched.start(all=NOT_SERVING)
     second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True), failed=failed.append)
+    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True), outliers=reports)
     for _ in range(5):
         assert (await send(upstream)).code == 0
     assert watched.served == {0: 0, 1: 5}
-    assert failed == []  # it takes connections
+    assert reports.unreached == []  # it takes connections
     await told.set("", SERVING)
     await eventually(upstream, lambda: watched.served[0] > 0)
     await told.set("", NOT_SERVING)

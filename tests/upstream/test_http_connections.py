@@ -35,23 +35,24 @@ async def test_connections_are_kept_and_shared(serve: Any, connect: Any, ask: An
     assert server.connections == 1
 
 
-async def test_a_refusing_address_is_passed_over_and_reported(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
+async def test_a_refusing_address_is_passed_over_and_reported(
+    serve: Any, connect: Any, ask: Any, reply: Any, reports: Any
+) -> None:
     server = await serve(reply())
-    failed: list[Address] = []
     dead = ("127.0.0.1", dead_port())
-    answer = await ask(connect(dead, server, failed=failed.append), "POST", body=b"once")
+    answer = await ask(connect(dead, server, outliers=reports), "POST", body=b"once")
     assert answer.body == b"hello"
-    assert failed == [dead]
+    assert reports.unreached == [dead]
+    assert reports.answered == [server.address]
     assert [seen.body for seen in server.seen] == [b"once"]
 
 
-async def test_all_addresses_dead_is_503_at_once(connect: Any, ask: Any) -> None:
+async def test_all_addresses_dead_is_503_at_once(connect: Any, ask: Any, reports: Any) -> None:
     dead = [("127.0.0.1", dead_port()) for _ in range(3)]
-    failed: list[Address] = []
     with pytest.raises(Unavailable) as none:
-        await ask(connect(*dead, failed=failed.append), within=60)
+        await ask(connect(*dead, outliers=reports), within=60)
     assert (none.value.status, dict(none.value.headers)) == (503, {"retry-after": "1"})
-    assert failed == dead
+    assert reports.unreached == dead
     assert "127.0.0.1" not in none.value.detail
     assert str(dead[-1][1]) in none.value.cause
 
@@ -213,7 +214,7 @@ async def test_a_deadline_that_has_passed_sends_nothing(serve: Any, connect: Any
 
 
 async def test_an_address_that_never_answers_leaves_time_for_the_next(
-    serve: Any, connect: Any, ask: Any, reply: Any
+    serve: Any, connect: Any, ask: Any, reply: Any, reports: Any
 ) -> None:
     with socket.socket() as full:
         # A backlog that is full takes no SYN: the nearest thing to a black hole that a test can have.
@@ -226,11 +227,10 @@ async def test_an_address_that_never_answers_leaves_time_for_the_next(
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
         server = await serve(reply())
-        failed: list[Address] = []
-        answer = await ask(connect(full.getsockname(), server, failed=failed.append), within=0.6)
+        answer = await ask(connect(full.getsockname(), server, outliers=reports), within=0.6)
         for filler in fillers:
             filler.close()
-        assert failed == [full.getsockname()]
+        assert reports.unreached == [full.getsockname()]
     assert answer.body == b"hello"
 
 
@@ -316,10 +316,11 @@ async def test_closing_twice_or_unopened_is_fine_and_final(
         await ask(connect(await serve(reply()), with_client=client))
 
 
-async def test_running_out_of_sockets_is_nobody_elses_fault(serve: Any, connect: Any, ask: Any, reply: Any) -> None:
+async def test_running_out_of_sockets_is_nobody_elses_fault(
+    serve: Any, connect: Any, ask: Any, reply: Any, reports: Any
+) -> None:
     server = await serve(reply())
-    failed: list[Address] = []
-    upstream = connect(server, failed=failed.append)
+    upstream = connect(server, outliers=reports)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = os.dup(0)  # the lowest number that is free: the next would pass the limit
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
@@ -330,4 +331,4 @@ async def test_running_out_of_sockets_is_nobody_elses_fault(serve: Any, connect:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(highest)
     assert short.value.status == 503
-    assert failed == []
+    assert reports.unreached == []

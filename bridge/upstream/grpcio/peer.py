@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import grpc
 import grpc.aio
 
-from bridge.errors import Timeout
+from bridge.errors import Timeout, Unavailable
 from bridge.messages import GrpcReply
 from bridge.spec import Connection
 from bridge.tls import Tls
@@ -73,7 +73,7 @@ class GrpcPeer(Peer):
     """Holds the raw-bytes callables of the methods that were called, too."""
 
     def __init__(self, address: Address, terms: Terms, health: str | Literal[False] = False) -> None:
-        super().__init__(health)
+        super().__init__(address, health)
         host, port = address
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._terms = terms
@@ -98,8 +98,7 @@ class GrpcPeer(Peer):
     def lost(self) -> bool:
         """Whether the core waits before it tries again, after an attempt of its own: it makes them for calls that met a
         lost connection. Whether the address takes one now isn't known."""
-        trying = self._connecting is not None and not self._connecting.done()
-        return not trying and self.channel.get_state() in _GONE
+        return not self.connecting and self.channel.get_state() in _GONE
 
     async def disconnected(self) -> None:
         if self.connected:  # once it has changed it is another connection, even where it reads READY again by now
@@ -114,6 +113,13 @@ class GrpcPeer(Peer):
             answer = await call
         except grpc.aio.AioRpcError as error:
             return ended(error, connected=self.connected, late=loop.time() >= deadline - 0.001)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The channel was closed: gRPC raises this in whoever waits, though nobody has cancelled the task.
+            closed = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
+            return Ended(closed, grpc.StatusCode.UNAVAILABLE.value[0])
         metadata, trailers = pairs(await call.initial_metadata()), pairs(await call.trailing_metadata())
         return Ended(GrpcReply(0, answer, metadata=metadata, trailers=trailers))
 
@@ -129,7 +135,15 @@ class GrpcPeer(Peer):
             found = self._unary[path] = self.channel.unary_unary(path)
         return found
 
-    def stream(self, path: str, metadata: Metadata, deadline: float | None, *, counts: bool = True) -> GrpcStream:
+    def stream(
+        self,
+        path: str,
+        metadata: Metadata,
+        deadline: float | None,
+        *,
+        counts: bool = True,
+        report: Callable[[Ended], None] | None = None,
+    ) -> GrpcStream:
         timeout = None if deadline is None else _left(asyncio.get_running_loop(), deadline)
         found = self._streaming.get(path)
         if found is None:
@@ -139,7 +153,7 @@ class GrpcPeer(Peer):
             self._streams += 1
             self._idle.clear()
             call.add_done_callback(self._ended)
-        return GrpcStream(call, self, deadline)
+        return GrpcStream(call, self, deadline, report)
 
     def _ended(self, _: Any) -> None:
         self._streams -= 1

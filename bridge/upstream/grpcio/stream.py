@@ -7,7 +7,7 @@ Nothing is read ahead of `GrpcStream.read` but what HTTP/2's window lets the ser
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -16,7 +16,8 @@ import grpc.aio
 from bridge.errors import Unavailable, UpstreamError
 from bridge.messages import GrpcReply
 from bridge.stream import UpstreamStream
-from bridge.upstream.grpcio.status import pairs, refused
+from bridge.upstream.ended import Ended
+from bridge.upstream.grpcio.status import ended, pairs
 from bridge.upstream.peer import Peer
 
 _OK = grpc.StatusCode.OK
@@ -30,9 +31,12 @@ class GrpcStream:
 
     :param call: a stream-stream call on raw bytes.
     :param deadline: in the running loop's `time()`; None where there is none.
+    :param report: told how the call ended, once somebody asks for its `status`.
     """
 
-    def __init__(self, call: Any, peer: Peer, deadline: float | None) -> None:
+    def __init__(
+        self, call: Any, peer: Peer, deadline: float | None, report: Callable[[Ended], None] | None = None
+    ) -> None:
         self._call = call
         self._peer = peer
         self._deadline = deadline
@@ -40,6 +44,7 @@ class GrpcStream:
         self._given_up = False
         self._connected = True
         self._late = False
+        self._report = report
         call.add_done_callback(self._ended)
 
     def _ended(self, _: Any) -> None:
@@ -111,9 +116,14 @@ class GrpcStream:
         metadata = await self._call.initial_metadata()
         trailers = await self._call.trailing_metadata()
         if code is _OK:
-            return GrpcReply(0, metadata=pairs(metadata), trailers=pairs(trailers))
-        error = grpc.aio.AioRpcError(code, metadata, trailers, await self._call.details())
-        return refused(error, connected=self._connected, late=self._late)
+            outcome = Ended(GrpcReply(0, metadata=pairs(metadata), trailers=pairs(trailers)))
+        else:
+            error = grpc.aio.AioRpcError(code, metadata, trailers, await self._call.details())
+            outcome = ended(error, connected=self._connected, late=self._late)
+        report, self._report = self._report, None
+        if report is not None:
+            report(outcome)
+        return outcome.settle()
 
     def cancel(self) -> None:
         """Give the call up; may be called at any time."""

@@ -7,7 +7,7 @@ import ssl
 from typing import Protocol, cast
 
 from bridge.errors import BadReply
-from bridge.upstream.client import Dropped, ReplyHead, broken_off
+from bridge.upstream.client import BrokenOff, Dropped, ReplyHead, broken_off
 from bridge.upstream.http11.head import UNTIL_CLOSE, Heads
 from bridge.upstream.http11.response import Response
 
@@ -218,6 +218,6 @@ class Connection(asyncio.Protocol):
         if not self._response.begun:
             self.fail(Dropped(f"{where}: {cause}", reused=self._used))
         elif self._response.head is None:
-            self.fail(BadReply(cause=f"{where}: {cause} within the reply's head"))
+            self.fail(BrokenOff(cause=f"{where}: {cause} within the reply's head"))
         else:
             self.fail(broken_off(f"{where}: {cause} within the reply's body"))

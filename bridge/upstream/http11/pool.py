@@ -74,6 +74,8 @@ class Pool:
                     raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
+                # uvloop never reports the loss of a connection whose making was cancelled.
+                self.connections.discard(connection)
                 raise
             return connection
         finally:
@@ -146,7 +148,7 @@ class Pool:
                     ssl_shutdown_timeout=FAREWELL if trust else None,
                 )
         except TimeoutError:
-            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s") from None
+            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
         except ssl.SSLError as error:
             raise NotConnected(f"{self.authority}: {error}", untrusted=True) from None
         except OSError as error:

@@ -139,8 +139,12 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def abort(self, cause: str) -> None:
-        """End it now, and every call on it."""
-        if self._transport is not None and not self._transport.is_closing():
+        """End it now, and every call on it. Works while it is still being made, too."""
+        if not self.http.ready:
+            # There is nobody to say goodbye to. Nor may anything be written: uvloop has closed the transport of an
+            # attempt that was cancelled, does not report it as closing, and raises RuntimeError at a write.
+            self.drop()
+        elif self._transport is not None and not self._transport.is_closing():
             self.http.leave()
             self._transport.write(self.http.take())
         self._end(cause)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from bridge.errors import TooLarge, Unavailable
+from bridge.upstream.client import shortage
 from bridge.upstream.deadline import Deadlines
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.transport import Link
@@ -52,9 +54,9 @@ class Http2Peer(Peer):
     """:param health: as `Peer` has it."""
 
     def __init__(self, address: Address, terms: Terms, health: str | Literal[False] = False) -> None:
-        super().__init__(health)
+        super().__init__(address, health)
         host, port = address
-        self._address, self._terms = address, terms
+        self._terms = terms
         self._authority = terms.authority or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -89,9 +91,9 @@ class Http2Peer(Peer):
             async with asyncio.timeout(CONNECT):
                 await self._loop.create_connection(
                     lambda: link,
-                    *self._address,
+                    *self.address,
                     ssl=terms.trust,
-                    server_hostname=(terms.server_name or self._address[0]) if terms.trust else None,
+                    server_hostname=(terms.server_name or self.address[0]) if terms.trust else None,
                 )
                 self._links.add(link)
                 link.gone.add_done_callback(lambda _: self._links.discard(link))
@@ -102,6 +104,7 @@ class Http2Peer(Peer):
             return False
         except (OSError, ssl.SSLError, ssl.CertificateError) as error:
             self.cause = " ".join(str(error).split())
+            self.shortage = shortage(error) is not None
             return False
         except asyncio.CancelledError:
             link.abort("the address is given up")
@@ -164,7 +167,15 @@ class Http2Peer(Peer):
         finally:
             self._deadlines.discard(call)
 
-    def stream(self, path: str, metadata: Metadata, deadline: float | None, *, counts: bool = True) -> Http2Stream:
+    def stream(
+        self,
+        path: str,
+        metadata: Metadata,
+        deadline: float | None,
+        *,
+        counts: bool = True,
+        report: Callable[[Ended], None] | None = None,
+    ) -> Http2Stream:
         terms, loop, link = self._terms, self._loop, self._pick()
         if link is None:
             raise _gone()
@@ -185,6 +196,8 @@ class Http2Peer(Peer):
             self._streams.add(call)
             self._idle.clear()
             call.done.add_done_callback(partial(self._ended, call))
+        if report is not None:
+            call.done.add_done_callback(lambda done: report(done.result()))
         link.http.open(call, block, end=False)
         return call
 
