@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 import uvicorn
 
@@ -27,6 +28,11 @@ def operator() -> Iterator[None]:
     """The test reads secrets as a bind of the operator's own route would."""
     with granted(Grant(operator=True)):
         yield
+
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("any pace", deadline=None)
+hypothesis.settings.load_profile("any pace")
 
 
 @contextlib.asynccontextmanager
