@@ -59,7 +59,7 @@ class House:
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as closing:
-            for room in (self.store, self.trust, self.mesh, self.upstreams, self.transformers):
+            for room in (self.store, self.trust, self.mesh, self.upstreams, self.transformers, self.registry):
                 closing.push_async_callback(room.aclose)
 
 

@@ -91,7 +91,7 @@ class Endpoint:
         self.upstream = f"{route.source.spec.upstream.name}:{route.source.spec.upstream.port}"
 
     def __str__(self) -> str:
-        return f"route {self.route.source.id}"
+        return f"route {self.route.source.id}" if self.route.source.id else "the new route"
 
 
 @dataclass(slots=True, eq=False)

@@ -16,10 +16,10 @@ from lxml import etree
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway import parse_target
 from bridge.house import House
+from bridge.live import placed
 from bridge.messages import Call, GrpcRequest, HttpRequest, Identity
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
-from bridge.registry import placed
 from bridge.settings import Settings
 from bridge.specfile import read_file
 from bridge.table import Endpoint, Source, Table
