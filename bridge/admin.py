@@ -144,8 +144,7 @@ class Admin:
     async def register(self, request: Request) -> Response:
         who = await self._publisher(request)
         spec, document = await self._spec(request, who)
-        source = Source(0, "store", spec, document=document)
-        bound = await self._registry.put(source, who.subject, left=request.is_disconnected)
+        bound = await self._registry.put(Source(0, "store", spec, document=document), who.subject)
         return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
 
     async def replace(self, request: Request) -> Response:
@@ -156,7 +155,7 @@ class Admin:
         judge(current)
         spec, document = await self._spec(request, who)
         source = Source(route_id, "store", spec, document=document)
-        bound = await self._registry.put(source, who.subject, judge, request.is_disconnected)
+        bound = await self._registry.put(source, who.subject, judge)
         return self._answer(bound, 200)
 
     async def delete(self, request: Request) -> Response:

@@ -6,7 +6,6 @@ A bind runs in a thread that can't be stopped, so what is bounded is how many of
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,13 +17,14 @@ T = TypeVar("T")
 
 AT_ONCE = 8  #: binds of one `each`
 PATIENCE = 0.5  #: seconds after which a bind is taken for one that waits for a server
-PER_PUBLISHER = 2  #: binds under way of one publisher
-ALL_PUBLISHERS = 16  #: … and of all of them
+PER_PUBLISHER = 8  #: binds under way of one publisher
+QUICK = 2  #: … and of those that have not yet taken `PATIENCE` seconds, which may want the processor
+ALL_PUBLISHERS = 32  #: binds under way of all publishers
 WAITING = 128  #: registrations of one publisher, under way or waiting
 WAIT = 10.0  #: seconds that a registration waits for its turn
-#: Of the event loop's own pool, in which transformers compile: registrations, four reloads of the folder, what other
-#: processes registered and what is tried again may hang in 64 of them, and the others are for everything else.
-THREADS = 96
+#: Of the event loop's own pool, in which transformers compile. Registrations, four reads of the folder, what other
+#: processes registered and what is tried again may hang in 80 of them; the others are for everything else.
+THREADS = 112
 
 
 def enough_threads() -> ThreadPoolExecutor:
@@ -70,43 +70,65 @@ async def each(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
+class _Publisher:
+    def __init__(self) -> None:
+        self.count = 0  #: under way or waiting
+        self.turns = asyncio.Semaphore(PER_PUBLISHER)
+        self.quick = asyncio.Semaphore(QUICK)
+
+
 class Publishers:
     """Turns of publishers who register or try a route."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(ALL_PUBLISHERS)
-        self._own: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_PUBLISHER))
-        self._count = Counter[str]()
+        self._known: dict[str, _Publisher] = {}
 
     @asynccontextmanager
-    async def turn(self, publisher: str) -> AsyncIterator[None]:
-        """One bind of `publisher`, a tenant or a subject.
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """One bind of the publisher `name`, a tenant or a subject.
 
         :raises RateLimited: too many of its registrations, or of everybody's, are being compiled.
         """
-        if self._count[publisher] >= WAITING:
+        publisher = self._known.setdefault(name, _Publisher())
+        if publisher.count >= WAITING:
             raise _too_many()
-        self._count[publisher] += 1
+        publisher.count += 1
         try:
-            async with _within(self._own[publisher], _too_many), _within(self._all, _too_many):
+            async with _one(publisher.turns), _one(self._all), _one(publisher.quick, PATIENCE):
                 yield
         finally:
-            self._count[publisher] -= 1
-            if not self._count[publisher]:
-                del self._count[publisher], self._own[publisher]
+            publisher.count -= 1
+            if not publisher.count:
+                del self._known[name]
 
 
 @asynccontextmanager
-async def _within(turns: asyncio.Semaphore, refusal: Callable[[], Exception]) -> AsyncIterator[None]:
+async def _one(turns: asyncio.Semaphore, most: float | None = None) -> AsyncIterator[None]:
+    """One of `turns`, which is given back at the end, or already after `most` seconds.
+
+    :raises RateLimited: there is none for a while.
+    """
     try:
         async with asyncio.timeout(WAIT):
             await turns.acquire()
     except TimeoutError:
-        raise refusal() from None
+        raise _too_many() from None
+    held = True
+
+    def give_back() -> None:
+        nonlocal held
+        if held:
+            held = False
+            turns.release()
+
+    early = asyncio.get_running_loop().call_later(most, give_back) if most is not None else None
     try:
         yield
     finally:
-        turns.release()
+        give_back()
+        if early is not None:
+            early.cancel()
 
 
 def _too_many() -> RateLimited:

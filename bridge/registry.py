@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from bridge.binds import AT_ONCE, Publishers, each
-from bridge.errors import BindError, Gone, NotFound, SettingsError, SetupError, SpecError, StoreError
+from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.guards.api_key import ApiKey
 from bridge.live import Broken, Live, file_of, growing, same
 from bridge.spec_folder import SpecFolder
@@ -302,19 +302,16 @@ class Registry:
         source: Source,
         by: str,
         judge: Callable[[Source], None] | None = None,
-        left: Callable[[], Awaitable[bool]] | None = None,
     ) -> BoundRoute:
-        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live.
+        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live. It goes on
+        to that end whether or not the client still waits for the answer.
 
         :param judge: given the version that the store has at the commit of a replacement; raises what forbids it.
-        :param left: whether the publisher has left meanwhile, and nothing is to be registered.
         :raises SetupError, RateLimited: as `check`.
         :raises NotFound: the store has no such route (any more).
         :raises StoreError: it can't be kept, and does not go live.
         """
         bound = await self._bind_for(source, by)
-        if left is not None and await left():
-            raise Gone("The client left before its route was compiled; nothing was registered.")
         text = orjson.dumps(spec_json(source.spec)).decode()
         for _ in range(TURNS):
             others = await self._catch_up()
