@@ -101,6 +101,14 @@ class Live:
         self.table = table
         self.on_change(table)
 
+    def stamp(self, source: Source) -> None:
+        """Take over when a registered route was written that says the same as before. Under the lock."""
+        bound, broken = self.stored.get(source.id), self.broken.get(source.id)
+        if bound is not None:
+            bound.source = replace(bound.source, changed_at=source.changed_at)
+        if broken is not None:
+            self.broken[source.id] = Broken(replace(broken.source, changed_at=source.changed_at), broken.error)
+
     def replace(self, old: BoundRoute, new: BoundRoute) -> bool:
         """Whether `old` is still what serves, and `new` is in its place. Under the lock."""
         place = self.place(old.source)
@@ -117,7 +125,7 @@ def file_of(id: RouteId) -> str:
 
 def same(known: BoundRoute | Broken | None, source: Source) -> bool:
     """Whether `known` is what `source` says."""
-    return known is not None and (known.source is source or known.source.etag == source.etag)
+    return known is not None and (known.source is source or known.source.digest == source.digest)
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

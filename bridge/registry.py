@@ -37,11 +37,9 @@ UNREAD = -1  #: in place of the store's version: it is to be read
 
 
 class Registry:
-    """What `Live` holds, kept in step with the folder and the store.
-
-    A route is bound without the lock, since that may mean to wait for a server that hangs. The lock is held to see that
-    nothing has come between, to commit, and to swap the table.
-    """
+    """What `Live` holds, kept in step with the folder and the store. A route is bound without the lock, since that may
+    mean to wait for a server that hangs. The lock is held to see that nothing has come between, to commit, and to swap
+    the table."""
 
     def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
         self._binder = binder
@@ -56,9 +54,7 @@ class Registry:
         #: Broken routes that are being tried again, so many at once.
         self._trying: dict[RouteId, Broken] = {}
         self._tries = asyncio.Semaphore(AT_ONCE)
-        self.spec_files = self._folder.paths
-        self.watch = self._folder.watch
-        self.reload = self._folder.reload
+        self.spec_files, self.watch, self.reload = self._folder.paths, self._folder.watch, self._folder.reload
 
     @property
     def table(self) -> Table:
@@ -165,19 +161,20 @@ class Registry:
         marks: dict[RouteId, int] = {}
         fresh = []
         for row in await self._store.routes():
-            mark = hash(row.spec)
-            if self._marks.get(row.id) != mark:
+            if self._marks.get(row.id) != row.mark:
                 try:
-                    source = Source(row.id, "store", read_value(json.loads(row.spec)))
+                    source = _source(row)
                 except SpecError as error:
                     log.error("registered route %d can't be read by this version: %s", row.id, error)
                     continue
                 known = self._live.broken.get(row.id) or self._live.stored.get(row.id)
                 self._live.binding.pop(row.id, None)
-                if not same(known, source):
+                if same(known, source):
+                    self._live.stamp(source)
+                else:
                     self._live.binding[row.id] = source
                     fresh.append(source)
-            marks[row.id] = mark
+            marks[row.id] = row.mark
         gone = [id for id in self._marks if id not in marks]
         for id in gone:
             self._drop_stored(id)
@@ -323,9 +320,8 @@ class Registry:
                 number = await self._store.put_route(row, seen=self._version, judge=self._judge(source.id, judge))
                 if number is None:
                     continue  # another process has written between, perhaps what this route claims
-                if number != source.id:
-                    bound.source = replace(source, id=number)
-                self._marks[number] = hash(text)
+                bound.source = replace(source, id=number, changed_at=row.changed_at)
+                self._marks[number] = row.mark
                 self._live.binding.pop(number, None)
                 self._live.stored[number] = bound
                 self._live.broken.pop(number, None)
@@ -357,10 +353,10 @@ class Registry:
         """:raises NotFound: there is no such row, or this version can't read it."""
         if row is not None:
             known = self._live.stored.get(row.id) or self._live.broken.get(row.id)
-            if known is not None and self._marks.get(row.id) == hash(row.spec) and row.id not in self._live.binding:
+            if known is not None and self._marks.get(row.id) == row.mark and row.id not in self._live.binding:
                 return known.source
             with suppress(SpecError):
-                return Source(row.id, "store", read_value(json.loads(row.spec)))
+                return _source(row)
         raise NotFound(f"No registered route has the number {route_id}.")
 
     async def current(self, route_id: RouteId) -> Source:
@@ -372,7 +368,10 @@ class Registry:
         """
         if isinstance(route_id, str):
             return self.source(route_id)
-        return self._written(route_id, await self._store.route(route_id))
+        row = await self._store.route(route_id)
+        if self._marks.get(route_id) != (row and row.mark):
+            await self._catch_up()
+        return self._written(route_id, row)
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""
@@ -385,6 +384,11 @@ class Registry:
     def find(self, key_id: str) -> ApiKey | None:
         """An API key by its id (`bridge.guards.api_key.KeyStore`)."""
         return self.keys.get(key_id)
+
+
+def _source(row: StoredRoute) -> Source:
+    """:raises SpecError: this version can't read it."""
+    return Source(row.id, "store", read_value(json.loads(row.spec)), changed_at=row.changed_at)
 
 
 def _busy() -> StoreError:

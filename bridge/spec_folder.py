@@ -220,4 +220,4 @@ class SpecFolder:
 
 
 def _alike(some: Sequence[Source], others: Sequence[Source]) -> bool:
-    return [(source.id, source.etag) for source in some] == [(source.id, source.etag) for source in others]
+    return [(source.id, source.digest) for source in some] == [(source.id, source.digest) for source in others]

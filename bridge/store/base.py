@@ -18,6 +18,11 @@ class StoredRoute:
     changed_at: float
     changed_by: str
 
+    @property
+    def mark(self) -> int:
+        """Differs between two versions of a route."""
+        return hash((self.spec, self.changed_at))
+
 
 #: Given a route as the store has it at the moment of a change, or None where it has none; raises what forbids the
 #: change. Called within the transaction and perhaps in another thread, so it must be quick and change nothing.

@@ -77,11 +77,16 @@ class SqliteStore:
         url = f"file:{quote(str(self._path.absolute()))}?mode=rw"
         db = sqlite3.connect(url, uri=True, isolation_level=None, timeout=wait)
         try:
+            # Read without a lock: a store that another process is writing can be opened and read all the same.
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not create:
+                raise SettingsError(Fault("the file is not a store of hms-bridge", file=str(self._path)))
+            if version > SCHEMA_VERSION:
+                raise SettingsError(Fault("a newer version of hms-bridge wrote this store", file=str(self._path)))
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            # Read without a lock: a store that another process is writing can be opened and read all the same.
-            if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                self._make_tables(db, create)
+            if version == 0:
+                self._make_tables(db)
             db.execute("PRAGMA busy_timeout=0")  # from now on `_do` waits, and holds no thread meanwhile
             identity = self._look()
         except BaseException:
@@ -91,14 +96,10 @@ class SqliteStore:
         self._opened += 1
         return db
 
-    def _make_tables(self, db: sqlite3.Connection, create: bool) -> None:
+    @staticmethod
+    def _make_tables(db: sqlite3.Connection) -> None:
         with _transaction(db):
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise SettingsError(Fault("a newer version of hms-bridge wrote this store", file=str(self._path)))
-            if version == 0:
-                if not create:
-                    raise SettingsError(Fault("the file is not a store of hms-bridge", file=str(self._path)))
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process has been faster
                 for statement in _SCHEMA.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -142,6 +143,7 @@ class SqliteStore:
                 # only the log is gone, closing writes into the database what the log held.
                 self._db.close()
                 self._db = None
+                self._clear(found)
             return self._open(create=False)
         except sqlite3.Error as error:
             raise self._explained(error) from None
@@ -151,6 +153,18 @@ class SqliteStore:
                 str(error),
                 retry_after=10,
             ) from None
+
+    def _clear(self, found: Identity) -> None:
+        """Delete the log and the index that the store, closed just now, left beside the file which replaced it: SQLite
+        would write what they hold over that file.
+
+        :param found: before it was closed, so that no other file could have the same inode.
+        """
+        if self._identity and found[0] != self._identity[0]:
+            for suffix, left in zip(("-wal", "-shm"), found[1:], strict=False):
+                if left in self._identity[1:]:
+                    with suppress(OSError):
+                        os.unlink(os.path.realpath(self._path) + suffix)
 
     def _work(self, work: Callable[[sqlite3.Connection], T], writes: bool) -> T:
         db = self._connection()
