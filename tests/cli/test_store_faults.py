@@ -18,6 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
+from bridge.guards.local_issuer import LocalIssuer
+from bridge.settings import load
+
 SPEC: dict[str, Any] = {
     "route": "/v1/a",
     "upstream": "svc:80",
@@ -80,11 +83,9 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(
-    environment: dict[str, str], cli: Any, served: Any, upstream: Any, mesh: Any, home: Path
-) -> AsyncIterator[Gateway]:
+async def gateway(served: Any, upstream: Any, mesh: Any, home: Path) -> AsyncIterator[Gateway]:
     mesh(upstream.port)
-    token = (await asyncio.to_thread(cli, "token", "--role", "api_publisher")).stdout.strip()
+    token = LocalIssuer.open(load({}, home=home)).mint("publisher", ("api_publisher",))
     process = await asyncio.to_thread(served, code=HASTY)
     headers = {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:

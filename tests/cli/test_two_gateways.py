@@ -7,10 +7,14 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from bridge.guards.local_issuer import LocalIssuer
+from bridge.settings import load
 
 SPEC: dict[str, Any] = {
     "route": "/v1/a",
@@ -34,11 +38,10 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(served: Any, cli: Any, upstream: Any, mesh: Any) -> AsyncIterator[Pair]:
+async def pair(served: Any, upstream: Any, mesh: Any, home: Path) -> AsyncIterator[Pair]:
     mesh(upstream.port)
-    headers = {
-        "authorization": "Bearer " + (await asyncio.to_thread(cli, "token", "--role", "api_publisher")).stdout.strip()
-    }
+    token = LocalIssuer.open(load({}, home=home)).mint("publisher", ("api_publisher",))
+    headers = {"authorization": f"Bearer {token}"}
     first, second = await asyncio.to_thread(served), await asyncio.to_thread(served)
     async with (
         httpx.AsyncClient(base_url=first.url, headers=headers, timeout=30) as one,
@@ -100,7 +103,7 @@ async def test_of_two_that_claim_one_path_one_has_it(pair: Pair) -> None:
 
 
 async def test_others_register_while_one_asks_a_server_that_says_nothing(
-    pair: Pair, mesh: Any, upstream: Any, home: Any
+    pair: Pair, mesh: Any, upstream: Any, home: Path
 ) -> None:
     """gRPC reflection, whose server takes the connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
