@@ -101,6 +101,19 @@ class Live:
         self.table = table
         self.on_change(table)
 
+    def source(self, id: RouteId) -> Source | None:
+        """What is written down as the route `id`, whether it serves or not."""
+        for place in (self.files.get(file_of(id), {}), self.stored, self.broken):
+            found = place.get(id)
+            if found is not None:
+                return found.source
+        return None
+
+    def drop(self, id: RouteId) -> None:
+        """Forget a registered route; the table has it until the next. Under the lock."""
+        for place in (self.stored, self.broken, self.binding):
+            place.pop(id, None)
+
     def stamp(self, source: Source) -> None:
         """Take over when a registered route was written that says the same as before. Under the lock."""
         bound, broken = self.stored.get(source.id), self.broken.get(source.id)

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import orjson
 from bridge.binds import AT_ONCE, Publishers, each
 from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.guards.api_key import ApiKey
-from bridge.live import Broken, Live, file_of, growing, same
+from bridge.live import Broken, Live, growing, same
 from bridge.spec_folder import SpecFolder
 from bridge.specfile import read_value
 from bridge.store import Judge, Store, StoredRoute
@@ -75,10 +75,7 @@ class Registry:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
         """The lock, for a change that is committed and goes live in one. Where the store fails on the way, only the
-        store knows what it holds: `follow` reads all of it again.
-
-        :raises StoreError: others wait for the store, too.
-        """
+        store knows what it holds: `follow` reads all of it again."""
         try:
             async with asyncio.timeout(LOCK_WAIT):
                 await self._live.lock.acquire()
@@ -91,8 +88,6 @@ class Registry:
             raise
         finally:
             self._live.lock.release()
-
-    # --- at start -----------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Bind all there is. What the folder holds must be right; what can't be reached now, and a registered route
@@ -109,9 +104,8 @@ class Registry:
 
     async def _load(self) -> None:
         table, found = await self._folder.load()
-        await each(await self._read_store(), lambda source: self._take_stored(source, swap=False))
-        self._live.stored = dict(sorted(self._live.stored.items(), key=lambda item: item[1].source.id))
-        self._live.swap(table.over(self._live.all()))
+        self._live.swap(table)
+        await self._bind_stored(await self._read_store())
         if found:
             raise SetupError(found)
 
@@ -133,11 +127,8 @@ class Registry:
                 if told:
                     log.info("the store can be used again")
                 told = ""
-            waiting = [
-                broken
-                for id, broken in self._live.broken.items()
-                if isinstance(broken.error, BindError) and self._trying.get(id) is not broken
-            ]
+            tried = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
+            waiting = [one for one in tried if self._trying.get(one.source.id) is not one]
             if waiting:
                 self._trying |= {broken.source.id: broken for broken in waiting}
                 self._live.spawn(each(waiting, self._try_again))
@@ -151,7 +142,7 @@ class Registry:
             if await self._store.version() == self._version:
                 return None
             fresh = await self._read_store()
-        return self._live.spawn(each(fresh, self._take_stored)) if fresh else None
+        return self._live.spawn(self._bind_stored(fresh)) if fresh else None
 
     async def _read_store(self) -> list[Source]:
         """Read keys and routes: what is gone goes at once, what is new is returned and stands in `_binding`. Under the
@@ -177,34 +168,42 @@ class Registry:
             marks[row.id] = row.mark
         gone = [id for id in self._marks if id not in marks]
         for id in gone:
-            self._drop_stored(id)
+            self._live.drop(id)
         self._marks, self._version = marks, version
         if gone:
             self._live.rebuild()
         return fresh
 
-    def _drop_stored(self, id: RouteId) -> None:
-        for place in (self._live.stored, self._marks, self._live.broken, self._live.binding):
-            place.pop(id, None)
+    async def _bind_stored(self, fresh: Sequence[Source]) -> None:
+        """Bind what was registered, and let it serve in one swap: routes may have exchanged their paths."""
+        done: list[tuple[Source, BoundRoute | Broken]] = []
 
-    async def _take_stored(self, source: Source, *, swap: bool = True) -> None:
-        """Bind what was registered, and let it serve if it is still what the store says."""
-        outcome = await self._live.outcome(source)
-        async with self._live.lock:
-            if self._live.binding.get(source.id) is not source:
-                return
-            del self._live.binding[source.id]
-            if isinstance(outcome, Broken):
-                log.error("registered route %s can't serve: %s", source.id, outcome.error)
-                self._live.stored.pop(source.id, None)
-                self._live.broken[source.id] = outcome
-                if swap:
-                    self._live.swap(self._live.table.without(source.id))
-            else:
-                self._live.stored[source.id] = outcome
-                self._live.broken.pop(source.id, None)
-                if swap:
-                    self._live.swap(self._live.table.with_route(outcome))
+        async def bind(source: Source) -> None:
+            done.append((source, await self._live.outcome(source)))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                taken = [self._take_stored(*one) for one in done]
+                done.clear()
+                if any(taken):
+                    self._live.rebuild()
+
+        await each(fresh, bind, meanwhile=apply)
+        await apply()
+
+    def _take_stored(self, source: Source, outcome: BoundRoute | Broken) -> bool:
+        """Whether `source` is still what the store says, and is taken over. Under the lock."""
+        if self._live.binding.get(source.id) is not source:
+            return False
+        del self._live.binding[source.id]
+        if isinstance(outcome, Broken):
+            log.error("registered route %s can't serve: %s", source.id, outcome.error)
+            self._live.stored.pop(source.id, None)
+            self._live.broken[source.id] = outcome
+        else:
+            self._live.stored[source.id] = outcome
+            self._live.broken.pop(source.id, None)
+        return True
 
     async def _try_again(self, broken: Broken) -> None:
         """Nothing is held up meanwhile: it takes a while to find that a service is away."""
@@ -336,7 +335,8 @@ class Registry:
         """
         async with self._writing():
             await self._store.delete_route(route_id, by, judge=self._judge(route_id, judge))
-            self._drop_stored(route_id)
+            self._marks.pop(route_id, None)
+            self._live.drop(route_id)
             self._live.swap(self._live.table.without(route_id))
 
     def _judge(self, route_id: RouteId, judge: Callable[[Source], None] | None) -> Judge | None:
@@ -375,11 +375,10 @@ class Registry:
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""
-        for place in (self._live.files.get(file_of(route_id), {}), self._live.stored, self._live.broken):
-            found = place.get(route_id)
-            if found is not None:
-                return found.source
-        raise NotFound(f"No route has the id {route_id}.")
+        found = self._live.source(route_id)
+        if found is None:
+            raise NotFound(f"No route has the id {route_id}.")
+        return found
 
     def find(self, key_id: str) -> ApiKey | None:
         """An API key by its id (`bridge.guards.api_key.KeyStore`)."""

@@ -30,6 +30,8 @@ class Pair:
 
     one: httpx.AsyncClient
     two: httpx.AsyncClient
+    #: Known to the mesh as ``silent:80``: takes connections and never answers.
+    silent: socket.socket
 
     async def register(self, **more: Any) -> httpx.Response:
         answer = await self.one.post("/register", json=SPEC | more)
@@ -38,8 +40,11 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(served: Any, upstream: Any, mesh: Any, home: Path) -> AsyncIterator[Pair]:
-    mesh(upstream.port)
+async def pair(served: Any, upstream: Any, home: Path) -> AsyncIterator[Pair]:
+    silent = socket.create_server(("127.0.0.1", 0))
+    silent.setblocking(False)
+    port = silent.getsockname()[1]
+    (home / "mesh.yml").write_text(f"svc: 127.0.0.1:{upstream.port}\nsilent: 127.0.0.1:{port}\n")
     token = LocalIssuer.open(load({}, home=home)).mint("publisher", ("api_publisher",))
     headers = {"authorization": f"Bearer {token}"}
     first, second = await asyncio.to_thread(served), await asyncio.to_thread(served)
@@ -47,7 +52,8 @@ async def pair(served: Any, upstream: Any, mesh: Any, home: Path) -> AsyncIterat
         httpx.AsyncClient(base_url=first.url, headers=headers, timeout=30) as one,
         httpx.AsyncClient(base_url=second.url, headers=headers, timeout=30) as two,
     ):
-        yield Pair(one, two)
+        with silent:
+            yield Pair(one, two, silent)
 
 
 async def test_what_one_has_answered_counts_at_the_other(pair: Pair) -> None:
@@ -102,30 +108,26 @@ async def test_of_two_that_claim_one_path_one_has_it(pair: Pair) -> None:
         assert sorted(answer.status_code for answer in answers) == [201, 409]
 
 
-async def test_others_register_while_one_asks_a_server_that_says_nothing(
-    pair: Pair, mesh: Any, upstream: Any, home: Path
-) -> None:
-    """gRPC reflection, whose server takes the connection and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.setblocking(False)
-        (home / "mesh.yml").write_text(f"svc: 127.0.0.1:{upstream.port}\nsilent: 127.0.0.1:{silent.getsockname()[1]}\n")
-        hanging = {
-            "route": "/grpc",
-            "upstream": "grpc://silent:80",
-            "auth": "none",
-            "transform": {"request": "grpc", "grpc": {"reflection": True}},
-        }
-        late = asyncio.create_task(pair.one.post("/register", json=hanging))
-        loop = asyncio.get_running_loop()
-        connection, _ = await loop.sock_accept(silent)
-        with connection:
-            where = (await pair.register()).headers["location"]
-            (home / "routes/f.yml").write_text(
-                "route: /file\nupstream: svc:80\nauth: none\ntransform: {request: passthrough}\n"
-            )
-            async with asyncio.timeout(20):
-                while (await pair.one.get("/file")).status_code != 200:
-                    await asyncio.sleep(0.05)
-            assert (await pair.one.delete(where)).status_code == 204
-            assert not late.done()
-        assert (await late).status_code == 400
+async def test_others_register_while_one_asks_a_server_that_says_nothing(pair: Pair, home: Path) -> None:
+    """By gRPC reflection."""
+    hanging = {
+        "route": "/grpc",
+        "upstream": "grpc://silent:80",
+        "auth": "none",
+        "transform": {"request": "grpc", "grpc": {"reflection": True}},
+    }
+    late = asyncio.create_task(pair.one.post("/register", json=hanging))
+    async with asyncio.timeout(20):
+        connection, _ = await asyncio.get_running_loop().sock_accept(pair.silent)
+    with connection:
+        where = (await pair.register()).headers["location"]
+        (home / "routes/f.yml").write_text(
+            "route: /file\nupstream: svc:80\nauth: none\ntransform: {request: passthrough}\n"
+        )
+        async with asyncio.timeout(20):
+            while (await pair.one.get("/file")).status_code != 200:
+                await asyncio.sleep(0.05)
+        assert (await pair.one.delete(where)).status_code == 204
+        assert not late.done()
+        pair.silent.close()
+    assert (await late).status_code == 400
