@@ -31,6 +31,7 @@ import orjson
 
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.house import House
+from bridge.messages import Identity
 from bridge.openapi import build_document
 from bridge.settings import Settings
 from bridge.specfile import read_value
@@ -219,7 +220,9 @@ async def inside(homes: dict[int, Path]) -> dict[int, dict[str, float]]:
         times = []
         for number in range(10):
             source = Source(0, "store", read_value(spec(4_000_000 + number)))
-            times.append(await measured(lambda source=source, house=house: house.registry.put(source, "bench")))
+            times.append(
+                await measured(lambda source=source, house=house: house.registry.put(source, Identity(subject="bench")))
+            )
         found[size]["put"] = statistics.median(times)
     for house in houses.values():
         await house.aclose()

@@ -23,18 +23,20 @@ from bridge.errors import (
     Forbidden,
     Gone,
     NotOwned,
-    PreconditionFailed,
     SetupError,
+    StoreError,
     TooLarge,
     UnsupportedMediaType,
 )
 from bridge.guards.auth import Authenticator
+from bridge.live import Broken
 from bridge.messages import Call, Identity
 from bridge.observe.access import Record
 from bridge.observe.metrics import Metrics
 from bridge.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.payload import parse_json
-from bridge.registry import Broken, Registry
+from bridge.preconditions import Preconditions
+from bridge.registry import Registry
 from bridge.spec import TENANT, RouteSpec
 from bridge.specfile import MAX_SPEC, read_text, read_value
 from bridge.table import BoundRoute, RouteId, Source, Table, spec_json
@@ -110,22 +112,29 @@ class Admin:
         if who.tenant and spec.tenant != who.tenant:
             raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {spec.tenant!r}.")
 
-    def _own(self, request: Request, who: Identity) -> Source:
-        """The registered or file route that the path names, if it is the caller's to see."""
+    async def _own(self, request: Request, who: Identity) -> Source:
+        """The registered or file route that the path names, as it is written down now, if it is the caller's to see."""
         text = request.path_params["id"]
         route_id: RouteId = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
-        source = self._registry.source(route_id)
+        try:
+            source = await self._registry.current(route_id)
+        except StoreError:
+            if request.method not in ("GET", "HEAD"):
+                raise
+            source = self._registry.source(route_id)  # what serves can be read while the store can't
         self._may(who, source.spec)
         return source
 
-    @staticmethod
-    def _match(request: Request, source: Source) -> None:
-        """RFC 9110, section 13.1.1: If-Match names the version that the caller has seen."""
-        wanted = request.headers.get("if-match")
-        if wanted and wanted.strip() != "*":
-            tags = [tag.strip().removeprefix("W/").strip('"') for tag in wanted.split(",")]
-            if source.etag not in tags:
-                raise PreconditionFailed("The route has changed since you read it. Read it again, then decide.")
+    def _judge(self, request: Request, who: Identity) -> Callable[[Source], None]:
+        """What a change asks of the version that it replaces. It is asked of the one that is there when the request
+        comes, and again by the store when the change is committed."""
+        wanted = _preconditions(request)
+
+        def judge(current: Source) -> None:
+            self._may(who, current.spec)
+            wanted.judge(current.etag)
+
+        return judge
 
     @staticmethod
     def _registered(source: Source) -> int:
@@ -138,30 +147,38 @@ class Admin:
     async def register(self, request: Request) -> Response:
         who = await self._publisher(request)
         spec, document = await self._spec(request, who)
-        bound = await self._registry.put(Source(0, "store", spec, document=document), who.subject, who.tenant)
+        bound = await self._registry.put(Source(0, "store", spec, document=document), who)
         return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
 
     async def replace(self, request: Request) -> Response:
         who = await self._publisher(request)
-        source = self._own(request, who)
-        route_id = self._registered(source)
-        self._match(request, source)
+        current = await self._own(request, who)
+        route_id = self._registered(current)
+        judge = self._judge(request, who)
+        judge(current)
         spec, document = await self._spec(request, who)
-        bound = await self._registry.put(Source(route_id, "store", spec, document=document), who.subject, who.tenant)
+        source = Source(route_id, "store", spec, document=document)
+        bound = await self._registry.put(source, who, judge)
         return self._answer(bound, 200)
 
     async def delete(self, request: Request) -> Response:
         who = await self._publisher(request)
-        source = self._own(request, who)
-        route_id = self._registered(source)
-        self._match(request, source)
-        await self._registry.delete(route_id, who.subject)
+        current = await self._own(request, who)
+        route_id = self._registered(current)
+        judge = self._judge(request, who)
+        judge(current)
+        await self._registry.delete(route_id, who.subject, judge)
         return Response(status_code=204)
 
     async def show(self, request: Request) -> Response:
         who = await self._publisher(request)
-        source = self._own(request, who)
-        return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=f'"{source.etag}"')
+        source = await self._own(request, who)
+        wanted, etag = _preconditions(request), f'"{source.etag}"'
+        if not wanted.matches(source.etag):
+            wanted.judge(source.etag)
+        if wanted.known(source.etag):
+            return Response(status_code=304, headers={"etag": etag})
+        return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=etag)
 
     async def list_routes(self, request: Request) -> Response:
         who = await self._publisher(request)
@@ -181,7 +198,7 @@ class Admin:
         answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
         try:
             spec, document = await self._spec(request, who)
-            bound = await self._registry.try_out(Source(0, "store", spec, document=document), who.tenant)
+            bound = await self._registry.check(Source(0, "store", spec, document=document), who)
             answer["openapi"] = await self._document(published([bound]))
         except NotOwned as error:
             answer["ok"] = False
@@ -298,6 +315,11 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         raise Gone() from None
     return b"".join(chunks)
+
+
+def _preconditions(request: Request) -> Preconditions:
+    """:raises ClientError: a field is malformed."""
+    return Preconditions.of(request.headers.getlist("if-match"), request.headers.getlist("if-none-match"))
 
 
 def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:

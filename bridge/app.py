@@ -26,12 +26,13 @@ from starlette.types import Receive, Scope, Send
 
 from bridge import portal
 from bridge.admin import Admin
-from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError
+from bridge.binds import enough_threads
+from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
 from bridge.gateway import Gateway
 from bridge.guards.auth import build_authenticator
 from bridge.house import House
 from bridge.inbound import Inbound
-from bridge.observe.access import AccessLog
+from bridge.observe.access import AccessLog, Record
 from bridge.observe.metrics import Metrics
 from bridge.observe.recorder import Recorder
 from bridge.problem import problem
@@ -63,7 +64,8 @@ def build(settings: Settings) -> Bridge:
             # Last in, first out: the log outlives everything that it tells of.
             closing.callback(access.close)
             closing.push_async_callback(house.aclose)
-            house.registry.on_change = gateway.serve
+            house.registry.serve_with(gateway.serve)
+            asyncio.get_running_loop().set_default_executor(enough_threads())
             await house.registry.load()
             for follower in (
                 house.registry.watch((house.context.wsdl_dir, house.context.proto_dir)),
@@ -139,7 +141,12 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    reply = problem(error, request.scope["bridge.record"].trace_id)
+    record: Record = request.scope["bridge.record"]
+    if isinstance(error, StoreError):
+        # The operator's to mend, and not a defect: one line, without a traceback.
+        log.error("trace %s: %s", record.trace_id, error.cause)
+        record.cause = error.cause
+    reply = problem(error, record.trace_id)
     return Response(reply.body, reply.status, dict(reply.headers))
 
 

@@ -6,16 +6,17 @@ They stand apart from `bridge.workbench` so that ``hms-bridge token`` doesn't lo
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from bridge.errors import SettingsError
+from bridge.errors import SettingsError, StoreError
 from bridge.guards.api_key import mint_key
 from bridge.guards.local_issuer import LocalIssuer
 from bridge.settings import Settings
 from bridge.spec import seconds
-from bridge.store import open_store
+from bridge.store import Store, open_store
 
 
 def lifetime(text: str) -> float:
@@ -51,23 +52,31 @@ def mint_token(
     )
 
 
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    """:raises SettingsError: the store can't be opened, read or written; names its file."""
+    store = open_store(settings.store, settings.home)
+    try:
+        yield store
+    except StoreError as error:
+        raise SettingsError(error.cause) from None
+    finally:
+        await store.aclose()
+
+
 async def new_key(
     settings: Settings, subject: str, tenant: str, roles: Sequence[str], scopes: Sequence[str], ttl: str
 ) -> tuple[str, str]:
     """A new key's text, shown this once, and its id."""
     text, record = mint_key(subject, tenant=tenant, roles=roles, scopes=scopes, ttl=lifetime(ttl) if ttl else None)
-    store = open_store(settings.store, settings.home)
-    try:
+    async with _opened(settings) as store:
         await store.put_key(record)
-    finally:
-        await store.aclose()
     return text, record.id
 
 
 async def list_keys(settings: Settings) -> list[dict[str, Any]]:
     """Every key without its hash."""
-    store = open_store(settings.store, settings.home)
-    try:
+    async with _opened(settings) as store:
         return [
             {
                 "id": key.id,
@@ -82,18 +91,13 @@ async def list_keys(settings: Settings) -> list[dict[str, Any]]:
             }
             for key in await store.keys()
         ]
-    finally:
-        await store.aclose()
 
 
 async def revoke_key(settings: Settings, key_id: str) -> None:
     """:raises SettingsError: there is no such key."""
-    store = open_store(settings.store, settings.home)
-    try:
+    async with _opened(settings) as store:
         for key in await store.keys():
             if key.id == key_id:
                 await store.put_key(replace(key, revoked=time.time()))
                 return
         raise SettingsError(f"no key has the id {key_id!r}; `hms-bridge key list` shows them")
-    finally:
-        await store.aclose()

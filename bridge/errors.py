@@ -11,6 +11,7 @@
     │   └── ConflictError         two routes or two plug-ins want the same name
     └── RequestError          one call went wrong; carries what problem+json needs
         ├── ClientError           4xx: the caller can mend it
+        ├── StoreError            503, 507: what the gateway keeps can't be read or written
         └── UpstreamError         5xx: the service behind the gateway failed
 
 `problem.py` is the only module that turns any of them into bytes, and `cli.py` the only one that prints them.
@@ -245,6 +246,26 @@ class Gone(ClientError):
     status = 499
     slug = "client-closed-request"
     title = "The client closed the connection"
+
+
+class StoreError(RequestError):
+    """The store of routes and keys can't be used: locked, gone or damaged. Nothing was changed, and what is live stays
+    live. `detail` names no file; `cause` is the same as a sentence for the operator, with the file."""
+
+    status = 503
+    slug = "store-unavailable"
+    title = "The gateway's store can't be used just now"
+
+    def __init__(self, detail: str, cause: str, *, retry_after: int) -> None:
+        super().__init__(detail, cause=cause, headers=[("retry-after", str(retry_after))])
+
+
+class InsufficientStorage(StoreError):
+    """RFC 4918, section 11.5: a full disk, a quota, a limit on file sizes, a read-only file system."""
+
+    status = 507
+    slug = "insufficient-storage"
+    title = "The gateway's store can't be written"
 
 
 class UpstreamError(RequestError):

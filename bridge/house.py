@@ -65,7 +65,10 @@ class House:
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as closing:
-            for room in (self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers):
+            rooms = (
+                self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers, self.registry,
+            )  # fmt: skip
+            for room in rooms:
                 closing.push_async_callback(room.aclose)
 
 

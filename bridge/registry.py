@@ -1,266 +1,260 @@
 """The live routes: those of the folder and those of the store, bound, and swapped into the gateway as one table.
 
 A change is bound first, tried against all others, committed where it is kept, and only then goes live. Whatever fails
-on the way leaves the old table serving.
+on the way leaves the old table serving. What is registered is decided by the store alone, in its own transaction, since
+other processes may write to it, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
-from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
-from bridge.folder import SUFFIXES, File, Folder
+from bridge.binds import AT_ONCE, Publishers, each
+from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.guards.api_key import ApiKey
-from bridge.ownership import Owned, check_ownership, places_of
+from bridge.live import Broken, Live, growing, same
+from bridge.messages import Identity
+from bridge.ownership import check_ownership
+from bridge.spec_folder import SpecFolder
 from bridge.specfile import read_value
-from bridge.store import Store, StoredRoute
+from bridge.store import Judge, Store, StoredRoute
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
 
 log = logging.getLogger("bridge.routes")
 
 POLL = 1.0  #: seconds between looks at the store for what others wrote, and tries to bind what could not be bound
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A route that is kept but can't serve, and why."""
-
-    source: Source
-    error: SetupError
+LOCK_WAIT = 5.0  #: seconds that a change waits for others to be committed
+OTHERS_WAIT = 5.0  #: seconds that a change waits for what other processes registered to be bound
+TURNS = 50  #: tries to commit a change while other processes write
+UNREAD = -1  #: in place of the store's version: it is to be read
 
 
 class Registry:
-    """:ivar on_change: called with each new table, on the event loop."""
+    """What `Live` holds, kept in step with the folder and the store. A route is bound without the lock, since that may
+    mean to wait for a server that hangs. The lock is held to see that nothing has come between, to commit, and to swap
+    the table."""
 
     def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
         self._binder = binder
         self._store = store
-        self._folder = Folder(folder, home)
-        self.on_change: Callable[[Table], None] = lambda table: None
-        self._lock = asyncio.Lock()
-        self._files: dict[RouteId, BoundRoute] = {}
-        self._stored: dict[RouteId, BoundRoute] = {}
-        self.broken: dict[RouteId, Broken] = {}
+        self._live = Live(binder)
+        self._folder = SpecFolder(self._live, folder, home)
         self.keys: dict[str, ApiKey] = {}
-        self.table = Table()
-        self._version = 0
+        self._version = UNREAD
         #: Of the stored texts that were read, so that they are not read again where another of them has changed.
         self._marks: dict[RouteId, int] = {}
+        self._publishers = Publishers()
+        #: Broken routes that are being tried again, so many at once.
+        self._trying: dict[RouteId, Broken] = {}
+        self._tries = asyncio.Semaphore(AT_ONCE)
+        self.spec_files, self.watch, self.reload = self._folder.paths, self._folder.watch, self._folder.reload
 
-    # --- at start -----------------------------------------------------------------------------------------------
+    @property
+    def table(self) -> Table:
+        return self._live.table
+
+    @property
+    def broken(self) -> Mapping[RouteId, Broken]:
+        """The routes that are kept but can't serve."""
+        return self._live.broken
+
+    def serve_with(self, on_change: Callable[[Table], None]) -> None:
+        """Have each new table given to `on_change`, on the event loop."""
+        self._live.on_change = on_change
+
+    async def aclose(self) -> None:
+        await self._live.aclose()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """The lock, for a change that is committed and goes live in one. Where the store fails on the way, only the
+        store knows what it holds: `follow` reads all of it again."""
+        try:
+            async with asyncio.timeout(LOCK_WAIT):
+                await self._live.lock.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        try:
+            yield
+        except StoreError:
+            self._version = UNREAD
+            raise
+        finally:
+            self._live.lock.release()
 
     async def load(self) -> None:
         """Bind all there is. What the folder holds must be right; what can't be reached now, and a registered route
         that can't be bound now, is reported and tried again, since its WSDL or its service may only be away.
 
-        :raises SetupError: every fault of every file; what could be bound is in the table all the same.
+        :raises SetupError: every fault of every file; what could be bound is in the table all the same. Or the store
+            can't be read.
         """
-        with _growing():
-            await self._load()
+        try:
+            with growing():
+                await self._load()
+        except StoreError as error:
+            raise SettingsError(error.cause) from None
 
     async def _load(self) -> None:
-        faults: list[Fault] = []
-        for file in self._folder.look():
-            try:
-                for source in self._folder.read(file):
-                    try:
-                        self._files[source.id] = await self._bind(source)
-                    except Unreachable as error:
-                        log.error("%s can't serve yet: %s", source.file, error)
-                        self.broken[source.id] = Broken(source, error)
-            except SetupError as error:
-                faults += error.faults
-        table = Table(self._files.values())
-        faults += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
-        await self._load_stored()
-        self._swap(table.over([*self._files.values(), *self._stored.values()]))
-        if faults:
-            raise SetupError(faults)
-
-    async def _load_stored(self) -> None:
-        self._version = await self._store.version()
-        self.keys = {key.id: key for key in await self._store.keys()}
-        known, waiting, marks = self._stored, self.broken, self._marks
-        self._stored, self._marks = {}, {}
-        self.broken = {id: broken for id, broken in waiting.items() if broken.source.kind == "file"}
-        for row in await self._store.routes():
-            old, broken, mark = known.get(row.id), waiting.get(row.id), hash(row.spec)
-            if marks.get(row.id) == mark and (old is not None or broken is not None):
-                self._marks[row.id] = mark
-                if old is not None:
-                    self._stored[row.id] = old
-                elif broken is not None:
-                    self.broken[row.id] = broken
-                continue
-            try:
-                source = Source(row.id, "store", read_value(json.loads(row.spec)))
-            except SpecError as error:
-                log.error("registered route %d can't be read by this version: %s", row.id, error)
-                continue
-            self._marks[row.id] = mark
-            if old is not None and old.source.etag == source.etag:
-                self._stored[row.id] = old
-            elif broken is not None and broken.source.etag == source.etag:
-                self.broken[row.id] = broken
-            else:
-                try:
-                    self._stored[row.id] = await self._bind(source)
-                except SetupError as error:
-                    log.error("registered route %s can't serve: %s", row.id, error)
-                    self.broken[row.id] = Broken(source, error)
-
-    async def _bind(self, source: Source) -> BoundRoute:
-        try:
-            return await self._binder.bind(source, self.table.routes.get(source.id))
-        except SetupError as error:
-            raise type(error)([placed(fault, source) for fault in error.faults]) from error
-
-    def _rebuild(self) -> None:
-        self._swap(self.table.over([*self._files.values(), *self._stored.values()]))
-
-    def _swap(self, table: Table) -> None:
-        """Let `table` serve, and say which routes it leaves out that the one before didn't."""
-        told = {route.source.id: str(error) for route, error in self.table.refused}
-        self.broken = {id: broken for id, broken in self.broken.items() if not isinstance(broken.error, ConflictError)}
-        for route, error in table.refused:
-            if told.get(route.source.id) != str(error):
-                log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
-            self.broken[route.source.id] = Broken(route.source, error)
-        self.table = table
-        self.on_change(table)
-
-    # --- the folder ---------------------------------------------------------------------------------------------
-
-    def spec_files(self) -> list[Path]:
-        """Every spec file of the folder, in the order they are read."""
-        return self._folder.files()
-
-    async def watch(self, contracts: Iterable[Path]) -> None:
-        """Follow the folder, and `contracts` (WSDLs, protos) that its specs name, until cancelled."""
-        folders = [folder for folder in (self._folder.path, *contracts) if folder.is_dir()]
-        if not folders:
-            return
-        from watchfiles import Change, DefaultFilter, awatch  # heavy, and only a gateway that serves watches
-
-        async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
-            paths = {Path(path) for kind, path in changes if kind in Change}
-            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder.path)}
-            await self.reload(rebind=bool(paths - specs))
-
-    async def reload(self, *, rebind: bool = False) -> None:
-        """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has)."""
-        async with self._lock:
-            files: dict[RouteId, BoundRoute] = {}
-            waiting: dict[RouteId, Broken] = {}
-            for number, file in enumerate(await asyncio.to_thread(self._folder.look)):
-                name = file.name
-                if not number % 256:
-                    await asyncio.sleep(0)  # with thousands of files, calls are answered between them
-                try:
-                    fresh, away = await self._read_again(file, rebind)
-                except SetupError as error:
-                    log.error("%s is not taken; what it said before goes on serving: %s", name, error)
-                    fresh = {id: old for id, old in self._files.items() if str(id).partition("#")[0] == name}
-                    away = {id: old for id, old in self.broken.items() if str(id).partition("#")[0] == name}
-                files |= fresh
-                waiting |= away
-            if rebind:
-                for id, old in list(self._stored.items()):
-                    try:
-                        self._stored[id] = await self._bind(old.source)
-                    except SetupError as error:
-                        log.error("registered route %s is not compiled again: %s", id, error)
-            changed = files != self._files or rebind
-            self._files = files
-            self.broken = waiting | {id: broken for id, broken in self.broken.items() if broken.source.kind == "store"}
-            if changed:
-                self._rebuild()
-                log.info("%d routes are live", len(self.table.routes))
-
-    async def _read_again(self, file: File, rebind: bool) -> tuple[dict[RouteId, BoundRoute], dict[RouteId, Broken]]:
-        """What of a spec file serves now, and what waits for a contract that is away; what served until now goes on
-        while its new word waits.
-
-        :raises SetupError: the file, or a route of it, is wrong.
-        """
-        fresh: dict[RouteId, BoundRoute] = {}
-        away: dict[RouteId, Broken] = {}
-        for source in self._folder.read(file):
-            old, waits = self._files.get(source.id), self.broken.get(source.id)
-            same = old is not None and (old.source is source or old.source.etag == source.etag)
-            if old is not None:
-                fresh[source.id] = old
-            if same and not rebind:
-                continue
-            if waits is not None and waits.source.etag == source.etag and isinstance(waits.error, Unreachable):
-                away[source.id] = waits  # `follow` is at it
-                continue
-            try:
-                fresh[source.id] = await self._bind(source)
-            except Unreachable as error:
-                log.error("%s can't serve yet: %s", source.file, error)
-                if not same:
-                    away[source.id] = Broken(source, error)
-        return fresh, away
+        table, found = await self._folder.load()
+        self._live.swap(table)
+        await self._bind_stored(await self._read_store())
+        if found:
+            raise SetupError(found)
 
     # --- the store ----------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
-        """See what other processes wrote to the store, and try again what could not be bound, until cancelled."""
+        """See what other processes wrote to the store, and try again what could not be bound, until cancelled. A store
+        that can't be read is told once; what is live goes on serving."""
+        told = ""
         while True:
             await asyncio.sleep(POLL)
-            async with self._lock:
-                if await self._store.version() != self._version:
-                    await self._load_stored()
-                    self._rebuild()
-            for broken in [broken for broken in self.broken.values() if isinstance(broken.error, BindError)]:
-                await self._try_again(broken)
+            try:
+                await self._catch_up()
+            except StoreError as error:
+                if error.cause != told:
+                    log.error("%s; what is live goes on serving", error.cause)
+                told = error.cause
+            else:
+                if told:
+                    log.info("the store can be used again")
+                told = ""
+            tried = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
+            waiting = [one for one in tried if self._trying.get(one.source.id) is not one]
+            if waiting:
+                self._trying |= {broken.source.id: broken for broken in waiting}
+                self._live.spawn(each(waiting, self._try_again))
+
+    async def _catch_up(self) -> asyncio.Task[None] | None:
+        """Take over what other processes wrote to the store.
+
+        :returns: the task that binds what is new; None where nothing is.
+        """
+        async with self._live.lock:
+            if await self._store.version() == self._version:
+                return None
+            fresh = await self._read_store()
+        return self._live.spawn(self._bind_stored(fresh)) if fresh else None
+
+    async def _read_store(self) -> list[Source]:
+        """Read keys and routes: what is gone goes at once, what is new is returned and stands in `_binding`. Under the
+        lock."""
+        version = await self._store.version()
+        self.keys = {key.id: key for key in await self._store.keys()}
+        marks: dict[RouteId, int] = {}
+        fresh = []
+        for row in await self._store.routes():
+            if self._marks.get(row.id) != row.mark:
+                try:
+                    source = _source(row)
+                except SpecError as error:
+                    log.error("registered route %d can't be read by this version: %s", row.id, error)
+                    continue
+                known = self._live.broken.get(row.id) or self._live.stored.get(row.id)
+                self._live.binding.pop(row.id, None)
+                if same(known, source):
+                    self._live.stamp(source)
+                else:
+                    self._live.binding[row.id] = source
+                    fresh.append(source)
+            marks[row.id] = row.mark
+        gone = [id for id in self._marks if id not in marks]
+        for id in gone:
+            self._live.drop(id)
+        self._marks, self._version = marks, version
+        if gone:
+            self._live.rebuild()
+        return fresh
+
+    async def _bind_stored(self, fresh: Sequence[Source]) -> None:
+        """Bind what was registered, and let it serve in one swap: routes may have exchanged their paths."""
+        done: list[tuple[Source, BoundRoute | Broken]] = []
+
+        async def bind(source: Source) -> None:
+            done.append((source, await self._live.outcome(source)))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                taken = [self._take_stored(*one) for one in done]
+                done.clear()
+                if any(taken):
+                    self._live.rebuild()
+
+        await each(fresh, bind, meanwhile=apply)
+        await apply()
+
+    def _take_stored(self, source: Source, outcome: BoundRoute | Broken) -> bool:
+        """Whether `source` is still what the store says, and is taken over. Under the lock."""
+        if self._live.binding.get(source.id) is not source:
+            return False
+        del self._live.binding[source.id]
+        if isinstance(outcome, Broken):
+            log.error("registered route %s can't serve: %s", source.id, outcome.error)
+            self._live.stored.pop(source.id, None)
+            self._live.broken[source.id] = outcome
+        else:
+            self._live.stored[source.id] = outcome
+            self._live.broken.pop(source.id, None)
+        return True
 
     async def _try_again(self, broken: Broken) -> None:
         """Nothing is held up meanwhile: it takes a while to find that a service is away."""
         source = broken.source
-        outcome: BoundRoute | Broken
         try:
-            outcome = await self._bind(source)
-        except SetupError as error:
-            outcome = Broken(source, error)
-        async with self._lock:
-            if self.broken.get(source.id) is not broken:
-                return  # replaced or deleted meanwhile
-            if isinstance(outcome, Broken):
-                self.broken[source.id] = outcome
-                return
-            place = self._files if source.kind == "file" else self._stored
-            place[source.id] = outcome
-            del self.broken[source.id]
-            self._rebuild()
-            log.info("%s serves now", source.file or f"registered route {source.id}")
+            async with self._tries:
+                if self._live.broken.get(source.id) is not broken:
+                    return
+                outcome = await self._live.outcome(source, str(broken.error))
+            async with self._live.lock:
+                if self._live.broken.get(source.id) is not broken:
+                    return  # replaced or deleted meanwhile
+                if isinstance(outcome, Broken):
+                    self._live.broken[source.id] = outcome
+                    return
+                self._live.place(source)[source.id] = outcome
+                del self._live.broken[source.id]
+                self._live.rebuild()
+                log.info("%s serves now", source.file or f"registered route {source.id}")
+        finally:
+            if self._trying.get(source.id) is broken:
+                del self._trying[source.id]
 
     async def refresh(self) -> None:
         """See where a live server's contract has changed, and bind its routes anew, until cancelled. What can't be
         bound to the new one goes on serving by the old one, and is told once."""
         told: dict[RouteId, str] = {}
+        rebound: list[tuple[BoundRoute, BoundRoute]] = []
+
+        async def look(route: BoundRoute) -> None:
+            if await self._changed(route, told):
+                new = await self._bound_anew(route, told)
+                if new is not None:
+                    rebound.append((route, new))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                count = sum([self._live.replace(*pair) for pair in rebound])
+                rebound.clear()
+                if count:
+                    self._live.rebuild()
+                    log.info("%d routes follow what their services say of themselves now", count)
+
         while True:
             await asyncio.sleep(POLL)
-            following = [route for route in self.table.routes.values() if route.follows]
-            stale = [route for route in following if await self._changed(route, told)]
-            if not stale:
-                continue
-            async with self._lock:
-                rebound = [route for route in stale if await self._rebind(route, told)]
-                if rebound:
-                    self._rebuild()
-                    log.info("%d routes follow what their services say of themselves now", len(rebound))
+            following = [route for route in self._live.table.routes.values() if route.follows]
+            if following:
+                await each(following, look, meanwhile=apply)
+                await apply()
 
     async def _changed(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
         try:
@@ -271,123 +265,150 @@ class Registry:
                 told[route.source.id] = str(error)
             return False
 
-    async def _rebind(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
-        """Whether `route`, if it still is what serves, is bound anew and fits among the others."""
+    async def _bound_anew(self, route: BoundRoute, told: dict[RouteId, str]) -> BoundRoute | None:
+        """None where `route` can't be bound to its new contract, or does not fit among the others any more."""
         id = route.source.id
-        place = self._files if route.source.kind == "file" else self._stored
-        if place.get(id) is not route:
-            return False  # replaced meanwhile
         try:
-            place[id] = await self.check(route.source)
+            new = await self.check(route.source)
         except Exception as error:  # as above
             if told.get(id) != str(error):
                 log.error("route %s goes on with what its service said before: %s", id, error)
                 told[id] = str(error)
-            return False
+            return None
         told.pop(id, None)
-        return True
+        return new
 
-    async def check(self, source: Source) -> BoundRoute:
+    # --- what publishers do -------------------------------------------------------------------------------------
+
+    async def check(self, source: Source, by: Identity | None = None) -> BoundRoute:
         """Bind `source` and try it against every other route; nothing goes live.
 
+        :param by: the publisher who asks, and waits for a turn.
         :raises SetupError: it can't be bound, or what it claims is taken.
-        """
-        bound = await self._bind(source)
-        self.table.check(bound)
-        return bound
-
-    async def try_out(self, source: Source, tenant: str) -> BoundRoute:
-        """What `put` would publish; nothing goes live.
-
-        :raises SetupError: as `put`.
         :raises NotOwned: as `put`.
+        :raises RateLimited: too many are being bound for publishers.
         """
-        bound = await self._bind(source)
-        self._admit(bound, tenant)
+        bound = await self._live.bind(source) if by is None else await self._bind_for(source, by)
+        self._admit(bound, by)
         return bound
 
-    def _admit(self, bound: BoundRoute, tenant: str) -> None:
-        """Whether a publisher of `tenant` (``""``: the operator, who may) may register a route where it wants to stand.
+    async def _bind_for(self, source: Source, by: Identity) -> BoundRoute:
+        async with self._publishers.turn(source.spec.tenant or by.subject):
+            return await self._live.bind(source)
+
+    def _admit(self, bound: BoundRoute, by: Identity | None) -> None:
+        """Whether a publisher may have a route where it wants to stand; the operator (no tenant) may anywhere.
 
         :raises NotOwned: somebody else owns that.
-        :raises ConflictError: another route of the same owner has that.
+        :raises ConflictError: another route has that.
         """
-        if tenant:
-            others = dict(self._occupied())
+        if by is not None and by.tenant:
+            others = dict(self._live.occupied())
             _, former = others.pop(bound.source.id, ("", ()))
-            check_ownership(tenant, [place for place in bound.places if place not in former], others.values())
-        self.table.check(bound)
+            check_ownership(by.tenant, [place for place in bound.places if place not in former], others.values())
+        self._live.table.check(bound)
 
-    def _occupied(self) -> Iterator[tuple[RouteId, Owned]]:
-        """What every route occupies, also those that can't serve now: their paths are not free."""
-        for id, broken in self.broken.items():
-            spec = broken.source.spec
-            yield id, (spec.tenant or "", places_of(spec))
-        for routes in (self._files, self._stored):
-            for id, bound in routes.items():
-                yield id, (bound.source.spec.tenant or "", bound.places)
+    async def put(
+        self,
+        source: Source,
+        by: Identity,
+        judge: Callable[[Source], None] | None = None,
+    ) -> BoundRoute:
+        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live. It goes on
+        to that end whether or not the client still waits for the answer.
 
-    async def put(self, source: Source, by: str, tenant: str = "") -> BoundRoute:
-        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live.
-
-        :param by: the publisher's subject, for the history.
-        :param tenant: the one that the publisher is confined to; ``""`` is the operator.
-
-        :raises SetupError: as `check`.
+        :param judge: given the version that the store has at the commit of a replacement; raises what forbids it.
+        :raises SetupError, RateLimited: as `check`.
         :raises NotOwned: a tenant's route would stand where somebody else publishes.
+        :raises NotFound: the store has no such route (any more).
+        :raises StoreError: it can't be kept, and does not go live.
         """
-        async with self._lock:
-            new = source if source.id else replace(source, id=await self._store.next_id())
-            bound = await self._bind(new)
-            self._admit(bound, tenant)
-            assert isinstance(new.id, int)
-            text = orjson.dumps(spec_json(new.spec)).decode()
-            await self._store.put_route(StoredRoute(new.id, text, time.time(), by))
-            self._marks[new.id] = hash(text)
-            self._stored[new.id] = bound
-            self.broken.pop(new.id, None)
-            self._swap(self.table.with_route(bound))
-            return bound
+        bound = await self._bind_for(source, by)
+        text = orjson.dumps(spec_json(source.spec)).decode()
+        for _ in range(TURNS):
+            others = await self._catch_up()
+            if others is not None:
+                await asyncio.wait({others}, timeout=OTHERS_WAIT)  # what they claim is to be seen
+            async with self._writing():
+                self._admit(bound, by)
+                row = StoredRoute(source.id if isinstance(source.id, int) else 0, text, time.time(), by.subject)
+                number = await self._store.put_route(row, seen=self._version, judge=self._judge(source.id, judge))
+                if number is None:
+                    continue  # another process has written between, perhaps what this route claims
+                bound.source = replace(source, id=number, changed_at=row.changed_at)
+                self._marks[number] = row.mark
+                self._live.binding.pop(number, None)
+                self._live.stored[number] = bound
+                self._live.broken.pop(number, None)
+                self._live.swap(self._live.table.with_route(bound))
+                return bound
+        raise _busy()
 
-    async def delete(self, route_id: int, by: str) -> None:
-        """:raises NotFound: no registered route has this number."""
-        async with self._lock:
-            if not await self._store.delete_route(route_id, by):
-                raise NotFound(f"No registered route has the number {route_id}.")
-            self._stored.pop(route_id, None)
+    async def delete(self, route_id: int, by: str, judge: Callable[[Source], None] | None = None) -> None:
+        """:param judge: as in `put`.
+        :raises NotFound: no registered route has this number.
+        :raises StoreError: the store can't be written; the route goes on serving.
+        """
+        async with self._writing():
+            await self._store.delete_route(route_id, by, judge=self._judge(route_id, judge))
             self._marks.pop(route_id, None)
-            self.broken.pop(route_id, None)
-            self._swap(self.table.without(route_id))
+            self._live.drop(route_id)
+            self._live.swap(self._live.table.without(route_id))
+
+    def _judge(self, route_id: RouteId, judge: Callable[[Source], None] | None) -> Judge | None:
+        """What is asked within the store's transaction, in its thread: None for a new route."""
+
+        def judged(row: StoredRoute | None) -> None:
+            current = self._written(route_id, row)
+            if judge is not None:
+                judge(current)
+
+        return judged if route_id else None
+
+    def _written(self, route_id: RouteId, row: StoredRoute | None) -> Source:
+        """:raises NotFound: there is no such row, or this version can't read it."""
+        if row is not None:
+            known = self._live.stored.get(row.id) or self._live.broken.get(row.id)
+            if known is not None and self._marks.get(row.id) == row.mark and row.id not in self._live.binding:
+                return known.source
+            with suppress(SpecError):
+                return _source(row)
+        raise NotFound(f"No registered route has the number {route_id}.")
+
+    async def current(self, route_id: RouteId) -> Source:
+        """A route as it is written down now; of a registered one the store is asked, since another process may have
+        changed it a moment ago.
+
+        :raises NotFound: there is no such route.
+        :raises StoreError: the store can't be read.
+        """
+        if isinstance(route_id, str):
+            return self.source(route_id)
+        row = await self._store.route(route_id)
+        if self._marks.get(route_id) != (row and row.mark):
+            await self._catch_up()
+        return self._written(route_id, row)
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""
-        for place in (self._files, self._stored, self.broken):
-            found = place.get(route_id)
-            if found is not None:
-                return found.source
-        raise NotFound(f"No route has the id {route_id}.")
+        found = self._live.source(route_id)
+        if found is None:
+            raise NotFound(f"No route has the id {route_id}.")
+        return found
 
     def find(self, key_id: str) -> ApiKey | None:
         """An API key by its id (`bridge.guards.api_key.KeyStore`)."""
         return self.keys.get(key_id)
 
 
-@contextmanager
-def _growing() -> Iterator[None]:
-    """Have the collector of garbage look less often: of thousands of routes nearly all that is made stays, and looking
-    it through again and again took a third of the time."""
-    threshold = gc.get_threshold()
-    gc.set_threshold(max(50_000, threshold[0]), *threshold[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
+def _source(row: StoredRoute) -> Source:
+    """:raises SpecError: this version can't read it."""
+    return Source(row.id, "store", read_value(json.loads(row.spec)), changed_at=row.changed_at)
 
 
-def placed(fault: Fault, source: Source) -> Fault:
-    """`fault` with the spec's own file and line where it names no other file."""
-    if fault.file or not source.file:
-        return fault
-    from bridge.specfile import line_of
-
-    return replace(fault, file=source.file, line=line_of(source.document, fault.key.split(".") if fault.key else ()))
+def _busy() -> StoreError:
+    return StoreError(
+        "Others are changing routes, so nothing was changed. Try again in a moment.",
+        f"a change of a registered route waited longer than {LOCK_WAIT:.0f} seconds for others; nothing was written",
+        retry_after=2,
+    )

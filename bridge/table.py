@@ -50,11 +50,21 @@ class Source:
     file: str = ""
     #: The parsed document, for the lines of faults that only binding finds.
     document: Any = None
+    #: When a registered route was written (Unix seconds).
+    changed_at: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """Changes with the spec's content and with nothing else."""
+        return digest_of(self.spec)
 
     @property
     def etag(self) -> str:
-        """Changes with the spec's content and with nothing else."""
-        return etag_of(self.spec)
+        """The entity tag. Each write of a registered route makes another, also where it says the same again: of
+        several changes that were made for one version, one can be the first."""
+        if not self.changed_at:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {self.changed_at!r}".encode()).hexdigest()[:32]
 
 
 def spec_json(spec: RouteSpec) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def spec_json(spec: RouteSpec) -> dict[str, Any]:
     return shown
 
 
-def etag_of(spec: RouteSpec) -> str:
+def digest_of(spec: RouteSpec) -> str:
     return hashlib.sha256(orjson.dumps(spec_json(spec), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
@@ -95,7 +105,7 @@ class Endpoint:
         self.upstream = f"{route.source.spec.upstream.name}:{route.source.spec.upstream.port}"
 
     def __str__(self) -> str:
-        return f"route {self.route.source.id}"
+        return f"route {self.route.source.id}" if self.route.source.id else "the new route"
 
 
 @dataclass(slots=True, eq=False)

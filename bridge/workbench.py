@@ -18,12 +18,12 @@ from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, 
 from bridge.gateway import parse_target
 from bridge.grants import Grant, granted
 from bridge.house import House
+from bridge.live import placed
 from bridge.mesh.reach import unfetchable
 from bridge.messages import Call, GrpcRequest, HttpRequest, Identity
 from bridge.observe.masking import masked_target
 from bridge.payload import XmlError, parse_xml
 from bridge.plugins import Transformers
-from bridge.registry import placed
 from bridge.settings import Settings
 from bridge.specfile import read_file
 from bridge.table import Endpoint, Source, Table

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.errors import SettingsError
-from bridge.store.base import Store, StoredRoute
+from bridge.store.base import Judge, Store, StoredRoute
 from bridge.store.sqlite import SqliteStore
 
-__all__ = ["Store", "StoredRoute", "open_store"]
+__all__ = ["Judge", "Store", "StoredRoute", "open_store"]
 
 
 def open_store(url: str, home: Path) -> Store:

@@ -69,12 +69,15 @@ class Served:
 
 @pytest.fixture
 def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Served]]:
-    """``served(python=…, **environment)`` -> a gateway on a free port; it is ended with the test."""
+    """``served(python=…, code=…, **environment)`` -> a gateway on a free port; it is ended with the test.
+
+    `code` is run in place of ``-m bridge.cli``."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(python: str = sys.executable, **more: str) -> Served:
+    def start(python: str = sys.executable, code: str = "", **more: str) -> Served:
+        program = ["-c", code] if code else ["-m", "bridge.cli"]
         process = subprocess.Popen(
-            [python, "-m", "bridge.cli", "serve", "--port", "0"],
+            [python, *program, "serve", "--port", "0"],
             cwd=home,
             env={**environment, **more},
             stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bridge.binds import PER_PUBLISHER
 from bridge.errors import SetupError
 from bridge.upstream import fetch
 from bridge_soap.transformer import FETCHING
@@ -365,8 +366,8 @@ async def test_proxies_of_the_environment_are_ignored(start: Any, monkeypatch: p
 
 
 async def test_servers_that_hang_hold_up_nobody_elses_bind(start: Any) -> None:
-    """More of them than there are threads, while a contract of a file is judged."""
-    many, waiting, enough, leave = 40, 0, asyncio.Event(), asyncio.Event()
+    """More of them than there are threads, from several publishers, while a contract of a file is judged."""
+    publishers, waiting, enough, leave = 3, 0, asyncio.Event(), asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal waiting
@@ -379,13 +380,16 @@ async def test_servers_that_hang_hold_up_nobody_elses_bind(start: Any) -> None:
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, start(mesh={}, files={"wsdl/l.wsdl": LEDGER}, fetch_networks="127.0.0.1") as gateway:
-        headers = gateway.bearer(**PUBLISHER)
 
-        async def check(wsdl: str) -> dict[str, Any]:
+        async def check(wsdl: str, who: str = "another") -> dict[str, Any]:
+            headers = gateway.bearer(**PUBLISHER | {"sub": who})
             answer = await gateway.client.post("/-/routes/check", json=spec(wsdl), headers=headers)
             return dict(answer.json())
 
-        hanging = [asyncio.create_task(check(f"http://127.0.0.1:{port}/{each}.wsdl")) for each in range(many)]
+        hanging = [
+            asyncio.create_task(check(f"http://127.0.0.1:{port}/{each}.wsdl", f"publisher {each % publishers}"))
+            for each in range(publishers * PER_PUBLISHER)
+        ]
         await enough.wait()
         assert (await check("l.wsdl"))["ok"]
         assert not any(task.done() for task in hanging)

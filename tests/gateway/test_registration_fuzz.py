@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound, NotOwned
 from bridge.house import House
+from bridge.messages import Identity
 from bridge.settings import Settings
 from bridge.specfile import read_value
 from bridge.table import Source, Table
@@ -110,7 +111,7 @@ async def play(house: House, chance: random.Random, seen: Counter[str]) -> None:
 async def register(house: House, value: Any, seen: Counter[str]) -> int | None:
     seen["cases"] += 1
     try:
-        bound = await house.registry.put(Source(0, "store", value), "fuzz", value.tenant or "")
+        bound = await house.registry.put(Source(0, "store", value), Identity(subject="fuzz", tenant=value.tenant or ""))
     except NotOwned:
         seen["refused"] += 1
         return None

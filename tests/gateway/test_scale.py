@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bridge import folder, registry
 from bridge.admin import STEPS, Admin, published
 from bridge.guards.auth import Open
 from bridge.house import House
+from bridge.messages import Identity
 from bridge.observe.metrics import Metrics
 from bridge.openapi import build_document
 from bridge.settings import Settings
@@ -71,8 +73,8 @@ async def test_a_registration_calls_as_many_functions_with_a_thousand_routes_as_
         async with opened(tmp_path / str(size), size) as house:
             sources = [Source(0, "store", read_value(spec(90_000 + number))) for number in range(6)]
             for source in sources[:2]:  # whatever is made once
-                await house.registry.put(source, "")
-            found.append(min([await calls(lambda s=source: house.registry.put(s, "")) for source in sources[2:]]))  # type: ignore[misc]
+                await house.registry.put(source, Identity())
+            found.append(min([await calls(partial(house.registry.put, source, Identity())) for source in sources[2:]]))
             assert len(house.registry.table.routes) == size + 6
     # The event loop may look at the store's thread once more or less.
     assert abs(found[0] - found[1]) < 0.1 * found[0], found
@@ -146,13 +148,13 @@ async def test_what_another_process_registers_is_all_that_is_read_of_the_store(
     async with opened(tmp_path, 0) as one, opened(tmp_path, 0) as two:
         follower = asyncio.create_task(two.registry.follow())
         for number in range(5):
-            await one.registry.put(Source(0, "store", read_value(spec(number))), "")
+            await one.registry.put(Source(0, "store", read_value(spec(number))), Identity())
         async with asyncio.timeout(10):
             while len(two.registry.table.routes) < 5:
                 await asyncio.sleep(0.01)
         before = dict(two.registry.table.routes)
         read.clear()
-        await one.registry.put(Source(3, "store", read_value(spec(100))), "")
+        await one.registry.put(Source(3, "store", read_value(spec(100))), Identity())
         await one.registry.delete(4, "")
         async with asyncio.timeout(10):
             while 4 in two.registry.table.routes:

@@ -1,0 +1,70 @@
+"""Conditional requests: ``If-Match`` and ``If-None-Match`` (RFC 9110, section 13.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge.errors import ClientError, PreconditionFailed
+
+#: An entity-tag (RFC 9110, section 8.8.3): whether it is weak, and the opaque part between the quotes.
+_TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+#: A list as a recipient has to take it: with empty elements (section 5.6.1.2).
+_LIST = re.compile(rf"[ \t,]*(?:{_TAG}[ \t]*(?:,[ \t,]*|$))*")
+_TAGS = re.compile(_TAG)
+
+#: The tags of a field, or None for ``*``.
+Tags = Sequence[tuple[bool, str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What a request wants to be so of the version that there is. A field that was not sent is `absent`."""
+
+    match: Tags
+    none_match: Tags
+    has_match: bool
+    has_none_match: bool
+
+    @classmethod
+    def of(cls, match: Sequence[str], none_match: Sequence[str]) -> Preconditions:
+        """From the values of all fields named ``If-Match`` and ``If-None-Match``.
+
+        :raises ClientError: one is malformed; ignoring it could overwrite what nobody has seen.
+        """
+        return cls(_tags("If-Match", match), _tags("If-None-Match", none_match), bool(match), bool(none_match))
+
+    def matches(self, etag: str) -> bool:
+        """Whether ``If-Match`` holds: strong comparison, so a weak tag matches nothing (section 13.1.1)."""
+        return not self.has_match or self.match is None or (False, etag) in self.match
+
+    def known(self, etag: str) -> bool:
+        """Whether ``If-None-Match`` names `etag`: weak comparison (section 13.1.2)."""
+        if not self.has_none_match:
+            return False
+        return self.none_match is None or any(tag == etag for _, tag in self.none_match)
+
+    def judge(self, etag: str) -> None:
+        """For a change of what has `etag`.
+
+        :raises PreconditionFailed: the request was made for another version.
+        """
+        if not self.matches(etag):
+            raise PreconditionFailed(
+                "The route has changed since you read it. Read it again, then decide.", headers=[("etag", f'"{etag}"')]
+            )
+        if self.known(etag):
+            raise PreconditionFailed(
+                "If-None-Match names the version that there is, and this request would change it.",
+                headers=[("etag", f'"{etag}"')],
+            )
+
+
+def _tags(name: str, values: Sequence[str]) -> Tags:
+    text = ",".join(values)
+    if text.strip(" \t") == "*":
+        return None
+    if not _LIST.fullmatch(text):
+        raise ClientError(f'{name} is malformed; write "*" or entity tags in quotes, as ETag has them: "abc", "def".')
+    return [(bool(weak), tag) for weak, tag in _TAGS.findall(text)]
