@@ -16,11 +16,13 @@ from bridge.errors import (
     NotAcceptable,
     RequestError,
     SetupError,
+    TooLarge,
     Unreachable,
     UnsupportedMediaType,
     UpstreamError,
     UpstreamFault,
 )
+from bridge.jsontext import check_json, read_in_slices
 from bridge.messages import (
     JSON_TYPE,
     Call,
@@ -90,6 +92,7 @@ __all__ = [
     "SetupError",
     "StreamCodec",
     "Tls",
+    "TooLarge",
     "Transformer",
     "Unreachable",
     "UnsupportedMediaType",
@@ -97,6 +100,7 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
+    "check_json",
     "claim_of",
     "claim_text",
     "forwardable",
@@ -108,6 +112,7 @@ __all__ = [
     "parse_json",
     "parse_xml",
     "read_env",
+    "read_in_slices",
     "read_origin",
     "read_secret",
     "read_tls",

@@ -11,6 +11,7 @@
     │   └── ConflictError         two routes or two plug-ins want the same name
     └── RequestError          one call went wrong; carries what problem+json needs
         ├── ClientError           4xx: the caller can mend it
+        ├── Overloaded            503: the gateway has too much to do
         └── UpstreamError         5xx: the service behind the gateway failed
 
 `problem.py` is the only module that turns any of them into bytes, and `cli.py` the only one that prints them.
@@ -222,6 +223,14 @@ class Gone(ClientError):
     status = 499
     slug = "client-closed-request"
     title = "The client closed the connection"
+
+
+class Overloaded(RequestError):
+    """The gateway itself has too much to do; nothing is wrong with the call or the service."""
+
+    status = 503
+    slug = "overloaded"
+    title = "The gateway has too much to do just now"
 
 
 class UpstreamError(RequestError):

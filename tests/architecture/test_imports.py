@@ -14,6 +14,7 @@ PLUGINS = ROOT.parent / "transformers"
 #: Rooms in the order in which they may import: a module imports from its own room and from those before it.
 ORDER = [
     {"errors", "verbs"},
+    {"jsontext", "offload"},
     {"payload"},
     {"spec"},
     {"plainyaml"},
