@@ -525,7 +525,9 @@ async def small_calls(port: int, stop: asyncio.Event, pause: float = 0.002) -> l
         while not stop.is_set():
             began = time.perf_counter()
             writer.write(b"GET /quick/a HTTP/1.1\r\nHost: a\r\n\r\n")
-            await reader.readuntil(b"{}")
+            answer = await reader.readuntil(b"}")
+            if b" 200 " not in answer[:20]:
+                raise AssertionError(answer)
             taken.append(time.perf_counter() - began)
             await asyncio.sleep(pause)
         writer.close()
@@ -595,9 +597,11 @@ def main() -> int:
     for case in CASES:
         if not any(name in case.name for name in wanted):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            with gateway(Path(folder), case.answer, case.size * given.scale) as running:
-                it = asyncio.run(measure(case, running, given.scale, given.idle, given.times))
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            gateway(Path(folder), case.answer, case.size * given.scale) as running,
+        ):
+            it = asyncio.run(measure(case, running, given.scale, given.idle, given.times))
         missed = [
             name
             for name, found in (

@@ -9,9 +9,11 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
+from bridge import offload
 from bridge.clientside import ClientSide, Connection
 from bridge.errors import ClientError, Gone, RateLimited, RequestError
 from bridge.guards.cache import cache_key
@@ -19,6 +21,7 @@ from bridge.inbound import Asgi, Inbound, Receive, Scope, Send, encoded, oversiz
 from bridge.messages import Call, Reply
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id, trace_headers, trace_id_of
+from bridge.offload import LARGE
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
@@ -180,7 +183,11 @@ class Gateway:
         """The operation itself: call to message, message up, answer down, answer to reply."""
         clock = time.perf_counter
         started = clock()
-        outbound = endpoint.codec.request(call)
+        codec = endpoint.codec
+        if record.bytes_in <= LARGE:
+            outbound = codec.request(call)
+        else:
+            outbound = await self._request_apart(endpoint, call, record, deadline)
         sent = clock()
         try:
             inbound = await endpoint.send(outbound, deadline=deadline, trace=trace_headers(call.trace_id))
@@ -188,12 +195,46 @@ class Gateway:
             answered = clock()
             record.waited = answered - sent
             record.translated = sent - started
-        record.upstream_status = inbound.status if hasattr(inbound, "status") else inbound.code
+        if endpoint.rpc:
+            record.upstream_status, body = inbound.code, inbound.message
+        else:
+            record.upstream_status, body = inbound.status, inbound.body
         try:
-            reply: Reply = endpoint.codec.reply(call, inbound)
+            reply: Reply
+            if len(body) <= LARGE:
+                reply = codec.reply(call, inbound)
+            else:
+                reply = await self._reply_apart(endpoint, call, inbound, deadline)
         finally:
             record.translated += clock() - answered
         return reply
+
+    @staticmethod
+    async def _request_apart(endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Any:
+        """The message up, made in a thread where that takes time."""
+        codec = endpoint.codec
+        size = record.bytes_in if endpoint.weighs is None else endpoint.weighs(call)
+        if size <= LARGE:
+            return codec.request(call)
+
+        def work() -> Any:
+            try:
+                return codec.request(call)
+            finally:
+                call.forget()
+
+        return await offload.run(size, work, deadline=deadline, most=offload.REQUESTS)
+
+    @staticmethod
+    async def _reply_apart(endpoint: Endpoint, call: Call, inbound: Any, deadline: float) -> Reply:
+        """The answer down, made in a thread where that takes time."""
+        codec = endpoint.codec
+        size = len(inbound.message if endpoint.rpc else inbound.body)
+        if endpoint.weighs is not None:
+            size = endpoint.weighs(inbound)
+        if size <= LARGE:
+            return codec.reply(call, inbound)
+        return await offload.run(size, lambda: codec.reply(call, inbound), deadline=deadline)
 
     async def _cached(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
         assert endpoint.cache

@@ -117,7 +117,7 @@ class _Cut(NamedTuple):
 def _cuts(body: bytes) -> Iterator[_Cut]:
     """Where to cut `body`; the end last. What stands behind something that is no JSON is not cut any more."""
     text = _plain_quotes(body)
-    stack, within, begun = b"", 0, 0
+    stack, within = b"", 0
     for at in range(0, len(text), SLICE):
         parts = text[at : at + SLICE].split(b'"')
         last = len(parts) - 1
@@ -204,7 +204,7 @@ def _merged(open_: list[Any], value: Any, path: list[Any]) -> list[Any]:
         if level < len(path) and path[level] is inner:
             whole[level] = container
         if type(container) is list:
-            container += inner if level == last else inner[1:]
+            container.extend(inner if level == last else inner[1:])
             inner = inner[0] if level < last else None
         else:
             following = inner.pop(_BEFORE) if level < last else None

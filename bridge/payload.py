@@ -1,9 +1,9 @@
 """JSON and XML as they come from outside, parsed under limits. Every parse of foreign bytes goes through here.
 
 JSON (RFC 8259): depth is bounded, and so is the memory that the values take; NaN and Infinity literals and lone
-surrogates are refused; a UTF-8 byte order mark is skipped (section 8.1 leaves that to the reader); of a name that stands twice in one object the last value counts
-(section 4 leaves that open), and only that one is ever sent on. With ``exact`` every digit of a number is kept (`int`
-of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
+surrogates are refused; a UTF-8 byte order mark is skipped (section 8.1 leaves that to the reader); of a name that
+stands twice in one object the last value counts (section 4 leaves that open), and only that one is ever sent on. With
+``exact`` every digit of a number is kept (`int` of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
 XML 1.0: any DOCTYPE is refused, so no entity of the sender's
 making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched, from the network or from disk.
 """
