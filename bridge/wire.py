@@ -29,6 +29,8 @@ MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again 
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
 PIPELINE = 100  #: requests that may wait on one connection for the answers before theirs
 STALL = 300.0  #: seconds within which a client takes something of an answer that waits for it
+#: Bytes that are parsed in one go: of a body of a known length, and of anything else. A chunk of a byte costs a call.
+LENGTHY, STEP = 64 * 1024, 8 * 1024
 LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, so that it can read why
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 426: "Upgrade Required", 431: "Request Header Fields Too Large"}
@@ -65,6 +67,8 @@ class Wire(HttpToolsProtocol):
         self._left: Callable[[], None] | None = None
         self._half = False
         self._stall: asyncio.TimerHandle | None = None
+        self._sized = self._chunked = False  # a body is under way, of known length; the message comes in chunks
+        self._backlog: bytearray | None = None  # what came and is not parsed yet
         self.peer = ""
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
@@ -85,7 +89,7 @@ class Wire(HttpToolsProtocol):
         self.connections.discard(self)
         self.flow.resume_writing()
         self.transport.close()  # the other half, after an end of file
-        self.parser = None  # which has us in its hands, too
+        self.parser = self._backlog = None  # the parser has us in its hands, too
         if self._left is not None:
             self._left()
 
@@ -119,7 +123,10 @@ class Wire(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._piece = len(data)
+        self._piece = piece = len(data)
+        if self._backlog is not None or (piece > STEP and (not self._sized or piece > LENGTHY)):
+            self._put_off(data)
+            return
         if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
             self._count_from_here()
         try:
@@ -141,13 +148,40 @@ class Wire(HttpToolsProtocol):
             elif self._patience is None:
                 self._be_patient()  # for what did not come whole: most heads need no clock
 
+    def _put_off(self, data: bytes) -> None:
+        """Parse `data` step by step; nothing more is read until it is done."""
+        self.transport.pause_reading()
+        if self._backlog is not None:
+            self._backlog += data
+        else:
+            self._backlog = bytearray(data)
+            self._parse_on()
+
+    def _parse_on(self) -> None:
+        """One step, and those of a body of known length at once; before any other, others have their turn."""
+        backlog, self._backlog = self._backlog, None
+        while backlog and self._listens():
+            size = LENGTHY if self._sized else STEP
+            self.data_received(bytes(backlog[:size]))
+            del backlog[:size]
+            if backlog and not self._sized:
+                self._backlog = backlog
+                self.loop.call_soon(self._parse_on)
+                return
+        if not self.transport.is_closing() and (not self.flow.read_paused or not self._listens()):
+            self.transport.resume_reading()
+
+    def _listens(self) -> bool:
+        """Whether what comes is still to be parsed here: not once it was refused, or is a WebSocket."""
+        return self.parser is not None and not self._deaf and self.transport.get_protocol() is self
+
     # --- the parser's side --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self.url = b""
         self._fields = []
         self._in_head, self._size, self._counted = True, 0, 0
-        self._expects = False
+        self._expects = self._chunked = False
         # A head that is within one small piece needs no count.
         self._counts = self._piece > MAX_HEAD
 
@@ -169,6 +203,8 @@ class Wire(HttpToolsProtocol):
         known = name.decode("latin-1").lower()
         if known == "expect":
             self._expects = self._expects or value.lower() == b"100-continue"
+        elif known == "transfer-encoding":
+            self._chunked = True
         elif len(name) <= _LONGEST_NAME:
             if len(_names) >= _MOST_NAMES:
                 _names.clear()  # names at random may cost time, but not for ever
@@ -191,6 +227,7 @@ class Wire(HttpToolsProtocol):
             self, method, path, query, self._fields, version,
             expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
+        self._sized = not self._chunked
         # What fields still come are trailers, and no headers, whatever they call themselves (RFC 9110, section 6.5.1).
         self._fields, self._counts, self._counted = [], True, 0
         self.cycle = cycle
@@ -205,6 +242,7 @@ class Wire(HttpToolsProtocol):
             self.cycle.feed(body)
 
     def on_message_complete(self) -> None:
+        self._sized = False
         if not self._upgrades and not self.cycle.response_complete:
             self.cycle.feed_end()
 
