@@ -359,15 +359,18 @@ async def ask(port: int, head: str, body: Sequence[bytes] = (), *, host: str = "
     """Send a request; the answer's status, and how many bytes of it came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * MB)
     try:
-        writer.write(f"{head}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        last = "" if "Upgrade" in head else "Connection: close\r\n"
+        writer.write(f"{head}\r\nHost: {host}\r\n{last}\r\n".encode())
 
         async def send() -> None:
             for piece in body:
                 writer.write(piece)
                 await writer.drain()
 
-        sending = asyncio.create_task(send())
         status, size = 0, 0
+        if not last:  # nothing may be said before the handshake is over
+            status = int((await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1])
+        sending = asyncio.create_task(send())
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 20):
                 size += len(data)
