@@ -58,11 +58,12 @@ class Inbound:
     :param limit: bytes of one message.
     """
 
-    __slots__ = ("_buffer", "_limit", "coding")
+    __slots__ = ("_buffer", "_limit", "_needed", "coding")
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray()
         self._limit = limit
+        self._needed = PREFIX  # bytes without which nothing is whole
         self.coding = "identity"
 
     def __len__(self) -> int:
@@ -80,6 +81,8 @@ class Inbound:
         buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
         found: list[bytes] = []
         at, size = 0, len(buffer)
+        if size < self._needed:
+            return found
         with memoryview(buffer) as view:
             while size - at >= PREFIX and at < SOME_BYTES and len(found) < SOME:
                 flag, length = unpack(buffer, at)
@@ -89,10 +92,12 @@ class Inbound:
                         break  # those before it are good
                     judge(flag, length, limit)
                 if end > size:
+                    self._needed = end - at
                     break
                 message = bytes(view[at + PREFIX : end])
                 found.append(unpacked(message, self.coding, limit) if flag else message)
                 at = end
+                self._needed = PREFIX
         del buffer[:at]
         return found
 
