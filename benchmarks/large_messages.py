@@ -69,7 +69,7 @@ WSDL = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http
 </definitions>
 """
 ROUTES = {
-    "quick": ("/quick/{rest*}", "svc:80", "request: passthrough, response: passthrough"),
+    "quick": ("/quick/{rest*}", "calm:80", "request: passthrough, response: passthrough"),
     "pass": ("/pass/{rest*}", "svc:80", "request: passthrough"),
     "xml": ("/xml/{rest*}", "svc:80", "request: xml"),
     "soap": ("/soap", "svc:80", "request: soap, soap: {wsdl: large.wsdl, operation: Get}"),
@@ -336,10 +336,13 @@ def gateway(home: Path, answer: str, size: float) -> Iterator[Gateway]:
         if name == "quick":
             spec += "methods: [GET]\n"
         (home / f"routes/{name}.yml").write_text(spec)
-    with process("--service", answer, str(size)) as upstream:
+    # Small calls go to a service of their own: the other one has its hands full.
+    with process("--service", answer, str(size)) as upstream, process("--service", "", "0") as calm:
         assert upstream.stdout is not None
+        assert calm.stdout is not None
         http, rpc = upstream.stdout.readline().split()
-        (home / "mesh.yml").write_text(json.dumps({"svc": f"127.0.0.1:{http}", "rpc": f"127.0.0.1:{rpc}"}))
+        ports = {"svc": http, "rpc": rpc, "calm": calm.stdout.readline().split()[0]}
+        (home / "mesh.yml").write_text(json.dumps({name: f"127.0.0.1:{port}" for name, port in ports.items()}))
         with process("--serve", "serve", "--port", "0", BRIDGE_HOME=str(home)) as served:
             assert served.stderr is not None
             seen: list[str] = []
