@@ -20,7 +20,7 @@ Each class of `RequestError` carries its HTTP status, problem slug and title; an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +74,38 @@ class Unreachable(BindError):
 
 class ConflictError(SetupError):
     """Two routes claim one method, host and path, or two plug-ins one name."""
+
+
+# --- what is wrong with one body ---------------------------------------------------------------------------------
+
+
+class Enough(Exception):
+    """A `FaultList` is full. Whoever made the list catches it; what it holds is told."""
+
+
+class FaultList(list[tuple[str, str]]):
+    """Collects ``(pointer or name, reason)`` until there are more than anybody mends at once: a body may hold a million
+    faults, and to describe them takes far longer than to find that there are many.
+
+    :param most: faults after which one more is taken, so that it is known that there are more, and `Enough` raised.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def append(self, fault: tuple[str, str]) -> None:
+        super().append(fault)
+        if len(self) > self._most:
+            raise Enough
+
+    def extend(self, faults: Iterable[tuple[str, str]]) -> None:
+        for fault in faults:
+            self.append(fault)
+
+    def __iadd__(self, faults: Iterable[tuple[str, str]]) -> FaultList:  # type: ignore[override,misc]  # as list has it
+        self.extend(faults)
+        return self
 
 
 # --- one request -------------------------------------------------------------------------------------------------

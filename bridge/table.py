@@ -68,8 +68,8 @@ class Endpoint:
     """One operation of one route with its guards, codec and upstream at hand: all that a request needs."""
 
     __slots__ = (
-        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "rpc", "send", "stream", "streams",
-        "tenant", "timeout", "upstream", "weighs",
+        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "rpc", "send", "stream",
+        "streams", "tenant", "timeout", "upstream", "weighs",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender) -> None:

@@ -16,9 +16,8 @@ from websockets.server import ServerProtocol
 from bridge.cycle import hang_up
 from bridge.errors import ClientError, HeadTooLarge, RequestError
 
-
-#: Bytes that are parsed in one go, and seconds after which others have their turn: a frame of no byte takes seven on the
-#: wire and as many microseconds here.
+#: Bytes that are parsed in one go, and seconds after which others have their turn: a frame of no byte takes seven on
+#: the wire, and more microseconds than that here.
 STEP, PAUSE = 1024, 0.002
 JOINED = 4096  #: bytes of a fragment below which it is joined to others
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def read(data: bytes, cuts: list[int]) -> Any:
     body = Chunked(1 << 24)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     try:
-        for begin, end in zip(places, places[1:], strict=False):
+        for begin, end in pairwise(places):
             whole = body.feed(data[begin:end])
             while body.more:
                 assert not whole
@@ -79,10 +80,12 @@ def test_a_step_is_bounded_whatever_the_chunks_are() -> None:
 
 def test_many_at_once_count_towards_the_limit() -> None:
     body = Chunked(9_999)
-    with pytest.raises(BadReply, match="longer answer|than the gateway takes"):
-        body.feed(coded([b"x"] * 10_000))
-        while body.more:
-            body.feed(b"")
+    assert not body.feed(coded([b"x"] * 8_000))
+    while body.more:
+        body.feed(b"")
+    with pytest.raises(BadReply) as caught:
+        body.feed(coded([b"x"] * 2_000))
+    assert caught.value.cause == "more than 9999 bytes"
 
 
 def test_pieces_take_the_room_of_what_they_hold() -> None:
@@ -98,7 +101,7 @@ def test_pieces_take_the_room_of_what_they_hold() -> None:
 def test_framing_that_holds_more_than_data_is_refused(extension: bytes) -> None:
     body = Chunked(1 << 20)
     body.feed((b"1%s\r\nx\r\n" % extension) * 5)  # some do it
-    with pytest.raises(BadReply) as caught:
+    with pytest.raises(BadReply) as caught:  # noqa: PT012  # at which one is not the point
         for _ in range(5000):
             body.feed(b"1%s\r\nx\r\n" % extension)
     assert "no data" in caught.value.cause
@@ -155,7 +158,7 @@ async def test_a_service_that_closes_meanwhile_is_heard_out(
         _, body = await exchange(server)
         assert body == b"x" * 50_000
     else:
-        with pytest.raises(BadReply, match="broke off|ended|within|answer"):
+        with pytest.raises(BadReply, match=r"broke off|answer"):
             await exchange(server)
 
 
