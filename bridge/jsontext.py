@@ -16,7 +16,8 @@ from bridge.errors import InvalidBody, TooLarge
 
 MAX_JSON_DEPTH = 200
 #: Bytes that the values of a JSON text may take once they are read, and how many times its own size where that is more.
-MAX_JSON_MEMORY, MAX_JSON_GROWTH = 64 * 1024 * 1024, 8
+#: The text itself, and what is made of the values, take room beside them.
+MAX_JSON_MEMORY, MAX_JSON_GROWTH = 48 * 1024 * 1024, 6
 UNCOUNTED = 64 * 1024  #: bytes of a text whose values are not counted
 SLICE = 128 * 1024  #: bytes that one call into C works on
 SLICED = 2 * SLICE  #: bytes of a text that is read in one go
@@ -25,9 +26,9 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = [0] * 256
 for _open, _close in (b"[]", b"{}"):
     _STEP[_open], _STEP[_close] = 1, -1
-#: What a value takes at least, in bytes, as measured: an object or array, any value, a string, and what a number with a
-#: fraction takes beyond that where every digit is kept.
-_HOLDER, _VALUE, _TEXT, _NUMBER = 128, 64, 32, 128
+#: What is taken, in bytes, as measured: by an object or array, a value, a member's name, a string at least, and beyond
+#: a value by a number with a fraction where every digit is kept.
+_HOLDER, _VALUE, _NAME, _TEXT, _NUMBER = 128, 64, 64, 32, 128
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ def _unquoted(body: bytes) -> Iterator[bytes]:
 
 def _memory(text: bytes, *, exact: bool) -> int:
     """Bytes that the values of a JSON text without strings take, roughly."""
-    size = (text.count(b"[") + text.count(b"{")) * _HOLDER + text.count(b",") * _VALUE
+    size = (text.count(b"[") + text.count(b"{")) * _HOLDER + text.count(b",") * _VALUE + text.count(b":") * _NAME
     if exact:
         size += (text.count(b".") + text.count(b"e") + text.count(b"E")) * _NUMBER
     return size

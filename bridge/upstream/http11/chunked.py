@@ -24,7 +24,7 @@ WORK = 8000  #: what is done in one go; a small chunk among many counts 1
 ONE = 6  #: … and any other this, by the time that it takes
 JOINED = 4096  #: bytes of a piece of a body below which it is joined to others
 _LEAST, _MOST = 512, 16 * 1024  #: bytes that are looked at as many small chunks
-#: Chunks that are read one by one where they are not: at first, and at most
+_PATIENCE = 16, 1024  #: chunks that are read one by one where they are not: at first, and at most
 
 # Fifteen digits with zeros before them are more than any limit. An extension's content is nobody's business here.
 _SIZE = re.compile(rb"0{0,16}([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -45,8 +45,8 @@ class Chunked:
     """
 
     __slots__ = (
-        "_buffer", "_excess", "_limit", "_needed", "_patience", "_room", "_single", "_state", "_trailer", "_window", "more",
-        "parts", "rest",
+        "_buffer", "_excess", "_limit", "_needed", "_patience", "_room", "_single", "_state", "_trailer", "_window",
+        "more", "parts", "rest",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
