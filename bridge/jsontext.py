@@ -31,6 +31,15 @@ for _open, _close in (b"[]", b"{}"):
 _HOLDER, _VALUE, _NAME, _TEXT, _NUMBER = 128, 64, 64, 32, 128
 
 
+_memory_given = MAX_JSON_MEMORY
+
+
+def give_memory(size: int) -> None:
+    """Let the values of a JSON text take `size` bytes, in this process (`bridge.settings.Settings.max_json`)."""
+    global _memory_given  # noqa: PLW0603  # read where nobody has the settings: in every codec
+    _memory_given = size
+
+
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
@@ -78,11 +87,11 @@ def check_json(body: bytes, *, exact: bool = False, depth: int = MAX_JSON_DEPTH)
     """Judge a JSON text without reading it: one of two bytes a value becomes forty times as large, and takes long.
 
     :param exact: its numbers will be read with every digit.
-    :raises bridge.TooLarge: its values would take more than `MAX_JSON_MEMORY` bytes.
+    :raises bridge.TooLarge: its values would take more memory than is given for them (`give_memory`).
     :raises bridge.InvalidBody: they are nested deeper than `depth` levels.
     """
     size = len(body)
-    most = max(MAX_JSON_MEMORY, MAX_JSON_GROWTH * size)
+    most = max(_memory_given, MAX_JSON_GROWTH * size)
     if size > UNCOUNTED:
         strings = (body.count(b'"') - body.count(b'\\"')) // 2
         if strings * _TEXT > most:

@@ -51,6 +51,7 @@ class Settings(BaseModel):
     trusted_proxies: Networks = ()  #: whose X-Forwarded-For and trace headers are believed
     internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``
     max_body: Size = 8 * 1024**2  #: bytes of a request
+    max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
     upstream_clients: Literal["lean", "general"] = "lean"  #: the gateway's own, or those of general libraries
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body
