@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -162,7 +163,10 @@ class Gateway:
         """A streaming operation. None when its answer was sent, in whatever way it ended."""
         now = asyncio.get_running_loop().time()
         bounds = [bound for bound in (endpoint.bounds.timeout, asked) if bound is not None]
-        exchange = endpoint.codec.open(call)
+        if record.bytes_in <= LARGE:
+            exchange = endpoint.codec.open(call)
+        else:
+            exchange = await offload.run(record.bytes_in, partial(endpoint.codec.open, call), most=offload.REQUESTS)
         up = await endpoint.stream(
             exchange.request,
             deadline=now + min(bounds) if bounds else None,
