@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.cycle import Cycle, Direct, hang_up
 from bridge.errors import ClientError, HeadTooLarge, RequestError
@@ -21,6 +20,7 @@ from bridge.inbound import encoded
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.problem import problem
+from bridge.steps import LENGTHY, STEP, Stepwise
 from bridge.websocket import WebSocket, unfit
 
 __all__ = ["WebSocket", "Wire", "logging_to"]
@@ -29,8 +29,6 @@ MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again 
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
 PIPELINE = 100  #: requests that may wait on one connection for the answers before theirs
 STALL = 300.0  #: seconds within which a client takes something of an answer that waits for it
-#: Bytes that are parsed in one go: of a body of a known length, and of anything else. A chunk of a byte costs a call.
-LENGTHY, STEP = 64 * 1024, 8 * 1024
 LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, so that it can read why
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 426: "Upgrade Required", 431: "Request Header Fields Too Large"}
@@ -40,11 +38,10 @@ _names: dict[bytes, str] = {}
 _MOST_NAMES, _LONGEST_NAME = 2048, 64
 
 
-class Wire(HttpToolsProtocol):
+class Wire(Stepwise):
     """:ivar log: takes the record of what was refused; set on a subclass by `logging_to`."""
 
     log: Any = staticmethod(lambda record: None)
-    parser: Any
     #: uvicorn's list of default fields, which is a new one each second, and its lines in a head.
     _stock: tuple[Any, str] = (None, "")
 
@@ -58,7 +55,6 @@ class Wire(HttpToolsProtocol):
         self._expects = self._upgrades = False
         self._patience: asyncio.TimerHandle | None = None
         self._refusal: RequestError | None = None
-        self._deaf = False
         self.cycle: Any = None  # the last request that came
         self._running: Cycle | None = None  # the one that is being answered
         self._waiting: deque[Cycle] = deque()  # those between them
@@ -67,8 +63,7 @@ class Wire(HttpToolsProtocol):
         self._left: Callable[[], None] | None = None
         self._half = False
         self._stall: asyncio.TimerHandle | None = None
-        self._sized = self._chunked = False  # a body is under way, of known length; the message comes in chunks
-        self._backlog: bytearray | None = None  # what came and is not parsed yet
+        self._chunked = False
         self.peer = ""
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
@@ -147,33 +142,6 @@ class Wire(HttpToolsProtocol):
                 self._refuse(_too_large())
             elif self._patience is None:
                 self._be_patient()  # for what did not come whole: most heads need no clock
-
-    def _put_off(self, data: bytes) -> None:
-        """Parse `data` step by step; nothing more is read until it is done."""
-        self.transport.pause_reading()
-        if self._backlog is not None:
-            self._backlog += data
-        else:
-            self._backlog = bytearray(data)
-            self._parse_on()
-
-    def _parse_on(self) -> None:
-        """One step, and those of a body of known length at once; before any other, others have their turn."""
-        backlog, self._backlog = self._backlog, None
-        while backlog and self._listens():
-            size = LENGTHY if self._sized else STEP
-            self.data_received(bytes(backlog[:size]))
-            del backlog[:size]
-            if backlog and not self._sized:
-                self._backlog = backlog
-                self.loop.call_soon(self._parse_on)
-                return
-        if not self.transport.is_closing() and (not self.flow.read_paused or not self._listens()):
-            self.transport.resume_reading()
-
-    def _listens(self) -> bool:
-        """Whether what comes is still to be parsed here: not once it was refused, or is a WebSocket."""
-        return self.parser is not None and not self._deaf and self.transport.get_protocol() is self
 
     # --- the parser's side --------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ ORDER = [
     {"streaming", "inbound"},
     {"gateway", "cycle"},
     {"admin", "house"},
-    {"app", "websocket"},
+    {"app", "steps", "websocket"},
     {"wire"},
     {"serve", "workbench", "credentials"},
     {"cli"},

@@ -16,13 +16,13 @@ import re
 from bridge.errors import BadReply
 from bridge.upstream.client import MAX_FIELD, too_long
 from bridge.upstream.http11.head import MAX_FIELDS, MAX_HEAD, read_field
+from bridge.upstream.pieces import Pieces, keep
 
 MAX_LINE = 4096  #: bytes of a line with a chunk's size and its extensions
 #: Bytes of framing that are borne, beyond 16 and twice its size for each chunk.
 EXCESS = 16 * 1024
 WORK = 8000  #: what is done in one go; a small chunk among many counts 1
 ONE = 6  #: … and any other this, by the time that it takes
-JOINED = 4096  #: bytes of a piece of a body below which it is joined to others
 _LEAST, _MOST = 512, 16 * 1024  #: bytes that are looked at as many small chunks
 _PATIENCE = 16, 1024  #: chunks that are read one by one where they are not: at first, and at most
 
@@ -50,7 +50,7 @@ class Chunked:
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
-        self.parts: list[bytes | bytearray] = []
+        self.parts: Pieces = []
         self.more = False
         self._excess = 0
         self._window = _LEAST  # bytes to look at for many chunks
@@ -184,13 +184,3 @@ class Chunked:
             (name, _), _ = read_field(line)
             if name in _UNFIT:
                 raise BadReply(cause=f"{name} in a trailer")
-
-
-def keep(parts: list[bytes | bytearray], data: bytes) -> None:
-    """Add `data` to the pieces of a body. Small ones are joined: an object for each would take forty times its room."""
-    if len(data) >= JOINED or not parts:
-        parts.append(data)
-    elif type(parts[-1]) is bytearray:
-        parts[-1] += data
-    else:
-        parts.append(bytearray(data))

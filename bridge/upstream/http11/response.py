@@ -9,8 +9,9 @@ import re
 
 from bridge.errors import BadReply
 from bridge.upstream.client import broken_off, too_long
-from bridge.upstream.http11.chunked import Chunked, keep
+from bridge.upstream.http11.chunked import Chunked
 from bridge.upstream.http11.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
+from bridge.upstream.pieces import Pieces, keep
 
 MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
 
@@ -49,7 +50,7 @@ class Response:
         self._known = heads.known
         self._buffer: bytearray | None = None  # a head that has not ended yet
         self._interim = 0
-        self._parts: list[bytes | bytearray] | None = None  # of a body that is not whole yet …
+        self._parts: Pieces | None = None  # of a body that is not whole yet …
         self._missing = 0  # … and what it lacks: bytes, or how many more are taken
         self._chunked: Chunked | None = None
         self.body = b""

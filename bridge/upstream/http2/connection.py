@@ -13,10 +13,11 @@ from time import perf_counter
 
 from bridge.upstream.http2 import frames
 from bridge.upstream.http2.block import Block
-from bridge.upstream.http2.budget import SETTINGS, TINY, Budget
+from bridge.upstream.http2.budget import SETTINGS, TINY
 from bridge.upstream.http2.fields import NO_TABLE, TOO_LARGE, Decoder
 from bridge.upstream.http2.frames import Http2Error, frame, name_of
 from bridge.upstream.http2.outflow import Outflow
+from bridge.upstream.http2.output import Output
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.http2.turns import Entry, Turns
 
@@ -25,7 +26,7 @@ LOOK = 32  #: frames after which the clock is looked at
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
 
 
-class Connection:
+class Connection(Output):
     """:param window: bytes that one stream may send before they are credited.
     :param max_list: bytes of a header section.
     :param output: called when there is something to `take`, once until it is taken.
@@ -37,16 +38,13 @@ class Connection:
     """
 
     def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
+        super().__init__(frames.preface(window, max_list, CONNECTION_WINDOW), output)
         self.ready = self.draining = self.more = False
         self._pause = pause
         self.streams: dict[int, Stream] = {}
         self.farewell = ""  #: why the other side gives the connection up, once it has said so
         self.broken = False  #: … and that it is for an error
         self.heard = False  #: something came since the last `tick`
-        self.pinged = False  #: a PING of ours is not answered yet
-        self._output = output
-        self._out: list[bytes] = [frames.preface(window, max_list, CONNECTION_WINDOW)]
-        self._asked = False
         self._stream_window = window
         self._max_list = max_list
         self._decode = Decoder(max_list)
@@ -54,7 +52,6 @@ class Connection:
         self._rest = b""
         self._block: Block | None = None
         self._owed = 0  # of the connection's window
-        self._budget = Budget()
         self._most = frames.MAX_STREAM
         self._initial = frames.WINDOW
         self.outflow = Outflow(self._put, self._forget)
@@ -72,18 +69,6 @@ class Connection:
         }
 
     # --- what goes out ------------------------------------------------------------------------------------------
-
-    def take(self) -> bytes:
-        """All that is to be sent now."""
-        out, self._out = self._out, []
-        self._asked, self._budget.answers = False, 0
-        return out[0] if len(out) == 1 else b"".join(out)
-
-    def _put(self, data: bytes) -> None:
-        self._out.append(data)
-        if not self._asked:
-            self._asked = True
-            self._output()
 
     def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
         """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
@@ -167,11 +152,6 @@ class Connection:
         """To be called every now and then: the budget of idle frames is one for this long."""
         self._budget.idle, self.heard = 0, False
 
-    def ping(self) -> None:
-        """Ask for a sign of life (section 6.7); `pinged` until it comes."""
-        self.pinged = True
-        self._put(frame(frames.PING, 0, 0, b"hmsbridg"))
-
     def leave(self, code: int = frames.NO_ERROR) -> None:
         """Say goodbye (section 6.8). New streams are not taken."""
         self.draining = True
@@ -240,10 +220,6 @@ class Connection:
             else:
                 self._budget.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
         self._rest = data[at:]
-
-    def _answer(self, data: bytes) -> None:
-        self._budget.owe()
-        self._put(data)
 
     def _known(self, number: int) -> Stream | None:
         """The stream of that number; None for one that is closed.
