@@ -301,7 +301,7 @@ def serve(arguments: list[str]) -> None:
 
     served._loop_factory = lambda: looked_at
     sys.argv = ["hms-bridge", *arguments]
-    raise SystemExit(cli.main())
+    cli.main()
 
 
 class Gateway:
@@ -340,8 +340,8 @@ def gateway(home: Path, answer: str, size: float) -> Iterator[Gateway]:
         (home / folder).mkdir()
     (home / "protos/large.proto").write_text(PROTO)
     (home / "wsdl/large.wsdl").write_text(WSDL)
-    for name, (route, upstream, transform) in ROUTES.items():
-        spec = f"route: {route}\nupstream: {upstream}\nauth: {{type: none}}\ntimeout: 60s\ntransform: {{{transform}}}\n"
+    for name, (route, service, transform) in ROUTES.items():
+        spec = f"route: {route}\nupstream: {service}\nauth: {{type: none}}\ntimeout: 60s\ntransform: {{{transform}}}\n"
         if name == "quick":
             spec += "methods: [GET]\n"
         (home / f"routes/{name}.yml").write_text(spec)

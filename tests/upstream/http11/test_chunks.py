@@ -175,7 +175,7 @@ async def test_a_call_that_is_given_up_meanwhile_ends_its_connection(
 
     monkeypatch.setattr(Chunked, "feed", feed)
     server = await serve(HEAD + CHUNKS + b"0\r\n\r\n")
-    call = asyncio.create_task(exchange(server))
+    call = asyncio.ensure_future(exchange(server))
     await begun.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

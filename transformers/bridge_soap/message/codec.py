@@ -107,27 +107,27 @@ class SoapCodec:
         told = FaultList(_MAX_FAULTS)  # of what is in the client's names already
         # The pieces of a large message take twice the room of what they make, so they are joined as they come.
         joined = StringIO() if len(call.body) > _LARGE else None
+        out: list[str] = []
+        put: Any = out.append if joined is None else joined.write
         parts: list[Part] = []
-        if plan.attachments is not None:
-            value, parts = plan.attachments.take(value, told)
         try:
+            if plan.attachments is not None:
+                value, parts = plan.attachments.take(value, told)
             if plan.shape is not None:
                 value = plan.shape.inward(value, None, told)
             if plan.blocks is None:
-                start = plan.envelope.start
+                out.append(plan.envelope.start)
             else:
                 value, blocks = plan.blocks.write(call, value, bad)
-                start = plan.envelope.start_with(blocks)
-            out = [start]
-            plan.write(value, out.append if joined is None else joined.write, None, bad)
+                out.append(plan.envelope.start_with(blocks))
+            plan.write(value, put, None, bad)
         except Enough:
             pass
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad or told:
-            bad = bad[:_MAX_FAULTS]
-            bad = [*told, *(bad if plan.shape is None else plan.shape.places(bad))]
-            raise self._refusal(bad[:_MAX_FAULTS])
+            found: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
+            raise self._refusal([*told, *found][:_MAX_FAULTS])
         if joined is not None:
             value = None
             call.forget()
