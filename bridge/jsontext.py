@@ -209,7 +209,7 @@ def _merged(open_: list[Any], value: Any, path: list[Any]) -> list[Any]:
     :return: those, as they are in the whole.
     """
     whole, last = list(path), len(open_) - 1
-    inner = value
+    inner: Any = value
     for level, container in enumerate(open_):
         if level < len(path) and path[level] is inner:
             whole[level] = container
