@@ -98,7 +98,7 @@ class Gateway:
             raise
         except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
             record.cause, left = _cause(error), isinstance(error, Gone)
-            reply = problem(error, call.trace_id)
+            reply = (isinstance(error, RequestError) and error.rendered) or problem(error, call.trace_id)
             if endpoint is not None and endpoint.refusal is not None:
                 reply = endpoint.refusal(call, orjson.loads(reply.body), reply)
             fields = _fields(reply, call, limits)
@@ -238,7 +238,15 @@ class Gateway:
             size = endpoint.weighs(inbound)
         if size <= LARGE:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
-        return await offload.run(size, lambda: codec.reply(call, inbound), deadline=deadline)
+
+        def work() -> Reply:
+            try:
+                return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+            except RequestError as error:
+                error.rendered = problem(error, call.trace_id)  # a fault may be as large as any answer
+                raise
+
+        return await offload.run(size, work, deadline=deadline)
 
     async def _cached(self, endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Reply:
         assert endpoint.cache
