@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
+import functools
 import gzip
 import json
 import math
@@ -74,8 +76,8 @@ ROUTES = {
     "pass": ("/pass/{rest*}", "svc:80", "request: passthrough"),
     "xml": ("/xml/{rest*}", "svc:80", "request: xml"),
     "soap": ("/soap", "svc:80", "request: soap, soap: {wsdl: large.wsdl, operation: Get}"),
-    "grpc": ("/grpc", "rpc:1", "request: grpc, grpc: {protos: [large.proto]}"),
 }
+RPC = ("/grpc/{name}", "rpc-{name}:1", "request: grpc, grpc: {{protos: [large.proto]}}")
 ROW = "<Row><Id>%d</Id><Name>row number %d of many</Name><Sum>12.50</Sum></Row>"
 SMALL = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -133,16 +135,16 @@ def http_answer(name: str, size: int) -> bytes:
     return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunked(body, sizes)
 
 
-async def http_service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, made: dict[str, bytes]) -> None:
+async def http_service(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[str], bytes]
+) -> None:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            name = ""
             for line in head.decode("latin-1").split("\r\n"):
                 if line.lower().startswith("content-length:"):
                     await reader.readexactly(int(line.split(":")[1]))
-            name = head.split(b" ")[1].decode().rpartition("/")[2]
-            writer.write(made.get(name, SMALL))
+            writer.write(answer(head.split(b" ")[1].decode().rpartition("/")[2]))
             await writer.drain()
     writer.close()
 
@@ -193,10 +195,10 @@ def _varint(number: int) -> bytes:
 
 
 async def rpc_service(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: tuple[bytes, bytes], *, late: bool
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[], tuple[bytes, bytes]], *, late: bool
 ) -> None:
     """Says its piece as far as the windows go that a client gives; once all of the request is there, if `late`."""
-    hello, said = answer
+    hello, said = answer()
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         writer.write(hello)
         await reader.readexactly(24)
@@ -242,13 +244,27 @@ async def rpc_service(
     writer.close()
 
 
-async def service(size: float, answer: str) -> None:
-    """Serves until it is killed; prints its two ports: HTTP/1.1, HTTP/2."""
-    made = {answer: http_answer(answer, int(size))}
-    rpc = rpc_answer(answer, int(size))
-    http = await asyncio.start_server(lambda r, w: http_service(r, w, made), "127.0.0.1", 0)
-    h2 = await asyncio.start_server(lambda r, w: rpc_service(r, w, rpc, late=answer == "late"), "127.0.0.1", 0)
-    print(http.sockets[0].getsockname()[1], h2.sockets[0].getsockname()[1], flush=True)
+async def service(answers: dict[str, float]) -> None:
+    """Serves until it is killed; prints its ports by the names that the mesh has for them.
+
+    :param answers: names, and sizes.
+    """
+
+    @functools.cache
+    def http(name: str) -> bytes:
+        return http_answer(name, int(answers.get(name, 0)))
+
+    @functools.cache
+    def rpc(name: str) -> tuple[bytes, bytes]:
+        return rpc_answer(name, int(answers[name]))
+
+    def speaks(name: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+        return lambda reader, writer: rpc_service(reader, writer, lambda: rpc(name), late=name == "late")
+
+    servers = {"svc": await asyncio.start_server(lambda r, w: http_service(r, w, http), "127.0.0.1", 0)}
+    for name in answers:
+        servers[f"rpc-{name}"] = await asyncio.start_server(speaks(name), "127.0.0.1", 0)
+    print(json.dumps({name: server.sockets[0].getsockname()[1] for name, server in servers.items()}), flush=True)
     await asyncio.Event().wait()
 
 
@@ -278,6 +294,7 @@ class Sampler:
 
     def tell(self) -> None:
         """Print what was seen since the last time, and begin anew."""
+        ctypes.CDLL(None).malloc_trim(0)  # what is free counts for nothing
         status = Path("/proc/self/status").read_text("ascii")
         peak, now = (int(status.partition(f"{name}:")[2].split()[0]) * 1024 for name in ("VmHWM", "VmRSS"))
         spent = time.process_time()
@@ -287,8 +304,12 @@ class Sampler:
         self._seen = (time.process_time(), time.perf_counter())
 
 
-def serve(arguments: list[str]) -> None:
-    """The gateway's own command with a sampler in its loop, which tells at SIGUSR1 what it saw."""
+def serve(before: str, arguments: list[str]) -> None:
+    """The gateway's own command with a sampler in its loop, which tells at SIGUSR1 what it saw.
+
+    :param before: statements to run first.
+    """
+    exec(before, {})
     from bridge import cli
     from bridge import serve as served
 
@@ -334,25 +355,29 @@ def process(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
 
 
 @contextlib.contextmanager
-def gateway(home: Path, answer: str, size: float) -> Iterator[Gateway]:
-    """A gateway before a service that answers ``…/answer`` as `http_answer` and `rpc_answer` say."""
+def gateway(home: Path, answers: dict[str, float], before: str = "") -> Iterator[Gateway]:
+    """A gateway before a service that answers as `http_answer` and `rpc_answer` say.
+
+    :param answers: their names and sizes. :param before: statements that the gateway's process runs first.
+    """
     for folder in ("routes", "wsdl", "protos"):
         (home / folder).mkdir()
     (home / "protos/large.proto").write_text(PROTO)
     (home / "wsdl/large.wsdl").write_text(WSDL)
-    for name, (route, service, transform) in ROUTES.items():
-        spec = f"route: {route}\nupstream: {service}\nauth: {{type: none}}\ntimeout: 60s\ntransform: {{{transform}}}\n"
+    routes = ROUTES | {f"grpc-{name}": tuple(text.format(name=name) for text in RPC) for name in answers}
+    for name, (route, upstream, transform) in routes.items():
+        spec = f"route: {route}\nupstream: {upstream}\nauth: {{type: none}}\ntimeout: 60s\ntransform: {{{transform}}}\n"
         if name == "quick":
             spec += "methods: [GET]\n"
         (home / f"routes/{name}.yml").write_text(spec)
     # Small calls go to a service of their own: the other one has its hands full.
-    with process("--service", answer, str(size)) as upstream, process("--service", "", "0") as calm:
-        assert upstream.stdout is not None
+    with process("--service", json.dumps(answers)) as busy, process("--service", "{}") as calm:
+        assert busy.stdout is not None
         assert calm.stdout is not None
-        http, rpc = upstream.stdout.readline().split()
-        ports = {"svc": http, "rpc": rpc, "calm": calm.stdout.readline().split()[0]}
+        ports = json.loads(busy.stdout.readline())
+        ports["calm"] = json.loads(calm.stdout.readline())["svc"]
         (home / "mesh.yml").write_text(json.dumps({name: f"127.0.0.1:{port}" for name, port in ports.items()}))
-        with process("--serve", "serve", "--port", "0", BRIDGE_HOME=str(home)) as served:
+        with process("--serve", before, "serve", "--port", "0", BRIDGE_HOME=str(home)) as served:
             assert served.stderr is not None
             seen: list[str] = []
             for line in served.stderr:
@@ -387,6 +412,8 @@ async def ask(port: int, head: str, body: Sequence[bytes] = (), *, host: str = "
             while data := await reader.read(1 << 20):
                 size += len(data)
                 status = status or int(data.split(b" ", 2)[1])
+                if not last and b"\x88" in data:
+                    break  # the WebSocket is closed
         sending.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await sending
@@ -412,7 +439,7 @@ class Case:
     size: float
     ask: Callable[[int, int], Awaitable[tuple[int, int]]]
     status: frozenset[int]
-    answer: str = ""
+    answer: str = "plain"
 
 
 def get(path: str) -> Callable[[int, int], Awaitable[tuple[int, int]]]:
@@ -465,7 +492,7 @@ def web_socket(made: Callable[[int], bytes]) -> Callable[[int, int], Awaitable[t
 
     def asking(port: int, size: int) -> Awaitable[tuple[int, int]]:
         head = (
-            "GET /grpc/large.Items/Both HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "GET /grpc/plain/large.Items/Both HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         )
         return ask(port, head, [made(size)])
@@ -478,54 +505,72 @@ def _masked(opcode: int, payload: bytes) -> bytes:
 
 
 def fragments(size: int) -> bytes:
-    return _masked(1, b"{") + repeated(_masked(0, b" "), size * 7) + _masked(0x80, b"}") + _masked(0x88, b"")
+    return b"\x01" + _masked(0, b"{")[1:] + repeated(_masked(0, b" "), size) + _masked(0x80, b"}") + _masked(0x88, b"")
 
 
 def pings(size: int) -> bytes:
-    return repeated(_masked(0x89, b""), size)
+    return repeated(_masked(0x89, b""), size) + _masked(0x88, b"")
 
 
-GRPC = "/grpc/large.Items/"
-OK, REFUSED = frozenset({200}), frozenset({400, 413})
+OK, REFUSED, FAILED, ENDED = frozenset({200}), frozenset({400, 413}), frozenset({502, 503}), frozenset({200, 502})
+
+
+def rpc(
+    name: str,
+    size: float,
+    status: frozenset[int],
+    answer: str = "plain",
+    *,
+    method: str = "Put",
+    made: Callable[[int], bytes] = lambda _: b"{}",
+    kind: str = "application/json",
+) -> Case:
+    """A call of a gRPC route."""
+    return Case(name, size, post(f"/grpc/{answer}/large.Items/{method}", made, kind), status, answer)
+
+
+def many_parts(size: int) -> bytes:
+    return repeated(b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n', size) + b"--b--\r\n"
+
+
+FULL = 8 * MB - 100
 CASES = [
     # The issue's own.
     Case("chunks of a byte", 4 * MB, get("/pass/bytes"), OK, "bytes"),
     Case("a SOAP reply", 31 * MB, post("/soap", lambda _: b"{}"), OK, "soap"),
     Case("an XML reply", 31 * MB, get("/xml/xml"), OK, "xml"),
-    Case("unknown keys", 6 * MB, post(GRPC + "Put", unknown_keys), REFUSED),
-    Case("empty objects", 8 * MB - 100, post("/xml/a", empty_objects), REFUSED),
-    Case("SETTINGS", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), frozenset({502, 503}), "settings"),
+    rpc("unknown keys", 6 * MB, REFUSED, made=unknown_keys),
+    Case("empty objects", FULL, post("/xml/a", empty_objects), REFUSED),
+    rpc("SETTINGS", 4 * MB, FAILED, "settings"),
     # Their like.
     Case("chunks of 1 to 3 bytes", 4 * MB, get("/pass/uneven"), OK, "uneven"),
     Case("chunks of a line's end", 4 * MB, get("/pass/lines"), OK, "lines"),
     Case("a JSON reply", 31 * MB, get("/pass/json"), OK, "json"),
     Case("an XML reply passed", 31 * MB, get("/pass/xml"), OK, "xml"),
     Case("a compressed reply", 31 * MB, get("/pass/gzip"), OK, "gzip"),
-    Case("unknown keys, fewer", 3 * MB, post(GRPC + "Put", unknown_keys), REFUSED),
+    rpc("unknown keys, fewer", 3 * MB, REFUSED, made=unknown_keys),
     Case("unknown keys, SOAP", 6 * MB, post("/soap", unknown_keys), REFUSED),
     Case("unknown keys, XML", 6 * MB, post("/xml/a", unknown_keys), REFUSED),
-    Case("empty objects, gRPC", 8 * MB - 100, post(GRPC + "Put", empty_objects), REFUSED),
-    Case("empty objects, SOAP", 8 * MB - 100, post("/soap", empty_objects), REFUSED),
-    Case("brackets", 8 * MB - 100, post("/xml/a", lambda size: b"[" * size), REFUSED),
-    Case("quoted brackets", 8 * MB - 100, post("/xml/a", lambda size: b"[" + repeated(b'"[",', size)), REFUSED),
-    Case("rows, SOAP", 5 * MB, post("/soap", row_objects), frozenset({200, 400, 502})),
-    Case("rows, gRPC", 5 * MB, post(GRPC + "Many", items), frozenset({200, 400, 502})),
+    rpc("empty objects, gRPC", FULL, REFUSED, made=empty_objects),
+    Case("empty objects, SOAP", FULL, post("/soap", empty_objects), REFUSED),
+    Case("brackets", FULL, post("/xml/a", lambda size: b"[" * size), REFUSED),
+    Case("quoted brackets", FULL, post("/xml/a", lambda size: b"[" + repeated(b'"[",', size)), REFUSED),
+    Case("rows, SOAP", 5 * MB, post("/soap", row_objects), ENDED),
+    rpc("rows, gRPC", 5 * MB, ENDED, method="Many", made=items),
     Case("a request in chunks of a byte", 4 * MB, finely("/pass/a", lambda size: b" " * size), OK),
-    Case("a stream of small messages", 6 * MB, post(GRPC + "Up", lambda size: b"{}\n" * (size // 3)), OK, "late"),
-    Case("a form of many fields", 6 * MB, post(GRPC + "Put", lambda size: b"a=&" * (size // 3),
-         "application/x-www-form-urlencoded"), REFUSED),
-    Case("a form of many parts", 6 * MB, post(GRPC + "Put", lambda size: repeated(
-        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n', size) + b"--b--\r\n",
-         "multipart/form-data; boundary=b"), REFUSED),
+    rpc("a stream of small messages", MB, OK, "late", method="Up", made=lambda size: b"{}\n" * (size // 3)),
+    rpc("a form of many fields", 6 * MB, REFUSED, made=lambda size: repeated(b"a=&", size),
+        kind="application/x-www-form-urlencoded"),
+    rpc("a form of many parts", 6 * MB, REFUSED, made=many_parts, kind="multipart/form-data; boundary=b"),
     Case("fragments, WebSocket", 4 * MB, web_socket(fragments), frozenset({101})),
     Case("pings, WebSocket", 4 * MB, web_socket(pings), frozenset({101})),
-    Case("unknown SETTINGS", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), frozenset({502, 503}), "unknown-settings"),
-    Case("SETTINGS acknowledged", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), frozenset({502, 503}), "acks"),
-    Case("WINDOW_UPDATEs", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), frozenset({502, 503}), "windows"),
-    Case("CONTINUATIONs", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), frozenset({502, 503}), "continuations"),
-    Case("DATA of a byte", 4 * MB, post(GRPC + "Put", lambda _: b"{}"), OK, "pieces"),
-    Case("empty items", 31 * MB, post(GRPC + "Many", lambda _: b"{}"), frozenset({200, 502}), "items"),
-    Case("empty messages", 4 * MB, post(GRPC + "Down", lambda _: b"{}"), OK, "empties"),
+    rpc("unknown SETTINGS", 4 * MB, FAILED, "unknown-settings"),
+    rpc("SETTINGS acknowledged", 4 * MB, FAILED, "acks"),
+    rpc("WINDOW_UPDATEs", 4 * MB, FAILED, "windows"),
+    rpc("CONTINUATIONs", 4 * MB, FAILED, "continuations"),
+    rpc("DATA of a byte", MB, OK, "pieces"),
+    rpc("empty items", 31 * MB, ENDED, "items", method="Many"),
+    rpc("empty messages", 4 * MB, OK, "empties", method="Down"),
 ]  # fmt: skip
 
 
@@ -597,9 +642,9 @@ async def measure(case: Case, running: Gateway, scale: float, idle: float, times
 
 def main() -> int:
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2:])
+        serve(sys.argv[2], sys.argv[3:])
     if sys.argv[1:2] == ["--service"]:
-        asyncio.run(service(float(sys.argv[3]), sys.argv[2]))
+        asyncio.run(service(json.loads(sys.argv[2])))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cases whose name holds one of these, by commas")
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes")
@@ -615,7 +660,7 @@ def main() -> int:
             continue
         with (
             tempfile.TemporaryDirectory() as folder,
-            gateway(Path(folder), case.answer, case.size * given.scale) as running,
+            gateway(Path(folder), {case.answer: case.size * given.scale}) as running,
         ):
             it = asyncio.run(measure(case, running, given.scale, given.idle, given.times))
         missed = [
