@@ -73,7 +73,7 @@ class Instant:
 
     async def send(self, request: bytes, *, deadline: float, trace: Any, asked: float | None = None) -> Any:
         assert request == ASKED
-        return SimpleNamespace(status=200)
+        return SimpleNamespace(status=200, body=b"")
 
     def reply(self, call: Call, answer: Any) -> Reply:
         return Reply(200, [JSON_TYPE], ANSWER)

@@ -32,6 +32,7 @@ from bridge.gateway import Gateway
 from bridge.guards.auth import build_authenticator
 from bridge.house import House
 from bridge.inbound import Inbound
+from bridge.jsontext import give_memory
 from bridge.observe.access import AccessLog, Record
 from bridge.observe.metrics import Metrics
 from bridge.observe.recorder import Recorder
@@ -51,6 +52,7 @@ def build(settings: Settings) -> Bridge:
     :raises SettingsError: a setting, or a file that one names, can't be used.
     :raises SetupError: from the lifespan: a spec of the folder can't be served.
     """
+    give_memory(settings.max_json)
     house = House(settings)
     metrics = Metrics(house.mesh.ejections)
     access = open_log(settings, metrics)

@@ -12,6 +12,7 @@
     └── RequestError          one call went wrong; carries what problem+json needs
         ├── ClientError           4xx: the caller can mend it
         ├── StoreError            503, 507: what the gateway keeps can't be read or written
+        ├── Overloaded            503: the gateway has too much to do
         └── UpstreamError         5xx: the service behind the gateway failed
 
 `problem.py` is the only module that turns any of them into bytes, and `cli.py` the only one that prints them.
@@ -20,7 +21,7 @@ Each class of `RequestError` carries its HTTP status, problem slug and title; an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -89,6 +90,38 @@ class ConflictError(SetupError):
     """Two routes claim one method, host and path, or two plug-ins one name."""
 
 
+# --- what is wrong with one body ---------------------------------------------------------------------------------
+
+
+class Enough(Exception):
+    """A `FaultList` is full. Whoever made the list catches it; what it holds is told."""
+
+
+class FaultList(list[tuple[str, str]]):
+    """Collects ``(pointer or name, reason)`` until there are more than anybody mends at once: a body may hold a million
+    faults, and to describe them takes far longer than to find that there are many.
+
+    :param most: faults after which one more is taken, so that it is known that there are more, and `Enough` raised.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def append(self, fault: tuple[str, str]) -> None:
+        super().append(fault)
+        if len(self) > self._most:
+            raise Enough
+
+    def extend(self, faults: Iterable[tuple[str, str]]) -> None:
+        for fault in faults:
+            self.append(fault)
+
+    def __iadd__(self, faults: Iterable[tuple[str, str]]) -> FaultList:  # type: ignore[override,misc]  # as list has it
+        self.extend(faults)
+        return self
+
+
 # --- one request -------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +150,7 @@ class RequestError(BridgeError):
         self.members: Mapping[str, Any] = members or {}
         self.headers = tuple(headers)
         self.cause = cause
+        self.rendered: Any = None  #: the response, where it was made already: of a large error, by a thread
         if status is not None:
             self.status = status  # type: ignore[misc]  # one class may serve several statuses, as faults do
 
@@ -266,6 +300,14 @@ class InsufficientStorage(StoreError):
     status = 507
     slug = "insufficient-storage"
     title = "The gateway's store can't be written"
+
+
+class Overloaded(RequestError):
+    """The gateway itself has too much to do; nothing is wrong with the call or the service."""
+
+    status = 503
+    slug = "overloaded"
+    title = "The gateway has too much to do just now"
 
 
 class UpstreamError(RequestError):

@@ -9,9 +9,12 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import orjson
 
+from bridge import offload
 from bridge.clientside import ClientSide, Connection
 from bridge.errors import ClientError, Gone, RateLimited, RequestError
 from bridge.guards.cache import cache_key
@@ -19,6 +22,7 @@ from bridge.inbound import Asgi, Inbound, Receive, Scope, Send, encoded, oversiz
 from bridge.messages import Call, Reply
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id, trace_headers, trace_id_of
+from bridge.offload import LARGE
 from bridge.problem import problem
 from bridge.settings import Networks, Settings
 from bridge.spec import seconds
@@ -98,7 +102,7 @@ class Gateway:
             raise
         except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
             record.cause, left = _cause(error), isinstance(error, Gone)
-            reply = problem(error, call.trace_id)
+            reply = (isinstance(error, RequestError) and error.rendered) or problem(error, call.trace_id)
             if endpoint is not None and endpoint.refusal is not None:
                 reply = endpoint.refusal(call, orjson.loads(reply.body), reply)
             fields = _fields(reply, call, limits)
@@ -163,7 +167,10 @@ class Gateway:
         """A streaming operation. None when its answer was sent, in whatever way it ended."""
         now = asyncio.get_running_loop().time()
         bounds = [bound for bound in (endpoint.bounds.timeout, asked) if bound is not None]
-        exchange = endpoint.codec.open(call)
+        if record.bytes_in <= LARGE:
+            exchange = endpoint.codec.open(call)
+        else:
+            exchange = await offload.run(record.bytes_in, partial(endpoint.codec.open, call), most=offload.REQUESTS)
         up = await endpoint.stream(
             exchange.request,
             deadline=now + min(bounds) if bounds else None,
@@ -187,7 +194,11 @@ class Gateway:
         """The operation itself: call to message, message up, answer down, answer to reply."""
         clock = time.perf_counter
         started = clock()
-        outbound = endpoint.codec.request(call)
+        codec = endpoint.codec
+        if record.bytes_in <= LARGE:
+            outbound = codec.request(call)
+        else:
+            outbound = await self._request_apart(endpoint, call, record, deadline)
         sent = clock()
         try:
             inbound = await endpoint.send(
@@ -200,12 +211,54 @@ class Gateway:
             answered = clock()
             record.waited = answered - sent
             record.translated = sent - started
-        record.upstream_status = inbound.status if hasattr(inbound, "status") else inbound.code
+        if endpoint.rpc:
+            record.upstream_status, body = inbound.code, inbound.message
+        else:
+            record.upstream_status, body = inbound.status, inbound.body
         try:
-            reply: Reply = endpoint.codec.reply(call, inbound)
+            reply: Reply
+            if len(body) <= LARGE:
+                reply = codec.reply(call, inbound)
+            else:
+                reply = await self._reply_apart(endpoint, call, inbound, deadline)
         finally:
             record.translated += clock() - answered
         return reply
+
+    @staticmethod
+    async def _request_apart(endpoint: Endpoint, call: Call, record: Record, deadline: float) -> Any:
+        """The message up, made in a thread where that takes time."""
+        codec = endpoint.codec
+        size = record.bytes_in if endpoint.weighs is None else endpoint.weighs(call)
+        if size <= LARGE:
+            return codec.request(call)
+
+        def work() -> Any:
+            try:
+                return codec.request(call)
+            finally:
+                call.forget()
+
+        return await offload.run(size, work, deadline=deadline, most=offload.REQUESTS)
+
+    @staticmethod
+    async def _reply_apart(endpoint: Endpoint, call: Call, inbound: Any, deadline: float) -> Reply:
+        """The answer down, made in a thread where that takes time."""
+        codec = endpoint.codec
+        size = len(inbound.message if endpoint.rpc else inbound.body)
+        if endpoint.weighs is not None:
+            size = endpoint.weighs(inbound)
+        if size <= LARGE:
+            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+
+        def work() -> Reply:
+            try:
+                return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+            except RequestError as error:
+                error.rendered = problem(error, call.trace_id)  # a fault may be as large as any answer
+                raise
+
+        return await offload.run(size, work, deadline=deadline)
 
     async def _cached(
         self, endpoint: Endpoint, call: Call, record: Record, deadline: float, asked: float | None

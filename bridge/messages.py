@@ -150,6 +150,10 @@ class Call:
             self._json = parse_json(self.body)
         return self._json
 
+    def forget(self) -> None:
+        """Drop what was parsed of the body; it is parsed anew if somebody asks."""
+        self._json = _UNREAD
+
     @property
     def fields(self) -> Mapping[str, str]:
         """`headers` by name, the first of each. Made once for as long as they are the same."""

@@ -1,26 +1,26 @@
 """JSON and XML as they come from outside, parsed under limits. Every parse of foreign bytes goes through here.
 
-JSON (RFC 8259): depth is bounded; NaN and Infinity literals and lone surrogates are refused; a UTF-8 byte order mark
-is skipped (section 8.1 leaves that to the reader); of a name that stands twice in one object the last value counts
-(section 4 leaves that open), and only that one is ever sent on. With ``exact`` every digit of a number is kept (`int`
-of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
+JSON (RFC 8259): depth is bounded, and so is the memory that the values take; NaN and Infinity literals and lone
+surrogates are refused; a UTF-8 byte order mark is skipped (section 8.1 leaves that to the reader); of a name that
+stands twice in one object the last value counts (section 4 leaves that open), and only that one is ever sent on. With
+``exact`` every digit of a number is kept (`int` of up to 4,300 digits, `Literal`, a `decimal.Decimal`, for the rest).
 XML 1.0: any DOCTYPE is refused, so no entity of the sender's
 making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched, from the network or from disk.
 """
 
 from __future__ import annotations
 
-import re
+import threading
 from decimal import Decimal
-from itertools import accumulate
 from typing import Any, NoReturn
 
 import msgspec
 from lxml import etree
 
 from bridge.errors import InvalidBody
+from bridge.jsontext import MAX_JSON_DEPTH, SLICED, check_json, read_in_slices
 
-MAX_JSON_DEPTH = 200
+__all__ = ["MAX_JSON_DEPTH", "Literal", "XmlError", "parse_json", "parse_xml", "xml_parser"]
 
 
 class Literal(Decimal):
@@ -40,33 +40,21 @@ class Literal(Decimal):
 
 _exact = msgspec.json.Decoder(float_hook=Literal)
 _plain = msgspec.json.Decoder()
-# A string without an end matches up to the end of the text: were it no match, the search would start anew at each
-# later quote, and forty kilobytes of \" would take seven seconds.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = [0] * 256
-for _open, _close in (b"[]", b"{}"):
-    _STEP[_open], _STEP[_close] = 1, -1
-
-
-def _depth(body: bytes) -> int:
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def parse_json(body: bytes, *, exact: bool = True) -> Any:
     """`body` as Python values. With `exact`, numbers with a fraction or exponent are `Literal`, else `float`.
 
     :raises bridge.InvalidBody: no JSON, no UTF-8, or deeper than `MAX_JSON_DEPTH`.
+    :raises bridge.TooLarge: it holds too many values (`check_json`).
     """
     if body.startswith(_BOM):
         body = body[3:]
-    # Counting is enough for nearly every body; only a bracket-rich one is walked.
-    if body.count(b"[") + body.count(b"{") > MAX_JSON_DEPTH and _depth(body) > MAX_JSON_DEPTH:
-        raise InvalidBody([("", f"it is nested deeper than {MAX_JSON_DEPTH} levels")])
+    check_json(body, exact=exact)
+    decode = (_exact if exact else _plain).decode
     try:
-        return (_exact if exact else _plain).decode(body)
+        return decode(body) if len(body) <= SLICED else read_in_slices(body, decode)
     except msgspec.DecodeError as error:
         raise InvalidBody([("", f"it is not JSON: {error}")], "The body is not valid JSON.") from None
     except UnicodeDecodeError:
@@ -114,7 +102,14 @@ def xml_parser(*, huge: bool = False) -> etree.XMLParser:
     return parser
 
 
-_shared = xml_parser()
+class _Parsers(threading.local):
+    """One for each thread: a parser that is shared lets one thread wait until another has read its document."""
+
+    def __init__(self) -> None:
+        self.usual = xml_parser()
+
+
+_kept = _Parsers()
 
 
 def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Element:
@@ -123,7 +118,7 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     :raises XmlError: not well-formed, too deep, or with a DOCTYPE.
     """
     try:
-        root = etree.fromstring(body, parser or (_shared if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
+        root = etree.fromstring(body, parser or (_kept.usual if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
     except etree.XMLSyntaxError as error:
         raise XmlError(f"it is not well-formed XML: {' '.join(error.msg.split())}") from None
     except XmlError:

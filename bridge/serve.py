@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from bridge import offload
 from bridge.app import build
 from bridge.errors import SettingsError
 from bridge.settings import Settings
@@ -89,6 +90,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], 
             await server.serve(sockets=[bound])
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    offload.share_the_lock()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())

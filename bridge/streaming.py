@@ -8,21 +8,25 @@ call at the service.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
 
+from bridge import offload
 from bridge.clientside import ClientSide, Connection
 from bridge.errors import BadReply, Gone, Timeout, TooLarge, Unavailable, UpstreamError
 from bridge.messages import GrpcReply, Reply
 from bridge.observe.access import Record
+from bridge.offload import LARGE
 from bridge.problem import problem
 from bridge.spec import Stream
 from bridge.stream import Exchange, UpstreamStream
 
 BUFFER = 64 * 1024  #: bytes of translated answers that wait for the client; beyond, the service is not read
 OVERHEAD = 48  #: bytes that each of them counts beside its own: many small ones take time and room, too
+SOME = 64  #: messages of the client's that are made at one time
 HEAD_AFTER = 1.0  #: seconds without an answer after which the head goes out alone, where the form allows it
 
 
@@ -98,10 +102,7 @@ class Flow:
                 data = await self._side.read()
                 if data is None:
                     exchange.sends = False
-                for message in exchange.finish() if data is None else exchange.feed(data):
-                    self._bound(len(message))
-                    await self._up.write(message)
-                    self._record.messages_up += 1
+                await self._send_up(exchange.finish() if data is None else exchange.feed(data), len(data or b""))
                 self._bound(exchange.pending)
                 self._active = self._loop.time()
             await self._up.end()
@@ -111,6 +112,24 @@ class Flow:
             return  # the call is over; `_downwards` says how
         except Exception as error:
             self._fail(error)
+
+    async def _send_up(self, made: Iterable[bytes], size: int) -> None:
+        """:param made: messages, each made when it is asked for. :param size: of the data that they are made of."""
+        size += self._exchange.pending
+        messages, error = iter(made), None
+        while error is None:
+            if size <= LARGE:
+                some, error = _some(messages)
+            else:
+                some, error = await offload.run(size, partial(_some, messages), most=offload.REQUESTS)
+            for message in some:
+                self._bound(len(message))
+                await self._up.write(message)
+                self._record.messages_up += 1
+            if len(some) == SOME:
+                await asyncio.sleep(0)  # a service that takes all of them at once lets nobody have a turn
+        if not isinstance(error, StopIteration):
+            raise error
 
     def _bound(self, size: int) -> None:
         if size > self._max_message:
@@ -129,7 +148,10 @@ class Flow:
                         raise BadReply("The service answered twice.")
                     self._answer = message
                     continue
-                chunk = exchange.message(message)
+                if len(message) <= LARGE:
+                    chunk = exchange.message(message)
+                else:
+                    chunk = await offload.run(len(message), partial(exchange.message, message))
                 self._chunks.append(chunk)
                 self._size += len(chunk) + OVERHEAD
                 self._wake.set()
@@ -211,7 +233,7 @@ class Flow:
                 raise error
             assert ended is not None
             if ended.code or self._exchange.answers_once:
-                return self._whole(ended)
+                return await self._whole(ended)
             await self._head(await self._up.metadata())
         if self._side.complete:
             return None
@@ -237,8 +259,22 @@ class Flow:
             self._record.status, self._record.cause = gone.status, gone.detail
         return None
 
-    def _whole(self, ended: GrpcReply) -> Reply:
+    async def _whole(self, ended: GrpcReply) -> Reply:
         if self._answer is None and not ended.code:
             raise BadReply("The service answered with nothing.")
         ended.message = self._answer or b""
-        return self._exchange.reply(ended)
+        size = len(ended.message)
+        if size <= LARGE:
+            return self._exchange.reply(ended)
+        return await offload.run(size, partial(self._exchange.reply, ended))
+
+
+def _some(messages: Iterator[bytes]) -> tuple[list[bytes], Exception | None]:
+    """The next few, and what ended them: `StopIteration`, a fault in the one behind them, or nothing yet."""
+    made: list[bytes] = []
+    try:
+        while len(made) < SOME:
+            made.append(next(messages))
+    except Exception as error:
+        return made, error
+    return made, None

@@ -82,8 +82,8 @@ class Endpoint:
     """One operation of one route with its guards, codec and upstream at hand: all that a request needs."""
 
     __slots__ = (
-        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "send", "stream", "streams",
-        "tenant", "timeout", "upstream",
+        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "rpc", "send", "stream",
+        "streams", "tenant", "timeout", "upstream", "weighs",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender) -> None:
@@ -99,6 +99,10 @@ class Endpoint:
         self.streams = hasattr(operation.codec, "open")
         #: How the operation's clients are refused, where not by problem+json (`bridge.stream.Refusing`).
         self.refusal: Any = getattr(operation.codec, "refusal", None)
+        #: Whether its messages are gRPC's (`bridge.GrpcReply`).
+        self.rpc = route.wire == "grpc"
+        #: How many bytes of a large message the codec works on (`bridge.transformer.Weighing`); None: all of them.
+        self.weighs: Any = getattr(operation.codec, "weighs", None)
         self.bounds = route.source.spec.stream
         self.tenant = route.source.spec.tenant or ""
         self.timeout = route.source.spec.timeout

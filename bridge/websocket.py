@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from bridge.cycle import hang_up
 from bridge.errors import ClientError, HeadTooLarge, RequestError
 
 MAX_EARLY = 64 * 1024  #: bytes that a client may send before its handshake is answered
+#: Bytes that are parsed in one go, and seconds after which others have their turn: a frame of no byte takes seven on
+#: the wire, and more microseconds than that here.
+STEP, PAUSE = 1024, 0.002
+JOINED = 4096  #: bytes of a fragment below which it is joined to others
 
 
 class WebSocket(WebSocketsSansIOProtocol):
@@ -25,14 +30,59 @@ class WebSocket(WebSocketsSansIOProtocol):
     #: What came before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); one that doesn't
     #: must not have its ping answered before it.
     _early = b""
+    #: What came and is not parsed yet: for want of time, or of somebody who takes the messages.
+    _backlog: bytearray | None = None
+    _due = False
 
     def data_received(self, data: bytes) -> None:
-        if not self.handshake_initiated or self.handshake_complete:
+        if not self.handshake_initiated:
+            super().data_received(data)  # the head, which the connection has read within its bounds
+        elif not self.handshake_complete:
+            self._early += data
+            if len(self._early) > MAX_EARLY:
+                self.transport.abort()
+        elif self._backlog is not None:
+            self._backlog += data
+            self.transport.pause_reading()
+        elif len(data) <= STEP:
             super().data_received(data)
-            return
-        self._early += data
-        if len(self._early) > MAX_EARLY:
-            self.transport.abort()
+        else:
+            self._backlog = bytearray(data)
+            self.transport.pause_reading()
+            self._parse_on()
+
+    def _parse_on(self) -> None:
+        self._due = False
+        began = time.perf_counter()
+        while self._backlog and not self._waits:
+            if time.perf_counter() - began > PAUSE:
+                self._due = True
+                self.loop.call_soon(self._parse_on)
+                return
+            piece = bytes(self._backlog[:STEP])
+            del self._backlog[:STEP]
+            super().data_received(piece)
+        if not self._backlog:
+            self._backlog = None
+            if not self._waits and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing is to be parsed now: a message waits to be taken, answers to pings wait to be sent, or it is
+        over."""
+        return self.read_paused or not self.writable.is_set() or self.transport.is_closing()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        self._resume()
+        return message
+
+    def _resume(self) -> None:
+        if self._backlog is not None and not self._due and not self._waits:
+            self.transport.pause_reading()
+            self._due = True
+            self.loop.call_soon(self._parse_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -46,7 +96,9 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self.read_paused:
+        if self._backlog is not None:
+            self._resume()
+        elif not self.read_paused:
             self.transport.resume_reading()
 
     def handle_connect(self, event: Request) -> None:
@@ -55,8 +107,15 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.scope["bridge.connection"] = self  # type: ignore[typeddict-unknown-key]  # ours
 
     def handle_cont(self, event: Frame) -> None:
-        if event.data or event.fin:  # fragments of nothing would be kept, without end
+        if not (event.data or event.fin):
+            return  # fragments of nothing would be kept, without end
+        frames: list[Any] = self.frames
+        if event.fin or len(event.data) >= JOINED:
             super().handle_cont(event)
+        elif len(frames) > 1 and type(frames[-1]) is bytearray and len(frames[-1]) < 16 * JOINED:
+            frames[-1] += event.data  # an object for each would take fifty times the room of a byte
+        else:
+            frames.append(bytearray(event.data))
 
     def send_receive_event_to_app(self) -> None:
         """uvicorn's own writes a traceback for text that is not UTF-8, which is the client's failure and not ours."""
@@ -86,7 +145,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
         if self._early and message["type"] == "websocket.accept":
             early, self._early = self._early, b""
-            super().data_received(early)
+            self.data_received(early)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # by a refusal; uvicorn would miss its end
 

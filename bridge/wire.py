@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.cycle import Cycle, Direct, hang_up
 from bridge.errors import ClientError, RequestError
@@ -22,6 +21,7 @@ from bridge.inbound import encoded
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.problem import problem
+from bridge.steps import LENGTHY, STEP, Stepwise
 from bridge.trust import canonical
 from bridge.websocket import WebSocket, unfit
 
@@ -38,11 +38,10 @@ _names: dict[bytes, str] = {}
 _MOST_NAMES, _LONGEST_NAME = 2048, 64
 
 
-class Wire(HttpToolsProtocol):
+class Wire(Stepwise):
     """:ivar log: takes the record of what was refused; set on a subclass by `logging_to`."""
 
     log: Any = staticmethod(lambda record: None)
-    parser: Any
     #: uvicorn's list of default fields, which is a new one each second, and its lines in a head.
     _stock: tuple[Any, str] = (None, "")
 
@@ -56,7 +55,6 @@ class Wire(HttpToolsProtocol):
         self._expects = self._stops = self._websocket = False
         self._codings: tuple[str, ...] = ()  # values of Transfer-Encoding
         self._patience: asyncio.TimerHandle | None = None
-        self._deaf = False
         self.cycle: Any = None  # the last request that came
         self._running: Cycle | None = None  # the one that is being answered
         self._waiting: deque[Cycle] = deque()  # those between them
@@ -85,7 +83,7 @@ class Wire(HttpToolsProtocol):
         self.connections.discard(self)
         self.flow.resume_writing()
         self.transport.close()  # the other half, after an end of file
-        self.parser = None  # which has us in its hands, too
+        self.parser = self._backlog = None  # the parser has us in its hands, too
         if self._left is not None:
             self._left()
 
@@ -119,7 +117,10 @@ class Wire(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._piece = len(data)
+        self._piece = piece = len(data)
+        if self._backlog is not None or (piece > STEP and (not self._sized or piece > LENGTHY)):
+            self._put_off(data)
+            return
         if self._in_head and not self._counts and self._size + len(data) > MAX_HEAD:
             self._count_from_here()
         rest: memoryview | None = None
@@ -205,6 +206,7 @@ class Wire(HttpToolsProtocol):
             self, method, path, query, self._fields, version,
             expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
+        self._sized = not self._codings
         # What fields still come are trailers, and no headers, whatever they call themselves (RFC 9110, section 6.5.1).
         self._fields, self._counts, self._counted = [], True, 0
         self.cycle = cycle
@@ -219,6 +221,7 @@ class Wire(HttpToolsProtocol):
             self.cycle.feed(body)
 
     def on_message_complete(self) -> None:
+        self._sized = False
         if not self._stops and not self.cycle.response_complete:
             self.cycle.feed_end()
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import zlib
 
 from bridge.errors import BadReply
+from bridge.upstream.pieces import Pieces, keep
 
+MAX_MEMBERS = 10_000  #: of one body in gzip; tools that cut it into members do so every 64 kB
+PIECE = 64 * 1024  #: bytes that are decoded at one time
 MAX_CODINGS = 3  # real services apply one; each layer multiplies what a hostile one can reach
 
 _GZIP = frozenset(("gzip", "x-gzip"))  # section 8.4.1.3: the two are one
@@ -15,11 +18,16 @@ class TooLong(Exception):
     """The decoded body passes the limit."""
 
 
+class Longer(BadReply):
+    """A decoded body has more than the limit that was given."""
+
+
 def decode(body: bytes, codings: str, limit: int) -> bytes:
     """`body` with the codings of a ``Content-Encoding`` value undone, last first.
 
     :param limit: bytes that no step's result may pass.
-    :raises BadReply: an unknown coding, a body that isn't what its coding says, or too many bytes.
+    :raises Longer: too many bytes.
+    :raises BadReply: an unknown coding, or a body that isn't what its coding says.
     """
     names = [name for part in codings.lower().split(",") if (name := part.strip()) and name != "identity"]
     if len(names) > MAX_CODINGS:
@@ -36,7 +44,7 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
                     cause=f"content-encoding: {codings[:80]}",
                 )
         except TooLong:
-            raise BadReply(
+            raise Longer(
                 "The service behind this route gave a longer answer than the gateway takes.",
                 cause=f"more than {limit} bytes once {name} is undone",
             ) from None
@@ -54,19 +62,26 @@ def _deflate(body: bytes, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
-    """:raises zlib.error: broken, cut short, or followed by something else."""
-    parts: list[bytes] = []
-    room = limit
-    while body:
-        inflater = zlib.decompressobj(wbits)
-        part = inflater.decompress(body, room + 1)
-        room -= len(part)
-        if room < 0:
-            raise TooLong
-        if not inflater.eof:
-            raise zlib.error("it ends too early")
-        parts.append(part)
-        body = inflater.unused_data
-        if body and wbits != 31:  # only gzip knows a second member (RFC 1952, section 2.2)
-            raise zlib.error("something follows its end")
+    """:raises zlib.error: broken, cut short, followed by something else, or cut into very many members."""
+    parts: Pieces = []
+    room, members = limit, 1
+    inflater = zlib.decompressobj(wbits)
+    # Piece by piece, since each member copies what follows it.
+    for at in range(0, len(body), PIECE):
+        piece = body[at : at + PIECE]
+        while piece:
+            if inflater.eof:  # only gzip knows a further member (RFC 1952, section 2.2)
+                members += 1
+                if wbits != 31 or members > MAX_MEMBERS:
+                    raise zlib.error("something follows its end" if wbits != 31 else f"more than {MAX_MEMBERS} members")
+                inflater = zlib.decompressobj(wbits)
+            part = inflater.decompress(piece, room + 1)
+            room -= len(part)
+            if room < 0:
+                raise TooLong
+            if part:
+                keep(parts, part)
+            piece = inflater.unused_data or inflater.unconsumed_tail
+    if not inflater.eof:
+        raise zlib.error("it ends too early")
     return b"".join(parts)

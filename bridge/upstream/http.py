@@ -6,13 +6,15 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from bridge import offload
 from bridge.errors import ClientError, Timeout, Unavailable, UpstreamError
 from bridge.mesh.outlier import GATEWAY_FAILURES, OutlierDetector, fair
 from bridge.messages import HttpReply, HttpRequest
 from bridge.tls import Tls
 from bridge.upstream.client import Address, BrokenOff, Client, Dropped, Field, NotConnected, ReplyHead
-from bridge.upstream.coding import decode
+from bridge.upstream.coding import Longer, decode
 from bridge.upstream.deadline import TICK, Deadlines
 from bridge.upstream.fields import check_method, outgoing
 from bridge.upstream.headers import without_authority
@@ -22,7 +24,8 @@ __all__ = ["HttpClient", "HttpUpstream"]
 
 CONNECT = 2.0  #: seconds for one address to take a connection; less when the deadline leaves less for each
 ADDRESSES = 8  #: addresses tried for one request
-BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop
+BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop …
+INLINE = 512 * 1024  #: … and decoded ones: a thousand times as many may come of it
 
 #: RFC 9110, section 9.2.2: sending these twice is sending them once.
 IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
@@ -203,9 +206,14 @@ class HttpUpstream:
             self._outliers.unreachable(call.tried[-1], call.epoch, str(error))
 
     async def _decode(self, body: bytes, codings: str) -> bytes:
+        most = self._max_reply
         if len(body) < BLOCKING:
-            return decode(body, codings, self._max_reply)
-        return await asyncio.to_thread(decode, body, codings, self._max_reply)
+            try:
+                return decode(body, codings, min(most, INLINE))
+            except Longer:
+                if most <= INLINE:
+                    raise
+        return await offload.run(min(most, 8 * len(body)), partial(decode, body, codings, most))
 
 
 @dataclass(slots=True)

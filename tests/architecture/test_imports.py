@@ -14,6 +14,7 @@ PLUGINS = ROOT.parent / "transformers"
 #: Rooms in the order in which they may import: a module imports from its own room and from those before it.
 ORDER = [
     {"errors", "template", "verbs"},
+    {"jsontext", "offload"},
     {"payload"},
     {"spec"},
     {"plainyaml"},
@@ -35,7 +36,7 @@ ORDER = [
     {"streaming", "inbound"},
     {"gateway", "cycle", "head"},
     {"admin", "house"},
-    {"app", "websocket"},
+    {"app", "steps", "websocket"},
     {"wire"},
     {"serve", "workbench", "credentials"},
     {"cli"},

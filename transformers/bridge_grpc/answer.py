@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge import JSON_TYPE, BadReply, Reply
 from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.codec.large import LARGE
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.forms import HTTP_BODY
 
@@ -26,15 +27,18 @@ class Answer:
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_body", "_parse", "_text", "raw")
+    __slots__ = ("_body", "_large", "_parse", "_text", "raw")
 
     def __init__(self, output: Descriptor, response_body: str, encoders: Encoders) -> None:
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._body = response_body
+        self._large: Callable[[bytes], bytes] | None
         if not response_body:
             self._text = encoders.text(output)
+            self._large = encoders.large_text(output)
             self.raw = output.full_name == HTTP_BODY
             return
+        self._large = None
         field = output.fields_by_name.get(response_body)
         if field is None:
             raise ValueError(f"response_body names {response_body!r}, which is not a field of {output.full_name}")
@@ -55,7 +59,7 @@ class Answer:
         :raises bridge.BadReply: as `reply`.
         """
         try:
-            return self._text(wire)
+            return self._text(wire) if len(wire) <= LARGE or self._large is None else self._large(wire)
         except (DecodeError, Wrong, orjson.JSONEncodeError, RecursionError) as error:
             raise _unreadable(error) from None
 

@@ -6,11 +6,12 @@ that no XML reader accepts, and writes characters that XML can't hold; the tests
 
 from __future__ import annotations
 
+import contextlib
 import re
 from decimal import Decimal
 from typing import Any
 
-from bridge import InvalidBody, XmlError, parse_xml
+from bridge import Enough, FaultList, InvalidBody, XmlError, parse_xml
 from bridge_xml.names import prefix_of
 
 #: A place in the body: its parent's place and its own key or index; None is the top.
@@ -37,6 +38,21 @@ def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
     :raises bridge.InvalidBody: with a pointer to each part that has no XML form.
     """
     writer = _Writer()
+    with contextlib.suppress(Enough):
+        _write(writer, value, root, namespace)
+    if writer.faults:
+        raise InvalidBody(writer.faults[:_MOST_FAULTS])
+    document = "".join(writer.out).encode()
+    if writer.prefixed:
+        # Two prefixes bound to one namespace can still make two attributes one; the parser knows all such rules.
+        try:
+            parse_xml(document)
+        except XmlError as error:
+            raise InvalidBody([("", f"its names and namespaces make no XML document: {error}")]) from None
+    return document
+
+
+def _write(writer: _Writer, value: Any, root: str, namespace: str) -> None:
     if not isinstance(value, dict):
         writer.fault(None, f"{_kind(value)} can't be an XML document; an object is needed")
     elif root:
@@ -50,16 +66,6 @@ def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
             writer.fault((None, name), "an XML document has one root element, so this can't be an array")
         else:
             writer.element(name, content, (None, name), _RESERVED, namespace)
-    if writer.faults:
-        raise InvalidBody(writer.faults)
-    document = "".join(writer.out).encode()
-    if writer.prefixed:
-        # Two prefixes bound to one namespace can still make two attributes one; the parser knows all such rules.
-        try:
-            parse_xml(document)
-        except XmlError as error:
-            raise InvalidBody([("", f"its names and namespaces make no XML document: {error}")]) from None
-    return document
 
 
 def _kind(value: Any) -> str:
@@ -81,12 +87,11 @@ class _Writer:
 
     def __init__(self) -> None:
         self.out: list[str] = [_PROLOG]
-        self.faults: list[tuple[str, str]] = []
+        self.faults = FaultList(_MOST_FAULTS)
         self.prefixed = False
 
     def fault(self, place: Place, reason: str) -> None:
-        if len(self.faults) < _MOST_FAULTS:
-            self.faults.append((_pointer(place), reason))
+        self.faults.append((_pointer(place), reason))
 
     def element(self, name: str, value: Any, place: Place, scope: frozenset[str], namespace: str = "") -> None:
         """One element. `scope` holds the prefixes that are declared around it, `namespace` the root's own."""

@@ -18,6 +18,7 @@ from bridge import (
     InvalidBody,
     Reply,
     RouteSpec,
+    TooLarge,
     UpstreamError,
     UpstreamFault,
     header,
@@ -165,7 +166,7 @@ def json_refusal(inbound: HttpReply) -> Reply:
     """
     try:
         parse_json(inbound.body)
-    except InvalidBody:
+    except (InvalidBody, TooLarge):
         raise refusal(inbound) from None
     return as_it_came(inbound)
 

@@ -49,6 +49,9 @@ class Bytes:
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), list(call.headers), call.body, decode=False)
 
+    def weighs(self, message: object) -> int:
+        return 0  # nothing is looked at
+
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.UpstreamError: the upstream failed (status 500 or more)."""
         refuse_failure(inbound)
@@ -68,6 +71,12 @@ class XmlAsJson:
 
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), whole(call.headers), call.body)
+
+    def weighs(self, message: object) -> int:
+        """What is translated, and refusals in JSON, which are read to know that they are."""
+        if isinstance(message, HttpReply) and (message.status >= 400 or media(content_type(message)).kind == "xml"):
+            return len(message.body)
+        return 0
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.UpstreamError: the upstream failed, or refused in a type that doesn't pass.

@@ -106,6 +106,9 @@ class XmlCodec:
             headers.append(self._content_type)
         return HttpRequest(call.method, self._target(call), headers, body, decode=self._response != "passthrough")
 
+    def weighs(self, message: Call | HttpReply) -> int:
+        return 0 if isinstance(message, HttpReply) and self._response == "passthrough" else len(message.body)
+
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
         :raises bridge.BadReply: it answered in something else than XML, or in XML with a DOCTYPE.

@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_response",
         "_rest",
+        "_resting",
         "_transport",
         "_used",
         "closed",
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._future: asyncio.Future[Answer] | None = None
         self._rest: memoryview | None = None  # of a large body: what the transport has not been given yet
         self._paused = False
+        self._resting = False  # it goes on in a turn to come
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
         self.closed = False
@@ -133,6 +135,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connections.discard(self)
+        self._catch_up()
         if self._future is not None:
             self._fail_lost(str(exc) if exc else "the connection was closed")
         else:
@@ -161,9 +164,12 @@ class Connection(asyncio.Protocol):
             return
         if whole:
             self._finish(future)
+        elif self._response.more and not self._resting:
+            self._rest_a_turn(future)
 
     def eof_received(self) -> None:
         """The service has closed its half; nothing more will come (section 9.6). The transport closes by itself."""
+        self._catch_up()
         future = self._future
         if future is None:
             self._retire()
@@ -176,6 +182,27 @@ class Connection(asyncio.Protocol):
             self._finish(future)
 
     # -------------------------------------------------------------------------------------------------------------
+
+    def _rest_a_turn(self, future: asyncio.Future[Answer]) -> None:
+        """What has come takes long to read, so others have their turn before it goes on. Nothing more is taken from the
+        network until then."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._resting = True
+        self._owner.loop.call_soon(self._go_on, future)
+
+    def _go_on(self, future: asyncio.Future[Answer]) -> None:
+        self._resting = False
+        if self._future is not future:
+            return
+        self.data_received(b"")
+        if not self._resting and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _catch_up(self) -> None:
+        """Read what is left at once: it was all that comes."""
+        while self._response.more and self._future is not None and not self.closed:
+            self.data_received(b"")
 
     def _told_the_end(self) -> bool:
         """Section 9.8: over TLS, an end without a closure alert may be anybody's doing. uvloop says so by itself."""

@@ -11,6 +11,7 @@ from bridge.errors import BadReply
 from bridge.upstream.client import broken_off, too_long
 from bridge.upstream.http11.chunked import Chunked
 from bridge.upstream.http11.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
+from bridge.upstream.pieces import Pieces, keep
 
 MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
 
@@ -23,6 +24,7 @@ class Response:
     :ivar head: of the final response, once it is there.
     :ivar body: all of it, once the response is whole.
     :ivar begun: a byte has come.
+    :ivar more: what was fed was not all read yet; feed it nothing, to go on.
     :ivar excess: bytes came after the response. They answer nothing, so its connection must not be used again.
     """
 
@@ -40,6 +42,7 @@ class Response:
         "body",
         "excess",
         "head",
+        "more",
     )
 
     def __init__(self, heads: Heads) -> None:
@@ -47,7 +50,7 @@ class Response:
         self._known = heads.known
         self._buffer: bytearray | None = None  # a head that has not ended yet
         self._interim = 0
-        self._parts: list[bytes] | None = None  # of a body that is not whole yet …
+        self._parts: Pieces | None = None  # of a body that is not whole yet …
         self._missing = 0  # … and what it lacks: bytes, or how many more are taken
         self._chunked: Chunked | None = None
         self.body = b""
@@ -60,7 +63,7 @@ class Response:
         :param limit: bytes of a body that are taken.
         """
         self.head: Head | None = None
-        self.begun = self.excess = False
+        self.begun = self.excess = self.more = False
         self._without_body = without_body
         self._limit = limit
 
@@ -160,14 +163,17 @@ class Response:
             if length == CHUNKED:
                 self._chunked = Chunked(self._limit)
                 self._parts = self._chunked.parts
-        if self._chunked is not None:
-            return self._chunked.feed(data) and self._whole(self._chunked.rest)
+        chunked = self._chunked
+        if chunked is not None:
+            whole = chunked.feed(data)
+            self.more = chunked.more
+            return whole and self._whole(chunked.rest)
         self._missing -= len(data)
         if length == UNTIL_CLOSE and self._missing < 0:
             raise too_long(f"more than {self._limit} bytes")
         if length == UNTIL_CLOSE or self._missing > 0:
             if data:
-                parts.append(data)
+                keep(parts, data)
             return False
         end = len(data) + self._missing
         parts.append(data[:end] if self._missing else data)
@@ -183,7 +189,8 @@ class Response:
                 raise BadReply(cause=f"something follows the reply: {rest[:40]!r}")
             self.excess = True
         assert self._parts is not None
-        self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        [first, *others] = self._parts or [b""]
+        self.body = bytes(first) if not others else b"".join(self._parts)
         self._parts = self._chunked = None
         self._interim = 0
         return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bridge.upstream.http2.frames import ENHANCE_YOUR_CALM, Http2Error
 
 IDLE_FRAMES = 10_000  #: frames in a row that bring nothing, until `Connection.tick`
+SETTINGS = 64  #: parameters of one SETTINGS frame; six are defined, and nghttp2 takes 32
+TINY = 64  #: bytes by which a window must grow to bring something, where more than that waits
 OWED = 1_000  #: answers to such frames that wait to be sent
 
 
@@ -16,9 +18,11 @@ class Budget:
     def __init__(self) -> None:
         self.idle = self.answers = 0
 
-    def spend(self) -> None:
-        """:raises Http2Error: one more frame that brings nothing is one too many."""
-        self.idle += 1
+    def spend(self, count: int = 1) -> None:
+        """:param count: of frames that bring nothing, or of what takes as long as one.
+        :raises Http2Error: those are too many.
+        """
+        self.idle += count
         if self.idle > IDLE_FRAMES:
             raise Http2Error(ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 

@@ -2,44 +2,49 @@
 
 Whatever the other side controls has a bound: its frames by the size that was announced (section 4.2), its header
 sections by their size (6.5.2), its bodies by the windows (5.2), and frames that cost work and bring nothing by a budget
-(10.5).
+(10.5). Where very much came at once it is worked off in steps, so that the caller can let others have their turn.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from time import perf_counter
 
 from bridge.upstream.http2 import frames
 from bridge.upstream.http2.block import Block
-from bridge.upstream.http2.budget import Budget
+from bridge.upstream.http2.budget import SETTINGS, TINY
 from bridge.upstream.http2.fields import NO_TABLE, TOO_LARGE, Decoder
 from bridge.upstream.http2.frames import Http2Error, frame, name_of
 from bridge.upstream.http2.outflow import Outflow
+from bridge.upstream.http2.output import Output
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.http2.turns import Entry, Turns
 
+MUCH = 4096  #: bytes that came at once, from which they may take several steps
+LOOK = 32  #: frames after which the clock is looked at
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
 
 
-class Connection:
+class Connection(Output):
     """:param window: bytes that one stream may send before they are credited.
     :param max_list: bytes of a header section.
     :param output: called when there is something to `take`, once until it is taken.
+    :param pause: seconds that one step of reading may take.
+    :ivar more: what came was not all read: `receive` nothing, to go on.
     :ivar ready: the other side's SETTINGS are here (section 3.4).
     :ivar draining: takes no new streams (section 6.8); those under way go on.
     :ivar streams: those under way, by number.
     """
 
-    def __init__(self, *, window: int, max_list: int, output: Callable[[], None]) -> None:
-        self.ready = self.draining = False
+    def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
+        super().__init__(frames.preface(window, max_list, CONNECTION_WINDOW), output)
+        self.ready = self.draining = self.more = False
+        self._pause = pause
         self.streams: dict[int, Stream] = {}
         self.farewell = ""  #: why the other side gives the connection up, once it has said so
         self.broken = False  #: … and that it is for an error
         self.heard = False  #: something came since the last `tick`
-        self.pinged = False  #: a PING of ours is not answered yet
-        self._output = output
-        self._out: list[bytes] = [frames.preface(window, max_list, CONNECTION_WINDOW)]
-        self._asked = False
         self._stream_window = window
         self._max_list = max_list
         self._decode = Decoder(max_list)
@@ -47,7 +52,6 @@ class Connection:
         self._rest = b""
         self._block: Block | None = None
         self._owed = 0  # of the connection's window
-        self._budget = Budget()
         self._most = frames.MAX_STREAM
         self._initial = frames.WINDOW
         self.outflow = Outflow(self._put, self._forget)
@@ -65,18 +69,6 @@ class Connection:
         }
 
     # --- what goes out ------------------------------------------------------------------------------------------
-
-    def take(self) -> bytes:
-        """All that is to be sent now."""
-        out, self._out = self._out, []
-        self._asked, self._budget.answers = False, 0
-        return out[0] if len(out) == 1 else b"".join(out)
-
-    def _put(self, data: bytes) -> None:
-        self._out.append(data)
-        if not self._asked:
-            self._asked = True
-            self._output()
 
     def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
         """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
@@ -160,11 +152,6 @@ class Connection:
         """To be called every now and then: the budget of idle frames is one for this long."""
         self._budget.idle, self.heard = 0, False
 
-    def ping(self) -> None:
-        """Ask for a sign of life (section 6.7); `pinged` until it comes."""
-        self.pinged = True
-        self._put(frame(frames.PING, 0, 0, b"hmsbridg"))
-
     def leave(self, code: int = frames.NO_ERROR) -> None:
         """Say goodbye (section 6.8). New streams are not taken."""
         self.draining = True
@@ -203,7 +190,17 @@ class Connection:
         if self._rest:
             data = self._rest + data
         at, size, unpack = 0, len(data), frames.head.unpack_from
+        self.more = False
+        count = LOOK if size > MUCH else size  # no frame is shorter than a byte
+        until = 0.0
         while size - at >= 9:
+            if not count:
+                count, now = LOOK, perf_counter()
+                until = until or now + self._pause
+                if now > until:
+                    self.more = True
+                    break
+            count -= 1
             high, low, kind, flags, number = unpack(data, at)
             length = high << 8 | low
             if length > frames.FRAME:
@@ -223,10 +220,6 @@ class Connection:
             else:
                 self._budget.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
         self._rest = data[at:]
-
-    def _answer(self, data: bytes) -> None:
-        self._budget.owe()
-        self._put(data)
 
     def _known(self, number: int) -> Stream | None:
         """The stream of that number; None for one that is closed.
@@ -284,6 +277,7 @@ class Connection:
         block = self._block
         if block is None:
             raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of nothing")
+        self._budget.spend()
         whole = block.more(flags, number, payload)
         if whole is not None:
             self._block = None
@@ -326,11 +320,13 @@ class Connection:
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(frames.PROTOCOL_ERROR, "SETTINGS of a stream")
-        self._budget.spend()
+        self._budget.spend(1 + len(payload) // 6)
         if flags & frames.ACK:
             if payload:
                 raise Http2Error(frames.FRAME_SIZE_ERROR, "SETTINGS with ACK are empty")
             return
+        if len(payload) > 6 * SETTINGS:
+            raise Http2Error(frames.ENHANCE_YOUR_CALM, f"SETTINGS of {len(payload) // 6} parameters")
         for key, value in frames.read_settings(payload):
             self._set(key, value)
         self.ready = True
@@ -339,7 +335,8 @@ class Connection:
         self._admit()
 
     def _set(self, key: int, value: int) -> None:
-        if key == frames.INITIAL_WINDOW_SIZE:
+        if key == frames.INITIAL_WINDOW_SIZE and value != self._initial:
+            self._budget.spend(len(self.streams) // 8)
             for stream in self.streams.values():  # section 6.9.2: it may become negative
                 stream.window += value - self._initial
                 if stream.window > frames.MAX_WINDOW:
@@ -384,12 +381,12 @@ class Connection:
         if not number:
             if not by or not self.outflow.widen(by):
                 raise Http2Error(frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR, f"a window by {by}")
-            if not self.outflow.waits:
+            if not self.outflow.waits or by < TINY:
                 self._budget.spend()
             self.outflow.pump()
             return
         stream = self._known(number)
-        if stream is None or not stream.queue:
+        if stream is None or not stream.queue or by < min(TINY, len(stream.queue)):
             self._budget.spend()
         if stream is None:
             return

@@ -10,6 +10,7 @@ from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.frames import Http2Error
 
 PARTING = 5.0  #: seconds for the calls on a connection that the other side gives up for an error
+STEP = 0.002  #: seconds of reading what came at once, after which others have their turn
 IDLE = 1800.0  #: seconds without a call after which a connection is given back
 
 
@@ -25,12 +26,12 @@ class Link(asyncio.Protocol):
 
     def __init__(self, *, window: int, max_list: int, keepalive: float, answer: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.http = Connection(window=window, max_list=max_list, output=self._schedule)
+        self.http = Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
         self._keepalive, self._answer = keepalive, answer
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unused = 0.0
-        self._parting = False
+        self._parting = self._resting = False
         self.cause = ""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.drained: asyncio.Future[None] = self._loop.create_future()
@@ -62,8 +63,27 @@ class Link(asyncio.Protocol):
             self.ready.set_result(None)
         if self.http.draining:
             self._drain()
+        if self.http.more and not self._resting:
+            self._rest_a_turn()
+
+    def _rest_a_turn(self) -> None:
+        """What came takes long to read. Nothing more is taken from the network until it is done."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._resting = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        self.data_received(b"")
+        if not self._resting and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
+        while self.http.more and self._transport is not None and not self._transport.is_closing():
+            self.data_received(b"")
         return False  # there is no half of an HTTP/2 connection
 
     def connection_lost(self, exc: Exception | None) -> None:

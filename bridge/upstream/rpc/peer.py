@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from bridge.errors import TooLarge, Unavailable
+from bridge import offload
+from bridge.errors import RequestError, TooLarge, Unavailable
+from bridge.messages import GrpcReply
+from bridge.offload import LARGE
 from bridge.upstream.client import shortage
 from bridge.upstream.deadline import Deadlines
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.transport import Link
 from bridge.upstream.peer import CONNECT, GRACE, Address, Peer
-from bridge.upstream.rpc.answer import CLOSING, RESOURCE_EXHAUSTED, UNAVAILABLE
+from bridge.upstream.rpc.answer import CLOSING, RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN
 from bridge.upstream.rpc.framing import framed
 from bridge.upstream.rpc.head import metadata_fields, method_head, timeout_field
 from bridge.upstream.rpc.stream import Http2Stream
@@ -152,15 +155,27 @@ class Http2Peer(Peer):
         if terms.max_message is not None and len(message) > terms.max_message:
             error = TooLarge("The message is larger than the route allows.")
             return Ended(error, RESOURCE_EXHAUSTED, committed=True)
+        coding = terms.coding
+        if coding is not None and len(message) > LARGE:
+            wire = await offload.run(len(message), partial(framed, message, coding), deadline=deadline)
+        else:
+            wire = framed(message, coding)
         link = self._pick()
         if link is None:
             return Ended(_gone(), UNAVAILABLE, untouched=True)
         block = self._head(path) + timeout_field(deadline - loop.time()) + metadata_fields(metadata)
         call = Unary(terms.max_reply, loop.create_future(), deadline)
-        link.http.open(call, block, framed(message, terms.coding), end=True)
+        link.http.open(call, block, wire, end=True)
         self._deadlines.add(call)
         try:
-            return await call.done
+            ended = await call.done
+            packed, reply = call.packed, ended.outcome
+            if packed is not None and isinstance(reply, GrpcReply):
+                try:
+                    reply.message = await offload.run(packed.size, packed.unpack, deadline=deadline)
+                except RequestError as error:
+                    return Ended(error, UNKNOWN, committed=True)
+            return ended
         except asyncio.CancelledError:
             call.give_back()
             raise

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 
+from bridge import offload
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamError
 from bridge.messages import GrpcReply
+from bridge.offload import LARGE
 from bridge.stream import UpstreamStream
 from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.rpc.answer import CANCELLED, DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
-from bridge.upstream.rpc.framing import Inbound, framed
+from bridge.upstream.rpc.framing import Inbound, Packed, framed
 
 
 class Http2Stream(Stream):
@@ -59,7 +62,7 @@ class Http2Stream(Stream):
         self._coding = coding
         self._inbound = Inbound(limit)
         self._pending = 0  # bytes of what came that were not credited
-        self._ready: list[bytes] = []  # messages that are cut apart, the next one last
+        self._ready: list[bytes | Packed] = []  # messages that are cut apart, the next one last
         self._head: Metadata | None = None
         self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
@@ -76,7 +79,10 @@ class Http2Stream(Stream):
         if self._most is not None and len(message) > self._most:
             self._fail(TooLarge("The message is larger than the route allows."))
             return
-        self.send(framed(message, self._coding))
+        if self._coding is not None and len(message) > LARGE:
+            self.send(await offload.run(len(message), partial(framed, message, self._coding)))
+        else:
+            self.send(framed(message, self._coding))
         while (self.queue is not None or not self.id) and self._word is None and not self.done.done():
             await self._wait()
 
@@ -112,7 +118,18 @@ class Http2Stream(Stream):
             self.credit(self._pending)
             self._pending = 0
             await self._wait()
-        return self._ready.pop()
+        message = self._ready.pop()
+        return await self._unpacked(message) if isinstance(message, Packed) else message
+
+    async def _unpacked(self, message: Packed) -> bytes | None:
+        try:
+            return await offload.run(message.size, message.unpack)
+        except RequestError as error:
+            self._fail(error)
+            return None
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came before the first message; waits for it. Empty where the call ended before."""

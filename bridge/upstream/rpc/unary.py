@@ -10,7 +10,7 @@ from bridge.upstream.ended import Ended, Metadata
 from bridge.upstream.http2.fields import Fields
 from bridge.upstream.http2.stream import Stream
 from bridge.upstream.rpc.answer import DEADLINE_EXCEEDED, UNKNOWN, Answer, broken_section, lost, read, reset, word
-from bridge.upstream.rpc.framing import PREFIX, Inbound
+from bridge.upstream.rpc.framing import PREFIX, Inbound, Packed
 
 CREDITED = 64 * 1024  #: bytes of an answer that are given back together; well below a window
 
@@ -21,9 +21,10 @@ class Unary(Stream):
     :param limit: bytes of the answer's message.
     :param deadline: in the loop's `time()`.
     :ivar done: the `Ended` it came to; never an exception.
+    :ivar packed: its answer's message, where that is still to be unpacked.
     """
 
-    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done", "when")
+    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done", "packed", "when")
 
     def __init__(self, limit: int, done: asyncio.Future[Ended], deadline: float = math.inf) -> None:
         super().__init__()
@@ -31,6 +32,7 @@ class Unary(Stream):
         self._inbound: Inbound | None = None
         self._message: bytes | None = None
         self._metadata: Metadata | None = None  # of the initial section; None until it is here
+        self.packed: Packed | None = None
         self.done = done
         self.when = deadline
 
@@ -99,7 +101,10 @@ class Unary(Stream):
             for message in self._inbound.some():
                 if self._message is not None:
                     raise BadReply(cause="more than one message in answer to one")
-                self._message = message
+                if isinstance(message, Packed):
+                    self.packed, self._message = message, b""
+                else:
+                    self._message = message
         except RequestError as error:
             self._fail(error)
 

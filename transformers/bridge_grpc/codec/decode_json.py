@@ -16,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import InvalidBody
+from bridge import Enough, FaultList, InvalidBody
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.element import (
     DROPPED,
@@ -323,11 +323,10 @@ class Decoders:
         return Element(None, read, judged(read, self._ignore), made.nullable)
 
     def _read_any(self, value: Any) -> Any:
-        faults: Faults = []
-        made = self._judge_any(value, "", faults)
-        if faults:
-            raise InDoubt
-        return made
+        try:
+            return self._judge_any(value, "", FaultList(0))
+        except Enough:
+            raise InDoubt from None
 
     def _judge_any(self, value: Any, at: str, faults: Faults) -> Any:
         """``{"@type": url, …fields}``, or ``{"@type": url, "value": …}`` for types whose JSON is special."""

@@ -22,7 +22,8 @@ class _Dropped:
 
 DROPPED = _Dropped()
 
-_SUGGESTED = 40
+_SUGGESTED = 40  #: characters of a name for which the nearest one is looked for
+_SUGGESTIONS = 10  #: faults that are told with one: among hundreds of fields the search takes milliseconds
 
 
 class Element(NamedTuple):
@@ -90,7 +91,7 @@ def judged(read: Read, ignore: bool) -> Judge:
 
 def unknown_field(key: str, known: Sequence[str], faults: Faults) -> str:
     """The reason, with the nearest name where it is not one of very many (the search is slow)."""
-    if len(faults) >= _SUGGESTED or len(key) > _SUGGESTED:
+    if len(faults) >= _SUGGESTIONS or len(key) > _SUGGESTED:
         return f"there is no field {key[:60]!r}"
     near = difflib.get_close_matches(key, known, n=1)
     return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from keyword import iskeyword
 from typing import Any
 
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge_grpc.codec import wellknown
+from bridge_grpc.codec.large import LargeText
 from bridge_grpc.codec.scalars import INT64S, MESSAGES, Wrong
 from bridge_grpc.codec.write_scalars import Names, base64, double, set_zero, single
 from bridge_grpc.options import Print
@@ -117,6 +119,20 @@ class Encoders:
         assert field.containing_type is not None
         write, parse, dumps = self.field(field), GetMessageClass(field.containing_type).FromString, orjson.dumps
         return lambda wire: dumps(write(parse(wire)))
+
+    def large_text(self, descriptor: Descriptor) -> Callable[[bytes], bytes] | None:
+        """As `text`, for messages that are large; None where they are read as any."""
+        if not LargeText.takes(descriptor):
+            return None
+        return partial(LargeText(self), descriptor)
+
+    def whole_field(self, field: FieldDescriptor) -> Write:
+        """The value of a whole field -> its JSON."""
+        return self._field(field)
+
+    def key(self, field: FieldDescriptor) -> str:
+        """The field's name in JSON."""
+        return field.name if self._print.proto_names else field.json_name
 
     # --- generation ----------------------------------------------------------------------------------------------
 
@@ -225,7 +241,7 @@ class Encoders:
         return [f"{items} = []", f"for {item} in {variable}:", *_indented(each)], items
 
     def _key(self, field: FieldDescriptor) -> str:
-        return repr(field.name if self._print.proto_names else field.json_name)
+        return repr(self.key(field))
 
     def _value(self, field: FieldDescriptor, source: str) -> str:
         """An expression for the JSON of the whole field, whose value the variable `source` has, as `_read` reads it."""

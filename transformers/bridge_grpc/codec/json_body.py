@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
-from bridge import InvalidBody, parse_json
+from bridge import InvalidBody, check_json, parse_json, read_in_slices
 
 MAX_DEPTH = 64  # protobuf itself reads no more than 100 messages in one another
+LARGE = 256 * 1024  #: bytes of a body that is not read in one go, which keeps other threads waiting
 MAX_FAULTS = 100  # a body may hold a million; nobody mends more than these at once
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -27,7 +28,10 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
 
     :param bounded: the reader of the value bounds its depth itself, so it isn't looked at here.
     :raises bridge.InvalidBody: no JSON, nested too deep, or a name stands twice in one object.
+    :raises bridge.TooLarge: it holds more values than are read at one time.
     """
+    if len(body) > LARGE:
+        return _read_large(body)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -44,6 +48,18 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
             raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")])
         again = _written(value)
     once(body, again)
+    return value
+
+
+def _read_large(body: bytes) -> Any:
+    check_json(body, depth=MAX_DEPTH)
+    try:
+        value = read_in_slices(body, orjson.loads)
+    except orjson.JSONDecodeError:
+        value = parse_json(body, exact=False)
+    again = _written(value)
+    if again != body:
+        once(body, again)
     return value
 
 

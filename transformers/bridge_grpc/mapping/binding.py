@@ -10,16 +10,17 @@ Beyond the comment: what the spec's ``fields`` fill is nobody else's to give, an
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
-from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
+from bridge import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
-from bridge_grpc.codec.element import DOUBT, Element, Faults
+from bridge_grpc.codec.element import DOUBT, Element
 from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
 from bridge_grpc.mapping.fills import Fills, place
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
@@ -113,6 +114,8 @@ class Binding:
             return self._finish({self.body: made} if self.body_field else made, parameters if first else [])
         if not body or not self.body:
             return self._finish({}, parameters)
+        if len(body) > json_body.LARGE:
+            return self._large(body, parameters)
         if self._wire is not None and not parameters:
             try:
                 return self._wire(body)
@@ -125,12 +128,23 @@ class Binding:
         except DOUBT:
             return self._judged(body, parameters)
 
+    def _large(self, body: bytes, parameters: Filled) -> bytes:
+        """As `encode`, of a body that is read in slices, and once more only where it is wrong."""
+        value = json_body.read(body)
+        try:
+            return self._finish(self._quick(value), parameters)
+        except DOUBT:
+            value = None
+        return self._judged(body, parameters, read=True)
+
     def of_json(self, text: bytes) -> bytes:
         """The message that a JSON text is all of; only where the rule says ``body: "*"``.
 
         :raises bridge.InvalidBody: as `serialise`.
         """
         assert self._wire is not None
+        if len(text) > json_body.LARGE:
+            return self._large(text, [])
         try:
             return self._wire(text)
         except DOUBT:
@@ -172,19 +186,24 @@ class Binding:
         fields = {self.body: made}
         return self._masked(fields, value) if self._mask else fields
 
-    def _judged(self, body: bytes, parameters: list[tuple[Target, Any]]) -> bytes:
-        """Reads the body again, slowly, and says all that is wrong with it."""
-        json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
-        faults: Faults = []
-        value = parse_json(body)
-        if self._element is None:
-            made = self._reader.judge(value, "", faults)
-        elif value is None and not self._element.nullable:
-            made = {}
-        else:
-            made = {self.body: self._element.judge(value, "", faults)}
-            if self._mask and not faults:
-                made = self._masked(made, value)
+    def _judged(self, body: bytes, parameters: list[tuple[Target, Any]], *, read: bool = False) -> bytes:
+        """Reads the body again, slowly, and says what is wrong with it.
+
+        :param read: `json_body.read` has taken it.
+        """
+        if not read:
+            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
+        faults = FaultList(json_body.MAX_FAULTS)
+        value, made = parse_json(body), None
+        with contextlib.suppress(Enough):
+            if self._element is None:
+                made = self._reader.judge(value, "", faults)
+            elif value is None and not self._element.nullable:
+                made = {}
+            else:
+                made = {self.body: self._element.judge(value, "", faults)}
+                if self._mask and not faults:
+                    made = self._masked(made, value)
         if faults:
             raise InvalidBody(json_body.first(faults))
         try:
@@ -204,22 +223,25 @@ class Binding:
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
 
     def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
-        wrong: list[tuple[str, str]] = []
-        for capture, target in self.captures:
-            try:
-                yield target, target.read(capture.text(call.raw_params))
-            except Wrong as error:
-                wrong.append((".".join(capture.field_path), str(error)))
-            except UnicodeDecodeError:
-                wrong.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))
-        if call.query:
-            if self.query is not None:
-                yield from self.query.read(call.query_params, wrong, ignore=self._ignore)
-            elif not self._ignore:
-                reason = "there are no query parameters here; all fields go into the body"
-                wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
+        wrong = FaultList(json_body.MAX_FAULTS)
+        try:
+            for capture, target in self.captures:
+                try:
+                    yield target, target.read(capture.text(call.raw_params))
+                except Wrong as error:
+                    wrong.append((".".join(capture.field_path), str(error)))
+                except UnicodeDecodeError:
+                    wrong.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))
+            if call.query:
+                if self.query is not None:
+                    yield from self.query.read(call.query_params, wrong, ignore=self._ignore)
+                elif not self._ignore:
+                    reason = "there are no query parameters here; all fields go into the body"
+                    wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
+        except Enough:
+            pass
         if wrong:
-            raise InvalidParameter(wrong)
+            raise InvalidParameter(json_body.first(wrong))
 
     def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
         return self._reader.serialise(place(self._reader, made, parameters) if parameters else made)

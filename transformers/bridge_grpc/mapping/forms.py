@@ -6,6 +6,7 @@ string field as text, or a ``google.api.HttpBody`` with its media type.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from bridge import Call, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
@@ -95,14 +96,15 @@ class Form:
         else:
             parts = list(_urlencoded(call.body, _charset(options)))
         made: dict[str, Any] = {}
-        wrong: list[tuple[str, str]] = []
+        wrong = FaultList(json_body.MAX_FAULTS)
         given: set[tuple[str, ...]] = set()
-        texts = list(_texts(parts, wrong))
-        for target, value in self._parameters.read(texts, wrong, ignore=self._ignore):
-            given.add(target.path)
-            target.put(made, value)
-        for target, value in self._files(parts, wrong, given):
-            target.put(made, value)
+        with contextlib.suppress(Enough):
+            texts = list(_texts(parts, wrong))
+            for target, value in self._parameters.read(texts, wrong, ignore=self._ignore):
+                given.add(target.path)
+                target.put(made, value)
+            for target, value in self._files(parts, wrong, given):
+                target.put(made, value)
         if wrong:
             raise InvalidParameter(json_body.first(wrong))
         return made, [".".join(path) for path in given]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from bridge import (
     JSON_TYPE,
     BadReply,
     Call,
+    Enough,
+    FaultList,
     HttpReply,
     HttpRequest,
     InvalidBody,
@@ -40,6 +43,7 @@ from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 _MAX_FAULTS = 500
+_LARGE = 256 * 1024  #: bytes of a body whose message is written to one text as it is made
 _MAX_WARNINGS = 20
 _TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
@@ -99,26 +103,36 @@ class SoapCodec:
     def request(self, call: Call) -> HttpRequest:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
-        bad: list[tuple[str, str]] = []
-        told: list[tuple[str, str]] = []  # of what is in the client's names already
+        bad = FaultList(_MAX_FAULTS)
+        told = FaultList(_MAX_FAULTS)  # of what is in the client's names already
+        # The pieces of a large message take twice the room of what they make, so they are joined as they come.
+        joined = StringIO() if len(call.body) > _LARGE else None
+        out: list[str] = []
+        put: Any = out.append if joined is None else joined.write
         parts: list[Part] = []
-        if plan.attachments is not None:
-            value, parts = plan.attachments.take(value, told)
         try:
+            if plan.attachments is not None:
+                value, parts = plan.attachments.take(value, told)
             if plan.shape is not None:
                 value = plan.shape.inward(value, None, told)
             if plan.blocks is None:
-                out = [plan.envelope.start]
+                out.append(plan.envelope.start)
             else:
                 value, blocks = plan.blocks.write(call, value, bad)
-                out = [plan.envelope.start_with(blocks)]
-            plan.write(value, out.append, None, bad)
+                out.append(plan.envelope.start_with(blocks))
+            plan.write(value, put, None, bad)
+        except Enough:
+            pass
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
         if bad or told:
-            bad = bad[:_MAX_FAULTS]
-            bad = [*told, *(bad if plan.shape is None else plan.shape.places(bad))]
-            raise self._refusal(bad[:_MAX_FAULTS])
+            found: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
+            raise self._refusal([*told, *found][:_MAX_FAULTS])
+        if joined is not None:
+            value = None
+            call.forget()
+            out.append(joined.getvalue())
+            joined.close()
         out.append(plan.envelope.end)
         headers, body = list(plan.headers), "".join(out).encode()
         if parts:

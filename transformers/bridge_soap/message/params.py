@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import ABSENT, InvalidParameter
+from bridge import ABSENT, Enough, FaultList, InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
@@ -14,6 +15,8 @@ from bridge_soap.datatypes.simple_in import Read, settled
 from bridge_soap.message.shape import Shape
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties
+
+_MAX_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,22 @@ def read_parameters(
     :raises bridge.InvalidParameter: one is unknown, given twice, or not of its type; all faults at once.
     """
     out: dict[str, Any] = {}
-    bad: list[tuple[str, str]] = []
+    bad = FaultList(_MAX_FAULTS)
+    with contextlib.suppress(Enough):
+        _take(out, bad, parameters, path, query, path_only)
+    if bad:
+        raise InvalidParameter(bad[:_MAX_FAULTS])
+    return out
+
+
+def _take(
+    out: dict[str, Any],
+    bad: FaultList,
+    parameters: Mapping[str, Parameter],
+    path: Mapping[str, str],
+    query: Sequence[tuple[str, str]],
+    path_only: frozenset[str],
+) -> None:
     for name, text in (*path.items(), *query):
         known = parameters.get(name)
         if known is None:
@@ -118,6 +136,3 @@ def read_parameters(
             bad.append((name, "it is given twice"))
         else:
             out[name] = value
-    if bad:
-        raise InvalidParameter(bad)
-    return out

@@ -1,0 +1,17 @@
+"""The pieces of a body that is not whole yet."""
+
+from __future__ import annotations
+
+JOINED = 4096  #: bytes of a piece below which it is joined to others
+
+Pieces = list[bytes | bytearray]
+
+
+def keep(parts: Pieces, data: bytes) -> None:
+    """Add `data` to the pieces of a body. Small ones are joined: an object for each would take forty times its room."""
+    if len(data) >= JOINED or not parts:
+        parts.append(data)
+    elif type(parts[-1]) is bytearray:
+        parts[-1] += data
+    else:
+        parts.append(bytearray(data))
