@@ -16,8 +16,8 @@ def default_context(roots: str | None = None) -> ssl.SSLContext:
     """A client's context, the same on every Python.
 
     From 3.13 on, Python's own also demands the extensions of RFC 5280 (`ssl.VERIFY_X509_STRICT`): key identifiers, a
-    critical basicConstraints, a key usage. Private authorities of legacy services lack them, and the same gateway's gRPC
-    side does not ask for them. Chain, dates and name are checked either way.
+    critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's library does not
+    ask for them. Chain, dates and name are checked either way.
 
     :param roots: PEM of the authorities to trust; ``None`` for the system's.
     :raises ssl.SSLError, ValueError: `roots` can't be used.
