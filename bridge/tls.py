@@ -15,9 +15,9 @@ from bridge.spec import Connection
 def default_context(roots: str | None = None) -> ssl.SSLContext:
     """A client's context, the same on every Python.
 
-    From 3.13 on, Python's own also demands the extensions of RFC 5280 (`ssl.VERIFY_X509_STRICT`): key identifiers, a
-    critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's library does not
-    ask for them. Chain, dates and name are checked either way.
+    From 3.13 on, Python's own also demands extensions that RFC 5280 asks for (`ssl.VERIFY_X509_STRICT`): key
+    identifiers, a critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's
+    library does not ask for them. Chain, dates and name are checked either way.
 
     :param roots: PEM of the authorities to trust; ``None`` for the system's.
     :raises ssl.SSLError, ValueError: `roots` can't be used.
