@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from bridge.errors import BindError, ConflictError, Fault, NotFound, SetupError, SpecError, Unreachable
-from bridge.folder import SUFFIXES, File, Folder
+from bridge.folder import File, Folder, is_spec
 from bridge.guards.api_key import ApiKey
 from bridge.specfile import read_value
 from bridge.store import Store, StoredRoute
@@ -153,7 +153,7 @@ class Registry:
 
         async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
             paths = {Path(path) for kind, path in changes if kind in Change}
-            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder.path)}
+            specs = {path for path in paths if is_spec(path.name) and path.is_relative_to(self._folder.path)}
             await self.reload(rebind=bool(paths - specs))
 
     async def reload(self, *, rebind: bool = False) -> None:
