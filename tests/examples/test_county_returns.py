@@ -185,6 +185,11 @@ def test_a_value_is_what_the_schema_saw(service: Any) -> None:
         assert ">91001<" in answer.text
 
 
+def test_a_header_for_somebody_else_is_passed_over(service: Any) -> None:
+    for header in (SECURITY.replace('"1"', '"0"'), SECURITY.replace("s:must", 's:actor="urn:audit" s:must')):
+        assert _post(service, _envelope(ASKED, header).encode()).status_code == 200
+
+
 def test_other_methods_and_paths_are_no_calls(service: Any) -> None:
     url = f"http://127.0.0.1:{service.port}/county-returns"
     assert httpx.get(f"{url}-of-2022").status_code == 404

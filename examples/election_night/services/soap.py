@@ -26,6 +26,7 @@ Operation = Callable[[Element], Element]
 LARGEST = 64 * 1024  # bytes of a request's body
 
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+_NEXT = "http://schemas.xmlsoap.org/soap/actor/next"
 _NS = {
     "soap": _SOAP,
     "wsdl": "http://schemas.xmlsoap.org/wsdl/",
@@ -184,7 +185,8 @@ def _body_element(document: bytes) -> Element:
         code = "VersionMismatch" if etree.QName(envelope).localname == "Envelope" else "Client"
         raise Fault(code, f"The request must be a SOAP 1.1 envelope and is {envelope.tag}.")
     for block in envelope.iterfind("soap:Header/*", _NS):
-        if block.get(f"{{{_SOAP}}}mustUnderstand") == "1":
+        # Without an actor, a block is for whoever gets the message last; with another one, it is not for us.
+        if block.get(f"{{{_SOAP}}}mustUnderstand") == "1" and block.get(f"{{{_SOAP}}}actor", _NEXT) == _NEXT:
             raise Fault("MustUnderstand", f"This service does not know the header {block.tag}.")
     elements = envelope.findall("soap:Body/*", _NS)
     if len(elements) != 1:
