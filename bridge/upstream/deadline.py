@@ -59,12 +59,15 @@ class Deadlines:
         self._timer, self._next = None, _NEVER
         # A loop that counts milliseconds may come one too early.
         now, soonest = loop.time() + 0.001, _NEVER
-        for one in list(self._under_way):
+        overdue = []
+        for one in self._under_way:
             if one.when <= now:
-                self._under_way.discard(one)
-                one.expire()
+                overdue.append(one)
             elif one.when < soonest:
                 soonest = one.when
+        for one in sorted(overdue, key=lambda one: one.when):  # several at once, where the loop was held up
+            self._under_way.discard(one)
+            one.expire()
         if soonest < _NEVER:
             self._set(loop, soonest)
 
