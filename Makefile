@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 SERVED := $(VENV)/.servers
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test check bench format lock clean
+.PHONY: help demo test bare check bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## an election night on 127.0.0.1; PORT=8080 chooses where, ONCE
 
 test: $(STAMP) $(SERVED)  ## every test, in parallel, with branch coverage; ARGS=… goes to pytest
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+bare:  ## demo and tests on a Debian with nothing installed, by debootstrap and as root; SUITE=trixie chooses which
+	@scripts/bare-root $(or $(SUITE),trixie)
 
 check: $(STAMP)  ## formatter, linter, type checkers
 	@$(BIN)/ruff format --check .

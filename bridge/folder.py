@@ -22,6 +22,12 @@ YOUNG = 2.0
 Stamp = tuple[int, int, int, int]
 
 
+def is_spec(name: str) -> bool:
+    """Whether a file of that name is a spec file. (`Path.suffix` says of ``..yml`` one thing up to Python 3.13, and
+    another from 3.14 on.)"""
+    return name.endswith(SUFFIXES) and name not in SUFFIXES
+
+
 class File(NamedTuple):
     """A spec file as it was found: the id that its first route has, where it lies, and its stamp."""
 
@@ -78,7 +84,7 @@ class Folder:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif entry.name.endswith(SUFFIXES) and entry.name not in SUFFIXES:
+                elif is_spec(entry.name):
                     stamp = _stamp(entry)
                     if stamp is not None:
                         yield entry.path, stamp

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge.binds import each
 from bridge.errors import Fault, SetupError, Unreachable
-from bridge.folder import SUFFIXES, File, Folder
+from bridge.folder import File, Folder, is_spec
 from bridge.live import Broken, Live, file_of, placed, same
 from bridge.table import BoundRoute, RouteId, Source, Table
 
@@ -82,7 +82,7 @@ class SpecFolder:
         reloads: set[asyncio.Task[None]] = set()
         async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
             paths = {Path(path) for kind, path in changes if kind in Change}
-            specs = {path for path in paths if path.suffix in SUFFIXES and path.is_relative_to(self._folder.path)}
+            specs = {path for path in paths if is_spec(path.name) and path.is_relative_to(self._folder.path)}
             if len(reloads) >= RELOADS:
                 _, reloads = await asyncio.wait(reloads, return_when=asyncio.FIRST_COMPLETED)
             reloads = {task for task in reloads if not task.done()}

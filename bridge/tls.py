@@ -12,6 +12,21 @@ from bridge.origin import Origin, read_secret
 from bridge.spec import Connection
 
 
+def default_context(roots: str | None = None) -> ssl.SSLContext:
+    """A client's context, the same on every Python.
+
+    From 3.13 on, Python's own also demands extensions that RFC 5280 asks for (`ssl.VERIFY_X509_STRICT`): key
+    identifiers, a critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's
+    library does not ask for them. Chain, dates and name are checked either way.
+
+    :param roots: PEM of the authorities to trust; ``None`` for the system's.
+    :raises ssl.SSLError, ValueError: `roots` can't be used.
+    """
+    context = ssl.create_default_context(cadata=roots)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """PEM texts, as they were when they were read; what the spec leaves out is None.
@@ -41,7 +56,7 @@ class Tls:
         :raises bridge.BindError: a PEM text can't be used.
         """
         try:
-            made = ssl.create_default_context(cadata=self.roots.decode() if self.roots else None)
+            made = default_context(self.roots.decode() if self.roots else None)
         except (ssl.SSLError, ValueError):
             raise BindError(Fault("the file holds no certificates that can be read", "connection.ca")) from None
         made.set_alpn_protocols([protocol])

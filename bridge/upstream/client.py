@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.errors import BadReply, Unavailable
+from bridge.tls import default_context
 from bridge.upstream.headers import end_to_end, tells_where
 
 Address = tuple[str, int]
@@ -123,7 +124,7 @@ class Client(Protocol):
 
 def own_trust() -> ssl.SSLContext:
     """The system's authorities."""
-    context = ssl.create_default_context()
+    context = default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -60,12 +60,15 @@ class Deadlines:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._next = None, _NEVER
         now, soonest = loop.time() + TICK, _NEVER
-        for one in list(self._under_way):
+        overdue = []
+        for one in self._under_way:
             if one.when <= now:
-                self._under_way.discard(one)
-                one.expire()
+                overdue.append(one)
             elif one.when < soonest:
                 soonest = one.when
+        for one in sorted(overdue, key=lambda one: one.when):  # several at once, where the loop was held up
+            self._under_way.discard(one)
+            one.expire()
         if soonest < _NEVER:
             self._set(loop, soonest)
 

@@ -18,7 +18,7 @@ _SERVICES = Path(__file__).resolve().parent / "services"
 
 #: Name in the mesh with the port its route asks for, script, and what it is.
 SERVICES = (
-    ("county-returns:8001", "county_returns", "SOAP 1.1, spyne"),
+    ("county-returns:8001", "county_returns", "SOAP 1.1, lxml"),
     ("ballot-count:8002", "ballot_count", "gRPC, grpcio"),
     ("results-feed:8003", "results_feed", "XML over HTTP"),
 )

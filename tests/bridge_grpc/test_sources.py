@@ -253,6 +253,7 @@ def tree(tmp_path: Path) -> Path:
     [
         ({"protos": ["a"]}, ["one.S", "two.S"]),
         ({"protos": ["a/"]}, ["one.S", "two.S"]),
+        ({"protos": ["a/**"]}, ["one.S", "two.S"]),
         ({"protos": ["a/*.proto"]}, ["one.S"]),
         ({"protos": ["**/t*.proto"]}, ["three.S", "two.S"]),
         ({"protos": ["b/three.proto", "a/deep"]}, ["three.S", "two.S"]),
@@ -275,6 +276,8 @@ async def test_folders_and_patterns(tree: Path, options: dict[str, Any], service
         ("nowhere/**", "no .proto below it"),
         ("a/notes.txt", "no .proto below it"),
         ("a/**x", "is no pattern"),
+        ("a/x**/*.proto", "is no pattern"),
+        ("***/*.proto", "is no pattern"),
         ("", "is no pattern"),
     ],
 )

@@ -18,6 +18,7 @@ from lxml import etree
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "{https://elections.tamarack.example/returns/2026}"
+SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 XS = "{http://www.w3.org/2001/XMLSchema}"
 
 
@@ -93,23 +94,108 @@ def test_answers_are_valid_by_the_committed_wsdl(client: Any, service: Any) -> N
             schema.assertValid(body[0])
 
 
-def test_the_committed_wsdl_says_what_the_service_says(service: Any) -> None:
-    """Operations, actions and wrapper elements are those of the WSDL that spyne makes by itself."""
-    served = etree.fromstring(httpx.get(f"http://127.0.0.1:{service.port}/county-returns?wsdl").content)
-    ours = etree.parse(ROOT / "wsdl" / "county-returns.wsdl").getroot()
+def test_it_serves_the_committed_wsdl_with_its_own_address(service: Any) -> None:
+    url = f"http://127.0.0.1:{service.port}/county-returns"
+    answer = httpx.get(f"{url}?wsdl")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    committed = etree.parse(ROOT / "wsdl" / "county-returns.wsdl")
+    (address,) = committed.iter("{http://schemas.xmlsoap.org/wsdl/soap/}address")
+    address.set("location", url)
+    assert etree.tostring(etree.fromstring(answer.content), method="c14n") == etree.tostring(
+        committed.getroot(), method="c14n"
+    )
 
-    def facts(wsdl: Any) -> dict[str, Any]:
-        soap = "{http://schemas.xmlsoap.org/wsdl/soap/}"
-        wsdl_ns = "{http://schemas.xmlsoap.org/wsdl/}"
-        return {
-            "namespace": wsdl.get("targetNamespace"),
-            "actions": sorted(one.get("soapAction") for one in wsdl.iter(f"{soap}operation")),
-            "messages": {
-                one.get("name"): one[0].get("element").partition(":")[2] for one in wsdl.iter(f"{wsdl_ns}message")
-            },
-        }
 
-    assert facts(ours) == facts(served)
+def _envelope(body: str, header: str = "", namespace: str = SOAP) -> str:
+    return f'<s:Envelope xmlns:s="{namespace}" xmlns:r="{NAMESPACE[1:-1]}">{header}<s:Body>{body}</s:Body></s:Envelope>'
+
+
+ASKED = "<r:GetCountyReturns><r:countyFips>91001</r:countyFips></r:GetCountyReturns>"
+SECURITY = '<s:Header><x:Security xmlns:x="urn:x" s:mustUnderstand="1"/></s:Header>'
+
+#: A request that must be refused, the fault's code, and what its sentence must say.
+REFUSED = {
+    "empty": ("", "Client", "not well-formed"),
+    "not XML": ('{"countyFips": "91001"}', "Client", "not well-formed"),
+    "cut off": (_envelope(ASKED)[:-20], "Client", "not well-formed"),
+    "deep": (_envelope("<a>" * 400 + "</a>" * 400), "Client", "not well-formed"),
+    "DOCTYPE": ("<!DOCTYPE x>" + _envelope(ASKED), "Client", "document type declaration"),
+    "external DTD": ('<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">' + _envelope(ASKED), "Client", "document type"),
+    "entity": (
+        '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]>' + _envelope(ASKED.replace("91001", "&e;")),
+        "Client",
+        "document type declaration",
+    ),
+    "no envelope": (f'<r:GetCountyReturns xmlns:r="{NAMESPACE[1:-1]}"/>', "Client", "must be a SOAP 1.1 envelope"),
+    "SOAP 1.2": (
+        _envelope(ASKED, namespace="http://www.w3.org/2003/05/soap-envelope"),
+        "VersionMismatch",
+        "must be a SOAP 1.1 envelope",
+    ),
+    "a header to be understood": (_envelope(ASKED, SECURITY), "MustUnderstand", "{urn:x}Security"),
+    "no body": (f'<s:Envelope xmlns:s="{SOAP}"/>', "Client", "holds 0"),
+    "two elements": (_envelope(ASKED * 2), "Client", "holds 2"),
+    "unknown operation": (_envelope("<r:Recount/>"), "Client", "Recount"),
+    "a reply as a request": (_envelope("<r:GetCountyReturnsResponse/>"), "Client", "GetCountyReturnsResponse"),
+    "forbidden value": (_envelope(ASKED.replace("91001", "9100x")), "Client", "9100x"),
+    "missing element": (_envelope("<r:GetCountyReturns/>"), "Client", "Missing child element"),
+    "unexpected element": (_envelope(ASKED.replace("</r:Get", "<r:x/></r:Get")), "Client", "not expected"),
+    "too large": (_envelope(ASKED) + " " * 70_000, "Client", "larger than 65536 bytes"),
+    "much too large": (_envelope(ASKED) + " " * 9_000_000, "Client", "larger than 65536 bytes"),
+}
+
+
+def _post(service: Any, content: Any) -> httpx.Response:
+    url = f"http://127.0.0.1:{service.port}/county-returns"
+    return httpx.post(url, content=content, headers={"Content-Type": "text/xml; charset=utf-8"}, timeout=20)
+
+
+def _fault(answer: httpx.Response) -> tuple[str, str]:
+    """Code and sentence of the fault that the answer must be."""
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "text/xml; charset=utf-8")
+    envelope = etree.fromstring(answer.content)
+    assert envelope.tag == f"{{{SOAP}}}Envelope"
+    (fault,) = envelope.iterfind(f"{{{SOAP}}}Body/*")
+    assert fault.tag == f"{{{SOAP}}}Fault"
+    prefix, _, code = fault.findtext("faultcode", "").partition(":")
+    assert fault.nsmap[prefix] == SOAP
+    return code, fault.findtext("faultstring", "")
+
+
+@pytest.mark.parametrize(("document", "code", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_wrong_request_gets_a_fault(service: Any, document: str, code: str, says: str) -> None:
+    found, sentence = _fault(_post(service, document.encode()))
+    assert found == code
+    assert says in sentence
+    assert _post(service, _envelope(ASKED).encode()).status_code == 200
+
+
+def test_a_request_of_unknown_length_gets_a_fault(service: Any) -> None:
+    assert _fault(_post(service, iter([_envelope(ASKED).encode()]))) == (
+        "Client",
+        "The request must declare its length in Content-Length.",
+    )
+
+
+def test_a_value_is_what_the_schema_saw(service: Any) -> None:
+    """A comment or CDATA within a value does not hide a part of it from the operation."""
+    for written in ("91<!-- x -->001", "<![CDATA[91]]>001", "<?x?>91001"):
+        answer = _post(service, _envelope(ASKED.replace("91001", written)).encode())
+        assert answer.status_code == 200, answer.text
+        assert ">91001<" in answer.text
+
+
+def test_a_header_for_somebody_else_is_passed_over(service: Any) -> None:
+    for header in (SECURITY.replace('"1"', '"0"'), SECURITY.replace("s:must", 's:actor="urn:audit" s:must')):
+        assert _post(service, _envelope(ASKED, header).encode()).status_code == 200
+
+
+def test_other_methods_and_paths_are_no_calls(service: Any) -> None:
+    url = f"http://127.0.0.1:{service.port}/county-returns"
+    assert httpx.get(f"{url}-of-2022").status_code == 404
+    for method in ("GET", "PUT", "DELETE"):
+        answer = httpx.request(method, url)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_port_in_use_is_one_sentence(service: Any) -> None:

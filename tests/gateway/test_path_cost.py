@@ -27,8 +27,14 @@ from bridge.settings import load
 from bridge.wire import logging_to
 
 OURS = str(Path(bridge.__file__).parent)
-#: Calls of our functions and of C for each request, on Python 3.11; later ones need fewer for the same code.
-MOST = {"open": (72, 118), "guarded": (86, 159)}
+#: Calls of our functions and of C for each request, by Python's version: they differ for the same code.
+MOST = {
+    (3, 11): {"open": (72, 118), "guarded": (86, 159)},
+    (3, 12): {"open": (66, 118), "guarded": (80, 159)},
+    (3, 13): {"open": (66, 118), "guarded": (80, 159)},
+    (3, 14): {"open": (66, 118), "guarded": (80, 159)},
+}
+HERE = MOST.get(sys.version_info[:2], MOST[3, 14])  # one that is not yet known is held to the newest that is
 
 
 class Transport(asyncio.Transport):
@@ -63,7 +69,7 @@ async def counted(work: Callable[[], Awaitable[None]]) -> tuple[int, int]:
     return counts["call"], counts["c_call"]
 
 
-@pytest.mark.parametrize("kind", MOST)
+@pytest.mark.parametrize("kind", HERE)
 async def test_a_request_takes_no_more_calls(kind: str, tmp_path: Path) -> None:
     home(tmp_path, kind)
     settings = load({}, home=tmp_path)
@@ -93,5 +99,5 @@ async def test_a_request_takes_no_more_calls(kind: str, tmp_path: Path) -> None:
         await ask(5)  # what is remembered, is
         calls, into_c = await counted(lambda: ask(10))
         wire.connection_lost(None)
-    assert calls / 10 <= MOST[kind][0]
-    assert into_c / 10 <= MOST[kind][1]
+    assert calls / 10 <= HERE[kind][0]
+    assert into_c / 10 <= HERE[kind][1]

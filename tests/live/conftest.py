@@ -109,7 +109,8 @@ def soap_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-#: What Axis needs, as Debian names the files; the last is Eclipse's compiler, since a bare JRE has none.
+#: What Axis needs, as Debian names the files; the last is Eclipse's compiler, since a bare JRE has none. From Debian
+#: 13 on a part of it has a file of its own.
 JARS = ("axis", "axis-jaxrpc", "axis-saaj", "commons-discovery", "commons-logging", "wsdl4j", "eclipse-jdt-core")
 
 
@@ -120,7 +121,7 @@ def axis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if absent := [jar.name for jar in jars if not jar.exists()]:
         missing(f"Axis 1.4 ({', '.join(absent)})")
     folder = tmp_path_factory.mktemp("axis")
-    path = ":".join(map(str, [*jars, folder]))
+    path = ":".join(map(str, [*jars, "/usr/share/java/eclipse-jdt-core-compiler-batch.jar", folder]))
     java = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path)
     # Axis reads the parameters' names from the class file, and knows the form that these had up to Java 8.
     compiler = ("org.eclipse.jdt.internal.compiler.batch.Main", "-8", "-g", "-nowarn", "-proc:none", "-cp", path)

@@ -33,7 +33,9 @@ transform:
 """
 _REVISIONS = frozenset({"revision", "create_revision", "mod_revision"})
 #: What etcd counts for itself, whoever asks.
-_COUNTS = frozenset({"raft_term", "dbSize", "dbSizeInUse", "raftIndex", "raftTerm", "raftAppliedIndex", "hash"})
+_COUNTS = frozenset(
+    {"authRevision", "raft_term", "dbSize", "dbSizeInUse", "raftIndex", "raftTerm", "raftAppliedIndex", "hash"}
+)
 
 
 def b64(text: str) -> str:
@@ -70,5 +72,6 @@ async def told(client: httpx.AsyncClient, path: str, body: str, start: int, cont
     if answer.headers["content-type"].startswith("text/plain"):
         return answer.status_code, None
     said = answer.json()
-    status = said if "error" in said else said.get("grpc", {})  # an error of the gateway's own has none
-    return answer.status_code, (status["code"], status["message"]) if "code" in status else None
+    status = said.get("grpc", said)
+    # A problem of the gateway's own has a code (the HTTP status), but no message.
+    return answer.status_code, (status["code"], status["message"]) if "message" in status else None

@@ -25,8 +25,14 @@ from tests.upstream.rpc.test_faults import SETTINGS, Reading
 
 OURS = str(Path(bridge.__file__).parent)
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]
-#: Calls of our functions and of C for each call, on Python 3.11; later ones need fewer for the same code.
-MOST = {"grpc": (46, 57), "http": (25, 26)}
+#: Calls of our functions and of C for each call, by Python's version: they differ for the same code.
+MOST = {
+    (3, 11): {"grpc": (46, 57), "http": (25, 26)},
+    (3, 12): {"grpc": (46, 57), "http": (22, 27)},
+    (3, 13): {"grpc": (46, 57), "http": (22, 27)},
+    (3, 14): {"grpc": (46, 57), "http": (22, 27)},
+}
+HERE = MOST.get(sys.version_info[:2], MOST[3, 14])  # one that is not yet known is held to the newest that is
 
 Serve = Callable[..., Awaitable[Any]]
 
@@ -65,8 +71,8 @@ async def cost(kind: str, send: Callable[[], Awaitable[Any]]) -> None:
     # The least of several: what the network cuts apart takes a call more.
     found = [await counted(lambda: ask(10)) for _ in range(5)]
     calls, into_c = (min(each) / 10 for each in zip(*found, strict=True))
-    assert calls <= MOST[kind][0]
-    assert into_c <= MOST[kind][1]
+    assert calls <= HERE[kind][0]
+    assert into_c <= HERE[kind][1]
 
 
 async def test_a_grpc_call_takes_no_more_calls(serve: Serve) -> None:

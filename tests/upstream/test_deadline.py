@@ -30,6 +30,22 @@ async def test_they_end_in_their_order() -> None:
     assert ended == ["first", "second", "third"]
 
 
+async def test_they_end_in_their_order_when_all_are_overdue() -> None:
+    """As after a moment in which the loop was held up."""
+    deadlines, ended = Deadlines(), []
+    now = asyncio.get_running_loop().time()
+
+    async def call(place: int) -> None:
+        with pytest.raises(Timeout):
+            with deadlines.until(now + place * 1e-6):
+                await asyncio.Event().wait()
+        ended.append(place)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(call(place) for place in (7, 2, 5, 0, 3, 6, 1, 4)))
+    assert ended == sorted(ended)
+
+
 async def test_what_is_done_in_time_is_left_alone() -> None:
     deadlines = Deadlines()
     other = asyncio.create_task(wait_until(deadlines, 0.03))

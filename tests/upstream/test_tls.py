@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
 
 from bridge.errors import BindError, RequestError
 from bridge.mesh import open_mesh
@@ -192,6 +198,45 @@ async def test_mutual_tls_over_http(
             await send(pool.bind(text, "http", wrong), http=True)
         assert caught.value.status in (502, 503)
     assert len(server.seen) == 1
+
+
+def old_authority(home: Path, name: str) -> ssl.SSLContext:
+    """What serves `name` with a certificate as authorities of twenty years ago issued them: without the key identifiers
+    and the key usage that RFC 5280 asks for. The authority's own is written to secrets/old.pem."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("An old authority", name)]
+    now = datetime.now(UTC)
+    pems = []
+    for which, extension in enumerate(
+        (x509.BasicConstraints(ca=True, path_length=None), x509.SubjectAlternativeName([x509.DNSName(name)]))
+    ):
+        builder = x509.CertificateBuilder(names[0], names[which], keys[which].public_key(), 5 + which)
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        builder = builder.add_extension(extension, critical=False)
+        pems.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(Encoding.PEM))
+    (home / "secrets/old.pem").write_bytes(pems[0])
+    private = keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (home / "served.pem").write_bytes(pems[1] + private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(home / "served.pem")
+    return context
+
+
+@pytest.mark.parametrize("given", [{"ca": "secrets/old.pem"}, {}], ids=["the route's ca", "the system's"])
+async def test_an_old_authority_is_trusted_by_every_python(
+    upstreams: Callable[[int], Upstreams],
+    authority: Authority,
+    serve: Callable[..., Awaitable[Any]],
+    reply: Callable[..., bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: Any,
+) -> None:
+    """From 3.13 on, Python's default context refuses such certificates, as no gRPC client, curl or Envoy does."""
+    server = await serve(reply(b"hello"), ssl=old_authority(tmp_path, "vat-svc"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "secrets/old.pem"))
+    upstream = upstreams(server.port).bind(Upstream.parse("https://vat-svc:8443"), "http", Connection(**given))
+    assert (await send(upstream, http=True)).body == b"hello"
 
 
 async def test_routes_that_say_the_same_share(

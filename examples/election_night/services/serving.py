@@ -42,6 +42,7 @@ class _Threading(socketserver.ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that a client may keep a thread waiting
 
     def log_message(self, format: str, *args: Any) -> None:
         """The wire file says it better."""

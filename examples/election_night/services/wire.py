@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+_MOST_KEPT = 1024 * 1024  # bytes of a request's body
+
 
 class Wire:
     """Appends to `file`; without one it keeps quiet."""
@@ -36,8 +38,7 @@ def recorded(app: Wsgi, wire: Wire) -> Wsgi:
     """`app`, with each exchange noted."""
 
     def record(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = _Once(body)
+        environ["wsgi.input"] = source = _Kept(environ["wsgi.input"])
         told: list[str] = []
 
         def start(status: str, *rest: Any) -> Any:
@@ -48,7 +49,7 @@ def recorded(app: Wsgi, wire: Wire) -> Wsgi:
         wire.note(
             trace_id=environ.get("HTTP_X_TRACE_ID", ""),
             target=f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}",
-            request=body.decode("utf-8", "replace"),
+            request=source.seen.decode("utf-8", "replace"),
             reply=answer.decode("utf-8", "replace"),
             status=told[-1],
         )
@@ -57,13 +58,14 @@ def recorded(app: Wsgi, wire: Wire) -> Wsgi:
     return record
 
 
-class _Once:
-    """A body that has been read, to be read again."""
+class _Kept:
+    """The request's body, which keeps what the application reads of it, up to a bound."""
 
-    def __init__(self, body: bytes) -> None:
-        self._left = body
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.seen = b""
 
     def read(self, size: int = -1) -> bytes:
-        size = len(self._left) if size < 0 else size
-        part, self._left = self._left[:size], self._left[size:]
+        part: bytes = self._source.read(size)
+        self.seen += part[: _MOST_KEPT - len(self.seen)]
         return part
