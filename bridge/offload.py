@@ -29,9 +29,10 @@ from bridge.errors import Overloaded, Timeout
 LARGE = 64 * 1024  #: bytes from which a message is worked on in a thread
 HUGE = 2 * 1024 * 1024  #: bytes from which it is the second thread
 SWITCH = 0.0005  #: seconds for which a thread keeps the interpreter's lock that another one wants
-#: Bytes of messages that wait for a thread or are in one. A request is refused beyond the first; an answer, for which
-#: a service has worked already, beyond the second. One message is always taken.
-REQUESTS, REPLIES = 64 * 1024 * 1024, 192 * 1024 * 1024
+#: Bytes of messages that wait for a thread or are in one: as they came, since only two are being worked on. A request
+#: is refused beyond the first; an answer, for which a service has worked already, beyond the second. One message is
+#: always taken.
+REQUESTS, REPLIES = 256 * 1024 * 1024, 512 * 1024 * 1024
 UNCOLLECTED = 30.0  #: seconds without a look at the oldest generation, however much there is to do
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ class Offload:
                 cause=f"the deadline passed while {size} bytes were translated",
             ) from None
         finally:
-            if not future.done() and future.cancel():  # it stands in a queue, where it would be kept
+            if future.cancel():  # it stands in a queue, where what it holds would be kept
                 job.work = None
 
     def _done(self, size: int) -> None:

@@ -55,13 +55,13 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._due = False
         began = time.perf_counter()
         while self._backlog and not self._waits:
-            if time.perf_counter() - began > PAUSE:
-                self._due = True
-                self.loop.call_soon(self._parse_on)
-                return
             piece = bytes(self._backlog[:STEP])
             del self._backlog[:STEP]
             super().data_received(piece)
+            if self._backlog and not self._waits and time.perf_counter() - began > PAUSE:
+                self._due = True
+                self.loop.call_soon(self._parse_on)
+                return
         if not self._backlog:
             self._backlog = None
             if not self._waits and not self.transport.is_closing():

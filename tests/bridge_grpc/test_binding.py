@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge import Call, GrpcReply, InvalidBody, InvalidParameter, Operation, UnsupportedMediaType
+from bridge import Call, FaultList, GrpcReply, InvalidBody, InvalidParameter, Operation, UnsupportedMediaType, jsontext
 from bridge.matcher import Matcher
+from bridge_grpc.codec import json_body
 
 PROTO = """
 syntax = "proto3";
@@ -239,6 +240,19 @@ async def test_what_a_request_may_not_say(published: Published) -> None:
         assert reason in error.errors[0][1], target
 
 
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every body counts as a large one."""
+    monkeypatch.setattr(json_body, "LARGE", 0)
+    monkeypatch.setattr(jsontext, "SLICE", 8)
+
+
+@pytest.mark.usefixtures("large")
+async def test_large_bodies_are_read_and_refused_as_any_are(published: Published) -> None:
+    await test_the_clauses(published)
+    await test_what_a_request_may_not_say(published)
+
+
 async def test_all_wrong_parameters_are_listed(published: Published) -> None:
     with pytest.raises(InvalidParameter) as caught:
         published.message("GET", "/v1/typed/x/NO/maybe/AQI/2020-01-01T00:00:00Z/3s/9?nope=1&ratio=x")
@@ -253,6 +267,32 @@ async def test_a_flood_of_faults_is_cut_and_takes_no_time(published: Published) 
     assert time.perf_counter() - started < 5
     assert len(caught.value.errors) == 101
     assert caught.value.errors[-1] == ("", "there are more faults than these")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("PATCH", "/v1/star/1", b"{%s}" % b",".join([b'"field%d":1' % n for n in range(20_000)])),
+        ("GET", "/v1/byid/1?" + "&".join(f"field{n}=1" for n in range(20_000)), b""),
+        ("PATCH", "/v1/star/1?" + "&".join(f"field{n}=1" for n in range(20_000)), b"{}"),
+    ],
+    ids=["body", "query", "query of a body"],
+)
+async def test_faults_beyond_the_bound_are_not_even_looked_at(
+    published: Published, method: str, target: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    append = FaultList.append
+
+    def counted(self: FaultList, fault: tuple[str, str]) -> None:
+        looked.append(1)
+        append(self, fault)
+
+    monkeypatch.setattr(FaultList, "append", counted)
+    with pytest.raises((InvalidBody, InvalidParameter)) as caught:
+        published.message(method, target, body)
+    assert len(caught.value.errors) == 101  # type: ignore[attr-defined]  # both have them
+    assert len(looked) <= 101
 
 
 async def test_unknown_parameters_may_be_ignored(bind: Any) -> None:

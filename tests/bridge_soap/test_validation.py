@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from bridge import Call, InvalidBody, UnsupportedMediaType
+from bridge_soap.message import codec
 from tests.soap_kit import Echo, MakeEcho, codec_of
 
 ORDER = """
@@ -143,6 +145,21 @@ def test_faults_are_bounded(echo: MakeEcho) -> None:
     with pytest.raises(InvalidBody) as caught:
         service.send({"a": ["x"] * 5000})
     assert len(caught.value.errors) == 500
+    with pytest.raises(InvalidBody) as caught:
+        service.send({f"n{number}": 1 for number in range(5000)})
+    assert len(caught.value.errors) == 500
+
+
+def test_large_messages_are_written_as_any_are(echo: MakeEcho, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = echo(
+        '<xs:element name="r"><xs:complexType><xs:sequence>'
+        '<xs:element name="a" type="xs:string" maxOccurs="unbounded"/>'
+        "</xs:sequence></xs:complexType></xs:element>"
+    )
+    value = {"a": ["x", "é", "<\n>"] * 100}
+    sent = etree.tostring(service.send(value))
+    monkeypatch.setattr(codec, "_LARGE", 0)
+    assert etree.tostring(service.send(value)) == sent
 
 
 ITEMS = """<xs:element name="r"><xs:complexType><xs:sequence>

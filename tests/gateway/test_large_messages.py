@@ -51,3 +51,10 @@ def test_the_sampler_sees_a_loop_that_stands_still(tmp_path: Path) -> None:
         status, _ = asyncio.run(case.ask(started.port, 0))
         assert status == 200
         assert started.told()["cpu"] > TURN
+
+
+async def test_many_at_once_come_out_right(running: Gateway) -> None:
+    """Codecs, parsers and what they remember are used by several threads and the loop at once."""
+    kinds = [case for case in CASES if case.name in ("a SOAP reply", "an XML reply", "rows, SOAP", "a JSON reply")]
+    alone = [await case.ask(running.port, MB) for case in kinds]
+    assert await asyncio.gather(*[case.ask(running.port, MB) for case in kinds * 3]) == alone * 3

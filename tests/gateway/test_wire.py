@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge import wire
+from bridge.steps import LENGTHY, STEP
 
 OPEN = {"route": "/p/{rest*}", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
 END = b"Host: a\r\nConnection: close\r\n\r\n"
@@ -151,3 +152,53 @@ async def test_an_upgrade_is_answered_without(gateway: Any, caplog: pytest.LogCa
     )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert caplog.text == ""
+
+
+def chunks(body: bytes, size: int) -> bytes:
+    return b"".join(
+        [b"%x\r\n%s\r\n" % (len(body[at : at + size]), body[at : at + size]) for at in range(0, len(body), size)]
+    )
+
+
+@pytest.mark.parametrize("size", [1, 3, 100_000])
+async def test_a_body_in_small_chunks_arrives_and_so_does_what_follows(gateway: Any, upstream: Any, size: int) -> None:
+    await gateway.register(OPEN)
+    body = bytes(range(256)) * 400
+    post = b"POST /p/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n" % chunks(body, size)
+    length = b"POST /p/b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    get = b"GET /p/c HTTP/1.1\r\n" + END
+    answer = await talk(gateway.port, post + length + post + get)
+    assert answer.count(b"HTTP/1.1 200 OK") == 4
+    assert [(seen.target, seen.body) for seen in upstream.seen] == [
+        ("/p/a", body), ("/p/b", body), ("/p/a", body), ("/p/c", b"")
+    ]  # fmt: skip
+
+
+async def test_what_is_no_chunk_within_many_is_refused(gateway: Any, upstream: Any) -> None:
+    await gateway.register(OPEN)
+    head = b"POST /p/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    problem(
+        await talk(gateway.port, head + chunks(b"x" * 50_000, 1) + b"zz\r\n" + b"1\r\nx\r\n" * 5000), 400, "bad-request"
+    )
+    assert upstream.seen == []
+
+
+async def test_small_chunks_are_parsed_in_steps(gateway: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read from the network brings tens of thousands of them."""
+    await gateway.register(OPEN)
+    largest = 0
+    received = wire.Wire.data_received
+
+    def data_received(self: wire.Wire, data: bytes) -> None:
+        nonlocal largest
+        if self._backlog is None and len(data) <= LENGTHY:
+            largest = max(largest, len(data))
+        else:
+            assert self._backlog is not None or len(data) > STEP
+        received(self, data)
+
+    monkeypatch.setattr(wire.Wire, "data_received", data_received)
+    head = b"POST /p/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    answer = await talk(gateway.port, head + b"Connection: close\r\n\r\n" + chunks(b"x" * 60_000, 1) + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert upstream.seen[0].body == b"x" * 60_000

@@ -277,3 +277,52 @@ async def test_bytes_at_random(stage: Any) -> None:
                 writer.write_eof()
                 await reader.read(-1)
     assert len(made.gateway.log()) == 30
+
+
+SMALL = json.dumps({"n": 1, "text": "x" * 30_000}).encode()
+
+
+def fragments(text: bytes, size: int) -> bytes:
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    return b"".join([frame(0 if at else 1, part, fin=False) for at, part in enumerate(parts)]) + frame(0)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_messages_in_small_fragments_arrive_whole(stage: Any, size: int) -> None:
+    """Tens of thousands come with one read from the network; they are parsed in steps, and joined as they come."""
+    async with stage() as made, asyncio.timeout(20):
+        async with dialled(made) as (reader, writer):
+            writer.write(handshake("/flow/rooms/blue"))
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            pings = frame(9) * 300
+            writer.write(
+                pings + fragments(SMALL, size) + pings + fragments(SMALL, size) + frame(1, b'{"n": 7}') + frame(1)
+            )
+            heard = b""
+            while b"\x88" not in heard:
+                heard += await reader.read(1 << 16)
+    assert heard.count(b"x" * 30_000) == 2
+    assert heard.index(b"x" * 30_000) < heard.index(b'"n":7')
+    assert heard.count(b"\x8a\x00") == 600  # pongs
+
+
+async def test_others_have_their_turn_between_fragments(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "PAUSE", -1.0)
+    turns: list[int] = []
+    async with stage() as made, asyncio.timeout(20):
+        async with dialled(made) as (reader, writer):
+            writer.write(handshake("/flow/rooms/blue"))
+            await reader.readuntil(b"\r\n\r\n")
+            parse = WebSocket._parse_on
+
+            def counted(self: WebSocket) -> None:
+                turns.append(1)
+                parse(self)
+
+            monkeypatch.setattr(WebSocket, "_parse_on", counted)
+            writer.write(fragments(b'{"n": 1}' + b" " * 10_000, 1) + frame(1))
+            heard = b""
+            while b"\x88" not in heard:
+                heard += await reader.read(1 << 16)
+    assert b'"n":1' in heard
+    assert len(turns) > 7 * 10_000 // websocket.STEP // 2

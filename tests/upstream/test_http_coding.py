@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 import zlib
 from typing import Any
 
 import pytest
 
 from bridge.errors import BadReply
+from bridge.upstream import coding, http
 
 # --- size and coding ---------------------------------------------------------------------------------------------
 
@@ -105,3 +107,35 @@ async def test_a_broken_coding_is_a_bad_reply(
     server = await serve(reply(body, b"200 OK", b"Content-Encoding: " + coding.encode()))
     with pytest.raises(BadReply):
         await ask(connect(server))
+
+
+async def test_what_little_becomes_much_is_decoded_in_a_thread(
+    serve: Any, connect: Any, ask: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty kilobytes may hold as many megabytes: it is what comes of a body that takes time."""
+    threads: list[bool] = []
+    decode = coding.decode
+
+    def noted(body: bytes, codings: str, limit: int) -> bytes:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return decode(body, codings, limit)
+
+    monkeypatch.setattr(http, "decode", noted)
+    for size, expected in ((http.INLINE, [False]), (http.INLINE + 1, [False, True])):
+        threads.clear()
+        coded = gzip.compress(b"x" * size)
+        assert len(coded) < http.BLOCKING
+        server = await serve(reply(coded, b"200 OK", b"Content-Encoding: gzip"))
+        assert len((await ask(connect(server, max_reply=1 << 24))).body) == size
+        assert threads == expected
+
+
+@pytest.mark.parametrize("count", [5000, coding.MAX_MEMBERS + 1])
+def test_members_of_gzip_are_bounded(count: int) -> None:
+    body = gzip.compress(b"x") * count
+    if count <= coding.MAX_MEMBERS:
+        assert coding.decode(body, "gzip", 1 << 20) == b"x" * count
+        return
+    with pytest.raises(BadReply) as caught:
+        coding.decode(body, "gzip", 1 << 20)
+    assert "members" in caught.value.cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bridge.upstream.http2 import frames
 from bridge.upstream.http2.block import BLOCK
 from bridge.upstream.http2.budget import IDLE_FRAMES, OWED
+from bridge.upstream.http2.budget import SETTINGS as MOST_SETTINGS
 from bridge.upstream.http2.connection import Connection
 from bridge.upstream.http2.frames import Http2Error
 from tests.upstream.http2.kit import LIST, REQUEST, WINDOW, Caught, cut, raw
@@ -269,3 +271,79 @@ def test_a_section_above_the_limit_is_read_past() -> None:
     assert stream.last_word[3] == "it is larger than allowed"
     http.receive(raw(HEADERS, 4, 3, OK))
     assert other.last_word[1] == 200
+
+
+@pytest.mark.parametrize("key", [4, 3, 0x7777], ids=["window", "streams", "unknown"])
+def test_settings_are_bounded(key: int) -> None:
+    """Each parameter costs work, and one of a window a look at each stream."""
+    many = struct.pack(">HL", key, 70_000)
+    http, _ = begun()
+    http.receive(raw(SETTINGS, 0, 0, many * MOST_SETTINGS))
+    with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM: SETTINGS of 65"):
+        http.receive(raw(SETTINGS, 0, 0, many * (MOST_SETTINGS + 1)))
+    http, _ = begun()
+
+    def flood() -> None:
+        for _ in range(IDLE_FRAMES // MOST_SETTINGS + 1):
+            http.receive(raw(SETTINGS, 0, 0, many * MOST_SETTINGS))
+            http.take()
+
+    with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):
+        flood()
+
+
+def test_windows_that_change_for_very_many_streams_cost_more() -> None:
+    http, _ = begun(streams=2000)
+    changes = 0
+    with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):  # noqa: PT012  # at which one is what is asked
+        for changes in range(IDLE_FRAMES):
+            http.receive(setting(4, 70_000 + changes % 2))
+            http.take()
+    assert changes < 50
+
+
+def test_continuations_in_small_pieces_are_bounded() -> None:
+    http, _ = begun()
+    http.receive(raw(HEADERS, 0, 1, OK))
+
+    def flood() -> None:
+        for _ in range(IDLE_FRAMES + 1):
+            http.receive(raw(CONT, 0, 1, b"\x88"))
+
+    with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):
+        flood()
+
+
+def test_windows_that_open_by_a_byte_are_bounded() -> None:
+    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+    http.receive(HELLO)
+    http.open(Caught(), REQUEST, b"x" * 1_000_000, end=True)
+    http.take()
+
+    def flood(by: int) -> None:
+        for _ in range(IDLE_FRAMES + 1):
+            http.receive(raw(UPDATE, 0, 1, number(by)) + raw(UPDATE, 0, 0, number(by)))
+            http.take()
+
+    with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):
+        flood(1)
+
+
+def test_much_at_once_is_read_in_steps() -> None:
+    """As the socket's side lets it: what came is all read, whatever the steps are."""
+    heard = []
+    for pause in (math.inf, -1.0):
+        http = Connection(window=WINDOW, max_list=LIST, output=lambda: None, pause=pause)
+        http.receive(HELLO)
+        stream = Caught()
+        http.open(stream, REQUEST, b"", end=True)
+        http.receive(raw(HEADERS, 4, 1, OK) + raw(DATA, 0, 1, b"x") * 5000 + raw(DATA, 0, 1, b"y" * 100)[:50])
+        steps = 1
+        while http.more:
+            http.receive(b"")
+            steps += 1
+        http.receive(raw(DATA, 0, 1, b"y" * 100)[50:] + raw(HEADERS, 5, 1, STATUS_0))
+        heard.append(stream.told)
+        assert (steps > 100) == (pause < 0)
+    assert heard[0] == heard[1]
+    assert len(heard[0]) > 5000
