@@ -46,7 +46,7 @@ from bridge.origin import (
     read_origin,
     read_secret,
 )
-from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
+from bridge.payload import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.tls import Tls, read_tls
@@ -92,6 +92,7 @@ __all__ = [
     "Tls",
     "Transformer",
     "Unreachable",
+    "Unsliced",
     "UnsupportedMediaType",
     "Upstream",
     "UpstreamError",
@@ -115,4 +116,5 @@ __all__ = [
     "seconds",
     "unescaped",
     "xml_parser",
+    "xml_slices",
 ]

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 #: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
 QuickReader = Callable[["etree._Element", "Note", bool], Any]
 
-#: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``.
-RestReader = Callable[["etree._Element", Iterable["etree._Element"], dict[str, Any], "Note"], None]
+#: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``. A fifth
+#: argument, what the last call gave back, lets it go on.
+RestReader = Callable[..., int]
 
 #: Longer rows hold so many optional elements that all of them are seldom there.
 _MAX_ROW = 32
@@ -39,10 +40,13 @@ class _End:
     tag = ""
 
 
+OUT_OF_ORDER = "its children are not in the schema's order"
+
+
 def _out_of_order(rest: RestReader) -> RestReader:
     """Reads what isn't in order: if it finds nothing else to tell of, that is told."""
 
-    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> None:
+    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
         told = False
 
         def listen(where: etree._Element, why: str) -> None:
@@ -50,11 +54,17 @@ def _out_of_order(rest: RestReader) -> RestReader:
             told = True
             note(where, why)
 
-        rest(node, children, out, listen)
+        passed = rest(node, children, out, listen)
         if not told:
-            note(node, "its children are not in the schema's order")
+            note(node, OUT_OF_ORDER)
+        return passed
 
     return read
+
+
+def in_any_order(root: Part) -> bool:
+    """Whether the schema leaves open the order of some children."""
+    return any(part.kind == "all" for part in (root, *root.parts))
 
 
 class Cursor:
@@ -147,8 +157,7 @@ class Cursor:
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
         out.add("if c is not END:")
-        free = any(part.kind == "all" for part in (content.root, *content.root.parts))
-        ordered = self._decoders.literal and not free
+        ordered = self._decoders.literal and not in_any_order(content.root)
         out.add(f"    {out.const(_out_of_order(rest) if ordered else rest)}(node, cs[i - 1:-1], out, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")

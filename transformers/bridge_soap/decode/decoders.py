@@ -6,7 +6,7 @@ A reply that breaks its schema is read as far as that is safe, and each liberty 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -82,6 +82,11 @@ class Decoders:
     def cursor(self) -> Cursor:
         return self._fields.cursor
 
+    @property
+    def fields(self) -> FieldMaker:
+        """The readers of content models."""
+        return self._fields
+
     def ready_type(self, type_: Type) -> Reader:
         """The reader of a type's values; as `ready`."""
         known = self._ready.get(type_)
@@ -107,7 +112,7 @@ class Decoders:
         name = self.schemas.member_name(element, head)
 
         def read_member(node: etree._Element, note: Note) -> Any:
-            return _labelled(ELEMENT, name, read(node, note))
+            return labelled(ELEMENT, name, read(node, note))
 
         return read_member
 
@@ -145,8 +150,8 @@ class Decoders:
 
     def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
         """A value that says of what type it is, another than the declared one."""
-        labelled: dict[str, Any] = _labelled(TYPE, label, value)
-        return labelled
+        made: dict[str, Any] = labelled(TYPE, label, value)
+        return made
 
     def _declared(self, element: Element, type_: Type) -> Reader:
         """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
@@ -309,21 +314,11 @@ class Decoders:
 
         return read
 
-    def order(self, content: Content, *, mixed: bool = False) -> Callable[[etree._Element, Note], None] | None:
+    def order(self, content: Content, *, mixed: bool = False) -> OrderCheck | None:
         """In strict routes: the check of an element's children against the content model."""
         if not self.strict or not self.literal:
             return None
-        checker = Order(self.schemas, content.root) if content.root is not None else None
-
-        def check(node: etree._Element, note: Note) -> None:
-            if not mixed and any(text and not text.isspace() for text in (node.text, *(each.tail for each in node))):
-                note(node, "it holds text where only elements belong")
-            tags = [tag_of(child) for child in node]
-            found = checker.check(tags) if checker is not None else (0, "no element can stand here") if tags else None
-            if found is not None:
-                note(node, found[1])
-
-        return check
+        return OrderCheck(Order(self.schemas, content.root) if content.root is not None else None, mixed=mixed)
 
     # --- attributes ---
 
@@ -376,10 +371,45 @@ class Decoders:
                 note(node, f"its attribute {name} is not in the schema; it is left out")
 
 
+class OrderCheck:
+    """Whether an element's children stand in the order that its content model wants.
+
+    :param checker: None where no element may stand there.
+    """
+
+    def __init__(self, checker: Order | None, *, mixed: bool) -> None:
+        self._checker, self._mixed = checker, mixed
+
+    def __call__(self, node: etree._Element, note: Note) -> None:
+        texts = not self._mixed and any(is_text(text) for text in (node.text, *(each.tail for each in node)))
+        self.judge(node, [tag_of(child) for child in node], texts, note)
+
+    def judge(self, node: etree._Element, tags: Sequence[str], texts: bool, note: Note) -> None:
+        """As a call, of children that are not there any more: their tags, and whether text stood between them."""
+        if texts and not self._mixed:
+            note(node, "it holds text where only elements belong")
+        if self._checker is not None:
+            found = self._checker.check(tags)
+        else:
+            found = (0, "no element can stand here") if tags else None
+        if found is not None:
+            note(node, found[1])
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Tags of which one in a row says as much as many."""
+        return self._checker.runs if self._checker is not None else frozenset()
+
+
+def is_text(text: str | None) -> bool:
+    """Whether it is more than the white space between elements."""
+    return bool(text) and not text.isspace()
+
+
 _XSI_START = f"{{{XSI}}}"
 
 
-def _labelled(key: str, name: str, value: Any) -> Any:
+def labelled(key: str, name: str, value: Any) -> Any:
     """`value` as an object that says what it is."""
     if isinstance(value, dict):
         return {key: name, **value}

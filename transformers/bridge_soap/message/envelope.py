@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from bridge_soap.wsdl.model import Version
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 #: By the envelope's tag, those of body, header and fault.
-_PARTS = {
+PARTS = {
     clark(namespace, "Envelope"): tuple(clark(namespace, part) for part in ("Body", "Header", "Fault"))
     for namespace in ENVELOPES.values()
 }
@@ -98,7 +99,11 @@ class Message:
     text: bytes
 
 
-def read_message(raw: bytes, content_type: str) -> Message:
+#: Bytes to the root of their tree; raises `bridge.XmlError`.
+Parse = Callable[[bytes], etree._Element]
+
+
+def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Message:
     """The SOAP message in a reply's body, of either version.
 
     :raises bridge.XmlError: it holds none; the message says why, for people.
@@ -106,8 +111,8 @@ def read_message(raw: bytes, content_type: str) -> Message:
     for draft in _DRAFTS:
         if draft in raw:
             raw = raw.replace(draft, XSD.encode())
-    root, text = _parse(raw, content_type)
-    parts = _PARTS.get(root.tag)
+    root, text = _parse(raw, content_type, parse)
+    parts = PARTS.get(root.tag)
     if parts is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
     body = header = fault = None
@@ -126,29 +131,47 @@ def read_message(raw: bytes, content_type: str) -> Message:
     return Message(body, fault, header, text)
 
 
-def _parse(body: bytes, content_type: str) -> tuple[etree._Element, bytes]:
+def _parse(body: bytes, content_type: str, parse: Parse) -> tuple[etree._Element, bytes]:
     """The root, and the text that it was parsed from. The charset parameter outranks what the document says of itself
     (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return parse_xml(body), body  # a byte order mark outranks both
+        return parse(body), body  # a byte order mark outranks both
     found = _CHARSET.search(content_type)
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
         try:
-            return parse_xml(body), body
+            return parse(body), body
         except XmlError:
             if found or b"encoding" not in body[:200]:
                 raise
             # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
     if _KNOWN_CHARSET.fullmatch(charset):
         try:
-            text = _DECLARATION.sub("", body.decode(charset), count=1).encode()
+            text = _as_utf8(body, charset)
         except (LookupError, UnicodeError):
             pass  # the parameter is wrong; perhaps the document knows better
         else:
-            return parse_xml(text), text
-    return parse_xml(body), body
+            return parse(text), text
+    return parse(body), body
+
+
+#: How many bytes are decoded in one go: some decoders take their time, and keep all else waiting.
+_DECODED = 256 * 1024
+
+
+def _as_utf8(body: bytes, charset: str) -> bytes:
+    """A document in UTF-8, without its declaration.
+
+    :raises LookupError: the charset is not known.
+    :raises UnicodeError: the document isn't in it.
+    """
+    decoder = codecs.getincrementaldecoder(charset)()
+    start = decoder.decode(body[:_DECODED], len(body) <= _DECODED)
+    pieces = [_DECLARATION.sub("", start, count=1).encode()]
+    for at in range(_DECODED, len(body), _DECODED):
+        pieces.append(decoder.decode(body[at : at + _DECODED], at + _DECODED >= len(body)).encode())
+    return b"".join(pieces)
 
 
 def is_utf8(content_type: str) -> bool:
