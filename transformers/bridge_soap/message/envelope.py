@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,7 +156,7 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> tuple[etree._Element
     return parse(body), body
 
 
-#: How many bytes are decoded in one go: some decoders take their time, and keep all else waiting.
+#: How many characters are decoded in one go: some decoders take their time, and keep all else waiting.
 _DECODED = 256 * 1024
 
 
@@ -166,12 +166,10 @@ def _as_utf8(body: bytes, charset: str) -> bytes:
     :raises LookupError: the charset is not known.
     :raises UnicodeError: the document isn't in it.
     """
-    decoder = codecs.getincrementaldecoder(charset)()
-    start = decoder.decode(body[:_DECODED], len(body) <= _DECODED)
-    pieces = [_DECLARATION.sub("", start, count=1).encode()]
-    for at in range(_DECODED, len(body), _DECODED):
-        pieces.append(decoder.decode(body[at : at + _DECODED], at + _DECODED >= len(body)).encode())
-    return b"".join(pieces)
+    with io.TextIOWrapper(io.BytesIO(body), charset, "strict", newline="") as text:
+        pieces = iter(lambda: text.read(_DECODED), "")
+        start = _DECLARATION.sub("", next(pieces, ""), count=1).encode()
+        return start + b"".join(piece.encode() for piece in pieces)
 
 
 def is_utf8(content_type: str) -> bool:
