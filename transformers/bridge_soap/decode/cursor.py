@@ -7,7 +7,7 @@ whatever of them is there stands in the schema's order too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
 QuickReader = Callable[["etree._Element", "Note", bool], Any]
+
+#: ``(elements of one declaration, note, odd) -> their values``.
+RunReader = Callable[[Sequence["etree._Element"], "Note", bool], list[Any]]
 
 #: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``. A fifth
 #: argument, what the last call gave back, lets it go on.
@@ -76,6 +79,7 @@ class Cursor:
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
         self._made = 0
+        self._runs: dict[Element, RunReader] = {}
 
     def fits(self, content: Content) -> bool:
         """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
@@ -111,6 +115,26 @@ class Cursor:
             return env[name](node, note, odd)  # looked up each time, as above
 
         return read
+
+    def run(self, element: Element) -> RunReader:
+        """The reader of elements that stand in a row."""
+        known = self._runs.get(element)
+        if known is None:
+            with self._decoders.lock:
+                out = Source(self.env)
+                out.add("found = []")
+                out.add("for c in cs:")
+                out.depth += 1
+                self._value(out, element)
+                out.add("found.append(x)")
+                out.depth -= 1
+                out.add("return found")
+                name = f"r{len(self.env)}"
+                self.env[name] = None
+                out.define(name, "cs, note, odd", f"decoder of {local_name(element.name)} in a row")
+                self.finish()
+                known = self._runs[element] = self.env[name]
+        return known
 
     def finish(self) -> None:
         """Make what was asked for: at once while the contract is small, then when it is first used."""

@@ -60,22 +60,6 @@ class Steps:
     full: int
     late: Mapping[str, tuple[int, Wildcard | None]] | None
     order: OrderCheck | None
-    _table: _Table
-    _fill: Callable[[_Table], None]
-
-    @property
-    def fields(self) -> Mapping[str, Field]:
-        """The fields by tag."""
-        if not self._table.filled:
-            self._fill(self._table)
-        return self._table.fields
-
-    @property
-    def by_local(self) -> Mapping[str, Field]:
-        """The fields by local name."""
-        if not self._table.filled:
-            self._fill(self._table)
-        return self._table.by_local
 
 
 class FieldMaker:
@@ -200,7 +184,7 @@ class FieldMaker:
             _bounded(out, node, content, note, items)
 
         quick = self._cursor.fits(content)
-        return read, Steps(content, quick, rest, complete, bound, full, late, order, table, fill)
+        return read, Steps(content, quick, rest, complete, bound, full, late, order)
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""

@@ -18,10 +18,8 @@ from lxml import etree
 
 from bridge import BadReply, BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type, Wildcard
-from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.cursor import OUT_OF_ORDER, in_any_order
 from bridge_soap.decode.decoders import Decoders, Note, OrderCheck, is_text, labelled
-from bridge_soap.decode.fields import Field
 from bridge_soap.names import XSI_NIL, XSI_TYPE, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, Content, Part, Slot
@@ -165,14 +163,15 @@ class OpenRecord(OpenElement):
         leaf = self._turn(children[at].tag)
         if leaf is None:
             return at
-        end = at + 1
+        assert leaf.element is not None
+        read, odd, end = self._opener.decoders.cursor.run(leaf.element), self._opener.odd, at + 1
         if not self._many(leaf):
-            (self._out[leaf.key],) = _values(self._steps.fields[children[at].tag], children[at:end], self.note)
+            (self._out[leaf.key],) = read(children[at:end], self.note, odd)
             return end
-        tag = children[at].tag
+        tag = leaf.element.name
         while end < len(children) and children[end].tag == tag:
             end += 1
-        self._out.setdefault(leaf.key, []).extend(_values(self._steps.fields[tag], children[at:end], self.note))
+        self._out.setdefault(leaf.key, []).extend(read(children[at:end], self.note, odd))
         return end
 
     def _turn(self, tag: str) -> Part | None:
@@ -476,25 +475,6 @@ class _OrderLog:
         self._order.judge(node, self._tags, self._texts, note)
 
 
-def _values(field: Field, children: Sequence[etree._Element], note: Note) -> list[Any]:
-    """The values of elements of one tag, in their order."""
-    _, _, _, leaf, convert, reader = field
-    if not leaf:
-        return [reader(child, note) for child in children]
-    found: list[Any] = []
-    for child in children:
-        text: Any = child.text
-        if text is None or child.items() or len(child):
-            text = reader(child, note)
-        elif convert is not None:
-            try:
-                text = convert(text)
-            except Bad as error:
-                note(child, str(error))
-        found.append(text)
-    return found
-
-
 def _below(shape: Shape | None, key: str) -> Shape | None:
     seen = shape.seen.get(key) if shape is not None else None
     return seen.node if seen is not None else None
@@ -505,10 +485,11 @@ class Opener:
     one reply is read.
 
     :param careful: white space in elements that no schema types is kept until it is known whether it counts.
+    :param odd: as in `bridge_soap.decode.cursor`.
     """
 
-    def __init__(self, decoders: Decoders, *, careful: bool = False) -> None:
-        self.decoders, self._careful = decoders, careful
+    def __init__(self, decoders: Decoders, *, careful: bool = False, odd: bool = True) -> None:
+        self.decoders, self._careful, self.odd = decoders, careful, odd
         self._finders: dict[ComplexType, Callable[[etree._Element, Note], dict[str, Any] | None]] = {}
         self._by_local: dict[int, dict[str, Slot | None]] = {}
 

@@ -102,7 +102,8 @@ class PatternMaker:
         if not isinstance(root.type, ComplexType):
             raise Unfit
         out = self._out
-        out.add("amp = '&' in t")
+        out.add("at = t.find('&', p)")
+        out.add("amp = at >= 0")
         self._space()
         self._record(root.type, "value")
         self._pattern.append(end)
@@ -310,7 +311,9 @@ class PatternMaker:
         found, item = self._var(), self._var()
         out.add(f"{found} = []")
         outer, self._amp = self._amp, self._var()
-        out.add(f"{self._amp} = {outer} and t.find('&', p) >= 0")
+        # Looked for once behind each place: a text of many short arrays would be gone through for each of them.
+        out.add("if 0 <= at < p: at = t.find('&', p)")
+        out.add(f"{self._amp} = at >= 0")
         flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
         if flat:
             self._flat_items(element, found, item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -178,13 +179,14 @@ def is_utf8(content_type: str) -> bool:
     return (found is None or found[1].lower() in ("utf-8", "utf8")) and content_type[:10].lower() != "multipart/"
 
 
-def has_attributes(body: bytes) -> bool:
+def has_attributes(body: bytes, head: int = sys.maxsize) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
-    looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
+    looking at each element, and it errs on the safe side: an ``=`` in a text counts too, and a declaration that is not
+    among the first `head` bytes."""
     start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
     if b"</" not in body:
         return True  # it is written in no kin of ASCII, and none of its marks can be told
-    return body.count(b"=", start) != len(_DECLARED.findall(body, start))
+    return body.count(b"=", start) != len(_DECLARED.findall(body, start, head))
 
 
 def payload(message: Message) -> bytes:

@@ -17,7 +17,7 @@ from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.decode.incremental import Mixed, OpenElement, Opener, to_json
 from bridge_soap.message.bodies import NOT_ITS_NAMESPACE, RESULT, root_readers, unexpected
-from bridge_soap.message.envelope import PARTS
+from bridge_soap.message.envelope import PARTS, has_attributes
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
@@ -26,6 +26,9 @@ LARGE = 1024 * 1024
 SLICE = 128 * 1024
 #: How many marks (``<`` and ``=``) may stand in what must be held as a tree: each may come to some 400 bytes there.
 MAX_MARKS = 400_000
+
+#: How far namespace declarations are looked for to tell them from attributes.
+_HEAD = 64 * 1024
 
 TOO_LARGE = "The service's answer is too large to be read in this form."
 
@@ -67,9 +70,9 @@ class LargeBodies:
         self._decoders, self._body = decoders, body
         self._readers = root_readers(decoders, body.root) if body.root is not None else {}
 
-    def open(self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool) -> OpenElement:
+    def open(self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, odd: bool) -> OpenElement:
         """``soap:Body``, to be read in steps."""
-        opener, body = Opener(self._decoders, careful=careful), self._body
+        opener, body = Opener(self._decoders, careful=careful, odd=odd), self._body
         if body.root is not None:
             return _OpenBody(opener, body, self._readers, node, note, shape)
         if body.content is not None:
@@ -272,12 +275,16 @@ class LargeParser:
         return parse_xml(text)
 
     def _by_slices(self, bodies: LargeBodies, text: bytes) -> etree._Element:
-        early = Early()
+        early, odd = Early(), has_attributes(text, _HEAD)
         note, run = self._note(early.warnings), None
         root = None
+
+        def open_body(node: etree._Element) -> OpenElement:
+            return bodies.open(node, note, self._shape, careful=self._careful, odd=odd)
+
         for at, root in enumerate(xml_slices(text, SLICE)):
             if run is None:
-                run = _Run(root, early, lambda node: bodies.open(node, note, self._shape, careful=self._careful))
+                run = _Run(root, early, open_body)
             start = at * SLICE
             run.step(marks(text[start : start + SLICE]))
         assert root is not None
