@@ -173,7 +173,19 @@ def measure(shape: str, size: int, *, soap: bool, whole: bool) -> dict[str, floa
     return {"speed": len(body) / took / 1e6, "memory": factor, "wait": max(waits) * 1000, "json": out / len(body)}
 
 
+def memory(size: int) -> dict[str, float]:
+    """The memory that each shape takes, as a multiple of the message."""
+    return {
+        f"{'SOAP' if soap else 'XML'} {shape}": measure(shape, size, soap=soap, whole=False)["memory"]
+        for soap in (True, False)
+        for shape in SHAPES
+    }
+
+
 def main() -> int:
+    if sys.argv[1:2] == ["--memory"]:
+        print(json.dumps(memory(int(sys.argv[2]) * 1024**2)))
+        return 0
     if sys.argv[1:2] == ["--one"]:
         shape, size, soap, whole = json.loads(sys.argv[2])
         print(json.dumps(measure(shape, size, soap=soap, whole=whole)))

@@ -12,8 +12,10 @@ No part of an expression is tried twice at one place: each repetition is possess
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bridge import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType
@@ -56,6 +58,17 @@ def unescaped(text: str) -> str:
     return text.replace("&amp;", "&")
 
 
+to_json = msgspec.json.Encoder().encode
+
+
+def pack(found: list[Any], start: int) -> int:
+    """Make JSON of an array's items from `start` on, one `msgspec.Raw` that holds them all; gives back how many it
+    stands for beyond one."""
+    more = len(found) - start - 1
+    found[start:] = [msgspec.Raw(to_json(found[start:])[1:-1])]
+    return more
+
+
 class _Field:
     """A property of a record under way.
 
@@ -75,10 +88,11 @@ class PatternMaker:
 
     :param name_of: how the service writes a name.
     :param loose: white space may stand between the elements.
+    :param step: what an array has gathered becomes JSON each time that so many characters of it were read; 0: never.
     """
 
-    def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool) -> None:
-        self._decoders, self._name_of = decoders, name_of
+    def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool, step: int = 0) -> None:
+        self._decoders, self._name_of, self._every = decoders, name_of, step
         self._gap = _SPACE if loose else ""
         nil = name_of(clark(XSI, "nil"))
         self._nil = f' {re.escape(nil)}="(?:true|1)" ?/>' if nil is not None and ":" in nil else None
@@ -310,6 +324,8 @@ class PatternMaker:
         self._flush()
         found, item = self._var(), self._var()
         out.add(f"{found} = []")
+        if self._every:
+            out.add(f"{found}_mark = p + {self._every}; {found}_more = {found}_done = 0")
         outer, self._amp = self._amp, self._var()
         # Looked for once behind each place: a text of many short arrays would be gone through for each of them.
         out.add("if 0 <= at < p: at = t.find('&', p)")
@@ -323,7 +339,8 @@ class PatternMaker:
         self._loops -= 1
         for key, low, high in content.counts:
             if key == part.key:
-                out.add(f"if not {low} <= len({found}){'' if high is None else f' <= {high}'}: return A")
+                count = f"len({found}) + {found}_more" if self._every else f"len({found})"
+                out.add(f"if not {low} <= {count}{'' if high is None else f' <= {high}'}: return A")
         always = part.key in content.arrays
         if part.low and not always:
             out.add(f"if not {found}: return A")
@@ -342,6 +359,8 @@ class PatternMaker:
         else:
             self._inlined(element, self._complex(element), item, optional=False)
         self._later(f"{found}.append({item})")
+        for line in self._packed(found, "m.end()"):
+            self._later(line)
         out.add("m = None")
         out.add(f"for m in iter({out.const(self._expression().scanner)}(t, p).match, None):")  # type: ignore[attr-defined]  # the stubs leave it out
         out.depth += 1
@@ -357,7 +376,22 @@ class PatternMaker:
         self._record(self._complex(element), item)
         self._close(f"</{tag}>")
         out.add(f"{found}.append({item})")
+        for line in self._packed(found, "p"):
+            out.add(line)
         out.depth -= 1
+
+    def _packed(self, found: str, place: str) -> Sequence[str]:
+        """Lines that keep an array small. ``mark`` is where the next ones of it become JSON, ``more`` how many items
+        it has beyond what it holds."""
+        if not self._every:
+            return ()
+        self._out.env["pack"] = pack
+        return (
+            f"if {place} > {found}_mark:",
+            f"    {found}_mark = {place} + {self._every}",
+            f"    {found}_more += pack({found}, {found}_done)",
+            f"    {found}_done = len({found})",
+        )
 
     # --- leaves ---
 

@@ -171,10 +171,15 @@ class SoapCodec:
         if not inbound.body or inbound.body.isspace():
             return self._empty(status)
         layouts = self._plan.layouts
-        if layouts is not None and status < 300 and len(inbound.body) < large.LARGE:
-            value = layouts.read(inbound.body, kind)
+        if layouts is not None and status < 300:
+            if len(inbound.body) < large.LARGE:
+                value, write = layouts.read(inbound.body, kind), to_json
+            elif self._plan.reply_shape is None:
+                value, write = layouts.read(inbound.body, kind, large.SLICE), large.dump
+            else:
+                value, write = ABSENT, to_json  # what is packed can't be shaped
             if value is not ABSENT:
-                return self._told(call, value, self._fields(), [])
+                return self._told(call, value, self._fields(), [], write=write)
         try:
             return self._read(call, inbound, kind)
         except RecursionError:
@@ -237,9 +242,11 @@ class SoapCodec:
             return Reply(200, [("content-type", kind), *fields], payload(message))
         if early is not None:
             call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
+            if plan.layouts is not None and not call.warnings and early.error is None:
+                plan.layouts.learn(inbound.body, kind)
             return self._told(call, early.take(), fields, parts, found, large.dump)
         value = plan.read(message.body, note, has_attributes(message.text))
-        if plan.layouts is not None and not call.warnings and len(inbound.body) < large.LARGE:
+        if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)
         return self._told(call, value, fields, parts, found)
 

@@ -63,6 +63,10 @@ class Early:
         return value
 
 
+class Superseded(Exception):
+    """The body's element stands behind one that was taken for it: it is to be read again, without that."""
+
+
 class LargeBodies:
     """Opens the bodies of one operation's replies. `shape` is what the route makes of their JSON."""
 
@@ -70,11 +74,13 @@ class LargeBodies:
         self._decoders, self._body = decoders, body
         self._readers = root_readers(decoders, body.root) if body.root is not None else {}
 
-    def open(self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, odd: bool) -> OpenElement:
-        """``soap:Body``, to be read in steps."""
+    def open(
+        self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, odd: bool, exact: bool
+    ) -> OpenElement:
+        """``soap:Body``, to be read in steps. `exact`: its element is there under its own name."""
         opener, body = Opener(self._decoders, careful=careful, odd=odd), self._body
         if body.root is not None:
-            return _OpenBody(opener, body, self._readers, node, note, shape)
+            return _OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
         if body.content is not None:
             return opener.content(body.content, node, note, shape)
         return _Nothing(node, note, None)
@@ -108,9 +114,11 @@ class _OpenBody(OpenElement):
         node: etree._Element,
         note: Note,
         shape: Shape | None,
+        *,
+        exact: bool,
     ) -> None:
         super().__init__(node, note, shape)
-        self._opener, self._body, self._readers = opener, body, readers
+        self._opener, self._body, self._readers, self._exact = opener, body, readers, exact
         assert body.root is not None
         self._root = body.root
         self._names: list[str] = []
@@ -120,7 +128,11 @@ class _OpenBody(OpenElement):
 
     def _ranked(self, child: etree._Element) -> int:
         if child.tag in self._readers:
+            if self._rank == 1:
+                raise Superseded
             return 0
+        if self._exact:
+            return 2
         alike = local_name(tag_of(child)) == local_name(self._root.name)
         return 1 if alike or (not self._body.named and not self._names) else 2
 
@@ -128,7 +140,7 @@ class _OpenBody(OpenElement):
         for child in children:
             rank = self._ranked(child)
             if rank < self._rank:
-                self._chosen(rank)
+                self._rank = rank
                 if rank and self._body.named:
                     self.note(child, NOT_ITS_NAMESPACE)
                 if child.tag == self._root.name and self._body.accessors is not None:
@@ -136,10 +148,6 @@ class _OpenBody(OpenElement):
                         child.remove(result)
                 self._found = self._readers[child.tag if rank == 0 else self._root.name](child, self.note)
             self._names.append(local_name(tag_of(child)))
-
-    def _chosen(self, rank: int) -> None:
-        """What was read until now was not what is wanted."""
-        self._rank, self._found = rank, None
 
     def open(self, child: etree._Element) -> OpenElement | None:
         rank = self._ranked(child)
@@ -150,21 +158,29 @@ class _OpenBody(OpenElement):
 
     def _open_root(self, child: etree._Element, rank: int) -> OpenElement | None:
         told = NOT_ITS_NAMESPACE if rank and self._body.named else ""
+        before, self._rank = self._rank, rank
         schemas = self._opener.decoders.schemas
         members = [each for each in schemas.members(self._root) if each.name == child.tag]
         if members and child.tag != self._root.name:
             opened = self._opener.member(members[0], self._root, child, self.note, self._shape)
         else:
             opened = self._opener.element(self._root, child, self.note, self._shape, told)
-        if opened is not None:
-            self._chosen(rank)
-            self._put = self._set
-            if child.tag == self._root.name and self._body.accessors is not None:
-                opened.skip = RESULT
+        self._put = self._set
+        if opened is None:
+            self._rank = before  # it is chosen when it is whole
+        elif child.tag == self._root.name and self._body.accessors is not None:
+            opened.skip = RESULT
         return opened
 
     def _set(self, value: Any) -> None:
         self._found = value
+
+    def look(self, child: etree._Element) -> None:
+        """A child behind one that could not be read.
+
+        :raises Superseded: that one was not the body's element, and this one is.
+        """
+        self._ranked(child)
 
     def close_child(self, child: etree._Element, value: Any) -> None:
         self._names.append(local_name(tag_of(child)))
@@ -187,6 +203,10 @@ class _Stack:
         #: the last child of each element from the innermost down, as the last slice left them
         self._edge: list[etree._Element] = []
         self._left: etree._Element | None = None
+
+    @property
+    def outermost(self) -> OpenElement:
+        return self._open[0]
 
     @property
     def waiting(self) -> etree._Element | None:
@@ -254,7 +274,7 @@ class LargeParser:
     def __init__(self, bodies: LargeBodies | None, shape: Shape | None, note: Callable[[list[str]], Note]) -> None:
         self._bodies, self._shape, self._note = bodies, shape, note
         self.early: Early | None = None
-        self._careful = False
+        self._careful = self._exact = False
 
     def parse(self, text: bytes) -> etree._Element:
         """The root element; the body holds no more than a Fault any longer.
@@ -263,14 +283,15 @@ class LargeParser:
         :raises bridge.BadReply: something in it must be held as a tree, and is too large for that.
         """
         self.early = None
-        if self._bodies is not None:
+        while self._bodies is not None:
             try:
                 return self._by_slices(self._bodies, text)
             except Mixed:
                 self._careful = True
-                return self._by_slices(self._bodies, text)
+            except Superseded:
+                self._exact = True
             except Unsliced:
-                pass
+                break
         refuse_too_large(text)
         return parse_xml(text)
 
@@ -280,7 +301,7 @@ class LargeParser:
         root = None
 
         def open_body(node: etree._Element) -> OpenElement:
-            return bodies.open(node, note, self._shape, careful=self._careful, odd=odd)
+            return bodies.open(node, note, self._shape, careful=self._careful, odd=odd, exact=self._exact)
 
         for at, root in enumerate(xml_slices(text, SLICE)):
             if run is None:
@@ -303,6 +324,7 @@ class _Run:
         self._body: etree._Element | None = None
         self._stack: _Stack | None = None
         self._waiting: etree._Element | None = None
+        self._broken: OpenElement | None = None
         self._held = 0
 
     def step(self, count: int) -> None:
@@ -324,11 +346,13 @@ class _Run:
         self._look()
         if self._stack is not None:
             self._read(ended=True)
+        elif self._broken is not None:
+            self._drop()
         if self._stack is not None:
             try:
                 self._early.value = self._stack.close()
             except (BadReply, RecursionError) as error:
-                self._early.error = error
+                self._failed(error)
 
     def _look(self) -> None:
         """Find the body."""
@@ -347,16 +371,24 @@ class _Run:
         try:
             self._stack.settle(ended=ended)
         except (BadReply, RecursionError) as error:
-            self._early.error, self._stack = error, None  # told when the rest is known to be well-formed
+            self._failed(error)
             return
         waiting = self._stack.waiting
         if waiting is None or waiting is not self._waiting:
             self._held = 0
         self._waiting = waiting
 
+    def _failed(self, error: Exception) -> None:
+        """It is told when the rest is known to be well-formed."""
+        assert self._stack is not None
+        self._early.error, self._broken, self._stack = error, self._stack.outermost, None
+
     def _drop(self) -> None:
         """Take away what nobody wants: all but faults."""
         node = self._root if self._body is None else self._body
+        if isinstance(self._broken, _OpenBody):
+            for child in node:
+                self._broken.look(child)
         fault = self._parts[2] if self._parts is not None else ""
         kept = [child for child in node if child.tag == fault]
         for child in node[:-1]:
