@@ -54,7 +54,8 @@ SHAPES: dict[str, tuple[str, str, str]] = {
         "<Page><Title>one</Title>{}</Page>",
     ),
     "d data set": (
-        '<xs:element name="Set"><xs:complexType><xs:sequence><xs:any processContents="lax"/></xs:sequence></xs:complexType></xs:element>',
+        '<xs:element name="Set"><xs:complexType><xs:sequence><xs:any processContents="lax"/></xs:sequence>'
+        "</xs:complexType></xs:element>",
         "\n      " + ROW_XML,
         '<Set><d:diffgram xmlns:d="urn:d"><NewDataSet xmlns="">{}</NewDataSet></d:diffgram></Set>',
     ),

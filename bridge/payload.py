@@ -195,6 +195,7 @@ def xml_slices(body: bytes, size: int = 64 * 1024) -> Iterator[etree._Element]:
             parser.feed(body[at : at + size])
             _refuse_errors(parser)
         for _, node in parser.read_events():
+            assert isinstance(node, etree._Element)
             anchor, instructions = anchor if anchor is not None else node, instructions + 1
             if node.getparent() is not None or instructions > _MAX_INSTRUCTIONS:
                 raise Unsliced
@@ -219,19 +220,24 @@ def xml_slices(body: bytes, size: int = 64 * 1024) -> Iterator[etree._Element]:
 _UNDECLARED = (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY)
 
 
-def _refuse_errors(parser: etree.XMLPullParser[Any]) -> None:
+def _refuse_errors(parser: etree.XMLPullParser) -> None:
     """lxml forgives an undefined entity to a parser that resolves none. It takes it for the end of the document, and
     what is fed after it for another one."""
     for error in parser.feed_error_log.filter_types(_UNDECLARED):
-        where = error.line, error.column
-        raise etree.XMLSyntaxError(f"{error.message}, line {where[0]}, column {where[1]}", error.type, *where)
+        where = f"line {error.line}, column {error.column}"
+        raise etree.XMLSyntaxError(f"{error.message}, {where}", error.type, error.line, error.column)  # type: ignore[call-arg]  # the stubs leave them out
 
 
 def _root_behind(node: etree._Element | None) -> etree._Element | None:
     """The root, once it has begun; other instructions may stand between it and `node`."""
-    while node is not None and not isinstance(node.tag, str):
+    while node is not None and _is_instruction(node):
         node = node.getnext()
     return node
+
+
+def _is_instruction(node: etree._Element) -> bool:
+    tag: object = node.tag  # a string, the stubs say
+    return not isinstance(tag, str)
 
 
 @contextmanager

@@ -182,6 +182,8 @@ def _large(body: bytes, charset: str, force_list: Collection[str]) -> bytes:
 
     def pack() -> None:
         left = MAX_NAMES - len(names)
+        for texts in (*(held for _, held in outer), pieces):
+            _join(texts)
         for each in (*(held for held, _ in outer), item):
             if each is not None:
                 _pack(each)
@@ -200,20 +202,32 @@ def _large(body: bytes, charset: str, force_list: Collection[str]) -> bytes:
 
 #: A text of more pieces than that, some megabyte, is written as JSON piece by piece.
 _MANY = 100
+_SHORT = 4096
+#: Twice the size of a tag, with its attributes, that no slice may exceed.
+_MAX_MARK = 8 * 1024 * 1024
 
 
 def _long(pieces: list[str]) -> orjson.Fragment | None:
     """The JSON of a long text, from its pieces. Joined, one character of a rare script could make four of each byte."""
     first, last = 0, len(pieces) - 1
-    while first <= last and not (start := pieces[first].lstrip()):
+    while first <= last and (not pieces[first] or pieces[first].isspace()):
         first += 1
     if first > last:
         return None
-    pieces[first] = start
-    while not (end := pieces[last].rstrip()):
+    while not pieces[last] or pieces[last].isspace():
         last -= 1
-    pieces[last] = end
+    pieces[first] = pieces[first].lstrip()
+    pieces[last] = pieces[last].rstrip()
     return orjson.Fragment(b'"%b"' % b"".join(orjson.dumps(piece)[1:-1] for piece in pieces[first : last + 1]))
+
+
+def _join(pieces: list[str]) -> None:
+    """Make one of the many short pieces that stand between elements."""
+    start = len(pieces)
+    while start and len(pieces[start - 1]) < _SHORT:
+        start -= 1
+    if start < len(pieces) - 1:
+        pieces[start:] = ["".join(pieces[start:])]
 
 
 def _pack(item: dict[str, Any]) -> None:
@@ -252,6 +266,8 @@ def _run(parser: expat.XMLParserType, data: bytes, between: Callable[[], None] =
             between()
             # Older expats begin a mark that has no end yet anew with each slice; twice as much each time bounds that.
             size, at = (2 * size if parser.CurrentByteIndex < at else SLICE), at + size
+            if size > _MAX_MARK:
+                raise XmlError(f"it has a tag or a comment of more than {_MAX_MARK // 2} bytes")
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         where = f"line {error.lineno}, column {error.offset + 1}"

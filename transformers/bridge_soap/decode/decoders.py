@@ -403,7 +403,7 @@ class OrderCheck:
 
 def is_text(text: str | None) -> bool:
     """Whether it is more than the white space between elements."""
-    return bool(text) and not text.isspace()
+    return text is not None and text != "" and not text.isspace()
 
 
 _XSI_START = f"{{{XSI}}}"

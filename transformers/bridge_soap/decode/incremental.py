@@ -20,6 +20,7 @@ from bridge import BadReply, BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type, Wildcard
 from bridge_soap.decode.cursor import OUT_OF_ORDER, in_any_order
 from bridge_soap.decode.decoders import Decoders, Note, OrderCheck, is_text, labelled
+from bridge_soap.decode.pattern import MAX_JSON, to_json
 from bridge_soap.names import XSI_NIL, XSI_TYPE, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, Content, Part, Slot
@@ -27,10 +28,10 @@ from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, Content, Part, S
 if TYPE_CHECKING:
     from bridge_soap.message.shape import Shape
 
-to_json = msgspec.json.Encoder().encode
-
 #: How many tags the check of an order may have to remember; eight bytes each.
 _MAX_TAGS = 4_000_000
+
+TOO_LARGE = "The service's answer is too large to be read in this form."
 
 Put = Callable[[Any], None]
 
@@ -48,8 +49,8 @@ class OpenElement:
 
     skip = ""
 
-    def __init__(self, node: etree._Element, note: Note, shape: Shape | None) -> None:
-        self.node, self.note, self._shape = node, note, shape
+    def __init__(self, opener: Opener, node: etree._Element, note: Note, shape: Shape | None) -> None:
+        self._opener, self.node, self.note, self._shape = opener, node, note, shape
         self._packed: dict[str, int] = {}
         self._items: dict[str, int] = {}
         self._put: Put | None = None
@@ -104,7 +105,9 @@ class OpenElement:
             shape, items = self._shape_of(key), found[start:end]
             if shape is not None:
                 items = [shape.outward(item) for item in items]
-            found[start:end] = [msgspec.Raw(to_json(items)[1:-1])]
+            packed = to_json(items)[1:-1]
+            self._opener.count(len(packed))
+            found[start:end] = [msgspec.Raw(packed)]
             self._items[key] = self._items.get(key, 0) + end - start - 1
         self._packed[key] = len(found)
 
@@ -121,9 +124,9 @@ class OpenRecord(OpenElement):
     def __init__(
         self, opener: Opener, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None
     ) -> None:
-        super().__init__(node, note, shape)
+        super().__init__(opener, node, note, shape)
         decoders = opener.decoders
-        self._opener, self._steps = opener, decoders.fields.steps[type_]
+        self._steps = decoders.fields.steps[type_]
         self._content = content = self._steps.content
         self._out: dict[str, Any] = {}
         self._inner, self._told = note, False
@@ -322,9 +325,9 @@ class OpenContent(OpenElement):
     def __init__(
         self, opener: Opener, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None
     ) -> None:
-        super().__init__(node, note, shape)
+        super().__init__(opener, node, note, shape)
         decoders = opener.decoders
-        self._opener, self._content = opener, decoders.graph.model(type_)
+        self._content = decoders.graph.model(type_)
         self._mixed, self._key = type_.mixed, CONTENT if type_.mixed else ITEMS
         self._out: dict[str, Any] = {}
         if node.items() or any(use.required for use in type_.attributes.values()):
@@ -393,8 +396,8 @@ class OpenUnknown(OpenElement):
     def __init__(
         self, opener: Opener, node: etree._Element, note: Note, *, typed: bool, out: dict[str, Any], careful: bool
     ) -> None:
-        super().__init__(node, note, None)
-        self._opener, self._typed, self._out, self._careful = opener, typed, out, careful
+        super().__init__(opener, node, note, None)
+        self._typed, self._out, self._careful = typed, out, careful
         self._mixed = is_text(node.text)
         self._passed_over = bool(node.text) and not self._mixed
         #: the items without white space, and where that may count, with it
@@ -490,8 +493,18 @@ class Opener:
 
     def __init__(self, decoders: Decoders, *, careful: bool = False, odd: bool = True) -> None:
         self.decoders, self._careful, self.odd = decoders, careful, odd
+        self._packed = 0
         self._finders: dict[ComplexType, Callable[[etree._Element, Note], dict[str, Any] | None]] = {}
         self._by_local: dict[int, dict[str, Slot | None]] = {}
+
+    def count(self, size: int) -> None:
+        """That many bytes of JSON more.
+
+        :raises bridge.BadReply: too many have come together.
+        """
+        self._packed += size
+        if self._packed > MAX_JSON:
+            raise BadReply(TOO_LARGE)
 
     def finder(self, type_: ComplexType) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """Reads one child of ordered content."""

@@ -35,7 +35,10 @@ NameOf = Callable[[str], str | None]
 #: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
 _MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond each, once
-_MARKUP = re.compile("&(?:amp|lt|gt|quot|apos);")
+#: How many bytes of JSON may come of one large reply: what is written of it is there twice for a moment.
+MAX_JSON = 96 * 1024 * 1024
+_MARKUP = ("&amp;", "&lt;", "&gt;", "&quot;", "&apos;")
+_MAX_ESCAPED = 1024 * 1024
 _SPACE = r"[ \t\r\n]*+"
 
 
@@ -50,9 +53,9 @@ class Unlike(Exception):
 def unescaped(text: str) -> str:
     """`text` with the five entities that XML has without a DTD (4.6).
 
-    :raises Unlike: it holds other references.
+    :raises Unlike: it holds other references, or is so long that the parser, which works without the GIL, does better.
     """
-    if len(_MARKUP.findall(text)) != text.count("&"):
+    if len(text) > _MAX_ESCAPED or sum(map(text.count, _MARKUP)) != text.count("&"):
         raise Unlike
     text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
     return text.replace("&amp;", "&")
@@ -61,12 +64,13 @@ def unescaped(text: str) -> str:
 to_json = msgspec.json.Encoder().encode
 
 
-def pack(found: list[Any], start: int) -> int:
+def pack(found: list[Any], start: int) -> tuple[int, int]:
     """Make JSON of an array's items from `start` on, one `msgspec.Raw` that holds them all; gives back how many it
-    stands for beyond one."""
+    stands for beyond one, and its bytes."""
     more = len(found) - start - 1
-    found[start:] = [msgspec.Raw(to_json(found[start:])[1:-1])]
-    return more
+    packed = to_json(found[start:])[1:-1]
+    found[start:] = [msgspec.Raw(packed)]
+    return more, len(packed)
 
 
 class _Field:
@@ -116,6 +120,8 @@ class PatternMaker:
         if not isinstance(root.type, ComplexType):
             raise Unfit
         out = self._out
+        if self._every:
+            out.add("packed = 0")
         out.add("at = t.find('&', p)")
         out.add("amp = at >= 0")
         self._space()
@@ -389,8 +395,9 @@ class PatternMaker:
         return (
             f"if {place} > {found}_mark:",
             f"    {found}_mark = {place} + {self._every}",
-            f"    {found}_more += pack({found}, {found}_done)",
-            f"    {found}_done = len({found})",
+            f"    n, size = pack({found}, {found}_done)",
+            f"    {found}_more += n; {found}_done = len({found}); packed += size",
+            f"    if packed > {MAX_JSON}: return A",
         )
 
     # --- leaves ---

@@ -15,7 +15,8 @@ from lxml import etree
 from bridge import BadReply, Unsliced, parse_xml, xml_slices
 from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
-from bridge_soap.decode.incremental import Mixed, OpenElement, Opener, to_json
+from bridge_soap.decode.incremental import TOO_LARGE, Mixed, OpenElement, Opener
+from bridge_soap.decode.pattern import to_json
 from bridge_soap.message.bodies import NOT_ITS_NAMESPACE, RESULT, root_readers, unexpected
 from bridge_soap.message.envelope import PARTS, has_attributes
 from bridge_soap.message.shape import Shape
@@ -29,8 +30,6 @@ MAX_MARKS = 400_000
 
 #: How far namespace declarations are looked for to tell them from attributes.
 _HEAD = 64 * 1024
-
-TOO_LARGE = "The service's answer is too large to be read in this form."
 
 
 def marks(data: bytes) -> int:
@@ -83,7 +82,7 @@ class LargeBodies:
             return _OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
         if body.content is not None:
             return opener.content(body.content, node, note, shape)
-        return _Nothing(node, note, None)
+        return _Nothing(opener, node, note, None)
 
 
 class _Nothing(OpenElement):
@@ -94,7 +93,7 @@ class _Nothing(OpenElement):
 
     def open(self, child: etree._Element) -> OpenElement:
         self._put = lambda value: None
-        return _Nothing(child, self.note, None)
+        return _Nothing(self._opener, child, self.note, None)
 
     def pack(self) -> None:
         pass
@@ -117,8 +116,8 @@ class _OpenBody(OpenElement):
         *,
         exact: bool,
     ) -> None:
-        super().__init__(node, note, shape)
-        self._opener, self._body, self._readers, self._exact = opener, body, readers, exact
+        super().__init__(opener, node, note, shape)
+        self._body, self._readers, self._exact = body, readers, exact
         assert body.root is not None
         self._root = body.root
         self._names: list[str] = []
@@ -153,7 +152,7 @@ class _OpenBody(OpenElement):
         rank = self._ranked(child)
         if rank >= self._rank:
             self._put = lambda value: None
-            return _Nothing(child, self.note, None)
+            return _Nothing(self._opener, child, self.note, None)
         return self._open_root(child, rank)
 
     def _open_root(self, child: etree._Element, rank: int) -> OpenElement | None:
@@ -234,7 +233,9 @@ class _Stack:
             inner = self._open.pop()
             here.close_child(child, inner.close())
             here.node.remove(child)
-        children = here.node[:] if ended else here.node[:-1]
+        children = list(here.node)
+        if not ended:
+            del children[-1:]
         if children:
             here.take([each for each in children if each.tag != here.skip] if here.skip else children)
             here.pack()
@@ -391,7 +392,7 @@ class _Run:
                 self._broken.look(child)
         fault = self._parts[2] if self._parts is not None else ""
         kept = [child for child in node if child.tag == fault]
-        for child in node[:-1]:
+        for child in list(node)[:-1]:
             if child.tag != fault:
                 node.remove(child)
         while len(node) and node[-1] not in kept:
@@ -428,6 +429,11 @@ def _dump(value: Any, put: Callable[[Any], object]) -> None:
         put(b"]")
     elif value.__class__ is msgspec.Raw:
         put(value)
+    elif value.__class__ is str and len(value) > SLICE:
+        put(b'"')
+        for at in range(0, len(value), SLICE):  # as a whole it would be kept once more, in UTF-8
+            put(to_json(value[at : at + SLICE])[1:-1])
+        put(b'"')
     else:
         put(to_json(value))
 

@@ -172,14 +172,16 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
     name_of = _namer(node if inner is None else node[0], text)
 
-    names: dict[str, str | None] = {}  # so that no layout keeps a reply's text
+    ways: dict[str, str | None] = {}  # so that no layout keeps a reply's text
 
-    def make(step: int, name_of: NameOf = names.__getitem__) -> PatternReader:
-        maker = PatternMaker(decoders, name_of, loose=loose, step=step)
+    def way_of(name: str) -> str | None:
+        return ways[name] if name in ways else ways.setdefault(name, name_of(name))
+
+    def make(step: int, way_of: NameOf = lambda name: ways[name]) -> PatternReader:
+        maker = PatternMaker(decoders, way_of, loose=loose, step=step)
         return maker.make(root, end) if inner is None else _within(maker, node[0], root, end)
 
-    read = make(0, lambda name: names.setdefault(name, name_of(name)))
-    return Layout(start.encode(), len(start), read, make)
+    return Layout(start.encode(), len(start), make(0, way_of), make)
 
 
 def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) -> PatternReader:
