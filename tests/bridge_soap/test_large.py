@@ -25,8 +25,8 @@ from lxml import etree
 
 from bridge import ABSENT, BadReply, Call, HttpCodec, HttpReply, RequestError
 from bridge_soap.datatypes import simple_in
-from bridge_soap.decode import incremental, pattern
-from bridge_soap.decode.incremental import TOO_LARGE
+from bridge_soap.decode import opener, packing
+from bridge_soap.decode.packing import TOO_LARGE
 from bridge_soap.message import large
 from bridge_soap.message.codec import SoapCodec
 from tests.bridge_soap.test_layouts import FULL, LEAST, STACKS, Pair, written
@@ -227,7 +227,7 @@ def test_texts_that_are_written_by_pieces(tmp_path: Path) -> None:
 
 def test_what_becomes_far_larger_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each element of a wildcard brings its namespace, and each row of a pattern its empty arrays."""
-    for module in (incremental, pattern):
+    for module in (opener, packing):
         monkeypatch.setattr(module, "MAX_JSON", 20_000)
     many = "".join(f'<xs:element name="k{n}" type="xs:int" minOccurs="0" maxOccurs="9"/>' for n in range(20))
     rows = (

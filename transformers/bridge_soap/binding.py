@@ -19,8 +19,8 @@ from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
-from bridge_soap.message.large import LargeBodies
 from bridge_soap.message.layouts import Layouts
+from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.message.shape import Shape

@@ -6,7 +6,7 @@ A reply that breaks its schema is read as far as that is safe, and each liberty 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -17,8 +17,9 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import Cursor, QuickReader
 from bridge_soap.decode.fields import FieldMaker
+from bridge_soap.decode.order_check import OrderCheck
 from bridge_soap.decode.unknown import UnknownReader
-from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split, tag_of
+from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
@@ -369,41 +370,6 @@ class Decoders:
         for name, _ in attributes_of(node):
             if not name.startswith(_XSI_START):
                 note(node, f"its attribute {name} is not in the schema; it is left out")
-
-
-class OrderCheck:
-    """Whether an element's children stand in the order that its content model wants.
-
-    :param checker: None where no element may stand there.
-    """
-
-    def __init__(self, checker: Order | None, *, mixed: bool) -> None:
-        self._checker, self._mixed = checker, mixed
-
-    def __call__(self, node: etree._Element, note: Note) -> None:
-        texts = not self._mixed and any(is_text(text) for text in (node.text, *(each.tail for each in node)))
-        self.judge(node, [tag_of(child) for child in node], texts, note)
-
-    def judge(self, node: etree._Element, tags: Sequence[str], texts: bool, note: Note) -> None:
-        """As a call, of children that are not there any more: their tags, and whether text stood between them."""
-        if texts and not self._mixed:
-            note(node, "it holds text where only elements belong")
-        if self._checker is not None:
-            found = self._checker.check(tags)
-        else:
-            found = (0, "no element can stand here") if tags else None
-        if found is not None:
-            note(node, found[1])
-
-    @property
-    def runs(self) -> frozenset[str]:
-        """Tags of which one in a row says as much as many."""
-        return self._checker.runs if self._checker is not None else frozenset()
-
-
-def is_text(text: str | None) -> bool:
-    """Whether it is more than the white space between elements."""
-    return text is not None and text != "" and not text.isspace()
 
 
 _XSI_START = f"{{{XSI}}}"

@@ -16,7 +16,8 @@ from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
 
 if TYPE_CHECKING:
-    from bridge_soap.decode.decoders import AttributesReader, Decoders, Note, OrderCheck, Reader
+    from bridge_soap.decode.decoders import AttributesReader, Decoders, Note, Reader
+    from bridge_soap.decode.order_check import OrderCheck
 
 #: One tag of a content model: key, whether it is an array, whether it goes into ``#items``, the text's converter for
 #: a plain leaf (None: the text itself), and the reader for everything else.

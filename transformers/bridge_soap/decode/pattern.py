@@ -15,11 +15,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from bridge import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.simple_in import SimpleReader
+from bridge_soap.decode.escapes import unescaped
+from bridge_soap.decode.packing import pack, packing
 from bridge_soap.names import XSI, clark, local_name
 from bridge_soap.source import Source, tag_literal
 from bridge_soap.xsd.model import Content, Part, straight
@@ -35,42 +35,11 @@ NameOf = Callable[[str], str | None]
 #: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
 _MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond each, once
-#: How many bytes of JSON may come of one large reply: what is written of it is there twice for a moment.
-MAX_JSON = 96 * 1024 * 1024
-_MARKUP = ("&amp;", "&lt;", "&gt;", "&quot;", "&apos;")
-_MAX_ESCAPED = 1024 * 1024
 _SPACE = r"[ \t\r\n]*+"
 
 
 class Unfit(Exception):
     """No expression can be made for a type, or none in these names."""
-
-
-class Unlike(Exception):
-    """The text is not as the expressions have it."""
-
-
-def unescaped(text: str) -> str:
-    """`text` with the five entities that XML has without a DTD (4.6).
-
-    :raises Unlike: it holds other references, or is so long that the parser, which works without the GIL, does better.
-    """
-    if len(text) > _MAX_ESCAPED or sum(map(text.count, _MARKUP)) != text.count("&"):
-        raise Unlike
-    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
-    return text.replace("&amp;", "&")
-
-
-to_json = msgspec.json.Encoder().encode
-
-
-def pack(found: list[Any], start: int) -> tuple[int, int]:
-    """Make JSON of an array's items from `start` on, one `msgspec.Raw` that holds them all; gives back how many it
-    stands for beyond one, and its bytes."""
-    more = len(found) - start - 1
-    packed = to_json(found[start:])[1:-1]
-    found[start:] = [msgspec.Raw(packed)]
-    return more, len(packed)
 
 
 class _Field:
@@ -100,7 +69,7 @@ class PatternMaker:
         self._gap = _SPACE if loose else ""
         nil = name_of(clark(XSI, "nil"))
         self._nil = f' {re.escape(nil)}="(?:true|1)" ?/>' if nil is not None and ":" in nil else None
-        self._out = Source({"A": ABSENT, "unescaped": unescaped})
+        self._out = Source({"A": ABSENT, "unescaped": unescaped, "pack": pack})
         self._pattern: list[str] = []  # what the next expression matches
         self._groups: list[str] = []  # the variables of its groups
         self._after: list[tuple[int, str]] = []  # what is done once it has matched
@@ -387,18 +356,8 @@ class PatternMaker:
         out.depth -= 1
 
     def _packed(self, found: str, place: str) -> Sequence[str]:
-        """Lines that keep an array small. ``mark`` is where the next ones of it become JSON, ``more`` how many items
-        it has beyond what it holds."""
-        if not self._every:
-            return ()
-        self._out.env["pack"] = pack
-        return (
-            f"if {place} > {found}_mark:",
-            f"    {found}_mark = {place} + {self._every}",
-            f"    n, size = pack({found}, {found}_done)",
-            f"    {found}_more += n; {found}_done = len({found}); packed += size",
-            f"    if packed > {MAX_JSON}: return A",
-        )
+        """Lines that keep an array small, where that is wanted."""
+        return packing(found, place, self._every) if self._every else ()
 
     # --- leaves ---
 

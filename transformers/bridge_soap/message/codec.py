@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from lxml import etree
 
 from bridge import (
@@ -26,6 +25,7 @@ from bridge import (
     header,
 )
 from bridge_soap.contract import Body
+from bridge_soap.decode.packing import dump, to_json
 from bridge_soap.encode.writing import Writer
 from bridge_soap.message import large
 from bridge_soap.message.attachments import ATTACHMENTS, Attachments
@@ -34,9 +34,10 @@ from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
 from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
-from bridge_soap.message.large import Early, LargeBodies, LargeParser
+from bridge_soap.message.large import Early, LargeParser
 from bridge_soap.message.layouts import Layouts
 from bridge_soap.message.multipart import XOP_NAMESPACE, Part, inline, join, split
+from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
@@ -45,9 +46,6 @@ _MAX_FAULTS = 500
 _MAX_WARNINGS = 20
 _TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
-
-#: Decimals and long integers in native mode are already digits; this writes the rest.
-to_json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ class SoapCodec:
             if len(inbound.body) < large.LARGE:
                 value, write = layouts.read(inbound.body, kind), to_json
             elif self._plan.reply_shape is None:
-                value, write = layouts.read(inbound.body, kind, large.SLICE), large.dump
+                value, write = layouts.read(inbound.body, kind, large.SLICE), dump
             else:
                 value, write = ABSENT, to_json  # what is packed can't be shaped
             if value is not ABSENT:
@@ -244,7 +242,7 @@ class SoapCodec:
             call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
             if plan.layouts is not None and not call.warnings and early.error is None:
                 plan.layouts.learn(inbound.body, kind)
-            return self._told(call, early.take(), fields, parts, found, large.dump)
+            return self._told(call, early.take(), fields, parts, found, dump)
         value = plan.read(message.body, note, has_attributes(message.text))
         if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)

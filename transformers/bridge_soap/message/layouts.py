@@ -19,7 +19,8 @@ from bridge import ABSENT, BindError, XmlError
 from bridge_soap.components import Element
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit, Unlike
+from bridge_soap.decode.escapes import Unlike
+from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit
 from bridge_soap.message.envelope import is_utf8, read_message
 from bridge_soap.names import DRAFTS, split
 
