@@ -121,6 +121,9 @@ def _doors(*, huge: bool) -> dict[str, Any]:
 
 
 _shared = xml_parser()
+#: A document of that many bytes or more gets a parser of its own: lxml lets a parser parse one at a time, and what is
+#: large is parsed in another thread, for which small ones should not wait.
+_OWN = 256 * 1024
 
 
 def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Element:
@@ -129,7 +132,9 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     :raises XmlError: not well-formed, too deep, or with a DOCTYPE.
     """
     try:
-        root = etree.fromstring(body, parser or (_shared if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
+        root = etree.fromstring(
+            body, parser or (_shared if len(body) < _OWN else xml_parser(huge=len(body) >= _TEXT_LIMIT))
+        )
     except etree.XMLSyntaxError as error:
         raise XmlError(_syntax(error.msg)) from None
     except XmlError:

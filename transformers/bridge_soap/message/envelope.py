@@ -191,8 +191,9 @@ def has_attributes(body: bytes, head: int = sys.maxsize) -> bool:
 
 def payload(message: Message) -> bytes:
     """The body's elements as XML, without the envelope."""
-    parts = [etree.tostring(child, encoding="unicode", with_tail=False) for child in message.body]
-    return ('<?xml version="1.0" encoding="utf-8"?>\n' + "".join(parts)).encode()
+    # As bytes: one character of a rare script makes four of each in Python's strings.
+    parts = [etree.tostring(child, encoding="utf-8", xml_declaration=False, with_tail=False) for child in message.body]
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + b"".join(parts)
 
 
 def attribute(name: str, value: str) -> str:
