@@ -311,6 +311,25 @@ def test_hard_bodies(tmp_path: Path, name: str, process: str, strict: bool) -> N
     same(codec, body, (3, 11, 40, 130, 500))
 
 
+def test_a_child_behind_its_place_is_a_wildcards(tmp_path: Path) -> None:
+    """Also where the one that moved the place on was read in steps."""
+    row = '<xs:complexType name="Row"><xs:sequence><xs:element name="k" maxOccurs="99"/></xs:sequence></xs:complexType>'
+    names = "".join(f'<xs:element name="{name}" type="t:Row" minOccurs="0"/>' for name in "ab")
+    codec = made(tmp_path, typed(f'<xs:sequence>{names}<xs:any processContents="skip"/></xs:sequence>') + row)
+    body = envelope(f'<r xmlns="urn:t"><b>{"<k>1</k>" * 30}</b><a>{"<k>2</k>" * 30}</a></r>')
+    found = same(codec, body, (3, 11, 40, 130))
+    assert list(json.loads(found[2])) == ["#any", "b"]
+
+
+def test_a_child_that_must_be_whole_keeps_its_turn(tmp_path: Path) -> None:
+    """It was looked at when it began, and is read when it has ended."""
+    row = '<xs:complexType name="Row"><xs:sequence><xs:element name="k" maxOccurs="99"/></xs:sequence></xs:complexType>'
+    names = '<xs:element name="a" type="t:Row" nillable="true"/><xs:element name="b" type="xs:string"/>'
+    codec = made(tmp_path, typed(f"<xs:sequence>{names}</xs:sequence>") + row)
+    cells = "<k>1</k>" * 30
+    same(codec, envelope(f'<r xmlns="urn:t" {XSI}><a i:nil="true">{cells}</a><b>{cells}</b></r>'), (3, 11, 40, 130))
+
+
 FAULT = "<s:Fault><faultcode>s:Client</faultcode><faultstring>no</faultstring><detail><o:x>1</o:x></detail></s:Fault>"
 ENVELOPES = {
     "a header before": "<s:Header><o:h>1</o:h></s:Header><s:Body>{r}</s:Body>",
