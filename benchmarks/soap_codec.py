@@ -25,7 +25,7 @@ from lxml import etree
 
 from bridge import parse_json, parse_xml
 from bridge_soap.contract import Contract
-from bridge_soap.message.codec import to_json
+from bridge_soap.decode.packing import to_json
 from bridge_soap.message.envelope import has_attributes
 
 FOLDER = Path(__file__).parent.parent / "tests" / "bridge_soap" / "wsdl"

@@ -51,7 +51,7 @@ from bridge.origin import (
     read_origin,
     read_secret,
 )
-from bridge.payload import XmlError, parse_json, parse_xml, xml_parser
+from bridge.payload import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.spec import RouteSpec, Upstream, seconds
 from bridge.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.tls import Tls, read_tls
@@ -102,6 +102,7 @@ __all__ = [
     "TooLarge",
     "Transformer",
     "Unreachable",
+    "Unsliced",
     "UnsupportedMediaType",
     "Upstream",
     "UpstreamError",
@@ -128,4 +129,5 @@ __all__ = [
     "seconds",
     "unescaped",
     "xml_parser",
+    "xml_slices",
 ]

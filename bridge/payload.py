@@ -10,7 +10,10 @@ making is ever expanded; depth is bounded by libxml2 (256); nothing is fetched, 
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -71,7 +74,7 @@ class _Nothing(etree.Resolver):
     """Refuses whatever a DOCTYPE wants loaded, before it is opened."""
 
     def resolve(self, system_url: str, public_id: str, *_context: object) -> NoReturn:
-        raise XmlError("it carries a DOCTYPE, which is refused")
+        raise XmlError(_DOCTYPE)
 
 
 #: What libxml2 lets a single text be long unless it is told that the document is a large one.
@@ -86,20 +89,24 @@ def xml_parser(*, huge: bool = False) -> etree.XMLParser:
 
     Parsers may be kept and used again, by one thread at a time.
     """
+    parser = etree.XMLParser(**_doors(huge=huge), remove_pis=True)
+    parser.resolvers.add(_Nothing())
+    return parser
+
+
+def _doors(*, huge: bool) -> dict[str, Any]:
+    """What every parser of foreign bytes is made with; the resolver comes beside it."""
     # `collect_ids` must be off, or a document with an xml:id that stands twice is turned away. But that flag lives in
     # the same word of libxml2 as "load the DTD", so an external subset or parameter entity is then read from disk
     # in spite of `load_dtd=False`. Hence the resolver.
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=huge,
-        remove_comments=True,
-        remove_pis=True,
-        collect_ids=False,
-    )
-    parser.resolvers.add(_Nothing())
-    return parser
+    return {
+        "resolve_entities": False,
+        "no_network": True,
+        "load_dtd": False,
+        "huge_tree": huge,
+        "remove_comments": True,
+        "collect_ids": False,
+    }
 
 
 class _Parsers(threading.local):
@@ -120,11 +127,127 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     try:
         root = etree.fromstring(body, parser or (_kept.usual if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
     except etree.XMLSyntaxError as error:
-        raise XmlError(f"it is not well-formed XML: {' '.join(error.msg.split())}") from None
+        raise XmlError(_syntax(error.msg)) from None
     except XmlError:
         raise
     except ValueError as error:
         raise XmlError(f"it is not XML: {error}") from None
     if root.getroottree().docinfo.internalDTD is not None:
-        raise XmlError("it carries a DOCTYPE, which is refused")
+        raise XmlError(_DOCTYPE)
     return root
+
+
+_DOCTYPE = "it carries a DOCTYPE, which is refused"
+
+
+def _syntax(message: str) -> str:
+    return f"it is not well-formed XML: {' '.join(message.split())}"
+
+
+# --- large documents ---------------------------------------------------------------------------------------------
+
+
+class Unsliced(Exception):
+    """The document can't be read by slices; `parse_xml` can read it, or says what is wrong with it."""
+
+
+#: A processing instruction of our own, put before the root. lxml gives out no element of a tree that is still being
+#: parsed without an event, and an event for each element would take the GIL for each, in the middle of the parser's
+#: work. This one event gives a node beside which the root will stand.
+_ANCHOR = b"<?_?>"
+#: How many bytes may stand before the root. A DOCTYPE, which nothing bounds, is found behind it.
+_MAX_PROLOG = 64 * 1024
+#: How many processing instructions may stand beside the root: unlike `xml_parser`'s, this tree keeps them.
+_MAX_INSTRUCTIONS = 100
+_DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?xml[ \t\r\n][^>]{0,500}\?>)?")
+_COLUMN = re.compile(r"(line (\d+), column )(\d+)")
+
+
+def xml_slices(body: bytes, size: int = 64 * 1024) -> Iterator[etree._Element]:
+    """The root element of `body` after each `size` bytes of it, while the tree below grows; the last time it is whole.
+
+    Between two of them, children of any element may be removed except its last one: that one, and the text behind it,
+    may still be growing. So a document that is taken away as it is read needs memory for little more than its bytes.
+    Comments are dropped. The parser works without the GIL, and no step of it is longer than a slice.
+
+    :raises XmlError: as `parse_xml`; what was seen by then was well-formed up to there.
+    :raises Unsliced: `body` is in no kin of ASCII, has processing instructions inside of its root, or a long prolog.
+    """
+    # `remove_pis` would drop the anchor, too.
+    parser = etree.XMLPullParser(events=("pi",), remove_pis=False, **_doors(huge=len(body) >= _TEXT_LIMIT))
+    parser.resolvers.add(_Nothing())
+    found = _DECLARATION.match(body)
+    start = found.end() if found is not None else 0
+    if b"\0" in body[: start + 4]:
+        raise Unsliced
+    line = body.count(b"\n", 0, start) + 1
+    anchor: etree._Element | None = None
+    root: etree._Element | None = None
+    instructions = 0
+    with _told(line):
+        parser.feed(body[:start] + _ANCHOR)
+    for at in range(start, len(body), size):
+        with _told(line):
+            parser.feed(body[at : at + size])
+            _refuse_errors(parser)
+        for _, node in parser.read_events():
+            assert isinstance(node, etree._Element)
+            anchor, instructions = anchor if anchor is not None else node, instructions + 1
+            if node.getparent() is not None or instructions > _MAX_INSTRUCTIONS:
+                raise Unsliced
+        if root is None:
+            root = _root_behind(anchor)
+            if root is None:
+                if at + size - start < _MAX_PROLOG:
+                    continue
+                raise Unsliced
+            if root.getroottree().docinfo.internalDTD is not None:
+                raise XmlError(_DOCTYPE)
+        yield root
+    with _told(line):
+        parser.close()
+    root = root if root is not None else _root_behind(anchor)
+    assert root is not None  # or it would not have been well-formed
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise XmlError(_DOCTYPE)
+    yield root
+
+
+_UNDECLARED = (etree.ErrorTypes.ERR_UNDECLARED_ENTITY, etree.ErrorTypes.WAR_UNDECLARED_ENTITY)
+
+
+def _refuse_errors(parser: etree.XMLPullParser) -> None:
+    """lxml forgives an undefined entity to a parser that resolves none. It takes it for the end of the document, and
+    what is fed after it for another one."""
+    for error in parser.feed_error_log.filter_types(_UNDECLARED):
+        where = f"line {error.line}, column {error.column}"
+        raise etree.XMLSyntaxError(f"{error.message}, {where}", error.type, error.line, error.column)  # type: ignore[call-arg]  # the stubs leave them out
+
+
+def _root_behind(node: etree._Element | None) -> etree._Element | None:
+    """The root, once it has begun; other instructions may stand between it and `node`."""
+    while node is not None and _is_instruction(node):
+        node = node.getnext()
+    return node
+
+
+def _is_instruction(node: etree._Element) -> bool:
+    tag: object = node.tag  # a string, the stubs say
+    return not isinstance(tag, str)
+
+
+@contextmanager
+def _told(anchored: int) -> Iterator[None]:
+    """Errors of the parser as `XmlError`, with columns as they are without the anchor in line `anchored`."""
+    try:
+        yield
+    except etree.XMLSyntaxError as error:
+
+        def moved(found: re.Match[str]) -> str:
+            return found[0] if int(found[2]) != anchored else f"{found[1]}{int(found[3]) - len(_ANCHOR)}"
+
+        raise XmlError(_syntax(_COLUMN.sub(moved, error.msg))) from None
+    except XmlError:
+        raise
+    except ValueError as error:
+        raise XmlError(f"it is not XML: {error}") from None

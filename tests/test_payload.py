@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
-from bridge import InvalidBody, XmlError, parse_json, parse_xml, xml_parser
+from bridge import InvalidBody, Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload import MAX_JSON_DEPTH
 
 
@@ -251,3 +253,102 @@ def test_what_is_xml_is_read() -> None:
 def test_an_id_that_stands_twice_is_no_error() -> None:
     """Well-formed by XML 1.0; only a validating reader minds."""
     assert len(parse_xml(b'<r><a xml:id="x"/><b xml:id="x"/></r>')) == 2
+
+
+# --- documents by slices ------------------------------------------------------------------------------------------
+
+DOCUMENTS = [
+    b"<a>text</a>",
+    b"<?xml version='1.0'?>\n<a>\n<b/>x<!-- c --><c><d/></c></a>",
+    b"\xef\xbb\xbf<?xml version='1.0' encoding='utf-8'?><a><![CDATA[<x>]]>&lt;&#65;</a>",
+    b"<?xml version='1.0' encoding='iso-8859-1'?><a>\xe9</a>",
+    b"<!-- c --><?p?><a xmlns='urn:x' xmlns:p='urn:p' p:b='1'><p:c/></a><?q?><!-- d -->",
+    b"<a><b x='" + b"y" * 5000 + b"'/><!--" + b"z" * 5000 + b"--></a>",
+]
+BROKEN = [
+    b"<a>" + b"x" * 100,
+    b"<a><b></a>",
+    b"<?xml version='1.0'?>\n<a>\n<b></a>",
+    b"<?xml version='1.0'?><a b='1' b='2'/>",
+    b"<a>&x;</a>",
+    b"<a>&x;</a><b/>",
+    b"<a><b>&x;</b><c/></a>",
+    b"<!DOCTYPE a><a/>",
+    b"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>",
+    b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>",
+    b"<!DOCTYPE a [<!ENTITY % x SYSTEM 'file:///etc/passwd'>%x;]><a/>",
+    b"<a>" * 300 + b"</a>" * 300,
+    b"<a/><b/>",
+    b"<a/>junk",
+    b" <?xml version='1.0'?><a/>",
+    b"<a>\xff</a>",
+    b"<a x='<'/>",
+    b"<a>]]></a>",
+    b"<p:a/>",
+    b"<a xmlns='foo bar'/>",
+]
+
+
+def _last(body: bytes, size: int) -> etree._Element:
+    *_, root = xml_slices(body, size)
+    return root
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 4096])
+@pytest.mark.parametrize("body", DOCUMENTS)
+def test_slices_make_the_same_tree(body: bytes, size: int) -> None:
+    assert etree.tostring(_last(body, size), method="c14n") == etree.tostring(parse_xml(body), method="c14n")
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 4096])
+@pytest.mark.parametrize("body", BROKEN)
+def test_slices_are_refused_as_the_whole_is(body: bytes, size: int) -> None:
+    """Places included: what is put before the root to get at it does not show."""
+    with pytest.raises(XmlError) as whole:
+        parse_xml(body)
+    with pytest.raises(XmlError) as sliced:
+        _last(body, size)
+    assert str(sliced.value) == str(whole.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<a/>".encode("utf-16"),
+        b"<a><?p?></a>",
+        b"<?p?>" * 200 + b"<a/>",
+        b"<a/>" + b"<?p?>" * 200,
+        b" " * 70_000 + b"<a/>",
+    ],
+)
+def test_what_has_no_slices(body: bytes) -> None:
+    with pytest.raises(Unsliced):
+        _last(body, 1024)
+    assert parse_xml(body).tag == "a"
+
+
+def test_what_was_read_can_be_taken_away() -> None:
+    body = b"<a>" + b"<b><c>text</c>tail</b> " * 5000 + b"</a>"
+    count = most = 0
+    for root in xml_slices(body, 512):
+        most = max(most, len(root))
+        count += len(root) - 1
+        del root[:-1]
+    assert count + 1 == 5000
+    assert most < 60
+
+
+@given(
+    st.lists(st.sampled_from(["<a>", "</a>", "<b/>", "x", "&amp;", "<!--c-->", "<![CDATA[d]]>", "&x;"])),
+    st.integers(1, 30),
+)
+def test_any_document_by_slices(pieces: list[str], size: int) -> None:
+    body = f"<r>{''.join(pieces)}</r>".encode()
+
+    def told(parse: Callable[[], etree._Element]) -> bytes:
+        try:
+            return bytes(etree.tostring(parse(), method="c14n"))
+        except XmlError:
+            return b""
+
+    assert told(lambda: _last(body, size)) == told(lambda: parse_xml(body))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
+from xml.parsers import expat
 
+import orjson
 import pytest
 import xmltodict
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge import XmlError
-from bridge_xml.decode import MAX_DEPTH, check, decode
+from bridge_xml import decode as decoding
+from bridge_xml.decode import MAX_DEPTH, check, decode, to_json
 
 DOCUMENTS = [
     "<a/>",
@@ -201,3 +205,115 @@ def test_hostile_documents_cost_little(body: bytes) -> None:
     with pytest.raises(XmlError):
         decode(body)
     assert time.process_time() - start < 4
+
+
+# --- large documents, by slices -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sliced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every document is a large one; slices have few bytes, and texts of few pieces are long ones."""
+    for name, value in (("LARGE", 0), ("SLICE", 16), ("_MANY", 3), ("_SHORT", 8)):
+        monkeypatch.setattr(decoding, name, value)
+
+
+ROWS = "<b x='1'><c>1</c><d/></b>\n " * 40
+LARGE_DOCUMENTS = [
+    *DOCUMENTS,
+    f"<a>{ROWS}</a>",
+    f"<a>{ROWS}<e/>{ROWS}</a>",
+    f"<a><b>{ROWS}</b><b>{ROWS}</b><e>{ROWS}</e></a>",
+    f"<a>text {ROWS} more {ROWS}</a>",
+    "<a>" + "<b>1</b><c>2</c>" * 60 + "</a>",
+    "<a>" + "".join(f"<b{n % 7}><c{n}/></b{n % 7}>" for n in range(90)) + "</a>",
+    "<a>" + " \n" * 200 + "t" * 300 + " \n" * 200 + "</a>",
+    "<a>" + " \n" * 200 + "</a>",
+    '<a>é\u20ac\U0001f600&amp;&#10;"\\' * 1 + "x" * 900 + "</a>",
+    "<a b='" + "x" * 900 + "'>" + "<!--" + "y" * 900 + "-->" + "</a>",
+    "<a>" + "<b>" * 100 + "x" + "</b>" * 100 + "<b/></a>",
+]
+
+
+@pytest.mark.usefixtures("sliced")
+@pytest.mark.parametrize("document", LARGE_DOCUMENTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "gb18030"])
+def test_a_large_document_reads_as_a_small_one(document: str, encoding: str) -> None:
+    body = document.encode(encoding, "xmlcharrefreplace")
+    for forced in (frozenset[str](), frozenset({"b", "c", "e"})):
+        expected = orjson.dumps(decode(body, charset=encoding, force_list=forced))
+        assert to_json(body, charset=encoding, force_list=forced) == expected
+    check(body, charset=encoding)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("sliced")
+@given(
+    st.lists(st.sampled_from(["<a>", "</a>", "<b x='1'>", "</b>", "<a/>", " ", "x", "&lt;", "<!--c-->"]), max_size=60),
+    st.sets(st.sampled_from("ab")),
+)
+def test_any_large_document_reads_as_a_small_one(pieces: list[str], forced: set[str]) -> None:
+    body = f"<r>{''.join(pieces)}</r>".encode()
+
+    def told(read: Callable[[], bytes]) -> bytes | str:
+        try:
+            return read()
+        except XmlError as error:
+            return str(error)
+
+    expected = told(lambda: orjson.dumps(decode(body, force_list=forced)))
+    assert told(lambda: to_json(body, force_list=forced)) == expected
+
+
+@pytest.mark.usefixtures("sliced")
+@pytest.mark.parametrize(
+    "body", [b"<a><b>" * 40, b"<!DOCTYPE a><a/>", b"<a>" * 200, b"", b"<a/>" + b"x" * 99, b"\xff" * 99]
+)
+def test_what_a_large_document_is_refused_for(body: bytes) -> None:
+    with pytest.raises(XmlError) as small:
+        decode(body)
+    with pytest.raises(XmlError) as large:
+        to_json(body)
+    assert str(large.value) == str(small.value)
+
+
+@pytest.mark.usefixtures("sliced")
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<a>" + "".join(f"<b{n}/>" for n in range(500)) + "</a>",
+        "<a>" + "".join(f"<b c{n}=''/>" for n in range(500)) + "</a>",
+        "<a>" + "".join(f"<b><c{n}/></b>" for n in range(500)) + "</a>",
+    ],
+)
+def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """They are kept as long as the document is read."""
+    assert to_json(body.encode())
+    monkeypatch.setattr(decoding, "MAX_NAMES", 100)
+    with pytest.raises(XmlError, match="more than 100 different names"):
+        to_json(body.encode())
+
+
+@pytest.mark.usefixtures("sliced")
+def test_marks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expat begins one anew with each slice, or takes all of it in one step."""
+    body = b"<a b='" + b"x" * 5000 + b"'/>"
+    assert to_json(body)
+    monkeypatch.setattr(decoding, "_MAX_MARK", 1024)
+    for read in (to_json, check):
+        with pytest.raises(XmlError, match="a tag or a comment of more than 512 bytes"):
+            read(body)
+
+
+def test_a_long_mark_takes_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps for each byte, however long it is."""
+    monkeypatch.setattr(decoding, "SLICE", 64)
+    monkeypatch.setattr(decoding, "LARGE", 0)
+    lengths = []
+
+    class Counting(bytes):
+        def __getitem__(self, key: Any) -> Any:
+            lengths.append(key.stop - key.start)
+            return super().__getitem__(key)
+
+    decoding._run(expat.ParserCreate("utf-8"), Counting(b"<a b='" + b"x" * 100_000 + b"'/>"))
+    assert len(lengths) < 30

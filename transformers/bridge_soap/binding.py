@@ -20,6 +20,7 @@ from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.layouts import Layouts
+from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.message.shape import Shape
@@ -181,7 +182,16 @@ class Binder:
             headers.reply,
             headers.secrets | security_secrets(self._options.security),
             layouts=self._layouts(decoders, answer),
+            bodies=self._large_bodies(decoders, answer),
         )
+
+    def _large_bodies(self, decoders: Decoders, answer: Body) -> LargeBodies | None:
+        """Reads large replies by slices. Two kinds can't be: references lead from one end of a body to the other, and
+        XML that is passed on is written from its tree."""
+        response = self._route.transform.response
+        if answer.encoding is not None or response == "xml":
+            return None
+        return LargeBodies(decoders, answer if response == "json" else Body())
 
     def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
         """Reads replies by pattern, where all that is wanted of them is the value of one element."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import orjson
-
 from bridge import (
     BadReply,
     BindError,
@@ -21,7 +19,7 @@ from bridge import (
     RouteSpec,
     XmlError,
 )
-from bridge_xml.decode import decode
+from bridge_xml.decode import to_json
 from bridge_xml.describe import describer, operations
 from bridge_xml.forward import (
     as_it_came,
@@ -100,14 +98,14 @@ class XmlAsJson:
 
     def _translated(self, inbound: HttpReply, charset: str) -> Reply:
         try:
-            value = decode(inbound.body, charset=charset)
+            body = to_json(inbound.body, charset=charset)
         except XmlError as error:
             if inbound.status >= 400:
                 raise refusal(inbound) from None
             raise BadReply(
                 f"The service behind this route says it answers in XML, but {error}.", cause=excerpt(inbound.body)
             ) from None
-        return rewritten(inbound, orjson.dumps(value))
+        return rewritten(inbound, body)
 
 
 class PassthroughOptions(Options):

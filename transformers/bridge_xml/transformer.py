@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
-import orjson
 from pydantic import AfterValidator, Field
 
 from bridge import (
@@ -21,7 +20,7 @@ from bridge import (
     UnsupportedMediaType,
     XmlError,
 )
-from bridge_xml.decode import check, decode
+from bridge_xml.decode import check, to_json
 from bridge_xml.describe import describer, operations
 from bridge_xml.encode import encode
 from bridge_xml.forward import (
@@ -142,8 +141,7 @@ class XmlCodec:
         if self._response == "xml":
             check(inbound.body, charset=charset)
             return as_it_came(inbound)
-        value = decode(inbound.body, charset=charset, force_list=self._force_list)
-        return rewritten(inbound, orjson.dumps(value))
+        return rewritten(inbound, to_json(inbound.body, charset=charset, force_list=self._force_list))
 
     def _refused(self, inbound: HttpReply) -> Reply:
         kind, charset = media(content_type(inbound))

@@ -82,9 +82,11 @@ class SimpleReaders:
             return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
             return SimpleReader(value, value is str, False, self._fast(simple), shape=self._shape(simple))
-        normalize, check = rules.normalize, rules.check
+        normalize, check, many = rules.normalize, rules.check, simple.variety == "list"
 
         def checked(text: str) -> Any:
+            if many and len(text) > _LONG:
+                raise Bad("it is too long a list to be checked")
             check(normalize(text))
             return value(text)
 
@@ -233,8 +235,31 @@ def _float(rules: Rules) -> Read:
     return read
 
 
+#: Lists of more characters than that are read by pieces of so many, each of which becomes JSON at once: as Python
+#: values they would take twenty times the memory.
+_LONG = 256 * 1024
+_SPACES = re.compile(r"[ \t\r\n]")
+_to_json = msgspec.json.Encoder().encode
+
+
+def _items(text: str, read: Read) -> list[Any]:
+    """The items of a list; those of a long one as `msgspec.Raw`, each of many."""
+    if len(text) <= _LONG:
+        return [read(part) for part in list_items(text)]
+    found: list[Any] = []
+    start = 0
+    while start < len(text):
+        end = _SPACES.search(text, start + _LONG)
+        stop = end.start() if end is not None else len(text)
+        values = [read(part) for part in list_items(text[start:stop])]
+        if values:
+            found.append(msgspec.Raw(_to_json(values)[1:-1]))
+        start = stop
+    return found
+
+
 def _list(item: Read) -> Read:
-    return lambda text: [item(part) for part in list_items(text)]
+    return lambda text: _items(text, item)
 
 
 def _union(members: list[tuple[Rules, SimpleReader]]) -> Read:
@@ -250,7 +275,7 @@ def _named(value: Read) -> Callable[[str, NsMap], Any]:
 
 
 def _named_list(item: Callable[[str, NsMap], Any]) -> Callable[[str, NsMap], Any]:
-    return lambda text, nsmap: [item(part, nsmap) for part in list_items(text)]
+    return lambda text, nsmap: _items(text, lambda part: item(part, nsmap))
 
 
 _TOLD = ("true", "false")

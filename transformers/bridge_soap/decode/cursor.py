@@ -7,7 +7,7 @@ whatever of them is there stands in the schema's order too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 #: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
 QuickReader = Callable[["etree._Element", "Note", bool], Any]
 
-#: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``.
-RestReader = Callable[["etree._Element", Iterable["etree._Element"], dict[str, Any], "Note"], None]
+#: ``(elements of one declaration, note, odd) -> their values``.
+RunReader = Callable[[Sequence["etree._Element"], "Note", bool], list[Any]]
+
+#: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``. A fifth
+#: argument, what the last call gave back, lets it go on.
+RestReader = Callable[..., int]
 
 #: Longer rows hold so many optional elements that all of them are seldom there.
 _MAX_ROW = 32
@@ -39,10 +43,13 @@ class _End:
     tag = ""
 
 
+OUT_OF_ORDER = "its children are not in the schema's order"
+
+
 def _out_of_order(rest: RestReader) -> RestReader:
     """Reads what isn't in order: if it finds nothing else to tell of, that is told."""
 
-    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> None:
+    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
         told = False
 
         def listen(where: etree._Element, why: str) -> None:
@@ -50,11 +57,17 @@ def _out_of_order(rest: RestReader) -> RestReader:
             told = True
             note(where, why)
 
-        rest(node, children, out, listen)
+        passed = rest(node, children, out, listen)
         if not told:
-            note(node, "its children are not in the schema's order")
+            note(node, OUT_OF_ORDER)
+        return passed
 
     return read
+
+
+def in_any_order(root: Part) -> bool:
+    """Whether the schema leaves open the order of some children."""
+    return any(part.kind == "all" for part in (root, *root.parts))
 
 
 class Cursor:
@@ -66,6 +79,7 @@ class Cursor:
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
         self._made = 0
+        self._runs: dict[Element, RunReader] = {}
 
     def fits(self, content: Content) -> bool:
         """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
@@ -101,6 +115,26 @@ class Cursor:
             return env[name](node, note, odd)  # looked up each time, as above
 
         return read
+
+    def run(self, element: Element) -> RunReader:
+        """The reader of elements that stand in a row."""
+        known = self._runs.get(element)
+        if known is None:
+            with self._decoders.lock:
+                out = Source(self.env)
+                out.add("found = []")
+                out.add("for c in cs:")
+                out.depth += 1
+                self._value(out, element)
+                out.add("found.append(x)")
+                out.depth -= 1
+                out.add("return found")
+                name = f"r{len(self.env)}"
+                self.env[name] = None
+                out.define(name, "cs, note, odd", f"decoder of {local_name(element.name)} in a row")
+                self.finish()
+                known = self._runs[element] = self.env[name]
+        return known
 
     def finish(self) -> None:
         """Make what was asked for: at once while the contract is small, then when it is first used."""
@@ -147,8 +181,7 @@ class Cursor:
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
         out.add("if c is not END:")
-        free = any(part.kind == "all" for part in (content.root, *content.root.parts))
-        ordered = self._decoders.literal and not free
+        ordered = self._decoders.literal and not in_any_order(content.root)
         out.add(f"    {out.const(_out_of_order(rest) if ordered else rest)}(node, cs[i - 1:-1], out, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")

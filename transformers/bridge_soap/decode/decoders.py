@@ -17,8 +17,9 @@ from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import Cursor, QuickReader
 from bridge_soap.decode.fields import FieldMaker
+from bridge_soap.decode.order_check import OrderCheck
 from bridge_soap.decode.unknown import UnknownReader
-from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split, tag_of
+from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, attribute_keys
@@ -82,6 +83,11 @@ class Decoders:
     def cursor(self) -> Cursor:
         return self._fields.cursor
 
+    @property
+    def fields(self) -> FieldMaker:
+        """The readers of content models."""
+        return self._fields
+
     def ready_type(self, type_: Type) -> Reader:
         """The reader of a type's values; as `ready`."""
         known = self._ready.get(type_)
@@ -107,7 +113,7 @@ class Decoders:
         name = self.schemas.member_name(element, head)
 
         def read_member(node: etree._Element, note: Note) -> Any:
-            return _labelled(ELEMENT, name, read(node, note))
+            return labelled(ELEMENT, name, read(node, note))
 
         return read_member
 
@@ -145,8 +151,8 @@ class Decoders:
 
     def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
         """A value that says of what type it is, another than the declared one."""
-        labelled: dict[str, Any] = _labelled(TYPE, label, value)
-        return labelled
+        made: dict[str, Any] = labelled(TYPE, label, value)
+        return made
 
     def _declared(self, element: Element, type_: Type) -> Reader:
         """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
@@ -309,21 +315,11 @@ class Decoders:
 
         return read
 
-    def order(self, content: Content, *, mixed: bool = False) -> Callable[[etree._Element, Note], None] | None:
+    def order(self, content: Content, *, mixed: bool = False) -> OrderCheck | None:
         """In strict routes: the check of an element's children against the content model."""
         if not self.strict or not self.literal:
             return None
-        checker = Order(self.schemas, content.root) if content.root is not None else None
-
-        def check(node: etree._Element, note: Note) -> None:
-            if not mixed and any(text and not text.isspace() for text in (node.text, *(each.tail for each in node))):
-                note(node, "it holds text where only elements belong")
-            tags = [tag_of(child) for child in node]
-            found = checker.check(tags) if checker is not None else (0, "no element can stand here") if tags else None
-            if found is not None:
-                note(node, found[1])
-
-        return check
+        return OrderCheck(Order(self.schemas, content.root) if content.root is not None else None, mixed=mixed)
 
     # --- attributes ---
 
@@ -379,7 +375,7 @@ class Decoders:
 _XSI_START = f"{{{XSI}}}"
 
 
-def _labelled(key: str, name: str, value: Any) -> Any:
+def labelled(key: str, name: str, value: Any) -> Any:
     """`value` as an object that says what it is."""
     if isinstance(value, dict):
         return {key: name, **value}

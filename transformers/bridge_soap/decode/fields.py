@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
@@ -16,10 +17,13 @@ from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
 
 if TYPE_CHECKING:
     from bridge_soap.decode.decoders import AttributesReader, Decoders, Note, Reader
+    from bridge_soap.decode.order_check import OrderCheck
 
 #: One tag of a content model: key, whether it is an array, whether it goes into ``#items``, the text's converter for
 #: a plain leaf (None: the text itself), and the reader for everything else.
 Field = tuple[str, bool, bool, bool, Callable[[str], Any] | None, "Reader"]
+
+_NO_ITEMS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,10 +39,36 @@ class _Table:
     filled: bool = False
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Steps:
+    """The reader of a type whose children are properties, in its steps, for an element that is read bit by bit.
+
+    :ivar quick: children are read in the schema's order first, as `bridge_soap.decode.cursor` does.
+    :ivar rest: reads some of the children; takes and gives back how far in a row of elements it has come.
+    :ivar complete: tells of what is missing: ``(object, element, note, items)``; `items` are those that an array had
+        beyond the ones in the object.
+    :ivar bounded: as `complete`, of arrays' lengths and of choices alone.
+    :ivar full: the number of properties of an object in which nothing can be missing.
+    :ivar late: see `_late`.
+    :ivar order: the check of the children's order, in strict routes.
+    """
+
+    content: Content
+    quick: bool
+    rest: RestReader
+    complete: Callable[[dict[str, Any], etree._Element, Note, Mapping[str, int]], None]
+    bounded: Callable[[dict[str, Any], etree._Element, Note, Mapping[str, int]], None]
+    full: int
+    late: Mapping[str, tuple[int, Wildcard | None]] | None
+    order: OrderCheck | None
+
+
 class FieldMaker:
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
         self._cursor = Cursor(decoders)
+        #: by type, once its reader was made
+        self.steps: dict[ComplexType, Steps] = {}
 
     @property
     def cursor(self) -> Cursor:
@@ -61,21 +91,24 @@ class FieldMaker:
         """The reader of a type whose children are properties."""
         required = frozenset(_required(content.root, content)) if content.root is not None else frozenset[str]()
 
-        def complete(out: dict[str, Any], node: etree._Element, note: Note) -> None:
+        def complete(
+            out: dict[str, Any], node: etree._Element, note: Note, items: Mapping[str, int] = _NO_ITEMS
+        ) -> None:
             _complete(out, node, required, content.branch_arrays, note)
             if content.counts or content.choices:
-                _bounded(out, node, content, note)
+                _bounded(out, node, content, note, items)
 
-        general, rest = self._general(content, attributes, complete)
-        return self._cursor.reader(type_, general, rest, complete) if self._cursor.fits(content) else general
+        general, steps = self._general(content, attributes, complete)
+        self.steps[type_] = steps
+        return self._cursor.reader(type_, general, steps.rest, complete) if steps.quick else general
 
     def _general(
         self,
         content: Content,
         attributes: AttributesReader,
-        complete: Callable[[dict[str, Any], etree._Element, Note], None],
-    ) -> tuple[Reader, RestReader]:
-        """The reader that takes children in any order, and its part that goes on with what another has begun."""
+        complete: Callable[..., None],
+    ) -> tuple[Reader, Steps]:
+        """The reader that takes children in any order, and its steps, with which others go on."""
         table, fill = _Table(content), self._fill
         get = table.fields.get
         stranger = self._stranger(content, table)
@@ -102,10 +135,11 @@ class FieldMaker:
                 order(node, note)
             return out
 
-        def rest(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> None:
+        def rest(
+            node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note, passed: int = 0
+        ) -> int:
             if not table.filled:
                 fill(table)
-            passed = 0
             for child in children:
                 field = get(child.tag)
                 if field is None:
@@ -145,8 +179,13 @@ class FieldMaker:
                     _append(out, ITEMS, {key: value})
                 else:
                     out[key] = value
+            return passed
 
-        return read, rest
+        def bound(out: dict[str, Any], node: etree._Element, note: Note, items: Mapping[str, int]) -> None:
+            _bounded(out, node, content, note, items)
+
+        quick = self._cursor.fits(content)
+        return read, Steps(content, quick, rest, complete, bound, full, late, order)
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""
@@ -260,10 +299,12 @@ def _complete(
                 out.setdefault(key, [])
 
 
-def _bounded(out: dict[str, Any], node: etree._Element, content: Content, note: Note) -> None:
-    """Tell of too many or too few items, and of choices that were made twice."""
+def _bounded(
+    out: dict[str, Any], node: etree._Element, content: Content, note: Note, items: Mapping[str, int] = _NO_ITEMS
+) -> None:
+    """Tell of too many or too few items, and of choices that were made twice. `items` of an array are not in `out`."""
     for key, low, high in content.counts:
-        count = len(out.get(key, ()))
+        count = len(out.get(key, ())) + items.get(key, 0)
         if count < low or (high is not None and count > high):
             note(node, f"it holds {count} of {key}, which the schema does not allow")
     for branches in content.choices:

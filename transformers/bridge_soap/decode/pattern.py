@@ -12,12 +12,14 @@ No part of an expression is tried twice at one place: each repetition is possess
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.simple_in import SimpleReader
+from bridge_soap.decode.escapes import unescaped
+from bridge_soap.decode.packing import pack, packing
 from bridge_soap.names import XSI, clark, local_name
 from bridge_soap.source import Source, tag_literal
 from bridge_soap.xsd.model import Content, Part, straight
@@ -33,27 +35,11 @@ NameOf = Callable[[str], str | None]
 #: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
 _MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond each, once
-_MARKUP = re.compile("&(?:amp|lt|gt|quot|apos);")
 _SPACE = r"[ \t\r\n]*+"
 
 
 class Unfit(Exception):
     """No expression can be made for a type, or none in these names."""
-
-
-class Unlike(Exception):
-    """The text is not as the expressions have it."""
-
-
-def unescaped(text: str) -> str:
-    """`text` with the five entities that XML has without a DTD (4.6).
-
-    :raises Unlike: it holds other references.
-    """
-    if len(_MARKUP.findall(text)) != text.count("&"):
-        raise Unlike
-    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'")
-    return text.replace("&amp;", "&")
 
 
 class _Field:
@@ -75,14 +61,15 @@ class PatternMaker:
 
     :param name_of: how the service writes a name.
     :param loose: white space may stand between the elements.
+    :param step: what an array has gathered becomes JSON each time that so many characters of it were read; 0: never.
     """
 
-    def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool) -> None:
-        self._decoders, self._name_of = decoders, name_of
+    def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool, step: int = 0) -> None:
+        self._decoders, self._name_of, self._every = decoders, name_of, step
         self._gap = _SPACE if loose else ""
         nil = name_of(clark(XSI, "nil"))
         self._nil = f' {re.escape(nil)}="(?:true|1)" ?/>' if nil is not None and ":" in nil else None
-        self._out = Source({"A": ABSENT, "unescaped": unescaped})
+        self._out = Source({"A": ABSENT, "unescaped": unescaped, "pack": pack})
         self._pattern: list[str] = []  # what the next expression matches
         self._groups: list[str] = []  # the variables of its groups
         self._after: list[tuple[int, str]] = []  # what is done once it has matched
@@ -102,7 +89,10 @@ class PatternMaker:
         if not isinstance(root.type, ComplexType):
             raise Unfit
         out = self._out
-        out.add("amp = '&' in t")
+        if self._every:
+            out.add("packed = 0")
+        out.add("at = t.find('&', p)")
+        out.add("amp = at >= 0")
         self._space()
         self._record(root.type, "value")
         self._pattern.append(end)
@@ -309,8 +299,12 @@ class PatternMaker:
         self._flush()
         found, item = self._var(), self._var()
         out.add(f"{found} = []")
+        if self._every:
+            out.add(f"{found}_mark = p + {self._every}; {found}_more = {found}_done = 0")
         outer, self._amp = self._amp, self._var()
-        out.add(f"{self._amp} = {outer} and t.find('&', p) >= 0")
+        # Looked for once behind each place: a text of many short arrays would be gone through for each of them.
+        out.add("if 0 <= at < p: at = t.find('&', p)")
+        out.add(f"{self._amp} = at >= 0")
         flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
         if flat:
             self._flat_items(element, found, item)
@@ -320,7 +314,8 @@ class PatternMaker:
         self._loops -= 1
         for key, low, high in content.counts:
             if key == part.key:
-                out.add(f"if not {low} <= len({found}){'' if high is None else f' <= {high}'}: return A")
+                count = f"len({found}) + {found}_more" if self._every else f"len({found})"
+                out.add(f"if not {low} <= {count}{'' if high is None else f' <= {high}'}: return A")
         always = part.key in content.arrays
         if part.low and not always:
             out.add(f"if not {found}: return A")
@@ -339,6 +334,8 @@ class PatternMaker:
         else:
             self._inlined(element, self._complex(element), item, optional=False)
         self._later(f"{found}.append({item})")
+        for line in self._packed(found, "m.end()"):
+            self._later(line)
         out.add("m = None")
         out.add(f"for m in iter({out.const(self._expression().scanner)}(t, p).match, None):")  # type: ignore[attr-defined]  # the stubs leave it out
         out.depth += 1
@@ -354,7 +351,13 @@ class PatternMaker:
         self._record(self._complex(element), item)
         self._close(f"</{tag}>")
         out.add(f"{found}.append({item})")
+        for line in self._packed(found, "p"):
+            out.add(line)
         out.depth -= 1
+
+    def _packed(self, found: str, place: str) -> Sequence[str]:
+        """Lines that keep an array small, where that is wanted."""
+        return packing(found, place, self._every) if self._every else ()
 
     # --- leaves ---
 

@@ -57,7 +57,12 @@ class UnknownReader:
         """An element of anyType that names no type."""
         return self._shape(node, note, typed=True)
 
-    def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> Any:
+    def shape(self, node: etree._Element, note: Note) -> Any:
+        """An element that nothing is to be known of."""
+        return self._shape(node, note, typed=False)
+
+    def begin(self, node: etree._Element, note: Note, *, typed: bool) -> dict[str, Any]:
+        """The value of an element before its content is read."""
         out = self._attributes(node)
         named = node.get(XSI_TYPE)
         name = resolve_names(named, node.nsmap) if named is not None else ""
@@ -65,6 +70,10 @@ class UnknownReader:
             out[TYPE] = name
             if typed:
                 note(node, f"its xsi:type {named} is not known here; it is passed on")
+        return out
+
+    def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> Any:
+        out = self.begin(node, note, typed=typed)
         if not typed and node.get(XSI_NIL, "").strip() in ("true", "1"):
             return {NIL: True, **out} if out else None
         if not len(node):

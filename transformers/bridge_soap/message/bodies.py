@@ -10,7 +10,7 @@ from lxml import etree
 from bridge import BadReply
 from bridge_soap.components import Element
 from bridge_soap.contract import Body, Contract
-from bridge_soap.decode.decoders import Decoders, Note
+from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.encode.writing import Writer
 from bridge_soap.names import local_name, tag_of
 
@@ -41,13 +41,18 @@ def body_reader(decoders: Decoders, body: Body) -> BodyReader:
     return lambda node, note, odd: {}
 
 
-def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
-    """Reads the body's one element, by name where the contract names it."""
-    quick = decoders.quick(root)
+def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:
+    """The readers of a body's one element and of the members of its substitution group, by tag."""
     readers = {root.name: decoders.ready(root)}
     for member in decoders.schemas.members(root):
         decoders.ready(member)
         readers[member.name] = decoders.member(member, root)
+    return readers
+
+
+def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
+    """Reads the body's one element, by name where the contract names it."""
+    quick, readers = decoders.quick(root), root_readers(decoders, root)
     expected = readers[root.name]
 
     def encoded(wrapper: etree._Element, note: Note) -> Any:
@@ -70,20 +75,30 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
             if not body.named:
                 return expected(child, note) if body.encoding is None else encoded(child, note)
             if local_name(tag_of(child)) == local_name(root.name):
-                note(child, "its namespace is not the schema's")
+                note(child, NOT_ITS_NAMESPACE)
                 return expected(child, note)
-        held = ", ".join(local_name(tag_of(child)) for child in body_node) or "nothing"
-        raise BadReply(f"The service's answer holds {held} where {local_name(root.name)} was expected.")
+        raise unexpected([local_name(tag_of(child)) for child in body_node], root)
 
     return read
 
 
+NOT_ITS_NAMESPACE = "its namespace is not the schema's"
+_MAX_TOLD = 20
+
+
+def unexpected(names: list[str], root: Element) -> BadReply:
+    """What a body of other elements is refused with; `names` are theirs."""
+    held = ", ".join(names[:_MAX_TOLD]) or "nothing"
+    more = " and more" if len(names) > _MAX_TOLD else ""
+    return BadReply(f"The service's answer holds {held}{more} where {local_name(root.name)} was expected.")
+
+
 #: Says which accessor is the return value (SOAP 1.2 part 2, section 4.2.1), which the WSDL has said already.
-_RESULT = "{http://www.w3.org/2003/05/soap-rpc}result"
+RESULT = "{http://www.w3.org/2003/05/soap-rpc}result"
 
 
 def _drop_result(wrapper: etree._Element) -> None:
-    for child in wrapper.findall(_RESULT):
+    for child in wrapper.findall(RESULT):
         wrapper.remove(child)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-import msgspec
 from lxml import etree
 
 from bridge import (
@@ -29,15 +28,19 @@ from bridge import (
     header,
 )
 from bridge_soap.contract import Body
+from bridge_soap.decode.packing import dump, to_json
 from bridge_soap.encode.writing import Writer
+from bridge_soap.message import large
 from bridge_soap.message.attachments import ATTACHMENTS, Attachments
 from bridge_soap.message.blocks_in import ReplyBlocks, beside
 from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
 from bridge_soap.message.bodies import BodyReader
 from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
 from bridge_soap.message.fault import FaultReader
+from bridge_soap.message.large import Early, LargeParser
 from bridge_soap.message.layouts import Layouts
-from bridge_soap.message.multipart import Part, inline, join, split
+from bridge_soap.message.multipart import XOP_NAMESPACE, Part, inline, join, split
+from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
@@ -47,9 +50,6 @@ _LARGE = 256 * 1024  #: bytes of a body whose message is written to one text as 
 _MAX_WARNINGS = 20
 _TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
-
-#: Decimals and long integers in native mode are already digits; this writes the rest.
-to_json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ class Plan:
     reply_attachments: Attachments | None = None
     #: reads replies that are written as earlier ones were; None where a reply is more than one value to be read
     layouts: Layouts | None = None
+    #: reads the bodies of large replies; None where they must be parsed as a whole
+    bodies: LargeBodies | None = None
 
 
 class SoapCodec:
@@ -178,13 +180,18 @@ class SoapCodec:
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         status = inbound.status
         kind = header(inbound.headers, "content-type")
-        if not inbound.body.strip():
+        if not inbound.body or inbound.body.isspace():
             return self._empty(status)
         layouts = self._plan.layouts
         if layouts is not None and status < 300:
-            value = layouts.read(inbound.body, kind)
+            if len(inbound.body) < large.LARGE:
+                value, write = layouts.read(inbound.body, kind), to_json
+            elif self._plan.reply_shape is None:
+                value, write = layouts.read(inbound.body, kind, large.SLICE), dump
+            else:
+                value, write = ABSENT, to_json  # what is packed can't be shaped
             if value is not ABSENT:
-                return self._told(call, value, self._fields(), [])
+                return self._told(call, value, self._fields(), [], write=write)
         try:
             return self._read(call, inbound, kind)
         except RecursionError:
@@ -193,12 +200,16 @@ class SoapCodec:
     def _read(self, call: Call, inbound: HttpReply, kind: str) -> Reply:
         plan, status = self._plan, inbound.status
         parts: list[Part] | None = None
+        early: Early | None = None
+        body, own = inbound.body, kind
         try:
             if kind[:10].lower() == "multipart/":
-                root, parts = split(inbound.body, kind)
-                message = read_message(root.body, root.content_type)
+                root, parts = split(body, kind)
+                body, own = root.body, root.content_type
+            if len(body) < large.LARGE:
+                message = read_message(body, own)
             else:
-                message = read_message(inbound.body, kind)
+                message, early = self._parse_large(body, own)
         except XmlError as error:
             if status >= 300:
                 raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status}; {error}") from None
@@ -216,9 +227,19 @@ class SoapCodec:
             raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status} with a SOAP body")
         if plan.output is None:
             return Reply(202)
-        return self._answer(call, inbound, kind, message, parts or [])
+        return self._answer(call, inbound, kind, message, parts or [], early)
 
-    def _answer(self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[Part]) -> Reply:
+    def _parse_large(self, body: bytes, kind: str) -> tuple[Message, Early | None]:
+        """A large message, and what its body came to while it was parsed."""
+        plan = self._plan
+        bodies = plan.bodies if XOP_NAMESPACE not in body else None
+        parser = LargeParser(bodies, plan.reply_shape, (lambda _: refuse) if plan.strict else _noter)
+        message = read_message(body, kind, parser.parse)
+        return message, parser.early
+
+    def _answer(
+        self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[Part], early: Early | None
+    ) -> Reply:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
         found: dict[str, Any] = {}
@@ -231,6 +252,11 @@ class SoapCodec:
         if plan.response == "xml":
             kind = "application/xml; charset=utf-8"
             return Reply(200, [("content-type", kind), *fields], payload(message))
+        if early is not None:
+            call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
+            if plan.layouts is not None and not call.warnings and early.error is None:
+                plan.layouts.learn(inbound.body, kind)
+            return self._told(call, early.take(), fields, parts, found, dump)
         value = plan.read(message.body, note, has_attributes(message.text))
         if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)
@@ -243,6 +269,7 @@ class SoapCodec:
         fields: list[tuple[str, str]],
         parts: list[Part],
         found: dict[str, Any] | None = None,
+        write: Callable[[Any], bytes] = to_json,
     ) -> Reply:
         """The answer with a body's value, and with the header blocks that were `found`."""
         plan = self._plan
@@ -253,7 +280,7 @@ class SoapCodec:
         if parts or plan.reply_attachments is not None:
             attached = (plan.reply_attachments or Attachments({})).read(parts, call.warnings)
             value = beside(value, ATTACHMENTS, attached, call.warnings)
-        return Reply(200, [JSON_TYPE, *fields], to_json(value))
+        return Reply(200, [JSON_TYPE, *fields], write(value))
 
     def _fields(self) -> list[tuple[str, str]]:
         blocks = self._plan.blocks

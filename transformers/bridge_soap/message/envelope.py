@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from bridge_soap.wsdl.model import Version
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
 #: By the envelope's tag, those of body, header and fault.
-_PARTS = {
+PARTS = {
     clark(namespace, "Envelope"): tuple(clark(namespace, part) for part in ("Body", "Header", "Fault"))
     for namespace in ENVELOPES.values()
 }
@@ -98,7 +100,11 @@ class Message:
     text: bytes
 
 
-def read_message(raw: bytes, content_type: str) -> Message:
+#: Bytes to the root of their tree; raises `bridge.XmlError`.
+Parse = Callable[[bytes], etree._Element]
+
+
+def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Message:
     """The SOAP message in a reply's body, of either version.
 
     :raises bridge.XmlError: it holds none; the message says why, for people.
@@ -106,8 +112,8 @@ def read_message(raw: bytes, content_type: str) -> Message:
     for draft in _DRAFTS:
         if draft in raw:
             raw = raw.replace(draft, XSD.encode())
-    root, text = _parse(raw, content_type)
-    parts = _PARTS.get(root.tag)
+    root, text = _parse(raw, content_type, parse)
+    parts = PARTS.get(root.tag)
     if parts is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
     body = header = fault = None
@@ -126,29 +132,45 @@ def read_message(raw: bytes, content_type: str) -> Message:
     return Message(body, fault, header, text)
 
 
-def _parse(body: bytes, content_type: str) -> tuple[etree._Element, bytes]:
+def _parse(body: bytes, content_type: str, parse: Parse) -> tuple[etree._Element, bytes]:
     """The root, and the text that it was parsed from. The charset parameter outranks what the document says of itself
     (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return parse_xml(body), body  # a byte order mark outranks both
+        return parse(body), body  # a byte order mark outranks both
     found = _CHARSET.search(content_type)
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
         try:
-            return parse_xml(body), body
+            return parse(body), body
         except XmlError:
             if found or b"encoding" not in body[:200]:
                 raise
             # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
     if _KNOWN_CHARSET.fullmatch(charset):
         try:
-            text = _DECLARATION.sub("", body.decode(charset), count=1).encode()
+            text = _as_utf8(body, charset)
         except (LookupError, UnicodeError):
             pass  # the parameter is wrong; perhaps the document knows better
         else:
-            return parse_xml(text), text
-    return parse_xml(body), body
+            return parse(text), text
+    return parse(body), body
+
+
+#: How many characters are decoded in one go: some decoders take their time, and keep all else waiting.
+_DECODED = 256 * 1024
+
+
+def _as_utf8(body: bytes, charset: str) -> bytes:
+    """A document in UTF-8, without its declaration.
+
+    :raises LookupError: the charset is not known.
+    :raises UnicodeError: the document isn't in it.
+    """
+    with io.TextIOWrapper(io.BytesIO(body), charset, "strict", newline="") as text:
+        pieces = iter(lambda: text.read(_DECODED), "")
+        start = _DECLARATION.sub("", next(pieces, ""), count=1).encode()
+        return start + b"".join(piece.encode() for piece in pieces)
 
 
 def is_utf8(content_type: str) -> bool:
@@ -157,19 +179,21 @@ def is_utf8(content_type: str) -> bool:
     return (found is None or found[1].lower() in ("utf-8", "utf8")) and content_type[:10].lower() != "multipart/"
 
 
-def has_attributes(body: bytes) -> bool:
+def has_attributes(body: bytes, head: int = sys.maxsize) -> bool:
     """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
-    looking at each element, and it errs on the safe side: an ``=`` in a text counts too."""
+    looking at each element, and it errs on the safe side: an ``=`` in a text counts too, and a declaration that is not
+    among the first `head` bytes."""
     start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
     if b"</" not in body:
         return True  # it is written in no kin of ASCII, and none of its marks can be told
-    return body.count(b"=", start) != len(_DECLARED.findall(body, start))
+    return body.count(b"=", start) != len(_DECLARED.findall(body, start, head))
 
 
 def payload(message: Message) -> bytes:
     """The body's elements as XML, without the envelope."""
-    parts = [etree.tostring(child, encoding="unicode", with_tail=False) for child in message.body]
-    return ('<?xml version="1.0" encoding="utf-8"?>\n' + "".join(parts)).encode()
+    # As bytes: one character of a rare script makes four of each in Python's strings.
+    parts = [etree.tostring(child, encoding="utf-8", xml_declaration=False, with_tail=False) for child in message.body]
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + b"".join(parts)
 
 
 def attribute(name: str, value: str) -> str:

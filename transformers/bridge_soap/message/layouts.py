@@ -9,6 +9,8 @@ not what it is read as.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lxml import etree
@@ -17,7 +19,8 @@ from bridge import ABSENT, BindError, XmlError
 from bridge_soap.components import Element
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit, Unlike
+from bridge_soap.decode.escapes import Unlike
+from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit
 from bridge_soap.message.envelope import is_utf8, read_message
 from bridge_soap.names import DRAFTS, split
 
@@ -25,6 +28,11 @@ from bridge_soap.names import DRAFTS, split
 #: another way is told by its parser.
 _TRIES = 8
 _MAX_SKIP = 64
+
+#: One character of a rare script makes four bytes of each.
+_WIDE = 2.5
+#: How much of a reply is looked at: its start, and how it writes its first elements.
+_HEAD = 64 * 1024
 
 _GAP = r"[ \t\r\n]*+"
 #: From the declaration (XML 1.0, section 2.8) to the end of the third start tag.
@@ -47,12 +55,16 @@ class Layout:
     """One way in which replies are written.
 
     :ivar start: all up to the values, the same in each reply; `skip` is its length in characters.
+    :ivar make: makes `read`, or with another number, a reader that packs arrays (`PatternMaker`).
+    :ivar read_large: that one, once it is made.
     :ivar missed: replies in a row that started so and went on otherwise; `left` of the next are parsed at once.
     """
 
     start: bytes
     skip: int
     read: PatternReader
+    make: Callable[[int], PatternReader]
+    read_large: PatternReader | None = None
     missed: int = 0
     left: int = 0
 
@@ -66,8 +78,9 @@ class Layouts:
         self._types: set[str] = set()
         self._tries = _TRIES
 
-    def read(self, body: bytes, content_type: str) -> object:
-        """The value of a reply's body; ABSENT where the reply is to be parsed."""
+    def read(self, body: bytes, content_type: str, step: int = 0) -> object:
+        """The value of a reply's body; ABSENT where the reply is to be parsed. With a `step`, as `PatternMaker` has
+        it, arrays are packed on the way."""
         for layout in self._layouts:
             if body.startswith(layout.start):
                 break
@@ -78,13 +91,20 @@ class Layouts:
             return ABSENT
         if content_type not in self._types:
             return ABSENT
-        value = _read(layout, body)
+        value = _read(layout, body, self._reader(layout, step) if step else layout.read, wide=not step)
         if value is ABSENT:
             layout.missed += 1
             layout.left = min(layout.missed, _MAX_SKIP)
         else:
             layout.missed = 0
         return value
+
+    def _reader(self, layout: Layout, step: int) -> PatternReader:
+        """The reader of large replies."""
+        if layout.read_large is None:
+            with self._decoders.lock:
+                layout.read_large = layout.make(step)
+        return layout.read_large
 
     def learn(self, body: bytes, content_type: str) -> None:
         """Look at a reply that was parsed and found to be as its schema wants it."""
@@ -100,7 +120,7 @@ class Layouts:
         if fresh:
             with self._decoders.lock:
                 try:
-                    found = _layout(body, content_type, self._decoders, self._root)
+                    found = _layout(_head(body), content_type, self._decoders, self._root)
                 except (Unfit, UnicodeDecodeError, XmlError, BindError):
                     return
             others = [layout for layout in self._layouts if layout.start != found.start]
@@ -108,16 +128,24 @@ class Layouts:
         self._types.add(content_type)
 
 
-def _read(layout: Layout, body: bytes) -> object:
+def _read(layout: Layout, body: bytes, read: PatternReader, *, wide: bool) -> object:
+    """Without `wide`, a text is parsed that takes Python far more memory than its bytes."""
     try:
         text = body.decode()
+        if not wide and sys.getsizeof(text) > _WIDE * len(body):
+            return ABSENT
         if text.find(_DRAFTED, layout.skip) >= 0:
             return ABSENT
         if not text.isascii() and any(each in body for each in _NO_CHARACTERS):
             return ABSENT
-        return layout.read(text, layout.skip)
+        return read(text, layout.skip)
     except (Unlike, Bad, UnicodeDecodeError):
         return ABSENT
+
+
+def _head(body: bytes) -> bytes:
+    """As much of a reply as there is to be learned from, and no half character at its end."""
+    return body if len(body) <= _HEAD else body[:_HEAD].decode(errors="ignore").encode()
 
 
 def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -> Layout:
@@ -143,18 +171,22 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
         raise Unfit
     loose = _LOOSE.match(text, len(start)) is not None
     end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
-    if inner is None:
-        read = PatternMaker(decoders, _namer(node, text), loose=loose).make(root, end)
-    else:
-        read = _within(decoders, node[0], text, root, end, loose=loose)
-    return Layout(start.encode(), len(start), read)
+    name_of = _namer(node if inner is None else node[0], text)
+
+    ways: dict[str, str | None] = {}  # so that no layout keeps a reply's text
+
+    def way_of(name: str) -> str | None:
+        return ways[name] if name in ways else ways.setdefault(name, name_of(name))
+
+    def make(step: int, way_of: NameOf = lambda name: ways[name]) -> PatternReader:
+        maker = PatternMaker(decoders, way_of, loose=loose, step=step)
+        return maker.make(root, end) if inner is None else _within(maker, node[0], root, end)
+
+    return Layout(start.encode(), len(start), make(0, way_of), make)
 
 
-def _within(
-    decoders: Decoders, node: etree._Element, text: str, root: Element, end: str, *, loose: bool
-) -> PatternReader:
+def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) -> PatternReader:
     """The reader of what is in the one child of `root`, `node`, where namespaces are declared."""
-    maker = PatternMaker(decoders, _namer(node, text), loose=loose)
     child = maker.only_child(root)
     if child is None or node.tag != child[1].name or node.items():
         raise Unfit

@@ -15,7 +15,8 @@ from lxml import etree
 
 from bridge import BadReply, XmlError
 
-XOP_INCLUDE = "{http://www.w3.org/2004/08/xop/include}Include"
+XOP_NAMESPACE = b"http://www.w3.org/2004/08/xop/include"
+XOP_INCLUDE = f"{{{XOP_NAMESPACE.decode()}}}Include"
 
 MAX_PARTS = 1000
 _PARAMETER = re.compile(r';\s*([!#$&^_.+\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))')

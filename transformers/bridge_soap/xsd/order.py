@@ -6,7 +6,8 @@ time; a deterministic one (as XML Schema demands) keeps each set at one position
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bridge_soap.names import local_name, split
@@ -39,6 +40,17 @@ class Order:
             for leaf in part.leaves()
             if leaf.element is not None
         }
+
+        #: tags that stand at one place of the model only, where as many may stand in a row as like to
+        self.runs = self._runs(part)
+
+    def _runs(self, root: Part) -> frozenset[str]:
+        leaves = list(root.leaves())
+        if any(leaf.wildcard is not None for leaf in leaves):
+            return frozenset()
+        free = {id(leaf) for leaf in _not_in_a_round(root) if leaf.high is None and leaf.low <= 1}
+        places = Counter(tag for leaf in leaves for tag in self._tags[id(leaf)])
+        return frozenset(tag for leaf in leaves if id(leaf) in free for tag in self._tags[id(leaf)] if places[tag] == 1)
 
     def check(self, tags: Sequence[str]) -> tuple[int, str] | None:
         """None where `tags` fit; otherwise the index of the first that doesn't (or their number, where something is
@@ -110,3 +122,12 @@ class Order:
                     run.expect(at, child.key)
             return set()
         return {at}
+
+
+def _not_in_a_round(part: Part) -> Iterator[Part]:
+    """The elements of `part` that no group around them repeats."""
+    if not part.is_group:
+        yield part
+    elif not part.repeats:
+        for child in part.parts:
+            yield from _not_in_a_round(child)

@@ -1,0 +1,222 @@
+"""Elements whose children are properties, read while they are still being parsed; see
+`bridge_soap.decode.incremental`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from bridge_soap.components import ComplexType, Wildcard
+from bridge_soap.decode.cursor import OUT_OF_ORDER, in_any_order
+from bridge_soap.decode.decoders import Note
+from bridge_soap.decode.incremental import OpenElement, Put, below
+from bridge_soap.decode.order_check import OrderLog
+from bridge_soap.names import split
+from bridge_soap.xsd.model import ANY, ITEMS, Part, Slot
+
+if TYPE_CHECKING:
+    from bridge_soap.decode.opener import Opener
+    from bridge_soap.message.shape import Shape
+
+
+class OpenRecord(OpenElement):
+    """An element whose children are properties; see `bridge_soap.decode.fields` and `bridge_soap.decode.cursor`."""
+
+    def __init__(
+        self, opener: Opener, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None
+    ) -> None:
+        super().__init__(opener, node, note, shape)
+        decoders = opener.decoders
+        self._steps = decoders.fields.steps[type_]
+        self._content = content = self._steps.content
+        self._out: dict[str, Any] = {}
+        self._inner, self._told = note, False
+        self._passed = 0
+        attributed, items = bool(type_.attributes or type_.any_attribute), bool(node.items())
+        self._quick = self._steps.quick and (attributed or not items)
+        self._ordered = self._quick
+        required = self._quick and any(use.required for use in type_.attributes.values())
+        if items or required or decoders.strict:
+            decoders.attributes(type_)(node, self._out, note)
+        self._own = len(self._out)
+        #: the leaves in the schema's order, the place among them, and how many of them have got their arrays
+        self._leaves: list[Part] = []
+        self._place = self._begun = 0
+        if self._quick:
+            assert content.root is not None
+            self._leaves = list(content.root.leaves())
+        else:
+            for key in content.arrays:
+                self._out[key] = []
+        self._arrays = {slot.key for slot in content.slots.values() if slot.many} | {ANY, ITEMS}
+        self._log = OrderLog(self._steps.order, node) if self._steps.order is not None else None
+
+    # --- children ---
+
+    def take(self, children: Sequence[etree._Element]) -> None:
+        if self._log is not None:
+            self._log.take(children)
+        at = 0
+        while self._quick and at < len(children):
+            at = self._run(children, at)
+        if at < len(children):
+            self._passed = self._steps.rest(self.node, children[at:], self._out, self._inner, self._passed)
+
+    def _run(self, children: Sequence[etree._Element], at: int) -> int:
+        """Read what belongs to one leaf, where that is in its turn; gives back how far it came."""
+        leaf = self._turn(children[at].tag)
+        if leaf is None:
+            return at
+        assert leaf.element is not None
+        read, odd, end = self._opener.decoders.cursor.run(leaf.element), self._opener.odd, at + 1
+        if not self._many(leaf):
+            (self._out[leaf.key],) = read(children[at:end], self.note, odd)
+            return end
+        tag = leaf.element.name
+        while end < len(children) and children[end].tag == tag:
+            end += 1
+        self._out.setdefault(leaf.key, []).extend(read(children[at:end], self.note, odd))
+        return end
+
+    def _turn(self, tag: str) -> Part | None:
+        """The leaf of that tag, if it stands in the schema's order; otherwise what is left is read in any order."""
+        leaves, place = self._leaves, self._place
+        while place < len(leaves):
+            leaf = leaves[place]
+            if leaf.element is not None and leaf.element.name == tag:
+                self._begin(place + 1)
+                self._place = place if self._many(leaf) else place + 1
+                return leaf
+            place += 1
+        self._leave_order()
+        return None
+
+    def _many(self, leaf: Part) -> bool:
+        return leaf.element is not None and self._content.slots[leaf.element.name].many
+
+    def _begin(self, end: int) -> None:
+        """Arrays of leaves up to `end` that are there even when empty."""
+        for leaf in self._leaves[self._begun : end]:
+            if leaf.key in self._content.arrays and self._many(leaf):
+                self._out[leaf.key] = []
+        self._begun = max(self._begun, end)
+
+    def _leave_order(self) -> None:
+        self._begin(len(self._leaves))
+        self._quick = False
+        root = self._content.root
+        assert root is not None
+        if not in_any_order(root):
+            self._inner = self._listen
+
+    def _listen(self, node: etree._Element, why: str) -> None:
+        self._told = True
+        self.note(node, why)
+
+    # --- the child that may not have ended ---
+
+    def open(self, child: etree._Element) -> OpenElement | None:
+        tag = child.tag
+        if self._quick:
+            place, leaf = self._place, self._turn(tag)
+            if leaf is not None:
+                slot = self._content.slots[tag]
+                opened = self._known(child, slot, self._puts(slot))
+                if opened is None:
+                    self._place = place  # its turn is to come, when it is whole
+                return opened
+        return self._open_any(child, tag)
+
+    def _open_any(self, child: etree._Element, tag: str) -> OpenElement | None:
+        content, steps = self._content, self._steps
+        slot = content.slots.get(tag)
+        if slot is None:
+            return self._stranger(child, tag)
+        if steps.late is not None:
+            place, wildcard = steps.late[tag]
+            if place < self._passed and wildcard is not None:
+                return self._unknown(child, wildcard, ANY, tag)
+        if not slot.many and not slot.in_items and slot.key in self._out:
+            return self._stranger(child, tag)
+        opened = self._known(child, slot, self._puts(slot))
+        if opened is not None and steps.late is not None:
+            self._passed = max(self._passed, steps.late[tag][0])
+        return opened
+
+    def _stranger(self, child: etree._Element, tag: str) -> OpenElement | None:
+        """A child that the content model doesn't name, or names once and that comes again."""
+        content = self._content
+        for wildcard in content.wildcards:
+            if wildcard.allows(split(tag)[0]):
+                region = content.region
+                listed = region is not None and any(leaf.wildcard is wildcard for leaf in region.leaves())
+                taken = listed and any(slot.key == tag for slot in content.slots.values())
+                return self._unknown(child, wildcard, ITEMS if listed else ANY, f"{{}}{tag}" if taken else tag)
+        slot = None if tag in content.slots else self._opener.by_local(content, tag)
+        if slot is None:
+            return None
+        put = self._puts(slot) if slot.many or slot.in_items else self._defaults(slot.key)
+        return self._known(child, slot, put, "its namespace is not the schema's")
+
+    def _known(self, child: etree._Element, slot: Slot, put: Put, told: str = "") -> OpenElement | None:
+        shape = self._shape_of(slot.key)
+        if slot.in_items:
+            shape = below(self._shape_of(ITEMS), slot.key)
+        self._put = put
+        return self._opener.slot(slot, child, self._inner, shape, told)
+
+    def _unknown(self, child: etree._Element, wildcard: Wildcard, key: str, name: str) -> OpenElement | None:
+        self._put = lambda value: self._append(self._out, key, {name: value})
+        return self._opener.unknown(child, wildcard, self._inner)
+
+    def _puts(self, slot: Slot) -> Put:
+        if slot.many:
+            return self._appends(slot.key)
+        if slot.in_items:
+            return lambda value: self._append(self._out, ITEMS, {slot.key: value})
+        return self._sets(slot.key)
+
+    def _appends(self, key: str) -> Put:
+        return lambda value: self._append(self._out, key, value)
+
+    def _sets(self, key: str) -> Put:
+        def put(value: Any) -> None:
+            self._out[key] = value
+
+        return put
+
+    def _defaults(self, key: str) -> Put:
+        def put(value: Any) -> None:
+            self._out.setdefault(key, value)
+
+        return put
+
+    def close_child(self, child: etree._Element, value: Any) -> None:
+        if self._log is not None:
+            self._log.take([child])
+        super().close_child(child, value)
+
+    # --- the value ---
+
+    def pack(self) -> None:
+        for key in self._arrays:
+            found = self._out.get(key)
+            if found is not None:
+                self._pack(key, found)
+
+    def _value(self) -> Any:
+        steps, out = self._steps, self._out
+        if self._quick:
+            self._begin(len(self._leaves))
+        elif self._inner is not self.note and not self._told:
+            self.note(self.node, OUT_OF_ORDER)
+        missing = len(out) - self._own != steps.full
+        if missing or (self._ordered and (self._content.counts or self._content.choices)):
+            steps.complete(out, self.node, self.note, self._items)
+        elif self._content.counts or self._content.choices:
+            steps.bounded(out, self.node, self.note, self._items)
+        if self._log is not None:
+            self._log.judge(self.node, self.note)
+        return out

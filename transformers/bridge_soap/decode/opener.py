@@ -1,0 +1,173 @@
+"""How an element is read while it is still being parsed; see `bridge_soap.decode.incremental`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from bridge import BadReply, BindError
+from bridge_soap.components import ComplexType, Element, SimpleType, Type, Wildcard
+from bridge_soap.decode.decoders import Decoders, Note, labelled
+from bridge_soap.decode.incremental import OpenContent, OpenElement, OpenUnknown
+from bridge_soap.decode.open_record import OpenRecord
+from bridge_soap.decode.packing import MAX_JSON, TOO_LARGE
+from bridge_soap.names import XSI_NIL, XSI_TYPE, local_name
+from bridge_soap.xsd.builtin import ANY_TYPE
+from bridge_soap.xsd.model import ELEMENT, Content, Slot
+
+if TYPE_CHECKING:
+    from bridge_soap.message.shape import Shape
+
+
+class Opener:
+    """Decides how an element is read in steps, for one contract; the counterpart of `Decoders`. It lives as long as
+    one reply is read.
+
+    :param careful: white space in elements that no schema types is kept until it is known whether it counts.
+    :param odd: as in `bridge_soap.decode.cursor`.
+    """
+
+    def __init__(self, decoders: Decoders, *, careful: bool = False, odd: bool = True) -> None:
+        self.decoders, self._careful, self.odd = decoders, careful, odd
+        self._packed = 0
+        self._finders: dict[ComplexType, Callable[[etree._Element, Note], dict[str, Any] | None]] = {}
+        self._by_local: dict[int, dict[str, Slot | None]] = {}
+
+    def count(self, size: int) -> None:
+        """That many bytes of JSON more.
+
+        :raises bridge.BadReply: too many have come together.
+        """
+        self._packed += size
+        if self._packed > MAX_JSON:
+            raise BadReply(TOO_LARGE)
+
+    def finder(self, type_: ComplexType) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
+        """Reads one child of ordered content."""
+        known = self._finders.get(type_)
+        if known is None:
+            known = self._finders[type_] = self.decoders.fields.items(self.decoders.graph.model(type_))
+        return known
+
+    def by_local(self, content: Content, tag: str) -> Slot | None:
+        """The slot that an element in the wrong namespace means."""
+        table = self._by_local.get(id(content))
+        if table is None:
+            table = self._by_local[id(content)] = {}
+            for name, slot in content.slots.items():
+                local = local_name(name)
+                table[local] = None if local in table else slot
+        return table.get(local_name(tag))
+
+    # --- elements ---
+
+    def slot(
+        self, slot: Slot, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+    ) -> OpenElement | None:
+        """A child that its content model names; `told` is what is wrong with its name."""
+        if slot.element is not slot.head:
+            return self.member(slot.element, slot.head, node, note, shape, told)
+        return self.element(slot.element, node, note, shape, told)
+
+    def member(
+        self, element: Element, head: Element, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+    ) -> OpenElement | None:
+        """A member of a substitution group."""
+        opened = self.element(element, node, note, shape, told)
+        if opened is not None:
+            name = self.decoders.schemas.member_name(element, head)
+            opened.labelled(lambda value: labelled(ELEMENT, name, value))
+        return opened
+
+    def element(
+        self, element: Element, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+    ) -> OpenElement | None:
+        """An element of that declaration, with ``xsi:type``."""
+        if node.get(XSI_NIL, "").strip() in ("true", "1"):
+            return None
+        decoders, declared, notes = self.decoders, element.type, _Notes()
+        if told:
+            notes(node, told)
+        named, type_, found = node.get(XSI_TYPE), declared, None
+        if named is not None:
+            found = decoders.named_type(node, named, declared, notes, element.block)
+            type_ = found if found is not None else declared
+        if found is None and isinstance(declared, ComplexType) and declared.abstract:
+            notes(node, "its type is abstract, and it names no other")
+        return self._labelled(found, self._typed(type_, node, note, shape, notes))
+
+    def _labelled(self, found: Type | None, opened: OpenElement | None) -> OpenElement | None:
+        if opened is not None and found is not None:
+            short = self.decoders.variants.short(found.name)
+            opened.labelled(lambda value: self.decoders.labelled(short, value, found))
+        return opened
+
+    def _typed(
+        self, type_: Type, node: etree._Element, note: Note, shape: Shape | None, notes: _Notes
+    ) -> OpenElement | None:
+        if isinstance(type_, SimpleType) or type_.simple is not None:
+            return None
+        notes.tell(note)
+        return self.content(type_, node, note, shape)
+
+    def content(self, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None) -> OpenElement:
+        """An element's content, of a type that has children."""
+        if type_ is ANY_TYPE:
+            return self._shape(node, note, typed=True)
+        self.decoders.ready_type(type_)
+        if self.decoders.graph.model(type_).whole:
+            return OpenContent(self, type_, node, note, shape)
+        return OpenRecord(self, type_, node, note, shape)
+
+    # --- elements that no content model names ---
+
+    def unknown(self, node: etree._Element, wildcard: Wildcard | None, note: Note) -> OpenElement | None:
+        """An element that a wildcard lets in."""
+        decoders, notes = self.decoders, _Notes()
+        if wildcard is not None and wildcard.process == "skip":
+            return self.shape(node, note)
+        try:
+            declared = decoders.schemas.find_element(node.tag)
+            if declared is not None:
+                decoders.ready(declared)
+                return self.element(declared, node, note, None)
+        except BindError as error:
+            notes(node, f"its declaration can't be used: {error.faults[0].reason}")
+        named = node.get(XSI_TYPE)
+        if wildcard is not None and wildcard.process == "strict" and named is None:
+            notes(node, "the schema allows only elements that it declares here")
+        if node.get(XSI_NIL, "").strip() in ("true", "1"):
+            return None
+        if named is not None:
+            found = decoders.named_type(node, named, ANY_TYPE, notes)
+            if found is not None:
+                return self._labelled(found, self._typed(found, node, note, None, notes))
+        notes.tell(note)
+        return self._shape(node, note, typed=True)
+
+    def shape(self, node: etree._Element, note: Note) -> OpenElement | None:
+        """An element that nothing is to be known of."""
+        if node.get(XSI_NIL, "").strip() in ("true", "1"):
+            return None
+        return self._shape(node, note, typed=False)
+
+    def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> OpenElement:
+        out = self.decoders.unknown.begin(node, note, typed=typed)
+        return OpenUnknown(self, node, note, typed=typed, out=out, careful=self._careful)
+
+
+class _Notes:
+    """Notes that wait until it is known who reads the element: its reader would tell them once more."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[etree._Element, str]] = []
+
+    def __call__(self, node: etree._Element, why: str) -> None:
+        self._waiting.append((node, why))
+
+    def tell(self, note: Note) -> None:
+        for node, why in self._waiting:
+            note(node, why)
+        self._waiting.clear()

@@ -1,0 +1,148 @@
+"""``soap:Body`` of a large reply, read while it is still being parsed (`bridge_soap.decode.incremental`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lxml import etree
+
+from bridge_soap.contract import Body
+from bridge_soap.decode.decoders import Decoders, Note, Reader
+from bridge_soap.decode.incremental import OpenElement
+from bridge_soap.decode.opener import Opener
+from bridge_soap.message.bodies import NOT_ITS_NAMESPACE, RESULT, root_readers, unexpected
+from bridge_soap.message.shape import Shape
+from bridge_soap.names import local_name, tag_of
+
+
+class Superseded(Exception):
+    """The body's element stands behind one that was taken for it: it is to be read again, without that."""
+
+
+class LargeBodies:
+    """Opens the bodies of one operation's replies. `shape` is what the route makes of their JSON."""
+
+    def __init__(self, decoders: Decoders, body: Body) -> None:
+        self._decoders, self._body = decoders, body
+        self._readers = root_readers(decoders, body.root) if body.root is not None else {}
+
+    def open(
+        self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, odd: bool, exact: bool
+    ) -> OpenElement:
+        """``soap:Body``, to be read in steps. `exact`: its element is there under its own name."""
+        opener, body = Opener(self._decoders, careful=careful, odd=odd), self._body
+        if body.root is not None:
+            return OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
+        if body.content is not None:
+            return opener.content(body.content, node, note, shape)
+        return _Nothing(opener, node, note, None)
+
+
+class _Nothing(OpenElement):
+    """An element of which nothing is wanted."""
+
+    def take(self, children: Sequence[etree._Element]) -> None:
+        pass
+
+    def open(self, child: etree._Element) -> OpenElement:
+        self._put = lambda value: None
+        return _Nothing(self._opener, child, self.note, None)
+
+    def pack(self) -> None:
+        pass
+
+    def _value(self) -> Any:
+        return {}
+
+
+class OpenBody(OpenElement):
+    """A body that holds one element; see `bridge_soap.message.bodies`."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        body: Body,
+        readers: dict[str, Reader],
+        node: etree._Element,
+        note: Note,
+        shape: Shape | None,
+        *,
+        exact: bool,
+    ) -> None:
+        super().__init__(opener, node, note, shape)
+        self._body, self._readers, self._exact = body, readers, exact
+        assert body.root is not None
+        self._root = body.root
+        self._names: list[str] = []
+        #: 0: the element itself, or a member of its group; 1: what is taken for it where neither is there
+        self._rank = 2
+        self._found: Any = None
+
+    def _ranked(self, child: etree._Element) -> int:
+        if child.tag in self._readers:
+            if self._rank == 1:
+                raise Superseded
+            return 0
+        if self._exact:
+            return 2
+        alike = local_name(tag_of(child)) == local_name(self._root.name)
+        return 1 if alike or (not self._body.named and not self._names) else 2
+
+    def take(self, children: Sequence[etree._Element]) -> None:
+        for child in children:
+            rank = self._ranked(child)
+            if rank < self._rank:
+                self._rank = rank
+                if rank and self._body.named:
+                    self.note(child, NOT_ITS_NAMESPACE)
+                if child.tag == self._root.name and self._body.accessors is not None:
+                    for result in child.findall(RESULT):
+                        child.remove(result)
+                self._found = self._readers[child.tag if rank == 0 else self._root.name](child, self.note)
+            self._names.append(local_name(tag_of(child)))
+
+    def open(self, child: etree._Element) -> OpenElement | None:
+        rank = self._ranked(child)
+        if rank >= self._rank:
+            self._put = lambda value: None
+            return _Nothing(self._opener, child, self.note, None)
+        return self._open_root(child, rank)
+
+    def _open_root(self, child: etree._Element, rank: int) -> OpenElement | None:
+        told = NOT_ITS_NAMESPACE if rank and self._body.named else ""
+        before, self._rank = self._rank, rank
+        schemas = self._opener.decoders.schemas
+        members = [each for each in schemas.members(self._root) if each.name == child.tag]
+        if members and child.tag != self._root.name:
+            opened = self._opener.member(members[0], self._root, child, self.note, self._shape)
+        else:
+            opened = self._opener.element(self._root, child, self.note, self._shape, told)
+        self._put = self._set
+        if opened is None:
+            self._rank = before  # it is chosen when it is whole
+        elif child.tag == self._root.name and self._body.accessors is not None:
+            opened.skip = RESULT
+        return opened
+
+    def _set(self, value: Any) -> None:
+        self._found = value
+
+    def look(self, child: etree._Element) -> None:
+        """A child behind one that could not be read.
+
+        :raises Superseded: that one was not the body's element, and this one is.
+        """
+        self._ranked(child)
+
+    def close_child(self, child: etree._Element, value: Any) -> None:
+        self._names.append(local_name(tag_of(child)))
+        super().close_child(child, value)
+
+    def pack(self) -> None:
+        pass
+
+    def _value(self) -> Any:
+        if self._rank == 2:
+            raise unexpected(self._names, self._root)
+        return self._found
