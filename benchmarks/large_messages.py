@@ -421,7 +421,9 @@ async def ask(port: int, head: str, body: Sequence[bytes] = (), *, host: str = "
             await sending
         return status, size
     finally:
-        writer.close()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 Ask = Callable[[int], Coroutine[Any, Any, tuple[int, int]]]
