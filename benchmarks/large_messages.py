@@ -28,6 +28,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -155,37 +156,36 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
-def rpc_answer(name: str, size: int) -> tuple[bytes, bytes]:
-    """What a hostile HTTP/2 service says at once, and what in answer to a call (of stream 1)."""
-    hello = frame(4, 0, 0)
+def rpc_answer(name: str, size: int) -> bytes:
+    """What a hostile HTTP/2 service says in answer to a call (of stream 1). It may take seconds to make."""
     head = frame(1, 4, 1, b"\x88\x5f\x10application/grpc")
     trailers = frame(1, 5, 1, b"\x00\x0bgrpc-status\x010")
     if name == "settings":
         setting = frame(4, 0, 0, b"\x00\x04\x00\x01\x00\x00" * 2000)
-        return hello, repeated(setting, size) + head
+        return repeated(setting, size) + head
     if name == "unknown-settings":
         setting = frame(4, 0, 0, b"\x77\x77\x00\x01\x00\x00" * 2000)
-        return hello, repeated(setting, size) + head
+        return repeated(setting, size) + head
     if name == "acks":
-        return hello, repeated(frame(4, 1, 0), size) + head
+        return repeated(frame(4, 1, 0), size) + head
     if name == "windows":
-        return hello, repeated(frame(8, 0, 1, b"\0\0\0\1"), size) + head
+        return repeated(frame(8, 0, 1, b"\0\0\0\1"), size) + head
     if name == "continuations":
-        return hello, frame(1, 0, 1, b"\x88") + repeated(frame(9, 0, 1, b"\x88"), size) + head
+        return frame(1, 0, 1, b"\x88") + repeated(frame(9, 0, 1, b"\x88"), size) + head
     if name == "pieces":  # DATA frames of one byte
         message = b"\x0a" + _varint(size) + b"x" * size
         body = b"\0" + len(message).to_bytes(4, "big") + message
-        return hello, head + b"".join([frame(0, 0, 1, body[at : at + 1]) for at in range(len(body))]) + trailers
+        return head + b"".join([frame(0, 0, 1, body[at : at + 1]) for at in range(len(body))]) + trailers
     if name == "items":  # a message of very many empty ones
         message = b"\x0a\x00" * (size // 2)
         body = b"\0" + len(message).to_bytes(4, "big") + message
         cut = [body[at : at + 16384] for at in range(0, len(body), 16384)]
-        return hello, head + b"".join([frame(0, 0, 1, part) for part in cut]) + trailers
+        return head + b"".join([frame(0, 0, 1, part) for part in cut]) + trailers
     if name == "empties":  # a stream of messages of no byte
         body = repeated(b"\0\0\0\0\0", size)
         cut = [body[at : at + 16380] for at in range(0, len(body), 16380)]
-        return hello, head + b"".join([frame(0, 0, 1, part) for part in cut]) + trailers
-    return hello, head + frame(0, 0, 1, b"\0\0\0\0\0") + trailers
+        return head + b"".join([frame(0, 0, 1, part) for part in cut]) + trailers
+    return head + frame(0, 0, 1, b"\0\0\0\0\0") + trailers
 
 
 def _varint(number: int) -> bytes:
@@ -197,13 +197,13 @@ def _varint(number: int) -> bytes:
 
 
 async def rpc_service(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[], tuple[bytes, bytes]], *, late: bool
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[], bytes], *, late: bool
 ) -> None:
     """Says its piece as far as the windows go that a client gives; once all of the request is there, if `late`."""
-    hello, said = answer()
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        writer.write(hello)
+        writer.write(frame(4, 0, 0))
         await reader.readexactly(24)
+        said = answer()
         at, window, taken, begun = 0, 0, 0, False
         initial = 65535
         connection, own = 65535, 0
@@ -232,7 +232,7 @@ async def rpc_service(
                     taken = 0
             elif kind == 3:
                 break
-            while begun and at < len(said):
+            while begun and at < len(said) and not writer.is_closing():
                 size = int.from_bytes(said[at : at + 3], "big")
                 if said[at + 3] == 0:
                     if size > min(own, connection):
@@ -257,7 +257,7 @@ async def service(answers: dict[str, float]) -> None:
         return http_answer(name, int(answers.get(name, 0)))
 
     @functools.cache
-    def rpc(name: str) -> tuple[bytes, bytes]:
+    def rpc(name: str) -> bytes:
         return rpc_answer(name, int(answers[name]))
 
     def speaks(name: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
@@ -341,13 +341,14 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def process(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def process(*arguments: str, stderr: int = subprocess.DEVNULL, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """:param stderr: a pipe must be read to its end, or the process stands still once it is full."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
     with subprocess.Popen(
         [sys.executable, __file__, *arguments],
         env={**kept, **environment},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     ) as started:
         try:
@@ -379,7 +380,8 @@ def gateway(home: Path, answers: dict[str, float], before: str = "") -> Iterator
         ports = json.loads(busy.stdout.readline())
         ports["calm"] = json.loads(calm.stdout.readline())["svc"]
         (home / "mesh.yml").write_text(json.dumps({name: f"127.0.0.1:{port}" for name, port in ports.items()}))
-        with process("--serve", before, "serve", "--port", "0", BRIDGE_HOME=str(home)) as served:
+        arguments = ("--serve", before, "serve", "--port", "0")
+        with process(*arguments, stderr=subprocess.PIPE, BRIDGE_HOME=str(home)) as served:
             assert served.stderr is not None
             seen: list[str] = []
             for line in served.stderr:
@@ -388,6 +390,7 @@ def gateway(home: Path, answers: dict[str, float], before: str = "") -> Iterator
                     break
             else:
                 raise AssertionError("it did not start: " + "".join(seen))
+            threading.Thread(target=served.stderr.read, daemon=True).start()
             yield Gateway(served, int(seen[-1].rstrip("/").rpartition(":")[2]))
 
 
