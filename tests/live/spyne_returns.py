@@ -3,6 +3,8 @@
 It has a process of its own since spyne brings an import hook that would trouble everything else in the tests.
 """
 
+# pyright: reportMissingImports=false
+# spyne is not installed on Python 3.12 and later.
 from __future__ import annotations
 
 import os
