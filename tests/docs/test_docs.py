@@ -40,6 +40,13 @@ def test_every_spec_key() -> None:
         assert f"| `{name}` |" in DOCS["spec.md"], name
 
 
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    named = re.findall(r"\[`(\w+)`\]\(\.\./(tests/[\w/]+\.py)\)", DOCS["security.md"])
+    assert len(named) > 80
+    for name, path in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), (path, name)
+
+
 def test_every_command() -> None:
     group = typer.main.get_command(app)
     names = []
