@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from bridge.errors import BindError, ConflictError, Fault, SetupError
-from bridge.ownership import Owned, places_of
+from bridge.ownership import Holding, owned_paths
 from bridge.table import Binder, BoundRoute, RouteId, Source, Table
 
 log = logging.getLogger("bridge.routes")
@@ -84,13 +84,13 @@ class Live:
     def all(self) -> list[BoundRoute]:
         return [*chain.from_iterable(routes.values() for routes in self.files.values()), *self.stored.values()]
 
-    def occupied(self) -> Iterator[tuple[RouteId, Owned]]:
+    def occupied(self) -> Iterator[tuple[RouteId, Holding]]:
         """The paths of every route, also of those that can't serve (yet): they are not free."""
         for source in (*self.binding.values(), *(broken.source for broken in self.broken.values())):
             if isinstance(source, Source):
-                yield source.id, (source.spec.tenant or "", places_of(source.spec))
+                yield source.id, (source.spec.tenant or "", owned_paths(source.spec))
         for bound in self.all():
-            yield bound.source.id, (bound.source.spec.tenant or "", bound.places)
+            yield bound.source.id, (bound.source.spec.tenant or "", bound.owned)
 
     def place(self, source: Source) -> dict[RouteId, BoundRoute]:
         """Where the route of `source` lives, if it is written down anywhere."""

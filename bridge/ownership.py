@@ -14,7 +14,7 @@ change is its own. The operator's word (files, and what a publisher without a te
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +24,7 @@ from bridge.spec import RouteSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OwnedPath:
     """Paths that a route occupies at `host` (None: at all hosts).
 
     :ivar steps: the segments before any ``{name*}``; None stands for ``{name}``.
@@ -37,7 +37,7 @@ class Place:
     exact: bool
     template: str
 
-    def meets(self, other: Place) -> bool:
+    def meets(self, other: OwnedPath) -> bool:
         """Whether one of them stands on, above or beneath the other."""
         if self.host is not None and other.host is not None and self.host != other.host:
             return False
@@ -50,21 +50,21 @@ class Place:
 
 
 #: The tenant that owns a route (``""``: the operator), and what the route occupies.
-Owned = tuple[str, Sequence[Place]]
+Holding = tuple[str, Sequence[OwnedPath]]
 
 
-def places_of(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[Place, ...]:
+def owned_paths(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[OwnedPath, ...]:
     """What a route occupies: all at and below its path.
 
     :param templates: the whole paths of its operations where they are known. Only a route at ``/`` is judged by them,
         or it would own everything.
     """
     if spec.route != "/" or templates is None:
-        return (_place(spec.host, spec.route, exact=False),)
-    return tuple(_place(spec.host, template, exact=template == "/") for template in templates)
+        return (_owned_path(spec.host, spec.route, exact=False),)
+    return tuple(_owned_path(spec.host, template, exact=template == "/") for template in templates)
 
 
-def check_ownership(tenant: str, new: Sequence[Place], others: Iterable[Owned]) -> None:
+def check_ownership(tenant: str, new: Sequence[OwnedPath], others: Collection[Holding]) -> None:
     """Judge what a route of `tenant` is about to occupy.
 
     :param new: its places, less those that it has already.
@@ -83,7 +83,7 @@ def check_ownership(tenant: str, new: Sequence[Place], others: Iterable[Owned]) 
                     raise NotOwned("route", _overlap(mine, its, "another tenant" if owner else "the operator"))
 
 
-def _overlap(mine: Place, its: Place, owner: str) -> str:
+def _overlap(mine: OwnedPath, its: OwnedPath, owner: str) -> str:
     where = f" at the host {its.host}" if its.host else ""
     return (
         f"{mine.template} stands on, above or beneath {its.template}{where}, which belongs to {owner}; "
@@ -92,8 +92,8 @@ def _overlap(mine: Place, its: Place, owner: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _place(host: str | None, template: str, *, exact: bool) -> Place:
+def _owned_path(host: str | None, template: str, *, exact: bool) -> OwnedPath:
     steps = tuple(Shape(template).steps)
     if steps[-1:] == ("",):  # operations of /a/ are found below /a
         steps = steps[:-1]
-    return Place(host, steps, exact, template)
+    return OwnedPath(host, steps, exact, template)

@@ -305,7 +305,7 @@ class Registry:
         if by is not None and by.tenant:
             others = dict(self._live.occupied())
             _, former = others.pop(bound.source.id, ("", ()))
-            check_ownership(by.tenant, [place for place in bound.places if place not in former], others.values())
+            check_ownership(by.tenant, [place for place in bound.owned if place not in former], others.values())
         self._live.table.check(bound)
 
     async def put(

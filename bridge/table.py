@@ -19,7 +19,7 @@ from bridge.guards.auth import Authenticator
 from bridge.guards.cache import MicroCache
 from bridge.guards.limits import Limiter
 from bridge.matcher import Claim, Matcher
-from bridge.ownership import Place, places_of
+from bridge.ownership import OwnedPath, owned_paths
 from bridge.plugins import Transformers
 from bridge.spec import Connection, RouteSpec, Upstream
 from bridge.transformer import Operation
@@ -126,7 +126,7 @@ class BoundRoute:
     follows: bool = False
     endpoints: Sequence[Endpoint] = field(default=())
     #: The paths that belong to it.
-    places: Sequence[Place] = field(default=())
+    owned: Sequence[OwnedPath] = field(default=())
 
     def template(self, operation: Operation) -> str:
         """The whole public path of `operation`."""
@@ -178,7 +178,7 @@ class Binder:
             follows=self._transformers.follows(spec),
         )
         route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
-        route.places = places_of(spec, map(route.template, operations) if spec.route == "/" else None)
+        route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)
         return route
 
 

@@ -110,6 +110,6 @@ def test_functions_are_of_readable_length() -> None:
         for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (lines := (node.end_lineno or 0) - node.lineno + 1) > 78
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
     }
     assert not long

@@ -109,13 +109,11 @@ class FieldMaker:
         complete: Callable[..., None],
     ) -> tuple[Reader, Steps]:
         """The reader that takes children in any order, and its steps, with which others go on."""
-        table, fill = _Table(content), self._fill
-        get = table.fields.get
-        stranger = self._stranger(content, table)
         arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         late = _late(content)
+        rest = self._rest(content, late)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -134,6 +132,18 @@ class FieldMaker:
             if order is not None:
                 order(node, note)
             return out
+
+        def bound(out: dict[str, Any], node: etree._Element, note: Note, items: Mapping[str, int]) -> None:
+            _bounded(out, node, content, note, items)
+
+        quick = self._cursor.fits(content)
+        return read, Steps(content, quick, rest, complete, bound, full, late, order)
+
+    def _rest(self, content: Content, late: dict[str, tuple[int, Wildcard | None]] | None) -> Callable[..., int]:
+        """Reads children in any order into an object, from the first to the last; gives back the furthest place."""
+        table, fill = _Table(content), self._fill
+        get = table.fields.get
+        stranger = self._stranger(content, table)
 
         def rest(
             node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note, passed: int = 0
@@ -181,11 +191,7 @@ class FieldMaker:
                     out[key] = value
             return passed
 
-        def bound(out: dict[str, Any], node: etree._Element, note: Note, items: Mapping[str, int]) -> None:
-            _bounded(out, node, content, note, items)
-
-        quick = self._cursor.fits(content)
-        return read, Steps(content, quick, rest, complete, bound, full, late, order)
+        return rest
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """For ordered content: one child to ``{key: value}``; None where it is left out."""
