@@ -30,6 +30,7 @@ from urllib.parse import quote, urljoin
 from bridge.errors import BadReply, Fault, FetchError
 from bridge.grants import current_grant
 from bridge.mesh.reach import unfetchable
+from bridge.tls import default_context
 from bridge.upstream.coding import decode
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Fetcher:
         import httpx  # heavy, and most contracts are files
 
         if self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
+            self._tls = await asyncio.to_thread(default_context)
         timeout = httpx.Timeout(READ, connect=CONNECT)
         target = first
         async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client:
