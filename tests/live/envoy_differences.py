@@ -25,6 +25,9 @@ CLAUSES: dict[str, list[Difference]] = {
         Difference('GET /v1/search?name=%ff', '500 {"code": 2, …', '400'),
         Difference('GET /v1/things/%ED%A0%80', '500 {"code": 2, …', '400'),
     ],
+    'RFC 3986, 7.3: a percent-encoded NUL needs care; the gateway refuses controls in a path': [
+        Difference('GET /v1/things/%00', '200 application/json {"name": "\\u0000"}', '400'),
+    ],
     'google/api/http.proto, Path template syntax: a template has no empty segment': [
         Difference('GET /v1/things/abc/', '200 application/json {"name": "abc"}', '404'),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ async def answers(start: Any, folder: Path) -> dict[str, tuple[Answer, Answer]]:
     echo = Echo(compiled(folder))
     await echo.server.start()
     stack = envoy(folder, echo.port)
-    theirs = await asyncio.to_thread(stack.__enter__)
+    # Envoy ends with the thread that started it, and the gateway brings the loop threads of its own.
+    keeper = ThreadPoolExecutor(1)
+    theirs = await asyncio.get_running_loop().run_in_executor(keeper, stack.__enter__)
     try:
         mesh = {"same-svc": f"127.0.0.1:{echo.port}"}
         async with start(mesh=mesh, routes={"same.yml": SPEC}, files={"protos/envoy.proto": PROTO}) as gateway:
@@ -89,6 +92,7 @@ async def answers(start: Any, folder: Path) -> dict[str, tuple[Answer, Answer]]:
             return {case.name: pair for case, pair in zip(CASES, pairs, strict=True)}
     finally:
         await asyncio.to_thread(stack.__exit__, None, None, None)
+        keeper.shutdown()
         await echo.server.stop(None)
 
 

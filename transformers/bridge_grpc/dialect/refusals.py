@@ -55,6 +55,8 @@ BY_STATUS = {
     502: 14,
     503: 14,
     504: 4,
+    505: 12,
+    507: 8,
 }
 _UNKNOWN = 2
 _URN = "urn:bridge:problem:"
