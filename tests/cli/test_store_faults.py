@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ async def test_a_store_that_another_process_has_locked(gateway: Gateway) -> None
     lines = await asyncio.to_thread(gateway.stop)
     assert len(lines) == 3
     assert all("another process has held the store's lock" in line for line in lines)
-    with sqlite3.connect(gateway.store) as db:
+    with closing(sqlite3.connect(gateway.store, isolation_level=None)) as db:
         assert db.execute("SELECT id FROM route").fetchall() == [(1,), (2,)]
 
 
@@ -160,7 +160,7 @@ async def test_a_store_that_is_deleted_and_put_back(gateway: Gateway, cli: Any) 
 
     await until(follows)
     backup = gateway.store.with_name("backup.db")
-    with sqlite3.connect(gateway.store) as db:
+    with closing(sqlite3.connect(gateway.store, isolation_level=None)) as db:
         db.execute("VACUUM INTO ?", (str(backup),))
     for suffix in ("", "-wal", "-shm"):
         os.unlink(f"{gateway.store}{suffix}")
@@ -179,7 +179,7 @@ async def test_a_store_that_is_deleted_and_put_back(gateway: Gateway, cli: Any) 
     assert (await gateway.status("/v1/a"), await gateway.status("/v1/b"), await keyed()) == (200, 200, 200)
     lines = await asyncio.to_thread(gateway.stop)
     assert all("the store's file is gone" in line or "can be used again" in line for line in lines)
-    with sqlite3.connect(gateway.store) as db:
+    with closing(sqlite3.connect(gateway.store, isolation_level=None)) as db:
         assert [route for (route,) in db.execute("SELECT id FROM route")] == [1, 2, 3]
 
 
@@ -200,7 +200,7 @@ async def test_the_follower_tells_once_that_the_store_is_gone(gateway: Gateway) 
 
 async def test_a_store_that_is_replaced(gateway: Gateway, tmp_path: Path) -> None:
     """The gateway follows the other one, whose log it must not delete; what is no store is refused."""
-    with sqlite3.connect(tmp_path / "other.db") as db:
+    with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as db:
         db.execute("ATTACH ? AS live", (str(gateway.store),))
         for (statement,) in db.execute("SELECT sql FROM live.sqlite_master WHERE sql IS NOT NULL").fetchall():
             db.execute(statement)
@@ -221,7 +221,7 @@ async def test_a_store_that_is_replaced(gateway: Gateway, tmp_path: Path) -> Non
     assert (made.status_code, made.json()["route_id"]) == (201, 8)
     statuses = [await gateway.status(path) for path in ("/v1/a", "/v1/seven", "/v1/b")]
     assert statuses == [404, 200, 200]
-    with sqlite3.connect(gateway.store) as db:
+    with closing(sqlite3.connect(gateway.store, isolation_level=None)) as db:
         assert db.execute("SELECT id FROM route").fetchall() == [(7,), (8,)]
 
 
@@ -230,7 +230,7 @@ async def test_a_log_that_is_deleted_is_not_written_to(gateway: Gateway) -> None
     for suffix in ("-wal", "-shm"):
         os.unlink(f"{gateway.store}{suffix}")
     assert (await gateway.register("/v1/b")).status_code == 201
-    with sqlite3.connect(gateway.store) as db:
+    with closing(sqlite3.connect(gateway.store, isolation_level=None)) as db:
         assert db.execute("SELECT id FROM route").fetchall() == [(1,), (2,)]
     assert await asyncio.to_thread(gateway.stop) == []
 

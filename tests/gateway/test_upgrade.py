@@ -215,9 +215,9 @@ public class Post {
 """
 
 
-#: Eclipse's compiler, as Debian names its file, since a bare JRE has none.
-COMPILER = Path("/usr/share/java/eclipse-jdt-core.jar")
-HAS_COMPILER = COMPILER.exists()
+#: Eclipse's compiler, as Debian names its files, since a bare JRE has none. Debian 13 has it in a second one.
+COMPILER = [Path(f"/usr/share/java/eclipse-jdt-core{part}.jar") for part in ("", "-compiler-batch")]
+HAS_COMPILER = COMPILER[0].exists()
 
 
 async def test_javas_own_client(gateway: Any, upstream: Any, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ async def test_javas_own_client(gateway: Any, upstream: Any, tmp_path: Path) -> 
     source.write_text(JAVA)
     if HAS_COMPILER:
         batch = ("org.eclipse.jdt.internal.compiler.batch.Main", "-11", "-nowarn", "-proc:none")
-        await output_of(*java, "-cp", str(COMPILER), *batch, "-d", str(tmp_path), str(source))
+        await output_of(*java, "-cp", ":".join(map(str, COMPILER)), *batch, "-d", str(tmp_path), str(source))
         run = [*java, "-cp", str(tmp_path), "Post"]
     else:
         need("a Java compiler", "javac", "-version")
