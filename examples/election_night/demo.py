@@ -87,6 +87,7 @@ def main() -> int:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, _leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
     show = Presenter()
     try:
         return run(given.port, given.once, show)
