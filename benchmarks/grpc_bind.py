@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bridge import Call, Context, Operation, RouteSpec
+from bridge.api import Call, Context, Operation, RouteSpec
 from bridge_grpc import Grpc
 from bridge_grpc.schema.compile_protos import compile_protos
 

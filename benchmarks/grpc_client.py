@@ -18,8 +18,8 @@ import grpc
 import grpc.aio
 import uvloop
 
-from bridge.messages import GrpcRequest
-from bridge.upstream.grpc import GrpcUpstream
+from bridge.api.call import GrpcRequest
+from bridge.cluster.grpc import GrpcUpstream
 
 FLIGHT = 16  #: calls under way at one time
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]

@@ -132,7 +132,7 @@ def measure(folder: Path, messages: int) -> bool:
     backend = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert backend.stdout is not None
     (folder / "mesh.yml").write_text(json.dumps({"feed": f"127.0.0.1:{int(backend.stdout.readline())}"}))
-    serve = [sys.executable, "-c", "from bridge.cli import main; main()", "serve", "--port", "0"]
+    serve = [sys.executable, "-c", "from bridge.cli.main import main; main()", "serve", "--port", "0"]
     gateway = subprocess.Popen(
         serve,
         stdout=subprocess.PIPE,

@@ -23,10 +23,10 @@ from typing import cast
 
 import uvloop
 
-from bridge.messages import HttpRequest
-from bridge.upstream.aiohttp_client import AiohttpClient
-from bridge.upstream.client import Client
-from bridge.upstream.http import HttpClient, HttpUpstream
+from bridge.api.call import HttpRequest
+from bridge.cluster.http import HttpClient, HttpUpstream
+from bridge.transport.aiohttp_client import AiohttpClient
+from bridge.transport.client import Client
 
 FLIGHT = 32  # requests under way
 FIELDS = [("content-type", "text/xml; charset=utf-8"), ("soapaction", '"urn:bench/Count"'), ("x-tenant", "a")]

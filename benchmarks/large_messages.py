@@ -312,8 +312,8 @@ def serve(before: str, arguments: list[str]) -> None:
     :param before: statements to run first.
     """
     exec(before, {})
-    from bridge import cli
-    from bridge import serve as served
+    from bridge.cli import main as cli
+    from bridge.server import listener as served
 
     made = served._loop_factory()
 

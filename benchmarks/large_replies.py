@@ -91,7 +91,7 @@ def message(shape: str, size: int, *, soap: bool) -> bytes:
 
 async def soap_codec(shape: str) -> Any:
     """The codec of an operation that answers in that shape."""
-    from bridge import Context, RouteSpec
+    from bridge.api import Context, RouteSpec
     from bridge_soap import Soap
     from bridge_soap.options import SoapOptions
 
@@ -110,7 +110,7 @@ async def soap_codec(shape: str) -> Any:
 
 
 def xml_codec() -> Any:
-    from bridge import RouteSpec
+    from bridge.api import RouteSpec
     from bridge_xml.transformer import XmlCodec, XmlOptions
 
     spec = {"route": "/x", "upstream": "x:80", "auth": "none", "transform": {"request": "xml"}}
@@ -147,7 +147,7 @@ def watched(waits: list[float]) -> Iterator[None]:
 
 def measure(shape: str, size: int, *, soap: bool, whole: bool) -> dict[str, float]:
     """One shape in this process."""
-    from bridge import Call, HttpReply
+    from bridge.api import Call, HttpReply
 
     if whole:
         from bridge_soap.message import large

@@ -62,7 +62,8 @@ def remembering(send: Any) -> Any:
 
 def serve(without: str, arguments: list[str]) -> None:
     """The gateway's own command, less a part."""
-    from bridge import cli, table
+    from bridge.cli import main as cli
+    from bridge.gateway import table
     from bridge.observe.access import AccessLog
 
     made = table.Endpoint.__init__

@@ -7,7 +7,7 @@ rounds go in turn, and a figure is a median over them. Printed are microseconds 
 system's accounting of all threads), and the ratio to the bare application on a plain server:
 
     bare      an ASGI application of one line on uvicorn and httptools
-    wire      the same on the gateway's own protocol, `bridge.wire.Wire`
+    wire      the same on the gateway's own protocol, `bridge.server.connection.ServerConnection`
     open      the gateway: a route for everybody, no limit, the log on
     guarded   the gateway: JWT (ES256), a limit, the log on
 
@@ -35,11 +35,11 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from bridge.api.call import JSON_TYPE, Call, Reply
 from bridge.app import build
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.messages import JSON_TYPE, Call, Reply
-from bridge.settings import load
-from bridge.wire import WebSocket, logging_to
+from bridge.config.settings import load
+from bridge.server.connection import WebSocket, logging_to
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 ANSWER = b'{"orderId":"A-17","total":"129.90","currency":"USD","items":[{"sku":"X1","count":2}]}'
 ASKED = b'{"customer":"C-9","items":[{"sku":"X1","count":2}]}'

@@ -29,14 +29,14 @@ from typing import Any
 
 import orjson
 
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.house import House
-from bridge.messages import Identity
-from bridge.openapi import build_document
-from bridge.settings import Settings
-from bridge.specfile import read_value
-from bridge.store.sqlite import SqliteStore
-from bridge.table import Source
+from bridge.admin.openapi import build_document
+from bridge.api.call import Identity
+from bridge.catalog.store.sqlite import SqliteStore
+from bridge.config.settings import Settings
+from bridge.config.specfile import read_value
+from bridge.gateway.table import Source
+from bridge.runtime import Runtime
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 SIZES = (10, 100, 1_000, 10_000)
 SPEC = """\
@@ -110,7 +110,7 @@ def gateway(home: Path) -> Iterator[tuple[str, int, float]]:
     """Its URL, its process and when it was started, once it says that it serves."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bridge.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "bridge.cli.main", "serve", "--port", "0"],
         env={**os.environ, "BRIDGE_HOME": str(home), "NO_COLOR": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -178,11 +178,11 @@ async def measured(work: Any) -> float:
 
 async def inside(homes: dict[int, Path]) -> dict[int, dict[str, float]]:
     """What can be measured without a server: match, registration's calls and reload, all sizes in turns."""
-    houses: dict[int, House] = {}
+    houses: dict[int, Runtime] = {}
     found: dict[int, dict[str, float]] = {}
     for size, home in homes.items():
         tracemalloc.start()
-        house = houses[size] = House(Settings(home=home))
+        house = houses[size] = Runtime(Settings(home=home))
         await house.transformers.get("passthrough")
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
@@ -237,7 +237,7 @@ async def wsdl(home: Path, operations: int) -> dict[str, float]:
     (home / "wsdl/large.wsdl").write_text(large["wsdl"](operations, 3000 * operations))
     text = "route: /soap\nupstream: svc:80\nauth: {type: JWT}\ntransform: {request: soap, soap: {wsdl: large.wsdl}}\n"
     (home / "routes/soap.yml").write_text(text)
-    house = House(Settings(home=home))
+    house = Runtime(Settings(home=home))
     await house.transformers.get("soap")
     tracemalloc.start()
     await house.registry.load()
@@ -245,12 +245,12 @@ async def wsdl(home: Path, operations: int) -> dict[str, float]:
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     await house.aclose()
-    house = House(Settings(home=home))
+    house = Runtime(Settings(home=home))
     await house.transformers.get("soap")
     figures = {"bytes": held / operations, "bind": await measured(house.registry.load) / operations}
     table = house.registry.table
     figures["calls"] = calls_of(lambda: table.match("h", "/soap/Do50", "POST"))
-    from bridge.admin import published
+    from bridge.admin.api import published
 
     before = time.process_time()
     document = orjson.dumps(build_document(published(table.routes.values()), title="t", version="1"), default=str)

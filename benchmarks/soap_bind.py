@@ -15,7 +15,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from bridge import Call, Context, Operation, RouteSpec
+from bridge.api import Call, Context, Operation, RouteSpec
 from bridge_soap import Soap
 from bridge_soap.options import SoapOptions
 

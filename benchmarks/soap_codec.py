@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from lxml import etree
 
-from bridge import parse_json, parse_xml
+from bridge.api import parse_json, parse_xml
 from bridge_soap.contract import Contract
 from bridge_soap.decode.packing import to_json
 from bridge_soap.message.envelope import has_attributes

@@ -24,21 +24,21 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from bridge import portal
-from bridge.admin import Admin
-from bridge.binds import enough_threads
+from bridge.admin import portal
+from bridge.admin.api import Admin
+from bridge.admin.recorder import Recorder
+from bridge.api.problem import problem
+from bridge.api.route_spec import JwtAuth
+from bridge.catalog.binds import enough_threads
+from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
-from bridge.gateway import Gateway
-from bridge.guards.auth import build_authenticator
-from bridge.house import House
-from bridge.inbound import Inbound
-from bridge.jsontext import give_memory
+from bridge.gateway.answer import Gateway
+from bridge.gateway.inbound import ServerRequest
 from bridge.observe.access import AccessLog, Record
 from bridge.observe.metrics import Metrics
-from bridge.observe.recorder import Recorder
-from bridge.problem import problem
-from bridge.settings import Settings
-from bridge.spec import JwtAuth
+from bridge.payload.json_text import give_memory
+from bridge.runtime import Runtime
+from bridge.stages.auth.auth import build_authenticator
 
 VERSION = version_of("hms-bridge")
 PUBLISHER = "api_publisher"
@@ -53,7 +53,7 @@ def build(settings: Settings) -> Bridge:
     :raises SetupError: from the lifespan: a spec of the folder can't be served.
     """
     give_memory(settings.max_json)
-    house = House(settings)
+    house = Runtime(settings)
     metrics = Metrics(house.mesh.ejections)
     access = open_log(settings, metrics)
     gateway = Gateway(settings, access)
@@ -108,9 +108,9 @@ class Bridge(Starlette):
         else:
             await self.gateway(scope, receive, send)
 
-    def direct(self, inbound: Inbound) -> Coroutine[Any, Any, None] | None:
-        """The data path without ASGI's events, for a server that has a request as the gateway wants it (`bridge.wire`).
-        None for what Starlette must answer."""
+    def direct(self, inbound: ServerRequest) -> Coroutine[Any, Any, None] | None:
+        """The data path without ASGI's events, for a server that has a request as the gateway wants it
+        (`bridge.server.connection`). None for what Starlette must answer."""
         path = inbound.path
         return None if _is_ours(unquote(path) if "%" in path else path) else self.gateway.answer(inbound)
 

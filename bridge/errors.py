@@ -274,7 +274,7 @@ class RateLimited(ClientError):
     title = "Too many requests"
 
 
-class Gone(ClientError):
+class ClientDisconnected(ClientError):
     """The client left before it had said everything; nobody reads the answer, but the log keeps it."""
 
     status = 499

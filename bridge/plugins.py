@@ -16,13 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
+from bridge.api.route_spec import RouteSpec
+from bridge.api.stream import WEBSOCKET
+from bridge.api.transformer import Context, Operation, Options, Transformer
+from bridge.config.specfile import faults_of
 from bridge.errors import BindError, ConflictError, Fault, SpecError
-from bridge.spec import RouteSpec
-from bridge.specfile import faults_of
-from bridge.stream import WEBSOCKET
-from bridge.template import check_template
-from bridge.transformer import Context, Operation, Options, Transformer
-from bridge.verbs import is_method
+from bridge.http.methods import is_method
+from bridge.http.template import check_template
 
 GROUP = "bridge.transformers"
 WIRES = ("http", "grpc")
@@ -177,7 +177,7 @@ def _check(made: Any, name: str, point: EntryPoint) -> None:
     elif getattr(made, "wire", None) not in WIRES:
         reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(WIRES)}"
     elif not (isinstance(made.options, type) and issubclass(made.options, Options)):
-        reason = "has options that are no bridge.Options model"
+        reason = "has options that are no bridge.api.Options model"
     else:
         missing = [verb for verb in ("open", "bind", "aclose") if not callable(getattr(made, verb, None))]
         if missing:

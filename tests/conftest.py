@@ -16,11 +16,11 @@ import hypothesis
 import pytest
 import uvicorn
 
+from bridge.api.grants import Grant, granted
 from bridge.app import Bridge, build
-from bridge.grants import Grant, granted
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.settings import Settings, load
-from bridge.wire import WebSocket, logging_to
+from bridge.config.settings import Settings, load
+from bridge.server.connection import WebSocket, logging_to
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 
 @pytest.fixture

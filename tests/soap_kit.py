@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bridge import Call, Context, HttpCodec, HttpReply, InvalidBody, Operation, RouteSpec
-from bridge.grants import Grant, granted
-from bridge.upstream.fetch import Fetcher
+from bridge.api import Call, Context, HttpCodec, HttpReply, InvalidBody, Operation, RouteSpec
+from bridge.api.grants import Grant, granted
+from bridge.transport.fetch import Fetcher
 from bridge_soap import Soap
 from bridge_soap.options import SoapOptions
 

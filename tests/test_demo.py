@@ -140,7 +140,7 @@ def test_it_stays_up_until_ctrl_c(staying: tuple[subprocess.Popen[str], str], tm
 
 def test_it_ends_with_its_gateway(staying: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     process, _ = staying
-    (gateway,) = (pid for pid in alive(tmp_path) if b"bridge.cli" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (gateway,) = (pid for pid in alive(tmp_path) if b"bridge.cli.main" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(gateway, signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1

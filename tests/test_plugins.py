@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bridge.api.transformer import Context, Operation, OperationDoc, Options
+from bridge.config.specfile import read_value
 from bridge.errors import BindError, ConflictError, SpecError
 from bridge.plugins import GROUP, Transformers, discover
-from bridge.specfile import read_value
-from bridge.transformer import Context, Operation, OperationDoc, Options
 
 SPEC = {"route": "/a", "upstream": "svc:80", "auth": {"type": "none"}}
 
@@ -102,7 +102,7 @@ def test_one_name_twice_is_refused_with_both_named() -> None:
     [
         ("OtherName", "calls itself 'other'"),
         ("NoWire", "has the wire 'carrier-pigeon'"),
-        ("NoOptions", "no bridge.Options model"),
+        ("NoOptions", "no bridge.api.Options model"),
         ("NoBind", "has no open, bind, aclose"),
         ("Explodes", "can't be loaded: no luck"),
         ("Nothing", "can't be loaded"),

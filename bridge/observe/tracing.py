@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from random import getrandbits
 
-from bridge.messages import Headers
+from bridge.api.call import Headers
 
 # Version 00 ends with the flags; a later one may go on after a hyphen and is read as far as it is known; ff is none.
 _TRACEPARENT = re.compile(

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bridge.api.grants import Grant, granted
+from bridge.api.route_spec import RouteSpec
+from bridge.api.transformer import Context, Operation, Transformer
+from bridge.config.specfile import read_value
 from bridge.errors import SpecError
-from bridge.grants import Grant, granted
-from bridge.spec import RouteSpec
-from bridge.specfile import read_value
-from bridge.transformer import Context, Operation, Transformer
 
 __all__ = ["bound"]
 

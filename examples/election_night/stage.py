@@ -66,7 +66,7 @@ class Stage:
         """
         lines = (f'"{name}": ["127.0.0.1:{port}"]\n' for name, port in self._mesh.items())
         (self._folder / "mesh.yml").write_text("".join(lines))
-        command = [sys.executable, "-m", "bridge.cli", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "bridge.cli.main", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         gateway = self._children.start("gateway", command, self._env, announces=False)
         with httpx.Client(base_url=self.url, timeout=2) as client:
             for _ in self._children.waiting():
@@ -88,7 +88,7 @@ class Stage:
         }
         running = {
             holder: subprocess.Popen(
-                [sys.executable, "-m", "bridge.cli", "token", "--sub", holder, "--ttl", "12h", *options],
+                [sys.executable, "-m", "bridge.cli.main", "token", "--sub", holder, "--ttl", "12h", *options],
                 env=self._env,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

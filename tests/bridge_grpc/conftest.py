@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge import Context, Operation, RouteSpec
+from bridge.api import Context, Operation, RouteSpec
 from bridge_grpc import Grpc
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Schema, schema

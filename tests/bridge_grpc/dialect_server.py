@@ -12,9 +12,9 @@ import orjson
 import uvicorn
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge.api.problem import problem
 from bridge.errors import RateLimited
-from bridge.problem import problem
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bridge import Call, GrpcReply
+from bridge.api import Call, GrpcReply
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge import Call, FaultList, GrpcReply, InvalidBody, InvalidParameter, Operation, UnsupportedMediaType, jsontext
-from bridge.matcher import Matcher
+from bridge.api import Call, FaultList, GrpcReply, InvalidBody, InvalidParameter, Operation, UnsupportedMediaType
+from bridge.gateway.matcher import Matcher
+from bridge.payload import json_text as jsontext
 from bridge_grpc.codec import json_body
 
 PROTO = """

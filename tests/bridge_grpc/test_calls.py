@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bridge import WEBSOCKET, BindError, Call, Retry
+from bridge.api import WEBSOCKET, BindError, Call, Retry
 from bridge_grpc import Grpc
 
 PROTO = """

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import InvalidBody, parse_json
+from bridge.api import InvalidBody, parse_json
 from bridge_grpc.codec import json_body
 from bridge_grpc.codec.decode_json import Decoders, MessageReader
 from bridge_grpc.codec.element import DOUBT

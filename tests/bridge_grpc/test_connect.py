@@ -17,9 +17,9 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody, Reply, UnsupportedMediaType
+from bridge.api import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody, Reply, UnsupportedMediaType
+from bridge.api.problem import problem
 from bridge.errors import RateLimited, TooLarge, Unauthorized
-from bridge.problem import problem
 from bridge_grpc.dialect.choose import dialect_of
 from bridge_grpc.dialect.interface import Dialect
 from bridge_grpc.schema.pool import Schema

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Unreachable
+from bridge.api import BindError, Unreachable
 from bridge_grpc.schema import conversation, reflection
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from bridge import InvalidBody, parse_json
+from bridge.api import InvalidBody, parse_json
 from bridge_grpc.codec import json_body
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from bridge import OperationDoc
+from bridge.api import OperationDoc
 
 PROTO = """
 syntax = "proto3";
@@ -90,7 +90,7 @@ async def test_every_part_is_valid_and_its_examples_too(bind: Any, options: dict
 
 
 async def test_the_examples_are_taken_by_the_codec(bind: Any) -> None:
-    from bridge import Call
+    from bridge.api import Call
 
     for op in await bind(PROTO, route="/"):
         body = op.describe().operation.get("requestBody")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from bridge import Call, GrpcReply, InvalidBody, Operation
+from bridge.api import Call, GrpcReply, InvalidBody, Operation
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
 from tests.bridge_grpc.dialects import framed, opened, post
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.options import Print

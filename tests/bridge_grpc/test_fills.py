@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BindError, Call, Forbidden, Identity, InvalidParameter, Operation
+from bridge.api import BindError, Call, Forbidden, Identity, InvalidParameter, Operation
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -198,7 +198,7 @@ async def test_secrets_are_masked_and_caches_told(bind: Any, monkeypatch: pytest
     shown = codec.show(codec.request(call))
     assert shown.count('"***"') == 3
     assert 'voter_id: "ada"' in shown
-    from bridge import GrpcReply
+    from bridge.api import GrpcReply
 
     assert ("cache-control", "private") in codec.reply(call, GrpcReply(0)).headers
 

@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import Call, ClientError, Identity, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge.api import Call, ClientError, Identity, InvalidBody, InvalidParameter, UnsupportedMediaType
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.mapping.forms import MAX_NAME, MAX_PARTS, Form
 

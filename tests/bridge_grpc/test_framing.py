@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import ClientError
+from bridge.api import ClientError
 from bridge_grpc.dialect.base64_text import Base64Text
 from bridge_grpc.dialect.framing import Envelopes, decompressor, envelope, gunzip
 from tests.bridge_grpc.dialects import framed, splits

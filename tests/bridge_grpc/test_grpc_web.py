@@ -12,9 +12,9 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody
+from bridge.api import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody
+from bridge.api.problem import problem
 from bridge.errors import Forbidden, RateLimited
-from bridge.problem import problem
 from bridge_grpc.dialect.choose import dialect_of
 from bridge_grpc.dialect.grpc_web import GrpcWeb
 from bridge_grpc.schema.pool import Schema

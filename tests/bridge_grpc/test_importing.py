@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from bridge import BindError, Context, RouteSpec
+from bridge.api import BindError, Context, RouteSpec
 from bridge_grpc import Grpc
 from bridge_grpc.schema import reflection
 from bridge_grpc.schema.compile_protos import compile_protos

@@ -23,7 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Call, Context, GrpcReply, InvalidBody, Operation, RouteSpec
+from bridge.api import BindError, Call, Context, GrpcReply, InvalidBody, Operation, RouteSpec
 from bridge_grpc import Grpc
 
 SERVICE = "service S { rpc Do(M) returns (M); }\n"

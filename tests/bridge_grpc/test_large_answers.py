@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec import large
 from bridge_grpc.options import Print

@@ -18,7 +18,7 @@ from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import InvalidBody, parse_json
+from bridge.api import InvalidBody, parse_json
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT
 from bridge_grpc.codec.encode_json import Encoders

@@ -18,8 +18,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
-from bridge.upstream.grpc import GrpcUpstream
+from bridge.api import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
+from bridge.cluster.grpc import GrpcUpstream
 from bridge_grpc import Grpc
 from bridge_grpc.schema import reflection
 from bridge_grpc.schema.compile_protos import compile_protos
@@ -240,7 +240,7 @@ async def test_import_of_a_live_server(start: Start, tmp_path: Path) -> None:
 
 
 def test_retry_info_becomes_retry_after() -> None:
-    from bridge import GrpcReply
+    from bridge.api import GrpcReply
     from bridge_grpc.status import fault
 
     packed = any_pb2.Any()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge import BindError, Call, Forbidden, GrpcReply, HeadTooLarge, Identity, InvalidParameter, UpstreamFault
+from bridge.api import BindError, Call, Forbidden, GrpcReply, HeadTooLarge, Identity, InvalidParameter, UpstreamFault
 from bridge_grpc.metadata import MAX_SIZE, Outgoing, Returned
 
 pytestmark = pytest.mark.usefixtures("operator")

@@ -17,9 +17,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from bridge import BindError, Unreachable
-from bridge.settings import load
-from bridge.workbench import imported, judge
+from bridge.api import BindError, Unreachable
+from bridge.cli.offline import imported, judge
+from bridge.config.settings import load
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
 
@@ -110,7 +110,7 @@ async def live(tmp_path: Path, request: Any) -> AsyncIterator[Live]:
 
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry looks often; how often the server is asked is the transformer's affair."""
-    monkeypatch.setattr("bridge.registry.POLL", 0.02)
+    monkeypatch.setattr("bridge.catalog.registry.POLL", 0.02)
 
 
 async def test_a_new_schema_is_picked_up_without_a_dropped_call(

@@ -9,8 +9,8 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 import bridge.app  # so that every error is known  # noqa: F401
-from bridge import Call, ClientError, GrpcReply, Reply, RequestError, UpstreamFault
-from bridge.problem import problem, slugs
+from bridge.api import Call, ClientError, GrpcReply, Reply, RequestError, UpstreamFault
+from bridge.api.problem import problem, slugs
 from bridge_grpc.dialect.choose import dialect_of
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
 from bridge_grpc.dialect.refusals import as_status, code_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bridge import BindError, Call
+from bridge.api import BindError, Call
 from bridge_grpc import Grpc
 
 HEAD = 'syntax = "proto3";\npackage a.v1;\nimport "google/api/annotations.proto";\n'

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from bridge import BindError, Context, Operation, RouteSpec
+from bridge.api import BindError, Context, Operation, RouteSpec
 from bridge_grpc import Grpc
 from bridge_grpc.schema.compile_protos import compile_protos, imports
 from bridge_grpc.schema.pool import schema

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, status_pb2
 
-from bridge import GrpcReply
+from bridge.api import GrpcReply
 from bridge_grpc.status import CODES, fault
 
 DOCUMENTED = {

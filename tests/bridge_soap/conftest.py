@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge import Operation
+from bridge.api import Operation
 from tests.soap_kit import WSDL_DIR, Bind, MakeEcho, bind_wsdl, make_echo
 
 

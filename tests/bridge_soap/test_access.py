@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from bridge import BindError, Context, RouteSpec
+from bridge.api import BindError, Context, RouteSpec
 from bridge_soap import Soap
 from bridge_soap.access import Access
 from bridge_soap.options import SoapOptions, WsdlAuth

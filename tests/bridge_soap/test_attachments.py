@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from lxml import etree
 
-from bridge import BadReply, Call, HttpCodec, HttpReply, InvalidBody, Operation, RequestError, XmlError
+from bridge.api import BadReply, Call, HttpCodec, HttpReply, InvalidBody, Operation, RequestError, XmlError
 from bridge_soap.message.multipart import Part, join, split
 from tests.soap_kit import Bind, codec_of, envelope
 

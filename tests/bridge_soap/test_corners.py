@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge import BadReply, BindError, Call, HttpReply
+from bridge.api import BadReply, BindError, Call, HttpReply
 from bridge_soap import Soap
 from bridge_soap.xsd import shipped as shipped_module
 from tests.bridge_soap.test_wsdl import route

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from bridge import Call, Operation, OperationDoc
+from bridge.api import Call, Operation, OperationDoc
 from tests.soap_cases import CASES
 from tests.soap_kit import Bind, MakeEcho, codec_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge import Call, HttpReply, RequestError
+from bridge.api import Call, HttpReply, RequestError
 from tests.soap_kit import SOAP11, WSDL_DIR, bind_wsdl, codec_of, envelope
 
 ORDER = """<PlaceOrderResponse xmlns="http://tempuri.org/" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 from lxml import etree
 from openapi_spec_validator import validate
 
-from bridge import BadReply, BindError, Call, HttpReply, InvalidBody, Operation, Reply
-from bridge.upstream import headers as gateway_headers
+from bridge.api import BadReply, BindError, Call, HttpReply, InvalidBody, Operation, Reply
+from bridge.http import forwarding as gateway_headers
 from bridge_soap import Soap
 from bridge_soap.message import fields
 from tests.bridge_soap.test_wsdl import route

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bridge import BindError, Call, Forbidden, HttpReply, Identity, InvalidParameter, Operation
+from bridge.api import BindError, Call, Forbidden, HttpReply, Identity, InvalidParameter, Operation
 from tests.soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, envelope
 
 H = "{urn:ledger:headers}"

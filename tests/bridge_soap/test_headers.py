@@ -8,7 +8,7 @@ import hashlib
 import pytest
 from lxml import etree
 
-from bridge import BindError, Call
+from bridge.api import BindError, Call
 from tests.soap_kit import SOAP11, Bind, codec_of
 
 WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"

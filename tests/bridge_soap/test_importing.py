@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from bridge import BindError, Context, RouteSpec
+from bridge.api import BindError, Context, RouteSpec
 from bridge_soap import Soap
 from tests.soap_kit import WSDL_DIR, bind_wsdl
 

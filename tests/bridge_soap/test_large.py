@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from bridge import ABSENT, BadReply, Call, HttpCodec, HttpReply, RequestError
+from bridge.api import ABSENT, BadReply, Call, HttpCodec, HttpReply, RequestError
 from bridge_soap.datatypes import simple_in
 from bridge_soap.decode import opener, packing
 from bridge_soap.decode.packing import TOO_LARGE

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import ABSENT, BridgeError, Call, HttpReply
+from bridge.api import ABSENT, BridgeError, Call, HttpReply
 from bridge_soap.message.codec import SoapCodec
 from bridge_soap.message.layouts import Layouts
 from tests.soap_kit import SOAP11, codec_of, make_echo

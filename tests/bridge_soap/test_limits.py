@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bridge import BadReply, BindError, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
+from bridge.api import BadReply, BindError, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
 from tests.soap_cases import typed
 from tests.soap_kit import SOAP11, WSDL, Bind, MakeEcho, bind_wsdl, codec_of, envelope
 

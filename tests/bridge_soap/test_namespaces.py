@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import BindError
+from bridge.api import BindError
 from tests.soap_kit import MakeEcho, bind_wsdl
 
 HEAD = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" xmlns:o="urn:o"'
@@ -97,7 +97,7 @@ async def test_redefine(tmp_path: Path) -> None:
         '<xs:element name="t" type="t:T"/><xs:group ref="t:G"/></xs:sequence></xs:complexType></xs:element>'
     )
     (tmp_path / "a.wsdl").write_text(WSDL.format(content=content))
-    from bridge import Call, InvalidBody
+    from bridge.api import Call, InvalidBody
     from tests.soap_kit import codec_of
 
     codec = codec_of((await bind_wsdl(tmp_path, "a.wsdl", options={"operation": "echo"}))[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import Call, ClientError, InvalidBody, InvalidParameter, Operation
+from bridge.api import Call, ClientError, InvalidBody, InvalidParameter, Operation
 from tests.soap_kit import Bind, codec_of
 
 VAT = {"operation": "checkVat"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from lxml import etree
 
-from bridge import BindError, InvalidBody
+from bridge.api import BindError, InvalidBody
 from bridge_soap.components import ComplexType
 from bridge_soap.contract import Contract
 from bridge_soap.xsd.properties import Property

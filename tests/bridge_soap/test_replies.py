@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge import BadReply, Call, HttpReply, UpstreamError, UpstreamFault
+from bridge.api import BadReply, Call, HttpReply, UpstreamError, UpstreamFault
 from tests.soap_kit import SOAP11, Bind, MakeEcho, codec_of, envelope
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"

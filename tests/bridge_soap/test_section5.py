@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from lxml import etree
 
-from bridge import BadReply, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
+from bridge.api import BadReply, Call, HttpCodec, HttpReply, InvalidBody, UpstreamFault
 from tests.soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, infoset
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from lxml import etree
 from openapi_spec_validator import validate
 
-from bridge import BindError, Call, ClientError, InvalidBody, InvalidParameter, Operation
+from bridge.api import BindError, Call, ClientError, InvalidBody, InvalidParameter, Operation
 from tests.soap_kit import Bind, Echo, MakeEcho, codec_of
 
 ORDER = """

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from bridge import Call, HttpReply
+from bridge.api import Call, HttpReply
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook
 from bridge_soap.datatypes.lexical import BUILTINS

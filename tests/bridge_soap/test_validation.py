@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bridge import Call, InvalidBody, UnsupportedMediaType
+from bridge.api import Call, InvalidBody, UnsupportedMediaType
 from bridge_soap.message import codec
 from tests.soap_kit import Echo, MakeEcho, codec_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bridge import Call, InvalidBody
+from bridge.api import Call, InvalidBody
 from tests.soap_cases import typed
 from tests.soap_kit import SOAP11, Echo, MakeEcho, codec_of
 

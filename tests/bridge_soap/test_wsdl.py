@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from lxml import etree
 
-from bridge import BindError, Call, HttpReply, InvalidBody, RouteSpec
+from bridge.api import BindError, Call, HttpReply, InvalidBody, RouteSpec
 from bridge_soap import Soap
 from tests.soap_kit import WSDL_DIR, Bind, bind_wsdl, codec_of, envelope, infoset
 

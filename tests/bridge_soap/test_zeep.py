@@ -13,7 +13,7 @@ import zeep
 from lxml import etree
 from zeep.helpers import serialize_object
 
-from bridge import Call
+from bridge.api import Call
 from tests.soap_kit import SOAP11, WSDL_DIR, Bind, codec_of, infoset
 
 ORDER = {

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bridge import HttpCodec, Operation, RouteSpec, Transformer
+from bridge.api import HttpCodec, Operation, RouteSpec, Transformer
 from bridge_xml import Passthrough, Xml
 
 BindAll = Callable[..., Awaitable[Sequence[Operation]]]

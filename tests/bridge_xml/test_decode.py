@@ -13,7 +13,7 @@ import xmltodict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import XmlError
+from bridge.api import XmlError
 from bridge_xml import decode as decoding
 from bridge_xml.decode import MAX_DEPTH, check, decode, to_json
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from bridge import InvalidBody, parse_json
+from bridge.api import InvalidBody, parse_json
 from bridge_xml.decode import decode
 from bridge_xml.encode import encode
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from bridge import (
+from bridge.api import (
     BadReply,
     BindError,
     Call,

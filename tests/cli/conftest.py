@@ -38,7 +38,7 @@ def cli(environment: dict[str, str], home: Path) -> Run:
 
     def run(*args: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bridge.cli", *args],
+            [sys.executable, "-m", "bridge.cli.main", *args],
             cwd=home,
             env={**environment, **more},
             input=stdin,
@@ -71,11 +71,11 @@ class Served:
 def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Served]]:
     """``served(python=…, code=…, **environment)`` -> a gateway on a free port; it is ended with the test.
 
-    `code` is run in place of ``-m bridge.cli``."""
+    `code` is run in place of ``-m bridge.cli.main``."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(python: str = sys.executable, code: str = "", **more: str) -> Served:
-        program = ["-c", code] if code else ["-m", "bridge.cli"]
+        program = ["-c", code] if code else ["-m", "bridge.cli.main"]
         process = subprocess.Popen(
             [python, *program, "serve", "--port", "0"],
             cwd=home,

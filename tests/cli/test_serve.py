@@ -95,7 +95,7 @@ def test_what_cant_be_served_is_one_sentence(cli: Any, home: Path) -> None:
 
 
 PLUGIN = """
-from bridge import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply
+from bridge.api import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply
 
 
 class ShoutOptions(Options):

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.settings import load
+from bridge.config.settings import load
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 SPEC: dict[str, Any] = {
     "route": "/v1/a",
@@ -28,7 +28,7 @@ SPEC: dict[str, Any] = {
     "transform": {"request": "passthrough"},
 }
 #: A gateway that does not wait long for locks.
-HASTY = "import bridge.store.sqlite as store, bridge.cli; store.WAIT = 0.2; bridge.cli.main()"
+HASTY = "import bridge.catalog.store.sqlite as store, bridge.cli.main; store.WAIT = 0.2; bridge.cli.main.main()"
 HOLD = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)

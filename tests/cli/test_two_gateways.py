@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.settings import load
+from bridge.config.settings import load
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 SPEC: dict[str, Any] = {
     "route": "/v1/a",

@@ -10,11 +10,11 @@ import pytest
 import typer
 
 import bridge
-from bridge.cli import app
-from bridge.problem import slugs
-from bridge.settings import Settings
-from bridge.spec import RouteSpec
-from bridge.specfile import read_text
+from bridge.api.problem import slugs
+from bridge.api.route_spec import RouteSpec
+from bridge.cli.main import app
+from bridge.config.settings import Settings
+from bridge.config.specfile import read_text
 from bridge.testing import bound
 
 ROOT = Path(bridge.__file__).parent.parent

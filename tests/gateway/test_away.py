@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 import bridge.plugins
-from bridge import (
+from bridge.api import (
     Call,
     Context,
     Fault,
@@ -72,7 +72,7 @@ def distant(monkeypatch: pytest.MonkeyPatch) -> type[Distant]:
     point = EntryPoint("distant", f"{__name__}:Distant", bridge.plugins.GROUP)
     monkeypatch.setattr(EntryPoint, "load", _loading(EntryPoint.load))
     monkeypatch.setattr(bridge.plugins, "discover", lambda: {**found, "distant": point})
-    monkeypatch.setattr("bridge.registry.POLL", 0.02)
+    monkeypatch.setattr("bridge.catalog.registry.POLL", 0.02)
     monkeypatch.setattr(Distant, "away", set[str]())
     monkeypatch.setattr(Distant, "tries", list[str]())
     monkeypatch.setattr(Distant, "trouble", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge import Call, HttpReply, HttpRequest, Reply
+from bridge.api import Call, HttpReply, HttpRequest, Reply
 
 OPEN = {"route": "/p/{rest*}", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bridge.wire import WebSocket, logging_to
+from bridge.server.connection import WebSocket, logging_to
 from tests.conftest import listening
-from tests.gateway.test_wire import OPEN
+from tests.server.test_wire import OPEN
 
 LIMITED = {**OPEN, "rate_limit": {"rps": 0.001, "burst": 1}}
 OWN = "127.0.0.1"  # where the tests call from, a trusted proxy here

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-import bridge.mesh
-from bridge.mesh import Mesh
-from bridge.mesh.outlier import CONSECUTIVE, EJECTION, JITTER, SLOW_START
+import bridge.cluster.mesh
+from bridge.cluster.balance import Mesh
+from bridge.cluster.outlier import CONSECUTIVE, EJECTION, JITTER, SLOW_START
 
 ROUTE = """
 route: /r
@@ -72,7 +72,7 @@ async def service() -> AsyncIterator[Service]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The mesh's."""
     made = Clock()
-    monkeypatch.setattr(bridge.mesh, "Mesh", partial(Mesh, clock=made))
+    monkeypatch.setattr(bridge.cluster.mesh, "Mesh", partial(Mesh, clock=made))
     return made
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bridge.binds import PER_PUBLISHER
+from bridge.catalog.binds import PER_PUBLISHER
 from bridge.errors import SetupError
-from bridge.upstream import fetch
+from bridge.transport import fetch
 from bridge_soap.transformer import FETCHING
 from tests.conftest import Upstream, listening
 from tests.soap_kit import WSDL_DIR

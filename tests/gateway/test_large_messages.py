@@ -44,7 +44,9 @@ def test_the_loop_turns_and_memory_is_bounded(running: Gateway, case: Case) -> N
 def test_the_sampler_sees_a_loop_that_stands_still(tmp_path: Path) -> None:
     """A message that is worked on in the loop: what all of the tests above would find."""
     case = next(case for case in CASES if case.name == "a SOAP reply")
-    with gateway(tmp_path, {case.answer: 31 * MB}, before="import bridge.offload as o; o.LARGE = 1 << 40") as started:
+    with gateway(
+        tmp_path, {case.answer: 31 * MB}, before="import bridge.payload.offload as o; o.LARGE = 1 << 40"
+    ) as started:
         started.told()
         status, _ = asyncio.run(case.ask(started.port, 0))
         assert status == 200

@@ -22,9 +22,9 @@ from uvicorn.server import ServerState
 import bridge
 from benchmarks.request_path import ANSWER, Instant, home, request
 from bridge.app import build
-from bridge.guards.local_issuer import LocalIssuer
-from bridge.settings import load
-from bridge.wire import logging_to
+from bridge.config.settings import load
+from bridge.server.connection import logging_to
+from bridge.stages.auth.local_issuer import LocalIssuer
 
 OURS = str(Path(bridge.__file__).parent)
 #: Calls of our functions and of C for each request, by Python's version: they differ for the same code.

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from bridge import folder, registry
-from bridge.admin import STEPS, Admin, published
-from bridge.guards.auth import Open
-from bridge.house import House
-from bridge.messages import Identity
+from bridge.admin.api import STEPS, Admin, published
+from bridge.admin.openapi import build_document
+from bridge.api.call import Identity
+from bridge.catalog import folder, registry
+from bridge.config.settings import Settings
+from bridge.config.specfile import read_file, read_value
+from bridge.gateway.table import Source
 from bridge.observe.metrics import Metrics
-from bridge.openapi import build_document
-from bridge.settings import Settings
-from bridge.specfile import read_file, read_value
-from bridge.table import Source
+from bridge.runtime import Runtime
+from bridge.stages.auth.auth import Open
 
 
 def spec(number: int) -> dict[str, Any]:
@@ -37,13 +37,13 @@ def spec(number: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def opened(home: Path, count: int, first: int = 0) -> AsyncIterator[House]:
+async def opened(home: Path, count: int, first: int = 0) -> AsyncIterator[Runtime]:
     """A home with `count` routes in its folder."""
     (home / "routes").mkdir(parents=True, exist_ok=True)
     for number in range(first, first + count):
         text = "\n".join(f"{key}: {value}" for key, value in spec(number).items()).replace("'", '"')
         (home / f"routes/r{number:05}.yml").write_text(text)
-    house = House(Settings(home=home))
+    house = Runtime(Settings(home=home))
     try:
         await house.registry.load()
         yield house
@@ -86,7 +86,7 @@ async def test_each_of_a_thousand_routes_is_loaded_by_as_many_calls_as_each_of_a
     found = []
     for size in (100, 1000):
         async with opened(tmp_path / str(size), size) as house:
-            again = House(house.settings)
+            again = Runtime(house.settings)
             await again.transformers.get("passthrough")
             found.append(await calls(again.registry.load) / size)
             assert len(again.registry.table.routes) == size

@@ -10,7 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from tests.gateway.test_wire import OPEN
+from tests.server.test_wire import OPEN
 
 ISSUER = "https://idp.example"
 #: What Python, or a person, takes for white space.

@@ -13,8 +13,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from bridge.messages import GrpcReply, GrpcRequest
-from bridge.upstream.grpc import GrpcUpstream
+from bridge.api.call import GrpcReply, GrpcRequest
+from bridge.cluster.grpc import GrpcUpstream
 from tests.live.envoy_kit import BINARY, envoy
 from tests.servers import Server, need, running
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from bridge.api.call import HttpReply, HttpRequest
+from bridge.cluster.http import HttpClient, HttpUpstream
 from bridge.errors import BadReply, UpstreamError
-from bridge.messages import HttpReply, HttpRequest
-from bridge.upstream.aiohttp_client import AiohttpClient
-from bridge.upstream.client import Client
-from bridge.upstream.http import HttpClient, HttpUpstream
+from bridge.transport.aiohttp_client import AiohttpClient
+from bridge.transport.client import Client
 from tests.servers import Server, need, running
 
 HERE = Path(__file__).parent / "http"
@@ -167,7 +167,7 @@ async def test_node_says_how_long_it_keeps_connections(node: Server) -> None:
 
 
 async def test_many_at_once(node: Server, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.upstream.http.CONNECT", 30.0)  # 300 connections take their time on a busy machine
+    monkeypatch.setattr("bridge.cluster.http.CONNECT", 30.0)  # 300 connections take their time on a busy machine
     bodies = [b"%d" % number * 500 for number in range(300)]
     replies = await asyncio.gather(*(ask(node, "POST", "/echo", body) for body in bodies))
     assert [reply.body for reply in replies] == bodies

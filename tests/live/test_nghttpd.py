@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.upstream.http2.fields import indexed, named
-from bridge.upstream.http2.transport import Link
+from bridge.transport.http2.fields import indexed, named
+from bridge.transport.http2.transport import Link
 from tests.servers import need, running
-from tests.upstream.http2.kit import Caught
+from tests.transport.http2.kit import Caught
 
 pytestmark = pytest.mark.live
 

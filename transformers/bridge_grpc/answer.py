@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import JSON_TYPE, BadReply, Reply
+from bridge.api import JSON_TYPE, BadReply, Reply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.large import LARGE
 from bridge_grpc.codec.scalars import Wrong
@@ -47,7 +47,7 @@ class Answer:
         self.raw = message is not None and message.full_name == HTTP_BODY and not field.is_repeated
 
     def reply(self, wire: bytes) -> Reply:
-        """:raises bridge.BadReply: it isn't the message that the schema says, or has no JSON."""
+        """:raises bridge.api.BadReply: it isn't the message that the schema says, or has no JSON."""
         if self.raw:
             content_type, data = self.octets(wire)
             return Reply(200, [("content-type", content_type)], data)
@@ -56,7 +56,7 @@ class Answer:
     def text(self, wire: bytes) -> bytes:
         """JSON on one line.
 
-        :raises bridge.BadReply: as `reply`.
+        :raises bridge.api.BadReply: as `reply`.
         """
         try:
             return self._text(wire) if len(wire) <= LARGE or self._large is None else self._large(wire)
@@ -66,7 +66,7 @@ class Answer:
     def octets(self, wire: bytes) -> tuple[str, bytes]:
         """Content type and bytes (``google/api/httpbody.proto``).
 
-        :raises bridge.BadReply: as `reply`.
+        :raises bridge.api.BadReply: as `reply`.
         """
         try:
             message = self._parse(wire)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge import BindError, Context, Fault, Tls, Upstream
+from bridge.api import BindError, Context, Fault, Tls, Upstream
 from bridge_grpc.mapping.rules import publish
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Method, Schema, schema

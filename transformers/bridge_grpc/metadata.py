@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge import (
+from bridge.api import (
     ABSENT,
     BindError,
     Call,
@@ -137,7 +137,7 @@ class Outgoing:
     :param home: what ``$file`` is relative to.
     :ivar caching: fields that tell caches what an answer depends on.
     :ivar secrets: texts that no one may be shown, as they stand in the metadata.
-    :raises bridge.BindError: a name, value or secret that can't be used; all that are found.
+    :raises bridge.api.BindError: a name, value or secret that can't be used; all that are found.
     """
 
     def __init__(
@@ -180,9 +180,9 @@ class Outgoing:
     def outgoing(self, call: Call) -> list[Pair]:
         """What goes up with `call`; a list of its own.
 
-        :raises bridge.Forbidden: a claim is missing or can't be sent.
-        :raises bridge.InvalidParameter: a header is missing or can't be sent.
-        :raises bridge.HeadTooLarge: it is more than `MAX_SIZE`.
+        :raises bridge.api.Forbidden: a claim is missing or can't be sent.
+        :raises bridge.api.InvalidParameter: a header is missing or can't be sent.
+        :raises bridge.api.HeadTooLarge: it is more than `MAX_SIZE`.
         """
         made = list(self._fixed)
         if not self._brought and not self._exact and not self._prefixes:
@@ -262,7 +262,7 @@ class Returned:
     """Which of an answer's metadata become header fields of the response, compiled once.
 
     :param names: in any case; ``*`` at the end stands for any ending.
-    :raises bridge.BindError: a name that is the gateway's or gRPC's own; all that are found.
+    :raises bridge.api.BindError: a name that is the gateway's or gRPC's own; all that are found.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import Call, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.binding import Binding

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from bridge import Options, is_origin, seconds
+from bridge.api import Options, is_origin, seconds
 from bridge_grpc.metadata import check_name, constant
 
 VERBS = ("get", "put", "post", "delete", "patch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bridge import ABSENT, Call, ClientError, Forbidden, InvalidParameter, Origin, claim_of, header_texts
+from bridge.api import ABSENT, Call, ClientError, Forbidden, InvalidParameter, Origin, claim_of, header_texts
 
 
 def brought(origin: Origin, call: Call) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge import GrpcReply, UpstreamFault
+from bridge.api import GrpcReply, UpstreamFault
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.codec.write_scalars import base64
 

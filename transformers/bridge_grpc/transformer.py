@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
+from bridge.api import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders

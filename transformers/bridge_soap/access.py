@@ -6,7 +6,7 @@ import base64
 import re
 from urllib.parse import urlsplit
 
-from bridge import BindError, Fault, read_env
+from bridge.api import BindError, Fault, read_env
 from bridge_soap.documents import is_url
 from bridge_soap.options import WsdlAuth
 
@@ -19,7 +19,7 @@ class Access:
     """Credentials for the origin (RFC 6454: scheme, host and port) of one WSDL. No other origin gets them, whatever a
     document imports or a server redirects to.
 
-    :raises bridge.BindError: the WSDL is no URL, or a secret can't be had; the message never holds it.
+    :raises bridge.api.BindError: the WSDL is no URL, or a secret can't be had; the message never holds it.
     """
 
     def __init__(self, auth: WsdlAuth, wsdl: str) -> None:

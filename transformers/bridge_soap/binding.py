@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bridge import BindError, Fault, Operation, RouteSpec
+from bridge.api import BindError, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders
@@ -47,7 +47,7 @@ class Binder:
     def all(self, chosen: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
         """What several operations publish, each below the route by its name, and a sentence on each thing left out.
 
-        :raises bridge.BindError: none of them can be served.
+        :raises bridge.api.BindError: none of them can be served.
         """
         found: list[Operation] = []
         faults: list[Fault] = []
@@ -65,7 +65,7 @@ class Binder:
     def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         """What one operation publishes below the route at `path`, as `name`.
 
-        :raises bridge.BindError: it can't be served; the message says why.
+        :raises bridge.api.BindError: it can't be served; the message says why.
         """
         try:
             return self._operations(operation, path, name)

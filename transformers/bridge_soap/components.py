@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NoReturn
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Contract:
     :param access: the credentials that its own origin asks for.
     :param fetch: gets what URLs name; without, the WSDL must be a file.
     :ivar documented: what `bridge_soap.openapi` keeps, since all operations of a contract share their schemas.
-    :raises bridge.BindError: it does not load; the message names file, line and cause.
+    :raises bridge.api.BindError: it does not load; the message names file, line and cause.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Contract:
     def body(self, operation: SoapOperation, side: Side, *, reply: bool) -> Body:
         """The body of one direction.
 
-        :raises bridge.BindError: it refers to nothing.
+        :raises bridge.api.BindError: it refers to nothing.
         """
         encoding = None
         if side.use == "encoded":

@@ -1,7 +1,7 @@
 """Contract files: from a name or URL to a parsed document, within bounds.
 
 A relative name lies below the folder it was given for and can't leave it, and no URL is followed out of a file. A URL
-is fetched by the gateway (`bridge.Context.fetch`), and what it refers to must lie on the same host. Credentials are
+is fetched by the gateway (`bridge.api.Context.fetch`), and what it refers to must lie on the same host. Credentials are
 never part of a URL, since URLs stand in messages and logs. Everything here blocks: it runs at bind, in a thread.
 """
 
@@ -17,12 +17,12 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
 
-from bridge import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
+from bridge.api import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.parsing import parse_contract
 
 #: The header fields that a request for a URL may have.
 Credentials = Callable[[str], Mapping[str, str]]
-#: Fetches a URL with header fields, and blocks meanwhile; raises `bridge.FetchError`.
+#: Fetches a URL with header fields, and blocks meanwhile; raises `bridge.api.FetchError`.
 BlockingFetch = Callable[[str, Mapping[str, str]], bytes]
 
 MAX_BYTES = 16 * 1024**2

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from bridge import BindError, Fault, Operation, RouteSpec
+from bridge.api import BindError, Fault, Operation, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract

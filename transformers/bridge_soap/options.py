@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from bridge import Options
+from bridge.api import Options
 
 
 def _nameable(wsdl: str) -> str:

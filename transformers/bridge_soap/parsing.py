@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from lxml import etree
 
-from bridge import XmlError, parse_xml, xml_parser
+from bridge.api import XmlError, parse_xml, xml_parser
 from bridge_soap.names import DRAFTS, XSD
 
 _SPACE = b" \t\r\n"
@@ -23,7 +23,7 @@ class _Nothing(etree.Resolver):
 def parse_contract(body: bytes) -> etree._Element:
     """The root element of a WSDL or schema.
 
-    :raises bridge.XmlError: not well-formed, too deep, or with a DOCTYPE that grows or refers to other documents.
+    :raises bridge.api.XmlError: not well-formed, too deep, or with a DOCTYPE that grows or refers to other documents.
     """
     body = body.lstrip(_SPACE)
     for draft in DRAFTS:
@@ -31,7 +31,7 @@ def parse_contract(body: bytes) -> etree._Element:
     if b"<!DOCTYPE" not in body:
         return parse_xml(body, xml_parser())
     # Entities of the document itself are resolved; libxml2 bounds how much may come of them. No other document is
-    # read: `load_dtd` is off, and unlike in `bridge.xml_parser`, ids are collected, so that it really is.
+    # read: `load_dtd` is off, and unlike in `bridge.api.xml_parser`, ids are collected, so that it really is.
     parser = etree.XMLParser(
         resolve_entities="internal",  # type: ignore[arg-type]  # the stubs are older than this value
         no_network=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
-from bridge import BindError, Context, Fault, Operation, Options, RouteSpec
+from bridge.api import BindError, Context, Fault, Operation, Options, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
@@ -48,7 +48,7 @@ class Soap:
 
         Where all are asked for, one that can't be compiled is left out, and `notes` says why.
 
-        :raises bridge.BindError: the WSDL does not load, or nothing of what is asked for can be served.
+        :raises bridge.api.BindError: the WSDL does not load, or nothing of what is asked for can be served.
         """
         context = self._context
         if context is None:
@@ -83,7 +83,7 @@ class Soap:
         :param source: one WSDL: a file (below ``wsdl/``, or anywhere) or a URL.
         :param wsdl_auth: credentials for a URL, as the spec's option of that name has them.
         :returns: the spec as YAML, and the notes, a sentence each.
-        :raises bridge.BindError: the WSDL does not load.
+        :raises bridge.api.BindError: the WSDL does not load.
         """
         if len(source) != 1:
             raise BindError(f"one WSDL makes one spec; {len(source)} were given")

@@ -16,7 +16,7 @@ from xml.parsers import expat
 
 import orjson
 
-from bridge import XmlError
+from bridge.api import XmlError
 
 #: Levels of elements. A level can make two of JSON (object, array), and readers of JSON have bounds of their own.
 MAX_DEPTH = 120
@@ -72,7 +72,7 @@ def decode(body: bytes, *, charset: str = "", force_list: Collection[str] = froz
 
     `charset` is the content type's parameter.
 
-    :raises bridge.XmlError: no XML, a DOCTYPE, or more than `MAX_DEPTH` levels.
+    :raises bridge.api.XmlError: no XML, a DOCTYPE, or more than `MAX_DEPTH` levels.
     """
     # Closures over a few names are the quickest handlers that CPython has.
     outer: list[tuple[dict[str, Any] | None, list[str]]] = []
@@ -135,7 +135,7 @@ def to_json(body: bytes, *, charset: str = "", force_list: Collection[str] = fro
     """As `decode`, in JSON. What has been read of a large document is JSON before the next slice of it is parsed, so
     that it takes little more memory than the document and its JSON have bytes.
 
-    :raises bridge.XmlError: as `decode`; or a large document has more than `MAX_NAMES` names.
+    :raises bridge.api.XmlError: as `decode`; or a large document has more than `MAX_NAMES` names.
     """
     if len(body) < LARGE:
         return orjson.dumps(decode(body, charset=charset, force_list=force_list))
@@ -247,7 +247,7 @@ def _pack(item: dict[str, Any]) -> None:
 def check(body: bytes, *, charset: str = "") -> None:
     """Only looks whether `body` is a document.
 
-    :raises bridge.XmlError: no XML, or a DOCTYPE.
+    :raises bridge.api.XmlError: no XML, or a DOCTYPE.
     """
     data, encoding = _source(body, charset)
     _run(expat.ParserCreate(encoding), data)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge import HttpCodec, Operation, OperationDoc, RouteSpec
+from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec
 
 _PARAMETER = re.compile(r"\{([^{}*]+)\*?\}")
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))

@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from bridge import Enough, FaultList, InvalidBody, XmlError, parse_xml
+from bridge.api import Enough, FaultList, InvalidBody, XmlError, parse_xml
 from bridge_xml.names import prefix_of
 
 #: A place in the body: its parent's place and its own key or index; None is the top.
@@ -30,12 +30,12 @@ _RESERVED = frozenset({"xml"})  # Namespaces 1.0, 3: bound without a declaration
 
 
 def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
-    """`value`, as `bridge.parse_json` gives it, as a document in UTF-8.
+    """`value`, as `bridge.api.parse_json` gives it, as a document in UTF-8.
 
     With `root`, the object's members become the content of an element of that name; without, the object's only
     member is the root element. `namespace` becomes the root's ``xmlns`` where the body gives none.
 
-    :raises bridge.InvalidBody: with a pointer to each part that has no XML form.
+    :raises bridge.api.InvalidBody: with a pointer to each part that has no XML form.
     """
     writer = _Writer()
     with contextlib.suppress(Enough):

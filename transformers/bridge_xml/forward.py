@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from bridge import (
+from bridge.api import (
     JSON_TYPE,
     BadReply,
     BindError,
@@ -58,7 +58,7 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
     Without a path in `route.upstream` it is the request's own, else that path with the parameters filled in as they
     were sent, still percent-encoded.
 
-    :raises bridge.BindError: it names a parameter that the route's own path doesn't have.
+    :raises bridge.api.BindError: it names a parameter that the route's own path doesn't have.
     """
     template = route.upstream.path
     if not template:
@@ -135,7 +135,7 @@ def without_body(inbound: HttpReply) -> Reply:
 def refuse_failure(inbound: HttpReply) -> None:
     """The upstream's own failures never get through: their pages and traces are nobody's business.
 
-    :raises bridge.UpstreamError: its status is 500 or more, or none that a final answer can have.
+    :raises bridge.api.UpstreamError: its status is 500 or more, or none that a final answer can have.
     """
     if inbound.status >= 500:
         raise UpstreamError(
@@ -162,7 +162,7 @@ def refusal(inbound: HttpReply) -> UpstreamFault:
 def json_refusal(inbound: HttpReply) -> Reply:
     """A refusal that says it is JSON, as it came, if it is.
 
-    :raises bridge.UpstreamFault: it isn't, so it may be anything.
+    :raises bridge.api.UpstreamFault: it isn't, so it may be anything.
     """
     try:
         parse_json(inbound.body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from bridge import (
+from bridge.api import (
     BadReply,
     BindError,
     Call,
@@ -51,7 +51,7 @@ class Bytes:
         return 0  # nothing is looked at
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.UpstreamError: the upstream failed (status 500 or more)."""
+        """:raises bridge.api.UpstreamError: the upstream failed (status 500 or more)."""
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
         return as_it_came(inbound)
@@ -77,8 +77,8 @@ class XmlAsJson:
         return 0
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
-        :raises bridge.BadReply: it says XML and isn't, or carries a DOCTYPE.
+        """:raises bridge.api.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
+        :raises bridge.api.BadReply: it says XML and isn't, or carries a DOCTYPE.
         """
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
@@ -124,7 +124,7 @@ class Passthrough:
         """Nothing is needed."""
 
     async def bind(self, route: RouteSpec, options: PassthroughOptions) -> Sequence[Operation]:
-        """:raises bridge.BindError: ``response: xml``, or the upstream's path has an unknown parameter."""
+        """:raises bridge.api.BindError: ``response: xml``, or the upstream's path has an unknown parameter."""
         if route.transform.response == "xml":
             reason = "passthrough answers json or passthrough; for XML as it comes, write passthrough"
             raise BindError(Fault(reason, key="transform.response"))

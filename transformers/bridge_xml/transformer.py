@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from bridge import (
+from bridge.api import (
     BadReply,
     Call,
     Context,
@@ -89,8 +89,8 @@ class XmlCodec:
         self._content_type = ("content-type", options.content_type)
 
     def request(self, call: Call) -> HttpRequest:
-        """:raises bridge.InvalidBody: the body is no JSON, or JSON that has no XML form.
-        :raises bridge.UnsupportedMediaType: it doesn't say that it is JSON.
+        """:raises bridge.api.InvalidBody: the body is no JSON, or JSON that has no XML form.
+        :raises bridge.api.UnsupportedMediaType: it doesn't say that it is JSON.
         """
         if self._response == "passthrough":
             headers = [field for field in call.headers if field[0] != "content-type"]
@@ -109,8 +109,8 @@ class XmlCodec:
         return 0 if isinstance(message, HttpReply) and self._response == "passthrough" else len(message.body)
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
-        :raises bridge.BadReply: it answered in something else than XML, or in XML with a DOCTYPE.
+        """:raises bridge.api.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
+        :raises bridge.api.BadReply: it answered in something else than XML, or in XML with a DOCTYPE.
         """
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
@@ -166,7 +166,7 @@ class Xml:
         """Nothing is needed."""
 
     async def bind(self, route: RouteSpec, options: XmlOptions) -> Sequence[Operation]:
-        """:raises bridge.BindError: the upstream's path has an unknown parameter."""
+        """:raises bridge.api.BindError: the upstream's path has an unknown parameter."""
         answers = {"json": "application/json", "xml": "application/xml", "passthrough": "*/*"}[route.transform.response]
         free = {"type": "object", "additionalProperties": True}
         described = describer(

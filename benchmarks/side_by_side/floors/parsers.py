@@ -19,7 +19,7 @@ from benchmarks.side_by_side import sample
 from benchmarks.side_by_side.answer import differs, plain, values
 from benchmarks.side_by_side.case import Case, named
 from benchmarks.side_by_side.floors.route import Route
-from bridge import GrpcReply, HttpReply
+from bridge.api import GrpcReply, HttpReply
 
 
 def inbound(case: Case, request: Any) -> HttpReply | GrpcReply:

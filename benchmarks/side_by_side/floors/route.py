@@ -7,13 +7,13 @@ from typing import Any
 
 from benchmarks.side_by_side.case import Case
 from benchmarks.side_by_side.peers.ours import ROUTES
-from bridge import Call, Operation
-from bridge.mesh import open_mesh
+from bridge.api import Call, Operation
+from bridge.cluster.mesh import open_mesh
+from bridge.cluster.pool import Upstreams
+from bridge.config.settings import Settings
+from bridge.config.specfile import read_value
 from bridge.plugins import discover
-from bridge.settings import Settings
-from bridge.specfile import read_value
 from bridge.testing import bound
-from bridge.upstream.pool import Upstreams
 
 
 class Route:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from benchmarks.side_by_side.peers.peer import Peer, Setup
 from benchmarks.side_by_side.process import Process, start
 
-SERVE = [sys.executable, "-c", "from bridge.cli import main; main()"]
+SERVE = [sys.executable, "-c", "from bridge.cli.main import main; main()"]
 CONTRACTS = Path(__file__).parent.parent / "contracts"
 PLENTY = 1_000_000  # calls a second that no run comes near
 

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import Enough, FaultList, InvalidBody
+from bridge.api import Enough, FaultList, InvalidBody
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.element import (
     DROPPED,
@@ -102,7 +102,7 @@ class Decoders:
     def wire(self, descriptor: Descriptor) -> Callable[[bytes], bytes]:
         """A JSON body -> the message on the wire, by the quick way alone, in one call.
 
-        :raises bridge.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
+        :raises bridge.api.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
         :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be read
             by `bridge_grpc.codec.json_body.read`, and judged.
         """

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bridge import InvalidBody, check_json, parse_json, read_in_slices
+from bridge.api import InvalidBody, check_json, parse_json, read_in_slices
 
 MAX_DEPTH = 64  # protobuf itself reads no more than 100 messages in one another
 LARGE = 256 * 1024  #: bytes of a body that is not read in one go, which keeps other threads waiting
@@ -27,8 +27,8 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
     """`body` as Python values; numbers with a fraction, an exponent or more than 64 bits are float.
 
     :param bounded: the reader of the value bounds its depth itself, so it isn't looked at here.
-    :raises bridge.InvalidBody: no JSON, nested too deep, or a name stands twice in one object.
-    :raises bridge.TooLarge: it holds more values than are read at one time.
+    :raises bridge.api.InvalidBody: no JSON, nested too deep, or a name stands twice in one object.
+    :raises bridge.api.TooLarge: it holds more values than are read at one time.
     """
     if len(body) > LARGE:
         return _read_large(body)
@@ -67,7 +67,7 @@ def once(body: bytes, again: bytes) -> None:
     """That each name stands once in its object.
 
     :param again: the value of `body`, written by orjson.
-    :raises bridge.InvalidBody: a name stands twice.
+    :raises bridge.api.InvalidBody: a name stands twice.
     """
     if b"\\" in body:
         dropped = _STRING.sub(b"", body).count(b":") != _STRING.sub(b"", again).count(b":")

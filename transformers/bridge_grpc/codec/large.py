@@ -16,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_grpc.codec import wellknown
 
 LARGE = 256 * 1024  #: bytes of a message that is read in one go
@@ -81,7 +81,7 @@ class LargeText:
         """A message on the wire -> its JSON.
 
         :raises google.protobuf.message.DecodeError: the bytes are no such message.
-        :raises bridge.BadReply: it has more than `MAX_ENTRIES`.
+        :raises bridge.api.BadReply: it has more than `MAX_ENTRIES`.
         """
         return _Reading(self._writers).text(descriptor, memoryview(wire), 0)
 

@@ -82,7 +82,7 @@ def whole(shape: Shape, cls: Any, decode: Read, *, bounded: bool) -> Callable[[b
     :param cls: the message's class.
     :param decode: what `quick` made of the same shape.
     :param bounded: as `bridge_grpc.codec.json_body.read` has it.
-    :raises bridge.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
+    :raises bridge.api.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
     :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be judged.
     """
     space: dict[str, Any] = {

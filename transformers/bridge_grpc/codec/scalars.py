@@ -1,6 +1,6 @@
 """One scalar, JSON or text in, Python value out: the rules of the protobuf JSON mapping (ProtoJSON), as a table.
 
-A reader takes a JSON value (as `bridge.parse_json` gives it, exact or not) or the text of a parameter, and returns
+A reader takes a JSON value (as `bridge.api.parse_json` gives it, exact or not) or the text of a parameter, and returns
 what the message's constructor takes. ``null`` is None and means "not set". It raises `Wrong` with a reason for people.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from bridge import ClientError
+from bridge.api import ClientError
 
 #: One chunk: up to its padding, or to the end of what is there.
 _CHUNK = re.compile(rb"[^=]*={1,2}|[^=]+")
@@ -23,7 +23,7 @@ class Base64Text:
         return len(self._rest)
 
     def feed(self, data: bytes) -> bytes:
-        """:raises bridge.ClientError: `data` isn't base64."""
+        """:raises bridge.api.ClientError: `data` isn't base64."""
         data = self._rest + data
         whole = len(data) // 4 * 4
         self._rest = data[whole:]
@@ -36,6 +36,6 @@ class Base64Text:
             raise ClientError("The body is not base64, though declared as grpc-web-text.") from None
 
     def finish(self) -> None:
-        """:raises bridge.ClientError: the bytes end within a group of four."""
+        """:raises bridge.api.ClientError: the bytes end within a group of four."""
         if self._rest:
             raise ClientError("The body ends within a group of four characters of its base64.")

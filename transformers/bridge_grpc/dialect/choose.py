@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge import JSON_TYPE, Call
+from bridge.api import JSON_TYPE, Call
 from bridge_grpc.dialect import grpc_web
 from bridge_grpc.dialect.connect import ConnectGet, ConnectUnary, query_of
 from bridge_grpc.dialect.connect_stream import VERSION, ConnectStream

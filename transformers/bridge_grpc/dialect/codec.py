@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
+from bridge.api import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, StreamCodec
 from bridge_grpc.dialect.choose import dialect_of
 from bridge_grpc.dialect.interface import Dialect, Rpc
 from bridge_grpc.operation import UnaryCodec
 
 
 class _Refusing:
-    """`bridge.stream.Refusing`."""
+    """`bridge.api.stream.Refusing`."""
 
     __slots__ = ("_rpc",)
     _rpc: Rpc
@@ -25,8 +25,8 @@ class _Refusing:
 
 
 class DialectCodec(_Refusing):
-    """`bridge.GrpcCodec`. `request` leaves the dialect with the call, so that `reply` need not find it again; the codec
-    serves many calls at once, and can keep nothing of any.
+    """`bridge.api.GrpcCodec`. `request` leaves the dialect with the call, so that `reply` need not find it again; the
+    codec serves many calls at once, and can keep nothing of any.
 
     :param plain: what reads and writes calls that speak no dialect.
     """
@@ -82,7 +82,7 @@ class Plain(StreamCodec, Protocol):
 
 
 class DialectStreamCodec(_Refusing):
-    """`bridge.StreamCodec`.
+    """`bridge.api.StreamCodec`.
 
     :param plain: what opens calls that speak no dialect; feeds on the body, or not, as `rpc` does.
     """

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from bridge import JSON_TYPE, Call, Exchange, GrpcReply, GrpcRequest, InvalidParameter, Reply, UnsupportedMediaType
+from bridge.api import JSON_TYPE, Call, Exchange, GrpcReply, GrpcRequest, InvalidParameter, Reply, UnsupportedMediaType
 from bridge_grpc.dialect.connect_error import error_of, status_of
 from bridge_grpc.dialect.connect_stream import check_version
 from bridge_grpc.dialect.exchange import whole_body
@@ -38,7 +38,8 @@ class ConnectUnary:
         return _reply(rpc, inbound, json=self.json)
 
     def exchange(self, call: Call, rpc: Rpc) -> Exchange:
-        """:raises bridge.UnsupportedMediaType: always; "Streaming-Content-Type" begins with application/connect+."""
+        """:raises bridge.api.UnsupportedMediaType: always; "Streaming-Content-Type" begins with
+        application/connect+."""
         raise UnsupportedMediaType("This method streams; Connect calls it with application/connect+json or +proto.")
 
     def refusal(self, call: Call, rpc: Rpc, problem: Mapping[str, Any], reply: Reply) -> Reply:
@@ -50,8 +51,8 @@ class ConnectGet:
     """By GET, of a method with ``idempotency_level = NO_SIDE_EFFECTS`` ("Unary-Get-Request")."""
 
     def request(self, call: Call, rpc: Rpc) -> GrpcRequest:
-        """:raises bridge.InvalidParameter: of the query.
-        :raises bridge.UnsupportedMediaType: an ``encoding`` that is none of the two."""
+        """:raises bridge.api.InvalidParameter: of the query.
+        :raises bridge.api.UnsupportedMediaType: an ``encoding`` that is none of the two."""
         query = query_of(call)
         encoding, message = query.get("encoding"), query.get("message")
         if encoding is None or message is None:
@@ -67,7 +68,7 @@ class ConnectGet:
         return _reply(rpc, inbound, json=_is_json(query_of(call).get("encoding", b"")))
 
     def exchange(self, call: Call, rpc: Rpc) -> Exchange:
-        """:raises bridge.UnsupportedMediaType: always; GET is for unary calls alone."""
+        """:raises bridge.api.UnsupportedMediaType: always; GET is for unary calls alone."""
         raise UnsupportedMediaType("This method streams; Connect calls it by POST.")
 
     def refusal(self, call: Call, rpc: Rpc, problem: Mapping[str, Any], reply: Reply) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from bridge import GrpcReply
+from bridge.api import GrpcReply
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.codec.write_scalars import base64
 from bridge_grpc.dialect.fields import unpadded

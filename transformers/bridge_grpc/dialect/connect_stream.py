@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bridge import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, UnsupportedMediaType
+from bridge.api import Call, ClientError, Exchange, GrpcReply, GrpcRequest, Reply, UnsupportedMediaType
 from bridge_grpc.dialect.connect_error import error_of
 from bridge_grpc.dialect.exchange import EnvelopedExchange
 from bridge_grpc.dialect.fields import lawful
@@ -34,7 +34,7 @@ class ConnectStream:
         return f"application/connect+{'json' if self.json else 'proto'}"
 
     def request(self, call: Call, rpc: Rpc) -> GrpcRequest:
-        """:raises bridge.UnsupportedMediaType: always; "Unary-Content-Type" is another."""
+        """:raises bridge.api.UnsupportedMediaType: always; "Unary-Content-Type" is another."""
         raise UnsupportedMediaType("This method is unary; Connect calls it with application/json or application/proto.")
 
     def reply(self, call: Call, rpc: Rpc, inbound: GrpcReply) -> Reply:
@@ -83,7 +83,7 @@ class _Answer:
 
 
 def check_version(call: Call) -> None:
-    """:raises bridge.ClientError: it names another version of the protocol than ours."""
+    """:raises bridge.api.ClientError: it names another version of the protocol than ours."""
     name, ours = VERSION
     asked = call.header(name, ours)
     if asked != ours:

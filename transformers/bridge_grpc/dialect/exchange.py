@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
-from bridge import Call, ClientError, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, ClientError, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.dialect.base64_text import Base64Text
 from bridge_grpc.dialect.framing import Envelopes, decompressor
 from bridge_grpc.dialect.interface import Metadata, Rpc
 
 
 class Answer(Protocol):
-    """How one call is answered; the methods are those of `bridge.stream.Exchange`."""
+    """How one call is answered; the methods are those of `bridge.api.stream.Exchange`."""
 
     def head(self, metadata: Metadata) -> Reply: ...
 
@@ -27,12 +27,12 @@ class Answer(Protocol):
 
 
 class EnvelopedExchange:
-    """`bridge.stream.Exchange` for both.
+    """`bridge.api.stream.Exchange` for both.
 
     :param coding: the header field that names the compression of single messages.
     :param read: one message of the client's -> the serialised request.
     :param text: the client's bytes are base64.
-    :raises bridge.ClientError: the one message of a call that takes no stream can't be read.
+    :raises bridge.api.ClientError: the one message of a call that takes no stream can't be read.
     """
 
     heartbeat = b""  # neither protocol has bytes that say nothing
@@ -92,7 +92,7 @@ class EnvelopedExchange:
 def whole_body(call: Call, rpc: Rpc) -> bytes:
     """The body without its ``Content-Encoding``. Connect: zero-length content is never decompressed.
 
-    :raises bridge.ClientError: the coding is not known, or the body isn't what it says.
+    :raises bridge.api.ClientError: the coding is not known, or the body isn't what it says.
     """
     inflate = decompressor(call.header("content-encoding"), rpc.max_message)
     return inflate(call.body) if inflate and call.body else call.body

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 
-from bridge import ClientError
+from bridge.api import ClientError
 
 COMPRESSED = 0x01  #: this message is compressed
 CODINGS = "identity, gzip"  #: what a client may compress with, as refusals list it
@@ -40,7 +40,7 @@ class Envelopes:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that `data` completes.
 
-        :raises bridge.ClientError: flags that a request can't have, or a message that can't be decompressed.
+        :raises bridge.api.ClientError: flags that a request can't have, or a message that can't be decompressed.
         """
         self._data += data
         at = 0
@@ -59,7 +59,7 @@ class Envelopes:
             del self._data[:at]
 
     def finish(self) -> None:
-        """:raises bridge.ClientError: the bytes end within an envelope."""
+        """:raises bridge.api.ClientError: the bytes end within an envelope."""
         if self._data:
             raise ClientError("The body ends within a message.")
 
@@ -74,7 +74,7 @@ def decompressor(coding: str, limit: int) -> Callable[[bytes], bytes] | None:
     """What undoes `coding`, the value of one of the protocols' header fields; None where there is nothing to undo.
 
     :param limit: bytes of one message at most.
-    :raises bridge.ClientError: (501) it is not one of `CODINGS`.
+    :raises bridge.api.ClientError: (501) it is not one of `CODINGS`.
     """
     name = coding.strip().lower()
     if name in ("", "identity"):
@@ -89,7 +89,7 @@ def decompressor(coding: str, limit: int) -> Callable[[bytes], bytes] | None:
 def gunzip(data: bytes, limit: int) -> bytes:
     """One gzip member (RFC 1952). More than one would have to be looked at in turn; no client sends that.
 
-    :raises bridge.ClientError: it is none, is cut short, is followed by something, or (413) exceeds `limit`.
+    :raises bridge.api.ClientError: it is none, is cut short, is followed by something, or (413) exceeds `limit`.
     """
     stream = zlib.decompressobj(wbits=_GZIP)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, Exchange, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.dialect.exchange import EnvelopedExchange
 from bridge_grpc.dialect.fields import lawful, percent, unpadded
 from bridge_grpc.dialect.framing import envelope

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bridge import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, Exchange, GrpcReply, GrpcRequest, Reply
 from bridge_grpc.mapping.calls import DEFAULT, Settings
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -34,13 +34,13 @@ class Rpc:
     """One method, as its dialects see it.
 
     :ivar path: ``/package.Service/Method``.
-    :ivar read_json: JSON text -> the serialised request; raises `bridge.InvalidBody`.
-    :ivar write_json: a serialised answer -> JSON text; raises `bridge.BadReply`.
+    :ivar read_json: JSON text -> the serialised request; raises `bridge.api.InvalidBody`.
+    :ivar write_json: a serialised answer -> JSON text; raises `bridge.api.BadReply`.
     :ivar write_any: a ``google.protobuf.Any`` -> its JSON value, for typed details.
     :ivar metadata: what is sent with the call.
     :ivar returned: what of the service's metadata and trailers clients get.
     :ivar completing: a call -> what puts the fields that path and gateway fill into each of the client's messages. They
-        count more than what the client says. Raises `bridge.ClientError`, and so does what it gives.
+        count more than what the client says. Raises `bridge.api.ClientError`, and so does what it gives.
     :ivar max_message: bytes of one message of the client's once it is decompressed.
     :ivar settings: timeout and retry.
     """
@@ -64,24 +64,24 @@ class Dialect(Protocol):
     def request(self, call: Call, rpc: Rpc) -> GrpcRequest:
         """A unary call.
 
-        :raises bridge.ClientError: it can't be read.
+        :raises bridge.api.ClientError: it can't be read.
         """
         ...
 
     def reply(self, call: Call, rpc: Rpc, inbound: GrpcReply) -> Reply:
         """A unary call's answer, whatever its status.
 
-        :raises bridge.BadReply: it can't be read.
+        :raises bridge.api.BadReply: it can't be read.
         """
         ...
 
     def exchange(self, call: Call, rpc: Rpc) -> Exchange:
         """A streaming call.
 
-        :raises bridge.ClientError: it can't be read.
+        :raises bridge.api.ClientError: it can't be read.
         """
         ...
 
     def refusal(self, call: Call, rpc: Rpc, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        """`bridge.stream.Refusing.refusal`: `problem` in this dialect, with the fields of `reply`. Never raises."""
+        """`bridge.api.stream.Refusing.refusal`: `problem` in this dialect, with the fields of `reply`. Never raises."""
         ...

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge import GrpcReply, Headers, Reply, header
+from bridge.api import GrpcReply, Headers, Reply, header
 
 #: Slugs that say more than their HTTP status does. ``bad-request`` comes with several, so it isn't here.
 BY_SLUG = {

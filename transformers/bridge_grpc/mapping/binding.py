@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
-from bridge import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
+from bridge.api import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element
@@ -79,17 +79,17 @@ class Binding:
     def serialise(self, call: Call) -> bytes:
         """The request message on the wire.
 
-        :raises bridge.InvalidParameter: a path or query parameter is unknown or not what its field takes.
-        :raises bridge.Forbidden: the caller lacks a claim that fills a field.
-        :raises bridge.InvalidBody: the body isn't; all faults at once.
-        :raises bridge.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
+        :raises bridge.api.InvalidParameter: a path or query parameter is unknown or not what its field takes.
+        :raises bridge.api.Forbidden: the caller lacks a claim that fills a field.
+        :raises bridge.api.InvalidBody: the body isn't; all faults at once.
+        :raises bridge.api.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
         """
         return self.complete(call, self.filled(call))
 
     def filled(self, call: Call) -> Filled:
         """What path, query and the gateway fill.
 
-        :raises bridge.ClientError: as `serialise`.
+        :raises bridge.api.ClientError: as `serialise`.
         """
         return [*self._parameters(call), *self.fills.read(call)]
 
@@ -107,7 +107,7 @@ class Binding:
         """The message of a body, or of one of a stream's; JSON unless it is raw.
 
         :param first: of a stream of raw bytes only the first message says what they are and bears the parameters.
-        :raises bridge.InvalidBody: as `serialise`.
+        :raises bridge.api.InvalidBody: as `serialise`.
         """
         if self.raw:
             made: Any = {"content_type": call.header("content-type"), "data": body} if first else {"data": body}
@@ -140,7 +140,7 @@ class Binding:
     def of_json(self, text: bytes) -> bytes:
         """The message that a JSON text is all of; only where the rule says ``body: "*"``.
 
-        :raises bridge.InvalidBody: as `serialise`.
+        :raises bridge.api.InvalidBody: as `serialise`.
         """
         assert self._wire is not None
         if len(text) > json_body.LARGE:
@@ -154,7 +154,7 @@ class Binding:
     def completing(self, call: Call) -> Callable[[bytes], bytes]:
         """What completes each message of a call that was not read here: path and gateway fill their fields in it.
 
-        :raises bridge.ClientError: a variable is not what its field takes, or the caller lacks what fills one.
+        :raises bridge.api.ClientError: a variable is not what its field takes, or the caller lacks what fills one.
         """
         values = [*self._parameters(Call(raw_params=call.raw_params)), *self.fills.read(call)]
         if not values:
@@ -295,8 +295,8 @@ def check_media_type(call: Call, read: Sequence[str] = JSON) -> None:
     """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
 
     :param read: all that the operation reads, to be told.
-    :raises bridge.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC 9110,
-        section 15.5.16).
+    :raises bridge.api.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC
+        9110, section 15.5.16).
     """
     declared = call.header("content-type")
     if not declared or declared == "application/json":

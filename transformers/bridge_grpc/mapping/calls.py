@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bridge import BindError, Fault, Retry
+from bridge.api import BindError, Fault, Retry
 from bridge_grpc.options import CallOptions, RetryOptions
 from bridge_grpc.schema.pool import Method
 from bridge_grpc.status import CODES
@@ -18,7 +18,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class Settings(NamedTuple):
-    """The last two of `bridge.GrpcRequest`. `timeout`: seconds; None: the route's own."""
+    """The last two of `bridge.api.GrpcRequest`. `timeout`: seconds; None: the route's own."""
 
     timeout: float | None = None
     retry: Retry | None = None
@@ -32,7 +32,7 @@ class Calls:
 
     :param methods: what the route publishes.
     :param longest: the route's own timeout, in seconds, which no method's can be longer than.
-    :raises bridge.BindError: a name that no method has, or a setting that could never count; all that are found.
+    :raises bridge.api.BindError: a name that no method has, or a setting that could never count; all that are found.
     """
 
     def __init__(self, calls: Mapping[str, CallOptions], methods: Sequence[Method], longest: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge import (
+from bridge.api import (
     ABSENT,
     BindError,
     Call,
@@ -86,8 +86,8 @@ class Fill:
     def read(self, call: Call) -> Any:
         """What the field gets; ABSENT where it stays unset.
 
-        :raises bridge.Forbidden: the call's claim is missing or not what the field takes.
-        :raises bridge.InvalidParameter: its header is.
+        :raises bridge.api.Forbidden: the call's claim is missing or not what the field takes.
+        :raises bridge.api.InvalidParameter: its header is.
         """
         origin = self.source.origin
         if origin is None:
@@ -129,7 +129,7 @@ class Fills:
 
     :ivar paths: the fields' paths, as the proto has them.
     :ivar caching: fields that tell caches what an answer depends on.
-    :raises bridge.BindError: a field can't be filled, or a constant is not what it takes.
+    :raises bridge.api.BindError: a field can't be filled, or a constant is not what it takes.
     """
 
     def __init__(self, message: Descriptor, sources: Iterable[Source], decoders: Decoders) -> None:
@@ -144,7 +144,7 @@ class Fills:
     def read(self, call: Call) -> list[tuple[Target, Any]]:
         """Each field with what it gets, ABSENT where it stays unset; for `place`.
 
-        :raises bridge.ClientError: as `Fill.read`.
+        :raises bridge.api.ClientError: as `Fill.read`.
         """
         return [(fill.target, fill.read(call)) for fill in self._fills]
 
@@ -188,7 +188,7 @@ def place(reader: MessageReader, made: Any, values: Sequence[tuple[Target, Any]]
 
     :param reader: the message's.
     :param values: fields and what they get; ABSENT unsets a field.
-    :raises bridge.InvalidParameter: another member of a field's oneof is set.
+    :raises bridge.api.InvalidParameter: another member of a field's oneof is set.
     """
     if type(made) is dict:
         for target, value in values:

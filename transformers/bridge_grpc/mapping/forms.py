@@ -17,7 +17,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from bridge import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge.api import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
@@ -86,9 +86,9 @@ class Form:
     def read(self, call: Call) -> tuple[dict[str, Any], list[str]]:
         """The arguments of the message's constructor, and the paths of the fields that the form gives.
 
-        :raises bridge.InvalidParameter: a field or file is unknown or not what its field takes; all are listed.
-        :raises bridge.InvalidBody: it isn't a form, or has more parts than `MAX_PARTS`.
-        :raises bridge.UnsupportedMediaType: its charset isn't known here.
+        :raises bridge.api.InvalidParameter: a field or file is unknown or not what its field takes; all are listed.
+        :raises bridge.api.InvalidBody: it isn't a form, or has more parts than `MAX_PARTS`.
+        :raises bridge.api.UnsupportedMediaType: its charset isn't known here.
         """
         _, options = parse_options_header(call.header("content-type"))
         if kind_of(call) == MULTIPART:

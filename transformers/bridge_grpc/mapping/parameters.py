@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge import InvalidBody, InvalidParameter, parse_json
+from bridge.api import InvalidBody, InvalidParameter, parse_json
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT

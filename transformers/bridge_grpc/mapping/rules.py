@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge import WEBSOCKET, BindError, Fault, is_method, is_served
+from bridge.api import WEBSOCKET, BindError, Fault, is_method, is_served
 from bridge_grpc import options as opt
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.schema.pool import Method

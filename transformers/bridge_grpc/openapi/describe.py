@@ -8,7 +8,7 @@ from typing import Any
 from google.api.field_behavior_pb2 import FieldBehavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge import OperationDoc
+from bridge.api import OperationDoc
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding

@@ -20,7 +20,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'

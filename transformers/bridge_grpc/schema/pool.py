@@ -30,7 +30,7 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_grpc.schema.shipped import shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()

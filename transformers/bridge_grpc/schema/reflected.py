@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from bridge import BindError, Context, RouteSpec
+from bridge.api import BindError, Context, RouteSpec
 from bridge_grpc.schema.sources import from_server, tls_of
 
 #: Seconds for which an answer, or the lack of one, is as good as a new one: routes of one server are bound together.
@@ -83,8 +83,8 @@ class Reflected:
         """What the server of `route` says of itself; it is asked when it was not within the last `within` seconds
         (`FRESH`).
 
-        :raises bridge.Unreachable: nobody answers.
-        :raises bridge.BindError: what answers has no reflection.
+        :raises bridge.api.Unreachable: nobody answers.
+        :raises bridge.api.BindError: what answers has no reflection.
         """
         name = f"{route.upstream} {route.connection.model_dump_json()}"
         return await self._servers.setdefault(name, _Server()).ask(route, context, FRESH if within is None else within)

@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from bridge import BindError, Fault, Tls, Unreachable
+from bridge.api import BindError, Fault, Tls, Unreachable
 from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, TooMuch, listed
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")

@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from bridge import BindError, BridgeError, Context, Fault, RouteSpec, Tls, Unreachable, read_tls
+from bridge.api import BindError, BridgeError, Context, Fault, RouteSpec, Tls, Unreachable, read_tls
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.compile_protos import compile_protos, named, place
 from bridge_grpc.schema.pool import Schema, schema
@@ -29,7 +29,7 @@ async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[st
 async def tls_of(route: RouteSpec, context: Context) -> Tls | None:
     """What the route's server is connected to with; None without TLS.
 
-    :raises bridge.BindError: a file that the route names can't be had, or isn't the route's to name.
+    :raises bridge.api.BindError: a file that the route names can't be had, or isn't the route's to name.
     """
     if route.upstream.scheme != "grpcs":
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
-from bridge import (
+from bridge.api import (
     WEBSOCKET,
     Call,
     Exchange,
@@ -49,7 +49,7 @@ class Cardinality:
 
 
 class JsonStreamCodec:
-    """One rule of a streaming rpc; everything is compiled when it is made (`bridge.StreamCodec`).
+    """One rule of a streaming rpc; everything is compiled when it is made (`bridge.api.StreamCodec`).
 
     :param path: ``/package.Service/Method``.
     :param frames: the binding of a WebSocket's frames, where the rule has no body for what they hold.
@@ -124,7 +124,7 @@ class JsonStreamCodec:
     def _form(self, call: Call) -> Outgoing | None:
         """None for what is answered once.
 
-        :raises bridge.NotAcceptable: the client wants none of the forms.
+        :raises bridge.api.NotAcceptable: the client wants none of the forms.
         """
         if not self.down:
             return None
@@ -152,7 +152,7 @@ class JsonStreamCodec:
 def _doubt(call: Call) -> UnsupportedMediaType | None:
     """What the body's beginning must disprove: it is declared as a form, which is what curl says for want of another.
 
-    :raises bridge.UnsupportedMediaType: it is declared to be neither JSON nor a sequence of it, by any name.
+    :raises bridge.api.UnsupportedMediaType: it is declared to be neither JSON nor a sequence of it, by any name.
     """
     kind = call.header("content-type").partition(";")[0].strip().lower()
     if kind in _SEQUENCES:
@@ -179,7 +179,7 @@ class _Client:
     count: int = field(default=0)
 
     def begin(self, data: bytes) -> None:
-        """:raises bridge.UnsupportedMediaType: the doubt was right; no form begins as these do."""
+        """:raises bridge.api.UnsupportedMediaType: the doubt was right; no form begins as these do."""
         if self.doubt is None or not (data := data.lstrip()):
             return
         if not data.startswith((b"{", b"[")):
@@ -189,7 +189,7 @@ class _Client:
 
 
 class _Exchange:
-    """One call (`bridge.Exchange`)."""
+    """One call (`bridge.api.Exchange`)."""
 
     __slots__ = ("_client", "_codec", "_count", "_form", "answers_once", "heartbeat", "request", "sends")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from bridge import InvalidBody
+from bridge.api import InvalidBody
 
 _SPACE = b" \t\r\n"
 _SPACES = re.compile(rb"[ \t\r\n]*")
@@ -32,7 +32,7 @@ class Incoming(Protocol):
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
     def finish(self) -> Iterator[bytes]:
-        """:raises bridge.InvalidBody: the bytes end within a message."""
+        """:raises bridge.api.InvalidBody: the bytes end within a message."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from bridge import JSON_TYPE
+from bridge.api import JSON_TYPE
 
 #: In the order in which they are liked where a request does not say.
 FORMS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.calls import no_method
 from bridge_grpc.mapping.parameters import Target, resolve
@@ -37,7 +37,8 @@ class Resumptions:
     """By method, in full or short.
 
     :param methods: what the route publishes.
-    :raises bridge.BindError: a name that no method or field has, or that can't be what it is to be; all that are found.
+    :raises bridge.api.BindError: a name that no method or field has, or that can't be what it is to be; all that are
+        found.
     """
 
     def __init__(self, events: Mapping[str, Events], methods: Sequence[Method], encoders: Encoders) -> None:

@@ -52,7 +52,8 @@ def _shown(text: str) -> str:
 class Rulebook:
     """`Rules` by type, each made once.
 
-    :raises bridge.BindError: a facet of the type can't be used (a pattern that isn't one, a bound that is no value).
+    :raises bridge.api.BindError: a facet of the type can't be used (a pattern that isn't one, a bound that is no
+        value).
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge import parse_json
+from bridge.api import parse_json
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items

@@ -61,7 +61,7 @@ class Decoders:
     def ready(self, element: Element) -> Reader:
         """The reader of exactly this element, compiled to the last of its parts.
 
-        :raises bridge.BindError: something that its values must have is broken.
+        :raises bridge.api.BindError: something that its values must have is broken.
         """
         with self.lock:
             self.graph.usable(element.type)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-from bridge import BadReply, BindError
+from bridge.api import BadReply, BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type, Wildcard
 from bridge_soap.decode.decoders import Decoders, Note, labelled
 from bridge_soap.decode.incremental import OpenContent, OpenElement, OpenUnknown
@@ -38,7 +38,7 @@ class Opener:
     def count(self, size: int) -> None:
         """That many bytes of JSON more.
 
-        :raises bridge.BadReply: too many have come together.
+        :raises bridge.api.BadReply: too many have come together.
         """
         self._packed += size
         if self._packed > MAX_JSON:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lxml import etree
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_soap.names import tag_of
 from bridge_soap.xsd.order import Order
 

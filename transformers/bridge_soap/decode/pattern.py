@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.simple_in import SimpleReader
 from bridge_soap.decode.escapes import unescaped

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_in import resolve_names

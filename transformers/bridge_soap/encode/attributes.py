@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bridge import ABSENT, BindError
+from bridge.api import ABSENT, BindError
 from bridge_soap.components import Attribute, ComplexType, SimpleType
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, any_simple, constant_markup, escape_attribute

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rules
 from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
@@ -69,7 +69,7 @@ class Encoders:
     def element(self, element: Element) -> Writer:
         """The writer of an element with all its variants, compiled to the last of its parts.
 
-        :raises bridge.BindError: something that its values must have is broken.
+        :raises bridge.api.BindError: something that its values must have is broken.
         """
         with self.lock:
             self.graph.usable(element.type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.components import ComplexType, Element, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import escape, plain_text

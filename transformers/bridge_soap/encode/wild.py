@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import Element, Wildcard
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.names import split

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge import ABSENT, BindError, Call, Fault, Origin, is_origin, read_origin, read_secret
+from bridge.api import ABSENT, BindError, Call, Fault, Origin, is_origin, read_origin, read_secret
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes.facets import Bad
@@ -36,7 +36,7 @@ class Block:
     :ivar constant: the block's XML where nothing in it differs from call to call, else None.
     :ivar supplies: what each call fills in; `required` names those that the schema asks for.
     :ivar secrets: texts that no one may be shown.
-    :raises bridge.BindError: it names a secret that can't be had, or breaks its schema; with the key of each fault.
+    :raises bridge.api.BindError: it names a secret that can't be had, or breaks its schema; with the key of each fault.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class Block:
     def write(self, call: Call) -> str:
         """The block as XML; ``""`` where all of it is one value that the call doesn't bring.
 
-        :raises bridge.InvalidParameter: a header is missing or not of its type.
-        :raises bridge.Forbidden: a claim is.
+        :raises bridge.api.InvalidParameter: a header is missing or not of its type.
+        :raises bridge.api.Forbidden: a claim is.
         """
         if self.constant is not None:
             return self.constant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge import ABSENT, Call
+from bridge.api import ABSENT, Call
 from bridge_soap.datatypes.simple_out import kind_of
 from bridge_soap.encode.writing import At, Faults, Writer, pointer
 from bridge_soap.message.block import Block
@@ -35,7 +35,7 @@ class RequestBlocks:
     def write(self, call: Call, value: Any, bad: Faults) -> tuple[Any, str]:
         """The body without its ``#headers``, and the blocks as XML. Faults of the client's blocks go to `bad`.
 
-        :raises bridge.ClientError: a header or claim that the route's blocks need is missing or wrong.
+        :raises bridge.api.ClientError: a header or claim that the route's blocks need is missing or wrong.
         """
         text = "".join([block.write(call) for block in self._blocks])
         if value.__class__ is not dict or HEADERS not in value:

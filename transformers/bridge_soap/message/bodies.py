@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_soap.components import Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders, Note, Reader
@@ -19,7 +19,7 @@ BodyReader = Callable[[etree._Element, Note, bool], Any]
 
 
 def body_writer(contract: Contract, body: Body) -> Writer:
-    """:raises bridge.BindError: something that the body must have is broken."""
+    """:raises bridge.api.BindError: something that the body must have is broken."""
     encoded = contract.encoded(body.encoding) if body.encoding is not None else None
     if body.root is not None:
         return encoded.wrapper(body.root) if encoded is not None else contract.encoders.element(body.root)
@@ -32,7 +32,7 @@ def _write_nothing(value: Any, put: Any, at: Any, bad: list[tuple[str, str]]) ->
 
 
 def body_reader(decoders: Decoders, body: Body) -> BodyReader:
-    """:raises bridge.BindError: something that the body must have is broken."""
+    """:raises bridge.api.BindError: something that the body must have is broken."""
     if body.root is not None:
         return _root_reader(decoders, body, body.root)
     if body.content is not None:

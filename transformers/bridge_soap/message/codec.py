@@ -10,7 +10,7 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import (
+from bridge.api import (
     ABSENT,
     JSON_TYPE,
     BadReply,
@@ -89,7 +89,7 @@ class Plan:
 
 
 class SoapCodec:
-    """`bridge.HttpCodec` of one operation. `takes_body` is false for GET: everything comes by path and query."""
+    """`bridge.api.HttpCodec` of one operation. `takes_body` is false for GET: everything comes by path and query."""
 
     def __init__(self, plan: Plan, *, takes_body: bool) -> None:
         self._plan, self._takes_body = plan, takes_body

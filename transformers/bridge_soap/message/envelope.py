@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge import XmlError, parse_xml
+from bridge.api import XmlError, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
 from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, local_name, tag_of
 from bridge_soap.wsdl.model import Version
@@ -100,14 +100,14 @@ class Message:
     text: bytes
 
 
-#: Bytes to the root of their tree; raises `bridge.XmlError`.
+#: Bytes to the root of their tree; raises `bridge.api.XmlError`.
 Parse = Callable[[bytes], etree._Element]
 
 
 def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Message:
     """The SOAP message in a reply's body, of either version.
 
-    :raises bridge.XmlError: it holds none; the message says why, for people.
+    :raises bridge.api.XmlError: it holds none; the message says why, for people.
     """
     for draft in _DRAFTS:
         if draft in raw:

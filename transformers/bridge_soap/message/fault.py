@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from lxml import etree
 
-from bridge import BindError, UpstreamFault
+from bridge.api import BindError, UpstreamFault
 from bridge_soap.components import Element
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.decode.decoders import Decoders

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_soap.components import SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.message.headers import Declared
@@ -79,7 +79,7 @@ class ReplyField:
 def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -> tuple[ReplyField, ...]:
     """The fields that ``reply_headers`` names, of those blocks that the operation's replies may have.
 
-    :raises bridge.BindError: a name that can't be a reply's to set, a path that leads to no simple value.
+    :raises bridge.api.BindError: a name that can't be a reply's to set, a path that leads to no simple value.
     """
     found: list[ReplyField] = []
     faults: list[Fault] = []

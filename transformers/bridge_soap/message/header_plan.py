@@ -25,7 +25,7 @@ class HeaderPlan:
     :ivar request: the writer of what differs from call to call; None where nothing does.
     :ivar reply: the reader of the reply's header.
     :ivar secrets: texts in the blocks that no one may be shown.
-    :raises bridge.BindError: a block breaks its schema, or a name means nothing.
+    :raises bridge.api.BindError: a block breaks its schema, or a name means nothing.
     """
 
     def __init__(self, contract: Contract, operation: SoapOperation, options: SoapOptions, home: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_soap.components import Element
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
@@ -28,7 +28,7 @@ class Declared:
     def named(self, name: str) -> str | None:
         """The tag that a spec's local or Clark name means; None where there is none.
 
-        :raises bridge.BindError: it means several, or a block that isn't served.
+        :raises bridge.api.BindError: it means several, or a block that isn't served.
         """
         found = _meant(name, self.tags)
         if found is None and name in self.typed:
@@ -56,7 +56,7 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
     """The elements of the blocks that the spec's ``headers`` name, by the name it uses. Any element of the contract may
     be one, whether declared for the operation or not: many services want what their WSDL doesn't mention.
 
-    :raises bridge.BindError: no element has that name, or several have.
+    :raises bridge.api.BindError: no element has that name, or several have.
     """
     if not options.headers:
         return {}
@@ -81,7 +81,7 @@ def passed(declared: Declared, names: Sequence[str]) -> list[str]:
 def check_names(contract: Contract, operations: Sequence[SoapOperation], options: SoapOptions) -> None:
     """Each name in ``pass_headers`` and ``reply_headers`` must be declared by one of the operations.
 
-    :raises bridge.BindError: one isn't; or a block is set by the route and there is no reply to pass it from.
+    :raises bridge.api.BindError: one isn't; or a block is set by the route and there is no reply to pass it from.
     """
     inputs = [declared_headers(contract, each.input) for each in operations]
     outputs = [declared_headers(contract, each.output) for each in operations]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import BadReply, Unsliced, parse_xml, xml_slices
+from bridge.api import BadReply, Unsliced, parse_xml, xml_slices
 from bridge_soap.decode.decoders import Note
 from bridge_soap.decode.incremental import Mixed, OpenElement
 from bridge_soap.decode.packing import TOO_LARGE
@@ -34,7 +34,7 @@ def marks(data: bytes) -> int:
 
 
 def refuse_too_large(data: bytes) -> None:
-    """:raises bridge.BadReply: it is too large to be held as a tree."""
+    """:raises bridge.api.BadReply: it is too large to be held as a tree."""
     if len(data) >= LARGE and marks(data) > MAX_MARKS:
         raise BadReply(TOO_LARGE)
 
@@ -50,7 +50,7 @@ class Early:
     def take(self) -> Any:
         """The value, which is not kept here.
 
-        :raises bridge.BadReply: as a body's reader.
+        :raises bridge.api.BadReply: as a body's reader.
         """
         if self.error is not None:
             raise self.error
@@ -144,8 +144,8 @@ class LargeParser:
     def parse(self, text: bytes) -> etree._Element:
         """The root element; the body holds no more than a Fault any longer.
 
-        :raises bridge.XmlError: as `bridge.parse_xml`.
-        :raises bridge.BadReply: something in it must be held as a tree, and is too large for that.
+        :raises bridge.api.XmlError: as `bridge.api.parse_xml`.
+        :raises bridge.api.BadReply: something in it must be held as a tree, and is too large for that.
         """
         self.early = None
         while self._bodies is not None:
@@ -195,7 +195,7 @@ class _Run:
     def step(self, count: int) -> None:
         """Read what one slice of `count` marks has made whole.
 
-        :raises bridge.BadReply: what must be held as a tree has become too large.
+        :raises bridge.api.BadReply: what must be held as a tree has become too large.
         """
         self._look()
         self._held += count

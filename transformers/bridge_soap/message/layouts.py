@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge import ABSENT, BindError, XmlError
+from bridge.api import ABSENT, BindError, XmlError
 from bridge_soap.components import Element
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.decode.decoders import Decoders
@@ -152,7 +152,7 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     """The layout of a reply.
 
     :raises Unfit: it is none that patterns are made for.
-    :raises bridge.XmlError: what looks like its start is none.
+    :raises bridge.api.XmlError: what looks like its start is none.
     """
     text = body.decode()
     found = _START.match(text)

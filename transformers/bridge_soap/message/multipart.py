@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from lxml import etree
 
-from bridge import BadReply, XmlError
+from bridge.api import BadReply, XmlError
 
 XOP_NAMESPACE = b"http://www.w3.org/2004/08/xop/include"
 XOP_INCLUDE = f"{{{XOP_NAMESPACE.decode()}}}Include"
@@ -44,7 +44,7 @@ def parameters(content_type: str) -> dict[str, str]:
 def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
     """The root part of a multipart body, and the others.
 
-    :raises bridge.XmlError: it has no boundary or no parts, or too many.
+    :raises bridge.api.XmlError: it has no boundary or no parts, or too many.
     """
     told = parameters(content_type)
     boundary = told.get("boundary", "")
@@ -93,7 +93,7 @@ def _part(piece: bytes) -> Part:
 def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
     """Put the parts that ``xop:Include`` refers to in its place, as base64 (XOP, section 2.1); their ids.
 
-    :raises bridge.BadReply: a part is missing, or used so often that the message would become many times as large.
+    :raises bridge.api.BadReply: a part is missing, or used so often that the message would become many times as large.
     """
     by_id = {part.id: part for part in parts if part.id}
     left = 2 * sum(len(part.body) for part in parts) + 1024**2

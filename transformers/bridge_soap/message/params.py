@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import ABSENT, Enough, FaultList, InvalidParameter
+from bridge.api import ABSENT, Enough, FaultList, InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
@@ -100,7 +100,7 @@ def read_parameters(
 ) -> dict[str, Any]:
     """The body's properties that path and query give. Names in `path_only` belong to the upstream's path.
 
-    :raises bridge.InvalidParameter: one is unknown, given twice, or not of its type; all faults at once.
+    :raises bridge.api.InvalidParameter: one is unknown, given twice, or not of its type; all faults at once.
     """
     out: dict[str, Any] = {}
     bad = FaultList(_MAX_FAULTS)

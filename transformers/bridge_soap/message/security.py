@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import read_env
+from bridge.api import read_env
 from bridge_soap.message.envelope import ENVELOPES
 from bridge_soap.options import UsernameToken
 from bridge_soap.wsdl.model import Version
@@ -18,7 +18,7 @@ _KEY = "transform.soap.security.password_env"
 def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
     """A function that gives the ``wsse:Security`` block of a call as XML.
 
-    :raises bridge.BindError: the environment variable that should hold the password isn't set.
+    :raises bridge.api.BindError: the environment variable that should hold the password isn't set.
     """
     password = read_env(options.password_env, _KEY)
     # Imported here since zeep brings much along, and few routes need it.

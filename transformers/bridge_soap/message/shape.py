@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.encode.writing import At, Faults, pointer
 from bridge_soap.xsd.model import NIL, TYPE
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge import ABSENT, BindError, Fault, is_origin, read_origin, read_secret
+from bridge.api import ABSENT, BindError, Fault, is_origin, read_origin, read_secret
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import Bad
@@ -64,7 +64,7 @@ class Shaper:
         self.secrets: set[str] = set()
 
     def shape(self, options: RequestShape | ReplyShape) -> Shape:
-        """:raises bridge.BindError: a path leads nowhere, names collide, a value breaks its schema; all at once."""
+        """:raises bridge.api.BindError: a path leads nowhere, names collide, a value breaks its schema; all at once."""
         for number, path in enumerate(options.flatten):
             self._mark(path, f"flatten.{number}", self._flatten)
         for path, name in options.rename.items():

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import ABSENT, Call, ClientError, Forbidden, InvalidParameter, Origin, claim_of, claim_text, header_texts
+from bridge.api import (
+    ABSENT,
+    Call,
+    ClientError,
+    Forbidden,
+    InvalidParameter,
+    Origin,
+    claim_of,
+    claim_text,
+    header_texts,
+)
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import Bad
 

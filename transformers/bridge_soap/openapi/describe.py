@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import OperationDoc, RouteSpec
+from bridge.api import OperationDoc, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.message.attachments import ATTACHMENTS, attachments_schema

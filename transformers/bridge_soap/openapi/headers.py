@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.message.block import Block
 from bridge_soap.message.fields import ReplyField
 from bridge_soap.openapi.jsonschema import SchemaWriter

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name

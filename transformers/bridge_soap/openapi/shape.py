@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge import ABSENT
+from bridge.api import ABSENT
 from bridge_soap.message.shape import Seen, Shape
 from bridge_soap.openapi.inline import Schema, resolved
 from bridge_soap.xsd.model import NIL, TYPE

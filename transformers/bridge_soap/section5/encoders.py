@@ -46,7 +46,7 @@ class EncodedEncoders(Encoders):
     def wrapper(self, element: Element) -> Writer:
         """The writer of a body's own element, which says in which encoding it is.
 
-        :raises bridge.BindError: as `element`.
+        :raises bridge.api.BindError: as `element`.
         """
         with self.lock:
             self.graph.usable(element.type)

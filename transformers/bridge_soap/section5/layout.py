@@ -8,7 +8,7 @@ from typing import Any
 
 from lxml import etree
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_soap.names import SOAP11_ENCODING, SOAP12_ENCODING, clark
 from bridge_soap.section5.rules import numbers
 from bridge_soap.xsd.arrays import split_array_type
@@ -39,7 +39,7 @@ def told(node: etree._Element) -> tuple[str, list[int]]:
 
 
 def check_sizes(body: etree._Element) -> None:
-    """:raises bridge.BadReply: the arrays of a message claim far more items than it holds."""
+    """:raises bridge.api.BadReply: the arrays of a message claim far more items than it holds."""
     left = MAX_ADDED
     for node in body.iter():
         # An element whose declared type is an array need not say that it is one.
@@ -56,7 +56,7 @@ def places_of(node: etree._Element, shape: Sequence[int], *, keep: bool = False)
     """Where each item stands in row-major order; None where they stand in a row from the first. Their positions are
     taken from them, unless they are to `keep` them.
 
-    :raises bridge.BadReply: an item's place is outside of the array.
+    :raises bridge.api.BadReply: an item's place is outside of the array.
     """
     offset = numbers(node.get(_OFFSET, ""))
     place = _index(offset, shape) if offset else 0

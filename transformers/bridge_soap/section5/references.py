@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from lxml import etree
 
-from bridge import BadReply
+from bridge.api import BadReply
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.names import SOAP11_ENCODING, XSI, XSI_NIL, XSI_TYPE, clark
 from bridge_soap.section5.layout import ARRAY_TYPE, ITEM_TYPE, check_sizes
@@ -30,7 +30,7 @@ _ROOT = clark(SOAP11_ENCODING, "root")
 def resolve(body: etree._Element) -> None:
     """Replace each reference below ``soap:Body`` by what it refers to, and drop what stood only to be referred to.
 
-    :raises bridge.BadReply: a reference leads nowhere, in a circle, too deep, or to more than can be held.
+    :raises bridge.api.BadReply: a reference leads nowhere, in a circle, too deep, or to more than can be held.
     """
     for encoding in ENCODINGS:
         root = _root(body)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-from bridge import BindError, Fault, fetch_error
+from bridge.api import BindError, Fault, fetch_error
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library, is_url, shown
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
@@ -59,7 +59,7 @@ class Wsdl:
 def read_wsdl(library: Library, reference: str) -> Wsdl:
     """The WSDL that `reference` names, its imports and its schemas.
 
-    :raises bridge.BindError: a file can't be had or read, it is no WSDL 1.1, or nothing in it speaks SOAP.
+    :raises bridge.api.BindError: a file can't be had or read, it is no WSDL 1.1, or nothing in it speaks SOAP.
     """
     document = library.open(reference)
     if document.root.tag != _w("definitions"):
@@ -131,7 +131,7 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
 def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: str) -> _Item:
     """The message, port type or binding that an attribute names.
 
-    :raises bridge.BindError: there is none.
+    :raises bridge.api.BindError: there is none.
     """
     text = node.get(attribute, "").strip()
     prefix, _, local = text.rpartition(":")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bridge import Fault
+from bridge.api import Fault
 from bridge_soap.components import Place
 
 #: Of SOAP, by the namespace of the binding.

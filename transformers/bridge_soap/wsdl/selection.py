@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.definitions import Wsdl
 from bridge_soap.wsdl.model import SoapOperation
@@ -21,7 +21,7 @@ class Chosen:
 def choose(wsdl: Wsdl, options: SoapOptions) -> list[Chosen]:
     """The operation that the options name; without one, every operation once.
 
-    :raises bridge.BindError: a name that the WSDL doesn't have, or one that it has in several places.
+    :raises bridge.api.BindError: a name that the WSDL doesn't have, or one that it has in several places.
     """
     operations = _narrowed(wsdl.operations, "service", options.service, wsdl.name)
     operations = _narrowed(operations, "port", options.port, wsdl.name)

@@ -49,7 +49,7 @@ class Arrays:
     def __getitem__(self, type_: Type) -> Array | None:
         """None where the type is no array.
 
-        :raises bridge.BindError: what the array's items are is broken.
+        :raises bridge.api.BindError: what the array's items are is broken.
         """
         if not isinstance(type_, ComplexType) or type_.base is None or type_.base is ANY_TYPE:
             return _ANYTHING if isinstance(type_, ComplexType) and type_.name in ARRAYS else None
@@ -74,7 +74,7 @@ class Arrays:
     def of(self, array_type: str, name: str = ITEM) -> Array:
         """The array that an ``arrayType`` with a Clark name describes.
 
-        :raises bridge.BindError: it names no type.
+        :raises bridge.api.BindError: it names no type.
         """
         type_name, inner, size = split_array_type(array_type)
         dimensions = size.count(",") + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Rulebook
 from bridge_soap.names import XSI, split, xsd
@@ -54,7 +54,7 @@ class Graph:
         self._sound: set[Type] = set()
 
     def model(self, complex_type: ComplexType) -> Content:
-        """:raises bridge.BindError: the content model can't be used."""
+        """:raises bridge.api.BindError: the content model can't be used."""
         known = self._models.get(complex_type)
         if known is None:
             with self.schemas.lock:
@@ -62,7 +62,7 @@ class Graph:
         return known
 
     def reach(self, roots: Iterable[Element | Type]) -> Reached:
-        """:raises bridge.BindError: something that values must have is broken. Types that only ``xsi:type`` could
+        """:raises bridge.api.BindError: something that values must have is broken. Types that only ``xsi:type`` could
         bring are left out instead."""
         reached = Reached()
         waiting: list[Type] = []
@@ -107,7 +107,7 @@ class Graph:
             waiting += node.types
 
     def usable(self, type_: Type) -> None:
-        """:raises bridge.BindError: the type, or one that it needs, is broken."""
+        """:raises bridge.api.BindError: the type, or one that it needs, is broken."""
         if type_ in self._sound:
             return
         with self.schemas.lock:

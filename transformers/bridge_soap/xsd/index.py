@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge import BindError, Fault
+from bridge.api import BindError, Fault
 from bridge_soap.components import Place
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.documents import Document, Library, is_url

@@ -102,7 +102,7 @@ class Content:
 def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     """The content model of a type without simple content.
 
-    :raises bridge.BindError: two elements of one name and different types meet in it.
+    :raises bridge.api.BindError: two elements of one name and different types meet in it.
     """
     budget = _Budget(complex_type)
     root = _simplify(complex_type.particle, budget, 0) if complex_type.particle is not None else None
@@ -154,7 +154,7 @@ class _Budget:
         self._owner, self._left = owner, _MAX_PLACES
 
     def take(self, depth: int) -> None:
-        """:raises bridge.BindError: the model is too large or too deep."""
+        """:raises bridge.api.BindError: the model is too large or too deep."""
         self._left -= 1
         if self._left < 0 or depth > _MAX_NESTING:
             what = (

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
@@ -69,7 +69,7 @@ class Properties:
     def of(self, type_: Type) -> dict[str, Property]:
         """By name; those of the type itself, not of types that ``xsi:type`` may bring.
 
-        :raises bridge.BindError: the type is broken.
+        :raises bridge.api.BindError: the type is broken.
         """
         if not isinstance(type_, ComplexType) or type_ is ANY_TYPE:
             return {}

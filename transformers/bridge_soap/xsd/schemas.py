@@ -11,7 +11,7 @@ from threading import RLock
 
 from lxml import etree
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
 from bridge_soap.names import XSD, children, clark, local_name, split, xsd
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, SCHEMA, builtin_type, encoding_attribute
@@ -21,7 +21,7 @@ from bridge_soap.xsd.simple import SimpleReader
 
 
 class Schemas:
-    """Components by Clark name. Each is made once; each method raises `bridge.BindError` where a definition is
+    """Components by Clark name. Each is made once; each method raises `bridge.api.BindError` where a definition is
     missing or broken, with the place of the reference or of what is wrong."""
 
     def __init__(self, index: Index) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge import BindError
+from bridge.api import BindError
 from bridge_soap.components import Blocked, ComplexType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.datatypes.lexical import BUILTINS

@@ -1,0 +1,358 @@
+"""The admin API: ``POST /register`` and everything below ``/-/`` that publishers and operators use.
+
+Writing and reading routes takes a bearer JWT whose roles hold ``api_publisher``; a publisher whose token names a tenant
+sees and changes that tenant's routes only. Health, metrics and the OpenAPI document are open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
+from bridge.api.call import Call, Identity
+from bridge.api.route_spec import TENANT, RouteSpec
+from bridge.catalog.live import UnboundRoute
+from bridge.catalog.registry import Registry
+from bridge.config.specfile import MAX_SPEC, read_text, read_value
+from bridge.errors import (
+    ClientDisconnected,
+    ClientError,
+    Conflict,
+    Forbidden,
+    NotOwned,
+    SetupError,
+    StoreError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from bridge.gateway.table import BoundRoute, RouteId, Source, Table, spec_json
+from bridge.http.preconditions import Preconditions
+from bridge.observe.access import Record
+from bridge.observe.metrics import Metrics
+from bridge.payload.parsing import parse_json
+from bridge.stages.auth.auth import Authenticator
+
+SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
+STEPS = 16  #: operations described at a stretch, in which nobody else is served; each takes a quarter of a millisecond
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    return Response(
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), status, headers, "application/json"
+    )
+
+
+class Admin:
+    """The handlers. Each takes a Starlette request and raises the house's errors; the app turns those into problems."""
+
+    def __init__(
+        self, registry: Registry, authenticate: Authenticator, metrics: Metrics, version: str, ready: Callable[[], bool]
+    ) -> None:
+        self._registry = registry
+        self._authenticate = authenticate
+        self._metrics = metrics
+        self._version = version
+        self._ready = ready
+        self._documents: dict[tuple[str, str], tuple[Table, bytes]] = {}
+        #: One document is made at a time: whoever asks for the same one meanwhile gets it too.
+        self._drafting = asyncio.Lock()
+
+    def routes(self) -> list[BaseRoute]:
+        """What is mounted under ``/-``."""
+        return [
+            _by_method("/routes", GET=self.list_routes, POST=self.register),
+            _by_method("/routes/check", POST=self.check),
+            _by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+        ]
+
+    # --- who and what -------------------------------------------------------------------------------------------
+
+    async def _publisher(self, request: Request) -> Identity:
+        call = Call(
+            request.method,
+            request.url.path,
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+            peer=request.client.host if request.client else "",
+        )
+        identity = await self._authenticate(call)
+        if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
+            raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
+        record: Record = request.scope["bridge.record"]
+        record.subject, record.tenant = identity.subject, identity.tenant
+        return identity
+
+    async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
+        """The body as a spec, with its parsed document where it has lines."""
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if kind not in YAML_TYPES and kind != "application/json" and not kind.endswith("+json"):
+            raise UnsupportedMediaType("A spec is sent as application/json or application/yaml.")
+        # A large one takes up to a second to read, in which everybody else is served.
+        spec, document = await asyncio.to_thread(_read, kind, await _body(request))
+        if who.tenant and spec.tenant is None:
+            spec = spec.model_copy(update={"tenant": who.tenant})
+        self._may(who, spec)
+        return spec, document
+
+    @staticmethod
+    def _may(who: Identity, spec: RouteSpec) -> None:
+        if who.tenant and spec.tenant != who.tenant:
+            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {spec.tenant!r}.")
+
+    async def _own(self, request: Request, who: Identity) -> Source:
+        """The registered or file route that the path names, as it is written down now, if it is the caller's to see."""
+        text = request.path_params["id"]
+        route_id: RouteId = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+        try:
+            source = await self._registry.current(route_id)
+        except StoreError:
+            if request.method not in ("GET", "HEAD"):
+                raise
+            source = self._registry.source(route_id)  # what serves can be read while the store can't
+        self._may(who, source.spec)
+        return source
+
+    def _judge(self, request: Request, who: Identity) -> Callable[[Source], None]:
+        """What a change asks of the version that it replaces. It is asked of the one that is there when the request
+        comes, and again by the store when the change is committed."""
+        wanted = _preconditions(request)
+
+        def judge(current: Source) -> None:
+            self._may(who, current.spec)
+            wanted.judge(current.etag)
+
+        return judge
+
+    @staticmethod
+    def _registered(source: Source) -> int:
+        if not isinstance(source.id, int):
+            raise Conflict(f"This route is written in {source.file}; change it there.")
+        return source.id
+
+    # --- routes -------------------------------------------------------------------------------------------------
+
+    async def register(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        spec, document = await self._spec(request, who)
+        bound = await self._registry.put(Source(0, "store", spec, document=document), who)
+        return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
+
+    async def replace(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        current = await self._own(request, who)
+        route_id = self._registered(current)
+        judge = self._judge(request, who)
+        judge(current)
+        spec, document = await self._spec(request, who)
+        source = Source(route_id, "store", spec, document=document)
+        bound = await self._registry.put(source, who, judge)
+        return self._answer(bound, 200)
+
+    async def delete(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        current = await self._own(request, who)
+        route_id = self._registered(current)
+        judge = self._judge(request, who)
+        judge(current)
+        await self._registry.delete(route_id, who.subject, judge)
+        return Response(status_code=204)
+
+    async def show(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        source = await self._own(request, who)
+        wanted, etag = _preconditions(request), f'"{source.etag}"'
+        if not wanted.matches(source.etag):
+            wanted.judge(source.etag)
+        if wanted.known(source.etag):
+            return Response(status_code=304, headers={"etag": etag})
+        return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=etag)
+
+    async def list_routes(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        live = self._registry.table.routes
+        sources = [route.source for route in live.values()]
+        sources += [broken.source for broken in self._registry.broken.values() if broken.source.id not in live]
+        return json_response(
+            {
+                "routes": [
+                    self._listed(source) for source in sources if not who.tenant or source.spec.tenant == who.tenant
+                ]
+            }
+        )
+
+    async def check(self, request: Request) -> Response:
+        who = await self._publisher(request)
+        answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
+        try:
+            spec, document = await self._spec(request, who)
+            bound = await self._registry.check(Source(0, "store", spec, document=document), who)
+            answer["openapi"] = await self._document(published([bound]))
+        except NotOwned as error:
+            answer["ok"] = False
+            answer["problems"] = [{"key": error.key, "reason": error.reason, "line": None}]
+        except SetupError as error:
+            answer["ok"] = False
+            answer["problems"] = [
+                {"key": fault.key, "reason": fault.reason, "line": fault.line or None} for fault in error.faults
+            ]
+        return json_response(answer)
+
+    def _answer(self, bound: BoundRoute, status: int, **headers: str) -> Response:
+        body = {"route_id": bound.source.id, "status": "ACTIVE"}
+        return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
+
+    def _listed(self, source: Source) -> dict[str, Any]:
+        broken: UnboundRoute | None = self._registry.broken.get(source.id)
+        bound = self._registry.table.routes.get(source.id)
+        spec = source.spec
+        listed: dict[str, Any] = {
+            "route_id": source.id,
+            "status": "ACTIVE" if bound else "BROKEN",
+            "source": source.kind,
+            "route": spec.route,
+            "methods": list(spec.methods or sorted({op.method for op in bound.operations} if bound else ())),
+            "host": spec.host,
+            "tenant": spec.tenant,
+            "transformer": spec.transform.request,
+            "auth": getattr(spec.auth, "type", "any"),
+            "upstream": str(spec.upstream),
+            "operations": [
+                {"method": op.method, "path": bound.template(op), "name": op.name} for op in bound.operations
+            ]
+            if bound
+            else [],
+            "etag": source.etag,
+        }
+        if broken:
+            listed["problems"] = [str(replace(fault, file="", line=0)) for fault in broken.error.faults]
+        return listed
+
+    # --- for everybody ------------------------------------------------------------------------------------------
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._ready()
+        body: dict[str, Any] = {"status": "ready" if ready else "starting", "routes": len(self._registry.table.routes)}
+        if self._registry.broken:
+            body["broken"] = len(self._registry.broken)
+        return json_response(body) if ready else json_response(body, 503, **{"retry-after": "1"})
+
+    async def metrics(self, request: Request) -> Response:
+        self._metrics.routes.set(len(self._registry.table.routes))
+        return Response(self._metrics.render(), media_type=self._metrics.content_type)
+
+    async def openapi(self, request: Request) -> Response:
+        """The document for the host it is asked at, and for one ``tenant`` where the query names it."""
+        host, tenant = request.url.hostname or "", request.query_params.get("tenant", "")
+        made = self._made(host, tenant)
+        if made is None:
+            async with self._drafting:
+                made = self._made(host, tenant) or await self._make(host, tenant)
+        return Response(made, media_type="application/json")
+
+    def _key(self, host: str, tenant: str) -> tuple[str, str]:
+        known = {route.source.spec.host for route in self._registry.table.routes.values()}
+        return host if host in known else "", tenant
+
+    def _made(self, host: str, tenant: str) -> bytes | None:
+        """The document as it was made last, if no route has changed since."""
+        cached = self._documents.get(self._key(host, tenant))
+        return cached[1] if cached and cached[0] is self._registry.table else None
+
+    async def _make(self, host: str, tenant: str) -> bytes:
+        table, key = self._registry.table, self._key(host, tenant)
+        operations = for_host(published(table.routes.values()), host)
+        if tenant:
+            operations = for_tenant(operations, tenant)
+        document = await self._document(operations)
+        made = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
+        if len(self._documents) > 1000:
+            self._documents.clear()
+        self._documents[key] = (table, made)
+        return made
+
+    async def _document(self, operations: Iterable[PublishedOperation]) -> dict[str, Any]:
+        """The document of `operations`. With thousands of them calls are answered while it is made."""
+        steps = draft_document(operations, title="HMS Bridge", version=self._version)
+        while True:
+            for _ in range(STEPS):
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    document: dict[str, Any] = end.value
+                    return document
+            await asyncio.sleep(0)
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, within a spec's size and time."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SPEC_TIMEOUT):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_SPEC:
+                    raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise ClientError("The spec did not arrive in time.", status=408) from None
+    except ClientDisconnect:
+        raise ClientDisconnected() from None
+    return b"".join(chunks)
+
+
+def _preconditions(request: Request) -> Preconditions:
+    """:raises ClientError: a field is malformed."""
+    return Preconditions.of(request.headers.getlist("if-match"), request.headers.getlist("if-none-match"))
+
+
+def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:
+    """The spec that `body` holds, with its parsed document where it has lines."""
+    if kind not in YAML_TYPES:
+        return read_value(parse_json(body, exact=False)), None
+    try:
+        specs = read_text(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ClientError("The spec is not UTF-8 text.") from None
+    if len(specs) != 1:
+        raise ClientError("One request registers one route; the body holds several documents.")
+    return specs[0]
+
+
+def _by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> BaseRoute:
+    """One route for all methods of a path, so that a 405 names every one of them in ``Allow``."""
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))
+
+
+def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
+    """What of `routes` the OpenAPI document tells."""
+    found: list[PublishedOperation] = []
+    for route in routes:
+        security = route.auth.openapi_scheme()
+        found += [
+            PublishedOperation(
+                str(route.source.id), route.source.spec, operation, security.requirements, security.schemes
+            )
+            for operation in route.operations
+        ]
+    return found

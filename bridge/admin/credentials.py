@@ -1,0 +1,103 @@
+"""Tokens of the local issuer and API keys, as the command line makes them.
+
+They stand apart from `bridge.cli.offline` so that ``hms-bridge token`` doesn't load a gateway to sign a few bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from bridge.api.route_spec import seconds
+from bridge.catalog.store import Store, open_store
+from bridge.config.settings import Settings
+from bridge.errors import SettingsError, StoreError
+from bridge.stages.auth.api_key import mint_key
+from bridge.stages.auth.local_issuer import LocalIssuer
+
+
+def lifetime(text: str) -> float:
+    """Seconds of ``30m``, ``1h``, ``7d``.
+
+    :raises SettingsError: it is none.
+    """
+    try:
+        found = float(str(seconds(text)))
+    except ValueError as error:
+        raise SettingsError(f"--ttl: {error}") from None
+    if found <= 0:
+        raise SettingsError("--ttl: it must be longer than nothing")
+    return found
+
+
+def mint_token(
+    settings: Settings,
+    *,
+    sub: str,
+    roles: Sequence[str],
+    tenant: str,
+    audience: Sequence[str],
+    scopes: Sequence[str],
+    ttl: str,
+) -> str:
+    """A JWT of the local issuer, whose key is made here if there is none yet."""
+    if settings.local_issuer == "off":
+        raise SettingsError("BRIDGE_LOCAL_ISSUER is off, so a token of the local issuer would not be believed")
+    issuer = LocalIssuer.open(settings)
+    return issuer.mint(
+        sub, roles, tenant, audience[0] if len(audience) == 1 else audience, lifetime(ttl), scopes=scopes
+    )
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    """:raises SettingsError: the store can't be opened, read or written; names its file."""
+    store = open_store(settings.store, settings.home)
+    try:
+        yield store
+    except StoreError as error:
+        raise SettingsError(error.cause) from None
+    finally:
+        await store.aclose()
+
+
+async def new_key(
+    settings: Settings, subject: str, tenant: str, roles: Sequence[str], scopes: Sequence[str], ttl: str
+) -> tuple[str, str]:
+    """A new key's text, shown this once, and its id."""
+    text, record = mint_key(subject, tenant=tenant, roles=roles, scopes=scopes, ttl=lifetime(ttl) if ttl else None)
+    async with _opened(settings) as store:
+        await store.put_key(record)
+    return text, record.id
+
+
+async def list_keys(settings: Settings) -> list[dict[str, Any]]:
+    """Every key without its hash."""
+    async with _opened(settings) as store:
+        return [
+            {
+                "id": key.id,
+                "sub": key.subject,
+                "tenant": key.tenant or "-",
+                "roles": ",".join(sorted(key.roles)) or "-",
+                "state": "revoked"
+                if key.revoked
+                else "expired"
+                if key.expires and key.expires < time.time()
+                else "good",
+            }
+            for key in await store.keys()
+        ]
+
+
+async def revoke_key(settings: Settings, key_id: str) -> None:
+    """:raises SettingsError: there is no such key."""
+    async with _opened(settings) as store:
+        for key in await store.keys():
+            if key.id == key_id:
+                await store.put_key(replace(key, revoked=time.time()))
+                return
+        raise SettingsError(f"no key has the id {key_id!r}; `hms-bridge key list` shows them")

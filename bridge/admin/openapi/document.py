@@ -1,0 +1,215 @@
+"""The whole OpenAPI 3.1 document. Same operations in, same document out, in whatever order they come."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from bridge.admin.openapi.part import Place, described, finished
+from bridge.admin.openapi.problems import HEADERS, PROBLEM, PROBLEM_SCHEMA, problem_responses
+from bridge.admin.openapi.published import PublishedOperation
+from bridge.admin.openapi.schemas import Names, SchemaPool
+from bridge.admin.openapi.template import PathTemplate, plain, words
+from bridge.api.route_spec import METHODS
+from bridge.api.stream import WEBSOCKET
+
+log = logging.getLogger("bridge.openapi")
+
+#: What ``*`` stands for where the route names no methods.
+ANY_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def build_document(
+    operations: Iterable[PublishedOperation],
+    *,
+    title: str,
+    version: str,
+    servers: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of `operations`, as values that JSON can hold.
+
+    What a transformer describes wrongly, or fails to describe, costs that operation its details and a warning in the
+    log, never the document. Nothing in it says where an upstream is or what it is called.
+    """
+    steps = draft_document(operations, title=title, version=version, servers=servers)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            document: dict[str, Any] = end.value
+            return document
+
+
+def draft_document(
+    operations: Iterable[PublishedOperation],
+    *,
+    title: str,
+    version: str,
+    servers: Sequence[Mapping[str, Any]] | None = None,
+) -> Generator[None, None, dict[str, Any]]:
+    """As `build_document`, with a yield after each operation: thousands take seconds, and whoever makes the document of
+    a gateway that serves lets calls through between them. Returns the document."""
+    contenders = _contenders(operations)
+    places = [all_of_them[0] for all_of_them in contenders]
+    pool = SchemaPool({PROBLEM: PROBLEM_SCHEMA})
+    schemes = _Schemes()
+    fragments: dict[int, dict[str, Any]] = {}
+    ids = _operation_ids(places)
+    hosts = len({place.published.spec.host for place in places} - {None}) > 1
+    paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for (place, *others), operation_id in zip(contenders, ids, strict=True):
+        published = place.published
+        if id(published) not in fragments:  # `*` stands at several methods and is described once
+            fragments[id(published)] = described(published, pool)
+        paths[place.shown.text][place.method.lower()] = finished(
+            fragments[id(published)],
+            place,
+            operation_id=operation_id,
+            tag=_tag(published),
+            security=schemes.add(published),
+            host=published.spec.host if hosts else None,
+            also=[_other(other) for other in others],
+        )
+        yield
+    return _document(paths, pool, schemes, {"title": title, "version": version}, servers)
+
+
+def _document(
+    paths: Mapping[str, dict[str, Any]],
+    pool: SchemaPool,
+    schemes: _Schemes,
+    info: dict[str, Any],
+    servers: Sequence[Mapping[str, Any]] | None,
+) -> dict[str, Any]:
+    entries = [entry for item in paths.values() for entry in item.values()]
+    refs = {response["$ref"] for entry in entries for response in entry["responses"].values() if "$ref" in response}
+    document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
+    if servers:
+        document["servers"] = [dict(server) for server in servers]
+    document["tags"] = [{"name": tag} for tag in sorted({tag for entry in entries for tag in entry["tags"]})]
+    document["paths"] = {path: paths[path] for path in sorted(paths)}
+    document["components"] = {
+        "schemas": dict(sorted(pool.components.items())),
+        "responses": problem_responses(ref.rpartition("/")[2] for ref in refs),
+        "headers": dict(HEADERS),
+        "securitySchemes": dict(sorted(schemes.components.items())),
+    }
+    return document
+
+
+# --- who gets which path and method -------------------------------------------------------------------------------
+
+
+def _contenders(operations: Iterable[PublishedOperation]) -> list[list[Place]]:
+    """For each path and method in the document's order: who publishes it, best first.
+
+    Paths that differ in their parameters' names alone are one path to OpenAPI (3.1, section 4.8.8), so all that share
+    it share the spelling of the first.
+    """
+    sortable = [(PathTemplate.of(one.spec.route, one.operation.path), one) for one in operations]
+    sortable.sort(key=_order)
+    spelling: dict[str, PathTemplate] = {}
+    taken: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for template, one in sortable:
+        spelling.setdefault(template.key, template)
+        taken[one.route_id, template.key].add(one.operation.method)
+    found: defaultdict[tuple[str, int], list[Place]] = defaultdict(list)
+    for template, one in sortable:
+        shown = spelling[template.key]
+        for method in _methods(one, taken[one.route_id, template.key]):
+            found[shown.text, METHODS.index(method)].append(Place(one, template, shown, method))
+    return [found[at] for at in sorted(found)]
+
+
+def _order(item: tuple[PathTemplate, PublishedOperation]) -> tuple[object, ...]:
+    """One segment before the rest of the path and one method before ``*``, as the gateway matches; a host's own before
+    every host's, since the document for a host holds both."""
+    template, one = item
+    spec, operation = one.spec, one.operation
+    return (
+        template.key,
+        bool(template.rest),
+        operation.method == "*",
+        spec.host is None,
+        spec.host or "",
+        template.text,
+        one.route_id,
+        operation.method,
+        operation.name,
+    )
+
+
+def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
+    method = published.operation.method
+    if method == WEBSOCKET:
+        return ()  # its HTTP operation tells of it
+    if method not in ("*", *METHODS):
+        log.info("route %s: OpenAPI has no place for the method %s", published.route_id, method)
+        return ()
+    if method != "*":
+        return (method,)
+    return [method for method in published.spec.methods or ANY_METHODS if method not in taken]
+
+
+def _other(place: Place) -> dict[str, Any]:
+    """One that is published at the same path and method, yet finds no room in the document."""
+    spec = place.published.spec
+    other = {"route": place.published.route_id, "path": place.own.text}
+    return {**other, "host": spec.host} if spec.host else other
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def _operation_ids(places: Iterable[Place]) -> list[str]:
+    """An id for each, made of the route's words and the operation's name: it stays when other routes come and go."""
+    names = Names()
+    ids = []
+    for place in places:
+        operation = place.published.operation
+        parts, name = words(place.published.spec.route), plain(operation.name)
+        if operation.method == "*":
+            parts.insert(0, place.method.lower())
+        if parts[-1:] != [name]:
+            parts.append(name)
+        ids.append(names.fresh("_".join(parts)))
+    return ids
+
+
+def _tag(published: PublishedOperation) -> str:
+    """The tenant; for a route that belongs to nobody, the first word of its path that is no version."""
+    if published.spec.tenant:
+        return published.spec.tenant
+    return next((word for word in words(published.spec.route) if not _is_version(word)), "routes")
+
+
+def _is_version(word: str) -> bool:
+    return word[0] in "vV" and word[1:].replace("_", "").isdigit()
+
+
+class _Schemes:
+    """Security schemes under one roof: the same shared, different ones of one name numbered."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, Mapping[str, Any]] = {}
+        self._names = Names()
+        self._known: dict[str, list[str]] = {}
+
+    def add(self, published: PublishedOperation) -> list[dict[str, list[str]]]:
+        """The operation's requirements, by the names that its schemes have in the document."""
+        names = {name: self._name(name, scheme) for name, scheme in published.schemes.items()}
+        return [
+            {names.get(name, name): list(scopes) for name, scopes in requirement.items()}
+            for requirement in published.security
+        ]
+
+    def _name(self, wanted: str, scheme: Mapping[str, Any]) -> str:
+        known = self._known.setdefault(wanted, [])
+        for name in known:
+            if self.components[name] == scheme:
+                return name
+        known.append(self._names.fresh(wanted))
+        self.components[known[-1]] = scheme
+        return known[-1]

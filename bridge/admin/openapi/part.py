@@ -1,0 +1,177 @@
+"""One operation's part of the document: what its transformer describes, made to fit, with what the gateway adds."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bridge.admin.openapi.problems import header_refs, problem_names
+from bridge.admin.openapi.published import PublishedOperation
+from bridge.admin.openapi.refs import renamed
+from bridge.admin.openapi.schemas import SchemaPool
+from bridge.admin.openapi.template import PathTemplate
+from bridge.api.route_spec import Upstream
+from bridge.api.transformer import OperationDoc
+
+log = logging.getLogger("bridge.openapi")
+
+# OpenAPI 3.1, section 4.8.10, less `tags`, `security` and `operationId`, which are the gateway's, and `servers`, which
+# could only say where the upstream is.
+_KEPT = ("summary", "description", "externalDocs", "deprecated", "requestBody", "callbacks")
+_IN = ("path", "query", "header", "cookie")
+_BODILESS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one operation stands in the document.
+
+    :ivar own: its path with the parameters' names as its route has them.
+    :ivar shown: the same path as the document spells it.
+    :ivar method: upper case, never ``*``.
+    """
+
+    published: PublishedOperation
+    own: PathTemplate
+    shown: PathTemplate
+    method: str
+
+
+def described(published: PublishedOperation, pool: SchemaPool) -> dict[str, Any]:
+    """The transformer's Operation Object with its schemas taken into `pool` and its references made to follow.
+
+    A description that raises, isn't JSON or refers to what isn't there is replaced by a plain one, with a warning.
+    """
+    try:
+        doc = published.operation.describe()
+        names = pool.add(doc.schemas, doc.operation)
+        fragment: dict[str, Any] = renamed(doc.operation, names)
+        orjson.dumps(fragment)
+        masked: dict[str, Any] = _masked(_checked(fragment), _upstream(published.spec.upstream))
+        return masked
+    except Exception as error:  # a plug-in's code: whatever it raises must not cost the others their document
+        log.warning(
+            "route %s, operation %s: it can't be described: %s",
+            published.route_id,
+            published.operation.name,
+            error or type(error).__name__,
+        )
+        return renamed(_plain(published).operation, {})  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def _plain(published: PublishedOperation) -> OperationDoc:
+    operation: dict[str, Any] = {
+        "summary": published.operation.name,
+        "description": "The details of this operation could not be described.",
+        "responses": {"200": {"description": "The answer."}},
+    }
+    if published.operation.method not in (*_BODILESS, "DELETE", "OPTIONS"):
+        operation["requestBody"] = {"content": {"application/json": {"schema": {}}}}
+    return OperationDoc(operation)
+
+
+def _checked(fragment: dict[str, Any]) -> dict[str, Any]:
+    """:raises TypeError, ValueError: the parts that the gateway works on don't have the shape they should."""
+    for parameter in fragment.get("parameters") or ():
+        if not (isinstance(parameter, dict) and isinstance(parameter.get("name"), str) and parameter.get("in") in _IN):
+            raise ValueError("a parameter without name or place")
+    for status, response in (fragment.get("responses") or {}).items():
+        if not isinstance(response, dict) or not isinstance(response.get("headers", {}), dict):
+            raise TypeError(f"the response {status} is no Response Object")
+    return fragment
+
+
+def _upstream(upstream: Upstream) -> re.Pattern[str]:
+    """What names the upstream in prose. A name that is a plain word (``tally``) is told from the word by its port."""
+    name, port = re.escape(upstream.name), re.escape(upstream.port)
+    alone = "" if upstream.name.isalpha() else r"|(?![\w-])"
+    return re.compile(rf"(?<![\w.-]){name}(?::{port}(?!\w){alone})")
+
+
+def _masked(node: Any, name: re.Pattern[str], prose: bool = False) -> Any:
+    """`node` with the upstream's name taken out of what people read: a client has no use for it, an attacker has."""
+    if isinstance(node, dict):
+        return {key: _masked(value, name, key in ("summary", "description")) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_masked(item, name) for item in node]
+    return name.sub("the service", node) if prose and isinstance(node, str) else node
+
+
+def finished(
+    fragment: Mapping[str, Any],
+    place: Place,
+    *,
+    operation_id: str,
+    tag: str,
+    security: Sequence[Mapping[str, Any]],
+    host: str | None,
+    also: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The Operation Object as it goes into the document.
+
+    :param host: say that it lives there; for documents that hold the routes of several hosts.
+    :param also: what else is published at this path and method, for which OpenAPI has no room.
+    """
+    spec = place.published.spec
+    entry: dict[str, Any] = {"tags": [tag], "summary": place.published.operation.name}
+    entry |= {key: fragment[key] for key in _KEPT if fragment.get(key)}
+    if place.published.operation.method == "*" and place.method in _BODILESS:
+        entry.pop("requestBody", None)
+    entry["operationId"] = operation_id
+    if parameters := _parameters(fragment.get("parameters") or (), place):
+        entry["parameters"] = parameters
+    limited = spec.rate_limit is not None
+    entry["responses"] = _responses(fragment.get("responses") or {}, secured=bool(security), limited=limited)
+    entry["security"] = [dict(requirement) for requirement in security]
+    if host:
+        entry["servers"] = [{"url": f"//{host}"}]
+    entry |= {key: value for key, value in fragment.items() if key.startswith("x-")}
+    ours: dict[str, Any] = {"route": place.published.route_id, "protocol": protocol(place.published)}
+    entry["x-bridge"] = {**ours, "also": list(also)} if also else ours
+    return entry
+
+
+def protocol(published: PublishedOperation) -> str:
+    """What the upstream speaks: ``soap``, ``grpc``, ``xml``, ``http``, or a plug-in's name."""
+    name = published.spec.transform.request
+    return "http" if name == "passthrough" else name
+
+
+def _parameters(declared: Sequence[Mapping[str, Any]], place: Place) -> list[dict[str, Any]]:
+    """Path parameters in path order, each exactly once, then the others. One that isn't in the path is left out:
+    OpenAPI 3.1, section 4.8.12.1, wants a path parameter's name to be in the template."""
+    by_name = {(one["in"], one["name"]): dict(one) for one in declared}
+    parameters = []
+    for own, shown in zip(place.own.names, place.shown.names, strict=True):
+        given = by_name.get(("path", own), {})
+        parameter = {**given, "name": shown, "in": "path", "required": True}
+        if "content" not in parameter:
+            parameter.setdefault("schema", {"type": "string"})
+        if own == place.own.rest:
+            note = "The rest of the path; it may hold slashes."
+            parameter["description"] = f"{parameter['description']} {note}" if parameter.get("description") else note
+            parameter["x-bridge-rest"] = True
+        parameters.append(parameter)
+    return parameters + [one for (where, _), one in by_name.items() if where != "path"]
+
+
+def _responses(declared: Mapping[str, Mapping[str, Any]], *, secured: bool, limited: bool) -> dict[str, Any]:
+    """What the transformer declares, with the gateway's fields; its own problems where nothing is declared."""
+    shared = header_refs(limited=limited)
+    responses: dict[str, Any] = {}
+    for status, response in declared.items():
+        responses[status] = {
+            "description": "",
+            **response,
+            "headers": {**shared, **response.get("headers", {})},
+        }
+    if not any(status[0] == "2" for status in responses):
+        responses["200"] = {"description": "The answer.", "headers": shared}
+    for status, name in problem_names(secured=secured, limited=limited).items():
+        responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
+    return {status: responses[status] for status in sorted(responses)}

@@ -1,0 +1,254 @@
+"""What plug-ins are given and give back: a call, its reply, and the messages that go up and come back between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote
+
+from bridge.errors import InvalidParameter
+from bridge.payload.parsing import parse_json
+
+#: Header fields in order of arrival; names in lower case, values with no surrounding white space.
+Headers = Sequence[tuple[str, str]]
+
+
+def header(headers: Headers, name: str, default: str = "") -> str:
+    """The first value of the field `name` (lower case), or `default`."""
+    for key, value in headers:  # half of what a generator costs
+        if key == name:
+            return value
+    return default
+
+
+def unescaped(text: str, name: str) -> str:
+    """`text` of the parameter `name`, percent-decoded (RFC 3986, section 2.5: as UTF-8).
+
+    :raises bridge.api.InvalidParameter: it is not UTF-8. To put a character in place of what can't be read would lose
+        it.
+    """
+    if "%" not in text:
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidParameter([(name, "it is not percent-encoded UTF-8")]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling, as the route's auth found it.
+
+    `subject` is the token's ``sub``, the key's owner or ``""``; `claims` is the verified token's payload.
+    `key` is what ``per: client`` limits count by: subject, else key, else certificate, else address.
+    """
+
+    subject: str = ""
+    tenant: str = ""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    key: str = ""
+    internal: bool = False
+
+
+ANONYMOUS = Identity()
+
+
+#: A body that has not been parsed.
+_UNREAD: Any = object()
+
+
+class Call:
+    """One request as a transformer sees it. The gateway makes it; a transformer only reads it.
+
+    :ivar method: the HTTP method, upper case.
+    :ivar path: the request's path as sent (still percent-encoded), without the query.
+    :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` holds slashes.
+    :ivar query: the query string as sent, without ``?``.
+    :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
+    :ivar body: the whole body; ``b""`` when there is none.
+    :ivar identity: who calls.
+    :ivar peer: the caller's address as text, the one behind trusted proxies; for logs and limits.
+    :ivar trace_id: 32 hex digits, the same as in the log and on the response.
+    :ivar warnings: sentences for the access log, added by ``reply`` when an answer was read with leniency.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "_fields",
+        "_indexed",
+        "_json",
+        "body",
+        "headers",
+        "identity",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "raw_params",
+        "trace_id",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        method: str = "GET",
+        path: str = "/",
+        *,
+        raw_params: Mapping[str, str] | None = None,
+        query: str = "",
+        headers: Headers = (),
+        body: bytes = b"",
+        identity: Identity = ANONYMOUS,
+        peer: str = "",
+        trace_id: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.raw_params: Mapping[str, str] = raw_params or {}
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.identity = identity
+        self.peer = peer
+        self.trace_id = trace_id
+        self.warnings: list[str] = []
+        self._indexed: Headers | None = None
+        self._json: Any = _UNREAD
+
+    @cached_property
+    def params(self) -> Mapping[str, str]:
+        """Path parameters, percent-decoded.
+
+        :raises bridge.api.InvalidParameter: one is not UTF-8.
+        """
+        return {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
+
+    @cached_property
+    def query_params(self) -> Sequence[tuple[str, str]]:
+        """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept.
+
+        :raises bridge.api.InvalidParameter: one is not UTF-8.
+        """
+        pairs = []
+        for part in self.query.split("&"):
+            if part:
+                name, _, value = part.partition("=")
+                name = unescaped(name.replace("+", " "), name)
+                pairs.append((name, unescaped(value.replace("+", " "), name)))
+        return pairs
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON (`bridge.api.parse_json`: every digit kept, the last of duplicate keys counts). Parsed once.
+
+        :raises bridge.api.InvalidBody: when it isn't JSON or too deep.
+        """
+        if self._json is _UNREAD:  # a cached_property takes a lock, and its own dictionary
+            self._json = parse_json(self.body)
+        return self._json
+
+    def forget(self) -> None:
+        """Drop what was parsed of the body; it is parsed anew if somebody asks."""
+        self._json = _UNREAD
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """`headers` by name, the first of each. Made once for as long as they are the same."""
+        if self._indexed is not self.headers:
+            self._indexed = self.headers
+            self._fields: Mapping[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
+        return self._fields
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first value of the request field `name` (lower case)."""
+        return self.fields.get(name, default)
+
+    def values(self, name: str) -> Sequence[str]:
+        """Every value of the request field `name` (lower case), in order."""
+        fields = self.fields
+        if name not in fields:
+            return ()
+        if len(fields) == len(self.headers):  # no field came twice
+            return (fields[name],)
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """What goes up over HTTP. `path` starts with ``/`` and holds the query; framing, Host and trace fields are the
+    gateway's business and are refused here."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    body: bytes = b""
+    #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough wants the bytes as sent.
+    decode: bool = True
+
+
+@dataclass(slots=True)
+class HttpReply:
+    """What came back over HTTP. With `HttpRequest.decode`, the body's content-coding is already undone."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a call is sent again: gRFC A6, ``retryPolicy``.
+
+    :ivar max_attempts: the first one counts.
+    :ivar initial_backoff: seconds, and so is `max_backoff`; each wait is `multiplier` times the one before it.
+    :ivar codes: the statuses after which it is.
+    """
+
+    max_attempts: int
+    initial_backoff: float
+    max_backoff: float
+    multiplier: float
+    codes: frozenset[int]
+
+
+@dataclass(slots=True)
+class GrpcRequest:
+    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
+
+    `timeout` are seconds where the method has fewer than the route; `retry` is for calls of one message alone.
+    """
+
+    path: str
+    message: bytes
+    metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
+    timeout: float | None = None
+    retry: Retry | None = None
+
+
+@dataclass(slots=True)
+class GrpcReply:
+    """What came back over gRPC. `code` 0 is OK and `message` the serialised reply; otherwise `detail` is the status
+    message and `status_details` the serialised ``google.rpc.Status`` of ``grpc-status-details-bin``."""
+
+    code: int
+    message: bytes = b""
+    detail: str = ""
+    status_details: bytes = b""
+    metadata: Sequence[tuple[str, str | bytes]] = ()
+    trailers: Sequence[tuple[str, str | bytes]] = ()
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the client gets. `headers` must name its ``content-type`` when there is a body."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    body: bytes = b""
+
+
+JSON_TYPE = ("content-type", "application/json")

@@ -1,0 +1,41 @@
+"""The error for a document that a plug-in asked for by URL and can't use, told to whom it concerns."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from bridge.api.grants import current_grant
+from bridge.errors import Fault, FetchError
+
+REPEAT = 300.0  #: seconds for which the same failure is logged once
+MAX_LOGGED = 1000  #: failures that are remembered for it
+
+log = logging.getLogger("bridge.fetch")
+_logged: dict[tuple[str, str], float] = {}
+
+
+def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, status: int = 0) -> FetchError:
+    """The error for a document at `url` that can't be had, or is not what it should be.
+
+    What it says depends on who wrote the route that is being bound: `reason` to the operator, and to a publisher the
+    same sentence whatever the reason is; the log then has it.
+    """
+    grant = current_grant()
+    if grant is not None and grant.operator:
+        return FetchError(Fault(reason, file=url, line=line), answered=answered, status=status)
+    whose = f"a route of tenant {grant.tenant}" if grant is not None and grant.tenant else "a route"
+    if _is_news(url, reason):
+        log.warning("%s, which %s names, can't be fetched: %s", url, whose, reason)
+    return FetchError(Fault(f"nothing of use can be fetched from {url}"), answered=answered)
+
+
+def _is_news(url: str, reason: str) -> bool:
+    """Whether it was not logged within the last `REPEAT` seconds: a route that can't be bound is tried each second."""
+    now, key = time.monotonic(), (url, reason)
+    if now - _logged.get(key, -REPEAT) < REPEAT:
+        return False
+    if len(_logged) >= MAX_LOGGED:
+        _logged.clear()
+    _logged[key] = now
+    return True

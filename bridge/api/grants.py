@@ -1,0 +1,241 @@
+"""What the route that is being bound may read: which secrets, and where they may be sent.
+
+Two kinds of people write routes. The operator writes files and commands, and may use every secret that is kept for
+routes. A publisher registers routes through the admin API, chooses their upstream and the URL of their WSDL, and so
+could send any secret to a host of its own. A publisher's route therefore uses only secrets that the operator bound, in
+``secrets.yml``, to the place where they would go.
+
+The `Grant` of the route that is being bound is a context variable: it holds for whatever a plug-in calls while it
+binds, in tasks and in ``asyncio.to_thread`` alike. Outside of a bind there is none, and no secret can be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from bridge.api.route_spec import Names, Upstream, check_name
+from bridge.errors import BindError, Fault
+
+#: What the names of variables begin with that hold secrets for routes, and are no settings.
+SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, no password
+
+#: Where Docker, Podman, systemd and Kubernetes put the secrets of a container.
+SECRET_DIRS = (PurePosixPath("secrets"), PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
+
+_VARIABLE = re.compile(r"BRIDGE_SECRET_[A-Za-z0-9_*]+")
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}|\*")
+_DESTINATION = re.compile(r"(?:(https?|grpcs?)://)?([^:/]+)(?::([a-z0-9-]+))?")
+_PORTS = {"http": 80, "https": 443}
+
+
+def tenant_prefix(tenant: str) -> str:
+    """What the names of a tenant's own variables begin with: ``BRIDGE_SECRET_CITY_HALL__`` for ``city-hall``.
+
+    Letters are upper-cased and a hyphen between two of ``a-z0-9`` is an underscore; every other character is ``x`` and
+    its code in two hexadecimal digits (``a_b``: ``Ax5fB``). So no tenant's part holds two underscores in a row or ends
+    in one, the first ``__`` of a name ends it, and no two tenants share a variable.
+    """
+    small = re.compile(r"[a-z0-9]")
+    encoded = ""
+    for at, character in enumerate(tenant):
+        between = 0 < at < len(tenant) - 1 and small.match(tenant[at - 1]) and small.match(tenant[at + 1])
+        if small.match(character):
+            encoded += character.upper()
+        elif character == "-" and between:
+            encoded += "_"
+        else:
+            encoded += f"x{ord(character):02x}"
+    return f"{SECRET_PREFIX}{encoded}__"
+
+
+def origin_of(url: str) -> str:
+    """The origin of an http(s) URL (RFC 6454) as ``scheme://host:port``; ``""`` where it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    scheme = parts.scheme.lower()
+    if scheme not in _PORTS or not parts.hostname or parts.username is not None:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname.lower()
+    return f"{scheme}://{host}:{port or _PORTS[scheme]}"
+
+
+class Binding(BaseModel):
+    """One entry of ``secrets.yml``: where secrets may be sent by routes that were registered through the admin API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    secret: str  #: a variable, or a file as a spec names it; ``*`` stands for any characters
+    upstreams: Names = ()  #: mesh names, ``[scheme://]name[:port]``
+    wsdls: Names = ()  #: origins of WSDLs, ``https://host[:port]``
+    tenants: Names = ()  #: whose routes may use it, ``*`` for all; absent: those whose own it is, and of no tenant
+
+    @field_validator("secret")
+    @classmethod
+    def _nameable(cls, secret: str) -> str:
+        if not _VARIABLE.fullmatch(secret) and not any(PurePosixPath(secret).is_relative_to(d) for d in SECRET_DIRS):
+            raise ValueError(f"it is neither a variable {SECRET_PREFIX}… nor a file below secrets/ or /run/secrets")
+        return secret if secret.startswith(SECRET_PREFIX) else str(PurePosixPath(secret))
+
+    @field_validator("upstreams")
+    @classmethod
+    def _mesh_names(cls, upstreams: tuple[str, ...]) -> tuple[str, ...]:
+        for upstream in upstreams:
+            found = _DESTINATION.fullmatch(upstream)
+            if not found:
+                raise ValueError(f"{upstream!r} is not of the form [scheme://]name[:port]")
+            check_name(found[2])
+        return upstreams
+
+    @field_validator("wsdls")
+    @classmethod
+    def _origins(cls, wsdls: tuple[str, ...]) -> tuple[str, ...]:
+        for wsdl in wsdls:
+            origin = origin_of(wsdl)
+            if not origin or urlsplit(wsdl).path.strip("/") or "?" in wsdl or "#" in wsdl:
+                raise ValueError(f"{wsdl!r} is no origin; write https://host or https://host:port")
+        return tuple(map(origin_of, wsdls))
+
+    @field_validator("tenants")
+    @classmethod
+    def _tenants(cls, tenants: tuple[str, ...]) -> tuple[str, ...]:
+        if not tenants:
+            raise ValueError("an empty list lets nobody use it; leave tenants out for those whose own it is")
+        for tenant in tenants:
+            if not _TENANT.fullmatch(tenant):
+                raise ValueError(f"{tenant!r} can't be a tenant")
+        return tenants
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Binding:
+        if not self.upstreams and not self.wsdls:
+            raise ValueError("it says nowhere to send it; upstreams or wsdls must name a place")
+        return self
+
+    def covers(self, secret: str) -> bool:
+        pattern = ".*".join(map(re.escape, self.secret.split("*")))
+        return re.fullmatch(pattern, secret, re.DOTALL) is not None
+
+    def serves(self, tenant: str, *, own: bool) -> bool:
+        """Whether routes of `tenant` (``""``: of none) may use it; `own`: the secret is the tenant's."""
+        if self.tenants:
+            return "*" in self.tenants or tenant in self.tenants
+        return own or not tenant
+
+    def leads_to(self, upstream: Upstream, scheme: str) -> bool:
+        for each in self.upstreams:
+            found = _DESTINATION.fullmatch(each)
+            assert found is not None
+            if found[1] in (None, scheme) and found[2] == upstream.name and found[3] in (None, upstream.port):
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the operator says of secrets for routes.
+
+    :ivar bindings: the entries of ``secrets.yml``.
+    :ivar reserved: resolved files and folders that the gateway itself uses; no route may name them, wherever they lie.
+    :ivar file: where the bindings stand, for messages.
+    """
+
+    bindings: Sequence[Binding] = ()
+    reserved: frozenset[Path] = frozenset()
+    file: str = "secrets.yml"
+
+    def reserves(self, path: Path) -> bool:
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(own) for own in self.reserved)
+
+
+NO_SECRETS = Secrets()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the route that is being bound may read.
+
+    :ivar operator: whether the operator wrote it: a file in ``routes/``, or a command. What can't be reached is then
+        told with its reason.
+    :ivar tenant: whose route it is; ``""`` for none.
+    :ivar upstream: where its calls go, and `scheme` how; None where there is no route.
+    """
+
+    operator: bool
+    tenant: str = ""
+    upstream: Upstream | None = None
+    scheme: str = ""
+    secrets: Secrets = NO_SECRETS
+
+    def check_variable(self, name: str, key: str, url: str = "") -> None:
+        """:param url: where the value would be sent, if that isn't the route's upstream.
+        :raises bridge.api.BindError: the route may not name the variable, or not send it there.
+        """
+        if not name.startswith(SECRET_PREFIX):
+            reason = (
+                f"{name} can't be named by a route; a route may name variables that begin with {SECRET_PREFIX} only"
+            )
+            raise BindError(Fault(reason, key=key))
+        self._check(name, name.startswith(tenant_prefix(self.tenant)), key, url)
+
+    def check_file(self, file: PurePosixPath, key: str) -> None:
+        """As `check_variable`, of a file as the spec names it, which is known to lie where secrets do."""
+        own = any(
+            file.is_relative_to(folder) and file.relative_to(folder).parts[:-1][:1] == (self.tenant,)
+            for folder in SECRET_DIRS
+        )
+        self._check(str(file), own, key, "")
+
+    def _check(self, secret: str, own: bool, key: str, url: str) -> None:
+        """The message is the same whether the secret exists or not, so that nobody learns of it which there are."""
+        if self.operator:
+            return
+        origin = origin_of(url)
+        for binding in self.secrets.bindings:
+            if binding.covers(secret) and binding.serves(self.tenant, own=own):
+                if url and origin in binding.wsdls:
+                    return
+                if not url and self.upstream is not None and binding.leads_to(self.upstream, self.scheme):
+                    return
+        place = origin or (f"{self.upstream.name}:{self.upstream.port}" if self.upstream is not None else "nowhere")
+        entry = f"{{secret: {secret}, {'wsdls' if url else 'upstreams'}: ['{place}']"
+        entry += f", tenants: [{self.tenant}]}}" if self.tenant and not own else "}"
+        reason = f"{secret} is not bound to {place}; the operator may allow it in {self.secrets.file}, as {entry}"
+        raise BindError(Fault(reason, key=key))
+
+
+_current: ContextVar[Grant | None] = ContextVar("bridge.grant", default=None)
+
+
+@contextmanager
+def granted(grant: Grant) -> Iterator[None]:
+    """Let what is called inside read what `grant` allows."""
+    token = _current.set(grant)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_grant() -> Grant | None:
+    """The grant of the route that is being bound; None outside of a bind."""
+    return _current.get()
+
+
+def needed_grant(key: str) -> Grant:
+    """:raises bridge.api.BindError: no route is being bound."""
+    grant = _current.get()
+    if grant is None:
+        raise BindError(Fault("secrets can be read only while a route is bound, in the task that binds it", key=key))
+    return grant

@@ -1,0 +1,374 @@
+"""The route spec: one document, one route. Typed, frozen and strict: a key nobody knows is an error.
+
+`RouteSpec.model_validate` judges values; `bridge.config.specfile` reads text and adds file and line to what is wrong.
+A transformer's own options stay raw here (`Transform.options`), since only the transformer knows their model.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from bridge.http.template import check_template, decoded
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
+SHORTEST = 0.001  #: seconds; less is no time in which anything could be done
+
+
+def seconds(value: object) -> object:
+    """A duration such as ``500ms``, ``5s``, ``2m`` or ``1h`` (or a number of seconds) as seconds.
+
+    :raises ValueError: it is none, or longer than `LONGEST`.
+    """
+    if isinstance(value, bool):
+        raise ValueError("true and false are no durations; write 500ms, 5s, 2m or 1h")
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if not found:
+            raise ValueError(f"{value!r} is no duration; write 500ms, 5s, 2m or 1h")
+        value = float(found[1]) * _UNIT[found[2]]
+    if isinstance(value, int | float) and value > LONGEST:
+        raise ValueError("it is longer than a hundred years")
+    return value
+
+
+def size(value: object) -> object:
+    """``64M``, ``512k`` or a number of bytes as bytes.
+
+    :raises ValueError: it is no size.
+    """
+    if isinstance(value, bool):
+        raise ValueError("true and false are no sizes; write a number of bytes, 512k or 64M")
+    if isinstance(value, str):
+        number, unit = value.strip().lower().removesuffix("b"), ""
+        if number[-1:] in _SIZE:
+            number, unit = number[:-1], number[-1]
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
+        return int(number) * _SIZE[unit]
+    return value
+
+
+def lasting(value: float) -> float:
+    """:raises ValueError: a duration is shorter than `SHORTEST`."""
+    if value < SHORTEST:
+        raise ValueError("it is shorter than a millisecond")
+    return value
+
+
+def check_name(name: str) -> str:
+    """:raises ValueError: it can't be a host's name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can't be a host's name")
+    return name
+
+
+def _is_address(text: str) -> bool:
+    if ":" not in text and not text.replace(".", "").isdigit():
+        return False  # as nearly every name is, found without an exception
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(lasting)]
+Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(strict=False)
+]
+
+
+class Upstream(BaseModel):
+    """Where a route's calls go: ``[scheme://]name:port[/path]``.
+
+    `name` is looked up in the mesh at run time and is never an address. `port` is a number, or a service name that
+    DNS resolves by SRV. `path` may hold the route's parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scheme: Literal["http", "https", "grpc", "grpcs"] | None = None
+    name: str
+    port: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: object) -> Upstream:
+        """:raises ValueError: it isn't of that form, or names an address."""
+        if not isinstance(text, str):
+            raise ValueError("it is written as one text: [scheme://]name:port[/path]")
+        scheme, mark, rest = text.rpartition("://")
+        if mark and scheme not in ("http", "https", "grpc", "grpcs"):
+            raise ValueError(f"{scheme!r} is not one of http, https, grpc, grpcs")
+        authority, slash, path = rest.partition("/")
+        if "@" in authority or any(c in text for c in " \t\r\n#?\\"):
+            raise ValueError(f"{text!r} is not of the form [scheme://]name:port[/path]")
+        name, colon, port = authority.rpartition(":")
+        if not colon:
+            raise ValueError(f"{text!r} names no port; write name:port")
+        if _is_address(name.strip("[]")):
+            raise ValueError(f"{name!r} is an address; write a name and let the mesh say where it is")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} can't be a name in the mesh")
+        if re.fullmatch(r"[0-9]+", port):
+            if len(port) > 5 or port[0] == "0" or int(port) > 65535:
+                raise ValueError(f"{port!r} is no port")
+        elif not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
+            raise ValueError(f"{port!r} is neither a port number nor a service name")
+        if slash:
+            check_template("/" + path)
+        return cls.model_validate({"scheme": scheme or None, "name": name, "port": port, "path": slash + path})
+
+    def __str__(self) -> str:
+        return f"{self.scheme + '://' if self.scheme else ''}{self.name}:{self.port}{self.path}"
+
+
+# --- auth --------------------------------------------------------------------------------------------------------
+
+
+class NoAuth(Model):
+    type: Literal["none"]
+
+
+class JwtAuth(Model):
+    """A bearer token of a trusted issuer (RFC 7519). Absent members are not checked, but the signature always is."""
+
+    type: Literal["JWT"]
+    audience: str | Names = ()
+    issuer: str = ""
+    roles: Names = ()  #: the caller needs one of them
+    scopes: Names = ()  #: the caller needs all of them
+
+
+class ApiKeyAuth(Model):
+    """A key that ``hms-bridge key new`` made; only its hash is kept."""
+
+    type: Literal["api_key"]
+    header: str = "X-API-Key"
+    roles: Names = ()
+    scopes: Names = ()
+
+
+class OAuth2Auth(Model):
+    """Token introspection (RFC 7662)."""
+
+    type: Literal["oauth2"]
+    issuer: str = ""
+    audience: str | Names = ()
+    roles: Names = ()
+    scopes: Names = ()
+
+
+class MtlsAuth(Model):
+    """A client certificate."""
+
+    type: Literal["mtls"]
+    subjects: Names = ()
+
+
+OneAuth = Annotated[NoAuth | JwtAuth | ApiKeyAuth | OAuth2Auth | MtlsAuth, Field(discriminator="type")]
+
+
+class AnyAuth(Model):
+    """The first of several that the request brings credentials for."""
+
+    any: Annotated[tuple[OneAuth, ...], Field(strict=False, min_length=1)]
+
+
+def _auth_kind(value: object) -> str:
+    if isinstance(value, AnyAuth) or (isinstance(value, dict) and "any" in value and "type" not in value):
+        return "any"
+    return "one"
+
+
+Auth = Annotated[
+    Annotated[AnyAuth, Tag("any")] | Annotated[OneAuth, Tag("one")],
+    Discriminator(_auth_kind),
+    BeforeValidator(lambda v: {"type": "none"} if v == "none" else v),
+]
+
+
+# --- the other blocks --------------------------------------------------------------------------------------------
+
+
+MOST = 1_000_000_000  #: calls; beyond any machine, and exact in every number format
+
+
+def _often(rate: float) -> float:
+    if rate < 1 / LONGEST:
+        raise ValueError("it is less than one call in a hundred years")
+    return rate
+
+
+Rate = Annotated[float, Field(gt=0, le=MOST), AfterValidator(_often)]
+
+
+class RateLimit(Model):
+    """A token bucket. Without `burst`, no more than `rps` calls go through in any one second. A limit below one call,
+    or one burst, in a hundred years (`LONGEST`) is refused: its times could not be told."""
+
+    rps: Rate
+    burst: int | None = Field(default=None, ge=1, le=MOST)
+    per: str = "client"
+    internal_rps: Rate | None = None
+
+    @field_validator("per")
+    @classmethod
+    def _per(cls, per: str) -> str:
+        if per not in ("client", "route", "tenant") and not re.fullmatch(r"claim:.+", per):
+            raise ValueError(f"{per!r} is not one of client, route, tenant, claim:NAME")
+        return per
+
+    @model_validator(mode="after")
+    def _fills(self) -> RateLimit:
+        slowest = min(self.rps, self.internal_rps or self.rps)
+        if self.burst is not None and self.burst / slowest > LONGEST:
+            raise ValueError(f"a burst of {self.burst} would take longer than a hundred years to be there again")
+        return self
+
+
+class Cache(Model):
+    ttl: Seconds
+
+
+_SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+
+
+class Connection(Model):
+    """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
+    containers get theirs."""
+
+    ca: str | None = None  #: PEM of the authorities that are trusted; the system's without
+    certificate: str | None = None  #: PEM of the gateway's own chain, for services that ask who calls
+    key: str | None = None  #: PEM of its private key
+    server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
+    # What follows is gRPC's.
+    keepalive: Annotated[Seconds, Field(ge=10)] | None = None  #: between pings on a connection that has calls
+    compression: Literal["gzip", "deflate"] | None = None  #: of requests
+    health: bool | Annotated[str, Field(pattern=_SERVICE, max_length=255)] = (
+        False  #: pass over addresses that say they don't serve
+    )
+    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes of one message, either way
+    max_metadata: Annotated[Size, Field(le=2**20)] | None = None  #: bytes of an answer's metadata
+
+    @model_validator(mode="after")
+    def _pair(self) -> Connection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether it says something of TLS."""
+        return any((self.ca, self.certificate, self.server_name))
+
+    @property
+    def grpc_only(self) -> tuple[str, ...]:
+        """The keys that are given and mean something to gRPC alone."""
+        return tuple(name for name in sorted(self.model_fields_set) if name in _GRPC_ONLY)
+
+
+_GRPC_ONLY = frozenset(("keepalive", "compression", "health", "max_message", "max_metadata"))
+
+
+class Stream(Model):
+    """Bounds of calls that stream, which the route's `timeout` does not bound."""
+
+    timeout: Seconds | None = None  #: of the whole call; a client may ask for less
+    idle: Seconds = 300.0  #: without a message in either direction, or with a client that doesn't read
+    heartbeat: Seconds = 15.0  #: of silence, after which the client is told that the call lives
+
+
+class Transform(BaseModel):
+    """``request`` names the transformer; its options stand under its own name and are kept raw in `options`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    request: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    response: Literal["json", "xml", "passthrough"] = "json"
+
+    @model_validator(mode="after")
+    def _options_of_one(self) -> Transform:
+        for key in self.model_extra or {}:
+            if key != self.request:
+                raise ValueError(f"unknown key {key!r}: the options of {self.request} stand under {self.request!r}")
+        return self
+
+    @property
+    def options(self) -> Any:
+        """What the spec says under the transformer's name; ``{}`` when it says nothing."""
+        return (self.model_extra or {}).get(self.request, {})
+
+
+def _public_host(host: str) -> str:
+    """As requests name it: in lower case, without the dot that may end it.
+
+    :raises ValueError: no request could name it.
+    """
+    name = host.lower().removesuffix(".")
+    if not name or len(name) > 253:
+        raise ValueError(f"{host[:80]!r} can't be a host's name")
+    return name
+
+
+TENANT = r"^[A-Za-z0-9._-]{1,64}$"
+
+
+class RouteSpec(Model):
+    """One route, as section 3 of ``docs/spec.md`` describes it."""
+
+    route: Annotated[str, AfterValidator(check_template)]
+    methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(_public_host)] | None = None
+    tenant: Annotated[str, Field(pattern=TENANT)] | None = None
+    upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
+    auth: Auth
+    rate_limit: RateLimit | None = None
+    cache: Cache | None = None
+    timeout: Seconds = 30.0
+    stream: Stream = Stream()
+    connection: Connection = Connection()
+    transform: Transform
+
+    @field_validator("route")
+    @classmethod
+    def _not_ours(cls, route: str) -> str:
+        plain = decoded(route)
+        if plain == "/-" or plain.startswith("/-/") or plain == "/register":
+            raise ValueError(f"{route!r} belongs to the gateway; no route may take it")
+        return route
+
+    @field_validator("methods")
+    @classmethod
+    def _some_methods(cls, methods: tuple[Method, ...] | None) -> tuple[Method, ...] | None:
+        if methods is not None and not methods:
+            raise ValueError("an empty list publishes nothing; leave methods out for the transformer's own")
+        if methods is not None and len(set(methods)) < len(methods):
+            raise ValueError("a method stands in it twice")
+        return methods

@@ -1,0 +1,115 @@
+"""What a spec's ``connection`` says of TLS (RFC 8446): whom the gateway trusts, and how it shows who it is itself."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.api.route_spec import Connection
+from bridge.api.values import Origin, read_secret
+from bridge.errors import BindError, Fault
+
+
+def default_context(roots: str | None = None) -> ssl.SSLContext:
+    """A client's context, the same on every Python.
+
+    From 3.13 on, Python's own also demands extensions that RFC 5280 asks for (`ssl.VERIFY_X509_STRICT`): key
+    identifiers, a critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's
+    library does not ask for them. Chain, dates and name are checked either way.
+
+    :param roots: PEM of the authorities to trust; ``None`` for the system's.
+    :raises ssl.SSLError, ValueError: `roots` can't be used.
+    """
+    context = ssl.create_default_context(cadata=roots)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM texts, as they were when they were read; what the spec leaves out is None.
+
+    :ivar roots: the authorities that are trusted; None for the system's.
+    :ivar certificate: the gateway's own chain, and `key` its private key: for services that ask who calls (mTLS).
+    :ivar server_name: the name that the service's certificate must bear; None for the mesh name.
+    """
+
+    roots: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+    server_name: str | None = None
+
+    def authorities(self) -> bytes | None:
+        """PEM of those that are trusted, for libraries that don't ask the system; None where it has none to show."""
+        if self.roots is not None:
+            return self.roots
+        paths = ssl.get_default_verify_paths()
+        for path in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+            if path and Path(path).is_file():
+                return Path(path).read_bytes()
+        return None
+
+    def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """:param protocol: asked for by ALPN (RFC 7301).
+        :raises bridge.api.BindError: a PEM text can't be used.
+        """
+        try:
+            made = default_context(self.roots.decode() if self.roots else None)
+        except (ssl.SSLError, ValueError):
+            raise BindError(Fault("the file holds no certificates that can be read", "connection.ca")) from None
+        made.set_alpn_protocols([protocol])
+        if self.certificate and self.key:
+            with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
+                file.write(self.certificate + b"\n" + self.key)
+                file.flush()
+                _show(made, file.name)
+        return made
+
+
+def _show(context: ssl.SSLContext, file: str) -> None:
+    """:raises bridge.api.BindError: the certificate and key in `file` can't be used."""
+    try:
+        # Without a word of ours, OpenSSL would ask for the passphrase at the terminal, and wait.
+        context.load_cert_chain(file, password=_refuse)
+    except _Encrypted:
+        raise BindError(Fault("the key is encrypted, and the gateway has no passphrase", "connection.key")) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BindError(Fault("it is not the key of the certificate", "connection.key")) from None
+        reason = "it or its key can't be read"
+        raise BindError(Fault(reason, "connection.certificate")) from None
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for a passphrase."""
+
+
+def _refuse() -> str:
+    raise _Encrypted
+
+
+def read_tls(connection: Connection, home: Path) -> Tls:
+    """The files that `connection` names, read now. They lie where a spec's secrets do (`bridge.api.values`).
+
+    :raises bridge.api.BindError: one can't be had, is no PEM, or the key doesn't belong to the certificate.
+    """
+
+    def pem(name: str | None, key: str) -> bytes | None:
+        if name is None:
+            return None
+        text = read_secret(Origin("file", name, f"connection.{key}"), home)
+        if "-----BEGIN " not in text:
+            raise BindError(Fault(f"the file {name} holds no PEM", key=f"connection.{key}"))
+        return text.encode()
+
+    made = Tls(
+        pem(connection.ca, "ca"),
+        pem(connection.certificate, "certificate"),
+        pem(connection.key, "key"),
+        connection.server_name,
+    )
+    if made.roots or made.certificate:
+        made.context()  # gRPC would take anything, and only fail when it connects
+    return made

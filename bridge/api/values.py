@@ -1,0 +1,184 @@
+"""Where a value comes from that a plug-in sends, where the spec doesn't hold the value itself.
+
+``{$env: NAME}`` and ``{$file: path}`` are secrets, read once when the route is bound. ``{$header: X-Name}`` and
+``{$claim: sub}`` differ from call to call. A spec may come from anyone who may publish, so the first two name only what
+is kept for routes, variables ``BRIDGE_SECRET_…`` and files below ``secrets/``, and of those only what
+`bridge.api.grants` lets the route that is being bound read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from bridge.api.call import Call
+from bridge.api.grants import SECRET_DIRS, needed_grant
+from bridge.errors import BindError, Fault
+
+#: Stands for a value that isn't there (None is a value in JSON).
+ABSENT: Any = object()
+
+KINDS = ("$env", "$file", "$header", "$claim")
+_SECRET = ("$env", "$file")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_MAX_SECRET = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One value's origin. `default` is the JSON value where a call has none; ABSENT: there is no default.
+
+    :ivar key: where it stands in the spec, for messages.
+    """
+
+    kind: Literal["env", "file", "header", "claim"]
+    name: str
+    key: str
+    default: Any = ABSENT
+
+    @property
+    def secret(self) -> bool:
+        return self.kind in ("env", "file")
+
+    @property
+    def words(self) -> str:
+        """What it is, for messages; never its value."""
+        return {
+            "env": f"the environment variable {self.name}",
+            "file": f"the file {self.name}",
+            "header": f"the header {self.name}",
+            "claim": f"the token's claim {self.name}",
+        }[self.kind]
+
+
+def is_origin(value: object) -> bool:
+    """Whether a JSON value of the spec names an origin (no name of XML or protobuf starts with a dollar sign)."""
+    return isinstance(value, dict) and any(isinstance(key, str) and key.startswith("$") for key in value)
+
+
+def read_origin(value: dict[str, Any], key: str) -> Origin:
+    """The origin that `value` names.
+
+    :param key: where it stands in the spec.
+    :raises bridge.api.BindError: it is misspelt, or is more than one origin.
+    """
+    named = [name for name in value if name.startswith("$")]
+    for name in named:
+        if name not in KINDS:
+            near = difflib.get_close_matches(name, KINDS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
+            raise BindError(Fault(f"unknown; {hint}", key=f"{key}.{name}"))
+    if len(named) > 1:
+        raise BindError(Fault(f"one value can't come from both {named[0]} and {named[1]}", key=key))
+    kind = named[0]
+    allowed = {kind} if kind in _SECRET else {kind, "default"}
+    for name in value:
+        if name not in allowed:
+            raise BindError(Fault(f"it can't stand beside {kind}", key=f"{key}.{name}"))
+    text = value[kind]
+    if not isinstance(text, str) or not text.strip():
+        raise BindError(Fault("a name is wanted as a string", key=f"{key}.{kind}"))
+    if kind == "$header" and not _TOKEN.fullmatch(text):
+        raise BindError(Fault(f"{text!r} can't be the name of a header", key=f"{key}.{kind}"))
+    if is_origin(value.get("default")):
+        raise BindError(Fault("a default is a plain value", key=f"{key}.default"))
+    return Origin(kind[1:], text, f"{key}.{kind}", value.get("default", ABSENT))  # type: ignore[arg-type]  # one of KINDS
+
+
+# --- secrets: read at bind -----------------------------------------------------------------------------------------
+
+
+def read_secret(origin: Origin, home: Path) -> str:
+    """The secret's text.
+
+    :raises bridge.api.BindError: it can't be had; the message names the key and what was looked for.
+    """
+    if origin.kind == "env":
+        return read_env(origin.name, origin.key)
+    return _read_file(origin, home)
+
+
+def read_env(name: str, key: str, *, url: str = "") -> str:
+    """The environment variable that a spec names at `key`.
+
+    :param url: of whom the value is shown to, where that isn't the route's upstream: the URL of a WSDL, say.
+    :raises bridge.api.BindError: the route may not name it or not send it there, it isn't set, or no route is being
+        bound.
+    """
+    needed_grant(key).check_variable(name, key, url)
+    text = os.environ.get(name)
+    if text is None:
+        raise BindError(Fault(f"the environment variable {name} is not set", key=key))
+    return text
+
+
+def _read_file(origin: Origin, home: Path) -> str:
+    """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
+    looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
+    grant = needed_grant(origin.key)
+    named = PurePosixPath(origin.name)
+    if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
+        raise BindError(Fault("hidden files and parent folders can't be named here", key=origin.key))
+    if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in SECRET_DIRS):
+        # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
+        # settings, the token of its service account.
+        places = ", ".join(map(str, SECRET_DIRS[1:]))
+        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=origin.key))
+    grant.check_file(named, origin.key)
+    path = home / named
+    try:
+        if not path.is_file():
+            raise BindError(Fault(f"there is no file {origin.name}", key=origin.key))
+        if grant.secrets.reserves(path):
+            raise BindError(Fault(f"{origin.name} is a file that the gateway itself uses", key=origin.key))
+        if path.stat().st_size > _MAX_SECRET:
+            raise BindError(Fault(f"the file {origin.name} is larger than 64 KiB", key=origin.key))
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise BindError(Fault(f"the file {origin.name} can't be read: {error.strerror}", key=origin.key)) from None
+    except UnicodeDecodeError:
+        raise BindError(Fault(f"the file {origin.name} is not UTF-8 text", key=origin.key)) from None
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
+
+
+# --- what each call brings -------------------------------------------------------------------------------------------
+
+
+def header_texts(call: Call, name: str) -> list[str]:
+    """The values of a request's header field, in order. Text beyond ASCII is UTF-8 where it can be read so."""
+    found = [value for field, value in call.headers if field == name]
+    return [value if value.isascii() else _as_utf8(value) for value in found]
+
+
+def _as_utf8(value: str) -> str:
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def claim_of(claims: Mapping[str, Any], name: str) -> Any:
+    """The claim of that name, else what the dotted path leads to; ABSENT where there is none or it is null."""
+    value: Any = claims.get(name)
+    if value is None:
+        value = claims
+        for step in name.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return ABSENT if value is None else value
+
+
+def claim_text(value: Any) -> str:
+    """A claim as text, where the schema wants text of what is none in JSON.
+
+    :raises ValueError: it is an object or an array.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError("a single value is wanted")

@@ -1,0 +1,99 @@
+"""The folder of spec files: which there are, in their order, and what they say. A file that has not changed since it
+was read is not read again, so a change of one among thousands costs little more than a look at them all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from stat import S_ISREG
+from typing import NamedTuple
+
+from bridge.config.specfile import read_file
+from bridge.gateway.table import Source
+
+SUFFIXES = (".yml", ".yaml", ".json")
+#: Seconds after a change in which another may leave the same stamp, file systems' clocks being coarse.
+YOUNG = 2.0
+
+#: What changes when a file does: nanoseconds of its content's and its inode's last change, bytes, inode.
+Stamp = tuple[int, int, int, int]
+
+
+def is_spec(name: str) -> bool:
+    """Whether a file of that name is a spec file. (`Path.suffix` says of ``..yml`` one thing up to Python 3.13, and
+    another from 3.14 on.)"""
+    return name.endswith(SUFFIXES) and name not in SUFFIXES
+
+
+class File(NamedTuple):
+    """A spec file as it was found: the id that its first route has, where it lies, and its stamp."""
+
+    name: str
+    path: str
+    stamp: Stamp
+
+
+class Folder:
+    """:param home: what the files' names are shown below."""
+
+    def __init__(self, path: Path, home: Path) -> None:
+        self.path = path
+        self._shown = str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
+        #: By file, with its stamp when it was read.
+        self._read: dict[str, tuple[Stamp, Sequence[Source]]] = {}
+
+    def files(self) -> list[Path]:
+        """Every spec file, in the order in which they are read."""
+        return [Path(file.path) for file in self.look()]
+
+    def look(self) -> list[File]:
+        """As `files`, with what `read` wants to know. May be called in a thread."""
+        found = sorted(self._listed(), key=lambda one: one[0].split(os.sep))
+        self._read = {path: self._read[path] for path, _ in found if path in self._read}
+        prefix = len(str(self.path)) + 1
+        return [File(f"file:{path[prefix:].replace(os.sep, '/')}", path, stamp) for path, stamp in found]
+
+    def read(self, file: File) -> Sequence[Source]:
+        """The routes of a file.
+
+        :raises SpecError: it is wrong.
+        """
+        known = self._read.get(file.path)
+        if known is not None and known[0] == file.stamp:
+            return known[1]
+        name, path, stamp = file
+        shown = os.path.join(self._shown, name.removeprefix("file:"))
+        sources = [
+            Source(f"{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
+            for number, (spec, document) in enumerate(read_file(Path(path), shown))
+        ]
+        if time.time() - max(stamp[:2]) / 1e9 > YOUNG:
+            self._read[path] = (stamp, sources)
+        return sources
+
+    def _listed(self) -> Iterator[tuple[str, Stamp]]:
+        folders = [str(self.path)]
+        while folders:
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except OSError:
+                continue  # there is none, or it was taken away meanwhile
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif is_spec(entry.name):
+                    stamp = _stamp(entry)
+                    if stamp is not None:
+                        yield entry.path, stamp
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
+    """None for what is no file, or not any more."""
+    try:
+        stat = entry.stat()
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino) if S_ISREG(stat.st_mode) else None

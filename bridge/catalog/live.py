@@ -1,0 +1,179 @@
+"""The routes that serve and those that wait, which `bridge.catalog.registry` and `bridge.catalog.spec_folder` keep up
+to date."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from bridge.errors import BindError, ConflictError, Fault, SetupError
+from bridge.gateway.ownership import Holding, owned_paths
+from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table
+
+log = logging.getLogger("bridge.routes")
+
+
+@dataclass(frozen=True, slots=True)
+class UnboundRoute:
+    """A route that is kept but can't serve, and why."""
+
+    source: Source
+    error: SetupError
+
+
+class Live:
+    """:ivar on_change: called with each new table, on the event loop.
+    :ivar lock: held while what is here changes, never while a route is bound: that may mean to wait for a server that
+        hangs.
+    :ivar files: by spec file, in the order of the folder.
+    :ivar binding: what is being bound now, by spec file or number. A bind whose source (or file as it was read) is not
+        here any more comes too late.
+    """
+
+    def __init__(self, binder: Binder) -> None:
+        self._binder = binder
+        self.on_change: Callable[[Table], None] = lambda table: None
+        self.lock = asyncio.Lock()
+        self.files: dict[str, dict[RouteId, BoundRoute]] = {}
+        self.stored: dict[RouteId, BoundRoute] = {}
+        self.broken: dict[RouteId, UnboundRoute] = {}
+        self.binding: dict[RouteId, object] = {}
+        self.table = Table()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have `work` go on by itself, until it ends or the registry is closed."""
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def bind(self, source: Source) -> BoundRoute:
+        try:
+            return await self._binder.bind(source, self.table.routes.get(source.id))
+        except SetupError as error:
+            raise type(error)([placed(fault, source) for fault in error.faults]) from error
+
+    async def outcome(self, source: Source, before: str = "") -> BoundRoute | UnboundRoute:
+        """What becomes of a route that nobody waits for. A plug-in may fail in any way, and keeps no other route
+        from being bound.
+
+        :param before: the error of the last try, which is not logged again.
+        """
+        try:
+            return await self.bind(source)
+        except SetupError as error:
+            return UnboundRoute(source, error)
+        except Exception as error:
+            failed = BindError(Fault(f"the transformer {source.spec.transform.request!r} failed: {error!r}"))
+            if str(failed) != before:
+                log.exception("route %s can't be bound", source.id)
+            return UnboundRoute(source, failed)
+
+    def all(self) -> list[BoundRoute]:
+        return [*chain.from_iterable(routes.values() for routes in self.files.values()), *self.stored.values()]
+
+    def occupied(self) -> Iterator[tuple[RouteId, Holding]]:
+        """The paths of every route, also of those that can't serve (yet): they are not free."""
+        for source in (*self.binding.values(), *(broken.source for broken in self.broken.values())):
+            if isinstance(source, Source):
+                yield source.id, (source.spec.tenant or "", owned_paths(source.spec))
+        for bound in self.all():
+            yield bound.source.id, (bound.source.spec.tenant or "", bound.owned)
+
+    def place(self, source: Source) -> dict[RouteId, BoundRoute]:
+        """Where the route of `source` lives, if it is written down anywhere."""
+        return self.stored if source.kind == "store" else self.files.get(file_of(source.id), {})
+
+    def rebuild(self) -> None:
+        self.swap(self.table.over(self.all()))
+
+    def swap(self, table: Table) -> None:
+        """Let `table` serve, and say which routes it leaves out that the one before didn't."""
+        told = {route.source.id: str(error) for route, error in self.table.refused}
+        self.broken = {id: broken for id, broken in self.broken.items() if not isinstance(broken.error, ConflictError)}
+        for route, error in table.refused:
+            if told.get(route.source.id) != str(error):
+                log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
+            self.broken[route.source.id] = UnboundRoute(route.source, error)
+        self.table = table
+        self.on_change(table)
+
+    def source(self, id: RouteId) -> Source | None:
+        """What is written down as the route `id`, whether it serves or not."""
+        for place in (self.files.get(file_of(id), {}), self.stored, self.broken):
+            found = place.get(id)
+            if found is not None:
+                return found.source
+        return None
+
+    def drop(self, id: RouteId) -> None:
+        """Forget a registered route; the table has it until the next. Under the lock."""
+        for place in (self.stored, self.broken, self.binding):
+            place.pop(id, None)
+
+    def stamp(self, source: Source) -> None:
+        """Take over when a registered route was written that says the same as before. Under the lock."""
+        bound, broken = self.stored.get(source.id), self.broken.get(source.id)
+        if bound is not None:
+            bound.source = replace(bound.source, changed_at=source.changed_at)
+        if broken is not None:
+            self.broken[source.id] = UnboundRoute(replace(broken.source, changed_at=source.changed_at), broken.error)
+
+    def replace(self, old: BoundRoute, new: BoundRoute) -> bool:
+        """Whether `old` is still what serves, and `new` is in its place. Under the lock."""
+        place = self.place(old.source)
+        if place.get(old.source.id) is not old:
+            return False
+        place[old.source.id] = new
+        return True
+
+
+def file_of(id: RouteId) -> str:
+    """The spec file of a file's route; of a registered route, what no file is called."""
+    return str(id).partition("#")[0]
+
+
+def same(known: BoundRoute | UnboundRoute | None, source: Source) -> bool:
+    """Whether `known` is what `source` says."""
+    return known is not None and (known.source is source or known.source.digest == source.digest)
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:  # nobody waits for it, so nobody else would see it
+        log.exception("a change of routes was not taken over")
+
+
+def placed(fault: Fault, source: Source) -> Fault:
+    """`fault` with the spec's own file and line where it names no other file."""
+    if fault.file or not source.file:
+        return fault
+    from bridge.config.specfile import line_of
+
+    return replace(fault, file=source.file, line=line_of(source.document, fault.key.split(".") if fault.key else ()))
+
+
+@contextmanager
+def growing() -> Iterator[None]:
+    """Have the collector of garbage look less often: of thousands of routes nearly all that is made stays, and looking
+    it through again and again took a third of the time."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(max(50_000, threshold[0]), *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)

@@ -1,0 +1,414 @@
+"""The live routes: those of the folder and those of the store, bound, and swapped into the gateway as one table.
+
+A change is bound first, tried against all others, committed where it is kept, and only then goes live. Whatever fails
+on the way leaves the old table serving. What is registered is decided by the store alone, in its own transaction, since
+other processes may write to it, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from bridge.api.call import Identity
+from bridge.catalog.binds import AT_ONCE, Publishers, each
+from bridge.catalog.live import Live, UnboundRoute, growing, same
+from bridge.catalog.spec_folder import SpecFolder
+from bridge.catalog.store import Judge, Store, StoredRoute
+from bridge.config.specfile import read_value
+from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
+from bridge.gateway.ownership import check_ownership
+from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
+from bridge.stages.auth.api_key import ApiKey
+
+log = logging.getLogger("bridge.routes")
+
+POLL = 1.0  #: seconds between looks at the store for what others wrote, and tries to bind what could not be bound
+LOCK_WAIT = 5.0  #: seconds that a change waits for others to be committed
+OTHERS_WAIT = 5.0  #: seconds that a change waits for what other processes registered to be bound
+TURNS = 50  #: tries to commit a change while other processes write
+UNREAD = -1  #: in place of the store's version: it is to be read
+
+
+class Registry:
+    """What `Live` holds, kept in step with the folder and the store. A route is bound without the lock, since that may
+    mean to wait for a server that hangs. The lock is held to see that nothing has come between, to commit, and to swap
+    the table."""
+
+    def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
+        self._binder = binder
+        self._store = store
+        self._live = Live(binder)
+        self._folder = SpecFolder(self._live, folder, home)
+        self.keys: dict[str, ApiKey] = {}
+        self._version = UNREAD
+        #: Of the stored texts that were read, so that they are not read again where another of them has changed.
+        self._marks: dict[RouteId, int] = {}
+        self._publishers = Publishers()
+        #: Broken routes that are being tried again, so many at once.
+        self._trying: dict[RouteId, UnboundRoute] = {}
+        self._tries = asyncio.Semaphore(AT_ONCE)
+        self.spec_files, self.watch, self.reload = self._folder.paths, self._folder.watch, self._folder.reload
+
+    @property
+    def table(self) -> Table:
+        return self._live.table
+
+    @property
+    def broken(self) -> Mapping[RouteId, UnboundRoute]:
+        """The routes that are kept but can't serve."""
+        return self._live.broken
+
+    def serve_with(self, on_change: Callable[[Table], None]) -> None:
+        """Have each new table given to `on_change`, on the event loop."""
+        self._live.on_change = on_change
+
+    async def aclose(self) -> None:
+        await self._live.aclose()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """The lock, for a change that is committed and goes live in one. Where the store fails on the way, only the
+        store knows what it holds: `follow` reads all of it again."""
+        try:
+            async with asyncio.timeout(LOCK_WAIT):
+                await self._live.lock.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        try:
+            yield
+        except StoreError:
+            self._version = UNREAD
+            raise
+        finally:
+            self._live.lock.release()
+
+    async def load(self) -> None:
+        """Bind all there is. What the folder holds must be right; what can't be reached now, and a registered route
+        that can't be bound now, is reported and tried again, since its WSDL or its service may only be away.
+
+        :raises SetupError: every fault of every file; what could be bound is in the table all the same. Or the store
+            can't be read.
+        """
+        try:
+            with growing():
+                await self._load()
+        except StoreError as error:
+            raise SettingsError(error.cause) from None
+
+    async def _load(self) -> None:
+        table, found = await self._folder.load()
+        self._live.swap(table)
+        await self._bind_stored(await self._read_store())
+        if found:
+            raise SetupError(found)
+
+    # --- the store ----------------------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """See what other processes wrote to the store, and try again what could not be bound, until cancelled. A store
+        that can't be read is told once; what is live goes on serving."""
+        told = ""
+        while True:
+            await asyncio.sleep(POLL)
+            try:
+                await self._catch_up()
+            except StoreError as error:
+                if error.cause != told:
+                    log.error("%s; what is live goes on serving", error.cause)
+                told = error.cause
+            else:
+                if told:
+                    log.info("the store can be used again")
+                told = ""
+            tried = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
+            waiting = [one for one in tried if self._trying.get(one.source.id) is not one]
+            if waiting:
+                self._trying |= {broken.source.id: broken for broken in waiting}
+                self._live.spawn(each(waiting, self._try_again))
+
+    async def _catch_up(self) -> asyncio.Task[None] | None:
+        """Take over what other processes wrote to the store.
+
+        :returns: the task that binds what is new; None where nothing is.
+        """
+        async with self._live.lock:
+            if await self._store.version() == self._version:
+                return None
+            fresh = await self._read_store()
+        return self._live.spawn(self._bind_stored(fresh)) if fresh else None
+
+    async def _read_store(self) -> list[Source]:
+        """Read keys and routes: what is gone goes at once, what is new is returned and stands in `_binding`. Under the
+        lock."""
+        version = await self._store.version()
+        self.keys = {key.id: key for key in await self._store.keys()}
+        marks: dict[RouteId, int] = {}
+        fresh = []
+        for row in await self._store.routes():
+            if self._marks.get(row.id) != row.mark:
+                try:
+                    source = _source(row)
+                except SpecError as error:
+                    log.error("registered route %d can't be read by this version: %s", row.id, error)
+                    continue
+                known = self._live.broken.get(row.id) or self._live.stored.get(row.id)
+                self._live.binding.pop(row.id, None)
+                if same(known, source):
+                    self._live.stamp(source)
+                else:
+                    self._live.binding[row.id] = source
+                    fresh.append(source)
+            marks[row.id] = row.mark
+        gone = [id for id in self._marks if id not in marks]
+        for id in gone:
+            self._live.drop(id)
+        self._marks, self._version = marks, version
+        if gone:
+            self._live.rebuild()
+        return fresh
+
+    async def _bind_stored(self, fresh: Sequence[Source]) -> None:
+        """Bind what was registered, and let it serve in one swap: routes may have exchanged their paths."""
+        done: list[tuple[Source, BoundRoute | UnboundRoute]] = []
+
+        async def bind(source: Source) -> None:
+            done.append((source, await self._live.outcome(source)))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                taken = [self._take_stored(*one) for one in done]
+                done.clear()
+                if any(taken):
+                    self._live.rebuild()
+
+        await each(fresh, bind, meanwhile=apply)
+        await apply()
+
+    def _take_stored(self, source: Source, outcome: BoundRoute | UnboundRoute) -> bool:
+        """Whether `source` is still what the store says, and is taken over. Under the lock."""
+        if self._live.binding.get(source.id) is not source:
+            return False
+        del self._live.binding[source.id]
+        if isinstance(outcome, UnboundRoute):
+            log.error("registered route %s can't serve: %s", source.id, outcome.error)
+            self._live.stored.pop(source.id, None)
+            self._live.broken[source.id] = outcome
+        else:
+            self._live.stored[source.id] = outcome
+            self._live.broken.pop(source.id, None)
+        return True
+
+    async def _try_again(self, broken: UnboundRoute) -> None:
+        """Nothing is held up meanwhile: it takes a while to find that a service is away."""
+        source = broken.source
+        try:
+            async with self._tries:
+                if self._live.broken.get(source.id) is not broken:
+                    return
+                outcome = await self._live.outcome(source, str(broken.error))
+            async with self._live.lock:
+                if self._live.broken.get(source.id) is not broken:
+                    return  # replaced or deleted meanwhile
+                if isinstance(outcome, UnboundRoute):
+                    self._live.broken[source.id] = outcome
+                    return
+                self._live.place(source)[source.id] = outcome
+                del self._live.broken[source.id]
+                self._live.rebuild()
+                log.info("%s serves now", source.file or f"registered route {source.id}")
+        finally:
+            if self._trying.get(source.id) is broken:
+                del self._trying[source.id]
+
+    async def refresh(self) -> None:
+        """See where a live server's contract has changed, and bind its routes anew, until cancelled. What can't be
+        bound to the new one goes on serving by the old one, and is told once."""
+        told: dict[RouteId, str] = {}
+        rebound: list[tuple[BoundRoute, BoundRoute]] = []
+
+        async def look(route: BoundRoute) -> None:
+            if await self._changed(route, told):
+                new = await self._bound_anew(route, told)
+                if new is not None:
+                    rebound.append((route, new))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                count = sum([self._live.replace(*pair) for pair in rebound])
+                rebound.clear()
+                if count:
+                    self._live.rebuild()
+                    log.info("%d routes follow what their services say of themselves now", count)
+
+        while True:
+            await asyncio.sleep(POLL)
+            following = [route for route in self._live.table.routes.values() if route.follows]
+            if following:
+                await each(following, look, meanwhile=apply)
+                await apply()
+
+    async def _changed(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
+        try:
+            return await self._binder.changed(route)
+        except Exception as error:  # a plug-in may fail in any way; the others' contracts are followed all the same
+            if told.get(route.source.id) != str(error):
+                log.exception("whether the contract of route %s has changed can't be seen", route.source.id)
+                told[route.source.id] = str(error)
+            return False
+
+    async def _bound_anew(self, route: BoundRoute, told: dict[RouteId, str]) -> BoundRoute | None:
+        """None where `route` can't be bound to its new contract, or does not fit among the others any more."""
+        id = route.source.id
+        try:
+            new = await self.check(route.source)
+        except Exception as error:  # as above
+            if told.get(id) != str(error):
+                log.error("route %s goes on with what its service said before: %s", id, error)
+                told[id] = str(error)
+            return None
+        told.pop(id, None)
+        return new
+
+    # --- what publishers do -------------------------------------------------------------------------------------
+
+    async def check(self, source: Source, by: Identity | None = None) -> BoundRoute:
+        """Bind `source` and try it against every other route; nothing goes live.
+
+        :param by: the publisher who asks, and waits for a turn.
+        :raises SetupError: it can't be bound, or what it claims is taken.
+        :raises NotOwned: as `put`.
+        :raises RateLimited: too many are being bound for publishers.
+        """
+        bound = await self._live.bind(source) if by is None else await self._bind_for(source, by)
+        self._admit(bound, by)
+        return bound
+
+    async def _bind_for(self, source: Source, by: Identity) -> BoundRoute:
+        async with self._publishers.turn(source.spec.tenant or by.subject):
+            return await self._live.bind(source)
+
+    def _admit(self, bound: BoundRoute, by: Identity | None) -> None:
+        """Whether a publisher may have a route where it wants to stand; the operator (no tenant) may anywhere.
+
+        :raises NotOwned: somebody else owns that.
+        :raises ConflictError: another route has that.
+        """
+        if by is not None and by.tenant:
+            others = dict(self._live.occupied())
+            _, former = others.pop(bound.source.id, ("", ()))
+            check_ownership(by.tenant, [place for place in bound.owned if place not in former], others.values())
+        self._live.table.check(bound)
+
+    async def put(
+        self,
+        source: Source,
+        by: Identity,
+        judge: Callable[[Source], None] | None = None,
+    ) -> BoundRoute:
+        """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live. It goes on
+        to that end whether or not the client still waits for the answer.
+
+        :param judge: given the version that the store has at the commit of a replacement; raises what forbids it.
+        :raises SetupError, RateLimited: as `check`.
+        :raises NotOwned: a tenant's route would stand where somebody else publishes.
+        :raises NotFound: the store has no such route (any more).
+        :raises StoreError: it can't be kept, and does not go live.
+        """
+        bound = await self._bind_for(source, by)
+        text = orjson.dumps(spec_json(source.spec)).decode()
+        for _ in range(TURNS):
+            others = await self._catch_up()
+            if others is not None:
+                await asyncio.wait({others}, timeout=OTHERS_WAIT)  # what they claim is to be seen
+            async with self._writing():
+                self._admit(bound, by)
+                row = StoredRoute(source.id if isinstance(source.id, int) else 0, text, time.time(), by.subject)
+                number = await self._store.put_route(row, seen=self._version, judge=self._judge(source.id, judge))
+                if number is None:
+                    continue  # another process has written between, perhaps what this route claims
+                bound.source = replace(source, id=number, changed_at=row.changed_at)
+                self._marks[number] = row.mark
+                self._live.binding.pop(number, None)
+                self._live.stored[number] = bound
+                self._live.broken.pop(number, None)
+                self._live.swap(self._live.table.with_route(bound))
+                return bound
+        raise _busy()
+
+    async def delete(self, route_id: int, by: str, judge: Callable[[Source], None] | None = None) -> None:
+        """:param judge: as in `put`.
+        :raises NotFound: no registered route has this number.
+        :raises StoreError: the store can't be written; the route goes on serving.
+        """
+        async with self._writing():
+            await self._store.delete_route(route_id, by, judge=self._judge(route_id, judge))
+            self._marks.pop(route_id, None)
+            self._live.drop(route_id)
+            self._live.swap(self._live.table.without(route_id))
+
+    def _judge(self, route_id: RouteId, judge: Callable[[Source], None] | None) -> Judge | None:
+        """What is asked within the store's transaction, in its thread: None for a new route."""
+
+        def judged(row: StoredRoute | None) -> None:
+            current = self._written(route_id, row)
+            if judge is not None:
+                judge(current)
+
+        return judged if route_id else None
+
+    def _written(self, route_id: RouteId, row: StoredRoute | None) -> Source:
+        """:raises NotFound: there is no such row, or this version can't read it."""
+        if row is not None:
+            known = self._live.stored.get(row.id) or self._live.broken.get(row.id)
+            if known is not None and self._marks.get(row.id) == row.mark and row.id not in self._live.binding:
+                return known.source
+            with suppress(SpecError):
+                return _source(row)
+        raise NotFound(f"No registered route has the number {route_id}.")
+
+    async def current(self, route_id: RouteId) -> Source:
+        """A route as it is written down now; of a registered one the store is asked, since another process may have
+        changed it a moment ago.
+
+        :raises NotFound: there is no such route.
+        :raises StoreError: the store can't be read.
+        """
+        if isinstance(route_id, str):
+            return self.source(route_id)
+        row = await self._store.route(route_id)
+        if self._marks.get(route_id) != (row and row.mark):
+            await self._catch_up()
+        return self._written(route_id, row)
+
+    def source(self, route_id: RouteId) -> Source:
+        """:raises NotFound: there is no such route."""
+        found = self._live.source(route_id)
+        if found is None:
+            raise NotFound(f"No route has the id {route_id}.")
+        return found
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """An API key by its id (`bridge.stages.auth.api_key.KeyStore`)."""
+        return self.keys.get(key_id)
+
+
+def _source(row: StoredRoute) -> Source:
+    """:raises SpecError: this version can't read it."""
+    return Source(row.id, "store", read_value(json.loads(row.spec)), changed_at=row.changed_at)
+
+
+def _busy() -> StoreError:
+    return StoreError(
+        "Others are changing routes, so nothing was changed. Try again in a moment.",
+        f"a change of a registered route waited longer than {LOCK_WAIT:.0f} seconds for others; nothing was written",
+        retry_after=2,
+    )

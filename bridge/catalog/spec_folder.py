@@ -1,0 +1,223 @@
+"""The routes of the folder of spec files: read, bound and followed, each file by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.catalog.binds import each
+from bridge.catalog.folder import File, Folder, is_spec
+from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
+from bridge.errors import Fault, SetupError, Unreachable
+from bridge.gateway.table import BoundRoute, RouteId, Source, Table
+
+RELOADS = 4  #: reads of the folder under way, of which all but one wait for contracts that hang
+
+log = logging.getLogger("bridge.routes")
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """What a spec file said at one look: its routes, those of them to be bound, and what became of these."""
+
+    name: str
+    sources: Sequence[Source]
+    bind: Sequence[Source]
+    outcomes: dict[RouteId, BoundRoute | UnboundRoute] = field(default_factory=dict[RouteId, BoundRoute | UnboundRoute])
+    #: False where a route of it can't be bound, so that nothing of the file is taken.
+    right: bool = True
+
+
+class SpecFolder:
+    """:param home: what the files' names are shown below."""
+
+    def __init__(self, live: Live, folder: Path, home: Path) -> None:
+        self._live = live
+        self._folder = Folder(folder, home)
+        #: The spec files of the last look at the folder, in order; one look at a time.
+        self._listing: list[str] = []
+        self._looking = asyncio.Lock()
+
+    async def load(self) -> tuple[Table, list[Fault]]:
+        """Bind all files. A table of them, and every fault of every file.
+
+        What can't be reached now is reported and waits to be tried again.
+        """
+        files = self._folder.look()
+        self._listing = [file.name for file in files]
+        self._live.files = {name: {} for name in self._listing}
+        faults: dict[str, Sequence[Fault]] = {}
+
+        async def bind(file: File) -> None:
+            try:
+                for source in self._folder.read(file):
+                    try:
+                        self._live.files[file.name][source.id] = await self._live.bind(source)
+                    except Unreachable as error:
+                        log.error("%s can't serve yet: %s", source.file, error)
+                        self._live.broken[source.id] = UnboundRoute(source, error)
+            except SetupError as error:
+                faults[file.name] = error.faults
+
+        await each(files, bind)
+        found = [fault for file in files for fault in faults.get(file.name, ())]
+        table = Table(self._live.all())
+        found += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
+        return table, found
+
+    def paths(self) -> list[Path]:
+        """Every spec file of the folder, in the order they are read."""
+        return self._folder.files()
+
+    async def watch(self, contracts: Iterable[Path]) -> None:
+        """Follow the folder, and `contracts` (WSDLs, protos) that its specs name, until cancelled."""
+        folders = [folder for folder in (self._folder.path, *contracts) if folder.is_dir()]
+        if not folders:
+            return
+        from watchfiles import Change, DefaultFilter, awatch  # heavy, and only a gateway that serves watches
+
+        reloads: set[asyncio.Task[None]] = set()
+        async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
+            paths = {Path(path) for kind, path in changes if kind in Change}
+            specs = {path for path in paths if is_spec(path.name) and path.is_relative_to(self._folder.path)}
+            if len(reloads) >= RELOADS:
+                _, reloads = await asyncio.wait(reloads, return_when=asyncio.FIRST_COMPLETED)
+            reloads = {task for task in reloads if not task.done()}
+            reloads.add(self._live.spawn(self.reload(rebind=bool(paths - specs))))
+
+    async def reload(self, *, rebind: bool = False) -> None:
+        """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has).
+        Several may be under way: a file whose contract hangs holds up no other, and its last word counts."""
+        done: list[Reading | tuple[BoundRoute, BoundRoute]] = []
+        async with self._looking:
+            readings, gone = await self._look_again(rebind)
+        stored = list(self._live.stored.values()) if rebind else []
+
+        async def bind(item: Reading | BoundRoute) -> None:
+            if isinstance(item, Reading):
+                await self._bind_file(item)
+                done.append(item)
+                return
+            outcome = await self._live.outcome(item.source)
+            if isinstance(outcome, UnboundRoute):
+                log.error("registered route %s is not compiled again: %s", item.source.id, outcome.error)
+            else:
+                done.append((item, outcome))
+
+        async def apply() -> None:
+            async with self._live.lock:
+                changed = self._forget(gone)
+                for item in done:
+                    if self._take_file(item) if isinstance(item, Reading) else self._live.replace(*item):
+                        changed = True
+                done.clear()
+                if changed:
+                    self._live.rebuild()
+                    log.info("%d routes are live", len(self._live.table.routes))
+
+        items: list[Reading | BoundRoute] = [*readings, *stored]
+        await each(items, bind, meanwhile=apply)
+        await apply()
+
+    async def _look_again(self, rebind: bool) -> tuple[list[Reading], set[str]]:
+        """The files to be bound, and those that are gone."""
+        files = await asyncio.to_thread(self._folder.look)
+        self._listing = [file.name for file in files]
+        gone = (self._live.files.keys() | {id for id in self._live.binding if isinstance(id, str)}) - set(self._listing)
+        for name in gone:
+            self._live.binding.pop(name, None)
+        waiting: dict[str, list[UnboundRoute]] = {}
+        for broken in self._live.broken.values():
+            waiting.setdefault(file_of(broken.source.id), []).append(broken)
+        readings = []
+        for number, file in enumerate(files):
+            if not number % 256:
+                await asyncio.sleep(0)  # with thousands of files, calls are answered between them
+            try:
+                reading = self._read_again(file, waiting.get(file.name, ()), rebind)
+            except SetupError as error:
+                log.error("%s is not taken; what it said before goes on serving: %s", file.name, error)
+                continue
+            if reading is not None:
+                self._live.binding[file.name] = reading
+                readings.append(reading)
+        return readings, gone
+
+    def _read_again(self, file: File, waiting: Iterable[UnboundRoute], rebind: bool) -> Reading | None:
+        """What `file` says, if that is not what serves, waits or is being bound.
+
+        :param waiting: what of the file does not serve.
+        :raises SpecError: the file is wrong.
+        """
+        sources = self._folder.read(file)
+        under_way = self._live.binding.get(file.name)
+        if isinstance(under_way, Reading) and not rebind and _alike(under_way.sources, sources):
+            return None
+        self._live.binding.pop(file.name, None)
+        known = self._live.files.get(file.name, {})
+        bind = [source for source in sources if rebind or not same(known.get(source.id), source)]
+        # What waits for a contract that is away is `follow`'s to try.
+        bind = [source for source in bind if not self._waits(source)]
+        said = {source.id: source for source in sources}
+        stale = [id for id in known if id not in said]
+        stale += [one.source.id for one in waiting if one.source.id not in said or not same(one, said[one.source.id])]
+        return Reading(file.name, sources, bind) if bind or stale else None
+
+    def _waits(self, source: Source) -> bool:
+        broken = self._live.broken.get(source.id)
+        return broken is not None and isinstance(broken.error, Unreachable) and same(broken, source)
+
+    async def _bind_file(self, reading: Reading) -> None:
+        """Bind what is new in a file: all of it, or nothing where anything is wrong."""
+        for source in reading.bind:
+            outcome = await self._live.outcome(source)
+            if isinstance(outcome, UnboundRoute):
+                if not isinstance(outcome.error, Unreachable):
+                    log.error("%s is not taken; what it said before goes on serving: %s", reading.name, outcome.error)
+                    reading.right = False
+                    return
+                log.error("%s can't serve yet: %s", source.file, outcome.error)
+            reading.outcomes[source.id] = outcome
+
+    def _take_file(self, reading: Reading) -> bool:
+        """Whether what was bound of a file is still its last word, and is taken over. Under the lock."""
+        name = reading.name
+        if self._live.binding.get(name) is not reading:
+            return False
+        del self._live.binding[name]
+        if not reading.right:
+            return False
+        known, taken = self._live.files.get(name, {}), dict[RouteId, BoundRoute]()
+        for source in reading.sources:
+            old, outcome = known.get(source.id), reading.outcomes.get(source.id)
+            if isinstance(outcome, BoundRoute):
+                taken[source.id] = outcome
+            elif old is not None:
+                taken[source.id] = old
+            if isinstance(outcome, UnboundRoute) and not same(old, source):
+                self._live.broken[source.id] = outcome
+            elif not self._waits(source):
+                self._live.broken.pop(source.id, None)
+        said = {source.id for source in reading.sources}
+        self._live.broken = {
+            id: broken for id, broken in self._live.broken.items() if file_of(id) != name or id in said
+        }
+        self._live.files[name] = taken
+        return True
+
+    def _forget(self, gone: set[str]) -> bool:
+        """Whether any of the files that were `gone` is so still, and its routes are dropped. Under the lock."""
+        listed = set(self._listing)
+        left = {name: routes for name, routes in self._live.files.items() if name in listed or name not in gone}
+        dropped = self._live.files.keys() - left.keys()
+        if dropped:
+            self._live.broken = {id: broken for id, broken in self._live.broken.items() if file_of(id) not in dropped}
+        self._live.files = {name: left.pop(name, {}) for name in self._listing} | left
+        return bool(dropped)
+
+
+def _alike(some: Sequence[Source], others: Sequence[Source]) -> bool:
+    return [(source.id, source.digest) for source in some] == [(source.id, source.digest) for source in others]

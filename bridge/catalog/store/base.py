@@ -1,0 +1,68 @@
+"""The store's Protocol: what has been registered stays registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.stages.auth.api_key import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRoute:
+    """A registered spec as JSON text, with who wrote it and when (Unix seconds)."""
+
+    id: int
+    spec: str
+    changed_at: float
+    changed_by: str
+
+    @property
+    def mark(self) -> int:
+        """Differs between two versions of a route."""
+        return hash((self.spec, self.changed_at))
+
+
+#: Given a route as the store has it at the moment of a change, or None where it has none; raises what forbids the
+#: change. Called within the transaction and perhaps in another thread, so it must be quick and change nothing.
+Judge = Callable[[StoredRoute | None], None]
+
+
+class Store(Protocol):
+    """Every writing method returns only after its commit. All of them may be called from the event loop.
+
+    Each raises `bridge.errors.StoreError` where the store is locked, gone or damaged, and `InsufficientStorage` where
+    it can't be written; then nothing has been changed.
+    """
+
+    async def routes(self) -> Sequence[StoredRoute]: ...
+
+    async def route(self, route_id: int) -> StoredRoute | None: ...
+
+    async def put_route(self, route: StoredRoute, *, seen: int, judge: Judge | None = None) -> int | None:
+        """Replace a route, or insert one whose `id` is 0, if `judge` has nothing against it.
+
+        :param seen: the `version` that the change was checked against.
+        :returns: the route's number, for a new one a number that no route had before; None where somebody else has
+            written since `seen`, and nothing was changed.
+        :raises Exception: what `judge` raises; nothing was changed.
+        """
+        ...
+
+    async def delete_route(self, route_id: int, by: str, *, judge: Judge | None = None) -> bool:
+        """Whether there was such a route, and it is gone now.
+
+        :raises Exception: what `judge` raises; nothing was changed.
+        """
+        ...
+
+    async def keys(self) -> Sequence[ApiKey]: ...
+
+    async def put_key(self, key: ApiKey) -> None: ...
+
+    async def version(self) -> int:
+        """Differs from the last answer when somebody else has written since."""
+        ...
+
+    async def aclose(self) -> None: ...

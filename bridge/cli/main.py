@@ -1,0 +1,355 @@
+"""The command line. Every failure that a person can cause is one sentence a fault on standard error, and exit 1."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bridge.config.settings import Settings, load
+from bridge.errors import BridgeError, SettingsError, SetupError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="hms-bridge",
+    help="A protocol-translation API gateway: REST and JSON in front; SOAP, gRPC and XML behind.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+T = TypeVar("T")
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.", metavar="FILE")]
+RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _console() -> Console:
+    from rich.console import Console  # what is printed for scripts goes out without it, and sooner
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line a fault on standard error; red on a terminal."""
+    if not text:
+        return
+    console = _console()
+    for line in text.splitlines():
+        console.print(line, style="red" if console.is_terminal else None, markup=False)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """The command line's one boundary: what the house raises becomes sentences and exit 1."""
+    try:
+        yield
+    except SetupError as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    except BridgeError as error:
+        complain(getattr(error, "detail", "") or str(error))
+        for entry in getattr(error, "errors", ()):
+            complain(f"  {entry[0] or 'the body'}: {entry[1]}")
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        # `hms-bridge routes | head`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    with explained():
+        return asyncio.run(work())
+
+
+def settings_of(config: Path | None = None, **given: Any) -> Settings:
+    with explained():
+        return load(os.environ, config, **given)
+
+
+def out(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+@app.command()
+def serve(
+    routes: RoutesDir = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
+    workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
+    config: ConfigFile = None,
+) -> None:
+    """Serve the routes until Ctrl-C or SIGTERM; calls under way are let finish."""
+    from bridge.server import listener as server
+
+    settings = settings_of(config, routes=routes.absolute() if routes else None)
+    with explained():
+        if workers > 1:
+            raise SettingsError(
+                f"{workers} workers can't share limits kept in memory ({settings.limits}), and limits that are not "
+                "shared are not limits; serve with one worker"
+            )
+        if routes is not None and not routes.is_dir():
+            raise SettingsError(f"--routes: {routes} is no folder")
+        server.log_to_stderr()
+        server.serve(settings, host, port, _announce)
+
+
+def _announce(url: str, routes: int) -> None:
+    console = _console()
+    console.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
+    console.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
+
+
+@app.command()
+def check(
+    specs: Annotated[list[Path] | None, typer.Argument(help="Spec files; the routes folder when left out.")] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Load, compile and judge specs without serving; faults as file:line: key: what is wrong."""
+    from bridge.cli.offline import judge
+
+    settings = settings_of(config)
+    faults, notes, count = run(lambda: judge(settings, specs or []))
+    if as_json:
+        listed = [{"file": f.file, "line": f.line or None, "key": f.key, "reason": f.reason} for f in faults]
+        out(json.dumps({"ok": not faults, "routes": count, "problems": listed, "notes": notes}))
+    else:
+        for note in notes:
+            out(note)
+        complain("\n".join(map(str, faults)))
+        if not faults:
+            out(f"{count} route{'s' * (count != 1)}: all right.")
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def routes(
+    filter_: Annotated[str, typer.Argument(metavar="[FILTER]", help="Show only rows that hold this text.")] = "",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """The route table: every operation of the folder's and the registered routes."""
+    from bridge.cli.offline import table_rows
+
+    settings = settings_of(config)
+    rows, faults = run(lambda: table_rows(settings))
+    rows = [row for row in rows if filter_.lower() in " ".join(map(str, row.values())).lower()]
+    if as_json:
+        out(json.dumps(rows))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table as Grid
+
+        grid = Grid(box=None, header_style="bold", pad_edge=False)
+        for name in rows[0] if rows else ("no routes",):
+            grid.add_column(name, overflow="fold")
+        for row in rows:
+            grid.add_row(*map(str, row.values()))
+        Console(highlight=False).print(grid)
+    else:
+        for row in rows:
+            out("\t".join(map(str, row.values())))
+    if faults:
+        complain("\n".join(map(str, faults)))
+        raise typer.Exit(1)
+
+
+@app.command()
+def openapi(
+    host: Annotated[str, typer.Option(help="The document that this public host shows.")] = "",
+    tenant: Annotated[str, typer.Option(help="Only this tenant's routes.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """The OpenAPI 3.1 document on standard output."""
+    from bridge.cli.offline import document
+
+    settings = settings_of(config)
+    out(json.dumps(run(lambda: document(settings, host, tenant)), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def explain(
+    route: Annotated[
+        str, typer.Argument(help="A public path with its query, perhaps after a method: 'GET /v1/a?b=c'.")
+    ],
+    body: Annotated[
+        str, typer.Option("--json", help="The JSON body to translate; @FILE reads one, - standard input.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="The public host it is called at.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header of the call, 'Name: value'; may be given again.")
+    ] = None,
+    claims: Annotated[str, typer.Option(help="The claims of the caller's token, as JSON.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """Show the upstream request that a call would become, secrets masked. Nothing is sent."""
+    from bridge.cli.offline import explanation
+
+    settings = settings_of(config)
+    with explained():
+        data = _body(body)
+        headers = [_field(each) for each in header or ()]
+        told = _claims(claims)
+    out(run(lambda: explanation(settings, route, data, host, headers, told)))
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise SettingsError(f"--header: {text!r} is not written 'Name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _claims(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"--claims: it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SettingsError("--claims: a JSON object is wanted")
+    return value
+
+
+def _body(text: str) -> bytes:
+    try:
+        if text == "-":
+            return sys.stdin.buffer.read()
+        return Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+    except OSError as error:
+        raise SettingsError(f"--json: {text[1:]} can't be read: {error.strerror}") from None
+
+
+@app.command()
+def token(
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be given again.")] = None,
+    tenant: Annotated[str, typer.Option(help="The tenant the holder belongs to.")] = "",
+    sub: Annotated[str, typer.Option(help="The holder.")] = "developer",
+    audience: Annotated[list[str] | None, typer.Option(help="Who the token is for; may be given again.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it is valid: 30m, 1h, 7d.")] = "1h",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """A JWT of the local issuer on standard output."""
+    from bridge.admin.credentials import mint_token
+
+    settings = settings_of(config)
+    with explained():
+        made = mint_token(
+            settings, sub=sub, roles=role or [], tenant=tenant, audience=audience or [], scopes=scope or [], ttl=ttl
+        )
+    out(json.dumps({"token": made}) if as_json else made)
+
+
+importing = typer.Typer(help="Print a ready route spec for a service that exists.", no_args_is_help=True)
+app.add_typer(importing, name="import")
+
+
+@importing.command("soap")
+def import_soap(
+    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")],
+    user: Annotated[str, typer.Option("--wsdl-user", help="The user that the WSDL's server asks for.")] = "",
+    password: Annotated[
+        str, typer.Option("--wsdl-password-env", help="The environment variable that holds the password.")
+    ] = "",
+    bearer: Annotated[
+        str, typer.Option("--wsdl-bearer-env", help="The environment variable that holds a bearer token.")
+    ] = "",
+    config: ConfigFile = None,
+) -> None:
+    """From a WSDL."""
+    given = {"username": user, "password_env": password, "bearer_env": bearer}
+    auth = {name: value for name, value in given.items() if value}
+    _import("soap", [wsdl], config, {"wsdl_auth": auth} if auth else None)
+
+
+@importing.command("grpc")
+def import_grpc(
+    source: Annotated[list[str], typer.Argument(help="HOST:PORT with reflection, .proto files, or a descriptor set.")],
+    tls: Annotated[bool, typer.Option("--tls", help="Ask the live server over TLS.")] = False,
+    ca: Annotated[str, typer.Option("--ca", help="A PEM file of the authorities to trust.", metavar="FILE")] = "",
+    server_name: Annotated[
+        str, typer.Option("--server-name", help="What the server's certificate bears, where that is not its host.")
+    ] = "",
+    config: ConfigFile = None,
+) -> None:
+    """From a live server, .proto files or a descriptor set."""
+    given: dict[str, Any] = {"tls": tls, "ca": ca, "server_name": server_name}
+    _import("grpc", source, config, {name: value for name, value in given.items() if value})
+
+
+def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:
+    from bridge.cli.offline import imported
+
+    settings = settings_of(config)
+    text, notes = run(lambda: imported(settings, name, source, options))
+    out(text.rstrip("\n"))
+    for note in notes:
+        complain(note)
+
+
+key = typer.Typer(help="API keys: only their hashes are kept.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+
+@key.command("new")
+def key_new(
+    sub: Annotated[str, typer.Option(help="The holder.")],
+    tenant: Annotated[str, typer.Option(help="The tenant the holder belongs to.")] = "",
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be given again.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it is valid; for ever when left out.")] = "",
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Make a key and print it: this once, it can't be shown again."""
+    from bridge.admin.credentials import new_key
+
+    settings = settings_of(config)
+    text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl))
+    out(json.dumps({"key": text, "id": key_id}) if as_json else text)
+
+
+@key.command("list")
+def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """The keys there are, without their secrets."""
+    from bridge.admin.credentials import list_keys
+
+    settings = settings_of(config)
+    rows = run(lambda: list_keys(settings))
+    out(json.dumps(rows) if as_json else "\n".join("\t".join(str(value) for value in row.values()) for row in rows))
+
+
+@key.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], config: ConfigFile = None
+) -> None:
+    """Refuse a key from now on; a running gateway follows within a second or two."""
+    from bridge.admin.credentials import revoke_key
+
+    settings = settings_of(config)
+    run(lambda: revoke_key(settings, key_id))
+
+
+def main() -> None:
+    """The entry point of ``hms-bridge`` and of ``python -m bridge.cli.main``."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

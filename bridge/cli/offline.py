@@ -1,0 +1,310 @@
+"""What the command line asks of the house without serving: judge, list, document, explain, import."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from xml.sax.saxutils import escape, quoteattr
+
+from lxml import etree
+
+from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
+from bridge.api.grants import Grant, granted
+from bridge.api.transformer import Context
+from bridge.catalog.live import placed
+from bridge.config.settings import Settings
+from bridge.config.specfile import read_file
+from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
+from bridge.gateway.answer import parse_target
+from bridge.gateway.table import Endpoint, Source, Table
+from bridge.observe.masking import masked_target
+from bridge.payload.parsing import XmlError, parse_xml
+from bridge.plugins import Transformers
+from bridge.runtime import Runtime
+from bridge.transport.fetch import Fetcher
+from bridge.transport.reach import unfetchable
+
+
+@runtime_checkable
+class Importer(Protocol):
+    """A transformer that can write a spec for a service that exists already. It is given `options` only where the
+    command line has some for it."""
+
+    async def import_spec(self, source: Sequence[str], context: Context, **options: Any) -> tuple[str, list[str]]: ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """A codec whose upstream message can be shown as text: a protobuf message, say."""
+
+    def show(self, outbound: Any) -> str: ...
+
+
+@runtime_checkable
+class Secretive(Protocol):
+    """A codec that knows which texts in its messages no one may be shown, whatever the elements are called."""
+
+    @property
+    def secrets(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A transformer that publishes what it can and says what it left out: ``notes(route) -> sentences``."""
+
+    def notes(self, route: Any) -> Sequence[str]: ...
+
+
+@contextlib.asynccontextmanager
+async def _house(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
+    """The house with all routes bound that can be, and the faults of the others."""
+    house = Runtime(settings, serving=False)
+    try:
+        faults: list[Fault] = []
+        try:
+            await house.registry.load()
+        except SetupError as error:
+            faults += error.faults
+        waiting = [broken for broken in house.registry.broken.values() if broken.source.kind == "file"]
+        faults += [fault for broken in waiting for fault in broken.error.faults if fault not in faults]
+        yield house, faults
+    finally:
+        await house.aclose()
+
+
+async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
+    """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty)."""
+    house = Runtime(settings, serving=False)
+    faults: list[Fault] = []
+    notes: list[str] = []
+    bound = []
+    try:
+        for path in files or house.registry.spec_files():
+            try:
+                documents = read_file(path)
+            except SetupError as error:
+                faults += error.faults
+                continue
+            for number, (spec, document) in enumerate(documents):
+                source = Source(f"{path}#{number}" if number else str(path), "file", spec, str(path), document)
+                try:
+                    bound.append(await house.binder.bind(source))
+                except SetupError as error:
+                    faults += [placed(fault, source) for fault in error.faults]
+                    continue
+                transformer = await house.transformers.get(spec.transform.request)
+                if isinstance(transformer, Noting):
+                    notes += [f"{path}: left out: {note}" for note in transformer.notes(spec)]
+        for route, taken in Table(bound).refused:
+            faults += [placed(fault, route.source) for fault in taken.faults]
+    finally:
+        await house.aclose()
+    return faults, notes, len(bound)
+
+
+async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fault]]:
+    """A row for each published operation."""
+    async with _house(settings) as (house, faults):
+        rows = [
+            {
+                "id": route.source.id,
+                "method": operation.method,
+                "path": route.template(operation),
+                "host": route.source.spec.host or "*",
+                "tenant": route.source.spec.tenant or "-",
+                "transformer": route.source.spec.transform.request,
+                "auth": getattr(route.source.spec.auth, "type", "any"),
+                "upstream": str(route.source.spec.upstream),
+                "operation": operation.name,
+            }
+            for route in house.registry.table.routes.values()
+            for operation in route.operations
+        ]
+        return rows, faults
+
+
+async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]:
+    """The OpenAPI document. A folder that holds faults raises, since half a document is a wrong one."""
+    from bridge.admin.api import published
+    from bridge.admin.openapi import build_document, for_host, for_tenant
+    from bridge.app import VERSION
+
+    async with _house(settings) as (house, faults):
+        if faults:
+            raise SetupError(faults)
+        operations = for_host(published(house.registry.table.routes.values()), host)
+        if tenant:
+            operations = for_tenant(operations, tenant)
+        return build_document(operations, title="HMS Bridge", version=VERSION)
+
+
+# --- explain -----------------------------------------------------------------------------------------------------
+
+_SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|key|password|credential", re.IGNORECASE)
+_SECRET_ELEMENT = re.compile(r"password|passwd|secret|token|apikey|credential|nonce", re.IGNORECASE)
+MASK = "***"
+
+
+_WHOLE = 6  #: a secret shorter than this is masked where it is all of a text; a longer one wherever it stands
+
+
+async def explanation(
+    settings: Settings,
+    target: str,
+    body: bytes,
+    host: str,
+    headers: Sequence[tuple[str, str]] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> str:
+    """The upstream request that a call to `target` (``[METHOD ]/path?query``) would become, as text.
+
+    :param headers: fields of the call, names in lower case.
+    :param claims: of the caller's token.
+    """
+    method, _, path = target.rpartition(" ")
+    async with _house(settings) as (house, faults):
+        try:
+            endpoint, call = _find(house.registry.table, method.strip().upper(), path, body, host, headers)
+        except BindError:
+            raise
+        except Exception:
+            if faults:
+                raise SetupError(faults) from None
+            raise
+        if claims is not None:
+            call.identity = Identity(str(claims.get("sub", "")), claims=claims)
+        return render(endpoint, *_outbound(endpoint, call))
+
+
+def _find(
+    table: Table, method: str, target: str, body: bytes, host: str, given: Sequence[tuple[str, str]]
+) -> tuple[Endpoint, Call]:
+    path, query = parse_target(target)
+    tries = [method] if method else (["POST", "PUT", "PATCH"] if body else ["GET", "POST", "DELETE"])
+    for at, verb in enumerate(tries):
+        try:
+            endpoint, params = table.match(host.lower(), path, verb)
+        except MethodNotAllowed:
+            if at + 1 == len(tries):
+                raise
+            continue
+        headers = [("content-type", "application/json"), *given] if body else given
+        return endpoint, Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
+    raise InvalidParameter([("ROUTE", "name a path")])
+
+
+def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:
+    """What would be sent: one request, or one for each message of a stream."""
+    if not endpoint.streams:
+        return [endpoint.codec.request(call)]
+    exchange = endpoint.codec.open(call)
+    if not exchange.sends:
+        return [exchange.request]
+    messages = [*exchange.feed(call.body), *exchange.finish()]
+    return [replace(exchange.request, message=message) for message in messages] or [exchange.request]
+
+
+def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpRequest | GrpcRequest) -> str:
+    """`outbound` as a person reads it, and the messages of `more` of the same stream. Masked is what the codec knows to
+    be a secret, and what sounds like one."""
+    spec = endpoint.route.source.spec
+    to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
+    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
+    if isinstance(outbound, GrpcRequest):
+        lines = [f"{outbound.path}  ({to})"]
+        for name, value in outbound.metadata:
+            text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
+            lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
+        for each in (outbound, *more):
+            assert isinstance(each, GrpcRequest)
+            shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
+            lines += ["", shown.rstrip("\n")]
+        return "\n".join(lines)
+    lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
+    for name, value in outbound.headers:
+        lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")
+    return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")
+
+
+def _forms(secret: str) -> tuple[str, str, str]:
+    """A secret as it may be written: as it is, in XML's text and in an attribute."""
+    return secret, escape(secret), quoteattr(secret)[1:-1]
+
+
+def _body_text(outbound: HttpRequest, secrets: Collection[str]) -> str:
+    try:
+        root = parse_xml(outbound.body)
+    except XmlError:
+        text = outbound.body.decode("utf-8", "replace")
+        # Not XML, yet XML may stand in it (a part of a multipart message), where a secret is written with references.
+        for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
+            text = text.replace(form, MASK)
+        return text
+    for element in root.iter("*"):
+        if element.text:
+            named = _SECRET_ELEMENT.search(etree.QName(element).localname)
+            element.text = MASK if named else _masked(element.text, secrets)
+        if element.tail:
+            element.tail = _masked(element.tail, secrets)
+        for name, value in element.items():
+            named = _SECRET_ELEMENT.search(etree.QName(name).localname)
+            element.set(name, MASK if named else _masked(str(value), secrets))
+    etree.indent(root)
+    return etree.tostring(root, encoding="unicode")
+
+
+def _masked(text: str, secrets: Collection[str]) -> str:
+    if text in secrets or text.strip() in secrets:
+        return MASK
+    for secret in secrets:
+        if len(secret) >= _WHOLE:
+            text = text.replace(secret, MASK)
+    return text
+
+
+# --- import -------------------------------------------------------------------------------------------------------
+
+
+async def imported(
+    settings: Settings, name: str, source: Sequence[str], options: Mapping[str, Any] | None = None
+) -> tuple[str, list[str]]:
+    """A ready spec for a service that exists, and notes on what it could not publish.
+
+    :param options: what the transformer's `import_spec` takes beside.
+    :raises BindError: it can't be read, or the transformer can't import.
+    """
+
+    async def resolve(host: str, port: str) -> Sequence[tuple[str, int]]:
+        return [(host, int(port))]
+
+    # Whoever gives a command may reach whatever this machine reaches; what answers there may not lead elsewhere.
+    connected: dict[str, str] = {}
+    fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), connected.__setitem__)
+    context = Context(settings.path("wsdl"), settings.path("protos"), resolve, fetcher.fetch)
+    transformers = Transformers(context)
+    try:
+        transformer = await transformers.get(name)
+        if not isinstance(transformer, Importer):
+            raise BindError(f"the transformer {name!r} can't import")
+        with granted(Grant(operator=True)):
+            text, notes = await transformer.import_spec(source, context, **(options or {}))
+    finally:
+        await transformers.aclose()
+        await fetcher.aclose()
+    return text, [*notes, *_beyond(connected, settings)]
+
+
+def _beyond(connected: Mapping[str, str], settings: Settings) -> list[str]:
+    """A note on each host that a command may fetch from, and a gateway with these settings may not."""
+    return [
+        f"a gateway that serves this fetches nothing from {host} ({address}: {reason}): save the WSDL and what it"
+        f" imports in wsdl/ and name the file, or set BRIDGE_FETCH_NETWORKS={address}"
+        for host, address in connected.items()
+        if (reason := unfetchable(address, settings.fetch_networks))
+    ]

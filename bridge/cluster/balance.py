@@ -1,0 +1,212 @@
+"""The mesh as the gateway uses it: a source's answers, kept for their TTL, with the next address to try in front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import gcd
+
+from bridge.cluster.outlier import OutlierDetector
+from bridge.cluster.sources.source import Address, Found, Source
+from bridge.errors import Unavailable
+
+STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
+RETRY = 1.0  #: seconds between questions to a source that can't be asked
+PATIENCE = 0.25  #: seconds that a caller waits for a fresh answer while an old one is at hand
+
+NOBODY = "No service answers to this route's upstream name."
+
+_log = logging.getLogger("bridge.mesh")
+
+
+def unavailable(cause: str) -> Unavailable:
+    """The one error of this room. `cause` may name addresses: it goes to the log and never to a client."""
+    return Unavailable(NOBODY, cause=cause, headers=[("retry-after", "1")])
+
+
+class Mesh:
+    """Addresses by name and port: cached until the TTL, asked for once however many wait, balanced.
+
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._entries: dict[tuple[str, str], _Entry] = {}
+
+    async def addresses(self, name: str, port: str) -> Sequence[Address]:
+        """Live addresses in order of preference; each call puts another one first.
+
+        :raises bridge.errors.Unavailable: nobody answers to the name, or it can't be found out.
+        """
+        key = (name, port)
+        entry = self._entry(key)
+        now = self._clock()
+        if now >= entry.expires:
+            await self._freshen(key, entry, now)
+        if not entry.found.addresses:
+            raise unavailable(entry.found.cause or f"{name}:{port} has no addresses")
+        return entry.ordered(now)
+
+    def known(self, name: str, port: str) -> Sequence[Address] | None:
+        """The same, without waiting; None where it must be waited for, or nobody answers to the name."""
+        entry = self._entries.get((name, port))
+        now = self._clock()
+        return None if entry is None or now >= entry.expires else entry.ordered(now) or None
+
+    def outliers(self, name: str, port: str) -> OutlierDetector:
+        """Takes reports on the instances of the name, and is the same for all who ask."""
+        return self._entry((name, port)).outliers
+
+    def ejections(self) -> Iterator[tuple[str, int, int]]:
+        """Of each ``name:port`` that is used: how often an instance was ejected, and how many are at present."""
+        for (name, port), entry in self._entries.items():
+            yield f"{name}:{port}", entry.outliers.ejections, entry.outliers.ejected
+
+    async def aclose(self) -> None:
+        """Stop asking and close the source."""
+        tasks = [entry.asking for entry in self._entries.values() if entry.asking is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._source.aclose()
+
+    def _entry(self, key: tuple[str, str]) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry(OutlierDetector(f"{key[0]}:{key[1]}", self._clock))
+        return entry
+
+    async def _freshen(self, key: tuple[str, str], entry: _Entry, now: float) -> None:
+        if entry.asking is None:
+            entry.asking = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
+        asking = entry.asking
+        stale = bool(entry.found.addresses) and now < entry.stale_until
+        # wait(), unlike wait_for(), leaves the shared question alone when one of those who wait is cancelled.
+        await asyncio.wait((asking,), timeout=PATIENCE if stale else None)
+        if asking.cancelled():
+            raise unavailable("the mesh is closed")
+        if asking.done():
+            asking.result()  # an error that no source should raise is not swallowed
+
+    async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
+        try:
+            found = await self._source.lookup(*key)
+        except Unavailable as error:
+            now = self._clock()
+            entry.expires = now + RETRY
+            if now >= entry.stale_until:
+                entry.take(Found((), RETRY, cause=error.cause))
+            elif not entry.reported:
+                _log.warning("%s:%s can't be looked up, its last addresses stay in use: %s", *key, error.cause)
+            entry.reported = True
+        else:
+            now = self._clock()
+            entry.expires = now + found.ttl
+            entry.stale_until = entry.expires + STALE if found.addresses else now
+            entry.reported = False
+            entry.take(found)
+        finally:
+            entry.asking = None
+
+
+class _Entry:
+    """One name and port: the answer, when it ends, and whose turn it is."""
+
+    __slots__ = (
+        "arranged", "asking", "expires", "found", "order", "outliers", "reported", "rest", "review", "schedule",
+        "stale_until", "turn",
+    )  # fmt: skip
+
+    def __init__(self, outliers: OutlierDetector) -> None:
+        self.outliers = outliers
+        self.found = Found((), 0)
+        self.expires = self.stale_until = float("-inf")
+        self.asking: asyncio.Task[None] | None = None
+        self.reported = False
+        self.arranged = -1  # the detector's epoch that what follows was made for
+        self.review = float("inf")  # when it has to be made anew
+        self.order: tuple[Address, ...] = ()  # those that take turns
+        self.rest: tuple[Address, ...] = ()  # those behind them: lower priorities, then the ejected
+        self.schedule: Sequence[int] = ()
+        # Gateways that start together must not march through the addresses in step.
+        self.turn = secrets.randbelow(1 << 16)
+
+    def take(self, found: Found) -> None:
+        self.found = found
+        self.outliers.retain(found.addresses)
+        self.arranged = -1
+
+    def ordered(self, now: float) -> tuple[Address, ...]:
+        if now >= self.review or self.arranged != self.outliers.epoch:
+            probe = self._probe(now)
+            self._arrange(now)
+            if probe is not None:
+                return (probe, *(address for address in self.order + self.rest if address != probe))
+        if len(self.schedule) < 2:
+            return self.order + self.rest
+        self.turn += 1
+        first = self.schedule[self.turn % len(self.schedule)]
+        return self.order[first:] + self.order[:first] + self.rest
+
+    def _ranked(self) -> list[tuple[tuple[int, int], Address]]:
+        ranks = self.found.ranks or ((0, 0),) * len(self.found.addresses)
+        return sorted(zip(ranks, self.found.addresses, strict=True), key=lambda pair: pair[0][0])
+
+    def _probe(self, now: float) -> Address | None:
+        """An instance whose ejection is over, and which this call is to try. One of a priority that gets no calls at
+        present is not tried; it is there again should it be needed."""
+        outliers, due = self.outliers, self.outliers.due(now)
+        if not due:
+            return None
+        ranks = {address: priority for (priority, _), address in self._ranked()}
+        used = min((rank for address, rank in ranks.items() if outliers.in_service(address)), default=None)
+        for address in due:
+            if used is None or ranks[address] <= used:
+                outliers.probe(address)
+                return address
+            outliers.readmit(address)
+        return None
+
+    def _arrange(self, now: float) -> None:
+        outliers, ranked = self.outliers, self._ranked()
+        well = [pair for pair in ranked if outliers.in_service(pair[1])]
+        ejected = [pair[1] for pair in ranked if not outliers.in_service(pair[1])]
+        if not well:  # all are used, as if none were ejected
+            well, ejected = ranked, []
+        first = [pair for pair in well if pair[0][0] == well[0][0][0]]
+        self.order = tuple(address for _, address in first)
+        # The ejected stand behind all others, for when none of those takes a connection.
+        self.rest = (*(address for _, address in well[len(first) :]), *sorted(ejected, key=outliers.out_until))
+        weights = [weight for (_, weight), _ in first]
+        shares = [outliers.share(address, now) for address in self.order]
+        if set(shares) - {1.0}:
+            weights = [100 * weight if any(weights) else 100 for weight in weights]
+            weights = [round(weight * share) for weight, share in zip(weights, shares, strict=True)]
+        self.schedule = turns(weights)
+        self.arranged, self.review = outliers.epoch, outliers.next_change(now)
+
+
+def turns(weights: Sequence[int]) -> Sequence[int]:
+    """Indices of `weights` in the order of their turns, each as often as its share, spread evenly.
+
+    Smooth weighted round robin. Shares are of about a hundred; a weight of 0 among others gets "a very small chance"
+    (RFC 2782), here one turn.
+    """
+    if len(set(weights)) < 2:
+        return range(len(weights))
+    total = sum(weights)
+    shares = [max(1, round(100 * weight / total)) for weight in weights]
+    common = gcd(*shares)
+    shares = [share // common for share in shares]
+    credit, order = [0] * len(shares), []
+    for _ in range(sum(shares)):
+        credit = [have + share for have, share in zip(credit, shares, strict=True)]
+        best = credit.index(max(credit))
+        credit[best] -= sum(shares)
+        order.append(best)
+    return order

@@ -1,0 +1,269 @@
+"""Passive health checking: an instance whose calls keep failing gets none for a while (outlier detection).
+
+The rules follow Envoy's outlier detection in its simplest form: gateway failures in a row, and no statistics of success
+rates. One `OutlierDetector` is shared by all routes and both protocols that lead to one mesh name and port. Callers
+report what became of a call, `bridge.cluster.balance` asks who is in service.
+
+- `CONSECUTIVE` failures in a row eject an instance for `EJECTION` seconds times the number of its ejections, at most
+  `MAX_EJECTION`, with some jitter. An ejection is forgotten for each `EJECTION` seconds in service.
+- At most half of the instances are ejected for failures. The others stay, however often they fail: a service that is
+  overloaded as a whole must not be concentrated on ever fewer of them.
+- An address that takes no connection costs no call, since the next one is tried. It is passed over after the first
+  failure, for `UNREACHABLE` seconds, and does not count against the half before it happens.
+- After that time one call goes there as a probe. If it succeeds, the instance is back, with a share of the calls that
+  grows over `SLOW_START` seconds; if it fails, the instance is ejected again.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from bridge.cluster.sources.source import Address
+
+CONSECUTIVE = 5  #: failures in a row that eject an instance
+EJECTION = 30.0  #: seconds that the first ejection lasts; the second twice as long, and so on
+MAX_EJECTION = 300.0  #: seconds that one lasts at most
+UNREACHABLE = 10.0  #: seconds that an address which took no connection is passed over
+JITTER = 0.1  #: of these times, added at random, so that several gateways do not come back together
+PROBE_TIMEOUT = 10.0  #: seconds without a verdict on a probe after which another call is sent
+SLOW_START = 10.0  #: seconds until an instance that is back has its whole share …
+STEPS = 10  #: … which it gets in so many equal steps
+REMEMBERED = 256  #: ejected instances of one name that are remembered when they are no longer among its addresses
+
+FAIR = 1.0  #: seconds of waiting after which a timeout counts, even one that a client asked for …
+SHORTEST = 0.1  #: … and after which the route's own does
+HELD_UP = 0.2  #: seconds that we may notice a deadline too late; beyond, the answer may lie here unread
+
+#: HTTP statuses that say that the instance, or what it depends on, is out of order (Envoy: gateway failures).
+GATEWAY_FAILURES = frozenset((502, 503, 504))
+
+_log = logging.getLogger("bridge.mesh")
+
+
+def fair(seconds: float, asked: float | None, late: float = 0.0) -> bool:
+    """Whether a timeout says something of the instance. Clients choose their own timeouts: a very short one must not
+    be a way to have healthy instances ejected. Nor must a moment in which the gateway itself was held up.
+
+    :param seconds: that the instance had.
+    :param asked: seconds that the client asked for, where that is less than the route gives.
+    :param late: seconds after the deadline at which it was noticed.
+    """
+    return seconds >= (SHORTEST if asked is None else FAIR) and late < HELD_UP
+
+
+class State(enum.Enum):
+    """Of one instance."""
+
+    IN_SERVICE = enum.auto()
+    EJECTED = enum.auto()
+    PROBED = enum.auto()  #: still out of service, and a call is under way to find out whether it has recovered
+
+
+class Instance:
+    """One address of a mesh name, while there is something to remember of it. Times are the detector's clock's.
+
+    :ivar failures: in a row. :ivar ejections: for failures; determines how long the next one lasts.
+    :ivar epoch: the detector's when `state` changed last; calls that began before say nothing of the present state.
+    :ivar until: when the ejection ends, or the probe counts as lost. :ivar readmitted: when it came back.
+    """
+
+    __slots__ = ("address", "ejections", "epoch", "failures", "readmitted", "state", "until")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.state = State.IN_SERVICE
+        self.failures = self.ejections = self.epoch = 0
+        self.until = self.readmitted = float("-inf")
+
+    def remembers(self, now: float) -> bool:
+        """Whether it differs from an instance of which nothing is known."""
+        recent = now - self.readmitted < max(SLOW_START, EJECTION * self.ejections)
+        return self.state is not State.IN_SERVICE or self.failures > 0 or recent
+
+
+class OutlierDetector:
+    """The instances of one mesh name and port: which of them are in service.
+
+    A call reads `epoch` when it has its addresses, and reports with it. Reports about addresses that the name no longer
+    has are ignored, as are all where it has fewer than two: there would be nobody else to ask.
+
+    :param upstream: ``name:port``, for the log.
+    :param clock: seconds, monotonic.
+    :ivar epoch: changes whenever an instance leaves the service or returns.
+    :ivar suspects: the instances whose next success must be reported. Empty in the usual case, so that a call need not
+        report its success at all.
+    :ivar ejections: how many there have been.
+    """
+
+    __slots__ = ("_addresses", "_clock", "_instances", "_upstream", "ejections", "epoch", "suspects")
+
+    def __init__(self, upstream: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._addresses: Collection[Address] = ()
+        self._instances: dict[Address, Instance] = {}
+        self.epoch = self.ejections = 0
+        self.suspects: dict[Address, Instance] = {}
+
+    # --- what callers report --------------------------------------------------------------------------------------
+
+    def succeeded(self, address: Address, epoch: int) -> None:
+        """The instance answered. Needed only while there are `suspects`."""
+        instance = self.suspects.get(address)
+        if instance is None or epoch < instance.epoch:
+            return
+        if instance.state is not State.IN_SERVICE:
+            self.readmit(address)
+            return
+        instance.failures = 0
+        del self.suspects[address]
+        if not instance.remembers(self._clock()):
+            del self._instances[address]
+
+    def failed(self, address: Address, epoch: int, cause: str) -> None:
+        """A call was lost there: reset, broken off, timed out after a `fair` time, or answered by a gateway failure."""
+        instance = self._reported(address, epoch)
+        if instance is None:
+            return
+        if instance.state is State.PROBED:
+            self._eject_failing(instance, cause)
+            return
+        instance.failures += 1
+        self.suspects[address] = instance
+        if instance.failures < CONSECUTIVE:
+            return
+        if (self.ejected + 1) * 2 <= len(self._addresses):
+            self._eject_failing(instance, cause)
+        elif instance.failures == CONSECUTIVE:
+            _log.warning(
+                "%s: %s:%d failed %d calls in a row and stays in service, as half of the instances are ejected; "
+                "the last: %s", self._upstream, *address, CONSECUTIVE, cause
+            )  # fmt: skip
+
+    def unreachable(self, address: Address, epoch: int, cause: str) -> None:
+        """It took no connection. No call was lost."""
+        instance = self._reported(address, epoch)
+        if instance is not None:
+            self._eject(instance, UNREACHABLE, f"it takes no connection: {cause}")
+
+    # --- what the balancer asks -----------------------------------------------------------------------------------
+
+    @property
+    def ejected(self) -> int:
+        """How many of the present addresses are out of service."""
+        return sum(not self.in_service(address) for address in self.suspects if address in self._addresses)
+
+    def in_service(self, address: Address) -> bool:
+        instance = self.suspects.get(address)
+        return instance is None or instance.state is State.IN_SERVICE
+
+    def share(self, address: Address, now: float) -> float:
+        """Of the calls that it would usually get, between 0 and 1."""
+        instance = self._instances.get(address)
+        if instance is None or now - instance.readmitted >= SLOW_START:
+            return 1.0
+        return (int((now - instance.readmitted) * STEPS / SLOW_START) + 1) / STEPS
+
+    def due(self, now: float) -> Sequence[Address]:
+        """Those whose ejection is over, or whose probe brought no verdict; the longest ago first."""
+        due = [
+            instance
+            for instance in self.suspects.values()
+            if instance.state is not State.IN_SERVICE and instance.until <= now and instance.address in self._addresses
+        ]
+        return [instance.address for instance in sorted(due, key=lambda instance: instance.until)]
+
+    def out_until(self, address: Address) -> float:
+        """When its ejection ends."""
+        return self._instances[address].until
+
+    def next_change(self, now: float) -> float:
+        """When `due` or a `share` will be another, if nothing is reported."""
+        soonest = float("inf")
+        for instance in self._instances.values():
+            if instance.address not in self._addresses:
+                continue
+            if instance.state is not State.IN_SERVICE:
+                soonest = min(soonest, instance.until)
+            elif now - instance.readmitted < SLOW_START:
+                steps = int((now - instance.readmitted) * STEPS / SLOW_START) + 1
+                soonest = min(soonest, instance.readmitted + steps * SLOW_START / STEPS)
+        return soonest
+
+    def probe(self, address: Address) -> None:
+        """One call is about to be sent to an instance that is `due`; its report decides."""
+        instance = self._instances[address]
+        if instance.state is State.EJECTED:
+            instance.state = State.PROBED
+            self._changed(instance)
+        instance.until = self._clock() + PROBE_TIMEOUT
+
+    def readmit(self, address: Address) -> None:
+        """It is in service again, with a share that grows."""
+        instance = self.suspects.pop(address)
+        instance.state, instance.failures = State.IN_SERVICE, 0
+        instance.readmitted = self._clock()
+        self._changed(instance)
+        _log.info("%s: %s:%d is back in service", self._upstream, *address)
+
+    def retain(self, addresses: Collection[Address]) -> None:
+        """These are the name's addresses now. Ejections of others are remembered until they end, as a register may give
+        another selection each time; but no more than `REMEMBERED`, as it may give new addresses each time, too."""
+        self._addresses = addresses
+        now = self._clock()
+        absent = []
+        for address, instance in list(self._instances.items()):
+            if address in addresses:
+                if not instance.remembers(now):
+                    self._forget(address)
+            elif instance.state is State.IN_SERVICE or instance.until <= now:
+                self._forget(address)
+            else:
+                absent.append(instance)
+        absent.sort(key=lambda instance: instance.until)
+        for instance in absent[: max(0, len(absent) - REMEMBERED)]:
+            self._forget(instance.address)
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _reported(self, address: Address, epoch: int) -> Instance | None:
+        """The instance, where a failure that is reported now says something new of it."""
+        if len(self._addresses) < 2 or address not in self._addresses:
+            return None
+        instance = self._instances.get(address)
+        if instance is None:
+            instance = self._instances[address] = Instance(address)
+        elif epoch < instance.epoch or instance.state is State.EJECTED:
+            return None
+        return instance
+
+    def _eject_failing(self, instance: Instance, cause: str) -> None:
+        if instance.state is State.IN_SERVICE:
+            served = self._clock() - instance.readmitted
+            instance.ejections = max(0, instance.ejections - int(min(served, 1e6) // EJECTION))
+        instance.ejections += 1
+        seconds = min(MAX_EJECTION, EJECTION * instance.ejections)
+        self._eject(instance, seconds, f"{CONSECUTIVE} failed calls in a row, the last: {cause}")
+
+    def _eject(self, instance: Instance, seconds: float, reason: str) -> None:
+        was_in_service = instance.state is State.IN_SERVICE
+        seconds *= 1 + JITTER * random.random()  # noqa: S311  # spreads gateways, guards nothing
+        instance.state, instance.failures = State.EJECTED, 0
+        instance.until = self._clock() + seconds
+        self.suspects[instance.address] = instance
+        self.ejections += 1
+        self._changed(instance)
+        if was_in_service:  # once, and not again for each probe that fails
+            _log.warning("%s: %s:%d is ejected for %.0f s: %s", self._upstream, *instance.address, seconds, reason)
+
+    def _changed(self, instance: Instance) -> None:
+        self.epoch += 1
+        instance.epoch = self.epoch
+
+    def _forget(self, address: Address) -> None:
+        del self._instances[address]
+        self.suspects.pop(address, None)

@@ -1,0 +1,192 @@
+"""``dns:`` and ``dns://SERVER:PORT``: names looked up in the DNS, A, AAAA and SRV (RFC 1035, 3596, 2782).
+
+============================  =======================================================================
+``tally-svc:8080``            A and AAAA of ``tally-svc`` with port 8080; where there are none, SRV at
+                              ``tally-svc`` itself, whose records bring ports of their own
+``tally-svc:http``            SRV at ``_http._tcp.tally-svc``
+============================  =======================================================================
+
+A addresses take turns and AAAA stand behind them, so that a host without an IPv6 route loses nothing. TTLs are
+honoured between `MIN_TTL` and `MAX_TTL`. What a DNS name may lead to is bounded by `bridge.transport.reach`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.name
+import dns.rdatatype
+import dns.resolver
+from dns.rdatatype import RdataType
+
+from bridge.cluster.balance import unavailable
+from bridge.cluster.sources.source import Address, Found
+from bridge.errors import Fault, SettingsError, Unavailable
+from bridge.transport.reach import refused
+
+MIN_TTL, MAX_TTL = 1.0, 300.0
+MAX_NEGATIVE_TTL = 5.0  # a service that comes up should not stay unseen for its zone's half hour
+MAX_TARGETS = 64  # SRV targets that are followed
+LIFETIME = 3.0  # seconds for one question, over all servers and tries
+
+T = TypeVar("T")
+
+_OPTIONS = {"loopback": ("allow", "refuse"), "search": ("on", "off")}
+_log = logging.getLogger("bridge.mesh")
+
+
+class DnsSource:
+    """The DNS as a source. Caching is `bridge.cluster.balance.Mesh`'s; the resolver keeps nothing."""
+
+    def __init__(self, resolver: dns.asyncresolver.Resolver, *, search: bool = False, loopback: bool = False) -> None:
+        self._resolver = resolver
+        self._search = search
+        self._loopback = loopback
+
+    @classmethod
+    def from_url(cls, url: str) -> DnsSource:
+        """``dns:[//SERVER[:PORT]][?loopback=allow&search=off]``; SERVER is an address, IPv6 in brackets.
+
+        Without a server, ``/etc/resolv.conf`` says whom to ask, and its search list and ``ndots`` hold as they do for
+        every other program of the host; with one, names are taken as absolute.
+
+        :raises SettingsError: it isn't of that form, or the host names no server.
+        """
+        try:
+            parts = urlsplit(url)
+            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+            server, port = parts.hostname, parts.port or 53
+            if parts.path.strip("/") or parts.fragment or parts.username is not None:
+                raise ValueError("write dns: or dns://SERVER:PORT")
+            for key, value in options.items():
+                if value not in _OPTIONS.get(key, ()):
+                    known = ", ".join(f"{name}={'|'.join(values)}" for name, values in _OPTIONS.items())
+                    raise ValueError(f"{key}={value} is none of its options ({known})")
+            if server is not None:
+                ipaddress.ip_address(server)
+            resolver = dns.asyncresolver.Resolver(configure=server is None)
+        except ValueError as error:
+            raise SettingsError(Fault(f"{url!r} can't be used: {error}", key="BRIDGE_MESH")) from None
+        except dns.resolver.NoResolverConfiguration:
+            reason = "the host names no DNS server; write dns://SERVER:PORT"
+            raise SettingsError(Fault(reason, key="BRIDGE_MESH")) from None
+        if server is not None:
+            resolver.nameservers, resolver.port = [server], port
+        resolver.cache = None
+        resolver.lifetime, resolver.timeout = LIFETIME, 1.0
+        search = options.get("search", "off" if server else "on") == "on"
+        return cls(resolver, search=search, loopback=options.get("loopback") == "allow")
+
+    async def lookup(self, name: str, port: str) -> Found:
+        """As `bridge.cluster.sources.source.Source`."""
+        if not port.isdigit():
+            return await self._services(f"_{port}._tcp.{name}")
+        found = await self._hosts(name, int(port))
+        if found.addresses:
+            return found
+        services = await self._services(name)
+        # "None" is one answer made of two: it holds as long as the shorter of them, and the first tells more.
+        return services if services.addresses else Found((), min(found.ttl, services.ttl), cause=found.cause)
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    async def _hosts(self, name: str, port: int) -> Found:
+        """A and AAAA of `name`.
+
+        :raises Unavailable: one of them can't be asked and the other has nothing.
+        """
+        kinds = (RdataType.A, RdataType.AAAA)
+        answers, errors = await _settle(self._ask(name, kind) for kind in kinds)
+        pairs = [
+            ((record.address, port), int(record.rdtype == RdataType.AAAA))
+            for records, _ in answers
+            for record in records
+        ]
+        ttls = [ttl for _, ttl in answers]
+        if not pairs:
+            if errors:
+                raise errors[0]
+            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"the DNS has no address of {name}")
+        kept = self._admit(name, pairs)
+        if not kept:
+            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"{name} leads only to addresses that are refused")
+        return Found(
+            tuple(kept), _clamp(ttl for records, ttl in answers if records), tuple((rank, 0) for rank in kept.values())
+        )
+
+    async def _services(self, name: str) -> Found:
+        """SRV at `name`, each target followed to its addresses.
+
+        :raises Unavailable: it, or every one of its targets, can't be asked.
+        """
+        records, ttl = await self._ask(name, RdataType.SRV)
+        records = sorted(records, key=lambda record: record.priority)[:MAX_TARGETS]
+        # RFC 2782: a target of "." says that the service is decidedly not here.
+        records = [record for record in records if record.target != dns.name.root and record.port]
+        if not records:
+            return Found((), _clamp([ttl], MAX_NEGATIVE_TTL), cause=f"the DNS has no service at {name}")
+        answers, errors = await _settle(self._target(record) for record in records)
+        best: dict[Address, tuple[int, int]] = {}
+        for record, found in answers:
+            for address, (family, _) in zip(found.addresses, found.ranks, strict=True):
+                # Two ranks for each priority keep a target's AAAA behind its A, yet before the next priority.
+                best.setdefault(address, (record.priority * 2 + family, record.weight))
+        ttls = [ttl, *(found.ttl for _, found in answers)]
+        if not best:
+            if errors:
+                raise errors[0]
+            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"no target of SRV {name} has an address to use")
+        return Found(tuple(best), _clamp(ttls), tuple(best.values()))
+
+    async def _target(self, record: Any) -> tuple[Any, Found]:
+        return record, await self._hosts(record.target.to_text(), record.port)
+
+    def _admit(self, name: str, pairs: Iterable[tuple[Address, int]]) -> dict[Address, int]:
+        kept: dict[Address, int] = {}
+        for address, rank in pairs:
+            if reason := refused(address[0], loopback=self._loopback):
+                _log.warning("%s leads to %s, which is refused (%s)", name, address[0], reason)
+            else:
+                kept.setdefault(address, rank)
+        return kept
+
+    async def _ask(self, name: str, kind: RdataType) -> tuple[list[Any], float]:
+        """The records and for how long they, or their absence, hold.
+
+        :raises Unavailable: no server gave an answer.
+        """
+        try:
+            answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=self._search)
+        except dns.resolver.NXDOMAIN as error:
+            responses: Iterable[Any] = error.kwargs["responses"].values()  # error.responses() has no types
+            return [], min((response.resolve_chaining().minimum_ttl for response in responses), default=MIN_TTL)
+        except dns.exception.DNSException as error:
+            raise unavailable(f"{kind.name} {name}: {' '.join(str(error).split())}") from None
+        return list(answer), answer.chaining_result.minimum_ttl
+
+
+async def _settle(questions: Iterable[Awaitable[T]]) -> tuple[list[T], list[Unavailable]]:
+    """All `questions` at once: the answers, and the errors of those that found nobody to ask."""
+    answers: list[T] = []
+    errors: list[Unavailable] = []
+    for result in await asyncio.gather(*questions, return_exceptions=True):
+        if isinstance(result, Unavailable):
+            errors.append(result)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            answers.append(result)
+    return answers, errors
+
+
+def _clamp(ttls: Iterable[float], most: float = MAX_TTL) -> float:
+    return max(MIN_TTL, min(most, *ttls))

@@ -1,0 +1,216 @@
+"""``static:mesh.yml``: the operator's own word on where each name is.
+
+::
+
+    tally-svc: 10.0.0.7                      # the port is the route's
+    vat-svc:8080: [10.0.1.4:9001, "[fd00::7]:9001", legacy-host.internal:9001]
+
+The more exact key wins: ``name:port`` before ``name``. Loopback is allowed, since the operator wrote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from bridge.api.route_spec import Upstream
+from bridge.cluster.balance import unavailable
+from bridge.cluster.sources.source import Address, Found
+from bridge.errors import Fault, SettingsError, SetupError
+
+#: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
+Target = tuple[str, int | None]
+Table = dict[str, tuple[Target, ...]]
+
+TTL = 1.0  # seconds; also how often the file's times are looked at
+NAME_TTL = 5.0  # seconds; the system resolver tells no TTL of its own
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_log = logging.getLogger("bridge.mesh")
+
+
+class StaticSource:
+    """Addresses from a file, read again when it changes. A broken edit is logged, and the last good content stays.
+
+    :raises SettingsError: (constructor) the file is there but can't be used; each fault names file, line and key.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._clock = clock
+        self._looked = clock()
+        self._seen = _stamp(file)
+        self._reading: asyncio.Task[None] | None = None
+        self._table = read(file) if self._seen else {}
+
+    async def lookup(self, name: str, port: str) -> Found:
+        """As `bridge.cluster.sources.source.Source`."""
+        await self._reread()
+        targets = self._table.get(f"{name}:{port}") or self._table.get(name)
+        if not targets:
+            return Found((), TTL, cause=f"{self._file.name} names neither {name}:{port} nor {name}")
+        default = int(port) if port.isdigit() else None
+        if default is None and any(own is None for _, own in targets):
+            return Found((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
+        lists = await asyncio.gather(*(_resolve(host, own or default or 0) for host, own in targets))
+        addresses = tuple(dict.fromkeys(address for some in lists for address in some))
+        if not addresses:
+            raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
+        return Found(addresses, TTL if all(map(_is_address, (host for host, _ in targets))) else NAME_TTL)
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    async def _reread(self) -> None:
+        now = self._clock()
+        if self._reading is None and now - self._looked >= TTL:
+            self._looked = now
+            # One stat a second: cheaper here than the hop to a thread.
+            if (seen := _stamp(self._file)) != self._seen:
+                self._reading = asyncio.create_task(self._take(seen))
+        if self._reading is not None:
+            await asyncio.shield(self._reading)
+
+    async def _take(self, seen: tuple[int, int, int] | None) -> None:
+        try:
+            self._table = await asyncio.to_thread(read, self._file) if seen else {}
+            _log.info("%s: read again, %d names", self._file, len(self._table))
+        except SetupError as error:
+            _log.error("%s", error)
+        finally:
+            self._seen = seen
+            self._reading = None
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; ``None`` when there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _resolve(host: str, port: int) -> list[Address]:
+    if _is_address(host):
+        return [(host, port)]
+    loop = asyncio.get_running_loop()
+    try:
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        _log.warning("%s can't be resolved: %s", host, error.strerror or error)
+        return []
+    return [(str(info[4][0]), port) for info in infos]
+
+
+# --- the file ----------------------------------------------------------------------------------------------------
+
+
+def read(file: Path) -> Table:
+    """What `file` says, by ``name`` and ``name:port``.
+
+    :raises SettingsError: every fault of the file, each with its line.
+    """
+    try:
+        root = YAML(typ="safe", pure=True).compose(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(Fault(error.strerror or str(error), file=str(file))) from None
+    except UnicodeDecodeError:
+        raise SettingsError(Fault("it is not UTF-8", file=str(file))) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise SettingsError(Fault(f"it is not YAML: {error.problem}", file=str(file), line=line)) from None
+    except YAMLError as error:
+        raise SettingsError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=str(file))) from None
+    if root is None:
+        return {}
+    if not isinstance(root, MappingNode):
+        raise SettingsError(Fault("it must map names to addresses", file=str(file), line=_line(root)))
+    table: Table = {}
+    faults: list[Fault] = []
+    for key, value in root.value:
+        name = str(key.value) if isinstance(key, ScalarNode) else ""
+        try:
+            _check_key(name)
+            if name in table:
+                raise ValueError("it stands in the file twice")
+        except ValueError as error:
+            faults.append(Fault(str(error), key=name, file=str(file), line=_line(key)))
+            continue
+        targets = []
+        for item, line in _items(value):
+            try:
+                targets.append(_target(item, needs_port=":" in name and not name.rpartition(":")[2].isdigit()))
+            except ValueError as error:
+                faults.append(Fault(str(error), key=name, file=str(file), line=line))
+        table[name] = tuple(targets)
+    if faults:
+        raise SettingsError(faults)
+    return table
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _items(value: Node) -> Iterator[tuple[str, int]]:
+    nodes = value.value if isinstance(value, SequenceNode) else [value]
+    if not nodes:
+        yield "", _line(value)
+    for node in nodes:
+        # A nested list or mapping has no text that could be a host; `_target` says so.
+        yield str(node.value) if isinstance(node, ScalarNode) else "a list or mapping", _line(node)
+
+
+def _check_key(name: str) -> None:
+    """:raises ValueError: no route could name it."""
+    Upstream.parse(name if ":" in name else f"{name}:1")
+    if "/" in name:
+        raise ValueError(f"{name!r} is not of the form name or name:port")
+
+
+def _target(text: str, *, needs_port: bool) -> Target:
+    """``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
+
+    :raises ValueError: it is none of them.
+    """
+    if not text:
+        raise ValueError("it names no address")
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        ok = bracket and (not port or port[0] == ":") and ":" in host and _is_address(host)
+        if not ok or port == ":":
+            raise ValueError(f"{text!r} is neither [address] nor [address]:port")
+        port = port[1:]
+    elif text.count(":") > 1:
+        hint = "; write an IPv6 address in brackets" if _is_address(text) else ""
+        raise ValueError(f"{text!r} is neither host nor host:port{hint}")
+    elif ":" in text:
+        host, _, port = text.partition(":")
+        port = port or "?"
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r}: {port!r} is no port")
+    if not _is_address(host) and (not _HOST.fullmatch(host) or host.replace(".", "").isdigit()):
+        raise ValueError(f"{host!r} is neither a host name nor an address")
+    if needs_port and not port:
+        raise ValueError(f"{text!r} needs a port, since the key's is a service name")
+    return host, int(port) if port else None

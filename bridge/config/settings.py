@@ -1,0 +1,124 @@
+"""Settings: the environment (``BRIDGE_…``), then the file given by ``--config``, then defaults that need no server.
+
+Every name here is ``BRIDGE_NAME`` in the environment and ``name`` in the file. An unknown one is an error in either.
+Variables ``BRIDGE_SECRET_…`` are no settings: they hold the secrets that routes may name (`bridge.api.grants`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bridge.api.grants import SECRET_PREFIX
+from bridge.api.route_spec import Seconds, Size
+from bridge.errors import Fault, SettingsError
+
+
+def _networks(value: object) -> object:
+    """``10.0.0.0/8,192.168.1.4`` or a list of such."""
+    items = value.split(",") if isinstance(value, str) else value
+    if isinstance(items, list | tuple):
+        return tuple(ipaddress.ip_network(str(item).strip()) for item in items if str(item).strip())
+    return value
+
+
+def _count(value: object) -> object:
+    """A number; from the environment, its digits."""
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks), Field(strict=False)
+]
+
+
+class Settings(BaseModel):
+    """All that an operator decides. Relative paths are below `home`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Path(".")  #: `routes/`, `wsdl/`, `protos/`, `mesh.yml`, `issuers.yml` lie here
+    routes: Path = Path("routes")
+    store: str = "sqlite:///.bridge/routes.db"
+    limits: str = "memory://"
+    mesh: str = "static:mesh.yml"
+    policies: Path = Path("policies")
+    issuers: Path = Path("issuers.yml")
+    secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
+    log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output
+    log_size: Size = 64 * 1024**2  #: bytes after which the access log is rotated
+    log_keep: Annotated[int, BeforeValidator(_count), Field(ge=1)] = 10  #: rotated files kept
+    local_issuer: Literal["on", "off"] = "on"
+    trusted_proxies: Networks = ()  #: whose X-Forwarded-For and trace headers are believed
+    internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``
+    fetch_networks: Networks = ()  #: from where contracts are fetched beside the public Internet
+    max_body: Size = 8 * 1024**2  #: bytes of a request
+    max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
+    max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
+    upstream_clients: Literal["lean", "general"] = "lean"  #: the gateway's own, or those of general libraries
+    body_timeout: Seconds = 30.0  #: how long a client may take to send its body
+    drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
+
+    def path(self, relative: Path | str) -> Path:
+        """`relative` below `home`; an absolute path as it is."""
+        return self.home / relative
+
+    @property
+    def state(self) -> Path:
+        """What the gateway keeps: local issuer's key, routes, log."""
+        return self.home / ".bridge"
+
+
+def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **given: Any) -> Settings:
+    """Settings from the command line's `given` (those that aren't None), the environment, `config`, defaults.
+
+    :raises SettingsError: an unknown name, or a value that can't be used; says which and from where.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    if config is not None:
+        try:
+            read = YAML(typ="safe", pure=True).load(config.read_text("utf-8")) or {}
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            raise SettingsError(Fault(_brief(error), file=str(config))) from None
+        if not isinstance(read, dict):
+            raise SettingsError(Fault("it must map names to values", file=str(config)))
+        values |= read
+        origin |= dict.fromkeys(read, str(config))
+    for name, value in environ.items():
+        if name.startswith("BRIDGE_") and not name.startswith(SECRET_PREFIX):
+            key = name.removeprefix("BRIDGE_").lower()
+            values[key], origin[key] = value, name
+    for key, value in given.items():
+        if value is not None:
+            values[key], origin[key] = value, f"--{key}"
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        faults = []
+        for entry in error.errors():
+            key = str(entry["loc"][0])
+            reason = (
+                "no setting has this name"
+                if entry["type"] == "extra_forbidden"
+                else entry["msg"].removeprefix("Value error, ")
+            )
+            place = origin.get(key, "")
+            is_file = config is not None and place == str(config)
+            faults.append(Fault(reason, key=key if is_file else place, file=place if is_file else ""))
+        raise SettingsError(faults) from None
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error).splitlines()[0]

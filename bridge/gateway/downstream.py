@@ -1,0 +1,184 @@
+"""The client's side of a stream, HTTP or WebSocket, as one shape for `bridge.gateway.streaming`.
+
+ASGI's events stay in here: `read` gives the client's next bytes or frame, `write` takes what goes down and waits while
+the client doesn't read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Protocol
+
+from bridge.api.call import JSON_TYPE, Headers, Reply
+from bridge.errors import ClientDisconnected
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: The response's fields as ASGI wants them.
+Fields = Callable[[Reply], list[tuple[bytes, bytes]]]
+
+#: Browsers can't put a token into a WebSocket's headers, so it may stand among the subprotocols: ``bearer, TOKEN``.
+BEARER = "bearer"
+_NORMAL, _INTERNAL = 1000, 1011  # RFC 6455, section 7.4.1
+
+
+class Connection(Protocol):
+    """What a stream needs of its connection beyond ASGI, as ``scope["bridge.connection"]``."""
+
+    def cut(self, *, now: bool) -> None:
+        """End it within the response, so that its client knows that for broken. `now`: for a client that takes nothing
+        of what it asked for, whatever is still to be sent."""
+        ...
+
+    def watch(self, left: Callable[[], None], *, half: bool) -> None:
+        """:param left: called when the client has left, which nobody may hear of who isn't reading.
+        :param half: a client that closes its half counts as having left, before the head too: nothing will be sent for
+            long that would tell."""
+        ...
+
+
+class Unwatched:
+    """The `Connection` of a server that isn't ours, which closes it by itself when a response is not completed."""
+
+    def cut(self, *, now: bool) -> None: ...
+
+    def watch(self, left: Callable[[], None], *, half: bool) -> None: ...
+
+
+class Downstream(Protocol):
+    """:ivar sent: bytes of the body, or of frames' payloads, that were sent.
+    :ivar complete: nothing more is to be sent."""
+
+    sent: int
+    complete: bool
+
+    async def read(self) -> bytes | None:
+        """The next bytes of the body, or the next frame; None when the client has said all.
+
+        :raises ClientDisconnected: it has left.
+        """
+        ...
+
+    async def gone(self) -> None:
+        """Returns when the client has left; what it still says is thrown away."""
+        ...
+
+    async def start(self, reply: Reply) -> None:
+        """The head; `reply.body` comes first. It is all that is sent to HEAD."""
+        ...
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        """Send; waits while the client doesn't read."""
+        ...
+
+    async def close(self, last: bytes, *, failed: bool) -> None:
+        """`last` and the end."""
+        ...
+
+
+class HttpSide:
+    """A request and its response, sent in pieces. To HEAD only the head is answered."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
+        self._receive, self._send, self._fields = receive, send, fields
+        self._ended = False
+        self._head_only = scope["method"] == "HEAD"
+        self.sent = 0
+        self.complete = False
+
+    async def read(self) -> bytes | None:
+        if self._ended:
+            return None
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected()
+        self._ended = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body or (None if self._ended else b"")
+
+    async def gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, reply: Reply) -> None:
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": self._fields(reply)})
+        if self._head_only:
+            await self.close(b"", failed=False)
+        elif reply.body:
+            await self.write([reply.body])
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        await self._body(chunks[0] if len(chunks) == 1 else b"".join(chunks), more=True)
+
+    async def close(self, last: bytes, *, failed: bool) -> None:
+        await self._body(last, more=False)
+
+    async def _body(self, data: bytes, *, more: bool) -> None:
+        self.complete = not more
+        self.sent += len(data)
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+class WebSocketSide:
+    """A WebSocket: one message a frame, and an empty frame from the client says that it sends no more. Frames are text
+    where the answer is JSON, and binary otherwise."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
+        self._receive, self._send, self._fields = receive, send, fields
+        self._subprotocol = BEARER if bearer_of(scope) else None
+        self._text = True
+        self.sent = 0
+        self.complete = False
+
+    async def read(self) -> bytes | None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                raise ClientDisconnected()
+            if message["type"] == "websocket.receive":
+                text = message.get("text")
+                return (text.encode() if text is not None else message.get("bytes")) or None
+
+    async def gone(self) -> None:
+        while (await self._receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def start(self, reply: Reply) -> None:
+        dropped = (b"content-type", b"content-length")
+        self._text = JSON_TYPE in reply.headers
+        headers = [field for field in self._fields(reply) if field[0] not in dropped]
+        await self._out({"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": headers})
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            self.sent += len(chunk)
+            await self._out(
+                {"type": "websocket.send", **({"text": chunk.decode()} if self._text else {"bytes": chunk})}
+            )
+
+    async def close(self, last: bytes, *, failed: bool) -> None:
+        if last:
+            await self.write([last])
+        self.complete = True
+        await self._out({"type": "websocket.close", "code": _INTERNAL if failed else _NORMAL})
+
+    async def _out(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # as ASGI has it for a client that has left
+            raise ClientDisconnected() from None
+
+
+def bearer_of(scope: Scope) -> str:
+    """The token among a WebSocket's subprotocols (``Sec-WebSocket-Protocol: bearer, TOKEN``), or ``""``."""
+    offered: Sequence[str] = scope.get("subprotocols") or ()
+    return offered[1] if len(offered) > 1 and offered[0].lower() == BEARER else ""
+
+
+def with_bearer(headers: Headers, scope: Scope) -> list[tuple[str, str]]:
+    """`headers` of a WebSocket's handshake, less what belongs to the handshake alone; a token among the subprotocols
+    stands where other requests have it."""
+    kept = [field for field in headers if not field[0].startswith("sec-websocket-")]
+    token = bearer_of(scope)
+    return [*kept, ("authorization", f"Bearer {token}")] if token and "authorization" not in dict(kept) else kept

@@ -1,0 +1,305 @@
+"""Specs -> bound routes -> matcher. A table is made beside the old one and swapped in; calls under way finish on that.
+
+Whatever a request would otherwise look up is put on its `Endpoint` here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Any, Literal, Protocol
+
+import orjson
+
+from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
+from bridge.api.route_spec import Connection, RouteSpec, Upstream
+from bridge.api.transformer import Operation
+from bridge.errors import ConflictError
+from bridge.gateway.matcher import Claim, Matcher
+from bridge.gateway.ownership import OwnedPath, owned_paths
+from bridge.plugins import Transformers
+from bridge.stages.auth.auth import Authenticator
+from bridge.stages.cache import MicroCache
+from bridge.stages.limits import Limiter
+
+#: A file's route is named after its file, a registered one has the number that the store gave it.
+RouteId = int | str
+
+
+class Sender(Protocol):
+    """What the upstream room binds for a route: `HttpUpstream` or `GrpcUpstream`."""
+
+    async def send(
+        self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], asked: float | None = None
+    ) -> Any: ...
+
+    @property
+    def stream(self) -> Any:
+        """Opens a streaming call (`bridge.api.stream.UpstreamStream`); None where the wire has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a route was written down: who owns it, and where its faults are to be shown."""
+
+    id: RouteId
+    kind: Literal["file", "store"]
+    spec: RouteSpec
+    file: str = ""
+    #: The parsed document, for the lines of faults that only binding finds.
+    document: Any = None
+    #: When a registered route was written (Unix seconds).
+    changed_at: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """Changes with the spec's content and with nothing else."""
+        return digest_of(self.spec)
+
+    @property
+    def etag(self) -> str:
+        """The entity tag. Each write of a registered route makes another, also where it says the same again: of
+        several changes that were made for one version, one can be the first."""
+        if not self.changed_at:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {self.changed_at!r}".encode()).hexdigest()[:32]
+
+
+def spec_json(spec: RouteSpec) -> dict[str, Any]:
+    """A spec as its publisher would write it: the short form of what is short, nothing that was not said."""
+    shown = spec.model_dump(mode="json", exclude_unset=True)
+    shown["upstream"] = str(spec.upstream)
+    return shown
+
+
+def digest_of(spec: RouteSpec) -> str:
+    return hashlib.sha256(orjson.dumps(spec_json(spec), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+class Endpoint:
+    """One operation of one route with its guards, codec and upstream at hand: all that a request needs."""
+
+    __slots__ = (
+        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "rpc", "send", "stream",
+        "streams", "tenant", "timeout", "upstream", "weighs",
+    )  # fmt: skip
+
+    def __init__(self, route: BoundRoute, operation: Operation, sender: Sender) -> None:
+        self.route = route
+        self.operation = operation
+        self.codec: Any = operation.codec
+        self.auth = route.auth
+        self.limiter = route.limiter
+        self.cache = route.cache
+        self.send = sender.send
+        self.stream = sender.stream
+        #: Whether the operation is a `bridge.api.stream.StreamCodec`.
+        self.streams = hasattr(operation.codec, "open")
+        #: How the operation's clients are refused, where not by problem+json (`bridge.api.stream.Refusing`).
+        self.refusal: Any = getattr(operation.codec, "refusal", None)
+        #: Whether its messages are gRPC's (`bridge.api.GrpcReply`).
+        self.rpc = route.wire == "grpc"
+        #: How many bytes of a large message the codec works on (`bridge.api.transformer.Weighing`); None: all of them.
+        self.weighs: Any = getattr(operation.codec, "weighs", None)
+        self.bounds = route.source.spec.stream
+        self.tenant = route.source.spec.tenant or ""
+        self.timeout = route.source.spec.timeout
+        self.upstream = f"{route.source.spec.upstream.name}:{route.source.spec.upstream.port}"
+
+    def __str__(self) -> str:
+        return f"route {self.route.source.id}" if self.route.source.id else "the new route"
+
+
+@dataclass(slots=True, eq=False)
+class BoundRoute:
+    """A route that can serve: its spec compiled, its guards made."""
+
+    source: Source
+    wire: str
+    operations: Sequence[Operation]
+    auth: Authenticator
+    limiter: Limiter | None
+    cache: MicroCache | None
+    #: Whether its contract may change without a file that is seen to change (`bridge.plugins.Following`).
+    follows: bool = False
+    endpoints: Sequence[Endpoint] = field(default=())
+    #: The paths that belong to it.
+    owned: Sequence[OwnedPath] = field(default=())
+
+    def template(self, operation: Operation) -> str:
+        """The whole public path of `operation`."""
+        base = self.source.spec.route
+        return (base.rstrip("/") + operation.path) if operation.path else base
+
+
+class Binder:
+    """Makes `BoundRoute`s: the transformer compiles, the guards and the upstream are composed."""
+
+    def __init__(
+        self,
+        transformers: Transformers,
+        authenticate: Callable[[RouteSpec], Authenticator],
+        connect: Callable[[Upstream, str, Connection], Sender],
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
+        self._transformers = transformers
+        self._authenticate = authenticate
+        self._connect = connect
+        self._secrets = secrets
+
+    async def changed(self, route: BoundRoute) -> bool:
+        """Whether binding `route` again would give something else: its contract has changed where it comes from."""
+        with granted(self._grant(route.source, route.wire)):
+            return await self._transformers.changed(route.source.spec)
+
+    def _grant(self, source: Source, wire: str) -> Grant:
+        spec = source.spec
+        scheme = spec.upstream.scheme or wire  # a wire's plain scheme is named after it
+        return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self._secrets)
+
+    async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
+        """:param old: what served until now; where its limit is the same, what callers have used of it still counts.
+        :raises SetupError: the spec can't be bound; the faults say where.
+        """
+        spec = source.spec
+        transformer = await self._transformers.get(spec.transform.request)
+        with granted(self._grant(source, transformer.wire)):
+            operations = await self._transformers.bind(spec, source.document, source.file)
+            sender = self._connect(spec.upstream, transformer.wire, spec.connection)
+        route = BoundRoute(
+            source=source,
+            wire=transformer.wire,
+            operations=operations,
+            auth=self._authenticate(spec),
+            limiter=_limiter(spec, old),
+            cache=MicroCache(spec.cache.ttl) if spec.cache else None,
+            follows=self._transformers.follows(spec),
+        )
+        route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
+        route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)
+        return route
+
+
+def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
+    if old is not None and old.source.spec.rate_limit == spec.rate_limit:
+        return old.limiter
+    return Limiter(spec.rate_limit) if spec.rate_limit else None
+
+
+class Table:
+    """Every live route and the matcher over their operations. Once built it is only read: what changes is the next
+    table, which shares with this one all that stays.
+
+    Routes come first come first served; one that claims what another has is left out whole and stands in `refused`,
+    until what it claims is free.
+    """
+
+    def __init__(self, routes: Iterable[BoundRoute] = ()) -> None:
+        self.routes: dict[RouteId, BoundRoute] = {}
+        self.refused: list[tuple[BoundRoute, ConflictError]] = []
+        self._matcher: Matcher[Endpoint] = Matcher()
+        self.match = self._matcher.match
+        #: Who came before whom, refused ones too.
+        self._ranks: dict[RouteId, int] = {}
+        for rank, route in enumerate(routes):
+            self._ranks[route.source.id] = rank
+            self._admit(route, rank)
+        self._next = len(self._ranks)
+
+    def check(self, route: BoundRoute) -> None:
+        """:raises ConflictError: `route` claims what another that serves has; its own former self is no other."""
+        trial = self._matcher.copy()
+        old = self.routes.get(route.source.id)
+        if old is not None:
+            trial.remove_all(_claims(old))
+        trial.add_all(_claims(route))
+
+    def with_route(self, route: BoundRoute) -> Table:
+        """The next table: `route` in the place of the one with its id, else as the last."""
+        made = self._copy()
+        id = route.source.id
+        rank = made._ranks.setdefault(id, made._next)
+        made._next = max(made._next, rank + 1)
+        made._settle([(rank, route)], ())
+        return made
+
+    def without(self, id: RouteId) -> Table:
+        """The next table, after the route `id` has gone."""
+        made = self._copy()
+        made._settle([], [id])
+        made._ranks.pop(id, None)
+        return made
+
+    def over(self, routes: Iterable[BoundRoute]) -> Table:
+        """The next table, of these `routes` in their order."""
+        ranked = {route.source.id: (rank, route) for rank, route in enumerate(routes)}
+        known = [self._ranks[id] for id in ranked if id in self._ranks]
+        if known != sorted(known):
+            return Table(route for _, route in ranked.values())
+        made = self._copy()
+        before = self.routes | {route.source.id: route for route, _ in self.refused}
+        came = [(rank, route) for id, (rank, route) in ranked.items() if before.get(id) is not route]
+        gone = [id for id in before if id not in ranked]
+        made._ranks = {id: rank for id, (rank, _) in ranked.items()}
+        made._next = len(ranked)
+        made._settle(came, gone)
+        return made
+
+    def _copy(self) -> Table:
+        made = Table()
+        made.routes, made.refused = dict(self.routes), list(self.refused)
+        made._matcher = self._matcher.copy()
+        made.match = made._matcher.match
+        made._ranks, made._next = dict(self._ranks), self._next
+        return made
+
+    def _settle(self, came: list[tuple[int, BoundRoute]], gone: Iterable[RouteId]) -> None:
+        """Take away those that have `gone` and the former selves of those that `came`, then let in who may: the latter,
+        those that were refused until now, and in turn whoever has to make room for one that was before it."""
+        fresh = {route.source.id for _, route in came}
+        leaving = [*gone, *fresh]
+        for old in [self.routes[id] for id in leaving if id in self.routes]:
+            self._matcher.remove_all(_claims(old))
+            if old.source.id not in fresh:
+                del self.routes[old.source.id]
+        left = set(leaving)
+        refused = [(self._ranks[route.source.id], route) for route, _ in self.refused if route.source.id not in left]
+        last = self._ranks[next(reversed(self.routes))] if self.routes else -1
+        self.refused = []
+        waiting, ordered = came + refused, True
+        heapify(waiting)
+        while waiting:
+            rank, route = heappop(waiting)
+            ordered = ordered and (route.source.id in self.routes or rank > last)
+            for later in self._admit(route, rank):
+                self._matcher.remove_all(_claims(later))
+                del self.routes[later.source.id]
+                heappush(waiting, (self._ranks[later.source.id], later))
+        for route, _ in self.refused:
+            self.routes.pop(route.source.id, None)
+        if not ordered:
+            self.routes = dict(sorted(self.routes.items(), key=lambda item: self._ranks[item[0]]))
+
+    def _admit(self, route: BoundRoute, rank: int) -> Iterable[BoundRoute]:
+        """Let `route` serve if nothing before it has what it claims; who came later and does makes room."""
+        try:
+            room = self._matcher.add_all(_claims(route), lambda other: self._ranks[other.route.source.id] > rank)
+        except ConflictError as error:
+            self.refused.append((route, error))
+            return ()
+        self.routes[route.source.id] = route
+        return {endpoint.route.source.id: endpoint.route for endpoint in room}.values()
+
+
+def _claims(route: BoundRoute) -> Iterator[Claim[Endpoint]]:
+    spec = route.source.spec
+    for endpoint in route.endpoints:
+        template = route.template(endpoint.operation)
+        for method in _methods(spec, endpoint.operation):
+            yield spec.host, template, method, endpoint
+
+
+def _methods(spec: RouteSpec, operation: Operation) -> Sequence[str]:
+    return spec.methods if operation.method == "*" and spec.methods else (operation.method,)

@@ -1,6 +1,0 @@
-"""The OpenAPI 3.1 document of everything that is published. `document.build_document` is the way in."""
-
-from bridge.openapi.document import build_document, draft_document
-from bridge.openapi.published import PublishedOperation, for_host, for_tenant
-
-__all__ = ["PublishedOperation", "build_document", "draft_document", "for_host", "for_tenant"]

@@ -1,0 +1,97 @@
+"""Everything a gateway stands on, made from its settings and closed together. `app.py` serves it, `cli.py` asks it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from bridge.api.grants import Secrets
+from bridge.api.route_spec import Auth, RouteSpec
+from bridge.api.transformer import Context
+from bridge.catalog.registry import Registry
+from bridge.catalog.store import open_store
+from bridge.cluster.balance import Mesh
+from bridge.cluster.mesh import open_mesh
+from bridge.config.secrets_file import read_bindings
+from bridge.config.settings import Settings
+from bridge.errors import SettingsError
+from bridge.gateway.table import Binder
+from bridge.plugins import Transformers
+from bridge.stages.auth.auth import Authenticator, build_authenticator
+from bridge.stages.auth.issuers import Trust
+from bridge.transport.fetch import Fetcher
+from bridge.transport.schemes import Unconnected
+
+if TYPE_CHECKING:
+    from bridge.cluster.pool import Upstreams
+
+
+class Runtime:
+    """The rooms of one gateway. No route is bound before `Registry.load`.
+
+    :param serving: whether its routes will be called; without, no client library is loaded and no upstream is met.
+
+    :raises SettingsError: a setting, or a file that one names, can't be used.
+    """
+
+    def __init__(self, settings: Settings, *, serving: bool = True) -> None:
+        if settings.limits != "memory://":
+            raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not to be had here; this version has memory://")
+        self.settings = settings
+        self.trust = Trust.load(settings)
+        self.mesh = open_mesh(settings.mesh, settings.home)
+        self.store = open_store(settings.store, settings.home)
+        self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
+        self.fetcher = Fetcher(settings.fetch_networks)
+        self.context = Context(
+            settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses, fetch=self.fetcher.fetch
+        )
+        self.transformers = Transformers(self.context)
+        self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
+        self.binder = Binder(
+            self.transformers,
+            authenticate=self._authenticator,
+            connect=self.upstreams.bind,
+            secrets=_secrets(settings, self.trust),
+        )
+        self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
+
+    def _authenticator(self, spec: RouteSpec) -> Authenticator:
+        """One for all routes that ask the same: it holds nothing of theirs."""
+        made = self._authenticators.get(spec.auth)
+        if made is None:
+            made = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
+            self._authenticators[spec.auth] = made
+        return made
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as closing:
+            rooms = (
+                self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers, self.registry,
+            )  # fmt: skip
+            for room in rooms:
+                closing.push_async_callback(room.aclose)
+
+
+def _secrets(settings: Settings, trust: Trust) -> Secrets:
+    """The operator's bindings of secrets, and what of the gateway's own no route may name.
+
+    :raises SettingsError: ``secrets.yml`` is wrong.
+    """
+    path = settings.path(settings.secrets)
+    own = [path, *trust.files, settings.state]
+    own += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
+    own += [
+        settings.path(url.removeprefix(scheme))
+        for url in (settings.mesh, settings.store)
+        for scheme in ("static:", "sqlite:///")
+        if url.startswith(scheme)
+    ]
+    return Secrets(read_bindings(path), frozenset(each.resolve() for each in own), str(settings.secrets))
+
+
+def _upstreams(mesh: Mesh, settings: Settings) -> Upstreams:
+    from bridge.cluster.pool import Upstreams  # loads the client libraries, which take their time
+
+    return Upstreams(mesh, settings)

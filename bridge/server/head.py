@@ -1,0 +1,90 @@
+"""A request's head, judged where the parser leaves it open (RFC 9112). The connection is `bridge.server.connection`'s
+business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import httptools
+
+from bridge.api.call import Headers, Reply
+from bridge.errors import ClientError, HeadTooLarge, RequestError
+from bridge.http.client_address import absolute_target
+
+#: What the parser says of a version that it doesn't know, and of the preface of HTTP/2.
+_OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
+
+
+def check_framing(version: str, codings: Sequence[str]) -> None:
+    """Judge what is not plain HTTP/1.1 without a ``Transfer-Encoding`` (RFC 9112, section 6.1).
+
+    :param codings: every value of that field.
+    :raises ClientError: 505 for a version that is not spoken here; 501 for a body whose end is known but whose coding
+        is not; 400 where not even the end is known, and for HTTP/1.0, which has no codings.
+    """
+    if version not in ("1.0", "1.1"):
+        raise _other_version()
+    if codings and version == "1.0":
+        raise ClientError("A Transfer-Encoding can't be used with HTTP/1.0.")
+    if not codings or (len(codings) == 1 and codings[0].lower() == "chunked"):
+        return
+    named = [coding.strip().lower() for value in codings for coding in value.split(",")]
+    if named[-1] == "chunked" and all(named) and named.count("chunked") == 1:
+        raise ClientError("Of transfer codings, only chunked is understood here.", status=501)
+    raise ClientError("A request's Transfer-Encoding must be chunked, once, and nothing else.")
+
+
+def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tuple[str, str]:
+    """Path and query of a target that is not simply a path (RFC 9112, section 3.2).
+
+    :param fields: of the request. Where Host is missing, and may be, the target's authority is added under its name.
+    :raises ClientError: as `absolute_target`.
+    """
+    hosts = [value for name, value in fields if name == "host"]
+    path, query, authority = absolute_target(target, hosts, version)
+    if not hosts:
+        fields.append(("host", authority))
+    return path or "/", query
+
+
+def begins_websocket(fields: Headers, version: str) -> bool:
+    """Whether a head with an ``Upgrade`` is a WebSocket's handshake (RFC 6455, section 4.2.1). By HTTP/1.0, any
+    ``Upgrade`` is to be ignored (RFC 9110, section 7.8); a list of protocols leaves the choice to us: HTTP it is."""
+    upgrades = [value.strip().lower() for name, value in fields if name == "upgrade"]
+    return upgrades == ["websocket"] and version != "1.0" and any(name == "sec-websocket-key" for name, _ in fields)
+
+
+def rewritten(method: bytes, target: bytes, version: str, fields: Headers) -> bytes:
+    """The head that the parser read these from, without its ``Upgrade``."""
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in fields if name != "upgrade"]
+    return b"%s %s HTTP/%s\r\n%s\r\n" % (method, target, version.encode(), b"".join(lines))
+
+
+def refusal(error: httptools.HttpParserError) -> RequestError:
+    """Why the parser went no further: what a callback raised, or what it could not read itself."""
+    if isinstance(error.__context__, RequestError):
+        return error.__context__
+    if str(error) in _OTHER_VERSION:
+        return _other_version()
+    return ClientError("What was sent is not a valid HTTP/1.1 request.")
+
+
+def _other_version() -> ClientError:
+    return ClientError("This gateway speaks HTTP/1.1 and HTTP/1.0 on this port.", status=505)
+
+
+def too_large(most: int) -> HeadTooLarge:
+    return HeadTooLarge(f"A request's header may have at most {most // 1024} kB.")
+
+
+def last_answer(reply: Reply, trace_id: str) -> bytes:
+    """`reply` as the last answer of a connection."""
+    fields = [
+        *reply.headers,
+        ("x-trace-id", trace_id),
+        ("content-length", str(len(reply.body))),
+        ("connection", "close"),
+    ]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n{lines}\r\n".encode() + reply.body

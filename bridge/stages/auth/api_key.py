@@ -1,0 +1,142 @@
+"""API keys that the gateway makes itself: ``hmsb_ID_SECRET``.
+
+The secret has 256 random bits, so its plain SHA-256 tells nothing about it and a slow password hash would only cost
+time. The hash is all that is kept: a key is shown once, when it is made.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NoReturn, Protocol
+
+from bridge.api.call import Call, Identity
+from bridge.api.route_spec import ApiKeyAuth
+from bridge.errors import BindError, Fault, Unauthorized
+
+PREFIX = "hmsb"
+_FORM = re.compile(r"hmsb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: Compared with when there is no such key, so that a missing id takes as long as a wrong secret.
+_NOBODY = sha256(b"nobody").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of a key. `hash` is the hex SHA-256 of the whole text; times are Unix seconds, ``None``: never."""
+
+    id: str
+    hash: str
+    subject: str
+    tenant: str = ""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    created: float = 0.0
+    expires: float | None = None
+    revoked: float | None = None
+
+
+class KeyStore(Protocol):
+    """Where keys are kept."""
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """The key with this id. Called on the event loop for each request: looks in memory, waits for nothing."""
+        ...
+
+
+class MemoryKeys:
+    """A `KeyStore` that holds what it is given: for tests, and as the memory in front of a database."""
+
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
+        self.keys = {key.id: key for key in keys}
+
+    def find(self, key_id: str) -> ApiKey | None:
+        return self.keys.get(key_id)
+
+
+def mint_key(
+    subject: str,
+    *,
+    tenant: str = "",
+    roles: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+    ttl: float | None = None,
+    clock: Callable[[], float] = time.time,
+) -> tuple[str, ApiKey]:
+    """A new key: the text to hand out, and what to keep. `ttl` is in seconds; ``None``: it doesn't expire."""
+    key_id, now = secrets.token_hex(8), clock()
+    text = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+    return text, ApiKey(
+        id=key_id,
+        hash=sha256(text.encode()).hexdigest(),
+        subject=subject,
+        tenant=tenant,
+        roles=frozenset(roles),
+        scopes=frozenset(scopes),
+        created=now,
+        expires=None if ttl is None else now + ttl,
+    )
+
+
+class ApiKeyVerifier:
+    """Finds and judges the key in one header field. What a route asks of its caller beyond that is not judged here."""
+
+    def __init__(self, auth: ApiKeyAuth, keys: KeyStore, clock: Callable[[], float] = time.time) -> None:
+        if not _FIELD_NAME.fullmatch(auth.header):
+            raise BindError(Fault(f"{auth.header!r} can't be the name of a header field", key="auth.header"))
+        self.field = auth.header
+        self.header = auth.header.lower()
+        self._keys = keys
+        self._clock = clock
+
+    def present(self, call: Call) -> bool:
+        """Whether the call brings a key, good or not."""
+        return any(name == self.header for name, _ in call.headers)
+
+    def verify(self, call: Call) -> ApiKey:
+        """The caller's key.
+
+        :raises Unauthorized: there is none, or it isn't good; only who knows the secret learns more than that.
+        """
+        texts = call.values(self.header)
+        if not texts:
+            self.refuse(f"This route takes an API key in the {self.field} header.")
+        if len(texts) > 1:
+            self.refuse(f"The {self.field} header was sent more than once.")
+        form = _FORM.fullmatch(texts[0])
+        if form is None:
+            self.refuse("That is not an API key of this gateway.")
+        found = self._keys.find(form[1])
+        digest = sha256(texts[0].encode("ascii")).hexdigest()
+        if not hmac.compare_digest(digest, found.hash if found else _NOBODY) or found is None:
+            self.refuse("The API key is not valid.")
+        if found.revoked is not None:
+            self.refuse("The API key has been revoked.")
+        if found.expires is not None and self._clock() >= found.expires:
+            self.refuse("The API key has expired.")
+        return found
+
+    def refuse(self, reason: str) -> NoReturn:
+        """401 with a challenge (RFC 9110, section 11.6.1) that names the field."""
+        raise Unauthorized(reason, headers=[("www-authenticate", self.challenge)])
+
+    @property
+    def challenge(self) -> str:
+        return f'ApiKey realm="hms-bridge", header="{self.field}"'
+
+
+def identity_of(key: ApiKey, internal: bool) -> Identity:
+    """Who calls with this key."""
+    return Identity(
+        subject=key.subject,
+        tenant=key.tenant,
+        roles=key.roles,
+        scopes=key.scopes,
+        key=f"key:{key.id}",
+        internal=internal or "internal" in key.roles,
+    )

@@ -1,0 +1,301 @@
+"""A spec's ``auth`` block as one awaitable object: who is calling, and may they?
+
+Kinds: ``none``, ``JWT``, ``api_key``, and ``any`` of them. Each kind finds its own credentials in the call's header
+fields; those fields are named in `Authenticator.consumes` and never reach an upstream.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+from bridge.api import route_spec as spec
+from bridge.api.call import Call, Identity
+from bridge.config.settings import Networks
+from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError, Unauthorized
+from bridge.http.client_address import canonical, within
+from bridge.stages.auth.api_key import ApiKeyVerifier, KeyStore, identity_of
+from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jwt import REALM, Verified, refuse
+
+#: RFC 6749, section 3.3: what may stand in a scope, and so between the quotes of a challenge.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+#: RFC 6750, section 2.1.
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """An authenticator's part of an OpenAPI document: Security Scheme Objects by name, and the requirements that name
+    them, any one of which is enough. No requirements: open to all."""
+
+    schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    requirements: Sequence[Mapping[str, Sequence[str]]] = ()
+
+
+class Authenticator(Protocol):
+    """Who calls? Made once for a route, asked once for each request."""
+
+    consumes: frozenset[str]
+    """The header fields (lower case) that hold its credentials; they are not passed upstream."""
+
+    async def __call__(self, call: Call) -> Identity:
+        """The caller.
+
+        :raises Unauthorized: the credentials are missing or wrong; carries ``WWW-Authenticate``.
+        :raises Forbidden: they are good, but not for this.
+        :raises IssuerUnavailable: they can't be judged just now.
+        """
+        ...
+
+    def openapi_scheme(self) -> Security:
+        """What the document says about it."""
+        ...
+
+
+class _Kind(Authenticator, Protocol):
+    """An authenticator that ``any`` can choose by what a call brings."""
+
+    kind: str
+    accepts: str
+    challenge: str
+
+    def present(self, call: Call) -> bool:
+        """Whether the call brings this kind's credentials, good or not."""
+        ...
+
+
+@lru_cache(maxsize=16384)
+def _address_key(peer: str) -> str:
+    """What an address is counted by. IPv6 callers get a /64 each (RFC 6177), so that is one caller."""
+    peer = canonical(peer)
+    if ":" not in peer:
+        return f"ip:{peer}"
+    try:
+        return f"ip:{ipaddress.ip_network((int(ipaddress.IPv6Address(peer)) >> 64 << 64, 64))}"
+    except ValueError:
+        return f"ip:{peer}"
+
+
+class Open:
+    """``none``: everybody, told apart by address."""
+
+    consumes: frozenset[str] = frozenset()
+
+    def __init__(self, internal: Networks) -> None:
+        self._internal = internal
+
+    async def __call__(self, call: Call) -> Identity:
+        inside = bool(self._internal) and within(call.peer, self._internal)
+        return Identity(key=_address_key(call.peer), internal=inside)
+
+    def openapi_scheme(self) -> Security:
+        return Security()
+
+
+class Jwt:
+    """``JWT``: a bearer token of a trusted issuer, in the Authorization header and nowhere else (RFC 6750, 2.1)."""
+
+    kind = "JWT"
+    consumes = frozenset({"authorization"})
+    accepts = "a bearer token in the Authorization header"
+    challenge = f'Bearer realm="{REALM}"'
+
+    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks) -> None:
+        if auth.issuer and not trust.trusts(auth.issuer):
+            raise BindError(
+                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", key="auth.issuer")
+            )
+        self._issuer = auth.issuer
+        self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
+        self._needs = Needs(auth.roles, auth.scopes, bearer=True)
+        self._verifier = trust.verifier
+        self._internal = internal
+
+    def present(self, call: Call) -> bool:
+        return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
+
+    async def __call__(self, call: Call) -> Identity:
+        values = call.values("authorization")
+        found = None
+        if len(values) == 1 and values[0].startswith("Bearer "):  # as nearly everybody writes it
+            found = self._verifier.known(values[0][7:])
+        if found is None:
+            found = await self._verifier.verify(self._token(values))
+        self._judge(found)
+        inside = bool(self._internal) and within(call.peer, self._internal)
+        identity = found.inside if inside else found.identity
+        if not identity.key:
+            identity = replace(identity, key=_address_key(call.peer))
+        return identity
+
+    def _token(self, values: Sequence[str]) -> str:
+        """The token in the Authorization fields' `values`."""
+        if len(values) != 1:
+            if values:
+                refuse("The Authorization header was sent more than once.", "invalid_request")
+            # RFC 6750, section 3.1: without credentials, the challenge names no error.
+            raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
+        scheme, _, token = values[0].partition(" ")
+        token = token.strip(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized(f"This route takes {self.accepts}.", headers=[("www-authenticate", self.challenge)])
+        if not _B64TOKEN.fullmatch(token):
+            refuse("The bearer token is malformed.")
+        return token
+
+    def _judge(self, found: Verified) -> None:
+        if self._issuer and found.issuer.name != self._issuer:
+            refuse("The token comes from another issuer than this route takes.")
+        if self._audiences and self._audiences.isdisjoint(found.audiences):
+            refuse("The token was made for another audience (aud).")
+        self._needs.judge(found.identity)
+
+    def openapi_scheme(self) -> Security:
+        scheme = {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A JSON Web Token of an issuer that this gateway trusts.",
+        }
+        return Security({"bearerJWT": scheme}, ({"bearerJWT": [*self._needs.roles, *self._needs.scopes]},))
+
+
+class ApiKey:
+    """``api_key``: a key of the gateway's own in a header field."""
+
+    kind = "api_key"
+
+    def __init__(self, auth: spec.ApiKeyAuth, keys: KeyStore, internal: Networks) -> None:
+        self._verifier = ApiKeyVerifier(auth, keys)
+        self._needs = Needs(auth.roles, auth.scopes, bearer=False)
+        self._internal = internal
+        self.consumes = frozenset({self._verifier.header})
+        self.accepts = f"an API key in the {self._verifier.field} header"
+        self.challenge = self._verifier.challenge
+
+    def present(self, call: Call) -> bool:
+        return self._verifier.present(call)
+
+    async def __call__(self, call: Call) -> Identity:
+        key = self._verifier.verify(call)
+        identity = identity_of(key, bool(self._internal) and within(call.peer, self._internal))
+        self._needs.judge(identity)
+        return identity
+
+    def openapi_scheme(self) -> Security:
+        header = self._verifier.field
+        standard = header.lower() == "x-api-key"
+        name = "apiKey" if standard else "apiKey_" + re.sub(r"[^A-Za-z0-9._-]", "_", header.lower())
+        scheme = {"type": "apiKey", "in": "header", "name": header, "description": "A key that this gateway gave out."}
+        return Security({name: scheme}, ({name: [*self._needs.roles, *self._needs.scopes]},))
+
+
+class FirstPresent:
+    """``any``: the first kind whose credentials the call brings decides. A later kind is no second chance for wrong
+    credentials; only several entries of the deciding kind are tried in turn. ``none`` in the list lets callers
+    without credentials in, wherever it stands."""
+
+    def __init__(self, kinds: Sequence[_Kind], fallback: Open | None) -> None:
+        self._kinds = kinds
+        self._fallback = fallback
+        self.consumes = frozenset[str]().union(*(kind.consumes for kind in kinds))
+
+    async def __call__(self, call: Call) -> Identity:
+        first = next((kind for kind in self._kinds if kind.present(call)), None)
+        if first is None:
+            if self._fallback is not None:
+                return await self._fallback(call)
+            raise self._nothing()
+        problem: RequestError | None = None
+        for kind in self._kinds:
+            if kind.kind == first.kind and kind.present(call):
+                try:
+                    return await kind(call)
+                except ClientError as error:
+                    # Good credentials that aren't enough say more than wrong ones.
+                    if problem is None or isinstance(error, Forbidden):
+                        problem = error
+        assert problem is not None
+        raise problem
+
+    def _nothing(self) -> Unauthorized:
+        accepted = " or ".join(dict.fromkeys(kind.accepts for kind in self._kinds))
+        challenges = dict.fromkeys(kind.challenge for kind in self._kinds)
+        return Unauthorized(
+            f"This route takes {accepted}.", headers=[("www-authenticate", challenge) for challenge in challenges]
+        )
+
+    def openapi_scheme(self) -> Security:
+        parts = [kind.openapi_scheme() for kind in self._kinds]
+        schemes = {name: scheme for part in parts for name, scheme in part.schemes.items()}
+        requirements = [requirement for part in parts for requirement in part.requirements]
+        # OpenAPI 3.1: an empty requirement beside others makes security optional.
+        return Security(schemes, (*requirements, {}) if self._fallback else tuple(requirements))
+
+
+class Needs:
+    """What a route asks of a known caller: one of `roles`, all of `scopes`.
+
+    :param bearer: refusals carry the challenge of RFC 6750, section 3.1, which only tokens have.
+    """
+
+    def __init__(self, roles: Iterable[str], scopes: Iterable[str], *, bearer: bool) -> None:
+        self.roles = tuple(roles)
+        self.scopes = tuple(scopes)
+        self._roles = frozenset(self.roles)
+        self._scopes = frozenset(self.scopes)
+        challenge = f'Bearer realm="{REALM}", error="insufficient_scope"'
+        if self.scopes and all(map(_SCOPE.fullmatch, self.scopes)):
+            challenge += f', scope="{" ".join(self.scopes)}"'
+        self._headers = [("www-authenticate", challenge)] if bearer else []
+
+    def judge(self, identity: Identity) -> None:
+        """:raises Forbidden: something is lacking; `detail` says what."""
+        if self._roles and self._roles.isdisjoint(identity.roles):
+            which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
+            raise Forbidden(f"This needs {which}.", headers=self._headers)
+        if not self._scopes <= identity.scopes:
+            missing = [scope for scope in self.scopes if scope not in identity.scopes]
+            which = f"the scope {missing[0]}" if len(missing) == 1 else f"the scopes {', '.join(missing)}"
+            raise Forbidden(f"This needs {which}.", headers=self._headers)
+
+
+def require_role(identity: Identity, role: str) -> None:
+    """:raises Forbidden: the caller doesn't have `role`."""
+    Needs([role], (), bearer=True).judge(identity)
+
+
+def build_authenticator(
+    auth: spec.Auth, trust: Trust, keys: KeyStore, internal_networks: Networks = ()
+) -> Authenticator:
+    """The authenticator of one route.
+
+    :raises BindError: a kind that this version doesn't have, an issuer that isn't trusted, or an impossible header.
+    """
+    if isinstance(auth, spec.NoAuth):
+        return Open(internal_networks)
+    if isinstance(auth, spec.AnyAuth):
+        kinds = [_one(one, trust, keys, internal_networks) for one in auth.any if not isinstance(one, spec.NoAuth)]
+        fallback = Open(internal_networks) if len(kinds) < len(auth.any) else None
+        return FirstPresent(kinds, fallback) if kinds else Open(internal_networks)
+    return _one(auth, trust, keys, internal_networks)
+
+
+def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) -> Authenticator:
+    """The admin API's: a JWT of any trusted issuer, for any audience; roles are asked for with `require_role`."""
+    return Jwt(spec.JwtAuth(type="JWT"), trust, internal_networks)
+
+
+def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks) -> _Kind:
+    if isinstance(auth, spec.JwtAuth):
+        return Jwt(auth, trust, internal)
+    if isinstance(auth, spec.ApiKeyAuth):
+        return ApiKey(auth, keys, internal)
+    raise BindError(
+        Fault(f"auth of type {auth.type} is not offered in this version; JWT, api_key and none are", key="auth.type")
+    )

@@ -1,0 +1,236 @@
+"""Whose tokens count: ``issuers.yml`` and the local issuer, together `Trust`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from bridge.api.grants import SECRET_PREFIX
+from bridge.config.settings import Settings
+from bridge.config.specfile import faults_of, line_of, plain
+from bridge.errors import Fault, SettingsError
+from bridge.stages.auth.jwks import FETCH_TIMEOUT, FixedKeys, KeySource, file_keys, url_keys
+from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
+from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, BadKey, KeySet, secret_key
+from bridge.stages.auth.local_issuer import LOCAL, LocalIssuer
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["LOCAL", "Issuer", "LocalIssuer", "Trust", "read_issuers"]
+
+Algorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+_SOURCES = ("jwks_url", "jwks_file", "secret_env")
+
+
+class Issuer(BaseModel):
+    """One entry of ``issuers.yml``. Exactly one of `jwks_url`, `jwks_file` and `secret_env` says where its keys are.
+
+    `roles_claim` and `tenant_claim` name claims; where no claim has the whole name, dots lead into objects
+    (``realm_access.roles``). Without `algorithms`, a secret takes the HS family and everything else all the others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    issuer: Annotated[str, Field(min_length=1)]  #: the token's ``iss``, letter for letter
+    jwks_url: str | None = None
+    jwks_file: str | None = None  #: relative to the gateway's home
+    secret_env: str | None = None  #: the environment variable that holds the shared secret
+    algorithms: Annotated[
+        tuple[Algorithm, ...],
+        BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else (v,) if isinstance(v, str) else v),
+    ] = ()
+    roles_claim: Annotated[str, Field(min_length=1)] = "roles"
+    tenant_claim: Annotated[str, Field(min_length=1)] = "tenant"
+
+    @field_validator("issuer")
+    @classmethod
+    def _not_ours(cls, issuer: str) -> str:
+        if issuer == LOCAL:
+            raise ValueError(f"{LOCAL} is the gateway's own issuer; it needs no entry")
+        return issuer
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://-")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it is no http or https URL")
+        if parts.username or parts.password:
+            raise ValueError("a URL with a password in it would end up in logs; the keys are public, leave it out")
+        return url
+
+    @field_validator("secret_env")
+    @classmethod
+    def _not_for_routes(cls, name: str | None) -> str | None:
+        if name is not None and name.startswith("BRIDGE_"):
+            raise ValueError(
+                f"an issuer's secret can't stand in {name}: routes may send variables {SECRET_PREFIX}…, and every other"
+                " BRIDGE_… is a setting; give the variable another name"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Issuer:
+        given = [name for name in _SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise ValueError(f"it needs exactly one of jwks_url, jwks_file and secret_env, and has {said}")
+        if self.secret_env is not None and not SYMMETRIC.issuperset(self.algorithms):
+            raise ValueError("a shared secret (secret_env) takes only HS256, HS384 and HS512 as algorithms")
+        return self
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The algorithms its tokens may be signed with."""
+        return frozenset(self.algorithms) or (SYMMETRIC if self.secret_env is not None else ASYMMETRIC)
+
+
+class Trust:
+    """Every trusted issuer, their keys, and the verifier that all routes share.
+
+    :ivar local: the local issuer, or ``None`` when it is switched off.
+    :ivar files: files that hold keys, which no route may send.
+    :ivar verifier: judges tokens.
+    """
+
+    def __init__(self, issuers: Iterable[TrustedIssuer], local: LocalIssuer | None = None) -> None:
+        self.local = local
+        trusted = {issuer.name: issuer for issuer in issuers}
+        if local is not None:
+            keys = FixedKeys(KeySet([local.key]))
+            trusted[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys)
+        self.verifier = TokenVerifier(trusted)
+        self.files: list[Path] = []
+        self._client: httpx.AsyncClient | None = None
+
+    @classmethod
+    def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> Trust:
+        """What `settings` trust. Key files and secrets are read now, URLs when a token first needs them.
+
+        :raises SettingsError: with every fault found.
+        """
+        path = settings.path(settings.issuers)
+        entries = read_issuers(path)
+        local = LocalIssuer.open(settings) if settings.local_issuer == "on" else None
+        trust = cls((), local)
+        faults: list[Fault] = []
+        for entry, line in entries:
+            try:
+                keys = trust._keys(entry, settings, environ)
+            except _BadSource as error:
+                faults.append(Fault(str(error), key=error.key, file=str(path), line=line.get(error.key, line[""])))
+            else:
+                trust.verifier.issuers[entry.issuer] = TrustedIssuer(
+                    entry.issuer, entry.allowed, keys, entry.roles_claim, entry.tenant_claim
+                )
+        if faults:
+            raise SettingsError(faults)
+        return trust
+
+    def trusts(self, issuer: str) -> bool:
+        """Whether tokens of `issuer` can be accepted at all."""
+        return issuer in self.verifier.issuers
+
+    async def aclose(self) -> None:
+        """End what runs in the background and close connections."""
+        for issuer in self.verifier.issuers.values():
+            await issuer.keys.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _keys(self, entry: Issuer, settings: Settings, environ: Mapping[str, str]) -> KeySource:
+        if entry.jwks_url is not None:
+            return url_keys(entry.issuer, entry.jwks_url, self._http)
+        if entry.jwks_file is not None:
+            self.files.append(settings.path(entry.jwks_file))
+            try:
+                return file_keys(entry.issuer, settings.path(entry.jwks_file))
+            except BadKey as error:
+                raise _BadSource(f"{entry.jwks_file}: {error}", "jwks_file") from None
+        name = entry.secret_env or ""
+        secret = environ.get(name, "")
+        if not secret:
+            raise _BadSource(f"the environment variable {name or '(no name)'} is not set", "secret_env")
+        try:
+            return FixedKeys(KeySet([secret_key(os.fsencode(secret), entry.allowed)]))
+        except BadKey as error:
+            raise _BadSource(f"{name}: {error}", "secret_env") from None
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx  # by now `url_keys` has loaded it
+
+            # Redirects are not followed: the operator named the place that keys may come from.
+            self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False)
+        return self._client
+
+
+class _BadSource(Exception):
+    def __init__(self, reason: str, key: str) -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+def read_issuers(path: Path) -> list[tuple[Issuer, dict[str, int]]]:
+    """The entries of ``issuers.yml``, each with the lines of its keys (``""``: its own). No file: no issuers.
+
+    The file is a list of entries, or has the one key ``issuers`` with that list.
+
+    :raises SettingsError: with every fault found.
+    """
+    file = str(path)
+    try:
+        document = YAML(typ="rt", pure=True).load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SettingsError(Fault(error.strerror or str(error), file=file)) from None
+    except UnicodeDecodeError:
+        raise SettingsError(Fault("it is not UTF-8 text", file=file)) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise SettingsError(Fault(f"it is not YAML: {error.problem}", file=file, line=line)) from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise SettingsError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=file)) from None
+    if isinstance(document, dict) and set(document) == {"issuers"}:
+        document = document["issuers"]
+    if document is None:
+        return []
+    if not isinstance(document, list):
+        raise SettingsError(Fault("it must be a list of issuers, each a mapping with its keys", file=file, line=1))
+    return _entries(document, file)
+
+
+def _entries(document: Any, file: str) -> list[tuple[Issuer, dict[str, int]]]:
+    entries: list[tuple[Issuer, dict[str, int]]] = []
+    faults: list[Fault] = []
+    seen: dict[str, int] = {}
+    for at, node in enumerate(document):
+        line = line_of(document, (at,))
+        if not isinstance(node, dict):
+            faults.append(Fault("an issuer is a mapping of keys to values", file=file, line=line))
+            continue
+        try:
+            entry = Issuer.model_validate(plain(node))
+        except ValidationError as error:
+            faults += faults_of(error, Issuer, node, file)
+            continue
+        if entry.issuer in seen:
+            reason = f"{entry.issuer} has an entry in line {seen[entry.issuer]} already"
+            faults.append(Fault(reason, key="issuer", file=file, line=line_of(node, ("issuer",))))
+        seen.setdefault(entry.issuer, line)
+        entries.append((entry, {"": line} | {str(key): line_of(node, (key,)) for key in node}))
+    if faults:
+        raise SettingsError(faults)
+    return entries

@@ -1,0 +1,276 @@
+"""Where an issuer's keys come from, and how they are kept: fixed, from a file, or fetched.
+
+Keys are fetched off the request path wherever that is possible: while known keys are only a little too old, calls go
+on with them and one refresh runs beside. A refresh that fails never takes keys away; it is tried again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.errors import IssuerUnavailable
+from bridge.stages.auth.keys import BadKey, Key, KeySet, read_jwks
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger("bridge.guards")
+
+MAX_JWKS = 512 * 1024  #: bytes of a JWK Set
+FETCH_TIMEOUT = 5.0  #: seconds for one whole fetch
+DEFAULT_AGE = 300.0  #: seconds keys are fresh when the answer says nothing
+MIN_AGE, MAX_AGE = 30.0, 3600.0  #: bounds of what Cache-Control may ask for
+GRACE = 60.0  #: seconds past freshness in which calls needn't wait for the refresh
+UNKNOWN_KID_INTERVAL = 10.0  #: seconds between refreshes that an unknown kid may cause
+RETRY = 2.0  #: seconds until a failed refresh is tried again while there are no keys at all, ...
+RETRY_STALE = 10.0  #: ... and while there are old ones
+
+_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+_NO_CACHE = re.compile(r"(?:^|,)\s*no-(?:cache|store)\b", re.IGNORECASE)
+
+
+class KeySource(Protocol):
+    """The keys of one issuer over time."""
+
+    version: int
+    """Goes up when the keys change, and only then: what was verified under another version is verified anew."""
+
+    def fresh(self) -> bool:
+        """Whether what was verified under `version` still stands without another look."""
+        ...
+
+    async def renew(self) -> None:
+        """Do whatever refresh is due; `version` may go up. Never raises because of the issuer."""
+        ...
+
+    async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
+        """The keys to try (`KeySet.find`), after whatever refresh is due. Empty: the issuer has no such key.
+
+        :raises IssuerUnavailable: it can't be known, since the keys can't be had.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End what runs in the background."""
+        ...
+
+
+class FixedKeys:
+    """Keys that never change while the gateway runs: a secret, the local issuer's."""
+
+    version = 0
+
+    def __init__(self, keys: KeySet) -> None:
+        self._keys = keys
+
+    def fresh(self) -> bool:
+        return True
+
+    async def renew(self) -> None:
+        """Nothing is ever due."""
+
+    async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
+        return self._keys.find(kid, algorithm)
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
+
+#: Gets keys anew: the keys and for how many seconds they are fresh. Raises `BadKey` with a sentence.
+Fetch = Callable[[], Awaitable[tuple[KeySet, float]]]
+
+
+class CachedKeys:
+    """Keys behind a `Fetch`: single-flight, refreshed by age and, within limits, on an unknown ``kid``.
+
+    :param name: the issuer, for the log.
+    :param keys: those already known; ``None`` makes the first call fetch them.
+    :param grace: seconds past freshness in which calls go on with old keys while a refresh runs.
+    :param unknown_interval: the least seconds between two refreshes caused by unknown ``kid``s.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fetch: Fetch,
+        keys: KeySet | None = None,
+        *,
+        grace: float = GRACE,
+        unknown_interval: float = UNKNOWN_KID_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.version = 0
+        self._name = name
+        self._fetch = fetch
+        self._keys = keys
+        self._grace = grace
+        self._unknown_interval = unknown_interval
+        self._clock = clock
+        self._expires = clock() if keys is not None else float("-inf")
+        self._retry_at = float("-inf")
+        self._unknown_at = float("-inf")
+        self._failed = False
+        self._fetches = 0
+        self._flight: asyncio.Task[None] | None = None
+
+    def fresh(self) -> bool:
+        return self._clock() < self._expires
+
+    async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
+        before = self._fetches
+        await self.renew()
+        found = self._keys.find(kid, algorithm) if self._keys else ()
+        if not found and self._keys is not None and self._fetches == before and self._may_ask_again():
+            await self._refresh()
+            found = self._keys.find(kid, algorithm)
+        if not found and (self._keys is None or self._failed):
+            wait = max(1, round(self._retry_at - self._clock()))
+            raise IssuerUnavailable(
+                "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
+                headers=[("retry-after", str(wait))],
+                cause=f"no keys of {self._name}",
+            )
+        return found
+
+    async def aclose(self) -> None:
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+
+    def _may_ask_again(self) -> bool:
+        """An unknown ``kid`` may mean that the issuer rotated its keys, or that somebody makes kids up."""
+        if self._flight is not None:
+            return True
+        now = self._clock()
+        if now - self._unknown_at < self._unknown_interval:
+            return False
+        self._unknown_at = now
+        return True
+
+    async def renew(self) -> None:
+        now = self._clock()
+        if now < self._expires:
+            return
+        if self._keys is None:
+            if now >= self._retry_at or self._flight is not None:
+                await self._refresh()
+        elif self._failed or now < self._expires + self._grace:
+            if now >= self._retry_at:
+                self._start()
+        else:
+            await self._refresh()
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.get_running_loop().create_task(self._run(), name=f"keys of {self._name}")
+        return self._flight
+
+    async def _refresh(self) -> None:
+        # Shielded: a caller that goes away must not end the fetch that others wait for.
+        await asyncio.shield(self._start())
+
+    async def _run(self) -> None:
+        try:
+            keys, age = await self._fetch()
+        except BadKey as error:
+            self._failed = True
+            self._retry_at = self._clock() + (RETRY if self._keys is None else RETRY_STALE)
+            log.warning("the keys of %s can't be refreshed: %s", self._name, error)
+        else:
+            if self._keys is not None and keys.fingerprint != self._keys.fingerprint:
+                log.info("%s has changed its keys", self._name)
+                self.version += 1
+            self._keys, self._failed = keys, False
+            self._expires = self._clock() + age
+        finally:
+            self._fetches += 1
+            self._flight = None
+
+
+def url_keys(
+    name: str, url: str, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic
+) -> CachedKeys:
+    """The keys published at `url`. `client` is asked at the first fetch, so that starting needs no TLS set-up."""
+
+    import httpx  # heavy, and only gateways with such an issuer need it; the first call mustn't wait for it
+
+    async def fetch() -> tuple[KeySet, float]:
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT):
+                return await _get(client(), url)
+        except TimeoutError:
+            raise BadKey(f"no answer within {FETCH_TIMEOUT:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise BadKey(str(error) or type(error).__name__) from None
+
+    return CachedKeys(name, fetch, clock=clock)
+
+
+async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
+    body = bytearray()
+    # Unpacked by nobody: a few compressed bytes could hold a great many.
+    wanted = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+    async with client.stream("GET", url, headers=wanted) as answer:
+        if answer.status_code != 200:
+            raise BadKey(f"the answer has status {answer.status_code}")
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > MAX_JWKS:
+                raise BadKey(f"the answer has more than {MAX_JWKS // 1024} kB")
+    return read_jwks(bytes(body)), _age(answer.headers.get("cache-control", ""))
+
+
+def _age(cache_control: str) -> float:
+    """Seconds the keys are fresh (RFC 9111, section 5.2.2), within bounds that neither hammer nor forget the issuer."""
+    if _NO_CACHE.search(cache_control):
+        return MIN_AGE
+    found = _MAX_AGE.search(cache_control)
+    return min(max(float(found[1]), MIN_AGE), MAX_AGE) if found else DEFAULT_AGE
+
+
+def read_jwks_file(path: Path) -> KeySet:
+    """:raises BadKey: it can't be read, is too large, or is no JWK Set."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_JWKS + 1)
+    except OSError as error:
+        raise BadKey(error.strerror or str(error)) from None
+    if len(body) > MAX_JWKS:
+        raise BadKey(f"it has more than {MAX_JWKS // 1024} kB")
+    return read_jwks(body)
+
+
+def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monotonic) -> CachedKeys:
+    """The keys in a file, read again when its time or size changes; looked at once a second at most.
+
+    :raises BadKey: it can't be read now. Later on, keys that were read stay until a whole file is there again.
+    """
+    seen = _stamp(path)  # before reading: a change in between is then seen at the next look
+    keys = read_jwks_file(path)
+
+    def look() -> KeySet:
+        nonlocal keys, seen
+        stamp = _stamp(path)
+        if stamp != seen:
+            keys = read_jwks_file(path)
+            seen = stamp
+        return keys
+
+    async def fetch() -> tuple[KeySet, float]:
+        return await asyncio.to_thread(look), 1.0
+
+    return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=1.0, clock=clock)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise BadKey(error.strerror or str(error)) from None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,244 @@
+"""Bearer tokens: JSON Web Tokens (RFC 7519) judged by RFC 8725's rules, answers by RFC 6750.
+
+A token is judged in two halves. The first is the same for every route: its form, its issuer, its signature. It costs
+some 100 µs and is remembered by the token's text. The second is a route's own: times, audience, roles, scopes. It is
+done for every call.
+"""
+
+from __future__ import annotations
+
+import binascii
+import time
+from base64 import urlsafe_b64decode
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import jwt
+
+from bridge.api.call import Identity
+from bridge.errors import InvalidBody, Unauthorized
+from bridge.payload.parsing import parse_json
+from bridge.stages.auth.jwks import KeySource
+
+REALM = "hms-bridge"
+LEEWAY = 10.0  #: seconds that an issuer's clock and ours may be apart
+MAX_TOKEN = 16 * 1024  #: bytes
+REMEMBERED = 4096  #: tokens whose signature is known to be good
+
+_B64URL = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrustedIssuer:
+    """What judging a token needs to know of the one who made it."""
+
+    name: str
+    algorithms: frozenset[str]
+    keys: KeySource
+    roles_claim: str = "roles"
+    tenant_claim: str = "tenant"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """A token whose signature is good, read once: times in Unix seconds, and the identity that it gives.
+
+    `inside` is the same identity with `Identity.internal` set, for callers from an internal network.
+    """
+
+    issuer: TrustedIssuer
+    version: int
+    expires: float
+    not_before: float
+    audiences: frozenset[str]
+    identity: Identity
+    inside: Identity
+
+
+def refuse(reason: str, error: str = "invalid_token") -> NoReturn:
+    """401 with the challenge of RFC 6750, section 3. `reason` is a sentence in ASCII without quotes."""
+    challenge = f'Bearer realm="{REALM}", error="{error}", error_description="{reason.rstrip(".")}"'
+    raise Unauthorized(reason, headers=[("www-authenticate", challenge)])
+
+
+class TokenVerifier:
+    """The half of the judgement that all routes share, with its memory.
+
+    :param issuers: by their ``iss``.
+    :param clock: Unix seconds.
+    """
+
+    def __init__(self, issuers: dict[str, TrustedIssuer], clock: Callable[[], float] = time.time) -> None:
+        self.issuers = issuers
+        self.clock = clock
+        self._known: OrderedDict[str, Verified] = OrderedDict()
+
+    def known(self, token: str) -> Verified | None:
+        """What `verify` would say, where that is known already; None where it must look.
+
+        :raises Unauthorized: it is known, but not its time.
+        """
+        found = self._known.get(token)
+        if found is None or not found.issuer.keys.fresh() or found.version != found.issuer.keys.version:
+            return None
+        self._known.move_to_end(token)
+        self._in_time(token, found)
+        return found
+
+    async def verify(self, token: str) -> Verified:
+        """The token, its signature and its times good.
+
+        :raises Unauthorized: it isn't; `detail` says why in words that help its owner and nobody else.
+        :raises IssuerUnavailable: its issuer's keys can't be had just now.
+        """
+        found = self._known.get(token)
+        if found is not None:
+            if not found.issuer.keys.fresh():
+                await found.issuer.keys.renew()
+            if found.version == found.issuer.keys.version:
+                self._known.move_to_end(token)
+            else:
+                found = None
+        if found is None:
+            found = self._known[token] = await self._judge(token)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._in_time(token, found)
+        return found
+
+    def _in_time(self, token: str, found: Verified) -> None:
+        now = self.clock()
+        if now >= found.expires + LEEWAY:
+            self._known.pop(token, None)
+            refuse("The token has expired.")
+        if now < found.not_before - LEEWAY:
+            refuse("The token is not valid yet.")
+
+    async def _judge(self, token: str) -> Verified:
+        header, claims = _open(token)
+        name = claims.get("iss")
+        if not isinstance(name, str) or not name:
+            refuse("The token names no issuer (iss).")
+        # Not yet verified: it may only choose whose keys are tried.
+        issuer = self.issuers.get(name)
+        if issuer is None:
+            refuse("The token comes from an issuer that is not trusted here.")
+        algorithm, kid = header.get("alg"), header.get("kid", "")
+        if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
+            refuse("The token is signed with an algorithm that is not accepted from its issuer.")
+        if not isinstance(kid, str):
+            refuse("The token is malformed.")
+        candidates = await issuer.keys.find(kid, algorithm)
+        if not candidates:
+            refuse("The token is signed with a key that its issuer does not publish.")
+        version = issuer.keys.version
+        if not any(_signed(token, key.material, algorithm) for key in candidates):
+            refuse("The signature of the token is not valid.")
+        return _read(claims, issuer, version, self.clock())
+
+
+def _open(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Header and claims of a compact JWS (RFC 7515, section 7.1), nothing verified yet."""
+    if len(token) > MAX_TOKEN:
+        refuse(f"The token is longer than {MAX_TOKEN} bytes.")
+    parts = token.split(".")
+    if len(parts) != 3:
+        refuse("The token is no JWT: it needs three parts with dots between.")
+    header, claims = (_segment(part) for part in parts[:2])
+    # RFC 7515, section 4.1.11: an extension that is critical and not understood makes the token invalid.
+    if "crit" in header or "b64" in header:
+        refuse("The token demands an extension that is not understood (crit).")
+    return header, claims
+
+
+def _segment(text: str) -> Mapping[str, Any]:
+    raw = text.encode("ascii", "replace")
+    try:
+        if not _B64URL.issuperset(raw):
+            raise ValueError("not base64url")
+        value = parse_json(urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)), exact=False)
+    except (InvalidBody, binascii.Error, ValueError):
+        refuse("The token is malformed.")
+    if not isinstance(value, dict):
+        refuse("The token is malformed.")
+    return value
+
+
+def _signed(token: str, material: Any, algorithm: str) -> bool:
+    try:
+        _jws.decode_complete(token, key=material, algorithms=[algorithm])
+    except (jwt.PyJWTError, ValueError, TypeError):
+        # A key that doesn't fit is no better than a wrong signature; which of them it was is nobody's business.
+        return False
+    return True
+
+
+def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float) -> Verified:
+    expires = _time(claims, "exp")
+    if expires is None:
+        refuse("The token has no expiry (exp); tokens without one are not accepted.")
+    issued = _time(claims, "iat")
+    if issued is not None and issued > now + LEEWAY:
+        refuse("The token says it was issued in the future (iat).")
+    subject = next((claims[name] for name in ("sub", "client_id", "azp") if claims.get(name)), "")
+    audience = claims.get("aud", [])
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(subject, str) or not isinstance(audiences, list):
+        refuse("The token is malformed.")
+    tenant = _claim(claims, issuer.tenant_claim)
+    if tenant is not None and not (isinstance(tenant, str) and tenant.strip()):
+        # A caller of no tenant may do more than one of a tenant: what can't be read must not count as none.
+        refuse(f"The token is malformed: the claim {issuer.tenant_claim} is not a tenant's name.")
+    roles = _words(_claim(claims, issuer.roles_claim))
+    fields: dict[str, Any] = {
+        "subject": subject,
+        "tenant": tenant or "",
+        "roles": roles,
+        "scopes": _words(claims.get("scope")) | _words(claims.get("scp")),
+        "claims": claims,
+        # Two issuers may give one subject to two people.
+        "key": f"sub:{issuer.name}|{subject}" if subject else "",
+    }
+    return Verified(
+        issuer=issuer,
+        version=version,
+        expires=expires,
+        not_before=_time(claims, "nbf") or 0.0,
+        audiences=frozenset(item for item in audiences if isinstance(item, str)),
+        identity=Identity(**fields, internal="internal" in roles),
+        inside=Identity(**fields, internal=True),
+    )
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519, section 2)."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        refuse(f"The token is malformed: {name} is no time.")
+    return float(value)
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> Any:
+    """The claim `name`; where there is none, dots lead into objects: ``realm_access.roles``."""
+    if name in claims or "." not in name:
+        return claims.get(name)
+    value: Any = claims
+    for step in name.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _words(value: Any) -> frozenset[str]:
+    """Roles and scopes: a list of text, or one text with spaces between (RFC 6749, section 3.3; RFC 8693, section 4.2).
+    Whatever else is white space in Unicode belongs to a name: an issuer that lets somebody choose one parts it no more
+    than we may."""
+    if isinstance(value, str):
+        return frozenset(value.split(" ")) - {""}
+    if isinstance(value, list):
+        return frozenset(item for item in value if isinstance(item, str))
+    return frozenset()

@@ -1,0 +1,130 @@
+"""The local issuer: a key pair made at first start, so that a newcomer gets to a first authorised call with no IdP."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import ECAlgorithm
+
+from bridge.config.settings import Settings
+from bridge.errors import Fault, SettingsError
+from bridge.stages.auth.keys import Key, public_key, thumbprint
+
+LOCAL = "urn:bridge:local"
+FILE = "local-issuer.pem"
+
+
+class LocalIssuer:
+    """Mints ES256 tokens of the issuer ``urn:bridge:local``. Make it with `open`."""
+
+    def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
+        numbers = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+        self._private = private
+        self._kid = thumbprint(numbers)
+        #: What tokens of this issuer are verified with.
+        self.key: Key = public_key(private.public_key(), self._kid, "ES256")
+
+    @classmethod
+    def open(cls, settings: Settings) -> LocalIssuer:
+        """The issuer of this home; its key is made when there is none.
+
+        Processes that start together end up with one key. The file is only for its owner (mode 0600), and so is the
+        directory (0700) where it is made here.
+
+        :raises SettingsError: the file can't be made or read, or holds something else.
+        """
+        path = settings.state / FILE
+        try:
+            pem = _read_or_make(path)
+        except OSError as error:
+            hint = "" if path.exists() else "; make it writable, or set BRIDGE_LOCAL_ISSUER=off"
+            raise SettingsError(
+                Fault(f"the local issuer's key can't be kept here: {error.strerror or error}{hint}", file=str(path))
+            ) from None
+        try:
+            private = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise SettingsError(Fault(f"it holds no private key in PEM form; {_MEND}", file=str(path))) from None
+        if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+            raise SettingsError(Fault(f"its key is not one for ES256 (EC, P-256); {_MEND}", file=str(path)))
+        return cls(private)
+
+    def mint(
+        self,
+        subject: str,
+        roles: Iterable[str] = (),
+        tenant: str = "",
+        audience: str | Iterable[str] = "",
+        ttl: float = 3600.0,
+        *,
+        scopes: Iterable[str] = (),
+    ) -> str:
+        """A signed token. `ttl` is in seconds; empty parts are left out."""
+        now = int(time.time())
+        optional = {
+            "tenant": tenant,
+            "aud": audience if isinstance(audience, str) else list(audience),
+            "roles": list(roles),
+            "scope": " ".join(scopes),
+        }
+        claims = {"iss": LOCAL, "sub": subject, "iat": now, "exp": now + int(ttl), "jti": secrets.token_urlsafe(12)}
+        claims |= {name: value for name, value in optional.items() if value}
+        return jwt.encode(claims, self._private, algorithm="ES256", headers={"kid": self._kid})
+
+
+_MEND = "put the right file back, or delete it to have a new key made (tokens of the old one end then)"
+
+
+def _read_or_make(path: Path) -> bytes:
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # The lock lies on the directory itself: no lock file stays behind, and it ends with the process.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            return _make(path, directory)
+    finally:
+        os.close(directory)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o007:
+            raise PermissionError(0, "everybody may read it; it is a private key: chmod 600")
+        return file.read(64 * 1024)
+
+
+def _make(path: Path, directory: int) -> bytes:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    half = path.with_name(f".{FILE}.new")
+    # Left behind by a start that was killed; we hold the lock, so nobody is writing it.
+    half.unlink(missing_ok=True)
+    file = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "wb") as stream:
+        stream.write(pem)
+        stream.flush()
+        os.fsync(stream.fileno())
+    half.rename(path)
+    os.fsync(directory)
+    return pem

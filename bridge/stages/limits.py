@@ -1,0 +1,260 @@
+"""How often a caller may call: token buckets in memory, and the header fields that say so.
+
+Two models, by what the spec says:
+
+- **with** ``burst``: the classic bucket. It holds `burst` tokens and gains `rps` a second.
+- **without**: no more than `rps` calls in *any* second. Each token comes back one second after it was taken. A rate
+  below one is one call in ``1/rps`` seconds; a fraction above one is cut off, since 2.5 calls fit in no second.
+
+A bucket that is full again is the same as none, so idle callers cost no memory.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+from bridge.api.call import Call, Identity
+from bridge.api.route_spec import RateLimit
+
+MAX_BUCKETS = 100_000  #: callers told apart by one limiter at one time
+MAX_SLOTS = 64  #: moments that one window remembers
+_ULP = 1e-9  #: tokens; what floating point may have lost on the way to a whole one
+
+
+class Verdict:
+    """May the call go on? Times are in seconds from now.
+
+    :ivar allowed: it may.
+    :ivar limit: calls that fit in `window` seconds.
+    :ivar remaining: calls that may still follow at once.
+    :ivar reset_after: until the whole limit is there again; for a refused call, until one more is allowed.
+    :ivar retry_after: until one more call is allowed; 0 when this one was.
+    :ivar window: what `limit` is counted over.
+    """
+
+    __slots__ = ("allowed", "limit", "remaining", "reset_after", "retry_after", "window")
+
+    def __init__(
+        self, allowed: bool, limit: int, remaining: int, reset_after: float, retry_after: float, window: float
+    ) -> None:
+        self.allowed = allowed
+        self.limit = limit
+        self.remaining = remaining
+        self.reset_after = reset_after
+        self.retry_after = retry_after
+        self.window = window
+
+    def headers(self) -> list[tuple[str, str]]:
+        """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), the
+        ``X-RateLimit-*`` that most clients know (reset in seconds from now), and ``Retry-After`` on a refusal."""
+        policy, limit = _policy(self.limit, self.window)
+        remaining, reset = f"{self.remaining}", f"{math.ceil(self.reset_after)}"
+        fields = [
+            policy,
+            ("ratelimit", f'"default";r={remaining};t={reset}'),
+            limit,
+            ("x-ratelimit-remaining", remaining),
+            ("x-ratelimit-reset", reset),
+        ]
+        if not self.allowed:
+            fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
+        return fields
+
+
+@lru_cache(maxsize=1024)
+def _policy(limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The fields that say the same for as long as a limit is the same."""
+    policy = ("ratelimit-policy", f'"default";q={limit};w={math.ceil(window)}')
+    return policy, ("x-ratelimit-limit", str(limit))
+
+
+class Bucket(Protocol):
+    """One caller's tokens."""
+
+    def take(self, now: float) -> Verdict:
+        """Take one token, if there is one."""
+        ...
+
+    def full(self, now: float) -> bool:
+        """Whether every token is there, so that the bucket can be forgotten."""
+        ...
+
+
+class Bursting:
+    """The token bucket: capacity `burst`, refilled at `rps`."""
+
+    __slots__ = ("_burst", "_rps", "_tokens", "_updated", "_window")
+
+    def __init__(self, rps: float, burst: int, now: float) -> None:
+        self._rps = rps
+        self._burst = burst
+        self._window = burst / rps
+        self._tokens = float(burst)
+        self._updated = now
+
+    def take(self, now: float) -> Verdict:
+        burst, rps, tokens = self._burst, self._rps, self._tokens
+        if now > self._updated:
+            tokens += (now - self._updated) * rps
+            if tokens > burst:
+                tokens = float(burst)
+        self._updated = now
+        if tokens + _ULP < 1.0:
+            self._tokens = tokens
+            wait = (1.0 - tokens) / rps
+            return Verdict(False, burst, 0, wait, wait, self._window)
+        self._tokens = tokens = tokens - 1.0 if tokens > 1.0 else 0.0
+        return Verdict(True, burst, int(tokens + _ULP), (burst - tokens) / rps, 0.0, self._window)
+
+    def full(self, now: float) -> bool:
+        return self._tokens + (now - self._updated) * self._rps >= self._burst
+
+
+class Sliding:
+    """No more than `count` in any `window` seconds.
+
+    A ring of at most `MAX_SLOTS` moments. Up to that many calls, each has a slot of its own and the rule is exact.
+    Above it, calls of one 63rd of a window share a slot, whose tokens come back when the last of them is due: up to
+    that much late, and never early.
+    """
+
+    __slots__ = ("_cell", "_count", "_counts", "_grain", "_head", "_size", "_slots", "_times", "_used", "_window")
+
+    def __init__(self, count: int, window: float) -> None:
+        self._count = count
+        self._window = window
+        self._slots = slots = min(count, MAX_SLOTS)
+        self._times = array("d", bytes(8 * slots))
+        self._counts = array("L", bytes(array("L").itemsize * slots)) if count > slots else None
+        # A half-open window overlaps at most `slots` cells of this width.
+        self._grain = window / (slots - 1) if count > slots else 0.0
+        self._cell = -1
+        self._head = self._size = self._used = 0
+
+    def take(self, now: float) -> Verdict:
+        window, count, times = self._window, self._count, self._times
+        due = now - window
+        head, size, slots = self._head, self._size, self._slots
+        while size and times[head] <= due:
+            self._used -= self._counts[head] if self._counts is not None else 1
+            head = (head + 1) % slots
+            size -= 1
+        self._head = head
+        if self._used >= count:
+            self._size = size
+            wait = max(0.0, times[head] + window - now)
+            return Verdict(False, count, 0, wait, wait, window)
+        self._used += 1
+        if self._counts is None:
+            times[(head + size) % slots] = now
+            size += 1
+        else:
+            size = self._share(head, size, now)
+        self._size = size
+        return Verdict(True, count, count - self._used, window, 0.0, window)
+
+    def _share(self, head: int, size: int, now: float) -> int:
+        """Count one call in the newest slot when it is of the same cell, else in a new one; the ring's new size."""
+        assert self._counts is not None
+        cell = int(now / self._grain)
+        if size and (cell == self._cell or size == self._slots):
+            newest = (head + size - 1) % self._slots
+            self._counts[newest] += 1
+        else:
+            newest = (head + size) % self._slots
+            self._counts[newest] = 1
+            size += 1
+        self._cell = cell
+        self._times[newest] = now
+        return size
+
+    def full(self, now: float) -> bool:
+        return not self._size or self._times[(self._head + self._size - 1) % self._slots] <= now - self._window
+
+
+class Buckets:
+    """The buckets of all callers under one limit, the least recently used first."""
+
+    def __init__(self, make: Callable[[float], Bucket], most: int) -> None:
+        self._make = make
+        self._most = most
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: str, now: float) -> Verdict:
+        """One call of `key`."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            self._sweep(now)
+            bucket = self._buckets[key] = self._make(now)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket.take(now)
+
+    def _sweep(self, now: float) -> None:
+        """Make room: two idle buckets go for each new one, so the idle never pile up. Where all are busy and there
+        is no room, the one that has waited longest goes."""
+        buckets = self._buckets
+        for _ in range(2):
+            oldest = next(iter(buckets), None)
+            if oldest is None or not (len(buckets) >= self._most or buckets[oldest].full(now)):
+                return
+            del buckets[oldest]
+
+
+class Limiter:
+    """A spec's ``rate_limit``. One for each route; callers with `Identity.internal` have a limit of their own where
+    the spec gives them one (`RateLimit.internal_rps`), with a burst of at least a second's worth where it has bursts.
+
+    :param clock: seconds, never going back.
+    :param most: buckets held at one time.
+    """
+
+    def __init__(
+        self, rate_limit: RateLimit, clock: Callable[[], float] = time.monotonic, most: int = MAX_BUCKETS
+    ) -> None:
+        self._clock = clock
+        self._per = rate_limit.per
+        self._claim = rate_limit.per.removeprefix("claim:") if rate_limit.per.startswith("claim:") else ""
+        self._outside = Buckets(_maker(rate_limit.rps, rate_limit.burst), most)
+        self._inside = self._outside
+        if rate_limit.internal_rps is not None:
+            rps = rate_limit.internal_rps
+            burst = None if rate_limit.burst is None else max(rate_limit.burst, math.ceil(rps))
+            self._inside = Buckets(_maker(rps, burst), most)
+
+    def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
+        """Count one call. Waits for nothing."""
+        buckets = self._inside if identity.internal else self._outside
+        if self._per == "client":
+            key = identity.key or f"ip:{call.peer}"
+        else:
+            key = self._key(identity, call, route_tenant)
+        return buckets.take(key, self._clock())
+
+    def _key(self, identity: Identity, call: Call, route_tenant: str | None) -> str:
+        if self._per == "route":
+            return ""
+        if self._per == "tenant":
+            # Callers of no tenant share one bucket: together they are one more tenant.
+            return identity.tenant or route_tenant or ""
+        value = identity.claims.get(self._claim)
+        if isinstance(value, str | int | float):
+            return f"claim:{value}"
+        return identity.key or f"ip:{call.peer}"
+
+
+def _maker(rps: float, burst: int | None) -> Callable[[float], Bucket]:
+    if burst is not None:
+        return lambda now: Bursting(rps, burst, now)
+    count = max(1, math.floor(rps))
+    window = 1.0 if rps >= 1.0 else 1.0 / rps
+    return lambda _now: Sliding(count, window)

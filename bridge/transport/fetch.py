@@ -1,0 +1,256 @@
+"""What plug-ins fetch by URL when a route is bound: the one door for it (`bridge.api.Context.fetch`).
+
+A publisher chooses the URL, so the gateway must not be a way into the networks that it stands in (SSRF):
+
+- A name is resolved once, every address is judged by `bridge.transport.reach.unfetchable`, and the connection goes to
+an
+  address that was judged: there is no second resolution that could give another answer. TLS and ``Host`` keep the name.
+- Redirects are followed on the same host and port only, never from https to http, and each is judged anew. Credentials
+  stay with the origin (RFC 6454) that they were given for.
+- Proxies and ``.netrc`` of the environment are ignored. Bytes, time and redirects are bounded.
+- A publisher is told that a document can't be fetched, and not why: a message that tells a closed port from an open one
+  is a port scanner. The reason stands in the gateway's log. The operator's own files and commands are told it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urljoin
+
+from bridge.api.fetching import fetch_error
+from bridge.api.tls import default_context
+from bridge.errors import BadReply, Fault, FetchError
+from bridge.http.coding import decode
+from bridge.transport.reach import unfetchable
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BYTES = 16 * 1024**2  #: of a document, as it comes and decoded
+MAX_REDIRECTS = 5
+#: Seconds: for connecting to one address, between two pieces of an answer, for a document with all its redirects.
+CONNECT, READ, WHOLE = 5.0, 15.0, 30.0
+RESOLVERS = 16  #: names that are looked up at once; a lookup holds a thread, and can't be cancelled
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?:#.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_PORTS = {"http": 80, "https": 443}
+_PATH = "/%:@!$&'()*+,;=~-._[]"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A URL taken apart by one parser, whose parts make the request: none reads it differently later on."""
+
+    scheme: str
+    host: str  #: a name or an address, without brackets
+    port: int
+    authority: str  #: as the ``Host`` field has it, in lower case
+    target: str  #: path and query
+
+    @classmethod
+    def parse(cls, url: str) -> _Target:
+        """:raises ValueError: it is no plain http(s) URL."""
+        found = None if _CONTROL.search(url) else _URL.fullmatch(url)
+        if found is None:
+            raise ValueError("it is not of the form http(s)://host[:port]/path")
+        scheme = found["scheme"].lower()
+        port = int(found["port"]) if found["port"] is not None else _PORTS[scheme]
+        if not 0 < port < 65536:
+            raise ValueError(f"{port} is no port")
+        query = quote(found["query"] or "", safe=_PATH + "?")
+        target = quote(found["path"] or "/", safe=_PATH) + query
+        authority = found["host"].lower() + (f":{port}" if found["port"] is not None else "")
+        return cls(scheme, found["host"].lower().strip("[]"), port, authority, target)
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+
+class _Failed(Exception):
+    """One fetch failed; the reason is for the operator."""
+
+    def __init__(self, reason: str, *, answered: bool = True, status: int = 0) -> None:
+        super().__init__(reason)
+        self.reason, self.answered, self.status = reason, answered, status
+
+
+class Fetcher:
+    """Fetches documents by URL for routes that are being bound.
+
+    :param networks: from where documents may be fetched though they are not public (``BRIDGE_FETCH_NETWORKS``).
+    :param connected: called with each host that answered, and its address.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[IPv4Network | IPv6Network] = (),
+        connected: Callable[[str, str], object] = lambda host, address: None,
+    ) -> None:
+        self._networks = networks
+        self._connected = connected
+        self._lookups: ThreadPoolExecutor | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    async def fetch(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
+        """The document at `url`.
+
+        :param headers: credentials; only the origin of `url` gets them.
+        :raises bridge.api.FetchError: it can't be had.
+        """
+        try:
+            first = _Target.parse(url)
+        except ValueError as error:
+            raise FetchError(Fault(f"the URL can't be used: {error}", file=re.sub(r"//[^/?#]*@", "//", url))) from None
+        try:
+            async with asyncio.timeout(WHOLE):
+                return await self._follow(url, first, headers)
+        except _Failed as error:
+            raise fetch_error(url, error.reason, answered=error.answered, status=error.status) from None
+        except TimeoutError:
+            reason = f"it can't be fetched: there was no whole answer within {WHOLE:.0f} seconds"
+            raise fetch_error(url, reason, answered=False) from None
+
+    async def aclose(self) -> None:
+        """Wait for nobody: a lookup may take as long as the system's resolver does."""
+        if self._lookups is not None:
+            self._lookups.shutdown(wait=False, cancel_futures=True)
+            self._lookups = None
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Every address of `host`, as the system's resolver has them.
+
+        :raises OSError: it has none.
+        """
+        if self._lookups is None:
+            # A pool of its own: binds hold the threads of the loop's pool while they wait for what is fetched here.
+            self._lookups = ThreadPoolExecutor(RESOLVERS, "fetch-lookup")
+        infos = await asyncio.get_running_loop().run_in_executor(
+            self._lookups, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return list(dict.fromkeys(str(info[4][0]) for info in infos))
+
+    async def _follow(self, url: str, first: _Target, headers: Mapping[str, str]) -> bytes:
+        import httpx  # heavy, and most contracts are files
+
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(default_context)
+        timeout = httpx.Timeout(READ, connect=CONNECT)
+        target = first
+        async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client:
+            for _ in range(MAX_REDIRECTS + 1):
+                own = headers if target.origin == first.origin else {}
+                reply = await self._ask(client, target, own)
+                try:
+                    location = reply.headers.get("location")
+                    if reply.is_redirect and location is not None:
+                        url, target = _redirected(url, target, location)
+                        continue
+                    if reply.status_code != 200:
+                        raise _Failed(_why_not(reply.status_code, sent=bool(own)), status=reply.status_code)
+                    return await _bounded(reply)
+                except (httpx.HTTPError, OSError, ValueError) as error:
+                    raise _Failed(f"it can't be fetched: {str(error) or type(error).__name__}") from None
+                finally:
+                    await reply.aclose()
+        raise _Failed("it redirects too often")
+
+    async def _allowed(self, target: _Target) -> list[str]:
+        """The addresses of the target's host that may be connected to; at least one.
+
+        :raises _Failed: it has none.
+        """
+        try:
+            addresses = await self.addresses(target.host, target.port)
+        except (OSError, ValueError) as error:
+            raise _Failed(f"it can't be fetched: {target.host} has no address: {error}", answered=False) from None
+        judged = {address: unfetchable(address, self._networks) for address in addresses}
+        allowed = [address for address, reason in judged.items() if not reason]
+        if not allowed:
+            why = ", ".join(f"{address} ({reason})" for address, reason in judged.items())
+            hint = "; BRIDGE_FETCH_NETWORKS may list networks from where contracts are fetched"
+            raise _Failed(f"{target.host} leads only to addresses that are refused: {why}{hint}", answered=False)
+        return allowed
+
+    async def _ask(self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str]) -> httpx.Response:
+        """The answer's head, from the first allowed address that can be connected to."""
+        import httpx
+
+        fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": "hms-bridge"}
+        fields |= {**headers, "host": target.authority}
+        problem: Exception | None = None
+        for address in await self._allowed(target):
+            literal = f"[{address}]" if ":" in address else address
+            request = client.build_request(
+                "GET",
+                f"{target.scheme}://{literal}:{target.port}{target.target}",
+                headers=fields,
+                extensions={"sni_hostname": target.host.rstrip(".")},
+            )
+            try:
+                reply = await client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = error  # another address may be better
+                continue
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                problem = error
+                break
+            self._connected(target.host, address)
+            return reply
+        raise _Failed(f"it can't be fetched: {str(problem) or type(problem).__name__}", answered=False)
+
+
+def _redirected(url: str, target: _Target, location: str) -> tuple[str, _Target]:
+    """Where a redirect leads.
+
+    :raises _Failed: elsewhere than to the same host and port.
+    """
+    try:
+        there = urljoin(url, location)
+        found = _Target.parse(there)
+    except ValueError:
+        raise _Failed("it redirects to what is no http(s) URL") from None
+    if found.authority != target.authority:
+        raise _Failed("it redirects to another host, which is refused")
+    if target.scheme == "https" and found.scheme == "http":
+        raise _Failed("it redirects from https to http, which is refused")
+    return there, found
+
+
+async def _bounded(reply: httpx.Response) -> bytes:
+    """:raises _Failed: it is too large, or coded in a way that can't be undone."""
+    body = bytearray()
+    async for part in reply.aiter_raw():
+        body += part
+        if len(body) > MAX_BYTES:
+            raise _Failed(f"it is larger than {MAX_BYTES // 1024**2} MiB")
+    codings = reply.headers.get("content-encoding", "")
+    if not codings:
+        return bytes(body)
+    try:
+        return await asyncio.to_thread(decode, bytes(body), codings, MAX_BYTES)
+    except BadReply as error:
+        raise _Failed(f"it can't be decoded: {error.cause}") from None
+
+
+def _why_not(status: int, *, sent: bool) -> str:
+    if status not in (401, 403, 407):
+        return f"the server answered HTTP {status}"
+    if sent:
+        return f"the server refuses the credentials (HTTP {status})"
+    return f"the server wants credentials (HTTP {status})"

@@ -1,0 +1,98 @@
+"""The fields of a request as they go up: judged, in lower case, without what ends at the gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bridge.api.call import HttpRequest
+from bridge.errors import ClientError
+from bridge.http.forwarding import end_to_end
+
+Field = tuple[str, str]
+
+MAX_NAMES = 1024  #: field names remembered; clients choose them, so there is an end to it
+
+#: The undoing of codings costs more than a local network's bytes; whoever codes all the same is understood.
+_IDENTITY = ("accept-encoding", "identity")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_NOT_A_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # section 5.5, and what UTF-8 can't hold
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+#: A name as it was brought -> in lower case, or "" where `end_to_end` takes it out.
+_names: dict[str, str] = {}
+
+
+def check_method(method: str) -> None:
+    """:raises ClientError: it can't stand in a request line (RFC 9110, section 9.1)."""
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
+        raise ClientError("The method holds characters that HTTP does not allow.")
+
+
+def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[Field]:
+    """All fields of `request`, framing excepted.
+
+    :param host: the Host field.
+    :param trace: fields to add; they replace any that the request brought under those names.
+    :raises ClientError: one can't stand in an HTTP message.
+    """
+    names = _names
+    dropped = [name for name, _ in trace]
+    for name in dropped:
+        if name not in names:
+            _learn(name)
+    if request.decode:
+        dropped.append("accept-encoding")
+    fields = [host]
+    nominated = False
+    for field in request.headers:
+        name = field[0]
+        lower = names.get(name)
+        if lower is None:
+            lower = _learn(name)
+        if lower:
+            if lower not in dropped:
+                fields.append(field if lower == name else (lower, field[1]))
+        elif name.lower() == "connection":
+            nominated = True
+    if nominated:  # it may name others that end here; that is rare
+        kept = end_to_end([(name.lower(), value) for name, value in request.headers])
+        fields = [host, *(field for field in kept if field[0] not in dropped)]
+    fields += trace
+    if request.decode:
+        fields.append(_IDENTITY)
+    values = "".join([value for _, value in fields])
+    if not (values.isascii() and values.isprintable()):
+        return [(name, _octets(name, value)) for name, value in fields]
+    return fields
+
+
+def _learn(name: str) -> str:
+    """:raises ClientError: `name` can't stand in a header (RFC 9110, section 5.1)."""
+    if not _TOKEN.fullmatch(name):
+        raise ClientError("A header's name holds characters that HTTP does not allow.")
+    lower = name.lower()
+    found = lower if end_to_end([(lower, "")]) else ""
+    if len(_names) < MAX_NAMES:
+        _names[name] = found
+    return found
+
+
+def _octets(name: str, value: str) -> str:
+    """`value` as the clients want it, which write UTF-8.
+
+    Octets above ASCII arrive as Latin-1 characters; where they are UTF-8 they leave as the same octets, otherwise they
+    leave as UTF-8.
+
+    :raises ClientError: it can't stand in a header (RFC 9110, section 5.5).
+    """
+    if value.isascii() and value.isprintable():
+        return value
+    if _NOT_A_VALUE.search(value):
+        raise ClientError(f"The header {name} holds characters that HTTP does not allow.")
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value

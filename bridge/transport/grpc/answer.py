@@ -1,0 +1,179 @@
+"""What a service's header sections say in gRPC (PROTOCOL-HTTP2, "Responses"), and what breaks mean in it.
+
+Sections that are the same bytes are read once (`bridge.transport.http2.fields`).
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import b64decode
+from urllib.parse import unquote
+
+from bridge.api.call import GrpcReply
+from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
+from bridge.transport.attempt import Ended, Metadata
+from bridge.transport.http2 import frames
+from bridge.transport.http2.fields import Fields
+
+UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 4, 7, 8, 12
+CANCELLED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 1, 13, 14, 16
+
+SLACK = 0.05  #: seconds that clocks and timers on both sides may be apart
+
+#: Fields that are the protocol's own, and no metadata.
+_PROTOCOL = frozenset(
+    ("content-type", "grpc-status", "grpc-message", "grpc-encoding", "grpc-accept-encoding", "te", "trailer")
+)
+
+#: doc/http-grpc-status-mapping.md: what an HTTP status without ``grpc-status`` counts as.
+_HTTP = {
+    400: INTERNAL,
+    401: UNAUTHENTICATED,
+    403: PERMISSION_DENIED,
+    404: UNIMPLEMENTED,
+    429: UNAVAILABLE,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+}
+
+#: PROTOCOL-HTTP2, "Errors": what a reset counts as; INTERNAL where it isn't here.
+_RESET = {
+    frames.REFUSED_STREAM: UNAVAILABLE,
+    frames.CANCEL: CANCELLED,
+    frames.ENHANCE_YOUR_CALM: RESOURCE_EXHAUSTED,
+    frames.INADEQUATE_SECURITY: PERMISSION_DENIED,
+}
+
+_RETRY_AFTER = (("retry-after", "1"),)
+CLOSING = "the gateway is shutting down"  #: why a connection is lost that the gateway closes
+_NOT_GRPC = "The service behind this route does not answer in gRPC."
+
+
+class Answer:
+    """One header section, read.
+
+    :ivar code: of ``grpc-status``; None where there is none.
+    :ivar metadata: the fields that are not the protocol's; ``-bin`` values as bytes.
+    :ivar coding: of the messages that follow.
+    :ivar fault: what is wrong with the section as the beginning of an answer in gRPC; ``""`` for a good one.
+    """
+
+    __slots__ = ("code", "coding", "details", "fault", "message", "metadata", "status")
+
+    def __init__(self, fields: Fields) -> None:
+        self.status = fields.status
+        self.code: int | None = None
+        self.coding = "identity"
+        self.message = ""
+        self.details = b""
+        self.fault = fields.fault
+        content = ""
+        metadata: list[tuple[str, str | bytes]] = []
+        for name, value in fields.pairs:
+            if name == "grpc-status":
+                self.code = int(value) if value.isdecimal() and len(value) < 3 and int(value) <= 16 else UNKNOWN
+            elif name == "grpc-message":
+                self.message = unquote(value, errors="replace")
+            elif name == "grpc-encoding":
+                self.coding = value
+            elif name == "content-type":
+                content = value
+            elif name in _PROTOCOL:
+                continue
+            elif name.endswith("-bin"):
+                self._binary(name, value, metadata)
+            else:
+                metadata.append((name, value))
+        self.metadata: Metadata = tuple(metadata)
+        if not self.fault and self.status is not None and (self.code is None or self.status < 200):
+            # "application/grpc" [("+proto" / "+json" / {custom})]; application/grpc-web is something else
+            if self.status != 200:
+                self.fault = f"HTTP status {self.status}"
+            elif content[:16] != "application/grpc" or content[16:17] not in ("", "+", ";"):
+                self.fault = f"content-type {content[:80]!r}"
+
+    def _binary(self, name: str, value: str, metadata: list[tuple[str, str | bytes]]) -> None:
+        for part in value.split(","):  # several values of one name may come as one
+            text = part.strip()
+            try:
+                raw = b64decode(text + "=" * (-len(text) % 4), validate=True)
+            except (binascii.Error, ValueError):
+                self.fault = self.fault or f"{name} is no base64"
+                return
+            metadata.append((name, raw))
+            if name == "grpc-status-details-bin":
+                self.details = raw
+
+
+def read(fields: Fields) -> Answer:
+    """`fields`, read once however often they come."""
+    found: Answer | None = fields.memo
+    if found is None:
+        found = fields.memo = Answer(fields)
+    return found
+
+
+def broken_section(fields: Fields, answer: Answer) -> Ended:
+    """How a call ended whose answer begins or ends with what gRPC doesn't know."""
+    cause = answer.fault or "an answer without a status"
+    if fields.large:
+        error: RequestError = BadReply("The service's answer bears more metadata than the gateway takes.")
+        return Ended(error, RESOURCE_EXHAUSTED, committed=True)
+    code = _HTTP.get(answer.status or 200, UNKNOWN) if answer.status != 200 else UNKNOWN
+    if code == UNAVAILABLE:  # something on the way, a proxy, says that the service isn't there
+        return Ended(Unavailable(cause=cause, headers=list(_RETRY_AFTER)), code)
+    return Ended(BadReply(_NOT_GRPC, cause=cause), code, committed=True)
+
+
+def reset(code: int, cause: str, *, committed: bool, local: bool) -> Ended:
+    """How a call ended whose stream was reset.
+
+    :param local: by us, for a rule that the service broke.
+    """
+    status = INTERNAL if local else _RESET.get(code, INTERNAL)
+    untouched = code == frames.REFUSED_STREAM and not local and not committed  # RFC 9113, section 8.7
+    error: RequestError
+    if local:
+        error = BadReply(_NOT_GRPC, cause=cause)
+    elif code in (frames.REFUSED_STREAM, frames.ENHANCE_YOUR_CALM):
+        error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
+    else:
+        error = UpstreamError("The service behind this route broke off the call.", cause=cause)
+    return Ended(error, status, committed=committed or local, untouched=untouched)
+
+
+def lost(cause: str, *, committed: bool, untouched: bool) -> Ended:
+    """How a call ended whose connection was lost."""
+    detail = "The gateway is shutting down." if cause == CLOSING else ""
+    error = Unavailable(detail, cause=cause, headers=list(_RETRY_AFTER))
+    return Ended(error, UNAVAILABLE, committed=committed, untouched=untouched and not committed)
+
+
+def word(
+    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, farewell: str = "", left: float = math.inf
+) -> Ended:
+    """How a call ended whose trailers are here: by the service's own word.
+
+    :param metadata: of the initial section; None where there was none.
+    :param farewell: why the service gives the connection up, where it does. A server that goes says UNAVAILABLE for the
+        calls that it had: that is the connection's end, unless the service has added words of its own.
+    :param left: seconds until our deadline, which the service was told of: it may notice a moment before we do.
+    """
+    code, begun = answer.code, metadata is not None
+    assert code is not None
+    if not code:
+        return Ended(GrpcReply(0, message, metadata=metadata or (), trailers=answer.metadata), 0, committed=begun)
+    if farewell and code == UNAVAILABLE and not answer.metadata:
+        return lost(f"{farewell} ({answer.message})", committed=begun, untouched=False)
+    if code == DEADLINE_EXCEEDED and left < SLACK:
+        return Ended(Timeout(cause="the deadline passed, says the service"), code, committed=True)
+    reply = GrpcReply(
+        code,
+        detail=answer.message,
+        status_details=answer.details,
+        metadata=metadata or (),
+        trailers=answer.metadata,
+    )
+    return Ended(reply, code, answer.metadata, committed=begun)

@@ -1,0 +1,143 @@
+"""Messages on the wire: a flag, a length, the message (PROTOCOL-HTTP2, "Length-Prefixed-Message")."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from struct import Struct
+
+from bridge.errors import BadReply
+
+_prefix = Struct(">BL")
+PREFIX = 5
+
+INLINE = 512 * 1024  #: bytes of a compressed message that are unpacked in the event loop
+SOME, SOME_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are cut apart at one time
+
+#: What an answer may be coded in (``grpc-accept-encoding``), and how zlib is told of it.
+_BITS = {"gzip": 31, "deflate": 15}
+ACCEPTED = ",".join(("identity", "deflate", "gzip"))
+
+
+def framed(message: bytes, coding: str | None = None) -> bytes:
+    """`message` with its prefix; compressed by `coding` (``gzip``, ``deflate``) where that makes it smaller."""
+    if coding is not None:
+        packed = gzip.compress(message, 6, mtime=0) if coding == "gzip" else zlib.compress(message)
+        if len(packed) < len(message):
+            return _prefix.pack(1, len(packed)) + packed
+    return _prefix.pack(0, len(message)) + message
+
+
+def unpacked(message: bytes, coding: str, limit: int) -> bytes:
+    """A message whose flag says that it is compressed.
+
+    :param limit: bytes that may come of it.
+    :raises bridge.errors.BadReply: it isn't in its coding, or longer than `limit`.
+    """
+    plain = _inflated(message, coding, limit)
+    if plain is None:
+        raise too_large(f"more than {limit} bytes once it is decompressed")
+    return plain
+
+
+def _inflated(message: bytes, coding: str, limit: int) -> bytes | None:
+    """As `unpacked`; None where more than `limit` bytes come of it."""
+    bits = _BITS.get(coding)
+    if bits is None:
+        raise BadReply(cause=f"a message compressed by {coding!r}")
+    unpack = zlib.decompressobj(bits)
+    try:
+        plain = unpack.decompress(message, limit + 1)
+    except zlib.error as error:
+        raise BadReply(cause=f"a message that is no {coding}: {error}") from None
+    if len(plain) > limit:
+        return None
+    if not unpack.eof or unpack.unused_data:
+        raise BadReply(cause=f"a message that is no whole {coding}")
+    return plain
+
+
+class Packed:
+    """A compressed message of which much comes: to unpack it takes long enough to keep others waiting."""
+
+    __slots__ = ("_coding", "_limit", "_message", "size")
+
+    def __init__(self, message: bytes, coding: str, limit: int) -> None:
+        self._message, self._coding, self._limit = message, coding, limit
+        self.size = min(limit, 8 * len(message))  #: bytes that probably come of it
+
+    def unpack(self) -> bytes:
+        """Raises as `unpacked`."""
+        return unpacked(self._message, self._coding, self._limit)
+
+
+def _unpacked_soon(message: bytes, coding: str, limit: int) -> bytes | Packed:
+    """As `unpacked`, where little comes of it."""
+    if limit <= INLINE:
+        return unpacked(message, coding, limit)
+    plain = _inflated(message, coding, INLINE)
+    return plain if plain is not None else Packed(message, coding, limit)
+
+
+def too_large(cause: str) -> BadReply:
+    return BadReply("The service's answer is larger than the gateway takes.", cause=cause)
+
+
+class ServerRequest:
+    """The messages of one call as they come in, cut apart when they are asked for.
+
+    :param limit: bytes of one message.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_needed", "coding")
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._needed = PREFIX  # bytes without which nothing is whole
+        self.coding = "identity"
+
+    def __len__(self) -> int:
+        """Bytes that are kept."""
+        return len(self._buffer)
+
+    def feed(self, payload: bytes) -> None:
+        self._buffer += payload
+
+    def some(self) -> list[bytes | Packed]:
+        """The next messages that are whole, as many as are cheap to keep; none until one is.
+
+        :raises bridge.errors.BadReply: the next one is larger than allowed, or not in its coding.
+        """
+        buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
+        found: list[bytes | Packed] = []
+        at, size = 0, len(buffer)
+        if size < self._needed:
+            return found
+        with memoryview(buffer) as view:
+            while size - at >= PREFIX and at < SOME_BYTES and len(found) < SOME:
+                flag, length = unpack(buffer, at)
+                end = at + PREFIX + length
+                if flag or length > limit:
+                    if found:
+                        break  # those before it are good
+                    judge(flag, length, limit)
+                if end > size:
+                    self._needed = end - at
+                    break
+                message = bytes(view[at + PREFIX : end])
+                found.append(_unpacked_soon(message, self.coding, limit) if flag else message)
+                at = end
+                self._needed = PREFIX
+        del buffer[:at]
+        return found
+
+
+def judge(flag: int, length: int, limit: int) -> None:
+    """:raises bridge.errors.BadReply: no prefix of a message, or one of a message that is larger than allowed."""
+    if flag > 1:
+        raise BadReply(
+            "The service behind this route does not answer in gRPC.", cause=f"a message with the flag {flag}"
+        )
+    if length > limit:
+        raise too_large(f"a message of {length} bytes, the limit is {limit}")

@@ -1,0 +1,239 @@
+"""A streaming call: serialised messages in and out, each waiting for the other side.
+
+Nothing is read ahead of `Http2Stream.read` but what the stream's window lets the service send, and nothing is kept
+behind `Http2Stream.write` but one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from bridge.api.call import GrpcReply
+from bridge.api.stream import UpstreamStream
+from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamError
+from bridge.payload import offload
+from bridge.payload.offload import LARGE
+from bridge.transport.attempt import Ended, Metadata
+from bridge.transport.grpc.answer import CANCELLED, DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
+from bridge.transport.grpc.framing import Packed, ServerRequest, framed
+from bridge.transport.http2.fields import Fields
+from bridge.transport.http2.stream import Stream
+
+
+class Http2Stream(Stream):
+    """`bridge.api.stream.UpstreamStream` over HTTP/2, for calls of every cardinality. One task may write while another
+    reads.
+
+    Whatever ends the call, `read` then gives None and `write` does nothing; only `status` says how it ended. A task
+    that is cancelled while it waits here cancels the call.
+
+    :param limit: bytes of one message of the service. :param most: bytes of one of ours; None for any.
+    :param coding: of our messages.
+    :ivar done: how it ended; never an exception.
+    """
+
+    __slots__ = (
+        "_coding",
+        "_head",
+        "_inbound",
+        "_most",
+        "_pending",
+        "_ready",
+        "_waiting",
+        "_word",
+        "done",
+        "when",
+    )
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        coding: str | None,
+        done: asyncio.Future[Ended],
+        most: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()
+        self._most = most
+        self._coding = coding
+        self._inbound = ServerRequest(limit)
+        self._pending = 0  # bytes of what came that were not credited
+        self._ready: list[bytes | Packed] = []  # messages that are cut apart, the next one last
+        self._head: Metadata | None = None
+        self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
+        self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
+        self.done = done
+        self.when = math.inf if deadline is None else deadline
+
+    # --- the caller's side --------------------------------------------------------------------------------------
+
+    async def write(self, message: bytes) -> None:
+        """Send one message; waits while the service doesn't read. One that is larger than allowed ends the call.
+        Does nothing once that has ended."""
+        if self.done.done() or self._word is not None or self.last:
+            return
+        if self._most is not None and len(message) > self._most:
+            self._fail(TooLarge("The message is larger than the route allows."))
+            return
+        if self._coding is not None and len(message) > LARGE:
+            self.send(await offload.run(len(message), partial(framed, message, self._coding)))
+        else:
+            self.send(framed(message, self._coding))
+        while (self.queue is not None or not self.id) and self._word is None and not self.done.done():
+            await self._wait()
+
+    async def end(self) -> None:
+        """Nothing more will be written; may be called twice."""
+        if not self.done.done() and not self.last:
+            self.send(b"", end=True)
+
+    async def read(self) -> bytes | None:
+        """The next message; None when there are no more."""
+        while not self._ready:
+            try:
+                found = self._inbound.some()
+            except RequestError as error:
+                self._fail(error)
+                return None
+            if found:
+                # What was credited while it was not whole stands in front, so what is left is credited last.
+                left = min(self._pending, len(self._inbound))
+                self.credit(self._pending - left)
+                self._pending = left
+                found.reverse()
+                self._ready = found
+                break
+            if self._word is not None:
+                if len(self._inbound):
+                    self._fail(BadReply(cause="an answer that ends within a message"))
+                else:
+                    self._finish(self._word)
+            if self.done.done():
+                return None
+            # What is here of a message does not count, or one that is larger than the window would never be whole.
+            self.credit(self._pending)
+            self._pending = 0
+            await self._wait()
+        message = self._ready.pop()
+        return await self._unpacked(message) if isinstance(message, Packed) else message
+
+    async def _unpacked(self, message: Packed) -> bytes | None:
+        try:
+            return await offload.run(message.size, message.unpack)
+        except RequestError as error:
+            self._fail(error)
+            return None
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What came before the first message; waits for it. Empty where the call ended before."""
+        while self._head is None and not self.done.done() and self._word is None:
+            await self._wait()
+        return self._head or ()
+
+    async def status(self) -> GrpcReply:
+        """How the call ended, without a message; waits for it.
+
+        :raises bridge.errors.Unavailable: the connection was lost, or the gateway closed it.
+        :raises bridge.errors.Timeout: the deadline passed.
+        :raises bridge.errors.BadReply: an answer that is not gRPC, or a message larger than allowed.
+        :raises bridge.errors.UpstreamError: the service broke it off, or `cancel` was called.
+        """
+        while not self.done.done():
+            if self._word is not None:
+                self._finish(self._word)  # whoever asks reads no more
+                break
+            await self._wait()
+        return self.done.result().settle()
+
+    def cancel(self) -> None:
+        """Give the call up; may be called at any time."""
+        error = UpstreamError("The call to the service behind this route was given up.")
+        self._give_up(Ended(error, CANCELLED, committed=True))
+
+    def expire(self) -> None:
+        """The deadline passed; the service's word counts that came before."""
+        if self._word is None:
+            self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
+
+    def _left(self) -> float:
+        return self.when - self.done.get_loop().time()
+
+    async def _wait(self) -> None:
+        future = self.done.get_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    # --- the connection's side ----------------------------------------------------------------------------------
+
+    def headers(self, fields: Fields, *, ended: bool) -> None:
+        answer = read(fields)
+        if ended or fields.large:
+            if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
+                self._give_up(broken_section(fields, answer))
+                return
+            self._word = word(answer, self._head, farewell=self.farewell, left=self._left())
+            if not self.sent:
+                self.give_back()  # it has answered without reading on
+            self._wake()
+        elif self._head is not None or fields.status is None:
+            self._fail(BadReply(cause="a header section within the answer's body"))
+        elif fields.status < 200:
+            return
+        elif answer.fault:
+            self._give_up(broken_section(fields, answer))
+        else:
+            self._head = answer.metadata
+            self._inbound.coding = answer.coding
+            self._wake()
+
+    def data(self, payload: bytes, *, ended: bool) -> None:
+        if self._head is None or ended:
+            cause = "an answer without a status" if ended else "a body without a header section"
+            self._fail(BadReply(cause=cause))
+            return
+        self._pending += len(payload)
+        self._inbound.feed(payload)
+        self._wake()
+
+    def flushed(self) -> None:
+        self._wake()
+
+    def closed(self, code: int, cause: str, *, local: bool = False) -> None:
+        if self._word is None:
+            self._finish(reset(code, cause, committed=self._head is not None, local=local))
+
+    def lost(self, cause: str, *, untouched: bool) -> None:
+        if self._word is None:
+            self._finish(lost(cause, committed=self._head is not None, untouched=untouched))
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _fail(self, error: RequestError) -> None:
+        self._give_up(Ended(error, UNKNOWN, committed=True))
+
+    def _give_up(self, ended: Ended) -> None:
+        self.give_back()
+        self._finish(ended)
+
+    def _finish(self, ended: Ended) -> None:
+        if not self.done.done():
+            self.done.set_result(ended)
+        self._wake()
+
+
+_: type[UpstreamStream] = Http2Stream

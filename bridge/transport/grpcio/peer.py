@@ -1,0 +1,194 @@
+"""One address of a gRPC upstream over grpc.aio: its channel, whether it is connected, and the calls under way there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import grpc
+import grpc.aio
+
+from bridge.api.call import GrpcReply
+from bridge.api.route_spec import Connection
+from bridge.api.tls import Tls
+from bridge.errors import Timeout, Unavailable
+from bridge.transport.attempt import Ended, Metadata
+from bridge.transport.grpcio.status import ended, pairs
+from bridge.transport.grpcio.stream import GrpcStream
+from bridge.transport.subchannel import CONNECT, GRACE, Address, Peer
+
+Options = Sequence[tuple[str, Any]]
+
+WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
+
+_READY = grpc.ChannelConnectivity.READY
+_GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+_COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What channels are made with."""
+
+    options: Options
+    credentials: grpc.ChannelCredentials | None = None
+    compression: grpc.Compression | None = None
+
+
+def terms_of(
+    connection: Connection, trust: Tls, *, tls: bool, name: str, max_reply: int, keepalive: float, answer: float
+) -> Terms:
+    """:param keepalive: seconds between pings. :param answer: seconds that their answers may take."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", max_reply),
+        ("grpc.max_send_message_length", connection.max_message or -1),  # the gateway bounds request bodies itself
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.service_config_disable_resolution", 1),
+        # A channel that is made anew must not inherit the back-off of the one before it.
+        ("grpc.use_local_subchannel_pool", 1),
+        # The core would widen the window to what the network can hold, and keep all of that for a slow client.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW),
+        ("grpc.keepalive_time_ms", int(keepalive * 1000)),
+        # How long the core waits for the answer is the last of these, which would be a minute.
+        ("grpc.keepalive_timeout_ms", int(answer * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(answer * 1000)),
+        # A stream may be silent for as long as it likes.
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    if connection.max_metadata is not None:
+        options += [("grpc.max_metadata_size", connection.max_metadata)]
+        options += [("grpc.absolute_max_metadata_size", connection.max_metadata)]
+    if name:
+        options.append(("grpc.default_authority", name))
+        if tls:
+            options.append(("grpc.ssl_target_name_override", trust.server_name or name))
+    credentials = grpc.ssl_channel_credentials(trust.authorities(), trust.key, trust.certificate) if tls else None
+    return Terms(options, credentials, _COMPRESSION[connection.compression])
+
+
+class GrpcPeer(Peer):
+    """Holds the raw-bytes callables of the methods that were called, too."""
+
+    def __init__(self, address: Address, terms: Terms, health: str | Literal[False] = False) -> None:
+        super().__init__(address, health)
+        host, port = address
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._terms = terms
+        self.channel = self._channel(terms.options)
+        self._retrying: Any = None
+        self._unary: dict[str, Any] = {}
+        self._streaming: dict[str, Any] = {}
+        self._streams = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def _channel(self, options: Options) -> Any:
+        if self._terms.credentials is not None:
+            return grpc.aio.secure_channel(self._target, self._terms.credentials, options, self._terms.compression)
+        return grpc.aio.insecure_channel(self._target, options, self._terms.compression)
+
+    @property
+    def connected(self) -> bool:
+        return self.channel.get_state() is _READY
+
+    @property
+    def lost(self) -> bool:
+        """Whether the core waits before it tries again, after an attempt of its own: it makes them for calls that met a
+        lost connection. Whether the address takes one now isn't known."""
+        return not self.connecting and self.channel.get_state() in _GONE
+
+    async def disconnected(self) -> None:
+        if self.connected:  # once it has changed it is another connection, even where it reads READY again by now
+            await self.channel.wait_for_state_change(_READY)
+
+    async def unary(
+        self, path: str, message: bytes, metadata: Metadata, deadline: float, *, again: bool = False
+    ) -> Ended:
+        loop = asyncio.get_running_loop()
+        call = self._method(path, again=again)(message, timeout=_left(loop, deadline), metadata=metadata)
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            return ended(error, connected=self.connected, late=loop.time() >= deadline - 0.001)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The channel was closed: gRPC raises this in whoever waits, though nobody has cancelled the task.
+            closed = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
+            return Ended(closed, grpc.StatusCode.UNAVAILABLE.value[0])
+        metadata, trailers = pairs(await call.initial_metadata()), pairs(await call.trailing_metadata())
+        return Ended(GrpcReply(0, answer, metadata=metadata, trailers=trailers))
+
+    def _method(self, path: str, *, again: bool) -> Any:
+        if again:
+            # Further attempts have a channel of their own: the core takes ``grpc-previous-rpc-attempts`` away where it
+            # may itself send again what a server has not looked at, as it may in the other one.
+            if self._retrying is None:
+                self._retrying = self._channel([*self._terms.options, ("grpc.enable_retries", 0)])
+            return self._retrying.unary_unary(path)
+        found = self._unary.get(path)
+        if found is None:
+            found = self._unary[path] = self.channel.unary_unary(path)
+        return found
+
+    def stream(
+        self,
+        path: str,
+        metadata: Metadata,
+        deadline: float | None,
+        *,
+        counts: bool = True,
+        report: Callable[[Ended], None] | None = None,
+    ) -> GrpcStream:
+        timeout = None if deadline is None else _left(asyncio.get_running_loop(), deadline)
+        found = self._streaming.get(path)
+        if found is None:
+            found = self._streaming[path] = self.channel.stream_stream(path)
+        call = found(timeout=timeout, metadata=metadata)
+        if counts:
+            self._streams += 1
+            self._idle.clear()
+            call.add_done_callback(self._ended)
+        return GrpcStream(call, self, deadline, report)
+
+    def _ended(self, _: Any) -> None:
+        self._streams -= 1
+        if not self._streams:
+            self._idle.set()
+
+    async def _connect(self) -> bool:
+        state = self.channel.get_state(try_to_connect=True)
+        try:
+            async with asyncio.timeout(CONNECT):
+                while state is not _READY:
+                    if state in _GONE:
+                        return False
+                    await self.channel.wait_for_state_change(state)
+                    state = self.channel.get_state(try_to_connect=True)
+        except (TimeoutError, grpc.aio.UsageError):  # closed while it was connecting
+            return False
+        return True
+
+    async def leave(self) -> None:
+        self._rest()
+        await self._idle.wait()
+        await self.aclose(GRACE)
+
+    async def aclose(self, grace: float | None = None) -> None:
+        self._rest()
+        await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))
+
+
+def _left(loop: asyncio.AbstractEventLoop, deadline: float) -> float:
+    """Seconds until then.
+
+    :raises bridge.errors.Timeout: there are none; grpc.aio would take 0 for no timeout at all.
+    """
+    left = deadline - loop.time()
+    if left <= 0:
+        raise Timeout(cause="the deadline had passed before anything was sent")
+    return left

@@ -1,0 +1,98 @@
+"""All connections of the gateway's own HTTP/1.1 client: pools by address, trust and name, and one timer for all."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+from bridge.transport.client import KEEPALIVE, PER_ADDRESS, Address, Client, Field, ReplyHead, closing, own_trust
+from bridge.transport.http1.pool import FAREWELL, Key, Pool
+from bridge.transport.http1.request import write_head
+
+
+class HttpClient:
+    """Keep-alive connections, shared by all HTTP upstreams of one event loop.
+
+    :param ssl_context: whom to trust; the system's authorities by default.
+    :param per_address: connections to one address.
+    """
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, per_address: int = PER_ADDRESS) -> None:
+        self._ssl_context = ssl_context
+        self._per_address = per_address
+        self._pools: dict[Key, Pool] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def trust(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = own_trust()
+        return self._ssl_context
+
+    async def exchange(
+        self,
+        address: Address,
+        method: str,
+        target: str,
+        fields: Sequence[Field],
+        body: bytes,
+        *,
+        server_name: str | None,
+        connect_timeout: float,
+        max_reply: int,
+        trust: ssl.SSLContext | None = None,
+    ) -> tuple[ReplyHead, bytes]:
+        if self._closed:
+            raise closing()
+        key = (address, (trust or self.trust()) if server_name else None, server_name)
+        pool = self._pools.get(key) or self._pool(key)
+        head = write_head(method, target, fields, len(body))
+        connection = None
+        while pool.idle:
+            connection = pool.idle.pop()
+            if connection.until > pool.loop.time():
+                break
+            connection.close()  # the service may be closing it, too, just now
+            connection = None
+        if connection is None:
+            connection = await pool.take(connect_timeout)
+        future = connection.begin(head, body, without_body=method == "HEAD", limit=max_reply)
+        try:
+            return await future
+        except BaseException:
+            connection.leave(future)
+            raise
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+        left = {connection: connection.end() for pool in pools for connection in pool.connections}
+        if left:
+            await asyncio.wait(left.values(), timeout=FAREWELL)
+            for connection in left:
+                connection.abort()
+
+    def _pool(self, key: Key) -> Pool:
+        pool = self._pools[key] = Pool(key, self._per_address)
+        if self._timer is None:
+            self._timer = pool.loop.call_later(KEEPALIVE / 5, self._sweep, pool.loop)
+        return pool
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what has been idle for too long, and forget the pools that nobody uses. One timer looks after all."""
+        now = loop.time()
+        for key, pool in list(self._pools.items()):
+            for connection in [idle for idle in pool.idle if idle.until <= now]:
+                connection.close()
+            if pool.unused:
+                del self._pools[key]
+        self._timer = loop.call_later(KEEPALIVE / 5, self._sweep, loop) if self._pools else None
+
+
+def _is_a_client(client: HttpClient) -> Client:
+    return client

@@ -1,0 +1,250 @@
+"""One connection and one exchange on it at a time (RFC 9112, section 9). It knows how to begin, and when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Protocol, cast
+
+from bridge.errors import BadReply
+from bridge.transport.client import BrokenOff, Dropped, ReplyHead, broken_off
+from bridge.transport.http1.head import UNTIL_CLOSE, Heads
+from bridge.transport.http1.response import Response
+
+JOINED = 64 * 1024  #: bytes of a body that is joined to its head, to be sent at once; a larger one would cost a copy
+PIECE = 256 * 1024  #: bytes of a larger one that the transport is given at a time
+
+Answer = tuple[ReplyHead, bytes]
+
+
+class Owner(Protocol):
+    """Who lends connections out."""
+
+    loop: asyncio.AbstractEventLoop
+    heads: Heads
+    authority: str  #: for messages
+    connections: set[Connection]  #: all whose transport is there
+
+    def release(self, connection: Connection, keep: float) -> None:
+        """`connection` may serve the next, for `keep` seconds at most."""
+
+    def retire(self, connection: Connection) -> None:
+        """`connection` will serve nobody any more."""
+
+
+class Connection(asyncio.Protocol):
+    """Belongs to a pool, which lends it out. Nothing here waits; `begin` gives a future.
+
+    :ivar closed: it must not be used again; set before the transport is gone.
+    :ivar until: the loop's time after which it has lain idle for too long.
+    """
+
+    __slots__ = (
+        "_future",
+        "_gone",
+        "_owner",
+        "_paused",
+        "_response",
+        "_rest",
+        "_resting",
+        "_transport",
+        "_used",
+        "closed",
+        "until",
+    )
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._response = Response(owner.heads)
+        self._transport: asyncio.Transport | None = None
+        self._future: asyncio.Future[Answer] | None = None
+        self._rest: memoryview | None = None  # of a large body: what the transport has not been given yet
+        self._paused = False
+        self._resting = False  # it goes on in a turn to come
+        self._gone: asyncio.Future[None] | None = None
+        self._used = False  # it has served a request
+        self.closed = False
+        self.until = 0.0
+
+    def begin(self, head: bytes, body: bytes, *, without_body: bool, limit: int) -> asyncio.Future[Answer]:
+        """Send a request; the future holds its reply, or what went wrong.
+
+        :param without_body: the reply has none (HEAD).
+        :param limit: bytes of a reply's body that are taken.
+        """
+        assert self._transport is not None
+        self._response.start(without_body=without_body, limit=limit)
+        self._future = future = self._owner.loop.create_future()
+        if len(body) <= JOINED:
+            if body:
+                head += body
+            self._transport.write(head)
+        else:
+            self._transport.write(head)
+            self._rest = memoryview(body)
+            self._write_on()
+        return future
+
+    def leave(self, future: asyncio.Future[Answer]) -> None:
+        """Whoever waited for `future` waits no longer. What it asked for may still come, so the connection ends;
+        unless it has come already, and the connection may serve somebody else by now."""
+        if self._future is future:
+            self.abort()
+
+    def close(self) -> None:
+        """End it in good order: with TLS, a closure alert is sent (section 9.8)."""
+        self._retire()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End it now, whatever is under way; nothing that was not sent is sent any more."""
+        self._retire()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _retire(self) -> None:
+        self._rest = None
+        if not self.closed:
+            self.closed = True
+            self._owner.retire(self)
+
+    def end(self) -> asyncio.Future[None]:
+        """End it, and with it the exchange under way. The future is done when the transport is gone."""
+        self._gone = self._owner.loop.create_future()
+        if self.closed:
+            pass
+        elif self._future is None:
+            self.abort()
+        else:
+            self._fail_lost("the gateway is shutting down")
+        return self._gone
+
+    def fail(self, error: Exception) -> None:
+        """End it; the exchange under way ends with `error`."""
+        future, self._future = self._future, None
+        self.abort()
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    # --- what the transport calls ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's don't say that they are
+        self._owner.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.connections.discard(self)
+        self._catch_up()
+        if self._future is not None:
+            self._fail_lost(str(exc) if exc else "the connection was closed")
+        else:
+            self._retire()
+        self._transport = None
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._write_on()
+
+    def data_received(self, data: bytes) -> None:
+        future = self._future
+        if future is None or future.done():
+            self.abort()  # it answers nothing, and must never be taken for the answer to the next request
+            return
+        try:
+            whole = self._response.feed(data)
+        except BadReply as error:
+            error.cause = f"{self._owner.authority}: {error.cause}"
+            self.fail(error)
+            return
+        if whole:
+            self._finish(future)
+        elif self._response.more and not self._resting:
+            self._rest_a_turn(future)
+
+    def eof_received(self) -> None:
+        """The service has closed its half; nothing more will come (section 9.6). The transport closes by itself."""
+        self._catch_up()
+        future = self._future
+        if future is None:
+            self._retire()
+            return
+        head = self._response.head
+        if head is None or head.length != UNTIL_CLOSE or not self._told_the_end():
+            self._fail_lost("the connection was closed")
+        elif not future.done():
+            self._response.eof()
+            self._finish(future)
+
+    # -------------------------------------------------------------------------------------------------------------
+
+    def _rest_a_turn(self, future: asyncio.Future[Answer]) -> None:
+        """What has come takes long to read, so others have their turn before it goes on. Nothing more is taken from the
+        network until then."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._resting = True
+        self._owner.loop.call_soon(self._go_on, future)
+
+    def _go_on(self, future: asyncio.Future[Answer]) -> None:
+        self._resting = False
+        if self._future is not future:
+            return
+        self.data_received(b"")
+        if not self._resting and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _catch_up(self) -> None:
+        """Read what is left at once: it was all that comes."""
+        while self._response.more and self._future is not None and not self.closed:
+            self.data_received(b"")
+
+    def _told_the_end(self) -> bool:
+        """Section 9.8: over TLS, an end without a closure alert may be anybody's doing. uvloop says so by itself."""
+        assert self._transport is not None
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)  # nothing left, and not for want of more
+        except ssl.SSLError:
+            return False
+
+    def _write_on(self) -> None:
+        rest, transport = self._rest, self._transport
+        while rest is not None and not self._paused and transport is not None and not transport.is_closing():
+            piece = rest[:PIECE]
+            rest = rest[PIECE:] if len(rest) > PIECE else None
+            self._rest = rest
+            transport.write(piece)
+
+    def _finish(self, future: asyncio.Future[Answer]) -> None:
+        response, transport = self._response, self._transport
+        head = response.head
+        assert head is not None
+        assert transport is not None
+        self._future = None
+        future.set_result((head.reply, response.taken()))
+        if self._rest is not None or transport.get_write_buffer_size():
+            # The answer is whole while the request is still being written: the service did not want the rest (section
+            # 9.3 has it read all of a request, or close).
+            self.abort()
+        elif head.keep and not response.excess:
+            self._used = True
+            self._owner.release(self, head.keep)
+        else:
+            self.close()
+
+    def _fail_lost(self, cause: str) -> None:
+        where = self._owner.authority
+        if not self._response.begun:
+            self.fail(Dropped(f"{where}: {cause}", reused=self._used))
+        elif self._response.head is None:
+            self.fail(BrokenOff(cause=f"{where}: {cause} within the reply's head"))
+        else:
+            self.fail(broken_off(f"{where}: {cause} within the reply's body"))

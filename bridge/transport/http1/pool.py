@@ -1,0 +1,157 @@
+"""The connections to one address, under one trust and one name: those idle, and those who wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+
+from bridge.transport.client import Address, NotConnected, authority, closing, shortage
+from bridge.transport.http1.connection import Connection
+from bridge.transport.http1.head import Heads
+
+FAREWELL = 2.0  #: seconds for a service to answer a TLS closure alert
+
+Key = tuple[Address, ssl.SSLContext | None, str | None]
+
+
+class Pool:
+    """Lends connections out, the one used last first, so that those not needed grow old. At most `limit` at a time;
+    who comes later waits, first come, first served.
+
+    :ivar connections: all whose transport is there, though it may be closing.
+    :ivar idle: connections that may be used, the longest idle first.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_key",
+        "_limit",
+        "_open",
+        "_waiting",
+        "authority",
+        "closed",
+        "connections",
+        "heads",
+        "idle",
+        "loop",
+    )
+
+    def __init__(self, key: Key, limit: int) -> None:
+        self.closed = False
+        self.connections: set[Connection] = set()
+        self.loop = asyncio.get_running_loop()
+        self.authority = authority(key[0])
+        self.heads = Heads()
+        self.idle: list[Connection] = []
+        self._key = key
+        self._limit = limit
+        self._asking = 0  # those within `take`
+        self._open = 0  # connections that are not closed, and those being made
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+
+    async def take(self, timeout: float) -> Connection:  # noqa: ASYNC109  # for connecting alone
+        """A connection that nobody uses. For when none was idle.
+
+        :param timeout: seconds for a new one to be made.
+        :raises NotConnected: it could not be.
+        :raises Unavailable: for reasons of the gateway's own.
+        """
+        self._asking += 1
+        try:
+            while self._open >= self._limit:
+                given = await self._wait()
+                if given is None:
+                    break  # somebody's place is ours now
+                if not given.closed:
+                    return given
+            else:
+                self._open += 1
+            connection = Connection(self)
+            try:
+                await self._connect(connection, timeout)
+                if connection.closed:
+                    raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
+            except BaseException:
+                connection.abort()
+                # uvloop never reports the loss of a connection whose making was cancelled.
+                self.connections.discard(connection)
+                raise
+            return connection
+        finally:
+            self._asking -= 1
+
+    @property
+    def unused(self) -> bool:
+        """It has no connection, and nobody wants one."""
+        return not (self._open or self._asking)
+
+    def release(self, connection: Connection, keep: float) -> None:
+        """`connection` may serve the next, for `keep` seconds at most."""
+        connection.until = self.loop.time() + keep
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        self.idle.append(connection)
+
+    def retire(self, connection: Connection) -> None:
+        """`connection` will serve nobody any more."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._vacate()
+
+    def close(self) -> None:
+        """Close those that are idle, make no new ones, and let nobody wait any longer."""
+        self.closed = True
+        for connection in self.idle[:]:
+            connection.close()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(closing())
+
+    async def _wait(self) -> Connection | None:
+        """A connection that was released, or None: a place to make one."""
+        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                connection = waiter.result()  # given and not taken: the next in line gets it
+                if connection is None:
+                    self._vacate()
+                elif not connection.closed:
+                    self.release(connection, connection.until - self.loop.time())
+            raise
+
+    def _vacate(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._open -= 1
+
+    async def _connect(self, connection: Connection, timeout: float) -> None:  # noqa: ASYNC109
+        (host, port), trust, server_name = self._key
+        try:
+            async with asyncio.timeout(timeout):
+                await self.loop.create_connection(
+                    lambda: connection,
+                    host,
+                    port,
+                    ssl=trust,
+                    server_hostname=server_name,
+                    ssl_shutdown_timeout=FAREWELL if trust else None,
+                )
+        except TimeoutError:
+            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
+        except ssl.SSLError as error:
+            raise NotConnected(f"{self.authority}: {error}", untrusted=True) from None
+        except OSError as error:
+            raise shortage(error) or NotConnected(f"{self.authority}: {error}") from None
+        if self.closed:
+            raise closing()

@@ -1,0 +1,201 @@
+"""One response after the other, bytes in, replies out, without I/O (RFC 9112, section 6).
+
+Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which nobody asked for, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bridge.errors import BadReply
+from bridge.http.pieces import Pieces, keep
+from bridge.transport.client import broken_off, too_long
+from bridge.transport.http1.chunked import Chunked
+from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
+
+MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
+
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+
+
+class Response:
+    """Reads one response at a time: `start`, then `feed` or `eof` until they say that it is whole.
+
+    :ivar head: of the final response, once it is there.
+    :ivar body: all of it, once the response is whole.
+    :ivar begun: a byte has come.
+    :ivar more: what was fed was not all read yet; feed it nothing, to go on.
+    :ivar excess: bytes came after the response. They answer nothing, so its connection must not be used again.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_heads",
+        "_interim",
+        "_known",
+        "_limit",
+        "_missing",
+        "_parts",
+        "_without_body",
+        "begun",
+        "body",
+        "excess",
+        "head",
+        "more",
+    )
+
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+        self._known = heads.known
+        self._buffer: bytearray | None = None  # a head that has not ended yet
+        self._interim = 0
+        self._parts: Pieces | None = None  # of a body that is not whole yet …
+        self._missing = 0  # … and what it lacks: bytes, or how many more are taken
+        self._chunked: Chunked | None = None
+        self.body = b""
+        self.start(without_body=False, limit=0)
+
+    def start(self, *, without_body: bool, limit: int) -> None:
+        """Before the first response, and after a whole one: nobody reads on after half of one.
+
+        :param without_body: the request was HEAD (section 6.3, item 1).
+        :param limit: bytes of a body that are taken.
+        """
+        self.head: Head | None = None
+        self.begun = self.excess = self.more = False
+        self._without_body = without_body
+        self._limit = limit
+
+    def feed(self, data: bytes) -> bool:
+        """Whether the response is whole now.
+
+        :raises BadReply: it breaks HTTP, or is too long.
+        """
+        self.begun = True
+        head = self.head
+        if head is None and self._buffer is None:
+            end = data.find(b"\r\n\r\n") + 4
+            head = self._known.get(data[:end])  # an end of 3 finds nothing
+            if head is not None:
+                self.head = head
+                data = data[end:]
+        while head is None:
+            rest = self._read_head(data)
+            if rest is None:
+                return False
+            data, head = rest, self.head
+        return self._read_body(head, data)
+
+    def taken(self) -> bytes:
+        """The body, which is not kept here any longer."""
+        body, self.body = self.body, b""
+        return body
+
+    def eof(self) -> bool:
+        """The connection has ended in good order. Whether the response is whole.
+
+        :raises BadReply: it is not.
+        """
+        if self.head is None:
+            raise BadReply(cause="the connection ended within the reply's head")
+        if self.head.length != UNTIL_CLOSE or self._parts is None:
+            raise broken_off("the connection ended within the reply's body")
+        return self._whole(b"")
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
+        if self._buffer is not None:
+            self._buffer += data
+            # The end may lie across the seam; to look only there keeps a dripped head from being searched anew.
+            found = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
+            if found is None:
+                self._check_size(len(self._buffer))
+                return None
+            data, self._buffer = bytes(self._buffer), None
+            end = found.end()
+        else:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4 and (found := _EMPTY_LINE.search(data)) is not None:
+                end = found.end()
+            if end < 4:
+                self._check_size(len(data))
+                self._buffer = bytearray(data)
+                return None
+        return self._take_head(data, end)
+
+    def _take_head(self, data: bytes, end: int) -> bytes | None:
+        raw = data[:end]
+        if raw.count(b"\n") != raw.count(b"\r\n") or not raw.startswith(b"HTTP/"):
+            # A head with bare LFs, which may end before the first CRLF CRLF; or empty lines before it.
+            plain = data.lstrip(b"\r\n")
+            found = _EMPTY_LINE.search(plain)
+            if found is None:
+                self._check_size(len(data))
+                self._buffer = bytearray(plain)
+                return None
+            data, end = plain, found.end()
+            raw = tidy(data[:end])
+        self._check_size(end)
+        head = self._heads.read(raw)
+        if head.status >= 200:
+            self.head = head
+        elif head.status == 101:
+            raise BadReply(cause="status 101, and nobody asked for another protocol")
+        else:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise BadReply(cause=f"more than {MAX_INTERIM} interim responses")
+        return data[end:]
+
+    def _read_body(self, head: Head, data: bytes) -> bool:
+        length = 0 if self._without_body else head.length
+        parts = self._parts
+        if parts is None:
+            if len(data) == length <= self._limit:  # it came in one piece
+                self.body = data
+                self._interim = 0
+                return True
+            if length >= 0:
+                check_length(length, self._limit)
+            parts = self._parts = []
+            self._missing = length if length >= 0 else self._limit
+            if length == CHUNKED:
+                self._chunked = Chunked(self._limit)
+                self._parts = self._chunked.parts
+        chunked = self._chunked
+        if chunked is not None:
+            whole = chunked.feed(data)
+            self.more = chunked.more
+            return whole and self._whole(chunked.rest)
+        self._missing -= len(data)
+        if length == UNTIL_CLOSE and self._missing < 0:
+            raise too_long(f"more than {self._limit} bytes")
+        if length == UNTIL_CLOSE or self._missing > 0:
+            if data:
+                keep(parts, data)
+            return False
+        end = len(data) + self._missing
+        parts.append(data[:end] if self._missing else data)
+        return self._whole(data[end:])
+
+    def _whole(self, rest: bytes) -> bool:
+        """:raises BadReply: `rest`, what came in one go with the end of the response, is no empty line.
+
+        Old services end bodies with one; anything else says that the reply is not what its head says.
+        """
+        if rest:
+            if rest.strip(b"\r\n"):
+                raise BadReply(cause=f"something follows the reply: {rest[:40]!r}")
+            self.excess = True
+        assert self._parts is not None
+        [first, *others] = self._parts or [b""]
+        self.body = bytes(first) if not others else b"".join(self._parts)
+        self._parts = self._chunked = None
+        self._interim = 0
+        return True
+
+    @staticmethod
+    def _check_size(size: int) -> None:
+        if size > MAX_HEAD:
+            raise BadReply(cause=f"the reply's head has more than {MAX_HEAD} bytes")

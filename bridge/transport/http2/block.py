@@ -1,0 +1,36 @@
+"""A header block that comes in several frames: HEADERS and its CONTINUATIONs (RFC 9113, section 6.10)."""
+
+from __future__ import annotations
+
+from bridge.transport.http2 import frames
+from bridge.transport.http2.frames import Http2Error
+
+BLOCK = 1024 * 1024  #: bytes of a block that are read past, however little is kept of them
+
+
+class Block:
+    """:param flags: of its HEADERS.
+    :param most: bytes that are kept; a block is no longer than its section counts, so more than that need not be.
+    :ivar size: all of its bytes.
+    """
+
+    __slots__ = ("_kept", "_most", "flags", "size", "stream")
+
+    def __init__(self, stream: int, flags: int, payload: bytes, most: int) -> None:
+        self.stream, self.flags, self.size = stream, flags, len(payload)
+        self._kept, self._most = bytearray(payload), most
+
+    def more(self, flags: int, stream: int, payload: bytes) -> bytes | None:
+        """One CONTINUATION; the whole block when that was the last.
+
+        :raises Http2Error: it is of another stream, or the block has no end.
+        """
+        if stream != self.stream:
+            raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of another stream")
+        last = flags & frames.END_HEADERS
+        self.size += len(payload)
+        if self.size > BLOCK or not (payload or last):
+            raise Http2Error(frames.ENHANCE_YOUR_CALM, "a header block without end")
+        if self.size <= self._most:
+            self._kept += payload
+        return bytes(self._kept) if last else None

@@ -1,0 +1,397 @@
+"""The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Stream`; bytes to send out.
+
+Whatever the other side controls has a bound: its frames by the size that was announced (section 4.2), its header
+sections by their size (6.5.2), its bodies by the windows (5.2), and frames that cost work and bring nothing by a budget
+(10.5). Where very much came at once it is worked off in steps, so that the caller can let others have their turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+
+from bridge.transport.http2 import frames
+from bridge.transport.http2.block import Block
+from bridge.transport.http2.budget import SETTINGS, TINY
+from bridge.transport.http2.fields import NO_TABLE, TOO_LARGE, Decoder
+from bridge.transport.http2.frames import Http2Error, frame, name_of
+from bridge.transport.http2.outflow import Outflow
+from bridge.transport.http2.output import Output
+from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.turns import Entry, Turns
+
+MUCH = 4096  #: bytes that came at once, from which they may take several steps
+LOOK = 32  #: frames after which the clock is looked at
+CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
+
+
+class Connection(Output):
+    """:param window: bytes that one stream may send before they are credited.
+    :param max_list: bytes of a header section.
+    :param output: called when there is something to `take`, once until it is taken.
+    :param pause: seconds that one step of reading may take.
+    :ivar more: what came was not all read: `receive` nothing, to go on.
+    :ivar ready: the other side's SETTINGS are here (section 3.4).
+    :ivar draining: takes no new streams (section 6.8); those under way go on.
+    :ivar streams: those under way, by number.
+    """
+
+    def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
+        super().__init__(frames.preface(window, max_list, CONNECTION_WINDOW), output)
+        self.ready = self.draining = self.more = False
+        self._pause = pause
+        self.streams: dict[int, Stream] = {}
+        self.farewell = ""  #: why the other side gives the connection up, once it has said so
+        self.broken = False  #: … and that it is for an error
+        self.heard = False  #: something came since the last `tick`
+        self._stream_window = window
+        self._max_list = max_list
+        self._decode = Decoder(max_list)
+        self._next = 1
+        self._rest = b""
+        self._block: Block | None = None
+        self._owed = 0  # of the connection's window
+        self._most = frames.MAX_STREAM
+        self._initial = frames.WINDOW
+        self.outflow = Outflow(self._put, self._forget)
+        self._turns = Turns()
+        self._handlers = {
+            frames.DATA: self._on_data,
+            frames.HEADERS: self._on_headers,
+            frames.RST_STREAM: self._on_rst_stream,
+            frames.SETTINGS: self._on_settings,
+            frames.PUSH_PROMISE: self._on_push_promise,
+            frames.PING: self._on_ping,
+            frames.GOAWAY: self._on_goaway,
+            frames.WINDOW_UPDATE: self._on_window_update,
+            frames.CONTINUATION: self._on_continuation,
+        }
+
+    # --- what goes out ------------------------------------------------------------------------------------------
+
+    def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
+        """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
+        the other side, or the network, takes no more at present."""
+        stream.http = self
+        if self.draining:
+            stream.lost("the connection takes no more streams", untouched=True)
+        elif len(self.streams) >= self._most or self.outflow.paused:
+            self._turns.add(Entry(stream, block, body, end))
+        else:
+            self._begin(stream, block, body, end)
+
+    def _begin(self, stream: Stream, block: bytes, body: bytes, end: bool) -> None:
+        stream.id = number = self._next
+        self._next += 2
+        if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
+            self.draining = True
+            self._send_away("the connection has no more numbers")
+        stream.window, stream.room = self._initial, self._stream_window
+        self.streams[number] = stream
+        self._budget.idle = 0
+        if number == 1:  # should their table be a smaller one, it wants to be told (RFC 7541, section 4.2)
+            block = NO_TABLE + block
+        if end and body and len(block) <= frames.FRAME and self.outflow.fits(stream, len(body)):
+            stream.last = stream.sent = True
+            self._put(frames.whole(number, block, body))  # as nearly all requests are
+        else:
+            stream.sent = end and not body
+            self._put(frames.headers(number, block, end=stream.sent, largest=self.outflow.largest))
+            if body:
+                self.outflow.send(stream, body, end=end)
+        if stream.queue is None:
+            stream.flushed()
+
+    @property
+    def full(self) -> bool:
+        """Whether a new stream would have to wait."""
+        return len(self.streams) >= self._most
+
+    def hand_over(self, other: Connection) -> None:
+        """Let those that wait their turn go on `other`."""
+        for stream, block, body, end in self._turns.all():
+            other.open(stream, block, body, end=end)
+
+    def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
+        """More of the request's body; `Stream.flushed` tells when the windows have taken it, if they don't at once
+        (`Stream.queue`). Nothing once the stream is closed."""
+        if not stream.id:
+            self._turns.send(stream, data, end=end)
+        elif stream.id in self.streams and not stream.last:
+            self._budget.idle = 0  # windows are given back for it
+            self.outflow.send(stream, data, end=end)
+
+    def cancel(self, stream: Stream, code: int = frames.CANCEL) -> None:
+        """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
+        if not stream.id:
+            self._turns.drop(stream)
+        elif self.streams.get(stream.id) is stream:
+            self._put(frames.rst_stream(stream.id, code))  # first: it makes room for one that waits
+            self._forget(stream)
+
+    def pause(self) -> None:
+        """The network takes no more at present: what would go out waits, and so do new streams."""
+        self.outflow.paused = True
+
+    def resume(self) -> None:
+        """It does again."""
+        self.outflow.paused = False
+        self.outflow.pump()
+        self._admit()
+
+    def credit(self, stream: Stream, size: int) -> None:
+        """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
+        stream.owed += size
+        if stream.owed * 2 >= self._stream_window and not stream.ended and stream.id in self.streams:
+            stream.room += stream.owed
+            self._put(frames.window_update(stream.id, stream.owed))
+            stream.owed = 0
+
+    def tick(self) -> None:
+        """To be called every now and then: the budget of idle frames is one for this long."""
+        self._budget.idle, self.heard = 0, False
+
+    def leave(self, code: int = frames.NO_ERROR) -> None:
+        """Say goodbye (section 6.8). New streams are not taken."""
+        self.draining = True
+        self._put(frames.goaway(code))
+        self._send_away("the connection takes no more streams")
+
+    def lose(self, cause: str) -> None:
+        """The connection is gone: so is every stream."""
+        self.draining = True
+        streams, self.streams = list(self.streams.values()), {}
+        for stream in streams:
+            stream.lost(cause, untouched=False)
+        self._send_away(cause)
+
+    def _send_away(self, cause: str) -> None:
+        """Those that wait their turn: they were never sent."""
+        for entry in self._turns.all():
+            entry.stream.lost(cause, untouched=True)
+
+    def _forget(self, stream: Stream) -> None:
+        del self.streams[stream.id]
+        if stream.queue is not None:
+            self.outflow.drop(stream)
+        if self._turns.entries:
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._turns.entries and not (self.full or self.outflow.paused or self.draining):
+            self._begin(*self._turns.next())
+
+    # --- what comes in ------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """:raises Http2Error: it breaks the protocol. The caller says goodbye with its code, and `lose`s."""
+        self.heard = True
+        if self._rest:
+            data = self._rest + data
+        at, size, unpack = 0, len(data), frames.head.unpack_from
+        self.more = False
+        count = LOOK if size > MUCH else size  # no frame is shorter than a byte
+        until = 0.0
+        while size - at >= 9:
+            if not count:
+                count, now = LOOK, perf_counter()
+                until = until or now + self._pause
+                if now > until:
+                    self.more = True
+                    break
+            count -= 1
+            high, low, kind, flags, number = unpack(data, at)
+            length = high << 8 | low
+            if length > frames.FRAME:
+                raise Http2Error(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+            stop = at + 9 + length
+            if stop > size:
+                break
+            payload = data[at + 9 : stop]
+            at = stop
+            if self._block is not None and kind != frames.CONTINUATION:
+                raise Http2Error(frames.PROTOCOL_ERROR, "a header block is broken off")
+            if not self.ready and (kind != frames.SETTINGS or flags & frames.ACK):
+                raise Http2Error(frames.PROTOCOL_ERROR, "it does not begin with SETTINGS")
+            handler = self._handlers.get(kind)
+            if handler is not None:
+                handler(flags, number & 0x7FFFFFFF, payload)
+            else:
+                self._budget.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
+        self._rest = data[at:]
+
+    def _known(self, number: int) -> Stream | None:
+        """The stream of that number; None for one that is closed.
+
+        :raises Http2Error: it was never opened (section 5.1: idle).
+        """
+        stream = self.streams.get(number)
+        if stream is None and (not number & 1 or number >= self._next):
+            raise Http2Error(frames.PROTOCOL_ERROR, f"a frame of stream {number}, which was not opened")
+        return stream
+
+    def _break(self, stream: Stream, code: int, cause: str) -> None:
+        """A rule of one stream was broken (section 5.4.2)."""
+        self._answer(frames.rst_stream(stream.id, code))
+        self._forget(stream)
+        stream.closed(code, cause, local=True)
+
+    def _on_data(self, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        self._owed += size
+        if self._owed * 2 >= CONNECTION_WINDOW:
+            self._put(frames.window_update(0, self._owed))
+            self._owed = 0
+        if flags & frames.PADDED:
+            payload = frames.unpadded(payload)
+        stream = self.streams.get(number) or self._known(number)
+        ended = flags & frames.END_STREAM != 0
+        if not payload and not ended:
+            self._budget.spend()
+        else:
+            self._budget.idle = 0
+        if stream is None:
+            return
+        if stream.ended or size > stream.room:
+            self._break(stream, frames.STREAM_CLOSED if stream.ended else frames.FLOW_CONTROL_ERROR, "more than it may")
+            return
+        stream.room -= size
+        if size != len(payload):
+            self.credit(stream, size - len(payload))
+        if ended:
+            self._end(stream)
+        stream.data(payload, ended=ended)
+
+    def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
+        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+            payload = frames.fragment(flags, payload)
+        if number not in self.streams:
+            self._known(number)
+        if flags & frames.END_HEADERS:
+            self._section(flags, number, payload, len(payload))
+        else:
+            self._block = Block(number, flags, payload, self._max_list)
+
+    def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of nothing")
+        self._budget.spend()
+        whole = block.more(flags, number, payload)
+        if whole is not None:
+            self._block = None
+            self._section(block.flags, number, whole, block.size)
+
+    def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
+        stream = self.streams.get(number)
+        if stream is None:
+            self._budget.spend()
+            return  # closed; the block changes nothing, as there is no table
+        if stream.ended:
+            self._break(stream, frames.STREAM_CLOSED, "more than it may")
+            return
+        fields = self._decode(block) if size <= self._max_list else TOO_LARGE
+        if fields.status is not None and fields.status < 200:
+            self._budget.spend()  # of informational ones there may be any number
+        else:
+            self._budget.idle = 0
+        ended = flags & frames.END_STREAM != 0
+        if ended:
+            self._end(stream)
+        stream.headers(fields, ended=ended)
+
+    def _end(self, stream: Stream) -> None:
+        stream.ended = True
+        if stream.sent:
+            self._forget(stream)
+
+    def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
+        stream = self._known(number)
+        if stream is None:
+            self._budget.spend()
+            return
+        code = int.from_bytes(payload, "big")
+        self._forget(stream)
+        stream.closed(code, f"the service reset the stream: {name_of(code)}")
+
+    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Http2Error(frames.PROTOCOL_ERROR, "SETTINGS of a stream")
+        self._budget.spend(1 + len(payload) // 6)
+        if flags & frames.ACK:
+            if payload:
+                raise Http2Error(frames.FRAME_SIZE_ERROR, "SETTINGS with ACK are empty")
+            return
+        if len(payload) > 6 * SETTINGS:
+            raise Http2Error(frames.ENHANCE_YOUR_CALM, f"SETTINGS of {len(payload) // 6} parameters")
+        for key, value in frames.read_settings(payload):
+            self._set(key, value)
+        self.ready = True
+        self._answer(frame(frames.SETTINGS, frames.ACK, 0))
+        self.outflow.pump()
+        self._admit()
+
+    def _set(self, key: int, value: int) -> None:
+        if key == frames.INITIAL_WINDOW_SIZE and value != self._initial:
+            self._budget.spend(len(self.streams) // 8)
+            for stream in self.streams.values():  # section 6.9.2: it may become negative
+                stream.window += value - self._initial
+                if stream.window > frames.MAX_WINDOW:
+                    raise Http2Error(frames.FLOW_CONTROL_ERROR, "a window above 2^31-1")
+            self._initial = value
+        elif key == frames.MAX_FRAME_SIZE:
+            self.outflow.largest = min(value, 4 * frames.FRAME)  # larger ones would keep other streams waiting
+        elif key == frames.MAX_CONCURRENT_STREAMS:
+            self._most = value
+
+    def _on_push_promise(self, flags: int, number: int, payload: bytes) -> None:
+        raise Http2Error(frames.PROTOCOL_ERROR, "a push that was not allowed")
+
+    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Http2Error(frames.PROTOCOL_ERROR, "PING of a stream")
+        if len(payload) != 8:
+            raise Http2Error(frames.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        self._budget.spend()
+        if flags & frames.ACK:
+            self.pinged = False
+            return
+        self._answer(frame(frames.PING, frames.ACK, 0, payload))
+
+    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) < 8:
+            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
+        self._budget.spend()
+        self.draining = True
+        last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
+        self.farewell = cause = f"the service closes the connection: {name_of(code)}"
+        self.broken = self.broken or code != frames.NO_ERROR
+        for stream in [stream for number, stream in self.streams.items() if number > last]:
+            self._forget(stream)
+            stream.lost(cause, untouched=True)
+        self._send_away(cause)
+
+    def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Http2Error(frames.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
+        by = int.from_bytes(payload, "big") & 0x7FFFFFFF
+        if not number:
+            if not by or not self.outflow.widen(by):
+                raise Http2Error(frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR, f"a window by {by}")
+            if not self.outflow.waits or by < TINY:
+                self._budget.spend()
+            self.outflow.pump()
+            return
+        stream = self._known(number)
+        if stream is None or not stream.queue or by < min(TINY, len(stream.queue)):
+            self._budget.spend()
+        if stream is None:
+            return
+        stream.window += by
+        if not by or stream.window > frames.MAX_WINDOW:
+            self._break(stream, frames.FLOW_CONTROL_ERROR if by else frames.PROTOCOL_ERROR, f"a window by {by}")
+        else:
+            self.outflow.pump()

@@ -1,0 +1,221 @@
+"""Header blocks without a dynamic table (HPACK, RFC 7541), so that each stands for itself.
+
+The gateway announces a table of size 0 and uses none of the other side's. That costs some bytes on the wire and buys
+this: a block that was read once is known by its bytes, and a request's fields that don't change are encoded once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from bridge.transport.http2.frames import COMPRESSION_ERROR, Http2Error
+
+KNOWN = 512  #: blocks remembered; services answer with few different ones
+MAX_KNOWN = 1024  #: bytes of a block that is
+
+_STATIC = tuple(HeaderTable.STATIC_TABLE)
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9113, section 8.2.1: no upper case
+_NOT_A_VALUE = re.compile(rb"[\x00\r\n]")
+#: RFC 9113, section 8.2.2: they describe a connection of HTTP/1.1.
+_OF_A_CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
+
+_INDEXED, _INCREMENTAL, _SIZE_UPDATE = 0x80, 0x40, 0x20
+_NEVER_INDEXED = b"\x10"
+NO_TABLE = b"\x20"  #: at the beginning of a block: the encoder's table is of size 0 from here on (section 6.3)
+
+
+class Fields:
+    """One header section as it was received, shared by all who received the same bytes.
+
+    :ivar status: of ``:status``; None in trailers.
+    :ivar pairs: the other fields in order; obs-text octets as Latin-1.
+    :ivar fault: why it is malformed (RFC 9113, section 8.1.1) or larger than allowed; ``""`` for a good one.
+    :ivar large: it is larger than allowed.
+    :ivar memo: for whoever reads it: what came of reading.
+    """
+
+    __slots__ = ("fault", "large", "memo", "pairs", "status")
+
+    def __init__(
+        self, status: int | None, pairs: tuple[tuple[str, str], ...], fault: str = "", *, large: bool = False
+    ) -> None:
+        self.status = status
+        self.pairs = pairs
+        self.fault = fault
+        self.large = large
+        self.memo: Any = None
+
+
+TOO_LARGE = Fields(None, (), "it is larger than allowed", large=True)
+
+
+class Decoder:
+    """Blocks to `Fields`.
+
+    :param limit: bytes of a section as SETTINGS_MAX_HEADER_LIST_SIZE counts them (RFC 9113, section 6.5.2).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[bytes, Fields] = {}
+
+    def __call__(self, block: bytes) -> Fields:
+        """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
+        found = self._known.get(block)
+        if found is None:
+            found = self._read(block)
+            if len(block) <= MAX_KNOWN:
+                if len(self._known) >= KNOWN:
+                    self._known.clear()
+                self._known[block] = found
+        return found
+
+    def _read(self, block: bytes) -> Fields:
+        size = 0
+        pairs = []
+        for name, value in decode(block):
+            size += len(name) + len(value) + 32
+            if size > self._limit:
+                return TOO_LARGE
+            pairs.append((name, value))
+        return _judge(pairs)
+
+
+def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
+    status: int | None = None
+    fault = ""
+    kept: list[tuple[str, str]] = []
+    for name, value in pairs:
+        if (
+            name == b":status"
+            and status is None
+            and not kept
+            and len(value) == 3
+            and value.isdigit()
+            and value >= b"100"
+        ):
+            status = int(value)
+        elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or _NOT_A_VALUE.search(value):
+            fault = f"the field {name[:64]!r} may not stand in an answer"
+        else:
+            kept.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+    return Fields(status, tuple(kept), fault)
+
+
+def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
+    """The fields of `block` (RFC 7541, section 6), for a table of size 0.
+
+    :raises Http2Error: it is no such block, or refers to a table that isn't there.
+    """
+    at, begun = 0, False
+    while at < len(block):
+        first = block[at]
+        if first & _INDEXED:
+            index, at = _integer(block, at, 7)
+            yield _entry(index)
+        elif first & 0xE0 == _SIZE_UPDATE:
+            size, at = _integer(block, at, 5)
+            if size or begun:  # section 4.2: at the beginning, and not above what was announced
+                raise Http2Error(COMPRESSION_ERROR, "a table size that was not allowed")
+            continue
+        else:
+            # What is to be remembered falls out of a table of size 0 at once (section 4.4).
+            index, at = _integer(block, at, 6 if first & _INCREMENTAL else 4)
+            if index:
+                name = _entry(index)[0]
+            else:
+                name, at = _string(block, at)
+            value, at = _string(block, at)
+            yield name, value
+        begun = True
+
+
+def _entry(index: int) -> tuple[bytes, bytes]:
+    if not 0 < index <= len(_STATIC):
+        raise Http2Error(COMPRESSION_ERROR, f"index {index} is in no table")
+    return _STATIC[index - 1]
+
+
+def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
+    """Section 5.1. Numbers of more than four further bytes are none that anybody needs."""
+    full = (1 << bits) - 1
+    value = block[at] & full
+    at += 1
+    if value < full:
+        return value, at
+    for shift in range(0, 28, 7):
+        if at >= len(block):
+            break
+        more = block[at]
+        at += 1
+        value += (more & 0x7F) << shift
+        if more < 0x80:
+            return value, at
+    raise Http2Error(COMPRESSION_ERROR, "a number that doesn't end")
+
+
+def _string(block: bytes, at: int) -> tuple[bytes, int]:
+    """Section 5.2."""
+    if at >= len(block):
+        raise Http2Error(COMPRESSION_ERROR, "a text is missing")
+    coded = block[at] & 0x80
+    length, at = _integer(block, at, 7)
+    end = at + length
+    if end > len(block):
+        raise Http2Error(COMPRESSION_ERROR, "a text that doesn't end")
+    text = block[at:end]
+    if not coded:
+        return text, end
+    try:
+        return decode_huffman(text), end
+    except Exception as error:  # the library's own, whose base class is no promise
+        raise Http2Error(COMPRESSION_ERROR, f"a text in no Huffman code: {error}") from None
+
+
+_names: dict[str, bytes] = {}
+
+
+def name_part(name: str) -> bytes:
+    """A literal's beginning up to its value: never indexed (section 6.2.3), since what is encoded for each request is
+    either a secret or never the same again."""
+    found = _names.get(name)
+    if found is None:
+        raw = name.encode("ascii")
+        found = _NEVER_INDEXED + length_of(raw) + raw
+        if len(_names) < 4096:
+            _names[name] = found
+    return found
+
+
+def length_of(text: bytes) -> bytes:
+    """The length before a text that is not Huffman-coded (sections 5.1, 5.2)."""
+    length = len(text)
+    if length < 127:
+        return length.to_bytes(1, "big")
+    out = bytearray((127,))
+    length -= 127
+    while length >= 128:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    out.append(length)
+    return bytes(out)
+
+
+def literal(name: str, value: bytes) -> bytes:
+    """One field, never indexed."""
+    return name_part(name) + length_of(value) + value
+
+
+def indexed(index: int) -> bytes:
+    """A whole field of the static table (section 6.1, appendix A); `index` below 127."""
+    return (_INDEXED | index).to_bytes(1, "big")
+
+
+def named(index: int, value: bytes) -> bytes:
+    """A field whose name is of the static table, below 15; without indexing (section 6.2.2)."""
+    return index.to_bytes(1, "big") + length_of(value) + value

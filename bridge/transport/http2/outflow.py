@@ -1,0 +1,92 @@
+"""Bodies on their way out: each piece as the windows allow (RFC 9113, section 5.2), streams in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.transport.http2 import frames
+from bridge.transport.http2.stream import Stream
+
+
+class Outflow:
+    """:param put: takes frames.
+    :param over: told of a stream that has ended now, and whose other side had before.
+    :ivar largest: bytes of a frame's payload.
+    :ivar paused: the network takes no more at present.
+    """
+
+    def __init__(self, put: Callable[[bytes], None], over: Callable[[Stream], None]) -> None:
+        self._put, self._over = put, over
+        self._window = frames.WINDOW
+        self._queued: dict[Stream, None] = {}  # in the order of their turns
+        self.largest = frames.FRAME
+        self.paused = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether a stream has something to send."""
+        return bool(self._queued)
+
+    def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
+        """`data` at once if windows and network allow, else when they do."""
+        stream.last = end
+        if stream.queue is None and self.fits(stream, len(data)):
+            stream.sent = end
+            self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
+            if end and stream.ended:
+                self._over(stream)
+            return
+        stream.queue = memoryview(data if stream.queue is None else bytes(stream.queue) + data)
+        self._queued[stream] = None
+        self.pump()
+
+    def fits(self, stream: Stream, size: int) -> bool:
+        """Whether `size` bytes may be sent at once, as one frame. Where they may, they count as sent."""
+        if size > self.largest or size > self._window or size > stream.window or self.paused:
+            return False
+        self._window -= size
+        stream.window -= size
+        return True
+
+    def widen(self, by: int) -> bool:
+        """The connection's window grows; whether it may be that large (section 6.9.1)."""
+        self._window += by
+        return self._window <= frames.MAX_WINDOW
+
+    def drop(self, stream: Stream) -> None:
+        """`stream` sends nothing more."""
+        self._queued.pop(stream, None)
+        stream.queue = None
+
+    def pump(self) -> None:
+        """Send what may be sent, one frame of each stream after the other."""
+        moved = True
+        while moved and self._queued and not self.paused:
+            moved = False
+            for stream in list(self._queued):
+                moved = self._step(stream) or moved
+
+    def _step(self, stream: Stream) -> bool:
+        """One frame, if it may be sent."""
+        queue = stream.queue
+        if queue is None:
+            return False  # `over` lets others begin, and they may have pumped
+        size = min(len(queue), self.largest, self._window, stream.window)
+        # Where there is no window an empty frame may pass (section 6.9.1); below 0 (6.9.2) not every server bears it.
+        if size < 0 or (not size and len(queue)):
+            return False
+        whole = size == len(queue)
+        end = whole and stream.last
+        self._window -= size
+        stream.window -= size
+        self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, bytes(queue[:size])))
+        if whole:
+            del self._queued[stream]
+            stream.queue = None
+            stream.sent = end
+            stream.flushed()
+            if end and stream.ended:
+                self._over(stream)
+        else:
+            stream.queue = queue[size:]
+        return True

@@ -1,0 +1,43 @@
+"""What an HTTP/2 connection has to say, kept until it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.transport.http2 import frames
+from bridge.transport.http2.budget import Budget
+
+
+class Output:
+    """:param first: what is said before anything else.
+    :param output: called when there is something to `take`, once until it is taken.
+    """
+
+    def __init__(self, first: bytes, output: Callable[[], None]) -> None:
+        self._output = output
+        self._out: list[bytes] = [first]
+        self._asked = False
+        self._budget = Budget()
+        self.pinged = False  #: a PING of ours is not answered yet
+
+    def take(self) -> bytes:
+        """All that is to be sent now."""
+        out, self._out = self._out, []
+        self._asked, self._budget.answers = False, 0
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def ping(self) -> None:
+        """Ask for a sign of life (section 6.7); `pinged` until it comes."""
+        self.pinged = True
+        self._put(frames.frame(frames.PING, 0, 0, b"hmsbridg"))
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        if not self._asked:
+            self._asked = True
+            self._output()
+
+    def _answer(self, data: bytes) -> None:
+        """Put what the other side has asked for."""
+        self._budget.owe()
+        self._put(data)

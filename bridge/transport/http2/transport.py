@@ -1,0 +1,194 @@
+"""An HTTP/2 connection on a socket: what the core has to say goes out once a turn of the loop, in one write."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.frames import Http2Error
+
+PARTING = 5.0  #: seconds for the calls on a connection that the other side gives up for an error
+STEP = 0.002  #: seconds of reading what came at once, after which others have their turn
+IDLE = 1800.0  #: seconds without a call after which a connection is given back
+
+
+class Link(asyncio.Protocol):
+    """One connection to one address.
+
+    :param keepalive: seconds of silence after which the other side is asked for a sign of life, while calls wait.
+    :param answer: seconds that it may take to give one.
+    :ivar ready: done when it may be used, or never will be. :ivar drained: when it takes no more calls.
+    :ivar gone: when its socket is closed.
+    :ivar cause: why it ended; may name addresses.
+    """
+
+    def __init__(self, *, window: int, max_list: int, keepalive: float, answer: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.http = Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
+        self._keepalive, self._answer = keepalive, answer
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unused = 0.0
+        self._parting = self._resting = False
+        self.cause = ""
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.drained: asyncio.Future[None] = self._loop.create_future()
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call may begin here."""
+        return self.http.ready and not self.http.draining
+
+    # --- asyncio's side -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        secure = transport.get_extra_info("ssl_object")
+        if isinstance(secure, ssl.SSLObject) and secure.selected_alpn_protocol() != "h2":
+            self._end("it does not speak HTTP/2 over TLS (ALPN)")  # RFC 9113, section 3.2
+            return
+        self._transport.write(self.http.take())
+        self._timer = self._loop.call_later(self._keepalive, self._tick)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.http.receive(data)
+        except Http2Error as error:
+            self._break(error)
+            return
+        if self.http.ready and not self.ready.done():
+            self.ready.set_result(None)
+        if self.http.draining:
+            self._drain()
+        if self.http.more and not self._resting:
+            self._rest_a_turn()
+
+    def _rest_a_turn(self) -> None:
+        """What came takes long to read. Nothing more is taken from the network until it is done."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._resting = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        self.data_received(b"")
+        if not self._resting and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        while self.http.more and self._transport is not None and not self._transport.is_closing():
+            self.data_received(b"")
+        return False  # there is no half of an HTTP/2 connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish(self.cause or (str(exc) if exc else "the service closed the connection"))
+        _done(self.gone)
+
+    def pause_writing(self) -> None:
+        self.http.pause()
+
+    def resume_writing(self) -> None:
+        self.http.resume()
+        if self._transport is not None:
+            self._flush()
+
+    # --- the core's side ----------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        # Calls that begin in one turn of the loop go out together.
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not self.http.outflow.paused:
+            data = self.http.take()
+            if data:
+                transport.write(data)
+        if self.http.draining:
+            self._drain()
+
+    # --- its life -----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        http = self.http
+        pause = self._keepalive
+        if http.pinged and not http.heard:
+            self._end("the service gives no sign of life")
+            return
+        self._unused = 0.0 if http.streams or http.heard else self._unused + pause
+        if self._unused > IDLE:
+            http.leave()
+        elif http.streams and not http.heard and http.ready:
+            http.ping()
+            pause = self._answer
+        http.tick()
+        self._timer = self._loop.call_later(pause, self._tick)
+
+    def _drain(self) -> None:
+        """It takes no more calls; it ends with the last one that it has."""
+        _done(self.ready)
+        _done(self.drained)
+        if not self.http.streams:
+            self._end("it was given back")
+        elif self.http.broken and not self._parting:
+            # It has to close the connection now (section 5.4.1); some say goodbye and leave it open.
+            self._parting = True
+            self._loop.call_later(PARTING, self._end, self.http.farewell)
+
+    def _break(self, error: Http2Error) -> None:
+        self.http.leave(error.code)
+        if self._transport is not None:
+            self._transport.write(self.http.take())
+        self._end(str(error))
+
+    def leave(self) -> None:
+        """Take no more calls; end with the last one."""
+        self.http.leave()
+
+    def drop(self) -> None:
+        """Close the socket, whatever is still to be said."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abort(self, cause: str) -> None:
+        """End it now, and every call on it. Works while it is still being made, too."""
+        if not self.http.ready:
+            # There is nobody to say goodbye to. Nor may anything be written: uvloop has closed the transport of an
+            # attempt that was cancelled, does not report it as closing, and raises RuntimeError at a write.
+            self.drop()
+        elif self._transport is not None and not self._transport.is_closing():
+            self.http.leave()
+            self._transport.write(self.http.take())
+        self._end(cause)
+
+    def _end(self, cause: str) -> None:
+        self.cause = self.cause or cause
+        if self._transport is not None:
+            if self.http.outflow.paused:  # it would wait for a reader that there isn't
+                self._transport.abort()
+            else:
+                self._transport.close()
+        self._finish(self.cause)
+
+    def _finish(self, cause: str) -> None:
+        self.cause = self.cause or cause
+        if self._timer is not None:
+            self._timer.cancel()
+        self.http.lose(self.cause)
+        _done(self.ready)
+        _done(self.drained)
+        if self._transport is None:
+            _done(self.gone)
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

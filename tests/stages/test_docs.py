@@ -1,0 +1,56 @@
+"""docs/guards.md says what is so: its examples load, and its names and numbers are the code's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+
+from bridge.api.route_spec import Auth, Cache, RateLimit
+from bridge.errors import Forbidden, IssuerUnavailable, RateLimited, Unauthorized
+from bridge.stages import cache, limits
+from bridge.stages.auth import jwks, jwt
+from bridge.stages.auth.issuers import Issuer, read_issuers
+from bridge.stages.auth.keys import ALGORITHMS
+
+TEXT = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+MODELS: dict[str, TypeAdapter[Any]] = {
+    "auth": TypeAdapter(Auth),
+    "rate_limit": TypeAdapter(RateLimit),
+    "cache": TypeAdapter(Cache),
+}
+
+
+def test_the_issuers_file_loads(tmp_path: Any) -> None:
+    (block,) = [block for block in BLOCKS if block.startswith("# issuers.yml")]
+    path = tmp_path / "issuers.yml"
+    path.write_text(block)
+    assert len(read_issuers(path)) == 3
+
+
+@pytest.mark.parametrize(
+    "line", [line for block in BLOCKS for line in block.splitlines() if re.match(r"[a-z_]+: ", line)]
+)
+def test_every_spec_line_is_valid(line: Any) -> None:
+    ((key, value),) = YAML(typ="safe").load(line).items()
+    MODELS[key].validate_python(value)
+
+
+def test_nothing_is_left_out() -> None:
+    for model in (Issuer, RateLimit, Cache):
+        assert all(f"{name}" in TEXT for name in model.model_fields)
+    assert all(f"`{name}`" in TEXT for name in ALGORITHMS)
+    assert all(f"`{kind.slug}`" in TEXT for kind in (Unauthorized, Forbidden, IssuerUnavailable, RateLimited))
+
+
+def test_the_numbers_are_the_codes() -> None:
+    assert (jwt.LEEWAY, jwt.MAX_TOKEN, jwt.REMEMBERED) == (10, 16 * 1024, 4096)
+    assert (jwks.FETCH_TIMEOUT, jwks.MAX_JWKS, jwks.DEFAULT_AGE) == (5, 512 * 1024, 300)
+    assert (jwks.MIN_AGE, jwks.MAX_AGE, jwks.UNKNOWN_KID_INTERVAL) == (30, 3600, 10)
+    assert (limits.MAX_BUCKETS, limits.MAX_SLOTS) == (100_000, 64)
+    assert (cache.MAX_BYTES, cache.MAX_ENTRIES) == (16 * 1024**2, 4096)

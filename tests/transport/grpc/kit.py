@@ -1,0 +1,93 @@
+"""Calls of ours over a `Connection`, answered by python-hyper's h2 in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from h2.events import StreamReset
+
+from bridge.api.call import GrpcReply
+from bridge.errors import RequestError
+from bridge.transport.attempt import Ended
+from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.stream import Http2Stream
+from bridge.transport.grpc.unary import Unary
+from bridge.transport.http2.fields import literal
+from tests.transport.http2.kit import REQUEST, Pair, made, of, raw
+
+LIMIT = 1000  #: bytes of a message
+OK = b"\x88" + literal("content-type", b"application/grpc")
+
+
+def done(code: int = 0, *fields: bytes) -> bytes:
+    return literal("grpc-status", b"%d" % code) + b"".join(fields)
+
+
+@dataclass
+class Said:
+    """One frame or two that the service says: a header block, or data."""
+
+    block: bytes | None
+    body: bytes
+    end: bool
+
+    def on(self, number: int) -> bytes:
+        if self.block is not None:
+            return raw(1, 5 if self.end else 4, number, self.block)
+        return raw(0, 1 if self.end else 0, number, self.body)
+
+
+def section(block: bytes, *, end: bool = False) -> Said:
+    return Said(block, b"", end)
+
+
+def body(data: bytes, *, end: bool = False) -> Said:
+    return Said(None, data, end)
+
+
+HELLO = [section(OK), body(framed(b"hello")), section(done(), end=True)]
+
+
+@dataclass
+class Called:
+    """A call under way, and what it came to."""
+
+    pair: Pair
+    call: Unary | Http2Stream
+
+    def say(self, *said: Said) -> None:
+        for each in said:
+            self.pair.ours.receive(each.on(self.call.id))
+
+    def resets(self) -> list[int]:
+        return [int(event.error_code or 0) for event in of(StreamReset, self.pair.turn())]
+
+    def ended(self) -> Ended:
+        assert self.call.done.done()
+        return self.call.done.result()
+
+    def outcome(self) -> tuple[str, int, str]:
+        """How it ended: the kind of error, or "reply"; the code; the cause, or the service's words."""
+        ended = self.ended()
+        if isinstance(ended.outcome, GrpcReply):
+            return "reply", ended.code, ended.outcome.detail
+        assert isinstance(ended.outcome, RequestError)
+        return type(ended.outcome).__name__, ended.code, f"{ended.outcome} {ended.outcome.cause}"
+
+
+def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Called:
+    pair = made(**settings)
+    call = Unary(limit, asyncio.get_running_loop().create_future())
+    pair.ours.open(call, REQUEST, framed(message), end=True)
+    pair.turn()
+    return Called(pair, call)
+
+
+def stream(*, limit: int = LIMIT, **settings: Any) -> tuple[Called, Http2Stream]:
+    pair = made(**settings)
+    call = Http2Stream(limit, coding=None, done=asyncio.get_running_loop().create_future())
+    pair.ours.open(call, REQUEST, end=False)
+    pair.turn()
+    return Called(pair, call), call

@@ -1,0 +1,32 @@
+"""The gateway's own client alone, on either loop, and a way to look at its connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bridge.transport.client import ReplyHead
+from bridge.transport.http1 import HttpClient
+
+
+@pytest.fixture
+def make_client() -> Any:
+    return HttpClient
+
+
+Exchange = Callable[..., Awaitable[tuple[ReplyHead, bytes]]]
+
+
+@pytest.fixture
+def exchange(client: HttpClient) -> Exchange:
+    """``await exchange(server, method, body, …)``: one exchange of the client itself."""
+
+    async def make(server: Any, method: str = "GET", body: bytes = b"", **given: Any) -> tuple[ReplyHead, bytes]:
+        options = {"server_name": None, "connect_timeout": 5.0, "max_reply": 1 << 20, **given}
+        async with asyncio.timeout(20):
+            return await client.exchange(server.address, method, "/", [("host", "a")], body, **options)
+
+    return make
