@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -190,16 +189,8 @@ def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterat
 
 
 def _matcher(group: tuple[str, ...]) -> Callable[[str], object]:
-    """What says whether a text matches one of the patterns: ``re``, or where that may run away, our own."""
-    trees = [regex.read(pattern) for pattern in group]
-    risky = [simulate.matcher(tree) for tree in trees if simulate.is_risky(tree)]
-    safe = [pattern for pattern, tree in zip(group, trees, strict=True) if not simulate.is_risky(tree)]
-    if safe:
-        source = "|".join(f"(?:{regex.to_python(pattern)})" for pattern in safe)
-        risky.append(re.compile(source, re.DOTALL).fullmatch)  # type: ignore[arg-type]  # a match is as good as True
-    if len(risky) == 1:
-        return risky[0]
-    return lambda text: any(match(text) for match in risky)
+    """What says whether a text matches one of the patterns."""
+    return simulate.matcher(regex.Branches(tuple(branch for each in group for branch in regex.read(each).branches)))
 
 
 def _pattern(group: tuple[str, ...]) -> Check:

@@ -149,6 +149,9 @@ _BLOCKS: dict[str, Range] = {
 
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t"}
 _SPACE: tuple[Range, ...] = ((9, 10), (13, 13), (32, 32))
+_ASCII = ((0, 0x7F),)
+#: What a dot stands for.
+_DOT = inverse(((10, 10), (13, 13)))
 
 
 def _multi(letter: str) -> tuple[Range, ...] | None:
@@ -216,7 +219,7 @@ class _Reader:
         if char == "\\":
             return Chars(self.escape())
         if char == ".":
-            return Chars(inverse(((10, 10), (13, 13))))
+            return Chars(_DOT)
         if char in "?*+{)":
             raise self.fail(f"an unexpected {char!r}")
         return Chars(((ord(char), ord(char)),))
@@ -315,58 +318,48 @@ def _char(code: int) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
-def source(node: Node) -> str:
-    if isinstance(node, Chars):
-        if not node.ranges:
-            return "(?!)"
-        if len(node.ranges) == 1 and node.ranges[0][0] == node.ranges[0][1]:
-            return _char(node.ranges[0][0])
-        return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in node.ranges) + "]"
-    if isinstance(node, Repeat):
-        high = "" if node.high is None else node.high
-        return f"(?:{source(node.node)}){{{node.low},{high}}}"
-    return "|".join(
-        "".join(f"(?:{source(n)})" if isinstance(n, Branches) else source(n) for n in branch)
-        for branch in node.branches
-    )
+def _class(ranges: tuple[Range, ...]) -> str:
+    if not ranges:
+        return "(?!)"
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return _char(ranges[0][0])
+    return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in ranges) + "]"
 
 
-def to_python(pattern: str) -> str:
-    """The same language for ``re.fullmatch``.
+def _portable(ranges: tuple[Range, ...]) -> str:
+    if ranges == _DOT:
+        return "."
+    beyond = minus(ranges, _ASCII)
+    if not beyond or beyond == minus(_category("Nd"), _ASCII):
+        return _class(minus(ranges, beyond))
+    if beyond != inverse(_ASCII):
+        raise PatternError("ECMA 262 has no short form of a character class")
+    others = inverse(ranges)
+    return "[^" + _class(others).strip("[]") + "]" if others else r"[\s\S]"
 
-    :raises PatternError: it isn't a pattern of appendix F.
+
+#: Quantifiers that have a sign of their own.
+_SIGNS = {(0, 1): "?", (0, None): "*", (1, None): "+"}
+
+
+def source(node: Node, *, portable: bool = False) -> str:
+    """The same language for ``re.fullmatch``, with ``re.DOTALL``.
+
+    :param portable: write what ECMA 262 and Python read alike; of digits, only those within ASCII.
+    :raises PatternError: there is no portable form.
     """
-    return source(read(pattern))
-
-
-def to_ascii(pattern: str) -> str:
-    """The same language for ECMA 262 and Python alike, where it is within ASCII; ``\\d`` is ``[0-9]``.
-
-    :raises PatternError: it isn't a pattern of appendix F.
-    """
-    return _portable(read(pattern))
-
-
-def _portable(node: Node) -> str:
     if isinstance(node, Chars):
-        if node.ranges == _category("Nd"):
-            return "[0-9]"
-        if node.ranges == inverse(((10, 10), (13, 13))):
-            return "."
-        return source(Chars(node.ranges))
+        return _portable(node.ranges) if portable else _class(node.ranges)
     if isinstance(node, Repeat):
-        inner = _portable(node.node)
-        if not isinstance(node.node, Chars):
-            inner = f"(?:{inner})"
-        marks = {(0, 1): "?", (0, None): "*", (1, None): "+"}
-        mark = marks.get((node.low, node.high))
-        if mark is None:
-            mark = f"{{{node.low}}}" if node.low == node.high else f"{{{node.low},{node.high if node.high else ''}}}"
-        return inner + mark
-    return "|".join(
-        "".join(f"(?:{_portable(n)})" if isinstance(n, Branches) else _portable(n) for n in branch)
-        for branch in node.branches
-    )
+        inner, low, high = source(node.node, portable=portable), node.low, node.high
+        counts = f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
+        return (inner if isinstance(node.node, Chars) else f"(?:{inner})") + _SIGNS.get((low, high), counts)
+    return "|".join("".join(_grouped(part, portable=portable) for part in branch) for branch in node.branches)
+
+
+def _grouped(part: Node, *, portable: bool) -> str:
+    text = source(part, portable=portable)
+    return f"(?:{text})" if isinstance(part, Branches) else text
 
 
 def _pick(ranges: tuple[Range, ...]) -> str:

@@ -141,7 +141,7 @@ def _pattern(facets: Facets) -> Schema:
         if re.search(r"\\[pPicIC]|-\[|[^\x20-\x7e]", pattern):
             return {}
     try:
-        source = "|".join(map(regex.to_ascii, facets.patterns[0]))
+        source = "|".join(regex.source(regex.read(pattern), portable=True) for pattern in facets.patterns[0])
     except regex.PatternError:
         return {}
     return {"pattern": f"^(?:{source})$"}
