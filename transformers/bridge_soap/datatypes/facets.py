@@ -12,7 +12,7 @@ from bridge_soap.datatypes import regex, simulate
 from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_items
 
 
-class Bad(ValueError):
+class DatatypeError(ValueError):
     """A value isn't of its type; the message says in the schema's words what would be."""
 
 
@@ -25,7 +25,7 @@ class Rules:
 
     :ivar normalize: applies the whiteSpace facet.
     :ivar lexical: whether a normalized text is in the lexical space, facets aside.
-    :ivar facets: raises `Bad` where a normalized text breaks a facet; None where the type has none.
+    :ivar facets: raises `DatatypeError` where a normalized text breaks a facet; None where the type has none.
     :ivar same: something equal for equal values.
     :ivar words: what is wanted, for messages.
     """
@@ -37,9 +37,9 @@ class Rules:
     words: str
 
     def check(self, text: str) -> None:
-        """:raises Bad: `text`, normalized, isn't of the type."""
+        """:raises DatatypeError: `text`, normalized, isn't of the type."""
         if not self.lexical(text):
-            raise Bad(f"{_shown(text)} is not {self.words}")
+            raise DatatypeError(f"{_shown(text)} is not {self.words}")
         if self.facets is not None:
             self.facets(text)
 
@@ -107,7 +107,7 @@ class Rulebook:
 def _passes(rules: Rules, text: str) -> bool:
     try:
         rules.check(text)
-    except Bad:
+    except DatatypeError:
         return False
     return True
 
@@ -182,7 +182,7 @@ def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterat
     def check(text: str) -> None:
         count = measure(text)
         if (low is not None and count < low) or (high is not None and count > high):
-            raise Bad(f"it must have {words} {unit}, not {count}")
+            raise DatatypeError(f"it must have {words} {unit}, not {count}")
 
     if low or high is not None:
         yield check
@@ -199,7 +199,7 @@ def _pattern(group: tuple[str, ...]) -> Check:
 
     def check(text: str) -> None:
         if not match(text):
-            raise Bad(f"{_shown(text)} does not match the pattern {words}")
+            raise DatatypeError(f"{_shown(text)} does not match the pattern {words}")
 
     return check
 
@@ -211,7 +211,7 @@ def _enumeration(values: tuple[str, ...], same: Callable[[str], Any]) -> Check:
 
     def check(text: str) -> None:
         if text not in texts and same(text) not in allowed:
-            raise Bad(f"{_shown(text)} is not one of {shown}")
+            raise DatatypeError(f"{_shown(text)} is not one of {shown}")
 
     return check
 
@@ -225,7 +225,7 @@ def _bounds(facets: Facets, builtin: Builtin) -> Iterator[Check]:
 
         def check(text: str) -> None:
             if not all(holds(mine, its) for mine, its in zip(order(text), mark, strict=True)):
-                raise Bad(f"{_shown(text)} must be {words} {limit}")
+                raise DatatypeError(f"{_shown(text)} must be {words} {limit}")
 
         return check
 
@@ -244,10 +244,10 @@ def _digits(total: int | None, fraction: int | None) -> Check:
         whole, _, part = text.lstrip("+-").partition(".")
         part = part.rstrip("0")
         if fraction is not None and len(part) > fraction:
-            raise Bad(f"{_shown(text)} has more than {fraction} digits after the point")
+            raise DatatypeError(f"{_shown(text)} has more than {fraction} digits after the point")
         count = len((whole + part).lstrip("0")) if whole.strip("0") else len(part)
         if total is not None and count > total:
-            raise Bad(f"{_shown(text)} has more than {total} digits")
+            raise DatatypeError(f"{_shown(text)} has more than {total} digits")
 
     return check
 

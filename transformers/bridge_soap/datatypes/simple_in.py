@@ -1,4 +1,4 @@
-"""The text of simple types to JSON values (CONTRACT, section 6). Readers say `Bad` and leave mercy to the caller."""
+"""The text of simple types as JSON values. Readers raise `DatatypeError`; whether to tolerate it is up to the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from bridge import parse_json
 from bridge_soap.components import SimpleType
-from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
 from bridge_soap.names import clark
 
@@ -31,7 +31,7 @@ _ODD_SPACE = re.compile(r"[\t\r\n]|^ | $|  ").search
 class SimpleReader:
     """Reads one simple type.
 
-    :ivar value: text to JSON value; raises `Bad` where the text is out of the lexical space.
+    :ivar value: text to JSON value; raises `DatatypeError` where the text is out of the lexical space.
     :ivar identity: `value` gives the text as it is.
     :ivar names: the text may hold QNames, so `named` is to be used in place of `value`.
     :ivar named: as `value`, with the prefixes in scope as lxml's ``nsmap``.
@@ -86,7 +86,7 @@ class SimpleReaders:
 
         def checked(text: str) -> Any:
             if many and len(text) > _LONG:
-                raise Bad("it is too long a list to be checked")
+                raise DatatypeError("it is too long a list to be checked")
             check(normalize(text))
             return value(text)
 
@@ -148,7 +148,7 @@ def _boolean(text: str) -> bool:
     if found is None:
         found = _BOOLEANS.get(text.strip(" \t\r\n"))
         if found is None:
-            raise Bad("it is neither true nor false")
+            raise DatatypeError("it is neither true nor false")
     return found
 
 
@@ -158,7 +158,7 @@ _INTEGER = re.compile(r"[ \t\r\n]*([+-]?[0-9]{1,20})[ \t\r\n]*").fullmatch
 def _integer(text: str) -> int:
     found = _INTEGER(text)
     if found is None:
-        raise Bad("it is no whole number")
+        raise DatatypeError("it is no whole number")
     return int(found[1])
 
 
@@ -181,7 +181,7 @@ def _number(rules: Rules) -> Read:
         if fast(text) is None:
             text = normalize(text)
             if not lexical(text):
-                raise Bad(f"it is not {words}")
+                raise DatatypeError(f"it is not {words}")
         return text
 
     return read
@@ -203,7 +203,7 @@ def _native_number(rules: Rules) -> Read:
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
-            raise Bad(f"it is not {words}")
+            raise DatatypeError(f"it is not {words}")
         if len(text) < 18 and text.isdecimal() and text[0] != "0":
             return int(text)
         return json_number(text)
@@ -223,7 +223,7 @@ def _float(rules: Rules) -> Read:
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
-            raise Bad("it is no number")
+            raise DatatypeError("it is no number")
         if usual(text) is not None:
             value = float(text)
             # Digits that a float would not give back are passed on as they are.
@@ -292,14 +292,14 @@ def _named_union(members: list[tuple[Rules, SimpleReader]]) -> Callable[[str, Ns
             try:
                 rules.check(resolve_names(normal, nsmap) if member.names else normal)
                 value = member.named(text, nsmap) if member.names else member.value(text)
-            except Bad:
+            except DatatypeError:
                 continue
             if not isinstance(value, int) or str(value) == text or (isinstance(value, bool) and text in _TOLD):
                 return value
             fitting.append(value)
         if fitting:
             return fitting[0]
-        raise Bad("it fits none of the types it may have")
+        raise DatatypeError("it fits none of the types it may have")
 
     return read
 

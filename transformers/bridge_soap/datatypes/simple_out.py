@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from bridge_soap.components import SimpleType, Type
-from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin, list_items
 from bridge_soap.datatypes.simple_in import NEGATIVE_ZERO, USUAL_DECIMAL, USUAL_INTEGER
 
@@ -24,7 +24,7 @@ _MAX_DIGITS = 400
 
 @dataclass(frozen=True, slots=True)
 class SimpleWriter:
-    """Writers of one simple type; each raises `Bad` for a value that isn't of it.
+    """Writers of one simple type; each raises `DatatypeError` for a value that isn't of it.
 
     :ivar text: the lexical form, not escaped.
     :ivar markup: escaped for element content.
@@ -73,14 +73,14 @@ def constant_markup(type_: Type, text: str, escaped: Callable[[str], str] = esca
 def plain_text(value: Any) -> str:
     """A JSON string that XML can carry.
 
-    :raises Bad: it isn't one.
+    :raises DatatypeError: it isn't one.
     """
     if value.__class__ is not str:
-        raise Bad(f"a string is wanted, not {kind_of(value)}")
+        raise DatatypeError(f"a string is wanted, not {kind_of(value)}")
     if not value.isprintable():
         found = NOT_XML.search(value)
         if found:
-            raise Bad(f"the character U+{ord(found[0]):04X} can't be carried by XML")
+            raise DatatypeError(f"the character U+{ord(found[0]):04X} can't be carried by XML")
     return str(value)
 
 
@@ -180,7 +180,7 @@ def _boolean(builtin: Builtin, rules: Rules) -> Write:
             if check is not None:
                 check(text)
             return text
-        raise Bad(f"true or false is wanted, not {kind_of(value)}")
+        raise DatatypeError(f"true or false is wanted, not {kind_of(value)}")
 
     return write
 
@@ -192,11 +192,11 @@ def _digits_of(value: Any) -> str:
     try:
         if isinstance(value, Decimal):
             if not value.is_finite() or abs(value.adjusted()) > _MAX_DIGITS:
-                raise Bad("the number has too many digits")
+                raise DatatypeError("the number has too many digits")
             return format(value, "f")
         return str(value)
     except ValueError:  # Python bounds the length of integers as text
-        raise Bad("the number has too many digits") from None
+        raise DatatypeError("the number has too many digits") from None
 
 
 def _integer(builtin: Builtin, rules: Rules) -> Write:
@@ -206,9 +206,9 @@ def _integer(builtin: Builtin, rules: Rules) -> Write:
         if isinstance(value, Decimal) and abs(value.adjusted()) < 30 and value == value.to_integral_value():
             value = int(value)  # 5.0 is an integer in JSON Schema
         if value.__class__ is not int:
-            raise Bad(f"{words} is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted, not {kind_of(value)}")
         if (low is not None and value < low) or (high is not None and value > high):
-            raise Bad(f"{_brief(value)} is not {words}")
+            raise DatatypeError(f"{_brief(value)} is not {words}")
         text = str(value)
         if check is not None:
             check(text)
@@ -234,12 +234,12 @@ def _number(builtin: Builtin, rules: Rules) -> Write:
         if value.__class__ is str:
             text = normalize(value)
             if not lexical(text):
-                raise Bad(f"{_brief(value)!r} is not {words}")
+                raise DatatypeError(f"{_brief(value)!r} is not {words}")
             if facets is not None:
                 facets(text)
             return text
         if value.__class__ is bool or not isinstance(value, int | Decimal | float):
-            raise Bad(f"{words} is wanted (a string or a number), not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted (a string or a number), not {kind_of(value)}")
         text = _digits_of(value)
         if integral and "." in text:
             whole, _, part = text.partition(".")
@@ -256,10 +256,10 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
     def write(value: Any) -> str:
         if value.__class__ is str:
             if value not in ("INF", "-INF", "NaN"):
-                raise Bad(f"{words} is wanted, not {_brief(value)!r}")
+                raise DatatypeError(f"{words} is wanted, not {_brief(value)!r}")
             text = value
         elif value.__class__ is bool or not isinstance(value, int | Decimal | float):
-            raise Bad(f"{words} is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted, not {kind_of(value)}")
         else:
             text = _digits_of(value) if isinstance(value, int) else str(value)
             text = "-0" if text == NEGATIVE_ZERO else text
@@ -277,7 +277,7 @@ def _lexical(builtin: Builtin, rules: Rules) -> Write:
 
     def write(value: Any) -> str:
         if value.__class__ is not str:
-            raise Bad(f"{words} is wanted as a string, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted as a string, not {kind_of(value)}")
         if facets is not None or not lexical(value):
             check(normalize(value))
         return plain_text(value) if free else str(value)
@@ -295,15 +295,15 @@ def _list(item: Write, rules: Rules) -> Write:
 
     def write(value: Any) -> str:
         if value.__class__ is not list:
-            raise Bad(f"an array is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"an array is wanted, not {kind_of(value)}")
         parts = []
         for at, each in enumerate(value):
             try:
                 part = item(each)
-            except Bad as error:
-                raise Bad(f"item {at}: {error}") from None
+            except DatatypeError as error:
+                raise DatatypeError(f"item {at}: {error}") from None
             if list_items(part) != [part]:
-                raise Bad(f"item {at}: an item can't be empty or hold white space")
+                raise DatatypeError(f"item {at}: an item can't be empty or hold white space")
             parts.append(part)
         text = " ".join(parts)
         if facets is not None:
@@ -321,13 +321,13 @@ def _union(members: list[Write], rules: Rules) -> Write:
         for member in members:
             try:
                 text = member(value)
-            except Bad as error:
+            except DatatypeError as error:
                 reasons.append(str(error))
                 continue
             if facets is not None:
                 facets(text.replace(NAME_MARK, ""))
             return text
-        raise Bad(f"it fits none of the types it may have ({words}): " + "; ".join(dict.fromkeys(reasons)))
+        raise DatatypeError(f"it fits none of the types it may have ({words}): " + "; ".join(dict.fromkeys(reasons)))
 
     return write
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lxml import etree
 
 from bridge_soap.components import ComplexType, SimpleType, Wildcard
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.decode.cursor import Cursor, RestReader
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
@@ -175,7 +175,7 @@ class FieldMaker:
                     else:
                         try:
                             value = convert(text)
-                        except Bad as error:
+                        except DatatypeError as error:
                             note(child, str(error))
                             value = text
                 else:

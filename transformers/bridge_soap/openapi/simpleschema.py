@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
 from bridge_soap.datatypes import regex
-from bridge_soap.datatypes.facets import Bad, Rulebook, bound_value
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, bound_value
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_in import SimpleReaders
 
@@ -88,7 +88,7 @@ class SimpleSchemas:
         def value(text: str) -> Any:
             try:
                 return read(text)
-            except Bad:
+            except DatatypeError:
                 return None
 
         return value

@@ -17,7 +17,7 @@ from bridge_soap.names import XSD, children, clark, local_name, split, xsd
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
-from bridge_soap.xsd.simple import SimpleReader
+from bridge_soap.xsd.simple import SimpleTypeReader
 
 
 class Schemas:
@@ -35,7 +35,7 @@ class Schemas:
         #: held while a component is made, and by all that is compiled from components: a route may be bound in a thread
         #: while a request asks for a type that nobody has asked for before
         self.lock = RLock()
-        self._simple = SimpleReader(self)
+        self._simple = SimpleTypeReader(self)
         self._complex = ComplexReader(self)
 
     # --- by name ---
@@ -87,7 +87,7 @@ class Schemas:
     def simple_type(self, node: etree._Element, scope: Scope, name: str = "") -> SimpleType:
         return self._simple.read(node, scope, name)
 
-    def simple(self) -> SimpleReader:
+    def simple(self) -> SimpleTypeReader:
         return self._simple
 
     def element(self, name: str, place: Place = NOWHERE) -> Element:

@@ -37,7 +37,7 @@ def documentation(node: etree._Element) -> str:
     return "\n".join(text for text in texts if text)
 
 
-class SimpleReader:
+class SimpleTypeReader:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
 

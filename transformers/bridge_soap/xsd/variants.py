@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge import BindError
 from bridge_soap.components import Blocked, ComplexType, Type
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.names import XSD, clark, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
@@ -38,10 +38,10 @@ class Variants:
     def find(self, name: object, declared: Type, block: Blocked = frozenset()) -> Type:
         """The type that a body names, one that may stand where `declared` is; `block` is the element's.
 
-        :raises Bad: there is none, it is ambiguous, broken, abstract, or doesn't derive from the declared type.
+        :raises DatatypeError: the type is unknown, ambiguous, broken, abstract, or not derived from the declared type.
         """
         if not isinstance(name, str):
-            raise Bad("the name of a type is wanted as a string")
+            raise DatatypeError("the name of a type is wanted as a string")
         if name.startswith("xs:"):
             name = clark(XSD, name[3:])
         if name[:1] == "{":
@@ -51,9 +51,9 @@ class Variants:
             if len(candidates) > 1:
                 candidates = [each for each in candidates if self._fits(each, declared, block)] or candidates
         if len(candidates) > 1:
-            raise Bad(f"{name!r} may mean {', '.join(candidates)}; write it in full")
+            raise DatatypeError(f"{name!r} may mean {', '.join(candidates)}; write it in full")
         if not candidates or not self._fits(candidates[0], declared, block):
-            raise Bad(f"no type {name!r} can stand here{self._offer(declared)}")
+            raise DatatypeError(f"no type {name!r} can stand here{self._offer(declared)}")
         return self._schemas.type(candidates[0])
 
     def _offer(self, declared: Type) -> str:
@@ -66,7 +66,7 @@ class Variants:
         try:
             found = self._schemas.type(name)
         except BindError as error:
-            raise Bad(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
+            raise DatatypeError(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
         if isinstance(found, ComplexType) and found.abstract:
             return False
         return derives(found, declared) and not blocked(found, declared, block)
