@@ -58,10 +58,10 @@ class Rulebook:
         self._rules: dict[SimpleType, Rules] = {}
 
     def __getitem__(self, simple: SimpleType) -> Rules:
-        known = self._rules.get(simple)
-        if known is None:
-            known = self._rules[simple] = self._make(simple)
-        return known
+        rules = self._rules.get(simple)
+        if rules is None:
+            rules = self._rules[simple] = self._make(simple)
+        return rules
 
     def _make(self, simple: SimpleType) -> Rules:
         if simple.variety == "list":
@@ -207,11 +207,11 @@ def _pattern(group: tuple[str, ...]) -> Check:
 def _enumeration(values: tuple[str, ...], same: Callable[[str], Any]) -> Check:
     allowed = {same(value) for value in values}
     texts = frozenset(values)
-    shown = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
+    listing = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
 
     def check(text: str) -> None:
         if text not in texts and same(text) not in allowed:
-            raise DatatypeError(f"{_shown(text)} is not one of {shown}")
+            raise DatatypeError(f"{_shown(text)} is not one of {listing}")
 
     return check
 

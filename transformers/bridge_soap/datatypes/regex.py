@@ -44,13 +44,13 @@ Node = Chars | Repeat | Branches
 
 
 def union(*many: tuple[Range, ...]) -> tuple[Range, ...]:
-    merged: list[Range] = []
+    result: list[Range] = []
     for low, high in sorted(pair for ranges in many for pair in ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        if result and low <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
         else:
-            merged.append((low, high))
-    return tuple(merged)
+            result.append((low, high))
+    return tuple(result)
 
 
 def inverse(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -192,15 +192,15 @@ class _Reader:
     def branches(self, depth: int = 0) -> Branches:
         if depth > 50:
             raise self.fail("too many nested groups")
-        found: list[tuple[Node, ...]] = []
+        branches: list[tuple[Node, ...]] = []
         pieces: list[Node] = []
         while True:
             char = self.next
             if char == "" or (char == ")" and depth):
-                return Branches((*found, tuple(pieces)))
+                return Branches((*branches, tuple(pieces)))
             if char == "|":
                 self.take()
-                found.append(tuple(pieces))
+                branches.append(tuple(pieces))
                 pieces = []
             else:
                 pieces.append(self.quantified(self.atom(depth)))
@@ -230,12 +230,12 @@ class _Reader:
             self.take()
             return Repeat(node, int(char == "+"), 1 if char == "?" else None)
         if char == "{":
-            found = re.compile(r"\{([0-9]+)(,([0-9]*))?\}").match(self.text, self.at)
-            if not found:
+            match = re.compile(r"\{([0-9]+)(,([0-9]*))?\}").match(self.text, self.at)
+            if not match:
                 raise self.fail("a quantity that isn't one")
-            self.at = found.end()
-            low = int(found[1])
-            high = low if found[2] is None else int(found[3]) if found[3] else None
+            self.at = match.end()
+            low = int(match[1])
+            high = low if match[2] is None else int(match[3]) if match[3] else None
             if low > 100_000 or (high is not None and (high < low or high > 100_000)):
                 raise self.fail("a quantity that can't be")
             return Repeat(node, low, high)
@@ -244,11 +244,11 @@ class _Reader:
     def escape(self) -> tuple[Range, ...]:
         char = self.take()
         if char in "pP":
-            found = re.compile(r"\{([A-Za-z0-9-]+)\}").match(self.text, self.at)
-            if not found:
+            match = re.compile(r"\{([A-Za-z0-9-]+)\}").match(self.text, self.at)
+            if not match:
                 raise self.fail("a category that isn't one")
-            self.at = found.end()
-            name = found[1]
+            self.at = match.end()
+            name = match[1]
             if name.startswith("Is"):
                 if name[2:] not in _BLOCKS:
                     raise self.fail(f"the block {name} isn't known")
@@ -276,10 +276,10 @@ class _Reader:
             char = self.take()
             if char == "-" and self.next == "[":
                 self.take()
-                taken = self.char_class()
+                subtracted = self.char_class()
                 if self.take() != "]":
                     raise self.fail("a class isn't closed after a subtraction")
-                return minus(inverse(union(*parts)) if negative else union(*parts), taken)
+                return minus(inverse(union(*parts)) if negative else union(*parts), subtracted)
             parts.append(self.class_range(char))
             first = False
         self.take()

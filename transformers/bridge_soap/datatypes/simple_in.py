@@ -1,4 +1,4 @@
-"""The text of simple types as JSON values. Readers raise `DatatypeError`; whether to tolerate it is up to the caller."""
+"""The text of simple types as JSON values. Readers raise `DatatypeError`; the caller may tolerate it."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class SimpleReaders:
         self._made: dict[SimpleType, SimpleReader] = {}
 
     def __getitem__(self, simple: SimpleType) -> SimpleReader:
-        known = self._made.get(simple)
-        if known is None:
-            known = self._made[simple] = self._make(simple)
-        return known
+        reader = self._made.get(simple)
+        if reader is None:
+            reader = self._made[simple] = self._make(simple)
+        return reader
 
     def _make(self, simple: SimpleType) -> SimpleReader:
         rules = self._rulebook[simple]
@@ -144,22 +144,22 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _boolean(text: str) -> bool:
-    found = _BOOLEANS.get(text)
-    if found is None:
-        found = _BOOLEANS.get(text.strip(" \t\r\n"))
-        if found is None:
+    value = _BOOLEANS.get(text)
+    if value is None:
+        value = _BOOLEANS.get(text.strip(" \t\r\n"))
+        if value is None:
             raise DatatypeError("it is neither true nor false")
-    return found
+    return value
 
 
 _INTEGER = re.compile(r"[ \t\r\n]*([+-]?[0-9]{1,20})[ \t\r\n]*").fullmatch
 
 
 def _integer(text: str) -> int:
-    found = _INTEGER(text)
-    if found is None:
+    match = _INTEGER(text)
+    if match is None:
         raise DatatypeError("it is no whole number")
-    return int(found[1])
+    return int(match[1])
 
 
 _IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
@@ -246,16 +246,16 @@ def _items(text: str, read: Read) -> list[Any]:
     """The items of a list; those of a long one as `msgspec.Raw`, each of many."""
     if len(text) <= _LONG:
         return [read(part) for part in list_items(text)]
-    found: list[Any] = []
+    items: list[Any] = []
     start = 0
     while start < len(text):
         end = _SPACES.search(text, start + _LONG)
         stop = end.start() if end is not None else len(text)
         values = [read(part) for part in list_items(text[start:stop])]
         if values:
-            found.append(msgspec.Raw(_to_json(values)[1:-1]))
+            items.append(msgspec.Raw(_to_json(values)[1:-1]))
         start = stop
-    return found
+    return items
 
 
 def _list(item: Read) -> Read:

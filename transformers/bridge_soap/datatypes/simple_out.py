@@ -78,9 +78,9 @@ def plain_text(value: Any) -> str:
     if value.__class__ is not str:
         raise DatatypeError(f"a string is wanted, not {kind_of(value)}")
     if not value.isprintable():
-        found = NOT_XML.search(value)
-        if found:
-            raise DatatypeError(f"the character U+{ord(found[0]):04X} can't be carried by XML")
+        match = NOT_XML.search(value)
+        if match:
+            raise DatatypeError(f"the character U+{ord(match[0]):04X} can't be carried by XML")
     return str(value)
 
 
@@ -92,10 +92,10 @@ class SimpleWriters:
         self._made: dict[SimpleType, SimpleWriter] = {}
 
     def __getitem__(self, simple: SimpleType) -> SimpleWriter:
-        known = self._made.get(simple)
-        if known is None:
-            known = self._made[simple] = self._make(simple)
-        return known
+        writer = self._made.get(simple)
+        if writer is None:
+            writer = self._made[simple] = self._make(simple)
+        return writer
 
     def _make(self, simple: SimpleType) -> SimpleWriter:
         rules = self._rulebook[simple]

@@ -52,12 +52,12 @@ def _leap(year: int) -> bool:
 
 def dated(pattern: re.Pattern[str], text: str) -> bool:
     """Whether `text` is of the form and names a day that exists. Year 0000 does not, in version 1.0."""
-    found = pattern.fullmatch(text)
-    if found is None:
+    match = pattern.fullmatch(text)
+    if match is None:
         return False
-    if pattern in _WITH_DAY and found["day"] <= "28" and not text.startswith(("0000", "-0000")):
+    if pattern in _WITH_DAY and match["day"] <= "28" and not text.startswith(("0000", "-0000")):
         return True  # most days are in every month of every year
-    part = found.groupdict()
+    part = match.groupdict()
     year = part.get("year")
     if year is not None and not year.strip("-0"):
         return False
@@ -80,10 +80,10 @@ def _days(year: int, month: int, day: int) -> int:
 def instant(pattern: re.Pattern[str], text: str) -> tuple[Any, ...]:
     """``(has a zone, seconds)``: equal for equal values; the second part is in order of time, as if UTC where no zone
     is given. A duration's is ``(months, seconds)``."""
-    found = pattern.fullmatch(text)
-    if found is None:
+    match = pattern.fullmatch(text)
+    if match is None:
         return (False, text)
-    part: dict[str, str | None] = found.groupdict()
+    part: dict[str, str | None] = match.groupdict()
     if "days" in part:
         return _duration(part)
     days = _days(int(part.get("year") or 2000), int(part.get("month") or 1), int(part.get("day") or 1))

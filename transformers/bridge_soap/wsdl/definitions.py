@@ -52,8 +52,8 @@ class Wsdl:
 
     def message(self, name: str) -> tuple[MessagePart, ...]:
         """The parts of the message of that name; none where it isn't defined."""
-        found = self.items.get(("message", name))
-        return message_parts(found) if found is not None else ()
+        item = self.items.get(("message", name))
+        return message_parts(item) if item is not None else ()
 
 
 def read_wsdl(library: Library, reference: str) -> Wsdl:
@@ -137,22 +137,22 @@ def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: 
     prefix, _, local = text.rpartition(":")
     namespace = node.nsmap.get(prefix or None, "")
     for name in (clark(namespace, local), clark(owner.namespace, local)):
-        found = wsdl.items.get((kind, name))
-        if found is not None:
-            return found
+        item = wsdl.items.get((kind, name))
+        if item is not None:
+            return item
     # Files that forget a prefix or misspell a namespace still mean the one thing of that name.
-    named = [item for (each, name), item in wsdl.items.items() if each == kind and local_name(name) == local]
-    if len(named) == 1:
-        return named[0]
+    candidates = [item for (each, name), item in wsdl.items.items() if each == kind and local_name(name) == local]
+    if len(candidates) == 1:
+        return candidates[0]
     return Place(owner.document.name, line_of(node)).fail(f"the {kind} {text!r} is not defined")
 
 
 def _extension(node: etree._Element, local: str) -> etree._Element | None:
     """The SOAP extension element of that name, of either version."""
     for namespace in _SOAP:
-        found = children(node, f"{{{namespace}}}{local}")
-        if found:
-            return found[0]
+        extensions = children(node, f"{{{namespace}}}{local}")
+        if extensions:
+            return extensions[0]
     return None
 
 
@@ -208,13 +208,13 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
         )
 
 
-def _matching(node: etree._Element, named: list[etree._Element]) -> etree._Element | None:
+def _matching(node: etree._Element, candidates: list[etree._Element]) -> etree._Element | None:
     """The port type's operation for a binding's, of those with its name: where it is overloaded, by the input's."""
-    wanted = [each.get("name") for each in children(node, _w("input"))]
-    for each in named:
-        if wanted and wanted[0] and [i.get("name") for i in children(each, _w("input"))] == wanted:
+    inputs = [each.get("name") for each in children(node, _w("input"))]
+    for each in candidates:
+        if inputs and inputs[0] and [i.get("name") for i in children(each, _w("input"))] == inputs:
             return each
-    return named[0] if named else None
+    return candidates[0] if candidates else None
 
 
 def _read_operation(
@@ -317,7 +317,7 @@ def _parts(wsdl: Wsdl, owner: _Item, node: etree._Element) -> tuple[MessagePart,
 
 def message_parts(message: _Item) -> tuple[MessagePart, ...]:
     """The parts of a message with their references as Clark names."""
-    found = []
+    parts = []
     for part in children(message.node, _w("part")):
         place = Place(message.document.name, line_of(part))
         names = {}
@@ -331,8 +331,8 @@ def message_parts(message: _Item) -> tuple[MessagePart, ...]:
             if namespace is None or (not colon and namespace == WSDL):
                 namespace = message.namespace
             names[attribute] = clark(namespace, local) if text else ""
-        found.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
-    return tuple(found)
+        parts.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
+    return tuple(parts)
 
 
 def _part_namespaces(wsdl: Wsdl) -> Iterator[str]:

@@ -65,10 +65,10 @@ class Arrays:
             step = step.base
         if step is None or not isinstance(step, ComplexType):
             return None
-        declared = next((found for each in line for found in _elements(each.particle)), None)
-        named = next((each for each in line if each.array_type), None)
-        if named is not None:
-            return self.of(named.array_type, declared.name if declared is not None else ITEM)
+        declared = next((element for each in line for element in _elements(each.particle)), None)
+        typed = next((each for each in line if each.array_type), None)
+        if typed is not None:
+            return self.of(typed.array_type, declared.name if declared is not None else ITEM)
         return Array(declared) if declared is not None else _ANYTHING
 
     def of(self, array_type: str, name: str = ITEM) -> Array:
@@ -79,8 +79,8 @@ class Arrays:
         type_name, inner, size = split_array_type(array_type)
         dimensions = size.count(",") + 1
         if not inner:
-            found = self._schemas.type(type_name)
-            return Array(Element(name, lambda: found, nillable=True), dimensions)
+            type_ = self._schemas.type(type_name)
+            return Array(Element(name, lambda: type_, nillable=True), dimensions)
         base = ENCODING_TYPES[ARRAYS[0]]
         nested = ComplexType("", base=base, array_type=f"{type_name}{inner}")
         return Array(Element(name, lambda: nested, nillable=True), dimensions)

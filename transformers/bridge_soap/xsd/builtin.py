@@ -17,17 +17,17 @@ ANY_TYPE = ComplexType(
 
 
 def _builtin_types() -> dict[str, Type]:
-    found: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
+    types: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
     for entry in BUILTINS.values():
-        base = found.get(xsd(entry.base))
-        found[xsd(entry.name)] = SimpleType(
+        base = types.get(xsd(entry.base))
+        types[xsd(entry.name)] = SimpleType(
             xsd(entry.name), "atomic", base if isinstance(base, SimpleType) else None, entry.name
         )
     for name, item in BUILTIN_LISTS.items():
-        item_type = found[xsd(item)]
+        item_type = types[xsd(item)]
         assert isinstance(item_type, SimpleType)
-        found[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
-    return found
+        types[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
+    return types
 
 
 BUILTIN_TYPES = _builtin_types()
@@ -39,21 +39,21 @@ STRING = BUILTIN_TYPES[xsd("string")]
 def _encoding_types() -> dict[str, Type]:
     """The encoding's schema gives each built-in type a twin that may be nil or refer to another; its value is the
     same. An ``Array`` holds anything, in any number."""
-    found: dict[str, Type] = {}
+    types: dict[str, Type] = {}
     for namespace in ENCODINGS:
         for entry in BUILTINS.values():
             twin = BUILTIN_TYPES[xsd(entry.name)]
             assert isinstance(twin, SimpleType)
             name = clark(namespace, entry.name)
-            found[name] = SimpleType(name, "atomic", twin, entry.name)
+            types[name] = SimpleType(name, "atomic", twin, entry.name)
         base64 = BUILTIN_TYPES[xsd("base64Binary")]
         assert isinstance(base64, SimpleType)
-        found[clark(namespace, "base64")] = SimpleType(clark(namespace, "base64"), "atomic", base64, "base64Binary")
+        types[clark(namespace, "base64")] = SimpleType(clark(namespace, "base64"), "atomic", base64, "base64Binary")
         for local in ("Array", "Struct"):
-            found[clark(namespace, local)] = ComplexType(
+            types[clark(namespace, local)] = ComplexType(
                 clark(namespace, local), base=ANY_TYPE, particle=ANY_TYPE.particle, any_attribute=(ANYTHING,)
             )
-    return found
+    return types
 
 
 ENCODING_TYPES = _encoding_types()
@@ -89,9 +89,9 @@ _RENAMED = {
 
 def builtin_type(name: str) -> Type | None:
     """The type of that Clark name where it is one of these."""
-    known = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
-    if known is None:
+    type_ = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
+    if type_ is None:
         namespace, local = split(name)
         if namespace in DRAFTS or (namespace == XSD and local in _RENAMED):
             return BUILTIN_TYPES.get(xsd(_RENAMED.get(local, local)))
-    return known
+    return type_

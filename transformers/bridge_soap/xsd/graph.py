@@ -55,11 +55,11 @@ class Graph:
 
     def model(self, complex_type: ComplexType) -> Content:
         """:raises bridge.BindError: the content model can't be used."""
-        known = self._models.get(complex_type)
-        if known is None:
+        content = self._models.get(complex_type)
+        if content is None:
             with self.schemas.lock:
-                known = self._models[complex_type] = content_of(self.schemas, complex_type)
-        return known
+                content = self._models[complex_type] = content_of(self.schemas, complex_type)
+        return content
 
     def reach(self, roots: Iterable[Element | Type]) -> Reached:
         """:raises bridge.BindError: something that values must have is broken. Types that only ``xsi:type`` could
@@ -82,10 +82,10 @@ class Graph:
                 continue
             seen.add(name)
             try:
-                found = self.schemas.type(name)
+                variant = self.schemas.type(name)
                 part = Reached(dict(reached.types))
                 more: list[str] = []
-                self._walk([found], part, more)
+                self._walk([variant], part, more)
             except BindError:
                 continue
             variants += more
@@ -121,16 +121,16 @@ class Graph:
             self._sound |= seen
 
     def _node(self, type_: Type) -> _Node:
-        known = self._nodes.get(type_)
-        if known is None:
+        node = self._nodes.get(type_)
+        if node is None:
             try:
-                known = self._simple(type_) if isinstance(type_, SimpleType) else self._complex(type_)
+                node = self._simple(type_) if isinstance(type_, SimpleType) else self._complex(type_)
             except BindError as error:
-                known = error
-            self._nodes[type_] = known
-        if isinstance(known, BindError):
-            raise BindError(known.faults)
-        return known
+                node = error
+            self._nodes[type_] = node
+        if isinstance(node, BindError):
+            raise BindError(node.faults)
+        return node
 
     def _simple(self, simple: SimpleType) -> _Node:
         _ = self.rulebook[simple]

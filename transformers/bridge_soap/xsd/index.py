@@ -136,13 +136,13 @@ class Index:
 
         Done once all documents are read: later, each operation's prefixes are settled.
         """
-        wanted = set(namespaces)
-        while self._unread or wanted:
+        names = set(namespaces)
+        while self._unread or names:
             while self._unread:
-                wanted |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
-            for namespace in sorted(wanted & SCHEMAS.keys() - self.namespaces):
+                names |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
+            for namespace in sorted(names & SCHEMAS.keys() - self.namespaces):
                 self._ship(SCHEMAS[namespace])
-            wanted = set()
+            names = set()
 
     def _ship(self, file: str) -> None:
         document = shipped(file)
@@ -162,9 +162,9 @@ class Index:
         if not NCNAME.fullmatch(name):
             return  # nothing can refer to it
         key = (kind, clark(scope.namespace, name))
-        known = self.definitions.get(key)
-        if again and known is not None:
-            self.redefined[key] = known
+        first = self.definitions.get(key)
+        if again and first is not None:
+            self.redefined[key] = first
             self.definitions[key] = Definition(node, scope)
         else:
             # The first wins: a schema that two files bring twice is the same schema.

@@ -213,14 +213,14 @@ def _merge(leaves: list[Part]) -> None:
         first = elements[0]
         if all(each is first for each in elements) or any(each.type is not first.type for each in elements):
             continue
-        merged = replace(
+        union = replace(
             first,
             nillable=any(each.nillable for each in elements),
             default=next((each.default for each in elements if each.default is not None), None),
             fixed=first.fixed if all(each.fixed == first.fixed for each in elements) else None,
         )
         for leaf in same:
-            leaf.element = merged
+            leaf.element = union
 
 
 def _stand_in(leaves: list[Part], tags: dict[int, frozenset[str]]) -> bool:
@@ -288,8 +288,8 @@ def _fill_slots(schemas: Schemas, content: Content, leaves: list[Part], owner: C
         if head is None:
             continue
         in_items = content.whole or id(leaf) in inside
-        known = content.slots.get(head.name)
-        if known is not None and known.element.type is not head.type:
+        slot = content.slots.get(head.name)
+        if slot is not None and slot.element.type is not head.type:
             owner.place.fail(
                 f"two elements named {local_name(head.name)} in one content model have different types",
                 local_name(owner.name),
@@ -309,12 +309,12 @@ def _find_arrays(content: Content) -> None:
     always: list[str] = []
     branches: list[tuple[frozenset[str], tuple[str, ...]]] = []
 
-    def walk(part: Part, found: list[str]) -> None:
+    def walk(part: Part, keys: list[str]) -> None:
         if part is content.region:
-            found.append(ITEMS)
+            keys.append(ITEMS)
         elif not part.is_group:
             if part.repeats or _is_many(content, part):
-                found.append(part.key)
+                keys.append(part.key)
         elif part.kind == "choice":
             for branch in part.parts:
                 arrays: list[str] = []
@@ -323,7 +323,7 @@ def _find_arrays(content: Content) -> None:
                     branches.append((keys_of(branch, content.region), tuple(arrays)))
         else:
             for child in part.parts:
-                walk(child, found)
+                walk(child, keys)
 
     walk(content.root, always)
     content.arrays = tuple(dict.fromkeys(always))

@@ -111,10 +111,10 @@ class Order:
     def _all(self, run: Run, part: Part, at: int) -> set[int]:
         left = list(part.parts)
         while at < len(run.tags):
-            found = next((child for child in left if self._takes(run, child, at)), None)
-            if found is None:
+            child = next((child for child in left if self._takes(run, child, at)), None)
+            if child is None:
                 break
-            left.remove(found)
+            left.remove(child)
             at += 1
         if any(child.low for child in left):
             for child in left:

@@ -73,30 +73,30 @@ class Properties:
         """
         if not isinstance(type_, ComplexType) or type_ is ANY_TYPE:
             return {}
-        known = self._known.get(type_)
-        if known is None:
-            known = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
-        return known
+        result = self._known.get(type_)
+        if result is None:
+            result = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
+        return result
 
     def below(self, parent: Property) -> dict[str, Property]:
         """What a value of `parent`, or an item of it, may hold: the properties of its type, then those that only
         types derived from it or members of its substitution group have."""
         if parent.element is None:
             return parent.inner
-        found = dict(self.of(parent.element.type))
+        result = dict(self.of(parent.element.type))
         for other in self.others(parent.element):
             for key, each in self.of(other).items():
-                found.setdefault(key, replace(each, required=False, settled=False))
-        return found
+                result.setdefault(key, replace(each, required=False, settled=False))
+        return result
 
     def others(self, element: Element) -> list[Type]:
         """The types, beside the declared one, that a value of `element` may have."""
         schemas = self._graph.schemas
         members = schemas.members(element)
         names = [name for each in (element, *members) if each.type.name for name in schemas.derived(each.type.name)]
-        found = [each.type for each in members]
-        found += [known for known in map(self._variants.known, names) if known is not None]
-        return [type_ for type_ in dict.fromkeys(found) if type_ is not element.type and self._usable(type_)]
+        types = [each.type for each in members]
+        types += [known for known in map(self._variants.known, names) if known is not None]
+        return [type_ for type_ in dict.fromkeys(types) if type_ is not element.type and self._usable(type_)]
 
     def _usable(self, type_: Type) -> bool:
         try:

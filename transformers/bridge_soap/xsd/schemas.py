@@ -35,33 +35,27 @@ class Schemas:
         #: held while a component is made, and by all that is compiled from components: a route may be bound in a thread
         #: while a request asks for a type that nobody has asked for before
         self.lock = RLock()
-        self._simple = SimpleTypeReader(self)
+        self.simple = SimpleTypeReader(self)
         self._complex = ComplexReader(self)
 
     # --- by name ---
 
     def type(self, name: str, place: Place = NOWHERE) -> Type:
-        known = self._types.get(name) or builtin_type(name)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._type(name, place)
+        type_ = self._types.get(name) or builtin_type(name)
+        if type_ is None:
+            with self.lock:
+                type_ = self._types.get(name)  # another thread may have read it
+                if type_ is None:
+                    type_ = self._types[name] = self._type(name, place)
+        return type_
 
     def _type(self, name: str, place: Place) -> Type:
-        known = self._types.get(name)  # perhaps by now
-        if known is not None:
-            return known
         definition = self.index.find("type", name)
         if definition is None:
             namespace, local = split(name)
             if namespace == XSD:
                 place.fail(f"XML Schema has no type {local}")
             place.fail(self.index.why_missing("type", name))
-        self._types[name] = made = self._guarded(name, definition)
-        return made
-
-    def _guarded(self, name: str, definition: Definition) -> Type:
-        """Read a type definition, refusing one that derives from itself."""
         if name in self._reading:
             definition.scope.place(definition.node).fail("the type is defined by itself", name)
         self._reading.add(name)
@@ -81,49 +75,36 @@ class Schemas:
 
     def read_type(self, node: etree._Element, scope: Scope, name: str = "") -> Type:
         if node.tag == xsd("simpleType"):
-            return self._simple.read(node, scope, name)
+            return self.simple.read(node, scope, name)
         return self._complex.read(node, scope, name)
 
-    def simple_type(self, node: etree._Element, scope: Scope, name: str = "") -> SimpleType:
-        return self._simple.read(node, scope, name)
-
-    def simple(self) -> SimpleTypeReader:
-        return self._simple
-
     def element(self, name: str, place: Place = NOWHERE) -> Element:
-        known = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._element(name, place)
+        element = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
+        if element is None:
+            with self.lock:
+                element = self._elements.get(name)
+                if element is None:
+                    definition = self.index.find("element", name)
+                    if definition is None:
+                        place.fail(self.index.why_missing("element", name))
+                    element = self._elements[name] = self._complex.global_element(definition.node, definition.scope)
+        return element
 
-    def _element(self, name: str, place: Place) -> Element:
-        known = self._elements.get(name)
-        if known is None:
-            definition = self.index.find("element", name)
-            if definition is None:
-                place.fail(self.index.why_missing("element", name))
-            known = self._elements[name] = self._complex.global_element(definition.node, definition.scope)
-        return known
-
-    def attribute(self, name: str, place: Place = NOWHERE) -> Attribute:
-        known = self._attributes.get(name) or encoding_attribute(name)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._attribute(name)
+    def attribute(self, name: str) -> Attribute:
+        attribute = self._attributes.get(name) or encoding_attribute(name)
+        if attribute is None:
+            with self.lock:
+                attribute = self._attributes.get(name)
+                if attribute is None:
+                    attribute = self._attributes[name] = self._attribute(name)
+        return attribute
 
     def _attribute(self, name: str) -> Attribute:
-        known = self._attributes.get(name)
-        if known is None:
-            definition = self.index.find("attribute", name)
-            if definition is None:
-                # Vendors refer to attributes of schemas that they forgot to bring along. Any text will do for them.
-                known = Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple one
-            else:
-                known = self._complex.global_attribute(definition.node, definition.scope)
-            self._attributes[name] = known
-        return known
+        definition = self.index.find("attribute", name)
+        if definition is not None:
+            return self._complex.global_attribute(definition.node, definition.scope)
+        # Vendors refer to attributes of schemas that they do not ship. Any text is valid for them.
+        return Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple type
 
     def find_element(self, name: str) -> Element | None:
         """The global element of that name, where there is one."""
@@ -140,10 +121,10 @@ class Schemas:
             return ()
         if self._members is None:
             table: dict[str, list[str]] = {}
-            for (kind, name), found in self.index.definitions.items():
-                head = found.node.get("substitutionGroup") if kind == "element" else None
+            for (kind, name), definition in self.index.definitions.items():
+                head = definition.node.get("substitutionGroup") if kind == "element" else None
                 if head:
-                    table.setdefault(found.scope.qname(found.node, head), []).append(name)
+                    table.setdefault(definition.scope.qname(definition.node, head), []).append(name)
             self._members = table
         members = tuple(map(self.element, _closure(self._members, element.name)))
         if element.block:
@@ -166,8 +147,8 @@ class Schemas:
         """Names of the global types that derive from the one of that name, at any distance."""
         if self._children is None:
             table: dict[str, list[str]] = {}
-            for (kind, own), found in self.index.definitions.items():
-                base = _base_of(found) if kind == "type" else ""
+            for (kind, own), definition in self.index.definitions.items():
+                base = _base_of(definition) if kind == "type" else ""
                 if base:
                     table.setdefault(base, []).append(own)
             self._children = table
@@ -178,29 +159,29 @@ class Schemas:
         return (name for kind, name in self.index.definitions if kind == "type")
 
 
-def derives(found: Type, declared: Type) -> bool:
+def derives(type_: Type, declared: Type) -> bool:
     """Whether `found` is `declared` or derives from it; a union's members count as derived (part 1, sections 3.4.6
     and 3.14.6)."""
-    if declared is ANY_TYPE or any(step is declared for step in _line(found)):
+    if declared is ANY_TYPE or any(step is declared for step in _line(type_)):
         return True
     if declared.name == _ANY_SIMPLE:
-        return isinstance(found, SimpleType)
+        return isinstance(type_, SimpleType)
     if isinstance(declared, SimpleType) and declared.variety == "union":
-        return any(derives(found, member) for member in declared.members)
+        return any(derives(type_, member) for member in declared.members)
     return False
 
 
-def blocked(found: Type, declared: Type, block: Blocked) -> bool:
+def blocked(type_: Type, declared: Type, block: Blocked) -> bool:
     """Whether `block` (the element's) or the declared type forbids a way from it to `found`, which derives from it."""
     if isinstance(declared, ComplexType):
         block |= declared.block
-    ways = itertools.takewhile(lambda step: step is not declared, _line(found)) if block else ()
+    ways = itertools.takewhile(lambda step: step is not declared, _line(type_)) if block else ()
     return any((step.derived_by if isinstance(step, ComplexType) else "restriction") in block for step in ways)
 
 
-def _line(found: Type) -> Iterator[Type]:
+def _line(type_: Type) -> Iterator[Type]:
     """A type, its base, the base's base, …"""
-    step: Type | None = found
+    step: Type | None = type_
     while step is not None:
         yield step
         step = step.base
@@ -219,10 +200,10 @@ def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
                 yield name
 
 
-def _base_of(found: Definition) -> str:
+def _base_of(definition: Definition) -> str:
     """The base that a type definition names, without reading the definition; ``""`` where it names none."""
     steps = ("restriction", "extension")
-    node = found.node
+    node = definition.node
     if node.tag == xsd("complexType"):
         inner = children(node, xsd("simpleContent"), xsd("complexContent"))
         if not inner:
@@ -233,6 +214,6 @@ def _base_of(found: Definition) -> str:
         prefix, _, local = text.strip().rpartition(":")
         namespace = step.nsmap.get(prefix or None)
         if namespace is None:
-            namespace = found.scope.namespace if found.scope.chameleon else ""
+            namespace = definition.scope.namespace if definition.scope.chameleon else ""
         return clark(namespace, local)
     return ""

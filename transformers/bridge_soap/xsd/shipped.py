@@ -68,13 +68,13 @@ _REFERENCES = ("ref", "type", "base", "itemType", "memberTypes", "substitutionGr
 def referred_namespaces(schema: etree._Element, among: Set[str]) -> set[str]:
     """Those of the namespaces `among` that references in a schema lead to."""
     prefixes = {prefix: namespace for prefix, namespace in schema.nsmap.items() if namespace in among}
-    found: set[str] = set()
+    result: set[str] = set()
     if not prefixes:
-        return found  # a declaration further down is possible, and nobody writes one for these
+        return result  # a declaration further down is possible, and nobody writes one for these
     for node in schema.iter():
         for attribute in _REFERENCES:
             for name in node.get(attribute, "").split():
                 namespace = prefixes.get(name.rpartition(":")[0] or None)
                 if namespace is not None:
-                    found.add(namespace)
-    return found
+                    result.add(namespace)
+    return result

@@ -64,12 +64,12 @@ class Variants:
 
     def _fits(self, name: str, declared: Type, block: Blocked) -> bool:
         try:
-            found = self._schemas.type(name)
+            type_ = self._schemas.type(name)
         except BindError as error:
             raise DatatypeError(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
-        if isinstance(found, ComplexType) and found.abstract:
+        if isinstance(type_, ComplexType) and type_.abstract:
             return False
-        return derives(found, declared) and not blocked(found, declared, block)
+        return derives(type_, declared) and not blocked(type_, declared, block)
 
     def is_foreign(self, name: object) -> bool:
         """Whether it is the full name of a type that the contract doesn't know: only the service may."""
@@ -83,13 +83,13 @@ class Variants:
 
     def usable(self, name: str, graph: Graph) -> Type | None:
         """As `known`, where nothing that the type needs is broken either."""
-        found = self.known(name)
+        type_ = self.known(name)
         try:
-            if found is not None:
-                graph.usable(found)
+            if type_ is not None:
+                graph.usable(type_)
         except BindError:
             return None
-        return found
+        return type_
 
     def known(self, name: str) -> Type | None:
         """The type of that Clark name where the contract has it and it isn't broken."""
