@@ -13,7 +13,7 @@ from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_ite
 
 
 class DatatypeError(ValueError):
-    """A value isn't of its type; the message says in the schema's words what would be."""
+    """A value is not valid for its type. The message describes what the schema allows."""
 
 
 Check = Callable[[str], None]
@@ -21,13 +21,13 @@ Check = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a simple type asks of a text.
+    """The checks of one simple type.
 
     :ivar normalize: applies the whiteSpace facet.
-    :ivar lexical: whether a normalized text is in the lexical space, facets aside.
-    :ivar facets: raises `DatatypeError` where a normalized text breaks a facet; None where the type has none.
-    :ivar same: something equal for equal values.
-    :ivar words: what is wanted, for messages.
+    :ivar lexical: whether a normalized text is in the lexical space; facets are not checked.
+    :ivar facets: raises `DatatypeError` if a normalized text violates a facet; None if the type has no facets.
+    :ivar same: maps a text to its value; the results are equal if the values are equal.
+    :ivar words: a description of valid values, for messages.
     """
 
     normalize: Callable[[str], str]
@@ -37,7 +37,7 @@ class Rules:
     words: str
 
     def check(self, text: str) -> None:
-        """:raises DatatypeError: `text`, normalized, isn't of the type."""
+        """:raises DatatypeError: `text`, which is normalized, is not valid for the type."""
         if not self.lexical(text):
             raise DatatypeError(f"{_shown(text)} is not {self.words}")
         if self.facets is not None:
@@ -49,9 +49,9 @@ def _shown(text: str) -> str:
 
 
 class Rulebook:
-    """`Rules` by type, each made once.
+    """`Rules` by type, created on first use.
 
-    :raises bridge.BindError: a facet of the type can't be used (a pattern that isn't one, a bound that is no value).
+    :raises bridge.BindError: a facet is invalid, such as a malformed pattern or a bound that is no value.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def _passes(rules: Rules, text: str) -> bool:
 
 
 def _measure(builtin: Builtin) -> Callable[[str], int]:
-    """What the length facets count (section 4.3.1): octets of binary types, characters of all others."""
+    """The unit of the length facets (section 4.3.1): octets for binary types, characters for all others."""
     if builtin.json == "hex":
         return lambda text: len(text) // 2
     if builtin.json == "base64":
@@ -135,7 +135,7 @@ def _facets(
     except regex.PatternError as error:
         simple.place.fail(str(error), simple.name)
     except (ArithmeticError, ValueError):
-        simple.place.fail("a facet's value is not of the type", simple.name)
+        simple.place.fail("the value of a facet is not valid for the type", simple.name)
     if not checks:
         return None
     if len(checks) == 1:
@@ -189,7 +189,7 @@ def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterat
 
 
 def _matcher(group: tuple[str, ...]) -> Callable[[str], object]:
-    """What says whether a text matches one of the patterns."""
+    """A function whose result is true if a text matches one of the patterns."""
     return simulate.matcher(regex.Branches(tuple(branch for each in group for branch in regex.read(each).branches)))
 
 
@@ -253,7 +253,7 @@ def _digits(total: int | None, fraction: int | None) -> Check:
 
 
 def bound_value(text: str) -> Decimal | None:
-    """A numeric bound for documentation; None where it is no finite number."""
+    """A numeric bound for documentation; None if it is not a finite number."""
     try:
         value = Decimal(text)
     except ArithmeticError:

@@ -1,4 +1,4 @@
-"""JSON values to the text of simple types (CONTRACT, section 6; lexical forms by XML Schema 1.0, part 2)."""
+"""JSON values as the text of simple types (lexical forms: XML Schema 1.0, part 2)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from bridge_soap.datatypes.simple_in import NEGATIVE_ZERO, USUAL_DECIMAL, USUAL_
 
 Write = Callable[[Any], str]
 
-#: Stands before each QName in a writer's text until its prefix is made. No text of a message can hold it.
+#: Marks each QName in a writer's text until its prefix is known. XML text cannot contain it.
 NAME_MARK = "\0"
 
-#: More digits than any schema means (a double has 309 before its point); stops 1E+999999999 from filling the memory,
-#: and an array of 1E+9999 from becoming a thousand times as large.
+#: The limit on digits (a double has up to 309 before its point): 1E+999999999 must not fill the memory, nor an
+#: array of 1E+9999 grow a thousandfold.
 _MAX_DIGITS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class SimpleWriter:
-    """Writers of one simple type; each raises `DatatypeError` for a value that isn't of it.
+    """The writers of one simple type; each raises `DatatypeError` for an invalid value.
 
-    :ivar text: the lexical form, not escaped.
+    :ivar text: the lexical form, unescaped.
     :ivar markup: escaped for element content.
     :ivar attribute: escaped for a quoted attribute value.
-    :ivar fast: pairs for generated code: source of a test on ``x``, and what then is the markup inside an f-string.
-    :ivar names: the text may hold QNames in Clark notation behind a `NAME_MARK`, whose prefixes are still to be made.
+    :ivar fast: for generated code: pairs of a test on ``x`` and the markup, as part of an f-string.
+    :ivar names: the text may contain QNames in Clark notation after a `NAME_MARK`; they get prefixes later.
     """
 
     text: Write
@@ -41,7 +41,7 @@ class SimpleWriter:
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, for messages."""
+    """The kind of a JSON value, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -54,26 +54,26 @@ def kind_of(value: object) -> str:
 
 
 def escape(text: str) -> str:
-    """For element content. A carriage return becomes a reference, or the parser would fold it (XML 1.0, 2.11)."""
+    """Escape element content. A carriage return becomes a reference; a parser would normalize it (XML 1.0, 2.11)."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("\r", "&#13;") if "\r" in text else text
 
 
 def escape_attribute(text: str) -> str:
-    """For an attribute value between double quotes; line ends and tabs would be folded too (XML 1.0, 3.3.3)."""
+    """Escape an attribute value in double quotes; parsers normalize line ends and tabs too (XML 1.0, 3.3.3)."""
     return escape(text).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
 
 
 def constant_markup(type_: Type, text: str, escaped: Callable[[str], str] = escape) -> str:
-    """A default or fixed value of the schema, escaped; a QName is marked as one."""
+    """A default or fixed value of the schema, escaped; a QName gets a `NAME_MARK`."""
     is_name = isinstance(type_, SimpleType) and type_.builtin in ("QName", "NOTATION")
     return (NAME_MARK if is_name else "") + escaped(text)
 
 
 def plain_text(value: Any) -> str:
-    """A JSON string that XML can carry.
+    """A JSON string, unchanged.
 
-    :raises DatatypeError: it isn't one.
+    :raises DatatypeError: the value is no string, or contains a character that XML forbids.
     """
     if value.__class__ is not str:
         raise DatatypeError(f"a string is wanted, not {kind_of(value)}")
@@ -85,7 +85,7 @@ def plain_text(value: Any) -> str:
 
 
 class SimpleWriters:
-    """`SimpleWriter` by type, each made once."""
+    """`SimpleWriter` by type, created on first use."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
@@ -109,7 +109,7 @@ class SimpleWriters:
         builtin = BUILTINS[simple.builtin]
         text = _WRITERS[builtin.json](builtin, rules)
         if builtin.json not in ("string", "qname") and simple.builtin != "anyURI":
-            # The lexical spaces of these hold nothing that needs escaping.
+            # The lexical spaces of these types need no escaping.
             return SimpleWriter(text, text, text, _fast(builtin, rules))
         writer = _escaped(text, builtin.json == "qname")
         if builtin.json == "string" and rules.facets is None and builtin.words == "text":
@@ -117,7 +117,7 @@ class SimpleWriters:
         return writer
 
 
-#: Printable characters are all XML's; of those, three need escaping.
+#: XML allows all printable characters; three of them need escaping.
 FAST_TEXT = (
     (
         "x.__class__ is str and (x.isalnum() or (x.isprintable() and '&' not in x and '<' not in x and '>' not in x))",
@@ -163,7 +163,7 @@ def _string(builtin: Builtin, rules: Rules) -> Write:
 
 
 def any_simple(value: Any) -> str:
-    """A value of no known type: text as it is, numbers and booleans in their lexical form."""
+    """A value of unknown type: text unchanged, numbers and booleans in their lexical form."""
     if value.__class__ is bool:
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal):
@@ -186,7 +186,7 @@ def _boolean(builtin: Builtin, rules: Rules) -> Write:
 
 
 def _digits_of(value: Any) -> str:
-    """All digits of a number, without exponent."""
+    """All digits of a number, without an exponent."""
     if isinstance(value, float):
         value = Decimal(repr(value))
     try:
@@ -195,7 +195,7 @@ def _digits_of(value: Any) -> str:
                 raise DatatypeError("the number has too many digits")
             return format(value, "f")
         return str(value)
-    except ValueError:  # Python bounds the length of integers as text
+    except ValueError:  # Python limits the length of integers as text
         raise DatatypeError("the number has too many digits") from None
 
 
@@ -271,9 +271,9 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
 
 
 def _lexical(builtin: Builtin, rules: Rules) -> Write:
-    """Dates, URIs, binary: a string in the type's lexical form, sent as it came."""
+    """Dates, URIs and binary: a string in the type's lexical form, sent unchanged."""
     normalize, check, words, lexical, facets = rules.normalize, rules.check, builtin.words, rules.lexical, rules.facets
-    free = builtin.json == "qname" or builtin.name == "anyURI"  # these may hold any character
+    free = builtin.json == "qname" or builtin.name == "anyURI"  # these may contain any character
 
     def write(value: Any) -> str:
         if value.__class__ is not str:
@@ -327,7 +327,7 @@ def _union(members: list[Write], rules: Rules) -> Write:
             if facets is not None:
                 facets(text.replace(NAME_MARK, ""))
             return text
-        raise DatatypeError(f"it fits none of the types it may have ({words}): " + "; ".join(dict.fromkeys(reasons)))
+        raise DatatypeError(f"it is not valid for any of its types ({words}): " + "; ".join(dict.fromkeys(reasons)))
 
     return write
 

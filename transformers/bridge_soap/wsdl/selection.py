@@ -1,4 +1,4 @@
-"""Which of a WSDL's operations a spec means."""
+"""Selection of the operations of a WSDL that a route spec publishes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bridge_soap.wsdl.model import SoapOperation
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An operation and the name it is published under."""
+    """An operation and its published name."""
 
     operation: SoapOperation
     name: str
 
 
 def choose(wsdl: Wsdl, options: SoapOptions) -> list[Chosen]:
-    """The operation that the options name; without one, every operation once.
+    """The operation that the options name; without a name, each operation once.
 
-    :raises bridge.BindError: a name that the WSDL doesn't have, or one that it has in several places.
+    :raises bridge.BindError: a name in the options is unknown or ambiguous.
     """
     operations = _narrowed(wsdl.operations, "service", options.service, wsdl.name)
     operations = _narrowed(operations, "port", options.port, wsdl.name)
@@ -54,7 +54,7 @@ def _narrowed(operations: list[SoapOperation], kind: str, value: str | None, nam
 
 
 def _one_port_each(operations: list[SoapOperation]) -> list[SoapOperation]:
-    """Of several ports of one port type (SOAP 1.1 and 1.2, or two addresses), the first."""
+    """The operations of each port type's first port; others are for another SOAP version or address."""
     first: dict[str, tuple[str, str]] = {}
     for each in operations:
         first.setdefault(each.port_type, (each.service, each.port))
@@ -62,8 +62,10 @@ def _one_port_each(operations: list[SoapOperation]) -> list[SoapOperation]:
 
 
 def _named(operations: list[SoapOperation]) -> list[Chosen]:
-    """Names that tell all operations apart: their own; with the input's name where one is overloaded; with the
-    port's where two port types share it."""
+    """Give each operation a unique name.
+
+    That is its own name; an overloaded operation also gets its input's name, and one whose name occurs in two port
+    types gets its port's name."""
     by_name: dict[str, SoapOperation] = {}
     for each in operations:
         name = each.name

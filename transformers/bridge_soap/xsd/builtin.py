@@ -1,4 +1,4 @@
-"""Types that no document defines: XML Schema's own, and those of SOAP's encoding."""
+"""Built-in types: those of XML Schema and of the SOAP encoding."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ STRING = BUILTIN_TYPES[xsd("string")]
 
 
 def _encoding_types() -> dict[str, Type]:
-    """The encoding's schema gives each built-in type a twin that may be nil or refer to another; its value is the
-    same. An ``Array`` holds anything, in any number."""
+    """The types of the encoding's schema.
+
+    Each built-in type has a counterpart with the same values that may be nil or a reference. An ``Array`` may have any
+    content."""
     types: dict[str, Type] = {}
     for namespace in ENCODINGS:
         for entry in BUILTINS.values():
@@ -62,7 +64,7 @@ ARRAYS = tuple(clark(namespace, "Array") for namespace in ENCODINGS)
 
 
 def encoding_attribute(name: str) -> Attribute | None:
-    """``arrayType``, ``offset``, ``position``, … where `name` is one of the encoding's."""
+    """The declaration of ``arrayType``, ``offset``, ``position`` or another attribute of the encoding."""
     namespace, _ = split(name)
     if namespace not in ENCODINGS:
         return None
@@ -70,12 +72,12 @@ def encoding_attribute(name: str) -> Attribute | None:
     return Attribute(name, STRING)
 
 
-#: A schema inside of a message, as .NET's DataSets carry it.
+#: A schema inside a message, as in .NET DataSets.
 SCHEMA = Element(xsd("schema"), lambda: ANY_TYPE, is_global=True)
 
 # --- drafts --------------------------------------------------------------------------------------------------------
 
-#: What types were called in XML Schema's drafts.
+#: Type names of XML Schema drafts.
 _RENAMED = {
     "ur-type": "anyType",
     "timeInstant": "dateTime",
@@ -83,12 +85,12 @@ _RENAMED = {
     "uriReference": "anyURI",
     "CDATA": "normalizedString",
     "binary": "base64Binary",
-    "any": "anyType",  # no draft called it that, but some WSDLs do
+    "any": "anyType",  # not in a draft, but in some WSDLs
 }
 
 
 def builtin_type(name: str) -> Type | None:
-    """The type of that Clark name where it is one of these."""
+    """The built-in type of that Clark name, if there is one."""
     type_ = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
     if type_ is None:
         namespace, local = split(name)

@@ -1,6 +1,6 @@
-"""Definitions to components: `Schemas` answers for a contract's types, elements and attributes by name.
+"""Reads definitions into components: `Schemas` has a contract's types, elements and attributes by name.
 
-A definition is read when it is first asked for. References are resolved by XML Schema 1.0, part 1, section 3.
+A definition is read on first use. References are resolved as in XML Schema 1.0, part 1, section 3.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from bridge_soap.xsd.simple import SimpleTypeReader
 
 
 class Schemas:
-    """Components by Clark name. Each is made once; each method raises `bridge.BindError` where a definition is
-    missing or broken, with the place of the reference or of what is wrong."""
+    """Components by Clark name, each created once.
+
+    Each method raises `bridge.BindError` if a definition is missing or invalid, with its place."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
@@ -32,8 +33,8 @@ class Schemas:
         self._reading: set[str] = set()
         self._members: dict[str, list[str]] | None = None
         self._children: dict[str, list[str]] | None = None
-        #: held while a component is made, and by all that is compiled from components: a route may be bound in a thread
-        #: while a request asks for a type that nobody has asked for before
+        #: held while components are created or compiled: a thread may bind a route while a request uses a type for the
+        #: first time
         self.lock = RLock()
         self.simple = SimpleTypeReader(self)
         self._complex = ComplexReader(self)
@@ -65,7 +66,7 @@ class Schemas:
             self._reading.discard(name)
 
     def base_type(self, node: etree._Element, scope: Scope, text: str, own_name: str) -> Type:
-        """The type a derivation starts from. In a redefinition, a type's own name means what it replaces."""
+        """The base type of a derivation. In a redefinition, a type's own name refers to the replaced type."""
         name = scope.qname(node, text)
         if name == own_name:
             old = self.index.redefined.get(("type", name))
@@ -107,7 +108,7 @@ class Schemas:
         return Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple type
 
     def find_element(self, name: str) -> Element | None:
-        """The global element of that name, where there is one."""
+        """The global element of that name, if there is one."""
         return self.element(name) if self.index.find("element", name) is not None else None
 
     def find_attribute(self, name: str) -> Attribute | None:
@@ -116,7 +117,7 @@ class Schemas:
     # --- families ---
 
     def members(self, element: Element) -> tuple[Element, ...]:
-        """What may stand in the element's place (substitution group, chains included), itself excepted."""
+        """The elements that may substitute for `element`, directly or indirectly, without itself."""
         if not element.is_global:
             return ()
         if self._members is None:
@@ -132,19 +133,19 @@ class Schemas:
         return members
 
     def member_name(self, member: Element, head: Element) -> str:
-        """How JSON names a member of a substitution group: by its local name where that is enough."""
+        """The JSON name of a member of a substitution group: its local name if unique, else its Clark name."""
         names = [local_name(each.name) for each in (head, *self.members(head))]
         return local_name(member.name) if names.count(local_name(member.name)) == 1 else member.name
 
     def _may_stand_for(self, member: Element, head: Element) -> bool:
-        """Whether nothing on the way from the head's type to the member's is blocked (part 1, section 3.3.6)."""
+        """Whether no derivation step from the head's type to the member's is blocked (part 1, section 3.3.6)."""
         try:
             return "substitution" not in head.block and not blocked(member.type, head.type, head.block)
         except BindError:
-            return True  # those who use it are told
+            return True  # the error is reported on use
 
     def derived(self, name: str) -> list[str]:
-        """Names of the global types that derive from the one of that name, at any distance."""
+        """Names of the global types that derive from the named type, directly or indirectly."""
         if self._children is None:
             table: dict[str, list[str]] = {}
             for (kind, own), definition in self.index.definitions.items():
@@ -180,7 +181,7 @@ def blocked(type_: Type, declared: Type, block: Blocked) -> bool:
 
 
 def _line(type_: Type) -> Iterator[Type]:
-    """A type, its base, the base's base, …"""
+    """The type and all its bases."""
     step: Type | None = type_
     while step is not None:
         yield step
@@ -201,7 +202,7 @@ def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
 
 
 def _base_of(definition: Definition) -> str:
-    """The base that a type definition names, without reading the definition; ``""`` where it names none."""
+    """The base that a type definition names, without reading the definition; ``""`` if there is none."""
     steps = ("restriction", "extension")
     node = definition.node
     if node.tag == xsd("complexType"):

@@ -1,4 +1,4 @@
-"""Simple type definitions to components (XML Schema 1.0, part 1, section 3.14; facets: part 2, section 4.3)."""
+"""Reads simple type definitions into components (XML Schema 1.0, part 1, section 3.14; facets: part 2, section 4.3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BOUNDS = {
 
 
 def documentation(node: etree._Element) -> str:
-    """The text of a component's ``xs:documentation``, white space folded."""
+    """The text of a component's ``xs:documentation``, with white space collapsed."""
     texts = []
     for note in children(node, xsd("annotation")):
         for part in children(note, xsd("documentation")):
@@ -90,7 +90,7 @@ class SimpleTypeReader:
         return tuple(members)
 
     def restriction(self, node: etree._Element, scope: Scope, base: SimpleType, name: str = "") -> SimpleType:
-        """`base` narrowed by the facets that stand in `node`."""
+        """`base` restricted by the facets in `node`."""
         own: dict[str, Any] = {}
         patterns: list[str] = []
         values: list[str] = []
@@ -103,7 +103,7 @@ class SimpleTypeReader:
                 try:
                     own[_COUNTS[tag]] = int(value)
                 except ValueError:
-                    scope.place(child).fail(f"{value!r} is no count")
+                    scope.place(child).fail(f"{value!r} is not a count")
             elif tag in _BOUNDS:
                 own[_BOUNDS[tag]] = value.strip()
             elif tag == xsd("pattern"):

@@ -1,4 +1,4 @@
-"""Which type ``@xsi:type`` means, both ways (XML Schema 1.0, part 1, section 3.3.4)."""
+"""The type that ``@xsi:type`` names, and the name of a type (XML Schema 1.0, part 1, section 3.3.4)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from bridge_soap.xsd.schemas import Schemas, blocked, derives
 
 
 class Variants:
-    """Types by the short names that JSON gives them. A short name is the local name where that is enough to tell the
-    types of a contract apart, the Clark name otherwise."""
+    """Types by their short names in JSON.
+
+    A short name is the local name if it is unique in the contract, and the Clark name otherwise."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
@@ -31,12 +32,12 @@ class Variants:
         return self._by_local.get(local, [])
 
     def short(self, name: str) -> str:
-        """How JSON names the type."""
+        """The name of the type in JSON."""
         local = local_name(name)
         return local if len(self._named(local)) == 1 else name
 
     def find(self, name: object, declared: Type, block: Blocked = frozenset()) -> Type:
-        """The type that a body names, one that may stand where `declared` is; `block` is the element's.
+        """The type that a body names, which must be valid in place of `declared`; `block` is the element's.
 
         :raises DatatypeError: the type is unknown, ambiguous, broken, abstract, or not derived from the declared type.
         """
@@ -66,13 +67,13 @@ class Variants:
         try:
             type_ = self._schemas.type(name)
         except BindError as error:
-            raise DatatypeError(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
+            raise DatatypeError(f"the type {local_name(name)} cannot be used: {error.faults[0].reason}") from None
         if isinstance(type_, ComplexType) and type_.abstract:
             return False
         return derives(type_, declared) and not blocked(type_, declared, block)
 
     def is_foreign(self, name: object) -> bool:
-        """Whether it is the full name of a type that the contract doesn't know: only the service may."""
+        """Whether it is the Clark name of a type that the contract does not define. The service may know it."""
         return (
             isinstance(name, str)
             and bool(split(name)[0])
@@ -82,7 +83,7 @@ class Variants:
         )
 
     def usable(self, name: str, graph: Graph) -> Type | None:
-        """As `known`, where nothing that the type needs is broken either."""
+        """As `known`, but None too if a type that it depends on is invalid."""
         type_ = self.known(name)
         try:
             if type_ is not None:
@@ -92,7 +93,7 @@ class Variants:
         return type_
 
     def known(self, name: str) -> Type | None:
-        """The type of that Clark name where the contract has it and it isn't broken."""
+        """The type of that Clark name; None if it is undefined or invalid."""
         if builtin_type(name) is None and self._schemas.index.find("type", name) is None:
             return None
         try:
