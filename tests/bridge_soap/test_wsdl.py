@@ -138,7 +138,7 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
         (GOOD.replace('value="[A-Z]{2}"', 'value="[A-Z"'), "bad.wsdl:13: the pattern '[A-Z' can't be read"),
         (
             GOOD.replace('maxOccurs="1" minOccurs="0" name="name"', 'maxOccurs="-1" name="name"'),
-            "bad.wsdl:26: it can't occur 1 to -1 times",
+            "bad.wsdl:26: it cannot occur 1 to -1 times",
         ),
         (GOOD.replace('message="tns:vatFault"', 'message="tns:none"'), "the message 'tns:none' is not defined"),
         (
@@ -149,7 +149,7 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
             GOOD.replace(
                 '<xsd:element name="vatNumber" type="xsd:string"/>', '<xsd:element name="a&lt;b" type="xsd:string"/>', 1
             ),
-            "can't be an element's name",
+            "is not a valid element name",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Complex types, elements, attributes, groups and wildcards to components (XML Schema 1.0, part 1, section 3)."""
+"""Reads complex types, elements, attributes, groups and wildcards (XML Schema 1.0, part 1, section 3)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ComplexReader:
         if content[0].tag == xsd("simpleContent"):
             self._simple_content(step[0], scope, base, result)
         elif step[0].tag == xsd("extension") and _holds_text(base) and self._content(step[0], scope) is None:
-            # An extension that adds no element takes over its base's content, text too (section 3.4.2).
+            # An extension without elements of its own inherits its base's content, including text (section 3.4.2).
             self._simple_content(step[0], scope, base, result)
         else:
             if content[0].get("mixed") is not None:
@@ -104,12 +104,12 @@ class ComplexReader:
 
     def _complex_content(self, node: etree._Element, scope: Scope, base: Type, result: ComplexType) -> None:
         if isinstance(base, SimpleType) or base.simple is not None:
-            scope.place(node).fail("complex content can't be derived from simple content", result.name)
+            scope.place(node).fail("complex content cannot be derived from simple content", result.name)
         own = self._content(node, scope)
         result.attributes.update(base.attributes)
         if node.tag == xsd("restriction"):
             result.particle = own
-            if base.name in ARRAYS:  # its items may be told by arrayType alone, and each may have an id or a href
+            if base.name in ARRAYS:  # arrayType may be the only declaration of items, and each may have an id or a href
                 result.particle, result.any_attribute = own or base.particle, base.any_attribute
         else:
             both = tuple(part for part in (base.particle, own) if part is not None)
@@ -118,8 +118,8 @@ class ComplexReader:
             else:
                 result.particle = both[0] if both else None
             result.any_attribute = base.any_attribute
-            # An extension keeps the content kind of a base that has one; many forget to say mixed again. What adds
-            # elements to anyType says for itself.
+            # An extension inherits `mixed` from its base; many schemas do not repeat it. An extension of anyType with
+            # elements declares it itself.
             result.mixed = result.mixed or (base.mixed and (own is None or base.name != xsd("anyType")))
         self._attributes(node, scope, result)
 
@@ -147,18 +147,18 @@ class ComplexReader:
     def _occurs(self, node: etree._Element, scope: Scope, term: Element | Group | Wildcard) -> Particle:
         low, high = node.get("minOccurs", "1").strip(), node.get("maxOccurs", "1").strip()
         if not _COUNT.fullmatch(low) or not (_COUNT.fullmatch(high) or high == "unbounded"):
-            scope.place(node).fail(f"it can't occur {low} to {high} times")
+            scope.place(node).fail(f"it cannot occur {low} to {high} times")
         most = None if high == "unbounded" else int(high)
         if most is not None and int(low) > most:
             if node.get("maxOccurs") is not None:
-                scope.place(node).fail(f"it can't occur {low} to {high} times")
+                scope.place(node).fail(f"it cannot occur {low} to {high} times")
             most = int(low)
         return Particle(term, int(low), most)
 
     def _group(self, node: etree._Element, scope: Scope) -> Group:
         particles = [self._particle(child, scope) for child in node]
         parts = tuple(part for part in particles if part is not None)
-        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then lets in
+        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then contains
             parts = tuple(
                 replace(part, term=replace(part.term, process="lax")) if isinstance(part.term, Wildcard) else part
                 for part in parts
@@ -170,7 +170,7 @@ class ComplexReader:
         return self._defined_group(definition)
 
     def _referred(self, kind: str, node: etree._Element, scope: Scope) -> Definition:
-        """The group or attribute group that ``ref`` names; inside a redefinition of itself, what it replaces."""
+        """The group or attribute group that ``ref`` names; in a redefinition of itself, the replaced one."""
         name = scope.qname(node, node.get("ref", ""))
         definition = self._schemas.index.find(kind, name)
         if definition is None:
@@ -207,7 +207,7 @@ class ComplexReader:
             return self._schemas.element(scope.qname(node, node.get("ref", "")), scope.place(node))
         local = node.get("name", "").strip()
         if not NCNAME.fullmatch(local):
-            scope.place(node).fail(f"{local!r} can't be an element's name")
+            scope.place(node).fail(f"{local!r} is not a valid element name")
         form = node.get("form")
         qualified = scope.qualified_elements if form is None else form == "qualified"
         return self._declared(node, scope, clark(scope.namespace if qualified else "", local), is_global=False)
@@ -251,7 +251,7 @@ class ComplexReader:
         return lambda: self._schemas.type(xsd("anyType"))
 
     def _type_of_head(self, node: etree._Element, head: str, place: Place) -> Type:
-        """The type of a member that declares none: its head's."""
+        """The type of a member that declares none: the type of its head."""
         if node in self._reading:
             place.fail("the substitution group contains itself", node.get("name", ""))
         self._reading.append(node)
@@ -266,7 +266,7 @@ class ComplexReader:
         return self._attribute_named(node, scope, global_name(node, scope))
 
     def _attributes(self, node: etree._Element, scope: Scope, owner: ComplexType) -> None:
-        """A type's own attributes; of several wildcards, all must let one in, and the base's is another way in."""
+        """Add a type's own attributes. Several wildcards are intersected; the base's wildcard is an alternative."""
         wildcards: list[Wildcard] = []
         self._collect(node, scope, owner, wildcards, set())
         if wildcards:
@@ -286,13 +286,13 @@ class ComplexReader:
                 self._attribute(child, scope, owner)
             elif tag == xsd("attributeGroup"):
                 if split(scope.qname(child, child.get("ref", "")))[0] in ENCODINGS:
-                    own.append(ANYTHING)  # id, href and their kin
+                    own.append(ANYTHING)  # id, href and related attributes
                     continue
                 definition = self._referred("attribute group", child, scope)
                 if definition.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
                 if definition.node in seen:
-                    continue  # once is enough, and groups that name others twice double at each step
+                    continue  # groups that refer to others twice would double the work at each step
                 seen.add(definition.node)
                 self._reading.append(definition.node)
                 try:
@@ -314,7 +314,7 @@ class ComplexReader:
         else:
             local = node.get("name", "").strip()
             if not NCNAME.fullmatch(local):
-                scope.place(node).fail(f"{local!r} can't be an attribute's name")
+                scope.place(node).fail(f"{local!r} is not a valid attribute name")
             form = node.get("form")
             qualified = scope.qualified_attributes if form is None else form == "qualified"
             name = clark(scope.namespace if qualified else "", local)
@@ -342,12 +342,12 @@ class ComplexReader:
 
 
 def _value(node: etree._Element, scope: Scope, simple: SimpleType, text: str | None) -> str | None:
-    """A default or fixed value; a QName by its full name."""
+    """A default or fixed value; a QName as a Clark name."""
     return scope.qname(node, text) if text is not None and simple.builtin in ("QName", "NOTATION") else text
 
 
 def _blocked(node: etree._Element, scope: Scope) -> Blocked:
-    """What ``block`` says, or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
+    """The value of ``block`` or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
     words = node.get("block", scope.block).split()
     return frozenset(("extension", "restriction", "substitution") if "#all" in words else words)
 
@@ -357,14 +357,14 @@ def _holds_text(type_: Type) -> bool:
 
 
 def _array_type(node: etree._Element, scope: Scope) -> str:
-    """What ``wsdl:arrayType`` says beside a reference to ``soapenc:arrayType``, as a Clark name with its brackets."""
+    """The value of ``wsdl:arrayType`` at a reference to ``soapenc:arrayType``: a Clark name with brackets."""
     text = node.get(f"{{{WSDL}}}arrayType") or node.get("arrayType") or ""
     name, bracket, ranks = text.strip().partition("[")
     return scope.qname(node, name) + bracket + ranks if name else ""
 
 
 def _wildcard(node: etree._Element, scope: Scope) -> Wildcard:
-    """Part 1, section 3.10.2."""
+    """The wildcard of an ``any`` or ``anyAttribute`` element (part 1, section 3.10.2)."""
     text = node.get("namespace", "##any").strip()
     process = node.get("processContents", "strict").strip()
     how: Literal["strict", "lax", "skip"] = "lax" if process == "lax" else "skip" if process == "skip" else "strict"

@@ -1,7 +1,7 @@
-"""Whether a sequence of elements fits a content model.
+"""Whether a sequence of elements matches a content model.
 
-Positions are simulated as sets, so that no model, however ambiguous a vendor made it, takes more than polynomial
-time; a deterministic one (as XML Schema demands) keeps each set at one position and so is linear.
+Sets of positions are simulated, so an ambiguous model takes polynomial time. For a deterministic model, as XML Schema
+requires, each set has one position, and the time is linear.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bridge_soap.xsd.schemas import Schemas
 
 @dataclass(slots=True)
 class Run:
-    """One check: the tags, how far a match got, and what could have come there."""
+    """The state of one check: the tags, the furthest position reached, and the names expected there."""
 
     tags: Sequence[str]
     furthest: int = 0
@@ -41,7 +41,7 @@ class Order:
             if leaf.element is not None
         }
 
-        #: tags that stand at one place of the model only, where as many may stand in a row as like to
+        #: tags with a single place in the model, at which they may repeat without limit
         self.runs = self._runs(part)
 
     def _runs(self, root: Part) -> frozenset[str]:
@@ -53,13 +53,13 @@ class Order:
         return frozenset(tag for leaf in leaves if id(leaf) in free for tag in self._tags[id(leaf)] if places[tag] == 1)
 
     def check(self, tags: Sequence[str]) -> tuple[int, str] | None:
-        """None where `tags` fit; otherwise the index of the first that doesn't (or their number, where something is
-        missing at the end) and a sentence."""
+        """None if `tags` match; otherwise the index of the first that does not, or their number if elements are missing
+        at the end, and a message."""
         run = Run(tags)
         ends = self._many(run, self._root, {0})
         if len(tags) in ends:
             return None
-        if max(ends, default=0) > run.furthest:  # a full match, and more after it
+        if max(ends, default=0) > run.furthest:  # a full match, followed by more elements
             run.furthest, run.wanted = max(ends), {}
         wanted = ", ".join(list(run.wanted)[:8])
         if run.furthest < len(tags):
@@ -68,8 +68,8 @@ class Order:
         return len(tags), f"{wanted} is missing at the end" if len(run.wanted) == 1 else f"one of {wanted} is missing"
 
     def _many(self, run: Run, part: Part, starts: set[int]) -> set[int]:
-        """Where `part`, its occurrences counted, may end when it begins at any of `starts`."""
-        free = part.emptiable  # rounds that hold nothing may fill up any count
+        """The positions where all occurrences of `part` may end if they begin at one of `starts`."""
+        free = part.emptiable  # empty occurrences may satisfy any count
         low = 0 if free else part.low
         ends = set(starts) if low == 0 else set()
         seen: set[int] = set(starts)
@@ -77,11 +77,11 @@ class Order:
         while current and (part.high is None or count < part.high):
             before, current = current, self._one(run, part, current)
             count += 1
-            if current == before:  # it matches nothing at all, and may do so as often as is asked
+            if current == before:  # the occurrence was empty, and may repeat any number of times
                 return ends | current
             if count >= low:
                 ends |= current
-                # Where counts don't matter, it needs to go on only from where it has not been.
+                # If counts do not matter, only positions that were not reached before are continued.
                 current = current - seen if part.high is None or free else current
                 seen |= current
         return ends
@@ -125,7 +125,7 @@ class Order:
 
 
 def _not_in_a_round(part: Part) -> Iterator[Part]:
-    """The elements of `part` that no group around them repeats."""
+    """The elements of `part` that are in no repeated group."""
     if not part.is_group:
         yield part
     elif not part.repeats:
