@@ -109,10 +109,10 @@ def _are_disjoint(*sets: tuple[Range, ...]) -> bool:
     return _size(union(*sets)) == sum(map(_size, sets))
 
 
-#: What a part remembers of one text: the positions at which it was entered, and the same of the parts within it.
-_Visits = dict[Any, Any]
-#: From positions in a text to those that a part leads to and has not led to before.
-_Step = Callable[[str, set[int], _Visits], set[int]]
+#: The state of a simulation: the positions at which each part was entered, and the same for the parts within it.
+Visits = dict[Any, Any]
+#: From positions in a subject (such as a text) to those that a part leads to and has not led to before.
+Step = Callable[[Any, set[int], Visits], set[int]]
 
 
 def simulation(tree: Branches) -> Callable[[str], bool]:
@@ -122,7 +122,7 @@ def simulation(tree: Branches) -> Callable[[str], bool]:
     """
     if _copies(tree, nested=False) > _MAX_COPIES:
         raise PatternError(f"the pattern can't be used: it counts what is in counted groups beyond {_MAX_COPIES:,}")
-    step = _branches(tree, nested=False)
+    step = _step(tree, nested=False)
     return lambda text: len(text) in step(text, {0}, {})
 
 
@@ -136,47 +136,27 @@ def _copies(node: Node, *, nested: bool) -> int:
 
 
 def _low(node: Repeat) -> int:
-    """The least number of rounds; none where a round may match nothing."""
+    """The minimum number of rounds; 0 if a round may match nothing."""
     return 0 if _is_nullable(node.node) else node.low
 
 
-def _step(node: Node, *, nested: bool) -> _Step:
+def _step(node: Node, *, nested: bool) -> Step:
     if isinstance(node, Chars):
         match = re.compile(source(node), re.DOTALL).match
         return lambda text, starts, visits: {at + 1 for at in starts if match(text, at)}
     if isinstance(node, Branches):
-        return _branches(node, nested=nested)
+        return choice([sequence([_step(part, nested=nested) for part in branch]) for branch in node.branches])
     if isinstance(node.node, Chars) and node.high is None:
         run = _run(node.node)
-        return run if node.low == 0 else _sequence([_rounds(Repeat(node.node, node.low, node.low), nested=nested), run])
-    return _rounds(node, nested=nested)
+        return run if node.low == 0 else sequence([_step(Repeat(node.node, node.low, node.low), nested=nested), run])
+    return rounds(_step(node.node, nested=True), _low(node), node.high, nested=nested)
 
 
-def _branches(node: Branches, *, nested: bool) -> _Step:
-    sequences = [_sequence([_step(part, nested=nested) for part in branch]) for branch in node.branches]
-    return lambda text, starts, visits: set().union(*(sequence(text, starts, visits) for sequence in sequences))
-
-
-def _sequence(steps: list[_Step]) -> _Step:
-    def step(text: str, starts: set[int], visits: _Visits) -> set[int]:
-        return reduce(lambda current, each: each(text, _unvisited(visits, each, current), visits), steps, starts)
-
-    return step
-
-
-def _unvisited(visits: _Visits, place: object, positions: set[int]) -> set[int]:
-    """The positions at which the place is entered for the first time."""
-    visited = visits.setdefault(place, set())
-    fresh: set[int] = positions - visited
-    visited |= fresh
-    return fresh
-
-
-def _run(chars: Chars) -> _Step:
+def _run(chars: Chars) -> Step:
     """Any number of characters of one class: from each position to as far as they go."""
     match = re.compile(f"{source(chars)}*+", re.DOTALL).match
 
-    def step(text: str, starts: set[int], visits: _Visits) -> set[int]:
+    def step(text: str, starts: set[int], visits: Visits) -> set[int]:
         ends: set[int] = set()
         for at in sorted(starts):
             run = match(text, at)
@@ -187,23 +167,50 @@ def _run(chars: Chars) -> _Step:
     return step
 
 
-def _rounds(node: Repeat, *, nested: bool) -> _Step:
-    inner, low, high = _step(node.node, nested=True), _low(node), node.high
-    # A group in a group is entered again and again: there, a position reached in fewer rounds is worth more.
+def choice(steps: list[Step]) -> Step:
+    """One of the parts."""
+    return lambda subject, starts, visits: set().union(*(step(subject, starts, visits) for step in steps))
+
+
+def sequence(steps: list[Step]) -> Step:
+    """All of the parts in this order."""
+
+    def step(subject: Any, starts: set[int], visits: Visits) -> set[int]:
+        return reduce(lambda current, each: each(subject, _unvisited(visits, each, current), visits), steps, starts)
+
+    return step
+
+
+def rounds(inner: Step, low: int, high: int | None, *, nested: bool) -> Step:
+    """`low` to `high` times the same part (None: unbounded).
+
+    :param low: 0 if the part may match nothing.
+    :param nested: whether this is part of what repeats. Then it may be entered with other counts later, and each count
+        has its own state; otherwise a position that was reached in fewer rounds need not be visited again.
+    """
     is_counted = nested and high is not None
 
-    def step(text: str, starts: set[int], visits: _Visits) -> set[int]:
+    def step(subject: Any, starts: set[int], visits: Visits) -> set[int]:
         current, ends, count = starts, set[int](), 0
         while current:
             copy = inner, count if is_counted else min(count, low)
             current = _unvisited(visits, copy, current)
-            if count >= low:
+            if is_counted:
                 current -= ends
+            if count >= low:
                 ends |= current
             if count == high:
                 break
-            current = inner(text, current, visits.setdefault((copy, "within"), {}))
+            current = inner(subject, current, visits.setdefault((copy, "within"), {}))
             count += 1
         return ends
 
     return step
+
+
+def _unvisited(visits: Visits, place: object, positions: set[int]) -> set[int]:
+    """The positions at which the place is entered for the first time."""
+    visited = visits.setdefault(place, set())
+    fresh: set[int] = positions - visited
+    visited |= fresh
+    return fresh

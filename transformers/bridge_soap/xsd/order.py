@@ -1,7 +1,7 @@
 """Whether a sequence of elements matches a content model.
 
-Sets of positions are simulated, so an ambiguous model takes polynomial time. For a deterministic model, as XML Schema
-requires, each set has one position, and the time is linear.
+Sets of positions are simulated, so the time is linear for ambiguous models too, which XML Schema forbids but vendors
+publish.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bridge_soap.datatypes.simulate import Step, choice, rounds, sequence
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import Part
 from bridge_soap.xsd.schemas import Schemas
@@ -34,13 +35,13 @@ class Order:
     """The matcher of one content model or of a part of it."""
 
     def __init__(self, schemas: Schemas, part: Part) -> None:
-        self._root = part
         self._tags = {
             id(leaf): frozenset({leaf.element.name, *(m.name for m in schemas.members(leaf.element))})
             for leaf in part.leaves()
             if leaf.element is not None
         }
 
+        self._match = self._step(part, nested=False)
         #: tags with a single place in the model, at which they may repeat without limit
         self.runs = self._runs(part)
 
@@ -56,7 +57,7 @@ class Order:
         """None if `tags` match; otherwise the index of the first that does not, or their number if elements are missing
         at the end, and a message."""
         run = Run(tags)
-        ends = self._many(run, self._root, {0})
+        ends = self._match(run, {0}, {})
         if len(tags) in ends:
             return None
         if max(ends, default=0) > run.furthest:  # a full match, followed by more elements
@@ -67,35 +68,21 @@ class Order:
             return run.furthest, f"{name} can't stand here" + (f"; {wanted} can" if wanted else "")
         return len(tags), f"{wanted} is missing at the end" if len(run.wanted) == 1 else f"one of {wanted} is missing"
 
-    def _many(self, run: Run, part: Part, starts: set[int]) -> set[int]:
-        """The positions where all occurrences of `part` may end if they begin at one of `starts`."""
-        free = part.emptiable  # empty occurrences may satisfy any count
-        low = 0 if free else part.low
-        ends = set(starts) if low == 0 else set()
-        seen: set[int] = set(starts)
-        current, count = starts, 0
-        while current and (part.high is None or count < part.high):
-            before, current = current, self._one(run, part, current)
-            count += 1
-            if current == before:  # the occurrence was empty, and may repeat any number of times
-                return ends | current
-            if count >= low:
-                ends |= current
-                # If counts do not matter, only positions that were not reached before are continued.
-                current = current - seen if part.high is None or free else current
-                seen |= current
-        return ends
+    def _step(self, part: Part, *, nested: bool) -> Step:
+        """All occurrences of `part`."""
+        once = self._once(part, nested=nested or part.repeats)
+        if part.low == part.high == 1:
+            return once
+        return rounds(once, 0 if part.emptiable else part.low, part.high, nested=nested)
 
-    def _one(self, run: Run, part: Part, starts: set[int]) -> set[int]:
-        if not part.is_group:
-            return {at + 1 for at in starts if self._takes(run, part, at)}
+    def _once(self, part: Part, *, nested: bool) -> Step:
         if part.kind == "choice":
-            return set().union(*(self._many(run, child, starts) for child in part.parts))
+            return choice([self._step(child, nested=nested) for child in part.parts])
         if part.kind == "sequence":
-            for child in part.parts:
-                starts = self._many(run, child, starts)
-            return starts
-        return {end for at in starts for end in self._all(run, part, at)}
+            return sequence([self._step(child, nested=nested) for child in part.parts])
+        if part.kind == "all":
+            return lambda run, starts, visits: {end for at in starts for end in self._all(run, part, at)}
+        return lambda run, starts, visits: {at + 1 for at in starts if self._takes(run, part, at)}
 
     def _takes(self, run: Run, part: Part, at: int) -> bool:
         if at < len(run.tags):
