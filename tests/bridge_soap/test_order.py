@@ -28,7 +28,7 @@ def element(name: str, low: int = 1, high: int | None = 1) -> Part:
 
 
 def pattern(part: Part) -> str:
-    inner = (part.element.name,) if part.element is not None else map(pattern, part.parts)
+    inner = [part.element.name] if part.element is not None else list(map(pattern, part.parts))
     joined = ("|" if part.kind == "choice" else "").join(inner)
     return f"(?:{joined}){{{part.low},{'' if part.high is None else part.high}}}"
 
@@ -36,9 +36,9 @@ def pattern(part: Part) -> str:
 COUNTS = st.sampled_from([(1, 1), (0, 1), (0, None), (1, None), (2, 2), (1, 3), (0, 5), (2, None)])
 KINDS: list[Literal["sequence", "choice"]] = ["sequence", "choice"]
 MODELS = st.recursive(
-    st.builds(lambda name, counts: element(name, *counts), st.sampled_from("ab"), COUNTS),
+    st.builds(lambda name, counts: element(name, counts[0], counts[1]), st.sampled_from("ab"), COUNTS),
     lambda inner: st.builds(
-        lambda kind, counts, parts: Part(kind, *counts, tuple(parts)),
+        lambda kind, counts, parts: Part(kind, counts[0], counts[1], tuple(parts)),
         st.sampled_from(KINDS),
         COUNTS,
         st.lists(inner, min_size=1, max_size=3),

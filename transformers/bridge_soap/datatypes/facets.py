@@ -48,19 +48,14 @@ def _shown(text: str) -> str:
     return repr(text) if len(text) <= 60 else repr(text[:57]) + "…"
 
 
-class Rulebook:
+class Rulebook(dict[SimpleType, Rules]):
     """`Rules` by type, created on first use.
 
     :raises bridge.BindError: a facet is invalid, such as a malformed pattern or a bound that is no value.
     """
 
-    def __init__(self) -> None:
-        self._rules: dict[SimpleType, Rules] = {}
-
-    def __getitem__(self, simple: SimpleType) -> Rules:
-        rules = self._rules.get(simple)
-        if rules is None:
-            rules = self._rules[simple] = self._make(simple)
+    def __missing__(self, simple: SimpleType) -> Rules:
+        rules = self[simple] = self._make(simple)
         return rules
 
     def _make(self, simple: SimpleType) -> Rules:

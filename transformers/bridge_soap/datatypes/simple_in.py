@@ -47,7 +47,7 @@ class SimpleReader:
     shape: tuple[str, str] | None = None
 
 
-class SimpleReaders:
+class SimpleReaders(dict[SimpleType, SimpleReader]):
     """`SimpleReader` by type, created on first use.
 
     :param native: read large numbers as JSON numbers.
@@ -56,12 +56,9 @@ class SimpleReaders:
 
     def __init__(self, rulebook: Rulebook, *, native: bool, strict: bool) -> None:
         self._rulebook, self._native, self._strict = rulebook, native, strict
-        self._made: dict[SimpleType, SimpleReader] = {}
 
-    def __getitem__(self, simple: SimpleType) -> SimpleReader:
-        reader = self._made.get(simple)
-        if reader is None:
-            reader = self._made[simple] = self._make(simple)
+    def __missing__(self, simple: SimpleType) -> SimpleReader:
+        reader = self[simple] = self._make(simple)
         return reader
 
     def _make(self, simple: SimpleType) -> SimpleReader:

@@ -84,17 +84,14 @@ def plain_text(value: Any) -> str:
     return str(value)
 
 
-class SimpleWriters:
+class SimpleWriters(dict[SimpleType, SimpleWriter]):
     """`SimpleWriter` by type, created on first use."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
-        self._made: dict[SimpleType, SimpleWriter] = {}
 
-    def __getitem__(self, simple: SimpleType) -> SimpleWriter:
-        writer = self._made.get(simple)
-        if writer is None:
-            writer = self._made[simple] = self._make(simple)
+    def __missing__(self, simple: SimpleType) -> SimpleWriter:
+        writer = self[simple] = self._make(simple)
         return writer
 
     def _make(self, simple: SimpleType) -> SimpleWriter:

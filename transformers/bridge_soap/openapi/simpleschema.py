@@ -44,7 +44,7 @@ class SimpleSchemas:
             high = facets.length if facets.length is not None else facets.max_length
             return schema | _limits("minItems", low) | _limits("maxItems", high)
         if simple.variety == "union":
-            return _any_of([self[member] for member in simple.members])
+            return any_of([self[member] for member in simple.members])
         schema = self._atomic(simple)
         if facets.enumeration is not None:
             values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
@@ -112,7 +112,7 @@ class SimpleSchemas:
         return (held if plain else {"anyOf": [held, {"const": ""}]}) | rest
 
 
-def _any_of(schemas: list[Schema]) -> Schema:
+def any_of(schemas: list[Schema]) -> Schema:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
