@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from lxml import etree
 
 from bridge.api import BadReply, Call, HttpCodec, HttpReply, InvalidBody, Operation, RequestError, XmlError
-from bridge_soap.message.multipart import Part, join, split
+from bridge_soap.message.multipart import BodyPart, join, split
 from tests.soap_kit import Bind, codec_of, envelope
 
 PNG = b"\x89PNG\r\n\x1a\n\x00--\r\n\r\n" + bytes(range(256))
@@ -30,7 +30,7 @@ async def scans(bind: Bind) -> dict[str, Operation]:
     return {each.name: each for each in await bind("scans.wsdl") if each.method == "POST"}
 
 
-def answer(codec: HttpCodec, root: bytes, *parts: Part, warnings: list[str] | None = None) -> Any:
+def answer(codec: HttpCodec, root: bytes, *parts: BodyPart, warnings: list[str] | None = None) -> Any:
     kind, body = join(root, "text/xml; charset=utf-8", parts)
     call = Call()
     reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
@@ -94,16 +94,19 @@ def test_every_fault_is_told(scans: dict[str, Operation], attachments: Any, faul
 def test_attachments_come_back(scans: dict[str, Operation]) -> None:
     root = envelope('<stored xmlns="urn:scans"><bytes>5</bytes></stored>')
     receipt = {"receipt": {"@contentType": "text/plain", "#text": b64(b"ok")}}
-    named = Part("receipt=1@x", "text/plain", b"ok")
+    named = BodyPart("receipt=1@x", "text/plain", b"ok")
     codec = codec_of(scans["store"])
     assert answer(codec, root, named) == {"bytes": 5, "#attachments": receipt}
-    unnamed = Part("whatever", "text/plain", b"ok")
+    unnamed = BodyPart("whatever", "text/plain", b"ok")
     assert answer(codec, root, unnamed) == {"bytes": 5, "#attachments": receipt}
     warnings: list[str] = []
-    assert answer(codec, root, Part("?", "a/b", b""), named, warnings=warnings) == {"bytes": 5, "#attachments": receipt}
+    assert answer(codec, root, BodyPart("?", "a/b", b""), named, warnings=warnings) == {
+        "bytes": 5,
+        "#attachments": receipt,
+    }
     assert warnings == ["1 attachments that the binding does not declare are left out"]
     body = envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>')
-    assert answer(codec_of(scans["fetch"]), body, Part("scan=1@x", "image/tiff", PNG)) == {
+    assert answer(codec_of(scans["fetch"]), body, BodyPart("scan=1@x", "image/tiff", PNG)) == {
         "pages": 1,
         "#attachments": {"scan": {"@contentType": "image/tiff", "#text": b64(PNG)}},
     }
@@ -115,19 +118,19 @@ def test_mtom(scans: dict[str, Operation]) -> None:
     root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes><thumb>{include}</thumb></stored>')
     codec = codec_of(scans["store"])
     call = Call()
-    kind, body = join(root, "text/xml", [Part("thumb@x", "image/png", PNG)])
+    kind, body = join(root, "text/xml", [BodyPart("thumb@x", "image/png", PNG)])
     reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
     assert json.loads(reply.body) == {"bytes": 5, "thumb": b64(PNG)}
     assert call.warnings == ["the attachments receipt are missing"]
     with pytest.raises(BadReply, match="refers to an attachment that is not in it"):
-        answer(codec, root, Part("other@x", "image/png", PNG))
+        answer(codec, root, BodyPart("other@x", "image/png", PNG))
 
 
 def test_an_attachment_that_is_used_again_and_again(scans: dict[str, Operation]) -> None:
     include = '<thumb><x:Include xmlns:x="http://www.w3.org/2004/08/xop/include" href="cid:a"/></thumb>'
     root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes>{include * 100}</stored>')
     with pytest.raises(BadReply, match="the same attachments too often"):
-        answer(codec_of(scans["store"]), root, Part("a", "image/png", b"x" * 200_000))
+        answer(codec_of(scans["store"]), root, BodyPart("a", "image/png", b"x" * 200_000))
 
 
 @pytest.mark.parametrize("response", ["xml", "passthrough"])
@@ -170,7 +173,7 @@ def test_what_others_send() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=4), st.binary(max_size=40))
 def test_any_bytes_survive(bodies: list[bytes], root: bytes) -> None:
-    parts = [Part(f"p{number}", "a/b", body) for number, body in enumerate(bodies)]
+    parts = [BodyPart(f"p{number}", "a/b", body) for number, body in enumerate(bodies)]
     kind, body = join(root, "text/xml", parts)
     found, rest = split(body, kind)
     assert found.body == root

@@ -179,7 +179,7 @@ async def test_a_body_without_any_block(bind: Bind) -> None:
     [
         ({}, {"X-User": "it is required"}),
         ({"x-user": "u", "x-level": "12"}, {"X-Level": "'12' must be at most 9"}),
-        ({"x-user": "u", "x-level": "x"}, {"X-Level": "it is no whole number"}),
+        ({"x-user": "u", "x-level": "x"}, {"X-Level": "it is not a whole number"}),
         ({"x-user": "a\x00b"}, {"X-User": "the character U+0000 can't be carried by XML"}),
     ],
 )

@@ -380,7 +380,7 @@ async def test_what_is_flat_can_be_a_get(echo: MakeEcho, bind: Bind, tmp_path: A
     assert "<n0:Request><n0:AccountId>5</n0:AccountId><n0:Tag>all</n0:Tag><n0:Secret>s</n0:Secret></n0:Request>" in body
     for query, faults in (
         ("", {"account": "it is required"}),
-        ("account=x", {"account": "it is no whole number"}),
+        ("account=x", {"account": "it is not a whole number"}),
         ("AccountId=5&Secret=x", {"AccountId": "there is no such parameter", "Secret": "there is no such parameter"}),
     ):
         with pytest.raises(InvalidParameter) as caught:

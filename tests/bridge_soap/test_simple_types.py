@@ -14,7 +14,7 @@ from lxml import etree
 
 from bridge.api import Call, HttpReply
 from bridge_soap.components import SimpleType
-from bridge_soap.datatypes.facets import Bad, Rulebook
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_in import SimpleReaders, settled
 from bridge_soap.datatypes.simple_out import SimpleWriters
@@ -99,7 +99,7 @@ def test_lexical_spaces_agree_with_libxml2(name: str, data: st.DataObject) -> No
     try:
         rules.check(rules.normalize(text))
         ours = True
-    except Bad:
+    except DatatypeError:
         ours = False
     # libxml2 forgets to collapse the white space around dates.
     theirs = JUDGES[name].validate(holding(text if BUILTINS[name].white_space != "collapse" else rules.normalize(text)))
@@ -174,7 +174,7 @@ def test_any_text_survives_or_is_refused(text: str) -> None:
     writer, reader = WRITERS[simple("string")], READERS[simple("string")]
     try:
         markup, attribute = writer.markup(text), writer.attribute(text)
-    except Bad:
+    except DatatypeError:
         with pytest.raises(ValueError):
             holding(text)
         return
@@ -201,7 +201,7 @@ def test_decimals_keep_their_digits(number: Decimal) -> None:
 def test_doubles_come_back_equal(number: float) -> None:
     writer, reader = WRITERS[simple("double")], READERS[simple("double")]
     if not math.isfinite(number):
-        with pytest.raises(Bad):
+        with pytest.raises(DatatypeError):
             RULES[simple("double")].check(writer.text(number))
         return
     assert float(settled(reader.value(writer.text(number)))) == number

@@ -129,7 +129,7 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
     ("text", "told"),
     [
         ("<definitions", "bad.wsdl:1: it is not well-formed XML"),
-        ("<a/>", "bad.wsdl:1: it is no WSDL 1.1: its root is a"),
+        ("<a/>", "bad.wsdl:1: it is not WSDL 1.1: its root is a"),
         ('<description xmlns="http://www.w3.org/ns/wsdl"/>', "WSDL 2.0 is not read"),
         ("<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><x>&e;</x>", "Entity 'e' not defined"),
         (f"<!DOCTYPE x [<!ENTITY e '{'x' * 100_000}'>]><x>{'&e;' * 100_000}</x>", "entity amplification"),
@@ -138,12 +138,12 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
             GOOD.replace('element="t:checkVat"', 'element="t:missing"'),
             "bad.wsdl:47: the element {urn:revenue:vat:types}missing",
         ),
-        (GOOD.replace('element="t:checkVat"', 'element="u:checkVat"'), "the prefix of 'u:checkVat' isn't declared"),
+        (GOOD.replace('element="t:checkVat"', 'element="u:checkVat"'), "the prefix of 'u:checkVat' is not declared"),
         (GOOD.replace('"xsd:date"', '"xsd:dat"'), "bad.wsdl:24: XML Schema has no type dat"),
         (GOOD.replace('value="[A-Z]{2}"', 'value="[A-Z"'), "bad.wsdl:13: the pattern '[A-Z' can't be read"),
         (
             GOOD.replace('maxOccurs="1" minOccurs="0" name="name"', 'maxOccurs="-1" name="name"'),
-            "bad.wsdl:26: it can't occur 1 to -1 times",
+            "bad.wsdl:26: it cannot occur 1 to -1 times",
         ),
         (GOOD.replace('message="tns:vatFault"', 'message="tns:none"'), "the message 'tns:none' is not defined"),
         (
@@ -154,7 +154,7 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
             GOOD.replace(
                 '<xsd:element name="vatNumber" type="xsd:string"/>', '<xsd:element name="a&lt;b" type="xsd:string"/>', 1
             ),
-            "can't be an element's name",
+            "is not a valid element name",
         ),
     ],
 )

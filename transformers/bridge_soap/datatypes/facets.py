@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,8 +12,8 @@ from bridge_soap.datatypes import regex, simulate
 from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_items
 
 
-class Bad(ValueError):
-    """A value isn't of its type; the message says in the schema's words what would be."""
+class DatatypeError(ValueError):
+    """A value is not valid for its type. The message describes what the schema allows."""
 
 
 Check = Callable[[str], None]
@@ -22,13 +21,13 @@ Check = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a simple type asks of a text.
+    """The checks of one simple type.
 
     :ivar normalize: applies the whiteSpace facet.
-    :ivar lexical: whether a normalized text is in the lexical space, facets aside.
-    :ivar facets: raises `Bad` where a normalized text breaks a facet; None where the type has none.
-    :ivar same: something equal for equal values.
-    :ivar words: what is wanted, for messages.
+    :ivar lexical: whether a normalized text is in the lexical space; facets are not checked.
+    :ivar facets: raises `DatatypeError` if a normalized text violates a facet; None if the type has no facets.
+    :ivar same: maps a text to its value; the results are equal if the values are equal.
+    :ivar words: a description of valid values, for messages.
     """
 
     normalize: Callable[[str], str]
@@ -38,9 +37,9 @@ class Rules:
     words: str
 
     def check(self, text: str) -> None:
-        """:raises Bad: `text`, normalized, isn't of the type."""
+        """:raises DatatypeError: `text`, which is normalized, is not valid for the type."""
         if not self.lexical(text):
-            raise Bad(f"{_shown(text)} is not {self.words}")
+            raise DatatypeError(f"{_shown(text)} is not {self.words}")
         if self.facets is not None:
             self.facets(text)
 
@@ -49,21 +48,15 @@ def _shown(text: str) -> str:
     return repr(text) if len(text) <= 60 else repr(text[:57]) + "…"
 
 
-class Rulebook:
-    """`Rules` by type, each made once.
+class Rulebook(dict[SimpleType, Rules]):
+    """`Rules` by type, created on first use.
 
-    :raises bridge.api.BindError: a facet of the type can't be used (a pattern that isn't one, a bound that is no
-        value).
+    :raises bridge.api.BindError: a facet is invalid, such as a malformed pattern or a bound that is no value.
     """
 
-    def __init__(self) -> None:
-        self._rules: dict[SimpleType, Rules] = {}
-
-    def __getitem__(self, simple: SimpleType) -> Rules:
-        known = self._rules.get(simple)
-        if known is None:
-            known = self._rules[simple] = self._make(simple)
-        return known
+    def __missing__(self, simple: SimpleType) -> Rules:
+        rules = self[simple] = self._make(simple)
+        return rules
 
     def _make(self, simple: SimpleType) -> Rules:
         if simple.variety == "list":
@@ -109,13 +102,13 @@ class Rulebook:
 def _passes(rules: Rules, text: str) -> bool:
     try:
         rules.check(text)
-    except Bad:
+    except DatatypeError:
         return False
     return True
 
 
 def _measure(builtin: Builtin) -> Callable[[str], int]:
-    """What the length facets count (section 4.3.1): octets of binary types, characters of all others."""
+    """The unit of the length facets (section 4.3.1): octets for binary types, characters for all others."""
     if builtin.json == "hex":
         return lambda text: len(text) // 2
     if builtin.json == "base64":
@@ -137,7 +130,7 @@ def _facets(
     except regex.PatternError as error:
         simple.place.fail(str(error), simple.name)
     except (ArithmeticError, ValueError):
-        simple.place.fail("a facet's value is not of the type", simple.name)
+        simple.place.fail("the value of a facet is not valid for the type", simple.name)
     if not checks:
         return None
     if len(checks) == 1:
@@ -184,23 +177,15 @@ def _lengths(facets: Facets, measure: Callable[[str], int], unit: str) -> Iterat
     def check(text: str) -> None:
         count = measure(text)
         if (low is not None and count < low) or (high is not None and count > high):
-            raise Bad(f"it must have {words} {unit}, not {count}")
+            raise DatatypeError(f"it must have {words} {unit}, not {count}")
 
     if low or high is not None:
         yield check
 
 
 def _matcher(group: tuple[str, ...]) -> Callable[[str], object]:
-    """What says whether a text matches one of the patterns: ``re``, or where that may run away, our own."""
-    trees = [regex.read(pattern) for pattern in group]
-    risky = [simulate.matcher(tree) for tree in trees if simulate.is_risky(tree)]
-    safe = [pattern for pattern, tree in zip(group, trees, strict=True) if not simulate.is_risky(tree)]
-    if safe:
-        source = "|".join(f"(?:{regex.to_python(pattern)})" for pattern in safe)
-        risky.append(re.compile(source, re.DOTALL).fullmatch)  # type: ignore[arg-type]  # a match is as good as True
-    if len(risky) == 1:
-        return risky[0]
-    return lambda text: any(match(text) for match in risky)
+    """A function whose result is true if a text matches one of the patterns."""
+    return simulate.matcher(regex.Branches(tuple(branch for each in group for branch in regex.read(each).branches)))
 
 
 def _pattern(group: tuple[str, ...]) -> Check:
@@ -209,7 +194,7 @@ def _pattern(group: tuple[str, ...]) -> Check:
 
     def check(text: str) -> None:
         if not match(text):
-            raise Bad(f"{_shown(text)} does not match the pattern {words}")
+            raise DatatypeError(f"{_shown(text)} does not match the pattern {words}")
 
     return check
 
@@ -217,11 +202,11 @@ def _pattern(group: tuple[str, ...]) -> Check:
 def _enumeration(values: tuple[str, ...], same: Callable[[str], Any]) -> Check:
     allowed = {same(value) for value in values}
     texts = frozenset(values)
-    shown = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
+    listing = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
 
     def check(text: str) -> None:
         if text not in texts and same(text) not in allowed:
-            raise Bad(f"{_shown(text)} is not one of {shown}")
+            raise DatatypeError(f"{_shown(text)} is not one of {listing}")
 
     return check
 
@@ -235,7 +220,7 @@ def _bounds(facets: Facets, builtin: Builtin) -> Iterator[Check]:
 
         def check(text: str) -> None:
             if not all(holds(mine, its) for mine, its in zip(order(text), mark, strict=True)):
-                raise Bad(f"{_shown(text)} must be {words} {limit}")
+                raise DatatypeError(f"{_shown(text)} must be {words} {limit}")
 
         return check
 
@@ -254,16 +239,16 @@ def _digits(total: int | None, fraction: int | None) -> Check:
         whole, _, part = text.lstrip("+-").partition(".")
         part = part.rstrip("0")
         if fraction is not None and len(part) > fraction:
-            raise Bad(f"{_shown(text)} has more than {fraction} digits after the point")
+            raise DatatypeError(f"{_shown(text)} has more than {fraction} digits after the point")
         count = len((whole + part).lstrip("0")) if whole.strip("0") else len(part)
         if total is not None and count > total:
-            raise Bad(f"{_shown(text)} has more than {total} digits")
+            raise DatatypeError(f"{_shown(text)} has more than {total} digits")
 
     return check
 
 
 def bound_value(text: str) -> Decimal | None:
-    """A numeric bound for documentation; None where it is no finite number."""
+    """A numeric bound for documentation; None if it is not a finite number."""
     try:
         value = Decimal(text)
     except ArithmeticError:

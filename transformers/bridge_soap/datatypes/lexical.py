@@ -1,6 +1,6 @@
 """The built-in simple types of XML Schema 1.0, part 2, section 3: lexical spaces, white space, order, and JSON form.
 
-One table, `BUILTINS`, with the clause of each type beside it; everything that handles values walks it.
+The table `BUILTINS` names the clause of each type; all code that handles values uses it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Literal
 from bridge_soap.datatypes.timeline import DATES, dated, duration_order, instant
 from bridge_soap.names import NAME, NAMESPACE, NCNAME, NMTOKEN
 
-#: How a type's values look in JSON (CONTRACT, section 6).
+#: The JSON form of a type's values.
 Json = Literal["string", "boolean", "integer", "digits", "decimal", "float", "lexical", "base64", "hex", "qname"]
 WhiteSpace = Literal["preserve", "replace", "collapse"]
 
-#: Characters that XML 1.0 can't carry, not even as references (section 2.2).
+#: Characters that XML 1.0 forbids, even as references (section 2.2).
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
@@ -27,7 +27,7 @@ _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?|
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?=|[A-Za-z0-9+/][AQgw]==)?")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
-#: A QName after its prefix was resolved.
+#: A QName in Clark notation.
 _CLARK = re.compile(r"(?:\{" + NAMESPACE.pattern + r"\})?" + NCNAME.pattern)
 _SPACES = re.compile(r"[ \t\r\n]+")
 
@@ -51,7 +51,7 @@ def collapse(text: str) -> str:
 
 
 def list_items(text: str) -> list[str]:
-    """The items of a list: only XML's own white space parts them, not all that Unicode has."""
+    """The items of a list. Only XML white space separates them; other Unicode white space does not."""
     if text.isascii():
         return text.split()
     return [part for part in _SPACES.split(text) if part]
@@ -63,7 +63,7 @@ def replace_spaces(text: str) -> str:
 
 _TO_SPACE = str.maketrans("\t\r\n", "   ")
 
-#: What each value of the whiteSpace facet does (section 4.3.6).
+#: The function of each value of the whiteSpace facet (section 4.3.6).
 NORMALIZE: dict[WhiteSpace, Callable[[str], str]] = {
     "preserve": str,
     "replace": replace_spaces,
@@ -72,14 +72,17 @@ NORMALIZE: dict[WhiteSpace, Callable[[str], str]] = {
 
 
 def number(text: str) -> float:
-    """A float or double; Python spells the specials differently."""
+    """The value of a float or double; Python spells infinity differently."""
     return float(text.replace("INF", "inf"))
 
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """One built-in type. `same` maps text to something equal for equal values; `order` to a tuple that is less in
-    every part for lesser values (durations are only partly ordered)."""
+    """One built-in type.
+
+    :ivar same: maps a text to its value; the results are equal if the values are equal.
+    :ivar order: maps a text to a tuple; a value is less if each part is less (durations are partially ordered).
+    """
 
     name: str
     base: str
@@ -121,7 +124,7 @@ def _integer(name: str, base: str, low: int | None, high: int | None) -> Builtin
     def valid(text: str) -> bool:
         if _INTEGER.fullmatch(text) is None:
             return False
-        value = Decimal(text)  # int() refuses very long texts
+        value = Decimal(text)  # int() rejects very long texts
         return (low is None or value >= low) and (high is None or value <= high)
 
     json: Json = "integer" if narrow else "digits"
@@ -205,5 +208,5 @@ _TABLE = (
 )
 
 BUILTINS: dict[str, Builtin] = {entry.name: entry for entry in _TABLE}
-#: Built-in list types and their item types (3.3.5, 3.3.10, 3.3.12); each holds one item or more.
+#: Built-in list types and their item types (3.3.5, 3.3.10, 3.3.12); each requires at least one item.
 BUILTIN_LISTS = {"NMTOKENS": "NMTOKEN", "IDREFS": "IDREF", "ENTITIES": "ENTITY"}

@@ -1,8 +1,8 @@
-"""Patterns of XML Schema 1.0 (part 2, appendix F), translated to Python's ``re``, and samples of what they match.
+"""Patterns of XML Schema 1.0 (part 2, appendix F), translated to Python's ``re``, with sample texts.
 
-The two languages differ in anchors (here a pattern is the whole value), in ``\\i \\c \\p{…}``, in class subtraction and
-in what ``^`` and ``$`` mean (themselves). A pattern is read into a small tree; the tree gives the Python pattern and,
-for examples in the documentation, a text that it matches.
+The two languages differ: an XML Schema pattern matches the whole value, ``^`` and ``$`` are ordinary characters, and
+there are ``\\i``, ``\\c``, ``\\p{…}`` and class subtraction. A pattern is parsed into a tree, which gives the pattern
+for Python, the pattern for OpenAPI, and a matching text for examples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST = sys.maxunicode
 
 
 class PatternError(ValueError):
-    """The pattern isn't one of appendix F's; the message says where."""
+    """The pattern is invalid or unsupported. The message names the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ Node = Chars | Repeat | Branches
 
 
 def union(*many: tuple[Range, ...]) -> tuple[Range, ...]:
-    merged: list[Range] = []
+    result: list[Range] = []
     for low, high in sorted(pair for ranges in many for pair in ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        if result and low <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
         else:
-            merged.append((low, high))
-    return tuple(merged)
+            result.append((low, high))
+    return tuple(result)
 
 
 def inverse(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -69,7 +69,7 @@ def minus(left: tuple[Range, ...], right: tuple[Range, ...]) -> tuple[Range, ...
 
 
 def _of_class(text: str) -> tuple[Range, ...]:
-    """The ranges of a Python character class body, as `names` writes them."""
+    """The ranges in the body of a Python character class from `names`."""
     plain, out, at = text.replace("\\-", "\0"), [], 0
     while at < len(plain):
         low = "-" if plain[at] == "\0" else plain[at]
@@ -82,7 +82,7 @@ def _of_class(text: str) -> tuple[Range, ...]:
     return union(tuple(out))
 
 
-#: Planes 4 to 13 and the ends of the private ones hold no assigned character: they need no walk.
+#: Ranges that are not scanned: planes 4 to 13 and the ends of the private planes have no assigned characters.
 _UNWALKED: dict[str, tuple[Range, ...]] = {
     "Cn": ((0x40000, 0xDFFFF), (0xE1000, 0xEFFFF), (0xFFFFE, 0xFFFFF), (0x10FFFE, 0x10FFFF)),
     "Co": ((0xF0000, 0xFFFFD), (0x100000, 0x10FFFD)),
@@ -91,7 +91,7 @@ _UNWALKED: dict[str, tuple[Range, ...]] = {
 
 @functools.cache
 def _categories() -> dict[str, tuple[Range, ...]]:
-    """Every general category of Unicode as ranges, in one walk."""
+    """The ranges of every general category of Unicode, from one scan."""
     out: dict[str, list[Range]] = {}
     last = ""
     for code in (*range(0x40000), *range(0xE0000, 0xE1000)):
@@ -106,7 +106,7 @@ def _categories() -> dict[str, tuple[Range, ...]]:
 
 @functools.cache
 def _category(name: str) -> tuple[Range, ...]:
-    """A general category such as ``L`` or ``Lu``."""
+    """The ranges of a general category such as ``L`` or ``Lu``."""
     return union(*(ranges for full, ranges in _categories().items() if full.startswith(name)))
 
 
@@ -149,10 +149,13 @@ _BLOCKS: dict[str, Range] = {
 
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t"}
 _SPACE: tuple[Range, ...] = ((9, 10), (13, 13), (32, 32))
+_ASCII = ((0, 0x7F),)
+#: The characters that a dot matches.
+_DOT = inverse(((10, 10), (13, 13)))
 
 
 def _multi(letter: str) -> tuple[Range, ...] | None:
-    """``\\s \\i \\c \\d \\w`` and their opposites (F.1.1)."""
+    """``\\s \\i \\c \\d \\w`` and their negations (F.1.1)."""
     kind = letter.lower()
     if kind == "s":
         ranges = _SPACE
@@ -182,22 +185,22 @@ class _Reader:
 
     def take(self) -> str:
         if self.at >= len(self.text):
-            raise self.fail("it ends too early")
+            raise self.fail("it ends unexpectedly")
         self.at += 1
         return self.text[self.at - 1]
 
     def branches(self, depth: int = 0) -> Branches:
         if depth > 50:
             raise self.fail("too many nested groups")
-        found: list[tuple[Node, ...]] = []
+        branches: list[tuple[Node, ...]] = []
         pieces: list[Node] = []
         while True:
             char = self.next
             if char == "" or (char == ")" and depth):
-                return Branches((*found, tuple(pieces)))
+                return Branches((*branches, tuple(pieces)))
             if char == "|":
                 self.take()
-                found.append(tuple(pieces))
+                branches.append(tuple(pieces))
                 pieces = []
             else:
                 pieces.append(self.quantified(self.atom(depth)))
@@ -205,18 +208,18 @@ class _Reader:
     def atom(self, depth: int) -> Node:
         char = self.take()
         if char == "(":
-            if self.text.startswith("?:", self.at):  # not XML Schema's, but vendors write it
+            if self.text.startswith("?:", self.at):  # not in appendix F, but some vendors use it
                 self.at += 2
             inner = self.branches(depth + 1)
             if self.take() != ")":
-                raise self.fail("a group isn't closed")
+                raise self.fail("a group is not closed")
             return inner
         if char == "[":
             return Chars(self.char_class())
         if char == "\\":
             return Chars(self.escape())
         if char == ".":
-            return Chars(inverse(((10, 10), (13, 13))))
+            return Chars(_DOT)
         if char in "?*+{)":
             raise self.fail(f"an unexpected {char!r}")
         return Chars(((ord(char), ord(char)),))
@@ -227,40 +230,40 @@ class _Reader:
             self.take()
             return Repeat(node, int(char == "+"), 1 if char == "?" else None)
         if char == "{":
-            found = re.compile(r"\{([0-9]+)(,([0-9]*))?\}").match(self.text, self.at)
-            if not found:
-                raise self.fail("a quantity that isn't one")
-            self.at = found.end()
-            low = int(found[1])
-            high = low if found[2] is None else int(found[3]) if found[3] else None
+            match = re.compile(r"\{([0-9]+)(,([0-9]*))?\}").match(self.text, self.at)
+            if not match:
+                raise self.fail("a malformed quantifier")
+            self.at = match.end()
+            low = int(match[1])
+            high = low if match[2] is None else int(match[3]) if match[3] else None
             if low > 100_000 or (high is not None and (high < low or high > 100_000)):
-                raise self.fail("a quantity that can't be")
+                raise self.fail("a quantifier out of range")
             return Repeat(node, low, high)
         return node
 
     def escape(self) -> tuple[Range, ...]:
         char = self.take()
         if char in "pP":
-            found = re.compile(r"\{([A-Za-z0-9-]+)\}").match(self.text, self.at)
-            if not found:
-                raise self.fail("a category that isn't one")
-            self.at = found.end()
-            name = found[1]
+            match = re.compile(r"\{([A-Za-z0-9-]+)\}").match(self.text, self.at)
+            if not match:
+                raise self.fail("a malformed category")
+            self.at = match.end()
+            name = match[1]
             if name.startswith("Is"):
                 if name[2:] not in _BLOCKS:
-                    raise self.fail(f"the block {name} isn't known")
+                    raise self.fail(f"the block {name} is unknown")
                 ranges: tuple[Range, ...] = (_BLOCKS[name[2:]],)
             else:
                 ranges = _category(name)
                 if not ranges:
-                    raise self.fail(f"the category {name} isn't known")
+                    raise self.fail(f"the category {name} is unknown")
             return ranges if char == "p" else inverse(ranges)
         multi = _multi(char)
         if multi is not None:
             return multi
         code = ord(_SINGLE.get(char, char))
         if char.isalnum() and char not in _SINGLE:
-            raise self.fail(f"the escape \\{char} isn't one")
+            raise self.fail(f"the escape \\{char} is unknown")
         return ((code, code),)
 
     def char_class(self) -> tuple[Range, ...]:
@@ -273,10 +276,10 @@ class _Reader:
             char = self.take()
             if char == "-" and self.next == "[":
                 self.take()
-                taken = self.char_class()
+                subtracted = self.char_class()
                 if self.take() != "]":
-                    raise self.fail("a class isn't closed after a subtraction")
-                return minus(inverse(union(*parts)) if negative else union(*parts), taken)
+                    raise self.fail("a class is not closed after a subtraction")
+                return minus(inverse(union(*parts)) if negative else union(*parts), subtracted)
             parts.append(self.class_range(char))
             first = False
         self.take()
@@ -291,16 +294,16 @@ class _Reader:
             end = self.take()
             stop = self.escape() if end == "\\" else ((ord(end), ord(end)),)
             if stop[0][0] < start[0][0]:
-                raise self.fail("a range runs backwards")
+                raise self.fail("a range in reverse order")
             return ((start[0][0], stop[-1][1]),)
         return start
 
 
 @functools.lru_cache(maxsize=4096)
 def read(pattern: str) -> Branches:
-    """:raises PatternError: it isn't a pattern of appendix F."""
+    """:raises PatternError: the pattern is invalid or unsupported."""
     if pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$"):
-        # Here these are plain characters, but whoever writes both means anchors, and a pattern is anchored anyway.
+        # These are ordinary characters here. An author who writes both means anchors, and every pattern is anchored.
         pattern = pattern[1:-1]
     reader = _Reader(pattern)
     tree = reader.branches()
@@ -315,58 +318,48 @@ def _char(code: int) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
-def source(node: Node) -> str:
-    if isinstance(node, Chars):
-        if not node.ranges:
-            return "(?!)"
-        if len(node.ranges) == 1 and node.ranges[0][0] == node.ranges[0][1]:
-            return _char(node.ranges[0][0])
-        return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in node.ranges) + "]"
-    if isinstance(node, Repeat):
-        high = "" if node.high is None else node.high
-        return f"(?:{source(node.node)}){{{node.low},{high}}}"
-    return "|".join(
-        "".join(f"(?:{source(n)})" if isinstance(n, Branches) else source(n) for n in branch)
-        for branch in node.branches
-    )
+def _class(ranges: tuple[Range, ...]) -> str:
+    if not ranges:
+        return "(?!)"
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return _char(ranges[0][0])
+    return "[" + "".join(_char(a) if a == b else f"{_char(a)}-{_char(b)}" for a, b in ranges) + "]"
 
 
-def to_python(pattern: str) -> str:
-    """The same language for ``re.fullmatch``.
+def _portable(ranges: tuple[Range, ...]) -> str:
+    if ranges == _DOT:
+        return "."
+    beyond = minus(ranges, _ASCII)
+    if not beyond or beyond == minus(_category("Nd"), _ASCII):
+        return _class(minus(ranges, beyond))
+    if beyond != inverse(_ASCII):
+        raise PatternError("ECMA 262 has no short form of a character class")
+    others = inverse(ranges)
+    return "[^" + _class(others).strip("[]") + "]" if others else r"[\s\S]"
 
-    :raises PatternError: it isn't a pattern of appendix F.
+
+#: The quantifiers with a short form, by their counts.
+_SIGNS = {(0, 1): "?", (0, None): "*", (1, None): "+"}
+
+
+def source(node: Node, *, portable: bool = False) -> str:
+    """The same language for ``re.fullmatch``, with ``re.DOTALL``.
+
+    :param portable: use only syntax that ECMA 262 and Python share; ``\\d`` becomes ``[0-9]``.
+    :raises PatternError: there is no portable form.
     """
-    return source(read(pattern))
-
-
-def to_ascii(pattern: str) -> str:
-    """The same language for ECMA 262 and Python alike, where it is within ASCII; ``\\d`` is ``[0-9]``.
-
-    :raises PatternError: it isn't a pattern of appendix F.
-    """
-    return _portable(read(pattern))
-
-
-def _portable(node: Node) -> str:
     if isinstance(node, Chars):
-        if node.ranges == _category("Nd"):
-            return "[0-9]"
-        if node.ranges == inverse(((10, 10), (13, 13))):
-            return "."
-        return source(Chars(node.ranges))
+        return _portable(node.ranges) if portable else _class(node.ranges)
     if isinstance(node, Repeat):
-        inner = _portable(node.node)
-        if not isinstance(node.node, Chars):
-            inner = f"(?:{inner})"
-        marks = {(0, 1): "?", (0, None): "*", (1, None): "+"}
-        mark = marks.get((node.low, node.high))
-        if mark is None:
-            mark = f"{{{node.low}}}" if node.low == node.high else f"{{{node.low},{node.high if node.high else ''}}}"
-        return inner + mark
-    return "|".join(
-        "".join(f"(?:{_portable(n)})" if isinstance(n, Branches) else _portable(n) for n in branch)
-        for branch in node.branches
-    )
+        inner, low, high = source(node.node, portable=portable), node.low, node.high
+        counts = f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
+        return (inner if isinstance(node.node, Chars) else f"(?:{inner})") + _SIGNS.get((low, high), counts)
+    return "|".join("".join(_grouped(part, portable=portable) for part in branch) for branch in node.branches)
+
+
+def _grouped(part: Node, *, portable: bool) -> str:
+    text = source(part, portable=portable)
+    return f"(?:{text})" if isinstance(part, Branches) else text
 
 
 def _pick(ranges: tuple[Range, ...]) -> str:
@@ -392,5 +385,5 @@ def _sample(node: Node) -> str:
 
 
 def sample(pattern: str) -> str:
-    """A short text that the pattern matches, for examples; cut where it would be very long."""
+    """A short text that the pattern matches, for examples; at most 10,000 characters."""
     return _sample(read(pattern))

@@ -1,4 +1,4 @@
-"""The text of simple types to JSON values (CONTRACT, section 6). Readers say `Bad` and leave mercy to the caller."""
+"""The text of simple types as JSON values. Readers raise `DatatypeError`; the caller may tolerate it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from bridge.api import parse_json
 from bridge_soap.components import SimpleType
-from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
 from bridge_soap.names import clark
 
@@ -19,7 +19,7 @@ Read = Callable[[str], Any]
 NsMap = Mapping[str | None, str]
 Fast = tuple[tuple[str, str], ...]
 
-#: Tests for generated code: the text ``x`` is a number in its usual form, in the lexical space as it stands.
+#: Tests for generated code: the text ``x`` is a number in a common form, and in the lexical space.
 USUAL_INTEGER = "x.isascii() and x.isdigit() and x[0] != '0' and len(x) < 18"
 USUAL_DECIMAL = "x.isascii() and x.replace('.', '', 1).isdigit()"
 
@@ -29,14 +29,14 @@ _ODD_SPACE = re.compile(r"[\t\r\n]|^ | $|  ").search
 
 @dataclass(frozen=True, slots=True)
 class SimpleReader:
-    """Reads one simple type.
+    """The reader of one simple type.
 
-    :ivar value: text to JSON value; raises `Bad` where the text is out of the lexical space.
-    :ivar identity: `value` gives the text as it is.
-    :ivar names: the text may hold QNames, so `named` is to be used in place of `value`.
-    :ivar named: as `value`, with the prefixes in scope as lxml's ``nsmap``.
-    :ivar fast: for generated code: pairs of a test on the text ``x`` and what then is the value.
-    :ivar shape: for generated code: an expression of texts (no markup in them), and what then is the value of ``{}``.
+    :ivar value: text to JSON value; raises `DatatypeError` if the text is not in the lexical space.
+    :ivar identity: `value` returns the text unchanged.
+    :ivar names: the text may contain QNames; use `named` instead of `value`.
+    :ivar named: as `value`; the second argument is lxml's ``nsmap``, the prefixes in scope.
+    :ivar fast: for generated code: pairs of a test on the text ``x`` and the expression of the value.
+    :ivar shape: for generated code: a pattern of texts without markup, and the expression of the value of ``{}``.
     """
 
     value: Read
@@ -47,18 +47,19 @@ class SimpleReader:
     shape: tuple[str, str] | None = None
 
 
-class SimpleReaders:
-    """`SimpleReader` by type, each made once. `native` gives large numbers as JSON numbers; `strict` checks facets."""
+class SimpleReaders(dict[SimpleType, SimpleReader]):
+    """`SimpleReader` by type, created on first use.
+
+    :param native: read large numbers as JSON numbers.
+    :param strict: check facets.
+    """
 
     def __init__(self, rulebook: Rulebook, *, native: bool, strict: bool) -> None:
         self._rulebook, self._native, self._strict = rulebook, native, strict
-        self._made: dict[SimpleType, SimpleReader] = {}
 
-    def __getitem__(self, simple: SimpleType) -> SimpleReader:
-        known = self._made.get(simple)
-        if known is None:
-            known = self._made[simple] = self._make(simple)
-        return known
+    def __missing__(self, simple: SimpleType) -> SimpleReader:
+        reader = self[simple] = self._make(simple)
+        return reader
 
     def _make(self, simple: SimpleType) -> SimpleReader:
         rules = self._rulebook[simple]
@@ -77,7 +78,7 @@ class SimpleReaders:
             value, names = self._atomic(builtin, rules), builtin.json == "qname"
             named = _named(value)
         if names:
-            # A union has judged its members already, with their prefixes resolved.
+            # A union has already checked its members, with prefixes resolved.
             checks = rules if self._strict and simple.variety != "union" else None
             return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
@@ -86,7 +87,7 @@ class SimpleReaders:
 
         def checked(text: str) -> Any:
             if many and len(text) > _LONG:
-                raise Bad("it is too long a list to be checked")
+                raise DatatypeError("the list is too long to be checked")
             check(normalize(text))
             return value(text)
 
@@ -144,32 +145,32 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _boolean(text: str) -> bool:
-    found = _BOOLEANS.get(text)
-    if found is None:
-        found = _BOOLEANS.get(text.strip(" \t\r\n"))
-        if found is None:
-            raise Bad("it is neither true nor false")
-    return found
+    value = _BOOLEANS.get(text)
+    if value is None:
+        value = _BOOLEANS.get(text.strip(" \t\r\n"))
+        if value is None:
+            raise DatatypeError("it is neither true nor false")
+    return value
 
 
 _INTEGER = re.compile(r"[ \t\r\n]*([+-]?[0-9]{1,20})[ \t\r\n]*").fullmatch
 
 
 def _integer(text: str) -> int:
-    found = _INTEGER(text)
-    if found is None:
-        raise Bad("it is no whole number")
-    return int(found[1])
+    match = _INTEGER(text)
+    if match is None:
+        raise DatatypeError("it is not a whole number")
+    return int(match[1])
 
 
 _IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}")
-#: A text without white space, which has nothing to collapse.
+#: A text without white space needs no collapsing.
 _SOLID = r"[^<>&\x00-\x20]++"
 
 
 def _never(text: str) -> None:
-    """No text is usual for the types that hold no positive number."""
+    """The types without positive numbers have no common form."""
 
 
 def _number(rules: Rules) -> Read:
@@ -181,14 +182,14 @@ def _number(rules: Rules) -> Read:
         if fast(text) is None:
             text = normalize(text)
             if not lexical(text):
-                raise Bad(f"it is not {words}")
+                raise DatatypeError(f"it is not {words}")
         return text
 
     return read
 
 
 def json_number(text: str) -> msgspec.Raw:
-    """A decimal's digits as a JSON number: the same digits, less what JSON forbids (``+``, leading zeros, ``.5``)."""
+    """A decimal as a JSON number with the same digits, without what JSON forbids (``+``, leading zeros, ``.5``)."""
     if _JSON_NUMBER.fullmatch(text) is None:
         sign = "-" if text[0] == "-" else ""
         mantissa, mark, exponent = text.lstrip("+-").upper().partition("E")
@@ -203,7 +204,7 @@ def _native_number(rules: Rules) -> Read:
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
-            raise Bad(f"it is not {words}")
+            raise DatatypeError(f"it is not {words}")
         if len(text) < 18 and text.isdecimal() and text[0] != "0":
             return int(text)
         return json_number(text)
@@ -211,9 +212,9 @@ def _native_number(rules: Rules) -> Read:
     return read
 
 
-#: How -0 is told in JSON: without an exponent, parsers read it as the integer 0.
+#: The JSON form of -0; without an exponent, parsers read it as the integer 0.
 NEGATIVE_ZERO = "-0e0"
-#: What Python and all writers of JSON write alike.
+#: The form that Python and all JSON writers produce.
 _USUAL_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
 
 
@@ -223,10 +224,10 @@ def _float(rules: Rules) -> Read:
     def read(text: str) -> Any:
         text = normalize(text)
         if not lexical(text):
-            raise Bad("it is no number")
+            raise DatatypeError("it is not a number")
         if usual(text) is not None:
             value = float(text)
-            # Digits that a float would not give back are passed on as they are.
+            # Digits that a float cannot reproduce are passed on unchanged.
             return value if repr(value) == text else json_number(text)
         if text in ("INF", "-INF", "NaN"):
             return text
@@ -235,7 +236,7 @@ def _float(rules: Rules) -> Read:
     return read
 
 
-#: Lists of more characters than that are read by pieces of so many, each of which becomes JSON at once: as Python
+#: Longer lists are read in pieces of this many characters, each of which is converted to JSON at once. As Python
 #: values they would take twenty times the memory.
 _LONG = 256 * 1024
 _SPACES = re.compile(r"[ \t\r\n]")
@@ -243,19 +244,19 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def _items(text: str, read: Read) -> list[Any]:
-    """The items of a list; those of a long one as `msgspec.Raw`, each of many."""
+    """The items of a list. For a long list, each result is a `msgspec.Raw` of many items."""
     if len(text) <= _LONG:
         return [read(part) for part in list_items(text)]
-    found: list[Any] = []
+    items: list[Any] = []
     start = 0
     while start < len(text):
         end = _SPACES.search(text, start + _LONG)
         stop = end.start() if end is not None else len(text)
         values = [read(part) for part in list_items(text[start:stop])]
         if values:
-            found.append(msgspec.Raw(_to_json(values)[1:-1]))
+            items.append(msgspec.Raw(_to_json(values)[1:-1]))
         start = stop
-    return found
+    return items
 
 
 def _list(item: Read) -> Read:
@@ -282,8 +283,10 @@ _TOLD = ("true", "false")
 
 
 def _named_union(members: list[tuple[Rules, SimpleReader]]) -> Callable[[str, NsMap], Any]:
-    """The first member type that fits and whose JSON tells the text: of boolean and string, 0 is no boolean, or it
-    would come back as false. Only a type that holds QNames sees them resolved."""
+    """Read the first member type that is valid and whose JSON form keeps the text.
+
+    In a union of boolean and string, 0 is a string: as a boolean it would be written back as false. QNames are resolved
+    only for member types that contain them."""
 
     def read(text: str, nsmap: NsMap) -> Any:
         fitting: list[Any] = []
@@ -292,14 +295,14 @@ def _named_union(members: list[tuple[Rules, SimpleReader]]) -> Callable[[str, Ns
             try:
                 rules.check(resolve_names(normal, nsmap) if member.names else normal)
                 value = member.named(text, nsmap) if member.names else member.value(text)
-            except Bad:
+            except DatatypeError:
                 continue
             if not isinstance(value, int) or str(value) == text or (isinstance(value, bool) and text in _TOLD):
                 return value
             fitting.append(value)
         if fitting:
             return fitting[0]
-        raise Bad("it fits none of the types it may have")
+        raise DatatypeError("it is not valid for any of its types")
 
     return read
 
@@ -313,14 +316,14 @@ def _checked(named: Callable[[str, NsMap], Any], rules: Rules) -> Callable[[str,
 
 
 def settled(value: Any) -> Any:
-    """A reader's value as a JSON parser would give it: digits that only stand for themselves become numbers."""
+    """A reader's value as a JSON parser returns it: raw digits become numbers."""
     if isinstance(value, msgspec.Raw):
         return parse_json(bytes(value))
     return [settled(item) for item in value] if isinstance(value, list) else value
 
 
 def resolve_names(text: str, nsmap: Mapping[str | None, str]) -> str:
-    """QNames with prefixes to Clark names. Clark names, and prefixes that nobody declared, stay as they are."""
+    """Resolve prefixed QNames to Clark names. Clark names and undeclared prefixes stay unchanged."""
     out = []
     for part in list_items(text):
         if part[0] == "{":

@@ -1,4 +1,4 @@
-"""JSON values to the text of simple types (CONTRACT, section 6; lexical forms by XML Schema 1.0, part 2)."""
+"""JSON values as the text of simple types (lexical forms: XML Schema 1.0, part 2)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from decimal import Decimal
 from typing import Any
 
 from bridge_soap.components import SimpleType, Type
-from bridge_soap.datatypes.facets import Bad, Rulebook, Rules
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, Rules
 from bridge_soap.datatypes.lexical import BUILTINS, NOT_XML, Builtin, list_items
 from bridge_soap.datatypes.simple_in import NEGATIVE_ZERO, USUAL_DECIMAL, USUAL_INTEGER
 
 Write = Callable[[Any], str]
 
-#: Stands before each QName in a writer's text until its prefix is made. No text of a message can hold it.
+#: Marks each QName in a writer's text until its prefix is known. XML text cannot contain it.
 NAME_MARK = "\0"
 
-#: More digits than any schema means (a double has 309 before its point); stops 1E+999999999 from filling the memory,
-#: and an array of 1E+9999 from becoming a thousand times as large.
+#: The limit on digits (a double has up to 309 before its point): 1E+999999999 must not fill the memory, nor an
+#: array of 1E+9999 grow a thousandfold.
 _MAX_DIGITS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class SimpleWriter:
-    """Writers of one simple type; each raises `Bad` for a value that isn't of it.
+    """The writers of one simple type; each raises `DatatypeError` for an invalid value.
 
-    :ivar text: the lexical form, not escaped.
+    :ivar text: the lexical form, unescaped.
     :ivar markup: escaped for element content.
     :ivar attribute: escaped for a quoted attribute value.
-    :ivar fast: pairs for generated code: source of a test on ``x``, and what then is the markup inside an f-string.
-    :ivar names: the text may hold QNames in Clark notation behind a `NAME_MARK`, whose prefixes are still to be made.
+    :ivar fast: for generated code: pairs of a test on ``x`` and the markup, as part of an f-string.
+    :ivar names: the text may contain QNames in Clark notation after a `NAME_MARK`; they get prefixes later.
     """
 
     text: Write
@@ -41,7 +41,7 @@ class SimpleWriter:
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, for messages."""
+    """The kind of a JSON value, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -54,48 +54,45 @@ def kind_of(value: object) -> str:
 
 
 def escape(text: str) -> str:
-    """For element content. A carriage return becomes a reference, or the parser would fold it (XML 1.0, 2.11)."""
+    """Escape element content. A carriage return becomes a reference; a parser would normalize it (XML 1.0, 2.11)."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("\r", "&#13;") if "\r" in text else text
 
 
 def escape_attribute(text: str) -> str:
-    """For an attribute value between double quotes; line ends and tabs would be folded too (XML 1.0, 3.3.3)."""
+    """Escape an attribute value in double quotes; parsers normalize line ends and tabs too (XML 1.0, 3.3.3)."""
     return escape(text).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
 
 
 def constant_markup(type_: Type, text: str, escaped: Callable[[str], str] = escape) -> str:
-    """A default or fixed value of the schema, escaped; a QName is marked as one."""
+    """A default or fixed value of the schema, escaped; a QName gets a `NAME_MARK`."""
     is_name = isinstance(type_, SimpleType) and type_.builtin in ("QName", "NOTATION")
     return (NAME_MARK if is_name else "") + escaped(text)
 
 
 def plain_text(value: Any) -> str:
-    """A JSON string that XML can carry.
+    """A JSON string, unchanged.
 
-    :raises Bad: it isn't one.
+    :raises DatatypeError: the value is no string, or contains a character that XML forbids.
     """
     if value.__class__ is not str:
-        raise Bad(f"a string is wanted, not {kind_of(value)}")
+        raise DatatypeError(f"a string is wanted, not {kind_of(value)}")
     if not value.isprintable():
-        found = NOT_XML.search(value)
-        if found:
-            raise Bad(f"the character U+{ord(found[0]):04X} can't be carried by XML")
+        match = NOT_XML.search(value)
+        if match:
+            raise DatatypeError(f"the character U+{ord(match[0]):04X} can't be carried by XML")
     return str(value)
 
 
-class SimpleWriters:
-    """`SimpleWriter` by type, each made once."""
+class SimpleWriters(dict[SimpleType, SimpleWriter]):
+    """`SimpleWriter` by type, created on first use."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
-        self._made: dict[SimpleType, SimpleWriter] = {}
 
-    def __getitem__(self, simple: SimpleType) -> SimpleWriter:
-        known = self._made.get(simple)
-        if known is None:
-            known = self._made[simple] = self._make(simple)
-        return known
+    def __missing__(self, simple: SimpleType) -> SimpleWriter:
+        writer = self[simple] = self._make(simple)
+        return writer
 
     def _make(self, simple: SimpleType) -> SimpleWriter:
         rules = self._rulebook[simple]
@@ -109,7 +106,7 @@ class SimpleWriters:
         builtin = BUILTINS[simple.builtin]
         text = _WRITERS[builtin.json](builtin, rules)
         if builtin.json not in ("string", "qname") and simple.builtin != "anyURI":
-            # The lexical spaces of these hold nothing that needs escaping.
+            # The lexical spaces of these types need no escaping.
             return SimpleWriter(text, text, text, _fast(builtin, rules))
         writer = _escaped(text, builtin.json == "qname")
         if builtin.json == "string" and rules.facets is None and builtin.words == "text":
@@ -117,7 +114,7 @@ class SimpleWriters:
         return writer
 
 
-#: Printable characters are all XML's; of those, three need escaping.
+#: XML allows all printable characters; three of them need escaping.
 FAST_TEXT = (
     (
         "x.__class__ is str and (x.isalnum() or (x.isprintable() and '&' not in x and '<' not in x and '>' not in x))",
@@ -163,7 +160,7 @@ def _string(builtin: Builtin, rules: Rules) -> Write:
 
 
 def any_simple(value: Any) -> str:
-    """A value of no known type: text as it is, numbers and booleans in their lexical form."""
+    """A value of unknown type: text unchanged, numbers and booleans in their lexical form."""
     if value.__class__ is bool:
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal):
@@ -180,23 +177,23 @@ def _boolean(builtin: Builtin, rules: Rules) -> Write:
             if check is not None:
                 check(text)
             return text
-        raise Bad(f"true or false is wanted, not {kind_of(value)}")
+        raise DatatypeError(f"true or false is wanted, not {kind_of(value)}")
 
     return write
 
 
 def _digits_of(value: Any) -> str:
-    """All digits of a number, without exponent."""
+    """All digits of a number, without an exponent."""
     if isinstance(value, float):
         value = Decimal(repr(value))
     try:
         if isinstance(value, Decimal):
             if not value.is_finite() or abs(value.adjusted()) > _MAX_DIGITS:
-                raise Bad("the number has too many digits")
+                raise DatatypeError("the number has too many digits")
             return format(value, "f")
         return str(value)
-    except ValueError:  # Python bounds the length of integers as text
-        raise Bad("the number has too many digits") from None
+    except ValueError:  # Python limits the length of integers as text
+        raise DatatypeError("the number has too many digits") from None
 
 
 def _integer(builtin: Builtin, rules: Rules) -> Write:
@@ -206,9 +203,9 @@ def _integer(builtin: Builtin, rules: Rules) -> Write:
         if isinstance(value, Decimal) and abs(value.adjusted()) < 30 and value == value.to_integral_value():
             value = int(value)  # 5.0 is an integer in JSON Schema
         if value.__class__ is not int:
-            raise Bad(f"{words} is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted, not {kind_of(value)}")
         if (low is not None and value < low) or (high is not None and value > high):
-            raise Bad(f"{_brief(value)} is not {words}")
+            raise DatatypeError(f"{_brief(value)} is not {words}")
         text = str(value)
         if check is not None:
             check(text)
@@ -234,12 +231,12 @@ def _number(builtin: Builtin, rules: Rules) -> Write:
         if value.__class__ is str:
             text = normalize(value)
             if not lexical(text):
-                raise Bad(f"{_brief(value)!r} is not {words}")
+                raise DatatypeError(f"{_brief(value)!r} is not {words}")
             if facets is not None:
                 facets(text)
             return text
         if value.__class__ is bool or not isinstance(value, int | Decimal | float):
-            raise Bad(f"{words} is wanted (a string or a number), not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted (a string or a number), not {kind_of(value)}")
         text = _digits_of(value)
         if integral and "." in text:
             whole, _, part = text.partition(".")
@@ -256,10 +253,10 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
     def write(value: Any) -> str:
         if value.__class__ is str:
             if value not in ("INF", "-INF", "NaN"):
-                raise Bad(f"{words} is wanted, not {_brief(value)!r}")
+                raise DatatypeError(f"{words} is wanted, not {_brief(value)!r}")
             text = value
         elif value.__class__ is bool or not isinstance(value, int | Decimal | float):
-            raise Bad(f"{words} is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted, not {kind_of(value)}")
         else:
             text = _digits_of(value) if isinstance(value, int) else str(value)
             text = "-0" if text == NEGATIVE_ZERO else text
@@ -271,13 +268,13 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
 
 
 def _lexical(builtin: Builtin, rules: Rules) -> Write:
-    """Dates, URIs, binary: a string in the type's lexical form, sent as it came."""
+    """Dates, URIs and binary: a string in the type's lexical form, sent unchanged."""
     normalize, check, words, lexical, facets = rules.normalize, rules.check, builtin.words, rules.lexical, rules.facets
-    free = builtin.json == "qname" or builtin.name == "anyURI"  # these may hold any character
+    free = builtin.json == "qname" or builtin.name == "anyURI"  # these may contain any character
 
     def write(value: Any) -> str:
         if value.__class__ is not str:
-            raise Bad(f"{words} is wanted as a string, not {kind_of(value)}")
+            raise DatatypeError(f"{words} is wanted as a string, not {kind_of(value)}")
         if facets is not None or not lexical(value):
             check(normalize(value))
         return plain_text(value) if free else str(value)
@@ -295,15 +292,15 @@ def _list(item: Write, rules: Rules) -> Write:
 
     def write(value: Any) -> str:
         if value.__class__ is not list:
-            raise Bad(f"an array is wanted, not {kind_of(value)}")
+            raise DatatypeError(f"an array is wanted, not {kind_of(value)}")
         parts = []
         for at, each in enumerate(value):
             try:
                 part = item(each)
-            except Bad as error:
-                raise Bad(f"item {at}: {error}") from None
+            except DatatypeError as error:
+                raise DatatypeError(f"item {at}: {error}") from None
             if list_items(part) != [part]:
-                raise Bad(f"item {at}: an item can't be empty or hold white space")
+                raise DatatypeError(f"item {at}: an item can't be empty or hold white space")
             parts.append(part)
         text = " ".join(parts)
         if facets is not None:
@@ -321,13 +318,13 @@ def _union(members: list[Write], rules: Rules) -> Write:
         for member in members:
             try:
                 text = member(value)
-            except Bad as error:
+            except DatatypeError as error:
                 reasons.append(str(error))
                 continue
             if facets is not None:
                 facets(text.replace(NAME_MARK, ""))
             return text
-        raise Bad(f"it fits none of the types it may have ({words}): " + "; ".join(dict.fromkeys(reasons)))
+        raise DatatypeError(f"it is not valid for any of its types ({words}): " + "; ".join(dict.fromkeys(reasons)))
 
     return write
 

@@ -1,7 +1,7 @@
-"""Dates, times and durations of XML Schema 1.0, part 2, sections 3.2.6 to 3.2.14, compared without losing a digit.
+"""Dates, times and durations of XML Schema 1.0, part 2, sections 3.2.6 to 3.2.14, compared without loss of digits.
 
-Python's ``datetime`` can't hold what the schema allows (years below 1 and above 9999, nanoseconds, 24:00:00), so
-values stay text; here they are only checked and, for bounds and enumerations, placed on a line of seconds.
+Python's ``datetime`` cannot represent all values (years below 1 or above 9999, nanoseconds, 24:00:00), so values stay
+text. Here they are validated and, for bounds and enumerations, converted to seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-#: Eighteen digits are far more than the four that the clause asks for, and keep arithmetic cheap.
+#: The clause requires four digits; the limit of eighteen keeps arithmetic cheap.
 _YEAR = r"(?P<year>-?(?:[1-9][0-9]{4,17}|[0-9]{4}))"
 _MONTH = r"(?P<month>0[1-9]|1[0-2])"
 _DAY = r"(?P<day>0[1-9]|[12][0-9]|3[01])"
@@ -24,7 +24,7 @@ _DURATION = (
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,18})H)?(?:(?P<minutes>[0-9]{1,18})M)?(?:(?P<seconds>[0-9]{1,18}(?:\.[0-9]+)?)S)?)?"
 )
 
-#: Lexical form and an example of each type.
+#: The lexical form of each type, and an example.
 DATES: dict[str, tuple[re.Pattern[str], str]] = {
     "duration": (re.compile(_DURATION), "P1DT2H"),
     "dateTime": (re.compile(f"{_YEAR}-{_MONTH}-{_DAY}T{_CLOCK}{_ZONE}"), "2026-11-03T20:15:00Z"),
@@ -38,7 +38,7 @@ DATES: dict[str, tuple[re.Pattern[str], str]] = {
 }
 
 _USUAL = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-#: Tests for generated code: the usual dates, which are valid without looking closer.
+#: Tests for generated code: common dates, which need no further validation.
 usual_date = re.compile(_USUAL).fullmatch
 usual_date_time = re.compile(_USUAL + r"T[01][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?Z?").fullmatch
 
@@ -51,20 +51,20 @@ def _leap(year: int) -> bool:
 
 
 def dated(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether `text` is of the form and names a day that exists. Year 0000 does not, in version 1.0."""
-    found = pattern.fullmatch(text)
-    if found is None:
+    """Whether `text` matches the pattern and is an existing day. Version 1.0 has no year 0000."""
+    match = pattern.fullmatch(text)
+    if match is None:
         return False
-    if pattern in _WITH_DAY and found["day"] <= "28" and not text.startswith(("0000", "-0000")):
-        return True  # most days are in every month of every year
-    part = found.groupdict()
+    if pattern in _WITH_DAY and match["day"] <= "28" and not text.startswith(("0000", "-0000")):
+        return True  # days up to 28 exist in every month
+    part = match.groupdict()
     year = part.get("year")
     if year is not None and not year.strip("-0"):
         return False
     if part.get("day") and part.get("month"):
         day, month = int(part["day"]), int(part["month"])
         if month == 2 and day == 29:
-            # Before year 1 there are two ways of counting leap years (there is no year 0); either will do.
+            # Before year 1 there are two ways to count leap years, as there is no year 0; both are accepted.
             count = int(year) if year else 2000
             return _leap(count) or (count < 0 and _leap(count + 1))
         return day <= _LENGTH[month]
@@ -78,12 +78,13 @@ def _days(year: int, month: int, day: int) -> int:
 
 
 def instant(pattern: re.Pattern[str], text: str) -> tuple[Any, ...]:
-    """``(has a zone, seconds)``: equal for equal values; the second part is in order of time, as if UTC where no zone
-    is given. A duration's is ``(months, seconds)``."""
-    found = pattern.fullmatch(text)
-    if found is None:
+    """``(has a zone, seconds)``, or ``(months, seconds)`` for a duration; equal for equal values.
+
+    The seconds are ordered by time. A value without a zone counts as UTC."""
+    match = pattern.fullmatch(text)
+    if match is None:
         return (False, text)
-    part: dict[str, str | None] = found.groupdict()
+    part: dict[str, str | None] = match.groupdict()
     if "days" in part:
         return _duration(part)
     days = _days(int(part.get("year") or 2000), int(part.get("month") or 1), int(part.get("day") or 1))
@@ -106,12 +107,12 @@ def _duration(part: dict[str, str | None]) -> tuple[int, Decimal]:
     return (-months, -seconds) if part["minus"] else (months, seconds)
 
 
-#: The starts that a duration is added to for comparing (section 3.2.6.2).
+#: The dates to which durations are added to compare them (section 3.2.6.2).
 _STARTS = ((1696, 9), (1697, 2), (1903, 3), (1903, 7))
 
 
 def duration_order(text: str) -> tuple[Decimal, ...]:
-    """One duration is less than another where each part of this tuple is."""
+    """A duration is less than another if each part of its tuple is less."""
     months, seconds = instant(DATES["duration"][0], text)
     sums = []
     for year, month in _STARTS:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source
 from bridge_soap.xsd.model import Content, Part
@@ -92,7 +92,7 @@ class Cursor:
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
-        self.env: dict[str, Any] = {"END": _End(), "Bad": Bad}
+        self.env: dict[str, Any] = {"END": _End(), "DatatypeError": DatatypeError}
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
         self._made = 0
@@ -269,7 +269,7 @@ class Cursor:
                 out.add(f"elif {test}: {'pass' if value == 'x' else f'x = {value}'}")
             out.add("else:")
             out.add(f"    try: x = {out.const(simple.value)}(x)")
-            out.add("    except Bad as error: note(c, str(error))")
+            out.add("    except DatatypeError as error: note(c, str(error))")
             return
         quick = self._names.get(type_) if isinstance(type_, ComplexType) and not type_.abstract else None
         if quick is not None:

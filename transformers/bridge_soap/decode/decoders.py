@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from lxml import etree
 
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
 from bridge_soap.decode.cursor import Cursor, QuickReader
 from bridge_soap.decode.fields import FieldMaker
@@ -208,7 +208,7 @@ class Decoders:
                 return ""
             try:
                 found = named(text, node.nsmap) if names else value(text)
-            except Bad as error:
+            except DatatypeError as error:
                 note(node, str(error))
                 return text
             if differs is not None and differs(text):
@@ -225,7 +225,7 @@ class Decoders:
         rules = self.graph.rulebook[simple]
         try:
             rules.check(rules.normalize(fixed))
-        except Bad:
+        except DatatypeError:
             return None
         wanted = rules.same(rules.normalize(fixed))
 
@@ -233,7 +233,7 @@ class Decoders:
             normal = rules.normalize(text)
             try:
                 rules.check(normal)
-            except Bad:
+            except DatatypeError:
                 return False  # which is told elsewhere
             return bool(rules.same(normal) != wanted)
 
@@ -272,7 +272,7 @@ class Decoders:
                 return out
             try:
                 out[TEXT] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
-            except Bad as error:
+            except DatatypeError as error:
                 note(node, str(error))
                 out[TEXT] = text
             if differs is not None and differs(text):
@@ -355,7 +355,7 @@ class Decoders:
                     continue
                 try:
                     out[key] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
-                except Bad as error:
+                except DatatypeError as error:
                     note(node, f"its attribute {name}: {error}")
                     out[key] = text
                 if differs is not None and differs(text):

@@ -11,7 +11,7 @@ from lxml import etree
 
 from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, SimpleType, Wildcard
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.decode.cursor import Cursor, RestReader, in_any_order, noting_order
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
@@ -180,7 +180,7 @@ class FieldMaker:
                     else:
                         try:
                             value = convert(text)
-                        except Bad as error:
+                        except DatatypeError as error:
                             note(child, str(error))
                             value = text
                 else:

@@ -27,7 +27,8 @@ from bridge_soap.xsd.model import Content, Part, straight
 if TYPE_CHECKING:
     from bridge_soap.decode.decoders import Decoders
 
-#: ``(text, place after the root's start tag) -> JSON value``; ABSENT, `Unlike` or `Bad` where the text is another.
+#: ``(text, position after the root's start tag) -> JSON value``. Where the text does not match, it returns ABSENT or
+#: raises `EscapeError` or `DatatypeError`.
 PatternReader = Callable[[str, int], Any]
 #: A Clark name as it is written within the body; None where no prefix stands for its namespace.
 NameOf = Callable[[str], str | None]
@@ -38,7 +39,7 @@ _MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond eac
 _SPACE = r"[ \t\r\n]*+"
 
 
-class Unfit(Exception):
+class LayoutError(Exception):
     """No expression can be made for a type, or none in these names."""
 
 
@@ -84,10 +85,10 @@ class PatternMaker:
     def make(self, root: Element, end: str) -> PatternReader:
         """The reader of `root`'s content and of all that follows it; `end` matches that.
 
-        :raises Unfit: there can be none.
+        :raises LayoutError: there can be none.
         """
         if not isinstance(root.type, ComplexType):
-            raise Unfit
+            raise LayoutError
         out = self._out
         if self._every:
             out.add("packed = 0")
@@ -105,10 +106,10 @@ class PatternMaker:
     def only_child(self, root: Element) -> tuple[str, Element] | None:
         """The one element that `root` may hold, with its key: some services declare namespaces there.
 
-        :raises Unfit: `root` can't be read in this way.
+        :raises LayoutError: `root` can't be read in this way.
         """
         if not isinstance(root.type, ComplexType):
-            raise Unfit
+            raise LayoutError
         content = self._content(root.type)
         part, *others = straight(content)
         assert part.element is not None
@@ -211,17 +212,17 @@ class PatternMaker:
     def _content(self, type_: ComplexType) -> Content:
         """The content model of a type that is nothing but a row of elements."""
         if type_ in self._within or len(self._within) > _MAX_DEPTH:
-            raise Unfit  # a parser bounds how deep elements may be, and such a type does not
+            raise LayoutError  # a parser bounds how deep elements may be, and such a type does not
         if type_.abstract or type_.mixed or type_.simple is not None:
-            raise Unfit
+            raise LayoutError
         if any(use.required for use in type_.attributes.values()):
-            raise Unfit
+            raise LayoutError
         content = self._decoders.graph.model(type_)
         row = straight(content)
         if not row or len({part.key for part in row}) != len(row) or content.choices or content.branch_arrays:
-            raise Unfit
+            raise LayoutError
         if not self._decoders.cursor.fits(content):
-            raise Unfit
+            raise LayoutError
         return content
 
     def _single(self, part: Part) -> _Field:
@@ -269,7 +270,7 @@ class PatternMaker:
 
     def _complex(self, element: Element) -> ComplexType:
         if not isinstance(element.type, ComplexType) or element.fixed is not None or element.default is not None:
-            raise Unfit
+            raise LayoutError
         return element.type
 
     def _loops_in(self, type_: ComplexType) -> bool:
@@ -286,7 +287,7 @@ class PatternMaker:
     def _tag(self, element: Element) -> str:
         name = self._name_of(element.name)
         if name is None:
-            raise Unfit
+            raise LayoutError
         return tag_literal(name)
 
     def _many(self, part: Part, content: Content) -> _Field:
@@ -295,7 +296,7 @@ class PatternMaker:
         assert element is not None
         self._loops += 1
         if self._loops > _MAX_LOOPS:
-            raise Unfit  # Python bounds how deep blocks are
+            raise LayoutError  # Python bounds how deep blocks are
         self._flush()
         found, item = self._var(), self._var()
         out.add(f"{found} = []")
@@ -366,7 +367,7 @@ class PatternMaker:
         self._leaves += 1
         simple = self._decoders.simple[type_]
         if self._leaves > _MAX_LEAVES or element.fixed is not None or simple.names:
-            raise Unfit
+            raise LayoutError
         tag, optional = re.escape(self._tag(element)), part.low == 0
         self._pattern.append(f"(?:<{tag}>({_shape(simple)})</{tag}>")
         var = self._group()

@@ -8,7 +8,7 @@ from lxml import etree
 
 from bridge.api import BindError
 from bridge_soap.components import Wildcard
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.names import XSI, XSI_NIL, XSI_TYPE, attributes_of
 from bridge_soap.xsd.builtin import ANY_TYPE
@@ -110,6 +110,6 @@ class UnknownReader:
         reader = self._decoders.simple[use.type]
         try:
             return reader.named(text, node.nsmap) if reader.names else reader.value(text)
-        except Bad as error:
+        except DatatypeError as error:
             note(node, f"its attribute {name}: {error}")
             return text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.api import ABSENT, BindError
 from bridge_soap.components import Attribute, ComplexType, SimpleType
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, any_simple, constant_markup, escape_attribute
 from bridge_soap.encode.wild import declare_names, is_attribute
 from bridge_soap.encode.writing import At, Faults, broken, missing, pointer
@@ -70,7 +70,7 @@ class Attributes:
                 return filled
             try:
                 text = convert(item)
-            except Bad as error:
+            except DatatypeError as error:
                 broken(error, item, (at, key), bad)
                 return ""
             if names:
@@ -86,7 +86,7 @@ class Attributes:
 
         def write(value: Any) -> str:
             if rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
-                raise Bad(f"it can only be {fixed!r}")
+                raise DatatypeError(f"it can only be {fixed!r}")
             return convert(value)
 
         return write
@@ -110,7 +110,7 @@ class Attributes:
             try:
                 text = self._encoders.simple[use.type].attribute(item) if use else escape_attribute(any_simple(item))
                 declared, text = declare_names(text, f"w{len(out)}q")
-            except Bad as error:
+            except DatatypeError as error:
                 broken(error, item, (at, key), bad)
                 continue
             out.append(declared + named_attribute(name, text, len(out)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.api import ABSENT, FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
-from bridge_soap.datatypes.facets import Bad, Rules
+from bridge_soap.datatypes.facets import DatatypeError, Rules
 from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
 from bridge_soap.datatypes.timeline import usual_date, usual_date_time
 from bridge_soap.encode.choice import Choice, arrays_of
@@ -55,7 +55,8 @@ class Encoders:
         self._counting = False
         self._roots: dict[Element, Writer] = {}
         self._env: dict[str, Any] = {
-            "A": ABSENT, "Bad": Bad, "broken": broken, "has": has, "miscounted": miscounted, "missing": missing,
+            "A": ABSENT, "DatatypeError": DatatypeError, "broken": broken, "has": has, "miscounted": miscounted,
+            "missing": missing,
             "not_list": not_list, "not_object": not_object, "unknown": unknown, "slow": self.values.slow,
             "usual_date": usual_date, "usual_date_time": usual_date_time,
         }  # fmt: skip
@@ -319,7 +320,7 @@ class Encoders:
             branch = "elif"
         out.add("else:" if branch == "elif" else "if True:")
         out.add(f"    try: put(f'<{tag}>{{{convert}(x)}}</{tag}>')")
-        out.add(f"    except Bad as error: slow(error, {slow}, x, put, {at}, bad)")
+        out.add(f"    except DatatypeError as error: slow(error, {slow}, x, put, {at}, bad)")
 
     def _nested(self, out: Source, element: Element, type_: ComplexType, at: str) -> None:
         tag, name = tag_literal(self.prefixes.tag(element.name)), self._name(type_)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.api import ABSENT
 from bridge_soap.components import ComplexType, Element, Wildcard
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import escape, plain_text
 from bridge_soap.encode.writing import At, Faults, Put, Writer, broken, not_list, not_object, pointer, unknown
 from bridge_soap.names import local_name, split
@@ -104,7 +104,7 @@ class ItemsWriter:
             if self._mixed and item.__class__ is str:
                 try:
                     put(escape(plain_text(item)))
-                except Bad as error:
+                except DatatypeError as error:
                     broken(error, item, place, bad)
                 continue
             for where, key, value in self._singles([item], here, bad, number):

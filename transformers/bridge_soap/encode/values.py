@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.api import ABSENT, BindError
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, kind_of
 from bridge_soap.encode.attributes import Attributes, AttributesWriter
 from bridge_soap.encode.wild import WildWriter, declare_names
@@ -159,7 +159,7 @@ class ValueWriters:
     ) -> Type | None:
         try:
             return self.variants.find(name, declared, block)
-        except Bad as error:
+        except DatatypeError as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return None
 
@@ -189,7 +189,7 @@ class ValueWriters:
         """Markup of an element with a default or fixed value."""
         return _fixed(self._encoders, type_, element.fixed, self._encoders.simple[type_].markup)
 
-    def slow(self, error: Bad, element: Element, value: Any, put: Put, at: At, bad: Faults) -> None:
+    def slow(self, error: DatatypeError, element: Element, value: Any, put: Put, at: At, bad: Faults) -> None:
         """What a leaf's own writer refused: an object may still hold the value (with ``@xsi:type``), or a fault."""
         if value.__class__ is dict:
             with self._encoders.lock:
@@ -238,7 +238,7 @@ class ValueWriters:
             if text is ABSENT:
                 try:
                     markup("")
-                except Bad:
+                except DatatypeError:
                     bad.append((pointer((at, TEXT)), "it is required"))
                 text = ""
                 put(f"{head}>{tail}")
@@ -280,7 +280,7 @@ def _simple(markup: Write, *, names: bool) -> TypeWriter:
             at, value = (at, TEXT), value[TEXT]
         try:
             text = markup(value)
-        except Bad as error:
+        except DatatypeError as error:
             broken(error, value, at, bad)
             return
         if names:
@@ -303,7 +303,7 @@ def _fixed(encoders: Encoders, type_: SimpleType, fixed: str | None, markup: Wri
         if value == "" and value.__class__ is str:
             return ""
         if fixed is not None and rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
-            raise Bad(f"it can only be {fixed!r}, not {kind_of(value)} of another value")
+            raise DatatypeError(f"it can only be {fixed!r}, not {kind_of(value)} of another value")
         return markup(value)
 
     return write

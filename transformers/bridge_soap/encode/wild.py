@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.api import BindError
 from bridge_soap.components import Element, Wildcard
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_out import NAME_MARK, any_simple, escape, escape_attribute, kind_of
 from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer
@@ -108,7 +108,7 @@ class WildWriter:
         try:
             found = self._encoders.values.variants.find(value[TYPE], element.type)
             writer = self._encoders.type(found)
-        except Bad as error:
+        except DatatypeError as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return
         except BindError as error:
@@ -154,9 +154,9 @@ class WildWriter:
     def _text(self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
         try:
             if isinstance(value, list | dict):
-                raise Bad(f"text or an object is wanted, not {kind_of(value)}")
+                raise DatatypeError(f"text or an object is wanted, not {kind_of(value)}")
             put(f"{head}>{escape(any_simple(value))}{tail}")
-        except Bad as error:
+        except DatatypeError as error:
             broken(error, value, at, bad)
 
     def mixed(
@@ -187,7 +187,7 @@ class WildWriter:
     def _text_in_mixed(self, text: str, put: Put, at: At, bad: Faults) -> None:
         try:
             put(escape(any_simple(text)))
-        except Bad as error:
+        except DatatypeError as error:
             broken(error, text, at, bad)
 
     def _attributes(self, value: dict[str, Any], at: At, bad: Faults) -> str:
@@ -204,7 +204,7 @@ class WildWriter:
                 continue
             try:
                 out.append(named_attribute(name, escape_attribute(any_simple(item)), len(out)))
-            except Bad as error:
+            except DatatypeError as error:
                 broken(error, item, (at, key), bad)
         return "".join(out)
 

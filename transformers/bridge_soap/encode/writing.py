@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bridge.api import ABSENT
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.names import split
 from bridge_soap.xsd.model import ELEMENT, NIL, TYPE
@@ -60,7 +60,7 @@ def not_object(value: object, at: At, bad: Faults) -> None:
         bad.append((pointer(at), f"an object is wanted, not {kind_of(value)}"))
 
 
-def broken(error: Bad, value: object, at: At, bad: Faults) -> None:
+def broken(error: DatatypeError, value: object, at: At, bad: Faults) -> None:
     """A simple value that isn't of its type."""
     if value is None:
         bad.append((pointer(at), "null is not allowed: the schema does not say nillable; leave it out"))

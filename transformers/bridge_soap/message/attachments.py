@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from bridge_soap.datatypes.simple_out import kind_of
 from bridge_soap.encode.writing import At, Faults, pointer
-from bridge_soap.message.multipart import Part
+from bridge_soap.message.multipart import BodyPart
 from bridge_soap.xsd.model import TEXT
 
 ATTACHMENTS = "#attachments"
@@ -34,7 +34,7 @@ class Attachments:
 
     # --- out ---
 
-    def take(self, value: Any, bad: Faults) -> tuple[Any, list[Part]]:
+    def take(self, value: Any, bad: Faults) -> tuple[Any, list[BodyPart]]:
         """A body without its attachments, and these as parts."""
         given = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
         if given.__class__ is not dict:
@@ -55,7 +55,7 @@ class Attachments:
             value = {key: item for key, item in value.items() if key != ATTACHMENTS}
         return value, parts
 
-    def _part(self, name: str, types: Sequence[str], value: Any, bad: Faults) -> Part | None:
+    def _part(self, name: str, types: Sequence[str], value: Any, bad: Faults) -> BodyPart | None:
         at: At = ((None, ATTACHMENTS), name)
         kind: Any = next((each for each in types if "*" not in each), _ANY_MEDIA)
         if value.__class__ is dict:
@@ -80,14 +80,14 @@ class Attachments:
             bad.append((pointer(at), "it is not base64"))
             return None
         # The part's name stands before a mark that makes the id one of its own (WS-I AP 1.0, section 3.8).
-        return Part(f"{quote(name, safe='')}={uuid.uuid4().hex}@bridge", kind, body)
+        return BodyPart(f"{quote(name, safe='')}={uuid.uuid4().hex}@bridge", kind, body)
 
     # --- in ---
 
-    def read(self, parts: Sequence[Part], warnings: list[str]) -> dict[str, Any]:
+    def read(self, parts: Sequence[BodyPart], warnings: list[str]) -> dict[str, Any]:
         """What stands under ``#attachments``: parts by the name in their id, the others in the binding's order."""
-        found: dict[str, Part] = {}
-        left: list[Part] = []
+        found: dict[str, BodyPart] = {}
+        left: list[BodyPart] = []
         for part in parts:
             name = unquote(part.id.partition("=")[0])
             if name in self._declared and name not in found:

@@ -14,7 +14,7 @@ from typing import Any
 from bridge.api import ABSENT, BindError, Call, Fault, Origin, is_origin, read_origin, read_secret
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults, Writer
 from bridge_soap.message.envelope import attribute
@@ -102,7 +102,7 @@ class Block:
             found = supply.text(secret)
             if simple is not None:
                 self.secrets.add(self._contract.encoders.simple[simple].text(found))
-        except Bad:
+        except DatatypeError:
             raise self._unfit(supply) from None
         return [found] if supply.many else found
 
@@ -171,7 +171,7 @@ class Block:
         def bring(supply: Supply) -> Any:
             try:
                 value = supply.value(call)
-            except Bad as error:
+            except DatatypeError as error:
                 faults.append((supply, str(error)))
                 return ABSENT
             if value is ABSENT:

@@ -39,7 +39,7 @@ from bridge_soap.message.envelope import Envelope, Message, has_attributes, payl
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.large import Early, LargeParser
 from bridge_soap.message.layouts import Layouts
-from bridge_soap.message.multipart import XOP_NAMESPACE, Part, inline, join, split
+from bridge_soap.message.multipart import XOP_NAMESPACE, BodyPart, inline, join, split
 from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.shape import Shape
@@ -111,7 +111,7 @@ class SoapCodec:
         joined = StringIO() if len(call.body) > _LARGE else None
         out: list[str] = []
         put: Any = out.append if joined is None else joined.write
-        parts: list[Part] = []
+        parts: list[BodyPart] = []
         try:
             if plan.attachments is not None:
                 value, parts = plan.attachments.take(value, told)
@@ -199,7 +199,7 @@ class SoapCodec:
 
     def _read(self, call: Call, inbound: HttpReply, kind: str) -> Reply:
         plan, status = self._plan, inbound.status
-        parts: list[Part] | None = None
+        parts: list[BodyPart] | None = None
         early: Early | None = None
         body, own = inbound.body, kind
         try:
@@ -238,7 +238,7 @@ class SoapCodec:
         return message, parser.early
 
     def _answer(
-        self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[Part], early: Early | None
+        self, call: Call, inbound: HttpReply, kind: str, message: Message, parts: list[BodyPart], early: Early | None
     ) -> Reply:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
@@ -267,7 +267,7 @@ class SoapCodec:
         call: Call,
         value: Any,
         fields: list[tuple[str, str]],
-        parts: list[Part],
+        parts: list[BodyPart],
         found: dict[str, Any] | None = None,
         write: Callable[[Any], bytes] = to_json,
     ) -> Reply:

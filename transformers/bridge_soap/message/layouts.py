@@ -17,10 +17,10 @@ from lxml import etree
 
 from bridge.api import ABSENT, BindError, XmlError
 from bridge_soap.components import Element
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.decode.escapes import Unlike
-from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, Unfit
+from bridge_soap.decode.escapes import EscapeError
+from bridge_soap.decode.pattern import LayoutError, NameOf, PatternMaker, PatternReader
 from bridge_soap.message.envelope import is_utf8, read_message
 from bridge_soap.names import DRAFTS, split
 
@@ -121,7 +121,7 @@ class Layouts:
             with self._decoders.lock:
                 try:
                     found = _layout(_head(body), content_type, self._decoders, self._root)
-                except (Unfit, UnicodeDecodeError, XmlError, BindError):
+                except (LayoutError, UnicodeDecodeError, XmlError, BindError):
                     return
             others = [layout for layout in self._layouts if layout.start != found.start]
             self._layouts = sorted([*others, found], key=lambda layout: -len(layout.start))  # the closest comes first
@@ -139,7 +139,7 @@ def _read(layout: Layout, body: bytes, read: PatternReader, *, wide: bool) -> ob
         if not text.isascii() and any(each in body for each in _NO_CHARACTERS):
             return ABSENT
         return read(text, layout.skip)
-    except (Unlike, Bad, UnicodeDecodeError):
+    except (EscapeError, DatatypeError, UnicodeDecodeError):
         return ABSENT
 
 
@@ -151,24 +151,24 @@ def _head(body: bytes) -> bytes:
 def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -> Layout:
     """The layout of a reply.
 
-    :raises Unfit: it is none that patterns are made for.
+    :raises LayoutError: it is none that patterns are made for.
     :raises bridge.api.XmlError: what looks like its start is none.
     """
     text = body.decode()
     found = _START.match(text)
     if found is None:
-        raise Unfit
+        raise LayoutError
     inner = _INNER.match(text, found.end())
     start, names = found[0], [found[3], found[2], found[1]]
     if inner is not None:
         start, names = start + inner[0], [inner[1], *names]
     if any(draft in start for draft in DRAFTS):
-        raise Unfit
+        raise LayoutError
     # The parser itself says what the start means: its tags, once closed, are a whole document.
     message = read_message((start + "".join(f"</{name}>" for name in names)).encode(), content_type)
     node = message.body[0] if len(message.body) else None
     if node is None or node.tag != root.name or node.items() or message.header is not None:
-        raise Unfit
+        raise LayoutError
     loose = _LOOSE.match(text, len(start)) is not None
     end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
     name_of = _namer(node if inner is None else node[0], text)
@@ -189,7 +189,7 @@ def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) 
     """The reader of what is in the one child of `root`, `node`, where namespaces are declared."""
     child = maker.only_child(root)
     if child is None or node.tag != child[1].name or node.items():
-        raise Unfit
+        raise LayoutError
     key, read = child[0], maker.make(child[1], end)
 
     def reader(text: str, place: int) -> object:

@@ -25,7 +25,7 @@ _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BodyPart:
     """One part. `id` is its Content-ID without angle brackets; `body` has its transfer encoding undone."""
 
     id: str
@@ -41,7 +41,7 @@ def parameters(content_type: str) -> dict[str, str]:
     return found
 
 
-def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
+def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
     """The root part of a multipart body, and the others.
 
     :raises bridge.api.XmlError: it has no boundary or no parts, or too many.
@@ -54,7 +54,7 @@ def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
     pieces = (b"\r\n" + body).split(b"\r\n" + mark, MAX_PARTS + 2)
     if len(pieces) < 2:
         pieces = (b"\n" + body).split(b"\n" + mark, MAX_PARTS + 2)
-    parts: list[Part] = []
+    parts: list[BodyPart] = []
     for piece in pieces[1:]:
         if piece.startswith(b"--"):
             break
@@ -68,7 +68,7 @@ def split(body: bytes, content_type: str) -> tuple[Part, list[Part]]:
     return root, [part for part in parts if part is not root]
 
 
-def _part(piece: bytes) -> Part:
+def _part(piece: bytes) -> BodyPart:
     _, _, piece = piece.partition(b"\n")  # the rest of the boundary's line
     if piece.startswith((b"\r\n", b"\n")):
         head, body = b"", piece.partition(b"\n")[2]
@@ -87,10 +87,10 @@ def _part(piece: bytes) -> Part:
             raise XmlError("a part of its multipart message is not base64 as it says") from None
     elif encoding == "quoted-printable":
         body = quopri.decodestring(body)
-    return Part(fields.get("content-id", "").strip("<>"), fields.get("content-type", "text/plain"), body)
+    return BodyPart(fields.get("content-id", "").strip("<>"), fields.get("content-type", "text/plain"), body)
 
 
-def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
+def inline(root: etree._Element, parts: Sequence[BodyPart]) -> set[str]:
     """Put the parts that ``xop:Include`` refers to in its place, as base64 (XOP, section 2.1); their ids.
 
     :raises bridge.api.BadReply: a part is missing, or used so often that the message would become many times as large.
@@ -112,7 +112,7 @@ def inline(root: etree._Element, parts: Sequence[Part]) -> set[str]:
     return used
 
 
-def join(root: bytes, root_type: str, parts: Sequence[Part]) -> tuple[str, bytes]:
+def join(root: bytes, root_type: str, parts: Sequence[BodyPart]) -> tuple[str, bytes]:
     """Content type and body of a message with attachments. `root_type` is the envelope's own content type."""
     boundary = f"part-{uuid.uuid4().hex}"
     out: list[bytes] = []

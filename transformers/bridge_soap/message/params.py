@@ -10,7 +10,7 @@ from typing import Any
 from bridge.api import ABSENT, Enough, FaultList, InvalidParameter
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import Read, settled
 from bridge_soap.message.shape import Shape
 from bridge_soap.xsd.builtin import ANY_TYPE
@@ -127,7 +127,7 @@ def _take(
             continue
         try:
             value = settled(known.read(text))
-        except Bad as error:
+        except DatatypeError as error:
             bad.append((name, str(error)))
             continue
         if known.many:

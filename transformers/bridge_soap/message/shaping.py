@@ -10,7 +10,7 @@ from typing import Any
 from bridge.api import ABSENT, BindError, Fault, is_origin, read_origin, read_secret
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults
 from bridge_soap.message.shape import Fill, Seen, Shape
@@ -163,7 +163,7 @@ class Shaper:
         assert isinstance(element.type, SimpleType)
         try:
             self._encoders.simple[element.type].text(value)
-        except Bad as error:
+        except DatatypeError as error:
             bad.append(("", str(error)))
 
     def _secret(self, place: Property, key: str, value: dict[str, Any]) -> Any:
@@ -179,7 +179,7 @@ class Shaper:
             try:
                 found = settled(self._contract.decoders(native=False, strict=False).simple[simple].value(text))
                 self.secrets |= {text, self._encoders.simple[simple].text(found)} - {""}
-            except Bad:
+            except DatatypeError:
                 self._fault(key, f"what {origin.words} holds is not of the schema's type")
             else:
                 return found

@@ -18,7 +18,7 @@ from bridge.api import (
     header_texts,
 )
 from bridge_soap.components import SimpleType
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Supply:
     :ivar at: the place as a JSON pointer.
     :ivar many: the place is an array.
     :ivar text: a text (of a header, or a claim that is one) to the place's JSON value.
-    :ivar fits: raises `Bad` where a JSON value (a claim) is not one that the place takes.
+    :ivar fits: raises `DatatypeError` where a JSON value (a claim) is not one that the place takes.
     :ivar simple: the type of one value there; None where anything may stand.
     """
 
@@ -42,14 +42,14 @@ class Supply:
     def value(self, call: Call) -> Any:
         """The JSON value that a call brings; ABSENT where it brings none and there is no default.
 
-        :raises Bad: it is not of the place's type.
+        :raises DatatypeError: it is not of the place's type.
         """
         if self.origin.kind == "header":
             given: list[Any] = header_texts(call, self.origin.name.lower())
             if self.many:  # RFC 9110, section 5.6.1
                 given = [item for each in given for item in map(str.strip, each.split(",")) if item]
             elif len(given) > 1:
-                raise Bad("it is given twice")
+                raise DatatypeError("it is given twice")
         else:
             claim = claim_of(call.identity.claims, self.origin.name)
             given = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
@@ -65,14 +65,14 @@ class Supply:
             return self.text(value)
         try:
             self.fits(value)
-        except Bad:
+        except DatatypeError:
             pass
         else:
             return value
         try:
             text = claim_text(value)
         except ValueError as error:
-            raise Bad(str(error)) from None
+            raise DatatypeError(str(error)) from None
         return self.text(text)
 
     def holds(self, pointer: str) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes import regex
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.timeline import DATES
 from bridge_soap.decode.decoders import Decoders
@@ -247,7 +247,7 @@ class Examples:
             try:
                 rules.check(normal)
                 value = self._decoders.simple[simple].value(normal)
-            except Bad:
+            except DatatypeError:
                 continue
             return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
         raise _None

@@ -11,7 +11,7 @@ from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
 from bridge_soap.openapi.inline import references
-from bridge_soap.openapi.simpleschema import Schema, SimpleSchemas
+from bridge_soap.openapi.simpleschema import Schema, SimpleSchemas, any_of
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE, Content, Part, attribute_keys, keys_of
 from bridge_soap.xsd.schemas import blocked
@@ -62,7 +62,7 @@ class SchemaWriter:
         members = self._contract.schemas.members(element)
         if members or element.abstract:
             own = [] if element.abstract else [self._nillable(element, self._declared(element))]
-            return self._one_of([*own, *(self._member(each, element) for each in members if not each.abstract)])
+            return any_of([*own, *(self._member(each, element) for each in members if not each.abstract)])
         return self._nillable(element, self._declared(element))
 
     def _declared(self, element: Element) -> Schema:
@@ -116,7 +116,7 @@ class SchemaWriter:
 
         def make() -> Schema:
             if isinstance(type_, ComplexType) and type_.simple is None and type_ is not ANY_TYPE:
-                return self._one_of([self.object(each, label) for each in self._stand_ins(type_)])
+                return any_of([self.object(each, label) for each in self._stand_ins(type_)])
             text = type_.simple if isinstance(type_, ComplexType) and type_.simple else type_
             inner = self._simple[text] if isinstance(text, SimpleType) else dict(_ANYTHING)
             return {"type": "object", "properties": {**label, TEXT: inner}}
@@ -310,10 +310,7 @@ class SchemaWriter:
                 found.append(
                     {"type": "object", "properties": held, "required": [leaf.key], "additionalProperties": False}
                 )
-        return self._one_of(found)
-
-    def _one_of(self, schemas: list[Schema]) -> Schema:
-        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        return any_of(found)
 
 
 def _either(old: Schema | None, new: Schema) -> Schema:

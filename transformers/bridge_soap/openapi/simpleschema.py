@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
 from bridge_soap.datatypes import regex
-from bridge_soap.datatypes.facets import Bad, Rulebook, bound_value
+from bridge_soap.datatypes.facets import DatatypeError, Rulebook, bound_value
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_in import SimpleReaders
 
@@ -44,7 +44,7 @@ class SimpleSchemas:
             high = facets.length if facets.length is not None else facets.max_length
             return schema | _limits("minItems", low) | _limits("maxItems", high)
         if simple.variety == "union":
-            return _any_of([self[member] for member in simple.members])
+            return any_of([self[member] for member in simple.members])
         schema = self._atomic(simple)
         if facets.enumeration is not None:
             values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
@@ -88,7 +88,7 @@ class SimpleSchemas:
         def value(text: str) -> Any:
             try:
                 return read(text)
-            except Bad:
+            except DatatypeError:
                 return None
 
         return value
@@ -112,7 +112,7 @@ class SimpleSchemas:
         return (held if plain else {"anyOf": [held, {"const": ""}]}) | rest
 
 
-def _any_of(schemas: list[Schema]) -> Schema:
+def any_of(schemas: list[Schema]) -> Schema:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
@@ -141,7 +141,7 @@ def _pattern(facets: Facets) -> Schema:
         if re.search(r"\\[pPicIC]|-\[|[^\x20-\x7e]", pattern):
             return {}
     try:
-        source = "|".join(map(regex.to_ascii, facets.patterns[0]))
+        source = "|".join(regex.source(regex.read(pattern), portable=True) for pattern in facets.patterns[0])
     except regex.PatternError:
         return {}
     return {"pattern": f"^(?:{source})$"}

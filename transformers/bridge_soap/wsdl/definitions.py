@@ -1,7 +1,7 @@
-"""WSDL 1.1 (W3C note of 15 March 2001): services, ports and their SOAP operations, references not yet followed.
+"""WSDL 1.1 (W3C note of 15 March 2001): services, ports and their SOAP operations; schemas are resolved later.
 
-Read with patience: names without a prefix, imports in any order and ports that speak no SOAP are all found in
-published files. What is wrong with one operation is kept with it.
+The reader is tolerant: published files have names without a prefix, imports in any order, and ports without SOAP. An
+error in one operation is recorded with that operation.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ class _Item:
 
 @dataclass(slots=True)
 class Wsdl:
-    """A WSDL and all that it imports. `operations` holds every SOAP operation of every port, in document order;
-    `faults` tells of files and ports that can't be used while others can."""
+    """A WSDL and its imports.
+
+    :ivar operations: every SOAP operation of every port, in document order.
+    :ivar faults: the files and ports that cannot be used, although others can.
+    """
 
     index: Index
     name: str
@@ -51,21 +54,21 @@ class Wsdl:
     faults: list[Fault] = field(default_factory=list)
 
     def message(self, name: str) -> tuple[MessagePart, ...]:
-        """The parts of the message of that name; none where it isn't defined."""
-        found = self.items.get(("message", name))
-        return message_parts(found) if found is not None else ()
+        """The parts of the message of that name; empty if it is not defined."""
+        item = self.items.get(("message", name))
+        return message_parts(item) if item is not None else ()
 
 
 def read_wsdl(library: Library, reference: str) -> Wsdl:
     """The WSDL that `reference` names, its imports and its schemas.
 
-    :raises bridge.api.BindError: a file can't be had or read, it is no WSDL 1.1, or nothing in it speaks SOAP.
+    :raises bridge.api.BindError: a file cannot be fetched or read, is not WSDL 1.1, or has no SOAP operations.
     """
     document = library.open(reference)
     if document.root.tag != _w("definitions"):
         kind = local_name(tag_of(document.root))
         hint = " (WSDL 2.0 is not read)" if kind == "description" else ""
-        why = f"it is no WSDL 1.1: its root is {kind}{hint}"
+        why = f"it is not WSDL 1.1: its root is {kind}{hint}"
         if document.is_url:
             raise fetch_error(document.id, why, line=1)
         raise BindError(Fault(why, file=document.name, line=1))
@@ -78,7 +81,7 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
                 _read_port(wsdl, service, port)
             except BindError as error:
                 wsdl.faults += error.faults
-    # Some contracts leave the service to those who run one (ONVIF's, many authorities'), or a part of it.
+    # Some contracts (ONVIF, many authorities) have no service element, or only some of the ports.
     served = {operation.port_type for operation in wsdl.operations}
     for (kind, _), binding in list(wsdl.items.items()):
         if kind == "binding":
@@ -95,7 +98,7 @@ def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -
         return
     seen.add(document.id)
     root = document.root
-    if root.tag == xsd("schema"):  # a wsdl:import of a schema is wrong, and common
+    if root.tag == xsd("schema"):  # a wsdl:import of a schema is invalid, but common
         wsdl.index.add(root, document)
         return
     namespace = root.get("targetNamespace", "").strip()
@@ -122,7 +125,7 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
         imported = shipped(WSDLS[namespace]) if here else library.open(location, document)
     except BindError as error:
         fault = error.faults[0]
-        why = f"it imports {shown(location)}, which can't be used: {fault}"
+        why = f"it imports {shown(location)}, which cannot be used: {fault}"
         wsdl.faults.append(Fault(why, file=document.name, line=line_of(node)))
         return
     _collect(wsdl, library, imported, seen)
@@ -137,27 +140,27 @@ def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: 
     prefix, _, local = text.rpartition(":")
     namespace = node.nsmap.get(prefix or None, "")
     for name in (clark(namespace, local), clark(owner.namespace, local)):
-        found = wsdl.items.get((kind, name))
-        if found is not None:
-            return found
-    # Files that forget a prefix or misspell a namespace still mean the one thing of that name.
-    named = [item for (each, name), item in wsdl.items.items() if each == kind and local_name(name) == local]
-    if len(named) == 1:
-        return named[0]
+        item = wsdl.items.get((kind, name))
+        if item is not None:
+            return item
+    # Some files omit a prefix or misspell a namespace; a unique local name is enough.
+    candidates = [item for (each, name), item in wsdl.items.items() if each == kind and local_name(name) == local]
+    if len(candidates) == 1:
+        return candidates[0]
     return Place(owner.document.name, line_of(node)).fail(f"the {kind} {text!r} is not defined")
 
 
 def _extension(node: etree._Element, local: str) -> etree._Element | None:
-    """The SOAP extension element of that name, of either version."""
+    """The SOAP extension element of that name, for either SOAP version."""
     for namespace in _SOAP:
-        found = children(node, f"{{{namespace}}}{local}")
-        if found:
-            return found[0]
+        extensions = children(node, f"{{{namespace}}}{local}")
+        if extensions:
+            return extensions[0]
     return None
 
 
 def _read_unused(wsdl: Wsdl, binding: _Item, served: set[str]) -> None:
-    """A binding whose port type no port serves, as a port of the binding's name that has no address."""
+    """Read a binding whose port type has no port, as a port with the binding's name and no address."""
     try:
         port_type = _find(wsdl, "portType", binding, binding.node, "type")
         if clark(port_type.namespace, port_type.node.get("name", "")) not in served:
@@ -208,13 +211,13 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
         )
 
 
-def _matching(node: etree._Element, named: list[etree._Element]) -> etree._Element | None:
-    """The port type's operation for a binding's, of those with its name: where it is overloaded, by the input's."""
-    wanted = [each.get("name") for each in children(node, _w("input"))]
-    for each in named:
-        if wanted and wanted[0] and [i.get("name") for i in children(each, _w("input"))] == wanted:
+def _matching(node: etree._Element, candidates: list[etree._Element]) -> etree._Element | None:
+    """The port type's operation for a binding's operation; for an overloaded one, the input's name decides."""
+    inputs = [each.get("name") for each in children(node, _w("input"))]
+    for each in candidates:
+        if inputs and inputs[0] and [i.get("name") for i in children(each, _w("input"))] == inputs:
             return each
-    return named[0] if named else None
+    return candidates[0] if candidates else None
 
 
 def _read_operation(
@@ -238,7 +241,7 @@ def _read_operation(
     order = [local_name(tag_of(child)) for child in abstract]
     try:
         if "input" not in order or ("output" in order and order.index("output") < order.index("input")):
-            place.fail("the service calls its clients here; it can't be called", name)
+            place.fail("it is a notification or solicit-response operation, which clients cannot call", name)
         inbound = _side(wsdl, binding, node, port_type, abstract, "input")
         if "output" in order:
             outbound = _side(wsdl, binding, node, port_type, abstract, "output")
@@ -294,7 +297,7 @@ def _side(
     if named is not None:
         parts = tuple(part for part in parts if part.name in named.split())
     else:
-        # A part that goes into a header is not in the body as well.
+        # A part that is sent as a header is not in the body.
         own = {header.part for header in headers if header.message == _message_name(port_type, message)}
         parts = tuple(part for part in parts if part.name not in own)
     use = body.get("use", "literal") if body is not None else "literal"
@@ -316,8 +319,8 @@ def _parts(wsdl: Wsdl, owner: _Item, node: etree._Element) -> tuple[MessagePart,
 
 
 def message_parts(message: _Item) -> tuple[MessagePart, ...]:
-    """The parts of a message with their references as Clark names."""
-    found = []
+    """The parts of a message, with references as Clark names."""
+    parts = []
     for part in children(message.node, _w("part")):
         place = Place(message.document.name, line_of(part))
         names = {}
@@ -326,13 +329,13 @@ def message_parts(message: _Item) -> tuple[MessagePart, ...]:
             prefix, colon, local = text.rpartition(":")
             namespace = part.nsmap.get(prefix or None)
             if colon and namespace is None:
-                place.fail(f"the prefix of {text!r} isn't declared")
-            # Without a prefix and in the WSDL's own namespace it can only mean the target namespace.
+                place.fail(f"the prefix of {text!r} is not declared")
+            # A name without a prefix, or in WSDL's namespace, can only refer to the target namespace.
             if namespace is None or (not colon and namespace == WSDL):
                 namespace = message.namespace
             names[attribute] = clark(namespace, local) if text else ""
-        found.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
-    return tuple(found)
+        parts.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
+    return tuple(parts)
 
 
 def _part_namespaces(wsdl: Wsdl) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a WSDL says of one operation, after its binding, port type and messages are put together."""
+"""The operations of a WSDL, each with its binding, port type and messages combined."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 from bridge.api import Fault
 from bridge_soap.components import Place
 
-#: Of SOAP, by the namespace of the binding.
+#: The version of SOAP, from the namespace of the binding.
 Version = Literal["1.1", "1.2"]
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePart:
-    """A part of a message: `element` or `type` is a Clark name, the other is empty."""
+    """A part of a message: either `element` or `type` is a Clark name, the other is empty."""
 
     name: str
     element: str
@@ -34,10 +34,10 @@ class HeaderUse:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One direction of an operation: the message, and how its binding puts it into the body.
+    """One direction of an operation: the message, and how its binding maps it to the body.
 
-    :ivar style: the ``encodingStyle`` of an encoded one, as far as the binding names it.
-    :ivar attachments: the parts that stand beside the envelope, with the content types that the binding names.
+    :ivar style: the binding's ``encodingStyle`` if `use` is encoded.
+    :ivar attachments: the parts sent as attachments, with the content types in the binding.
     """
 
     parts: tuple[MessagePart, ...]
@@ -50,7 +50,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class SoapOperation:
-    """One operation of one port. `problem` says why it can't be published, where it can't."""
+    """One operation of one port. `problem` is the reason why it cannot be published, if there is one."""
 
     name: str
     service: str
@@ -62,7 +62,7 @@ class SoapOperation:
     address: str
     input: Side
     output: Side | None
-    #: parts of the declared faults, by fault name
+    #: the message parts of the declared faults, by fault name
     faults: dict[str, MessagePart]
     doc: str
     place: Place

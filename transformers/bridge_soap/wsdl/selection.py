@@ -1,4 +1,4 @@
-"""Which of a WSDL's operations a spec means."""
+"""Selection of the operations of a WSDL that a route spec publishes."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from bridge_soap.wsdl.model import SoapOperation
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An operation and the name it is published under."""
+    """An operation and its published name."""
 
     operation: SoapOperation
     name: str
 
 
 def choose(wsdl: Wsdl, options: SoapOptions) -> list[Chosen]:
-    """The operation that the options name; without one, every operation once.
+    """The operation that the options name; without a name, each operation once.
 
-    :raises bridge.api.BindError: a name that the WSDL doesn't have, or one that it has in several places.
+    :raises bridge.api.BindError: a name in the options is unknown or ambiguous.
     """
     operations = _narrowed(wsdl.operations, "service", options.service, wsdl.name)
     operations = _narrowed(operations, "port", options.port, wsdl.name)
     operations = _one_port_each(operations)
     if options.operation is None:
         return _named(operations)
-    found = [each for each in _named(operations) if options.operation in (each.name, each.operation.name)]
-    exact = [each for each in found if each.name == options.operation]
-    if not found:
+    matches = [each for each in _named(operations) if options.operation in (each.name, each.operation.name)]
+    exact = [each for each in matches if each.name == options.operation]
+    if not matches:
         names = ", ".join(sorted({each.name for each in operations})[:30])
         raise BindError(
             Fault(f"{wsdl.name} has no operation {options.operation!r}; it has {names}", key="transform.soap.operation")
         )
-    if len(found) > 1 and len({each.operation.port_type for each in found}) > 1:
-        ports = ", ".join(dict.fromkeys(each.operation.port for each in found))
+    if len(matches) > 1 and len({each.operation.port_type for each in matches}) > 1:
+        ports = ", ".join(dict.fromkeys(each.operation.port for each in matches))
         raise BindError(
             Fault(f"several ports have {options.operation!r}; say which: {ports}", key="transform.soap.port")
         )
-    return (exact or found)[:1]
+    return (exact or matches)[:1]
 
 
-def _narrowed(operations: list[SoapOperation], kind: str, wanted: str | None, name: str) -> list[SoapOperation]:
-    if wanted is None:
+def _narrowed(operations: list[SoapOperation], kind: str, value: str | None, name: str) -> list[SoapOperation]:
+    if value is None:
         return operations
-    found = [each for each in operations if getattr(each, kind) == wanted]
-    if not found:
+    matches = [each for each in operations if getattr(each, kind) == value]
+    if not matches:
         names = ", ".join(dict.fromkeys(getattr(each, kind) for each in operations))
-        raise BindError(Fault(f"{name} has no {kind} {wanted!r}; it has {names}", key=f"transform.soap.{kind}"))
-    return found
+        raise BindError(Fault(f"{name} has no {kind} {value!r}; it has {names}", key=f"transform.soap.{kind}"))
+    return matches
 
 
 def _one_port_each(operations: list[SoapOperation]) -> list[SoapOperation]:
-    """Of several ports of one port type (SOAP 1.1 and 1.2, or two addresses), the first."""
+    """The operations of each port type's first port; others are for another SOAP version or address."""
     first: dict[str, tuple[str, str]] = {}
     for each in operations:
         first.setdefault(each.port_type, (each.service, each.port))
@@ -62,17 +62,19 @@ def _one_port_each(operations: list[SoapOperation]) -> list[SoapOperation]:
 
 
 def _named(operations: list[SoapOperation]) -> list[Chosen]:
-    """Names that tell all operations apart: their own; with the input's name where one is overloaded; with the
-    port's where two port types share it."""
-    taken: dict[str, SoapOperation] = {}
+    """Give each operation a unique name.
+
+    That is its own name; an overloaded operation also gets its input's name, and one whose name occurs in two port
+    types gets its port's name."""
+    by_name: dict[str, SoapOperation] = {}
     for each in operations:
         name = each.name
-        if name in taken and taken[name].port_type == each.port_type:
+        if name in by_name and by_name[name].port_type == each.port_type:
             name = f"{each.name}.{each.input_name}" if each.input_name else each.name
-        elif name in taken:
+        elif name in by_name:
             name = f"{each.port}.{each.name}"
         base, number = name, 2
-        while name in taken:
+        while name in by_name:
             name, number = f"{base}.{number}", number + 1
-        taken[name] = each
-    return [Chosen(operation, name) for name, operation in taken.items()]
+        by_name[name] = each
+    return [Chosen(operation, name) for name, operation in by_name.items()]

@@ -1,4 +1,4 @@
-"""SOAP-encoded arrays: which types are arrays, and of what (SOAP 1.1, section 5.4.2; WSDL 1.1, section 2.2)."""
+"""SOAP-encoded arrays: which types are arrays, and their items (SOAP 1.1, section 5.4.2; WSDL 1.1, section 2.2)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS, ENCODING_TYPES
 if TYPE_CHECKING:
     from bridge_soap.xsd.schemas import Schemas
 
-#: What an item is called where no schema says: the name has no meaning (section 5.4.2).
+#: The name of an item if no schema declares one; it has no meaning (section 5.4.2).
 ITEM = "item"
 _RANK = re.compile(r"\[[^\]]*\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """What a type derived from the encoding's ``Array`` holds.
+    """The items of a type derived from the encoding's ``Array``.
 
-    :ivar item: the declaration that every item is read and written by.
-    :ivar dimensions: of the array itself; an array of arrays has one, and its items are arrays.
+    :ivar item: the declaration of every item.
+    :ivar dimensions: the number of dimensions; an array of arrays has one, and its items are arrays.
     """
 
     item: Element
@@ -40,16 +40,16 @@ def split_array_type(text: str) -> tuple[str, str, str]:
 
 
 class Arrays:
-    """`Array` by type, each worked out once."""
+    """`Array` by type, created on first use."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
         self._known: dict[ComplexType, Array | None] = {}
 
     def __getitem__(self, type_: Type) -> Array | None:
-        """None where the type is no array.
+        """None if the type is not an array.
 
-        :raises bridge.api.BindError: what the array's items are is broken.
+        :raises bridge.api.BindError: the type of the items is invalid.
         """
         if not isinstance(type_, ComplexType) or type_.base is None or type_.base is ANY_TYPE:
             return _ANYTHING if isinstance(type_, ComplexType) and type_.name in ARRAYS else None
@@ -65,22 +65,22 @@ class Arrays:
             step = step.base
         if step is None or not isinstance(step, ComplexType):
             return None
-        declared = next((found for each in line for found in _elements(each.particle)), None)
-        named = next((each for each in line if each.array_type), None)
-        if named is not None:
-            return self.of(named.array_type, declared.name if declared is not None else ITEM)
+        declared = next((element for each in line for element in _elements(each.particle)), None)
+        typed = next((each for each in line if each.array_type), None)
+        if typed is not None:
+            return self.of(typed.array_type, declared.name if declared is not None else ITEM)
         return Array(declared) if declared is not None else _ANYTHING
 
     def of(self, array_type: str, name: str = ITEM) -> Array:
-        """The array that an ``arrayType`` with a Clark name describes.
+        """The array that an ``arrayType`` describes; its type is a Clark name.
 
-        :raises bridge.api.BindError: it names no type.
+        :raises bridge.api.BindError: the type is unknown.
         """
         type_name, inner, size = split_array_type(array_type)
         dimensions = size.count(",") + 1
         if not inner:
-            found = self._schemas.type(type_name)
-            return Array(Element(name, lambda: found, nillable=True), dimensions)
+            type_ = self._schemas.type(type_name)
+            return Array(Element(name, lambda: type_, nillable=True), dimensions)
         base = ENCODING_TYPES[ARRAYS[0]]
         nested = ComplexType("", base=base, array_type=f"{type_name}{inner}")
         return Array(Element(name, lambda: nested, nillable=True), dimensions)
@@ -96,5 +96,5 @@ def _elements(particle: Particle | None) -> Iterator[Element]:
             yield from _elements(each)
 
 
-#: An array that says nothing of its items.
+#: An array with items of any type.
 _ANYTHING = Array(Element(ITEM, lambda: ANY_TYPE, nillable=True))

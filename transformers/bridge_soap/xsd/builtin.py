@@ -1,4 +1,4 @@
-"""Types that no document defines: XML Schema's own, and those of SOAP's encoding."""
+"""Built-in types: those of XML Schema and of the SOAP encoding."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ANY_TYPE = ComplexType(
 
 
 def _builtin_types() -> dict[str, Type]:
-    found: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
+    types: dict[str, Type] = {ANY_TYPE.name: ANY_TYPE}
     for entry in BUILTINS.values():
-        base = found.get(xsd(entry.base))
-        found[xsd(entry.name)] = SimpleType(
+        base = types.get(xsd(entry.base))
+        types[xsd(entry.name)] = SimpleType(
             xsd(entry.name), "atomic", base if isinstance(base, SimpleType) else None, entry.name
         )
     for name, item in BUILTIN_LISTS.items():
-        item_type = found[xsd(item)]
+        item_type = types[xsd(item)]
         assert isinstance(item_type, SimpleType)
-        found[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
-    return found
+        types[xsd(name)] = SimpleType(xsd(name), "list", item=item_type, facets=Facets(min_length=1))
+    return types
 
 
 BUILTIN_TYPES = _builtin_types()
@@ -37,23 +37,25 @@ STRING = BUILTIN_TYPES[xsd("string")]
 
 
 def _encoding_types() -> dict[str, Type]:
-    """The encoding's schema gives each built-in type a twin that may be nil or refer to another; its value is the
-    same. An ``Array`` holds anything, in any number."""
-    found: dict[str, Type] = {}
+    """The types of the encoding's schema.
+
+    Each built-in type has a counterpart with the same values that may be nil or a reference. An ``Array`` may have any
+    content."""
+    types: dict[str, Type] = {}
     for namespace in ENCODINGS:
         for entry in BUILTINS.values():
             twin = BUILTIN_TYPES[xsd(entry.name)]
             assert isinstance(twin, SimpleType)
             name = clark(namespace, entry.name)
-            found[name] = SimpleType(name, "atomic", twin, entry.name)
+            types[name] = SimpleType(name, "atomic", twin, entry.name)
         base64 = BUILTIN_TYPES[xsd("base64Binary")]
         assert isinstance(base64, SimpleType)
-        found[clark(namespace, "base64")] = SimpleType(clark(namespace, "base64"), "atomic", base64, "base64Binary")
+        types[clark(namespace, "base64")] = SimpleType(clark(namespace, "base64"), "atomic", base64, "base64Binary")
         for local in ("Array", "Struct"):
-            found[clark(namespace, local)] = ComplexType(
+            types[clark(namespace, local)] = ComplexType(
                 clark(namespace, local), base=ANY_TYPE, particle=ANY_TYPE.particle, any_attribute=(ANYTHING,)
             )
-    return found
+    return types
 
 
 ENCODING_TYPES = _encoding_types()
@@ -62,7 +64,7 @@ ARRAYS = tuple(clark(namespace, "Array") for namespace in ENCODINGS)
 
 
 def encoding_attribute(name: str) -> Attribute | None:
-    """``arrayType``, ``offset``, ``position``, … where `name` is one of the encoding's."""
+    """The declaration of ``arrayType``, ``offset``, ``position`` or another attribute of the encoding."""
     namespace, _ = split(name)
     if namespace not in ENCODINGS:
         return None
@@ -70,12 +72,12 @@ def encoding_attribute(name: str) -> Attribute | None:
     return Attribute(name, STRING)
 
 
-#: A schema inside of a message, as .NET's DataSets carry it.
+#: A schema inside a message, as in .NET DataSets.
 SCHEMA = Element(xsd("schema"), lambda: ANY_TYPE, is_global=True)
 
 # --- drafts --------------------------------------------------------------------------------------------------------
 
-#: What types were called in XML Schema's drafts.
+#: Type names of XML Schema drafts.
 _RENAMED = {
     "ur-type": "anyType",
     "timeInstant": "dateTime",
@@ -83,15 +85,15 @@ _RENAMED = {
     "uriReference": "anyURI",
     "CDATA": "normalizedString",
     "binary": "base64Binary",
-    "any": "anyType",  # no draft called it that, but some WSDLs do
+    "any": "anyType",  # not in a draft, but in some WSDLs
 }
 
 
 def builtin_type(name: str) -> Type | None:
-    """The type of that Clark name where it is one of these."""
-    known = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
-    if known is None:
+    """The built-in type of that Clark name, if there is one."""
+    type_ = BUILTIN_TYPES.get(name) or ENCODING_TYPES.get(name)
+    if type_ is None:
         namespace, local = split(name)
         if namespace in DRAFTS or (namespace == XSD and local in _RENAMED):
             return BUILTIN_TYPES.get(xsd(_RENAMED.get(local, local)))
-    return known
+    return type_

@@ -1,4 +1,4 @@
-"""Complex types, elements, attributes, groups and wildcards to components (XML Schema 1.0, part 1, section 3)."""
+"""Reads complex types, elements, attributes, groups and wildcards (XML Schema 1.0, part 1, section 3)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ComplexReader:
     # --- types ---
 
     def read(self, node: etree._Element, scope: Scope, name: str = "") -> ComplexType:
-        made = ComplexType(
+        result = ComplexType(
             name,
             abstract=_is_true(node.get("abstract")),
             mixed=_is_true(node.get("mixed")),
@@ -63,65 +63,65 @@ class ComplexReader:
         )
         content = children(node, xsd("simpleContent"), xsd("complexContent"))
         if not content:
-            made.base = self._schemas.type(xsd("anyType"))
-            made.particle = self._content(node, scope)
-            self._attributes(node, scope, made)
-            return made
+            result.base = self._schemas.type(xsd("anyType"))
+            result.particle = self._content(node, scope)
+            self._attributes(node, scope, result)
+            return result
         step = children(content[0], xsd("restriction"), xsd("extension"))
         if not step or not step[0].get("base"):
             scope.place(content[0]).fail("it needs an extension or a restriction with a base", name)
         base = self._schemas.base_type(step[0], scope, step[0].get("base", ""), name)
-        made.base = base
-        made.derived_by = "extension" if step[0].tag == xsd("extension") else "restriction"
+        result.base = base
+        result.derived_by = "extension" if step[0].tag == xsd("extension") else "restriction"
         if content[0].tag == xsd("simpleContent"):
-            self._simple_content(step[0], scope, base, made)
+            self._simple_content(step[0], scope, base, result)
         elif step[0].tag == xsd("extension") and _holds_text(base) and self._content(step[0], scope) is None:
-            # An extension that adds no element takes over its base's content, text too (section 3.4.2).
-            self._simple_content(step[0], scope, base, made)
+            # An extension without elements of its own inherits its base's content, including text (section 3.4.2).
+            self._simple_content(step[0], scope, base, result)
         else:
             if content[0].get("mixed") is not None:
-                made.mixed = _is_true(content[0].get("mixed"))
-            self._complex_content(step[0], scope, base, made)
-        return made
+                result.mixed = _is_true(content[0].get("mixed"))
+            self._complex_content(step[0], scope, base, result)
+        return result
 
-    def _simple_content(self, node: etree._Element, scope: Scope, base: Type, made: ComplexType) -> None:
+    def _simple_content(self, node: etree._Element, scope: Scope, base: Type, result: ComplexType) -> None:
         inherited = base if isinstance(base, SimpleType) else base.simple
         restricts = node.tag == xsd("restriction")
         if restricts:
             inline = children(node, xsd("simpleType"))
-            start = self._schemas.simple_type(inline[0], scope) if inline else inherited
+            start = self._schemas.simple.read(inline[0], scope) if inline else inherited
             if start is not None:
-                made.simple = self._schemas.simple().restriction(node, scope, start)
+                result.simple = self._schemas.simple.restriction(node, scope, start)
         else:
-            made.simple = inherited
-        if made.simple is None:
-            scope.place(node).fail("simple content needs a base with simple content", made.name)
+            result.simple = inherited
+        if result.simple is None:
+            scope.place(node).fail("simple content needs a base with simple content", result.name)
         if isinstance(base, ComplexType):
-            made.attributes.update(base.attributes)
+            result.attributes.update(base.attributes)
             if not restricts:
-                made.any_attribute = base.any_attribute
-        self._attributes(node, scope, made)
+                result.any_attribute = base.any_attribute
+        self._attributes(node, scope, result)
 
-    def _complex_content(self, node: etree._Element, scope: Scope, base: Type, made: ComplexType) -> None:
+    def _complex_content(self, node: etree._Element, scope: Scope, base: Type, result: ComplexType) -> None:
         if isinstance(base, SimpleType) or base.simple is not None:
-            scope.place(node).fail("complex content can't be derived from simple content", made.name)
+            scope.place(node).fail("complex content cannot be derived from simple content", result.name)
         own = self._content(node, scope)
-        made.attributes.update(base.attributes)
+        result.attributes.update(base.attributes)
         if node.tag == xsd("restriction"):
-            made.particle = own
-            if base.name in ARRAYS:  # its items may be told by arrayType alone, and each may have an id or a href
-                made.particle, made.any_attribute = own or base.particle, base.any_attribute
+            result.particle = own
+            if base.name in ARRAYS:  # arrayType may be the only declaration of items, and each may have an id or a href
+                result.particle, result.any_attribute = own or base.particle, base.any_attribute
         else:
             both = tuple(part for part in (base.particle, own) if part is not None)
             if len(both) == 2:
-                made.particle = Particle(Group("sequence", both))
+                result.particle = Particle(Group("sequence", both))
             else:
-                made.particle = both[0] if both else None
-            made.any_attribute = base.any_attribute
-            # An extension keeps the content kind of a base that has one; many forget to say mixed again. What adds
-            # elements to anyType says for itself.
-            made.mixed = made.mixed or (base.mixed and (own is None or base.name != xsd("anyType")))
-        self._attributes(node, scope, made)
+                result.particle = both[0] if both else None
+            result.any_attribute = base.any_attribute
+            # An extension inherits `mixed` from its base; many schemas do not repeat it. An extension of anyType with
+            # elements declares it itself.
+            result.mixed = result.mixed or (base.mixed and (own is None or base.name != xsd("anyType")))
+        self._attributes(node, scope, result)
 
     def _content(self, node: etree._Element, scope: Scope) -> Particle | None:
         for child in node:
@@ -147,18 +147,18 @@ class ComplexReader:
     def _occurs(self, node: etree._Element, scope: Scope, term: Element | Group | Wildcard) -> Particle:
         low, high = node.get("minOccurs", "1").strip(), node.get("maxOccurs", "1").strip()
         if not _COUNT.fullmatch(low) or not (_COUNT.fullmatch(high) or high == "unbounded"):
-            scope.place(node).fail(f"it can't occur {low} to {high} times")
+            scope.place(node).fail(f"it cannot occur {low} to {high} times")
         most = None if high == "unbounded" else int(high)
         if most is not None and int(low) > most:
             if node.get("maxOccurs") is not None:
-                scope.place(node).fail(f"it can't occur {low} to {high} times")
+                scope.place(node).fail(f"it cannot occur {low} to {high} times")
             most = int(low)
         return Particle(term, int(low), most)
 
     def _group(self, node: etree._Element, scope: Scope) -> Group:
-        found = [self._particle(child, scope) for child in node]
-        parts = tuple(part for part in found if part is not None)
-        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then lets in
+        particles = [self._particle(child, scope) for child in node]
+        parts = tuple(part for part in particles if part is not None)
+        if any(part.term is SCHEMA for part in parts):  # a .NET DataSet: that schema declares what `any` then contains
             parts = tuple(
                 replace(part, term=replace(part.term, process="lax")) if isinstance(part.term, Wildcard) else part
                 for part in parts
@@ -170,21 +170,21 @@ class ComplexReader:
         return self._defined_group(definition)
 
     def _referred(self, kind: str, node: etree._Element, scope: Scope) -> Definition:
-        """The group or attribute group that ``ref`` names; inside a redefinition of itself, what it replaces."""
+        """The group or attribute group that ``ref`` names; in a redefinition of itself, the replaced one."""
         name = scope.qname(node, node.get("ref", ""))
-        found = self._schemas.index.find(kind, name)
-        if found is None:
+        definition = self._schemas.index.find(kind, name)
+        if definition is None:
             scope.place(node).fail(self._schemas.index.why_missing(kind, name))
-        if found.node in node.iterancestors():
-            found = self._schemas.index.redefined.get((kind, name))
-            if found is None:
+        if definition.node in node.iterancestors():
+            definition = self._schemas.index.redefined.get((kind, name))
+            if definition is None:
                 scope.place(node).fail(f"the {kind} contains itself", name)
-        return found
+        return definition
 
     def _defined_group(self, definition: Definition) -> Group:
         node, scope = definition.node, definition.scope
-        known = self._groups.get(node)
-        if known is None:
+        group = self._groups.get(node)
+        if group is None:
             if node in self._reading:
                 scope.place(node).fail("the group contains itself", node.get("name", ""))
             self._reading.append(node)
@@ -194,8 +194,8 @@ class ComplexReader:
                 self._reading.pop()
             term = content.term
             plain = isinstance(term, Group) and content.low == 1 and content.high == 1
-            known = self._groups[node] = term if plain and isinstance(term, Group) else Group("sequence", (content,))
-        return known
+            group = self._groups[node] = term if plain and isinstance(term, Group) else Group("sequence", (content,))
+        return group
 
     # --- elements ---
 
@@ -207,7 +207,7 @@ class ComplexReader:
             return self._schemas.element(scope.qname(node, node.get("ref", "")), scope.place(node))
         local = node.get("name", "").strip()
         if not NCNAME.fullmatch(local):
-            scope.place(node).fail(f"{local!r} can't be an element's name")
+            scope.place(node).fail(f"{local!r} is not a valid element name")
         form = node.get("form")
         qualified = scope.qualified_elements if form is None else form == "qualified"
         return self._declared(node, scope, clark(scope.namespace if qualified else "", local), is_global=False)
@@ -218,11 +218,13 @@ class ComplexReader:
         def resolve_names() -> Type:
             type_ = resolve()
             if isinstance(type_, SimpleType):
-                made.default, made.fixed = (_value(node, scope, type_, text) for text in (made.default, made.fixed))
+                element.default, element.fixed = (
+                    _value(node, scope, type_, text) for text in (element.default, element.fixed)
+                )
             return type_
 
         constrained = node.get("default") is not None or node.get("fixed") is not None
-        made = Element(
+        element = Element(
             name,
             resolve_names if constrained else resolve,
             nillable=_is_true(node.get("nillable")),
@@ -234,7 +236,7 @@ class ComplexReader:
             read_doc=functools.partial(documentation, node),
             place=scope.place(node),
         )
-        return made
+        return element
 
     def _type_of(self, node: etree._Element, scope: Scope) -> Callable[[], Type]:
         inline = children(node, xsd("simpleType"), xsd("complexType"))
@@ -249,7 +251,7 @@ class ComplexReader:
         return lambda: self._schemas.type(xsd("anyType"))
 
     def _type_of_head(self, node: etree._Element, head: str, place: Place) -> Type:
-        """The type of a member that declares none: its head's."""
+        """The type of a member that declares none: the type of its head."""
         if node in self._reading:
             place.fail("the substitution group contains itself", node.get("name", ""))
         self._reading.append(node)
@@ -263,89 +265,89 @@ class ComplexReader:
     def global_attribute(self, node: etree._Element, scope: Scope) -> Attribute:
         return self._attribute_named(node, scope, global_name(node, scope))
 
-    def _attributes(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
-        """A type's own attributes; of several wildcards, all must let one in, and the base's is another way in."""
+    def _attributes(self, node: etree._Element, scope: Scope, owner: ComplexType) -> None:
+        """Add a type's own attributes. Several wildcards are intersected; the base's wildcard is an alternative."""
         wildcards: list[Wildcard] = []
-        self._collect(node, scope, made, wildcards, set())
+        self._collect(node, scope, owner, wildcards, set())
         if wildcards:
-            made.any_attribute = (*made.any_attribute, functools.reduce(Wildcard.within, wildcards))
+            owner.any_attribute = (*owner.any_attribute, functools.reduce(Wildcard.within, wildcards))
 
     def _collect(
         self,
         node: etree._Element,
         scope: Scope,
-        made: ComplexType,
+        owner: ComplexType,
         own: list[Wildcard],
         seen: set[etree._Element],
     ) -> None:
         for child in node:
             tag = tag_of(child)
             if tag == xsd("attribute"):
-                self._attribute(child, scope, made)
+                self._attribute(child, scope, owner)
             elif tag == xsd("attributeGroup"):
                 if split(scope.qname(child, child.get("ref", "")))[0] in ENCODINGS:
-                    own.append(ANYTHING)  # id, href and their kin
+                    own.append(ANYTHING)  # id, href and related attributes
                     continue
-                found = self._referred("attribute group", child, scope)
-                if found.node in self._reading:
+                definition = self._referred("attribute group", child, scope)
+                if definition.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
-                if found.node in seen:
-                    continue  # once is enough, and groups that name others twice double at each step
-                seen.add(found.node)
-                self._reading.append(found.node)
+                if definition.node in seen:
+                    continue  # groups that refer to others twice would double the work at each step
+                seen.add(definition.node)
+                self._reading.append(definition.node)
                 try:
-                    self._collect(found.node, found.scope, made, own, seen)
+                    self._collect(definition.node, definition.scope, owner, own, seen)
                 finally:
                     self._reading.pop()
             elif tag == xsd("anyAttribute"):
                 own.append(_wildcard(child, scope))
 
-    def _attribute(self, node: etree._Element, scope: Scope, made: ComplexType) -> None:
+    def _attribute(self, node: etree._Element, scope: Scope, owner: ComplexType) -> None:
         if node.get("ref"):
             name = scope.qname(node, node.get("ref", ""))
             if name in _ARRAY_TYPES:
-                made.array_type = _array_type(node, scope) or made.array_type
-            declared = self._schemas.attribute(name, scope.place(node))
+                owner.array_type = _array_type(node, scope) or owner.array_type
+            declared = self._schemas.attribute(name)
             use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
             use.default = _value(node, scope, use.type, node.get("default")) or use.default
             use.fixed = _value(node, scope, use.type, node.get("fixed")) or use.fixed
         else:
             local = node.get("name", "").strip()
             if not NCNAME.fullmatch(local):
-                scope.place(node).fail(f"{local!r} can't be an attribute's name")
+                scope.place(node).fail(f"{local!r} is not a valid attribute name")
             form = node.get("form")
             qualified = scope.qualified_attributes if form is None else form == "qualified"
             name = clark(scope.namespace if qualified else "", local)
             if node.get("use") == "prohibited":
-                made.attributes.pop(name, None)
+                owner.attributes.pop(name, None)
                 return
             use = self._attribute_named(node, scope, name)
         if node.get("use") == "prohibited":
-            made.attributes.pop(name, None)
+            owner.attributes.pop(name, None)
             return
         use.required = node.get("use") == "required"
-        made.attributes[name] = use
+        owner.attributes[name] = use
 
     def _attribute_named(self, node: etree._Element, scope: Scope, name: str) -> Attribute:
         inline, text = children(node, xsd("simpleType")), node.get("type")
         if inline:
-            simple = self._schemas.simple_type(inline[0], scope)
+            simple = self._schemas.simple.read(inline[0], scope)
         else:
-            found = self._schemas.type(scope.qname(node, text) if text else xsd("anySimpleType"), scope.place(node))
-            if not isinstance(found, SimpleType):
+            type_ = self._schemas.type(scope.qname(node, text) if text else xsd("anySimpleType"), scope.place(node))
+            if not isinstance(type_, SimpleType):
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
-            simple = found
+            simple = type_
         default, fixed = (_value(node, scope, simple, node.get(key)) for key in ("default", "fixed"))
         return Attribute(name, simple, default=default, fixed=fixed, doc=documentation(node))
 
 
 def _value(node: etree._Element, scope: Scope, simple: SimpleType, text: str | None) -> str | None:
-    """A default or fixed value; a QName by its full name."""
+    """A default or fixed value; a QName as a Clark name."""
     return scope.qname(node, text) if text is not None and simple.builtin in ("QName", "NOTATION") else text
 
 
 def _blocked(node: etree._Element, scope: Scope) -> Blocked:
-    """What ``block`` says, or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
+    """The value of ``block`` or ``blockDefault`` (part 1, sections 3.3.2 and 3.4.2)."""
     words = node.get("block", scope.block).split()
     return frozenset(("extension", "restriction", "substitution") if "#all" in words else words)
 
@@ -355,14 +357,14 @@ def _holds_text(type_: Type) -> bool:
 
 
 def _array_type(node: etree._Element, scope: Scope) -> str:
-    """What ``wsdl:arrayType`` says beside a reference to ``soapenc:arrayType``, as a Clark name with its brackets."""
+    """The value of ``wsdl:arrayType`` at a reference to ``soapenc:arrayType``: a Clark name with brackets."""
     text = node.get(f"{{{WSDL}}}arrayType") or node.get("arrayType") or ""
     name, bracket, ranks = text.strip().partition("[")
     return scope.qname(node, name) + bracket + ranks if name else ""
 
 
 def _wildcard(node: etree._Element, scope: Scope) -> Wildcard:
-    """Part 1, section 3.10.2."""
+    """The wildcard of an ``any`` or ``anyAttribute`` element (part 1, section 3.10.2)."""
     text = node.get("namespace", "##any").strip()
     process = node.get("processContents", "strict").strip()
     how: Literal["strict", "lax", "skip"] = "lax" if process == "lax" else "skip" if process == "skip" else "strict"

@@ -1,7 +1,7 @@
-"""Which components an operation reaches, and whether all of them can be used.
+"""The components that an operation depends on, and whether they are valid.
 
-Each type's content model, facets and neighbours are worked out once and kept, its failure too. So an operation that
-reaches something broken is refused with the reason, before any code is made for it, and all others go on.
+Each type's content model, facets and references are computed once and kept, and so are errors. An operation that
+depends on an invalid component is rejected with the reason before code is generated; other operations are not affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ANY_SIMPLE = xsd("anySimpleType")
 
 @dataclass(slots=True)
 class Reached:
-    """What lies within an operation's reach. `open`: a wildcard or anyType lets anything of the contract in."""
+    """The types and namespaces that an operation depends on. `open`: a wildcard or anyType permits any other."""
 
     types: dict[Type, None] = field(default_factory=dict[Type, None])
     namespaces: set[str] = field(default_factory=set[str])
@@ -32,7 +32,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A type's neighbours, and the namespaces of its own elements and attributes."""
+    """The types that a type refers to, and the namespaces of its elements and attributes."""
 
     types: tuple[Type, ...]
     namespaces: frozenset[str]
@@ -43,7 +43,7 @@ class _Node:
 class Graph:
     """The types of one contract as a graph.
 
-    `model` gives a type's content model; `reach` all types below some roots.
+    `model` returns a type's content model, `reach` all types that are reachable from roots.
     """
 
     def __init__(self, schemas: Schemas, rulebook: Rulebook) -> None:
@@ -54,16 +54,16 @@ class Graph:
         self._sound: set[Type] = set()
 
     def model(self, complex_type: ComplexType) -> Content:
-        """:raises bridge.api.BindError: the content model can't be used."""
-        known = self._models.get(complex_type)
-        if known is None:
+        """:raises bridge.api.BindError: the content model is invalid."""
+        content = self._models.get(complex_type)
+        if content is None:
             with self.schemas.lock:
-                known = self._models[complex_type] = content_of(self.schemas, complex_type)
-        return known
+                content = self._models[complex_type] = content_of(self.schemas, complex_type)
+        return content
 
     def reach(self, roots: Iterable[Element | Type]) -> Reached:
-        """:raises bridge.api.BindError: something that values must have is broken. Types that only ``xsi:type`` could
-        bring are left out instead."""
+        """:raises bridge.api.BindError: a required component is invalid. An invalid type that only ``xsi:type`` can
+        select is skipped."""
         reached = Reached()
         waiting: list[Type] = []
         variants: list[str] = []
@@ -82,10 +82,10 @@ class Graph:
                 continue
             seen.add(name)
             try:
-                found = self.schemas.type(name)
+                variant = self.schemas.type(name)
                 part = Reached(dict(reached.types))
                 more: list[str] = []
-                self._walk([found], part, more)
+                self._walk([variant], part, more)
             except BindError:
                 continue
             variants += more
@@ -107,7 +107,7 @@ class Graph:
             waiting += node.types
 
     def usable(self, type_: Type) -> None:
-        """:raises bridge.api.BindError: the type, or one that it needs, is broken."""
+        """:raises bridge.api.BindError: the type, or one that it depends on, is invalid."""
         if type_ in self._sound:
             return
         with self.schemas.lock:
@@ -121,16 +121,16 @@ class Graph:
             self._sound |= seen
 
     def _node(self, type_: Type) -> _Node:
-        known = self._nodes.get(type_)
-        if known is None:
+        node = self._nodes.get(type_)
+        if node is None:
             try:
-                known = self._simple(type_) if isinstance(type_, SimpleType) else self._complex(type_)
+                node = self._simple(type_) if isinstance(type_, SimpleType) else self._complex(type_)
             except BindError as error:
-                known = error
-            self._nodes[type_] = known
-        if isinstance(known, BindError):
-            raise BindError(known.faults)
-        return known
+                node = error
+            self._nodes[type_] = node
+        if isinstance(node, BindError):
+            raise BindError(node.faults)
+        return node
 
     def _simple(self, simple: SimpleType) -> _Node:
         _ = self.rulebook[simple]

@@ -1,8 +1,7 @@
 """All schemas of one contract as one index of global definitions, with imports and includes followed.
 
-Import declarations are followed for what they bring, but not demanded: many published WSDLs refer to a namespace that
-is loaded and that they forgot to import. What can't be loaded is remembered with its reason, and fails only the
-operations that need it.
+Imports are followed but not required: many published WSDLs refer to a loaded namespace without importing it. If a
+document cannot be loaded, the reason is kept, and only the operations that need the document fail.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from bridge_soap.names import (
 )
 from bridge_soap.xsd.shipped import SCHEMAS, is_shipped, referred_namespaces, shipped
 
-#: Where a definition may be looked up, by the element that makes it.
+#: The kind of definition, by element.
 KINDS = {
     xsd("element"): "element",
     xsd("complexType"): "type",
@@ -39,14 +38,17 @@ KINDS = {
     xsd("group"): "group",
     xsd("attributeGroup"): "attribute group",
 }
-#: Namespaces that are built in and never fetched.
+#: Built-in namespaces, which are never fetched.
 KNOWN = frozenset({XSD, XML, *ENCODINGS})
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a definition needs to know of the schema it stands in. `chameleon`: included by a schema of another
-    namespace and itself without one, so names without a prefix belong to the includer. `block` is ``blockDefault``."""
+    """The context of a definition: attributes of its schema.
+
+    :ivar chameleon: the schema has no namespace and is included by one that has; unprefixed names are in the latter's.
+    :ivar block: ``blockDefault``.
+    """
 
     document: Document
     namespace: str
@@ -61,7 +63,7 @@ class Scope:
     def qname(self, node: etree._Element, text: str) -> str:
         """`text`, a QName in an attribute of `node`, as a Clark name.
 
-        :raises BindError: the prefix isn't declared.
+        :raises BindError: the prefix is not declared.
         """
         prefix, colon, local = text.strip().rpartition(":")
         namespace = node.nsmap.get(prefix or None)
@@ -69,10 +71,10 @@ class Scope:
             if colon:
                 if prefix == "xml":
                     return clark(XML, local)
-                self.place(node).fail(f"the prefix of {text!r} isn't declared")
+                self.place(node).fail(f"the prefix of {text!r} is not declared")
             namespace = self.namespace if self.chameleon else ""
         elif namespace == WSDL and not colon:
-            # Schemas that forgot their own default namespace inherit the WSDL's, which defines no types.
+            # Schemas without a default namespace of their own inherit the WSDL's, which defines no types.
             namespace = XSD if local in BUILTINS else self.namespace
         return clark(namespace, local)
 
@@ -89,21 +91,21 @@ class Index:
     def __init__(self, library: Library) -> None:
         self._library = library
         self.definitions: dict[tuple[str, str], Definition] = {}
-        #: what a redefinition replaced, for its own reference to itself
+        #: the definitions that redefinitions replaced, which these may refer to
         self.redefined: dict[tuple[str, str], Definition] = {}
         self.namespaces: set[str] = set()
-        #: namespace -> why a document for it could not be had
+        #: namespace -> why its document could not be loaded
         self.missing: dict[str, Fault] = {}
         self._seen: set[tuple[str, str, str]] = set()
         self._unread: list[etree._Element] = []
         self._ship(SCHEMAS[XML])
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
-        """Take in one ``xs:schema`` and everything it names. Idempotent, so circles end."""
+        """Add an ``xs:schema`` and all that it includes and imports. Idempotent, so circular imports end."""
         own = schema.get("targetNamespace", "").strip()
         chameleon = not own and includer is not None and bool(includer.namespace)
         namespace = includer.namespace if chameleon and includer is not None else own
-        # Lines don't tell schemas apart: some files have one line only, and libxml2 counts no further than 65,535.
+        # A line number is no key: some files have only one line, and libxml2 counts up to 65,535.
         key = (document.id, schema.getroottree().getpath(schema), namespace)
         if key in self._seen:
             return
@@ -132,17 +134,17 @@ class Index:
                 self._import(node, scope)
 
     def complete(self, namespaces: Iterable[str]) -> None:
-        """Bring in the well-known schemas that documents refer to, or whose `namespaces` are named, and none defines.
+        """Add the well-known schemas of the `namespaces` and of those that documents refer to, unless defined already.
 
-        Done once all documents are read: later, each operation's prefixes are settled.
+        To be called after all documents are read, and before the prefixes of operations are assigned.
         """
-        wanted = set(namespaces)
-        while self._unread or wanted:
+        names = set(namespaces)
+        while self._unread or names:
             while self._unread:
-                wanted |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
-            for namespace in sorted(wanted & SCHEMAS.keys() - self.namespaces):
+                names |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
+            for namespace in sorted(names & SCHEMAS.keys() - self.namespaces):
                 self._ship(SCHEMAS[namespace])
-            wanted = set()
+            names = set()
 
     def _ship(self, file: str) -> None:
         document = shipped(file)
@@ -152,7 +154,7 @@ class Index:
         return self.definitions.get((kind, name))
 
     def why_missing(self, kind: str, name: str) -> str:
-        """The sentence for a reference that leads nowhere."""
+        """The error message for an unresolved reference."""
         fault = self.missing.get(split(name)[0])
         because = f" ({fault})" if fault else ""
         return f"the {kind} {name} is not defined in any schema that was loaded{because}"
@@ -160,14 +162,14 @@ class Index:
     def _define(self, kind: str, node: etree._Element, scope: Scope, *, again: bool = False) -> None:
         name = node.get("name", "").strip()
         if not NCNAME.fullmatch(name):
-            return  # nothing can refer to it
+            return  # no reference to it is possible
         key = (kind, clark(scope.namespace, name))
-        known = self.definitions.get(key)
-        if again and known is not None:
-            self.redefined[key] = known
+        first = self.definitions.get(key)
+        if again and first is not None:
+            self.redefined[key] = first
             self.definitions[key] = Definition(node, scope)
         else:
-            # The first wins: a schema that two files bring twice is the same schema.
+            # The first definition is kept: two files may contain the same schema.
             self.definitions.setdefault(key, Definition(node, scope))
 
     def _redefine(self, node: etree._Element, scope: Scope) -> None:
@@ -190,7 +192,7 @@ class Index:
         if not location or namespace in KNOWN or is_shipped(scope.document):
             return
         if namespace in SCHEMAS and is_url(location):
-            return  # it is here, and need not be fetched
+            return  # it is shipped with the gateway
         document = self._load(location, scope, namespace)
         if document is not None:
             for schema in schemas_of(document.root):
@@ -205,7 +207,7 @@ class Index:
 
 
 def schemas_of(root: etree._Element) -> list[etree._Element]:
-    """The schemas in a document: itself, or those inside a WSDL (an import may name either)."""
+    """The schemas in a document: its root, or those inside a WSDL (an import may refer to either)."""
     if root.tag == xsd("schema"):
         return [root]
     return list(root.iter(xsd("schema")))

@@ -1,9 +1,9 @@
-"""Content models as JSON sees them: which element is which property, and where order must be told.
+"""Content models as JSON: the property of each element, and where the order of elements must be kept.
 
-A content model is first simplified: groups of one, groups that only nest, and occurrences that multiply are folded.
-Then each element gets its key. Where the order of elements follows from the schema, properties suffice (*keyed*).
-Where a group that holds more than one element repeats, its elements go into ``#items``, in document order; where one
-name has two places in the model, or two such groups meet, all of the content does (*whole*).
+A content model is first simplified: groups with one member and nested groups are merged, and occurrences multiplied.
+A content model is first simplified: groups of one and nested groups are merged, and occurrences multiplied.
+of several elements repeats, its elements go into ``#items`` in document order. If one name occurs in two places of the
+model, or there are two such groups, the whole content goes there (*whole*).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Part:
 
     @property
     def emptiable(self) -> bool:
-        """Whether no element at all satisfies it."""
+        """Whether it matches an empty sequence of elements."""
         if self.low == 0:
             return True
         if self.kind == "choice":
@@ -58,7 +58,7 @@ class Part:
         return self.is_group and all(part.emptiable for part in self.parts)
 
     def leaves(self) -> Iterator[Part]:
-        """The elements and wildcards below, itself included."""
+        """The elements and wildcards in this part, which may be one itself."""
         if not self.is_group:
             yield self
         for part in self.parts:
@@ -67,12 +67,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What an element's tag means in one content model.
+    """The meaning of an element's tag in a content model.
 
     :ivar element: the declaration of that tag: the one in the model, or a member of its substitution group.
     :ivar head: the declaration in the model.
     :ivar many: the property is an array.
-    :ivar in_items: it stands in ``#items``.
+    :ivar in_items: the element goes into ``#items``.
     """
 
     key: str
@@ -84,17 +84,17 @@ class Slot:
 
 @dataclass(eq=False, slots=True)
 class Content:
-    """A complex type's content model. `region` is the repeated group that fills ``#items`` when not `whole`."""
+    """A complex type's content model. `region` is the repeated group that goes into ``#items`` if not `whole`."""
 
     root: Part | None
     whole: bool = False
     region: Part | None = None
     slots: dict[str, Slot] = field(default_factory=dict[str, Slot])
-    #: keys of arrays that are always there, and of those that a chosen branch brings
+    #: keys of arrays that are always present, and of those that are present with a branch of a choice
     arrays: tuple[str, ...] = ()
     branch_arrays: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = ()
     wildcards: tuple[Wildcard, ...] = ()
-    #: arrays whose length is bounded, with the bounds; and the keys of choices' branches, where no two share one
+    #: arrays with bounds on their length; and the keys of each choice's branches, if the branches share no key
     counts: tuple[tuple[str, int, int | None], ...] = ()
     choices: tuple[tuple[frozenset[str], ...], ...] = ()
 
@@ -102,7 +102,7 @@ class Content:
 def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
     """The content model of a type without simple content.
 
-    :raises bridge.api.BindError: two elements of one name and different types meet in it.
+    :raises bridge.api.BindError: it contains two elements with one name and different types.
     """
     budget = _Budget(complex_type)
     root = _simplify(complex_type.particle, budget, 0) if complex_type.particle is not None else None
@@ -130,7 +130,7 @@ def content_of(schemas: Schemas, complex_type: ComplexType) -> Content:
 
 
 def straight(content: Content) -> list[Part]:
-    """The elements of a content model that is nothing but a row of them; none otherwise."""
+    """The elements of a content model that is a plain sequence of elements; empty otherwise."""
     root = content.root
     if root is None or content.region is not None:
         return []
@@ -141,14 +141,14 @@ def straight(content: Content) -> list[Part]:
 # --- simplifying -------------------------------------------------------------------------------------------------
 
 
-#: A content model of more places than that was made to be large: groups that name others twice double at each step.
+#: The limit on particles: groups that refer to others twice double the model at each step.
 _MAX_PLACES = 20_000
-#: Deeper than that, groups in groups become code that Python can't read.
+#: The limit on nested groups: Python cannot compile code that is nested deeper.
 _MAX_NESTING = 40
 
 
 class _Budget:
-    """How much of a content model is left to be worked out."""
+    """The remaining limits for one content model."""
 
     def __init__(self, owner: ComplexType) -> None:
         self._owner, self._left = owner, _MAX_PLACES
@@ -177,7 +177,7 @@ def _simplify(particle: Particle, budget: _Budget, depth: int) -> Part | None:
         part = _simplify(child, budget, depth + 1)
         if part is None:
             if term.kind == "choice":
-                low = 0  # a branch that holds nothing may be the one that is chosen
+                low = 0  # the empty branch may be chosen
             continue
         if part.kind == term.kind and part.kind != "all" and part.low == part.high == 1:
             parts.extend(part.parts)
@@ -193,7 +193,7 @@ def _simplify(particle: Particle, budget: _Budget, depth: int) -> Part | None:
 
 
 def _fold(part: Part, low: int, high: int | None) -> Part | None:
-    """``(part){low,high}`` as one part, where the counts that are possible have no gaps."""
+    """``(part){low,high}`` as one part, if the possible counts have no gaps."""
     if low == high == 1:
         return part
     if part.low > 1:
@@ -203,7 +203,7 @@ def _fold(part: Part, low: int, high: int | None) -> Part | None:
 
 
 def _merge(leaves: list[Part]) -> None:
-    """Declarations of one name and type in several places become one, that lets in what any of them does."""
+    """Merge the declarations of one name and type; the result accepts what any of them accepts."""
     by_name: dict[str, list[Part]] = {}
     for leaf in leaves:
         if leaf.element is not None:
@@ -213,18 +213,18 @@ def _merge(leaves: list[Part]) -> None:
         first = elements[0]
         if all(each is first for each in elements) or any(each.type is not first.type for each in elements):
             continue
-        merged = replace(
+        union = replace(
             first,
             nillable=any(each.nillable for each in elements),
             default=next((each.default for each in elements if each.default is not None), None),
             fixed=first.fixed if all(each.fixed == first.fixed for each in elements) else None,
         )
         for leaf in same:
-            leaf.element = merged
+            leaf.element = union
 
 
 def _stand_in(leaves: list[Part], tags: dict[int, frozenset[str]]) -> bool:
-    """Whether an element of the model may also stand in another's place, as a member of its substitution group."""
+    """Whether an element of the model may also substitute for another."""
     heads = {leaf.element.name for leaf in leaves if leaf.element is not None}
     return any(tags[id(leaf)] & (heads - {leaf.element.name}) for leaf in leaves if leaf.element is not None)
 
@@ -262,7 +262,7 @@ def _union(tags: dict[int, frozenset[str]], leaves: list[Part]) -> frozenset[str
 
 
 def _clashes(part: Part, tags: dict[int, frozenset[str]]) -> bool:
-    """Whether one name has two places that an instance may fill at once, outside of repeated groups."""
+    """Whether one name has two places that an instance may contain at once, outside repeated groups."""
     if not part.is_group or part.repeats:
         return False
     if part.kind != "choice":
@@ -273,7 +273,7 @@ def _clashes(part: Part, tags: dict[int, frozenset[str]]) -> bool:
                 return True
             seen |= names
     elif sum(ANY in _union(tags, list(child.leaves())) for child in part.parts) > 1:
-        return True  # which wildcard is meant, their elements alone don't tell
+        return True  # the elements do not tell which wildcard they match
     return any(_clashes(child, tags) for child in part.parts)
 
 
@@ -288,8 +288,8 @@ def _fill_slots(schemas: Schemas, content: Content, leaves: list[Part], owner: C
         if head is None:
             continue
         in_items = content.whole or id(leaf) in inside
-        known = content.slots.get(head.name)
-        if known is not None and known.element.type is not head.type:
+        slot = content.slots.get(head.name)
+        if slot is not None and slot.element.type is not head.type:
             owner.place.fail(
                 f"two elements named {local_name(head.name)} in one content model have different types",
                 local_name(owner.name),
@@ -304,17 +304,17 @@ def _fill_slots(schemas: Schemas, content: Content, leaves: list[Part], owner: C
 
 
 def _find_arrays(content: Content) -> None:
-    """Arrays that are given even when empty: all but those in a choice's branches; those only with their branch."""
+    """Find arrays that are present even if empty; those in a branch of a choice only with that branch."""
     assert content.root is not None
     always: list[str] = []
     branches: list[tuple[frozenset[str], tuple[str, ...]]] = []
 
-    def walk(part: Part, found: list[str]) -> None:
+    def walk(part: Part, keys: list[str]) -> None:
         if part is content.region:
-            found.append(ITEMS)
+            keys.append(ITEMS)
         elif not part.is_group:
             if part.repeats or _is_many(content, part):
-                found.append(part.key)
+                keys.append(part.key)
         elif part.kind == "choice":
             for branch in part.parts:
                 arrays: list[str] = []
@@ -323,7 +323,7 @@ def _find_arrays(content: Content) -> None:
                     branches.append((keys_of(branch, content.region), tuple(arrays)))
         else:
             for child in part.parts:
-                walk(child, found)
+                walk(child, keys)
 
     walk(content.root, always)
     content.arrays = tuple(dict.fromkeys(always))
@@ -331,7 +331,7 @@ def _find_arrays(content: Content) -> None:
 
 
 def _find_bounds(content: Content) -> None:
-    """What a reply can break although each of its children is in its place."""
+    """Find the rules that a reply may violate although each element is in its place."""
     assert content.root is not None
     counts: list[tuple[str, int, int | None]] = []
     choices: list[tuple[frozenset[str], ...]] = []
@@ -361,7 +361,7 @@ def _is_many(content: Content, part: Part) -> bool:
 
 
 def keys_of(part: Part, region: Part | None) -> frozenset[str]:
-    """The properties that `part` may fill."""
+    """The properties of the elements in `part`."""
     if part is region:
         return frozenset({ITEMS, *(leaf.key for leaf in part.leaves())})
     if not part.is_group:
@@ -370,7 +370,7 @@ def keys_of(part: Part, region: Part | None) -> frozenset[str]:
 
 
 def attribute_keys(complex_type: ComplexType) -> dict[str, str]:
-    """Attribute names to their properties: ``@name``, or ``@{namespace}name`` where two have one local name."""
+    """The property of each attribute: ``@name``, or ``@{namespace}name`` if a local name is not unique."""
     locals_ = [local_name(name) for name in complex_type.attributes]
     out = {}
     for name in complex_type.attributes:
@@ -380,5 +380,5 @@ def attribute_keys(complex_type: ComplexType) -> dict[str, str]:
 
 
 def any_name(key: str) -> str:
-    """A wildcard's key as a Clark name; ``{}local`` is the same as ``local``."""
+    """The Clark name of a wildcard's key; ``{}local`` becomes ``local``."""
     return key.removeprefix("{}")

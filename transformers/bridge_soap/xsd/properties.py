@@ -1,7 +1,7 @@
-"""The properties of a type's JSON object, one by one: where a path through a body's JSON leads.
+"""The properties of a type's JSON object, and the resolution of paths through a body's JSON.
 
-A path is the names of properties with slashes between them, ``order/line/@code``. Arrays are passed through: the path
-means the property in each of their items. A slash inside the braces of ``{namespace}local`` belongs to the name.
+A path is a list of property names separated by slashes: ``order/line/@code``. A path through an array refers to the
+property in each of its items. A slash inside the braces of ``{namespace}local`` belongs to the name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STEP = re.compile(r"(?:\{[^{}]*\}|[^/{}])+")
 
 
 def steps_of(path: str) -> tuple[str, ...]:
-    """The names in a path; none where it isn't one."""
+    """The names in a path; empty if the path is malformed."""
     steps = tuple(_STEP.findall(path))
     return steps if steps and "/".join(steps) == path else ()
 
@@ -32,12 +32,12 @@ def steps_of(path: str) -> tuple[str, ...]:
 class Property:
     """One property.
 
-    :ivar element: its declaration; attributes and texts are given one, so that all have a type. None for ``#items``,
+    :ivar element: its declaration; one is created for attributes and texts, so all have a type. None for ``#items``,
         ``#content`` and ``#any``.
     :ivar many: it is an array.
-    :ivar required: the schema asks for it wherever its object is, and fills nothing in.
-    :ivar settled: it stands in no choice and no optional group, so whether it is given is nobody else's business.
-    :ivar inner: what an item of ``#items`` or ``#content`` may be, each an object of one property.
+    :ivar required: the schema requires it in its object, and has no default for it.
+    :ivar settled: it is in no choice and no optional group, so its presence does not depend on other properties.
+    :ivar inner: the possible items of ``#items`` or ``#content``, each an object with one property.
     """
 
     key: str
@@ -50,15 +50,15 @@ class Property:
 
     @property
     def simple(self) -> SimpleType | None:
-        """The simple type of a single value, where a single value may stand here."""
+        """The simple type of a single value, if the property may have one."""
         type_ = self.element.type if self.element is not None else None
         return type_.simple if isinstance(type_, ComplexType) else type_
 
 
 class Properties:
-    """The properties of one contract's types, each worked out once.
+    """The properties of a contract's types, created on first use.
 
-    :param encoded: for bodies in SOAP's own encoding, where an array is a type: its property is an array of its items.
+    :param encoded: for bodies in the SOAP encoding, where an array is a type: its property is an array of its items.
     """
 
     def __init__(self, graph: Graph, *, encoded: bool = False) -> None:
@@ -67,36 +67,36 @@ class Properties:
         self._known: dict[ComplexType, dict[str, Property]] = {}
 
     def of(self, type_: Type) -> dict[str, Property]:
-        """By name; those of the type itself, not of types that ``xsi:type`` may bring.
+        """The properties by name: of the type itself, not of types that ``xsi:type`` may select.
 
-        :raises bridge.api.BindError: the type is broken.
+        :raises bridge.api.BindError: the type is invalid.
         """
         if not isinstance(type_, ComplexType) or type_ is ANY_TYPE:
             return {}
-        known = self._known.get(type_)
-        if known is None:
-            known = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
-        return known
+        result = self._known.get(type_)
+        if result is None:
+            result = self._known[type_] = {each.key: self._items(each) for each in self._find(type_)}
+        return result
 
     def below(self, parent: Property) -> dict[str, Property]:
-        """What a value of `parent`, or an item of it, may hold: the properties of its type, then those that only
-        types derived from it or members of its substitution group have."""
+        """The properties of a value of `parent`, or of an item of it: those of its type, then those of derived types
+        and of members of its substitution group."""
         if parent.element is None:
             return parent.inner
-        found = dict(self.of(parent.element.type))
+        result = dict(self.of(parent.element.type))
         for other in self.others(parent.element):
             for key, each in self.of(other).items():
-                found.setdefault(key, replace(each, required=False, settled=False))
-        return found
+                result.setdefault(key, replace(each, required=False, settled=False))
+        return result
 
     def others(self, element: Element) -> list[Type]:
-        """The types, beside the declared one, that a value of `element` may have."""
+        """The types other than the declared one that a value of `element` may have."""
         schemas = self._graph.schemas
         members = schemas.members(element)
         names = [name for each in (element, *members) if each.type.name for name in schemas.derived(each.type.name)]
-        found = [each.type for each in members]
-        found += [known for known in map(self._variants.known, names) if known is not None]
-        return [type_ for type_ in dict.fromkeys(found) if type_ is not element.type and self._usable(type_)]
+        types = [each.type for each in members]
+        types += [known for known in map(self._variants.known, names) if known is not None]
+        return [type_ for type_ in dict.fromkeys(types) if type_ is not element.type and self._usable(type_)]
 
     def _usable(self, type_: Type) -> bool:
         try:
@@ -129,7 +129,7 @@ class Properties:
             return
         seen: set[str] = set()
         for each in _walk(content.root, content, settled=True):
-            if each.key not in seen:  # two branches of a choice may share a name
+            if each.key not in seen:  # two branches of a choice may have the same name
                 seen.add(each.key)
                 yield each
 

@@ -1,6 +1,6 @@
-"""Definitions to components: `Schemas` answers for a contract's types, elements and attributes by name.
+"""Reads definitions into components: `Schemas` has a contract's types, elements and attributes by name.
 
-A definition is read when it is first asked for. References are resolved by XML Schema 1.0, part 1, section 3.
+A definition is read on first use. References are resolved as in XML Schema 1.0, part 1, section 3.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from bridge_soap.names import XSD, children, clark, local_name, split, xsd
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
-from bridge_soap.xsd.simple import SimpleReader
+from bridge_soap.xsd.simple import SimpleTypeReader
 
 
 class Schemas:
-    """Components by Clark name. Each is made once; each method raises `bridge.api.BindError` where a definition is
-    missing or broken, with the place of the reference or of what is wrong."""
+    """Components by Clark name, each created once.
+
+    Each method raises `bridge.api.BindError` if a definition is missing or invalid, with its place."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
@@ -32,36 +33,30 @@ class Schemas:
         self._reading: set[str] = set()
         self._members: dict[str, list[str]] | None = None
         self._children: dict[str, list[str]] | None = None
-        #: held while a component is made, and by all that is compiled from components: a route may be bound in a thread
-        #: while a request asks for a type that nobody has asked for before
+        #: held while components are created or compiled: a thread may bind a route while a request uses a type for the
+        #: first time
         self.lock = RLock()
-        self._simple = SimpleReader(self)
+        self.simple = SimpleTypeReader(self)
         self._complex = ComplexReader(self)
 
     # --- by name ---
 
     def type(self, name: str, place: Place = NOWHERE) -> Type:
-        known = self._types.get(name) or builtin_type(name)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._type(name, place)
+        type_ = self._types.get(name) or builtin_type(name)
+        if type_ is None:
+            with self.lock:
+                type_ = self._types.get(name)  # another thread may have read it
+                if type_ is None:
+                    type_ = self._types[name] = self._type(name, place)
+        return type_
 
     def _type(self, name: str, place: Place) -> Type:
-        known = self._types.get(name)  # perhaps by now
-        if known is not None:
-            return known
         definition = self.index.find("type", name)
         if definition is None:
             namespace, local = split(name)
             if namespace == XSD:
                 place.fail(f"XML Schema has no type {local}")
             place.fail(self.index.why_missing("type", name))
-        self._types[name] = made = self._guarded(name, definition)
-        return made
-
-    def _guarded(self, name: str, definition: Definition) -> Type:
-        """Read a type definition, refusing one that derives from itself."""
         if name in self._reading:
             definition.scope.place(definition.node).fail("the type is defined by itself", name)
         self._reading.add(name)
@@ -71,7 +66,7 @@ class Schemas:
             self._reading.discard(name)
 
     def base_type(self, node: etree._Element, scope: Scope, text: str, own_name: str) -> Type:
-        """The type a derivation starts from. In a redefinition, a type's own name means what it replaces."""
+        """The base type of a derivation. In a redefinition, a type's own name refers to the replaced type."""
         name = scope.qname(node, text)
         if name == own_name:
             old = self.index.redefined.get(("type", name))
@@ -81,52 +76,39 @@ class Schemas:
 
     def read_type(self, node: etree._Element, scope: Scope, name: str = "") -> Type:
         if node.tag == xsd("simpleType"):
-            return self._simple.read(node, scope, name)
+            return self.simple.read(node, scope, name)
         return self._complex.read(node, scope, name)
 
-    def simple_type(self, node: etree._Element, scope: Scope, name: str = "") -> SimpleType:
-        return self._simple.read(node, scope, name)
-
-    def simple(self) -> SimpleReader:
-        return self._simple
-
     def element(self, name: str, place: Place = NOWHERE) -> Element:
-        known = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._element(name, place)
+        element = self._elements.get(name) or (SCHEMA if name == SCHEMA.name else None)
+        if element is None:
+            with self.lock:
+                element = self._elements.get(name)
+                if element is None:
+                    definition = self.index.find("element", name)
+                    if definition is None:
+                        place.fail(self.index.why_missing("element", name))
+                    element = self._elements[name] = self._complex.global_element(definition.node, definition.scope)
+        return element
 
-    def _element(self, name: str, place: Place) -> Element:
-        known = self._elements.get(name)
-        if known is None:
-            definition = self.index.find("element", name)
-            if definition is None:
-                place.fail(self.index.why_missing("element", name))
-            known = self._elements[name] = self._complex.global_element(definition.node, definition.scope)
-        return known
-
-    def attribute(self, name: str, place: Place = NOWHERE) -> Attribute:
-        known = self._attributes.get(name) or encoding_attribute(name)
-        if known is not None:
-            return known
-        with self.lock:
-            return self._attribute(name)
+    def attribute(self, name: str) -> Attribute:
+        attribute = self._attributes.get(name) or encoding_attribute(name)
+        if attribute is None:
+            with self.lock:
+                attribute = self._attributes.get(name)
+                if attribute is None:
+                    attribute = self._attributes[name] = self._attribute(name)
+        return attribute
 
     def _attribute(self, name: str) -> Attribute:
-        known = self._attributes.get(name)
-        if known is None:
-            definition = self.index.find("attribute", name)
-            if definition is None:
-                # Vendors refer to attributes of schemas that they forgot to bring along. Any text will do for them.
-                known = Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple one
-            else:
-                known = self._complex.global_attribute(definition.node, definition.scope)
-            self._attributes[name] = known
-        return known
+        definition = self.index.find("attribute", name)
+        if definition is not None:
+            return self._complex.global_attribute(definition.node, definition.scope)
+        # Vendors refer to attributes of schemas that they do not ship. Any text is valid for them.
+        return Attribute(name, BUILTIN_TYPES[xsd("anySimpleType")])  # type: ignore[arg-type]  # it is a simple type
 
     def find_element(self, name: str) -> Element | None:
-        """The global element of that name, where there is one."""
+        """The global element of that name, if there is one."""
         return self.element(name) if self.index.find("element", name) is not None else None
 
     def find_attribute(self, name: str) -> Attribute | None:
@@ -135,15 +117,15 @@ class Schemas:
     # --- families ---
 
     def members(self, element: Element) -> tuple[Element, ...]:
-        """What may stand in the element's place (substitution group, chains included), itself excepted."""
+        """The elements that may substitute for `element`, directly or indirectly, without itself."""
         if not element.is_global:
             return ()
         if self._members is None:
             table: dict[str, list[str]] = {}
-            for (kind, name), found in self.index.definitions.items():
-                head = found.node.get("substitutionGroup") if kind == "element" else None
+            for (kind, name), definition in self.index.definitions.items():
+                head = definition.node.get("substitutionGroup") if kind == "element" else None
                 if head:
-                    table.setdefault(found.scope.qname(found.node, head), []).append(name)
+                    table.setdefault(definition.scope.qname(definition.node, head), []).append(name)
             self._members = table
         members = tuple(map(self.element, _closure(self._members, element.name)))
         if element.block:
@@ -151,23 +133,23 @@ class Schemas:
         return members
 
     def member_name(self, member: Element, head: Element) -> str:
-        """How JSON names a member of a substitution group: by its local name where that is enough."""
+        """The JSON name of a member of a substitution group: its local name if unique, else its Clark name."""
         names = [local_name(each.name) for each in (head, *self.members(head))]
         return local_name(member.name) if names.count(local_name(member.name)) == 1 else member.name
 
     def _may_stand_for(self, member: Element, head: Element) -> bool:
-        """Whether nothing on the way from the head's type to the member's is blocked (part 1, section 3.3.6)."""
+        """Whether no derivation step from the head's type to the member's is blocked (part 1, section 3.3.6)."""
         try:
             return "substitution" not in head.block and not blocked(member.type, head.type, head.block)
         except BindError:
-            return True  # those who use it are told
+            return True  # the error is reported on use
 
     def derived(self, name: str) -> list[str]:
-        """Names of the global types that derive from the one of that name, at any distance."""
+        """Names of the global types that derive from the named type, directly or indirectly."""
         if self._children is None:
             table: dict[str, list[str]] = {}
-            for (kind, own), found in self.index.definitions.items():
-                base = _base_of(found) if kind == "type" else ""
+            for (kind, own), definition in self.index.definitions.items():
+                base = _base_of(definition) if kind == "type" else ""
                 if base:
                     table.setdefault(base, []).append(own)
             self._children = table
@@ -178,29 +160,29 @@ class Schemas:
         return (name for kind, name in self.index.definitions if kind == "type")
 
 
-def derives(found: Type, declared: Type) -> bool:
+def derives(type_: Type, declared: Type) -> bool:
     """Whether `found` is `declared` or derives from it; a union's members count as derived (part 1, sections 3.4.6
     and 3.14.6)."""
-    if declared is ANY_TYPE or any(step is declared for step in _line(found)):
+    if declared is ANY_TYPE or any(step is declared for step in _line(type_)):
         return True
     if declared.name == _ANY_SIMPLE:
-        return isinstance(found, SimpleType)
+        return isinstance(type_, SimpleType)
     if isinstance(declared, SimpleType) and declared.variety == "union":
-        return any(derives(found, member) for member in declared.members)
+        return any(derives(type_, member) for member in declared.members)
     return False
 
 
-def blocked(found: Type, declared: Type, block: Blocked) -> bool:
+def blocked(type_: Type, declared: Type, block: Blocked) -> bool:
     """Whether `block` (the element's) or the declared type forbids a way from it to `found`, which derives from it."""
     if isinstance(declared, ComplexType):
         block |= declared.block
-    ways = itertools.takewhile(lambda step: step is not declared, _line(found)) if block else ()
+    ways = itertools.takewhile(lambda step: step is not declared, _line(type_)) if block else ()
     return any((step.derived_by if isinstance(step, ComplexType) else "restriction") in block for step in ways)
 
 
-def _line(found: Type) -> Iterator[Type]:
-    """A type, its base, the base's base, …"""
-    step: Type | None = found
+def _line(type_: Type) -> Iterator[Type]:
+    """The type and all its bases."""
+    step: Type | None = type_
     while step is not None:
         yield step
         step = step.base
@@ -219,10 +201,10 @@ def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
                 yield name
 
 
-def _base_of(found: Definition) -> str:
-    """The base that a type definition names, without reading the definition; ``""`` where it names none."""
+def _base_of(definition: Definition) -> str:
+    """The base that a type definition names, without reading the definition; ``""`` if there is none."""
     steps = ("restriction", "extension")
-    node = found.node
+    node = definition.node
     if node.tag == xsd("complexType"):
         inner = children(node, xsd("simpleContent"), xsd("complexContent"))
         if not inner:
@@ -233,6 +215,6 @@ def _base_of(found: Definition) -> str:
         prefix, _, local = text.strip().rpartition(":")
         namespace = step.nsmap.get(prefix or None)
         if namespace is None:
-            namespace = found.scope.namespace if found.scope.chameleon else ""
+            namespace = definition.scope.namespace if definition.scope.chameleon else ""
         return clark(namespace, local)
     return ""

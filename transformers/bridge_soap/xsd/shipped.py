@@ -1,5 +1,6 @@
-"""Well-known schemas that contracts name by a URL or forget to bring along: what documents refer to and none defines
-is looked for here, by namespace. So nothing has to be fetched for it."""
+"""Well-known schemas, by namespace, for contracts that refer to them without including them.
+
+They need not be fetched."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from lxml import etree
 from bridge_soap.documents import Document
 from bridge_soap.parsing import parse_contract
 
-#: What the ids of shipped documents begin with: nothing that they refer to is looked for elsewhere.
+#: The prefix of the ids of shipped documents. Their references are never fetched.
 MARK = "shipped:"
 
-#: File by target namespace. The files keep the notices of those who wrote them.
+#: File by target namespace. The files keep their copyright notices.
 SCHEMAS = {
     "http://www.w3.org/XML/1998/namespace": "xml.xsd",
     "http://xml.apache.org/xml-soap": "xml-soap.xsd",
@@ -38,7 +39,7 @@ SCHEMAS = {
     "http://docs.oasis-open.org/wsrf/r-2": "r-2.xsd",
     "http://docs.oasis-open.org/wsrf/rp-2": "rp-2.xsd",
 }
-#: The same for WSDLs that others import.
+#: The same for WSDLs.
 WSDLS = {
     "http://docs.oasis-open.org/wsn/bw-2": "bw-2.wsdl",
     "http://docs.oasis-open.org/wsn/brw-2": "brw-2.wsdl",
@@ -57,7 +58,7 @@ def _content(name: str) -> bytes:
 
 
 def shipped(name: str) -> Document:
-    """One of the files, parsed anew: trees are not shared between contracts, which are read in threads."""
+    """One of the files, parsed again on each call: contracts are read in threads and must not share trees."""
     root: etree._Element = parse_contract(_content(name))
     return Document(root, MARK + name, name)
 
@@ -66,15 +67,15 @@ _REFERENCES = ("ref", "type", "base", "itemType", "memberTypes", "substitutionGr
 
 
 def referred_namespaces(schema: etree._Element, among: Set[str]) -> set[str]:
-    """Those of the namespaces `among` that references in a schema lead to."""
+    """The namespaces in `among` that a schema refers to."""
     prefixes = {prefix: namespace for prefix, namespace in schema.nsmap.items() if namespace in among}
-    found: set[str] = set()
+    result: set[str] = set()
     if not prefixes:
-        return found  # a declaration further down is possible, and nobody writes one for these
+        return result  # inner declarations are possible, but do not occur for these namespaces
     for node in schema.iter():
         for attribute in _REFERENCES:
             for name in node.get(attribute, "").split():
                 namespace = prefixes.get(name.rpartition(":")[0] or None)
                 if namespace is not None:
-                    found.add(namespace)
-    return found
+                    result.add(namespace)
+    return result

@@ -1,4 +1,4 @@
-"""Simple type definitions to components (XML Schema 1.0, part 1, section 3.14; facets: part 2, section 4.3)."""
+"""Reads simple type definitions into components (XML Schema 1.0, part 1, section 3.14; facets: part 2, section 4.3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BOUNDS = {
 
 
 def documentation(node: etree._Element) -> str:
-    """The text of a component's ``xs:documentation``, white space folded."""
+    """The text of a component's ``xs:documentation``, with white space collapsed."""
     texts = []
     for note in children(node, xsd("annotation")):
         for part in children(note, xsd("documentation")):
@@ -37,7 +37,7 @@ def documentation(node: etree._Element) -> str:
     return "\n".join(text for text in texts if text)
 
 
-class SimpleReader:
+class SimpleTypeReader:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
 
@@ -46,23 +46,23 @@ class SimpleReader:
         for child in node:
             tag = tag_of(child)
             if tag == xsd("restriction"):
-                made = self.restriction(child, scope, self._base(child, scope, name), name)
+                simple = self.restriction(child, scope, self._base(child, scope, name), name)
             elif tag == xsd("list"):
-                made = SimpleType(name, "list", item=self._item(child, scope))
+                simple = SimpleType(name, "list", item=self._item(child, scope))
             elif tag == xsd("union"):
-                made = SimpleType(name, "union", members=self._union(child, scope))
+                simple = SimpleType(name, "union", members=self._union(child, scope))
             else:
                 continue
-            made.doc, made.place = documentation(node), place
-            return made
+            simple.doc, simple.place = documentation(node), place
+            return simple
         return place.fail("a simple type needs a restriction, a list or a union", name)
 
     def named(self, node: etree._Element, scope: Scope, text: str, own_name: str = "") -> SimpleType:
         """The simple type that an attribute of `node` names."""
-        found = self._schemas.base_type(node, scope, text, own_name)
-        if not isinstance(found, SimpleType):
+        type_ = self._schemas.base_type(node, scope, text, own_name)
+        if not isinstance(type_, SimpleType):
             scope.place(node).fail(f"{text} is a complex type where a simple one is needed")
-        return found
+        return type_
 
     def _base(self, node: etree._Element, scope: Scope, own_name: str) -> SimpleType:
         text = node.get("base")
@@ -83,14 +83,14 @@ class SimpleReader:
         return self.read(inline[0], scope)
 
     def _union(self, node: etree._Element, scope: Scope) -> tuple[SimpleType, ...]:
-        found = [self.named(node, scope, text) for text in node.get("memberTypes", "").split()]
-        found += [self.read(inline, scope) for inline in children(node, xsd("simpleType"))]
-        if not found:
+        members = [self.named(node, scope, text) for text in node.get("memberTypes", "").split()]
+        members += [self.read(inline, scope) for inline in children(node, xsd("simpleType"))]
+        if not members:
             scope.place(node).fail("a union needs member types")
-        return tuple(found)
+        return tuple(members)
 
     def restriction(self, node: etree._Element, scope: Scope, base: SimpleType, name: str = "") -> SimpleType:
-        """`base` narrowed by the facets that stand in `node`."""
+        """`base` restricted by the facets in `node`."""
         own: dict[str, Any] = {}
         patterns: list[str] = []
         values: list[str] = []
@@ -103,7 +103,7 @@ class SimpleReader:
                 try:
                     own[_COUNTS[tag]] = int(value)
                 except ValueError:
-                    scope.place(child).fail(f"{value!r} is no count")
+                    scope.place(child).fail(f"{value!r} is not a count")
             elif tag in _BOUNDS:
                 own[_BOUNDS[tag]] = value.strip()
             elif tag == xsd("pattern"):

@@ -1,10 +1,10 @@
-"""Which type ``@xsi:type`` means, both ways (XML Schema 1.0, part 1, section 3.3.4)."""
+"""The type that ``@xsi:type`` names, and the name of a type (XML Schema 1.0, part 1, section 3.3.4)."""
 
 from __future__ import annotations
 
 from bridge.api import BindError
 from bridge_soap.components import Blocked, ComplexType, Type
-from bridge_soap.datatypes.facets import Bad
+from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.names import XSD, clark, local_name, split
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, builtin_type
@@ -13,8 +13,9 @@ from bridge_soap.xsd.schemas import Schemas, blocked, derives
 
 
 class Variants:
-    """Types by the short names that JSON gives them. A short name is the local name where that is enough to tell the
-    types of a contract apart, the Clark name otherwise."""
+    """Types by their short names in JSON.
+
+    A short name is the local name if it is unique in the contract, and the Clark name otherwise."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
@@ -31,17 +32,17 @@ class Variants:
         return self._by_local.get(local, [])
 
     def short(self, name: str) -> str:
-        """How JSON names the type."""
+        """The name of the type in JSON."""
         local = local_name(name)
         return local if len(self._named(local)) == 1 else name
 
     def find(self, name: object, declared: Type, block: Blocked = frozenset()) -> Type:
-        """The type that a body names, one that may stand where `declared` is; `block` is the element's.
+        """The type that a body names, which must be valid in place of `declared`; `block` is the element's.
 
-        :raises Bad: there is none, it is ambiguous, broken, abstract, or doesn't derive from the declared type.
+        :raises DatatypeError: the type is unknown, ambiguous, broken, abstract, or not derived from the declared type.
         """
         if not isinstance(name, str):
-            raise Bad("the name of a type is wanted as a string")
+            raise DatatypeError("the name of a type is wanted as a string")
         if name.startswith("xs:"):
             name = clark(XSD, name[3:])
         if name[:1] == "{":
@@ -51,9 +52,9 @@ class Variants:
             if len(candidates) > 1:
                 candidates = [each for each in candidates if self._fits(each, declared, block)] or candidates
         if len(candidates) > 1:
-            raise Bad(f"{name!r} may mean {', '.join(candidates)}; write it in full")
+            raise DatatypeError(f"{name!r} may mean {', '.join(candidates)}; write it in full")
         if not candidates or not self._fits(candidates[0], declared, block):
-            raise Bad(f"no type {name!r} can stand here{self._offer(declared)}")
+            raise DatatypeError(f"no type {name!r} can stand here{self._offer(declared)}")
         return self._schemas.type(candidates[0])
 
     def _offer(self, declared: Type) -> str:
@@ -64,15 +65,15 @@ class Variants:
 
     def _fits(self, name: str, declared: Type, block: Blocked) -> bool:
         try:
-            found = self._schemas.type(name)
+            type_ = self._schemas.type(name)
         except BindError as error:
-            raise Bad(f"the type {local_name(name)} can't be used: {error.faults[0].reason}") from None
-        if isinstance(found, ComplexType) and found.abstract:
+            raise DatatypeError(f"the type {local_name(name)} cannot be used: {error.faults[0].reason}") from None
+        if isinstance(type_, ComplexType) and type_.abstract:
             return False
-        return derives(found, declared) and not blocked(found, declared, block)
+        return derives(type_, declared) and not blocked(type_, declared, block)
 
     def is_foreign(self, name: object) -> bool:
-        """Whether it is the full name of a type that the contract doesn't know: only the service may."""
+        """Whether it is the Clark name of a type that the contract does not define. The service may know it."""
         return (
             isinstance(name, str)
             and bool(split(name)[0])
@@ -82,17 +83,17 @@ class Variants:
         )
 
     def usable(self, name: str, graph: Graph) -> Type | None:
-        """As `known`, where nothing that the type needs is broken either."""
-        found = self.known(name)
+        """As `known`, but None too if a type that it depends on is invalid."""
+        type_ = self.known(name)
         try:
-            if found is not None:
-                graph.usable(found)
+            if type_ is not None:
+                graph.usable(type_)
         except BindError:
             return None
-        return found
+        return type_
 
     def known(self, name: str) -> Type | None:
-        """The type of that Clark name where the contract has it and it isn't broken."""
+        """The type of that Clark name; None if it is undefined or invalid."""
         if builtin_type(name) is None and self._schemas.index.find("type", name) is None:
             return None
         try:
