@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from bridge.api.call import HttpReply, HttpRequest
-from bridge.cluster.http import HttpClient, HttpUpstream
 from bridge.errors import BadReply, UpstreamError
-from bridge.transport.aiohttp_client import AiohttpClient
-from bridge.transport.client import Client
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Client
+from tests.oracles.aiohttp_client import AiohttpClient
+from tests.oracles.clusters import http_cluster
 from tests.servers import Server, need, running
 
 HERE = Path(__file__).parent / "http"
@@ -68,9 +69,10 @@ def ask(client: Client) -> Callable[..., Any]:
         async def addresses() -> list[tuple[str, int]]:
             return [("127.0.0.1", server.port)]
 
-        upstream = HttpUpstream(addresses, client=client, tls=False, name="svc", port="80", max_reply=8 << 20)
+        upstream = http_cluster(addresses, client=client, tls=False, name="svc", port="80", max_reply=8 << 20)
         deadline = asyncio.get_running_loop().time() + 30
-        return await upstream.send(HttpRequest(method, path, list(fields), body, decode), deadline=deadline)
+        reply: HttpReply = await upstream.send(HttpRequest(method, path, list(fields), body, decode), deadline=deadline)
+        return reply
 
     return send
 

@@ -27,10 +27,9 @@ from cryptography.x509.oid import NameOID
 from bridge.api.call import GrpcRequest, HttpRequest
 from bridge.api.route_spec import Connection, Upstream
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Upstreams
+from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, RequestError
-from bridge.transport.schemes import Unconnected
 
 pytestmark = pytest.mark.usefixtures("operator")
 

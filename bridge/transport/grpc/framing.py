@@ -83,7 +83,7 @@ def too_large(cause: str) -> BadReply:
     return BadReply("The service's answer is larger than the gateway takes.", cause=cause)
 
 
-class ServerRequest:
+class MessageReader:
     """The messages of one call as they come in, cut apart when they are asked for.
 
     :param limit: bytes of one message.

@@ -15,7 +15,7 @@ import re
 
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
-from bridge.transport.client import MAX_FIELD, too_long
+from bridge.transport.http1.exchange import MAX_FIELD, too_long
 from bridge.transport.http1.head import MAX_FIELDS, MAX_HEAD, read_field
 
 MAX_LINE = 4096  #: bytes of a line with a chunk's size and its extensions

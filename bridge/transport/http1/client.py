@@ -6,8 +6,10 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
-from bridge.transport.client import KEEPALIVE, PER_ADDRESS, Address, Client, Field, ReplyHead, closing, own_trust
-from bridge.transport.http1.pool import FAREWELL, Key, Pool
+from bridge.api.transport import Address
+from bridge.transport.connecting import closing
+from bridge.transport.http1.exchange import KEEPALIVE, PER_ADDRESS, Client, Field, ReplyHead, own_trust
+from bridge.transport.http1.pool import CLOSE_TIMEOUT, Key, Pool
 from bridge.transport.http1.request import write_head
 
 
@@ -73,7 +75,7 @@ class HttpClient:
             pool.close()
         left = {connection: connection.end() for pool in pools for connection in pool.connections}
         if left:
-            await asyncio.wait(left.values(), timeout=FAREWELL)
+            await asyncio.wait(left.values(), timeout=CLOSE_TIMEOUT)
             for connection in left:
                 connection.abort()
 

@@ -7,7 +7,7 @@ import ssl
 from typing import Protocol, cast
 
 from bridge.errors import BadReply
-from bridge.transport.client import BrokenOff, Dropped, ReplyHead, broken_off
+from bridge.transport.http1.exchange import BrokenOff, Dropped, ReplyHead, broken_off
 from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
 
@@ -23,16 +23,16 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     heads: Heads
     authority: str  #: for messages
-    connections: set[Connection]  #: all whose transport is there
+    connections: set[Http1Connection]  #: all whose transport is there
 
-    def release(self, connection: Connection, keep: float) -> None:
+    def release(self, connection: Http1Connection, keep: float) -> None:
         """`connection` may serve the next, for `keep` seconds at most."""
 
-    def retire(self, connection: Connection) -> None:
+    def retire(self, connection: Http1Connection) -> None:
         """`connection` will serve nobody any more."""
 
 
-class Connection(asyncio.Protocol):
+class Http1Connection(asyncio.Protocol):
     """Belongs to a pool, which lends it out. Nothing here waits; `begin` gives a future.
 
     :ivar closed: it must not be used again; set before the transport is gone.

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bridge.errors import BadReply
 from bridge.http.forwarding import end_to_end, tells_where
-from bridge.transport.client import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
+from bridge.transport.http1.exchange import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
 
 MAX_HEAD = 64 * 1024  #: bytes of a head with all its fields
 MAX_FIELDS = 256  #: a service that sends more is out of its mind, or after ours

@@ -6,11 +6,13 @@ import asyncio
 import ssl
 from collections import deque
 
-from bridge.transport.client import Address, NotConnected, authority, closing, shortage
-from bridge.transport.http1.connection import Connection
+from bridge.api.transport import Address
+from bridge.transport.connecting import authority, closing, shortage
+from bridge.transport.http1.connection import Http1Connection
+from bridge.transport.http1.exchange import NotConnected
 from bridge.transport.http1.head import Heads
 
-FAREWELL = 2.0  #: seconds for a service to answer a TLS closure alert
+CLOSE_TIMEOUT = 2.0  #: seconds for a service to answer a TLS closure alert
 
 Key = tuple[Address, ssl.SSLContext | None, str | None]
 
@@ -39,18 +41,18 @@ class Pool:
 
     def __init__(self, key: Key, limit: int) -> None:
         self.closed = False
-        self.connections: set[Connection] = set()
+        self.connections: set[Http1Connection] = set()
         self.loop = asyncio.get_running_loop()
         self.authority = authority(key[0])
         self.heads = Heads()
-        self.idle: list[Connection] = []
+        self.idle: list[Http1Connection] = []
         self._key = key
         self._limit = limit
         self._asking = 0  # those within `take`
         self._open = 0  # connections that are not closed, and those being made
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._waiting: deque[asyncio.Future[Http1Connection | None]] = deque()
 
-    async def take(self, timeout: float) -> Connection:  # noqa: ASYNC109  # for connecting alone
+    async def take(self, timeout: float) -> Http1Connection:  # noqa: ASYNC109  # for connecting alone
         """A connection that nobody uses. For when none was idle.
 
         :param timeout: seconds for a new one to be made.
@@ -67,7 +69,7 @@ class Pool:
                     return given
             else:
                 self._open += 1
-            connection = Connection(self)
+            connection = Http1Connection(self)
             try:
                 await self._connect(connection, timeout)
                 if connection.closed:
@@ -86,7 +88,7 @@ class Pool:
         """It has no connection, and nobody wants one."""
         return not (self._open or self._asking)
 
-    def release(self, connection: Connection, keep: float) -> None:
+    def release(self, connection: Http1Connection, keep: float) -> None:
         """`connection` may serve the next, for `keep` seconds at most."""
         connection.until = self.loop.time() + keep
         while self._waiting:
@@ -96,7 +98,7 @@ class Pool:
                 return
         self.idle.append(connection)
 
-    def retire(self, connection: Connection) -> None:
+    def retire(self, connection: Http1Connection) -> None:
         """`connection` will serve nobody any more."""
         if connection in self.idle:
             self.idle.remove(connection)
@@ -112,9 +114,9 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(closing())
 
-    async def _wait(self) -> Connection | None:
+    async def _wait(self) -> Http1Connection | None:
         """A connection that was released, or None: a place to make one."""
-        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
+        waiter: asyncio.Future[Http1Connection | None] = self.loop.create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
@@ -135,7 +137,7 @@ class Pool:
                 return
         self._open -= 1
 
-    async def _connect(self, connection: Connection, timeout: float) -> None:  # noqa: ASYNC109
+    async def _connect(self, connection: Http1Connection, timeout: float) -> None:  # noqa: ASYNC109
         (host, port), trust, server_name = self._key
         try:
             async with asyncio.timeout(timeout):
@@ -145,7 +147,7 @@ class Pool:
                     port,
                     ssl=trust,
                     server_hostname=server_name,
-                    ssl_shutdown_timeout=FAREWELL if trust else None,
+                    ssl_shutdown_timeout=CLOSE_TIMEOUT if trust else None,
                 )
         except TimeoutError:
             raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None

@@ -9,8 +9,8 @@ import re
 
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
-from bridge.transport.client import broken_off, too_long
 from bridge.transport.http1.chunked import Chunked
+from bridge.transport.http1.exchange import broken_off, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
 MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.budget import Budget
+from bridge.transport.http2.flood_guard import FloodGuard
 
 
 class Output:
@@ -17,13 +17,13 @@ class Output:
         self._output = output
         self._out: list[bytes] = [first]
         self._asked = False
-        self._budget = Budget()
+        self._flood_guard = FloodGuard()
         self.pinged = False  #: a PING of ours is not answered yet
 
     def take(self) -> bytes:
         """All that is to be sent now."""
         out, self._out = self._out, []
-        self._asked, self._budget.answers = False, 0
+        self._asked, self._flood_guard.answers = False, 0
         return out[0] if len(out) == 1 else b"".join(out)
 
     def ping(self) -> None:
@@ -39,5 +39,5 @@ class Output:
 
     def _answer(self, data: bytes) -> None:
         """Put what the other side has asked for."""
-        self._budget.owe()
+        self._flood_guard.owe()
         self._put(data)

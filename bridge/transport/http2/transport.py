@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from typing import cast
 
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.frames import Http2Error
 
 PARTING = 5.0  #: seconds for the calls on a connection that the other side gives up for an error
@@ -14,20 +14,20 @@ STEP = 0.002  #: seconds of reading what came at once, after which others have t
 IDLE = 1800.0  #: seconds without a call after which a connection is given back
 
 
-class Link(asyncio.Protocol):
+class Http2Transport(asyncio.Protocol):
     """One connection to one address.
 
     :param keepalive: seconds of silence after which the other side is asked for a sign of life, while calls wait.
-    :param answer: seconds that it may take to give one.
+    :param ping_timeout: seconds that it may take to give one.
     :ivar ready: done when it may be used, or never will be. :ivar drained: when it takes no more calls.
     :ivar gone: when its socket is closed.
     :ivar cause: why it ended; may name addresses.
     """
 
-    def __init__(self, *, window: int, max_list: int, keepalive: float, answer: float) -> None:
+    def __init__(self, *, window: int, max_list: int, keepalive: float, ping_timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.http = Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
-        self._keepalive, self._answer = keepalive, answer
+        self.http = Http2Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
+        self._keepalive, self._ping_timeout = keepalive, ping_timeout
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unused = 0.0
@@ -108,7 +108,7 @@ class Link(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if not self.http.outflow.paused:
+        if not self.http.send_window.paused:
             data = self.http.take()
             if data:
                 transport.write(data)
@@ -128,7 +128,7 @@ class Link(asyncio.Protocol):
             http.leave()
         elif http.streams and not http.heard and http.ready:
             http.ping()
-            pause = self._answer
+            pause = self._ping_timeout
         http.tick()
         self._timer = self._loop.call_later(pause, self._tick)
 
@@ -141,7 +141,7 @@ class Link(asyncio.Protocol):
         elif self.http.broken and not self._parting:
             # It has to close the connection now (section 5.4.1); some say goodbye and leave it open.
             self._parting = True
-            self._loop.call_later(PARTING, self._end, self.http.farewell)
+            self._loop.call_later(PARTING, self._end, self.http.goaway)
 
     def _break(self, error: Http2Error) -> None:
         self.http.leave(error.code)
@@ -172,7 +172,7 @@ class Link(asyncio.Protocol):
     def _end(self, cause: str) -> None:
         self.cause = self.cause or cause
         if self._transport is not None:
-            if self.http.outflow.paused:  # it would wait for a reader that there isn't
+            if self.http.send_window.paused:  # it would wait for a reader that there isn't
                 self._transport.abort()
             else:
                 self._transport.close()

@@ -9,8 +9,8 @@ from typing import Any
 from h2.events import StreamReset
 
 from bridge.api.call import GrpcReply
+from bridge.api.transport import Attempt
 from bridge.errors import RequestError
-from bridge.transport.attempt import Ended
 from bridge.transport.grpc.framing import framed
 from bridge.transport.grpc.stream import Http2Stream
 from bridge.transport.grpc.unary import Unary
@@ -64,17 +64,17 @@ class Called:
     def resets(self) -> list[int]:
         return [int(event.error_code or 0) for event in of(StreamReset, self.pair.turn())]
 
-    def ended(self) -> Ended:
+    def ended(self) -> Attempt:
         assert self.call.done.done()
         return self.call.done.result()
 
     def outcome(self) -> tuple[str, int, str]:
         """How it ended: the kind of error, or "reply"; the code; the cause, or the service's words."""
         ended = self.ended()
-        if isinstance(ended.outcome, GrpcReply):
-            return "reply", ended.code, ended.outcome.detail
-        assert isinstance(ended.outcome, RequestError)
-        return type(ended.outcome).__name__, ended.code, f"{ended.outcome} {ended.outcome.cause}"
+        if isinstance(ended.result, GrpcReply):
+            return "reply", ended.code, ended.result.detail
+        assert isinstance(ended.result, RequestError)
+        return type(ended.result).__name__, ended.code, f"{ended.result} {ended.result.cause}"
 
 
 def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Called:

@@ -1,4 +1,4 @@
-"""Our `Connection` and, at the other end of two strings of bytes, python-hyper's h2 as the server."""
+"""Our `Http2Connection` and, at the other end of two strings of bytes, python-hyper's h2 as the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, Event
 from h2.settings import SettingCodes, Settings
 
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.fields import Fields, indexed, literal, named
 from bridge.transport.http2.frames import head
 from bridge.transport.http2.stream import Stream
@@ -83,7 +83,7 @@ class Pair:
     events: list[Event] = field(default_factory=list[Event])
 
     def __post_init__(self) -> None:
-        self.ours = Connection(window=WINDOW, max_list=self.max_list, output=self._asked)
+        self.ours = Http2Connection(window=WINDOW, max_list=self.max_list, output=self._asked)
 
     def _asked(self) -> None:
         self.asked += 1

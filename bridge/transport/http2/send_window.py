@@ -8,7 +8,7 @@ from bridge.transport.http2 import frames
 from bridge.transport.http2.stream import Stream
 
 
-class Outflow:
+class SendWindow:
     """:param put: takes frames.
     :param over: told of a stream that has ended now, and whose other side had before.
     :ivar largest: bytes of a frame's payload.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bridge.transport.http2.frames import ENHANCE_YOUR_CALM, Http2Error
 
-IDLE_FRAMES = 10_000  #: frames in a row that bring nothing, until `Connection.tick`
+IDLE_FRAMES = 10_000  #: frames in a row that bring nothing, until `Http2Connection.tick`
 SETTINGS = 64  #: parameters of one SETTINGS frame; six are defined, and nghttp2 takes 32
 TINY = 64  #: bytes by which a window must grow to bring something, where more than that waits
 OWED = 1_000  #: answers to such frames that wait to be sent
 
 
-class Budget:
+class FloodGuard:
     """:ivar idle: frames in a row that brought nothing. :ivar answers: answers that wait to be sent."""
 
     __slots__ = ("answers", "idle")
