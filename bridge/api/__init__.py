@@ -14,6 +14,7 @@ from bridge.api.call import (
     header,
     unescaped,
 )
+from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
@@ -59,6 +60,7 @@ from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xm
 
 __all__ = [
     "ABSENT",
+    "FAST_PATHS",
     "JSON_TYPE",
     "WEBSOCKET",
     "BadReply",
