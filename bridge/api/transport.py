@@ -160,21 +160,18 @@ class Transport(Protocol):
     :cvar name: what a transformer's `wire` says, and the scheme of a spec's ``upstream`` for plain TCP; with an ``s``
         behind it, for TLS. The entry point's name must be the same.
     :cvar options: the keys of a spec's ``connection`` that mean something to it, beside those of TLS.
+    :cvar retried: the codes after which calls are sent again where ``retry.on`` is left out.
     """
 
     name: ClassVar[str]
     options: ClassVar[frozenset[str]]
+    retried: ClassVar[frozenset[int]]
 
     def code(self, text: int | str) -> int:
         """The status that a spec's ``retry.on`` names.
 
         :raises ValueError: the protocol has no such status, or none that a call can fail with.
         """
-        ...
-
-    @property
-    def retried(self) -> frozenset[int]:
-        """The codes after which calls are sent again where ``retry.on`` is left out."""
         ...
 
     def channel(self, target: Target) -> Channel:

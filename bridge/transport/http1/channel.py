@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
 
 from bridge.api.call import HttpReply, HttpRequest
 from bridge.api.tls import Tls
@@ -35,10 +34,9 @@ class HttpChannel:
     :param client: the connections, shared with other upstreams.
     """
 
-    open: ClassVar[None] = None
-
     def __init__(self, client: Client, target: Target) -> None:
         self._client = client
+        self.open = None
         name, port, tls = target.name, target.port, target.tls
         self._name = name.lower()
         self._server_name = (tls.server_name or name) if tls is not None else None
