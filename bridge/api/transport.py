@@ -4,7 +4,7 @@
 
     Transport ── channel(target) ──> Channel            once for each upstream that routes name
     Channel ── prepare(request) ──> message             once a call: what can't be sent is refused here
-    Channel ── attempt(message, place) ──> Attempt      once for each instance that is tried
+    Channel ── attempt(message, context) ──> Attempt      once for each instance that is tried
 
 A transport sends; it never decides where, or whether again. `bridge.cluster.attempts` chooses the instance, takes each
 `Attempt` as a value, reports it to the outlier detector, and decides by its `Outcome` what is done next. Deadlines are
@@ -35,7 +35,7 @@ class Outcome(enum.Enum):
     FINAL = enum.auto()  #: It was answered, or can't be sent.
 
 
-class Verdict(enum.Enum):
+class InstanceVerdict(enum.Enum):
     """What an attempt says of the instance (`bridge.cluster.outlier`)."""
 
     FINE = enum.auto()  #: It answered, and the code needs no retry policy's judgement.
@@ -54,13 +54,13 @@ class Attempt:
         is made.
     :ivar code: the status as the protocol counts it. Trouble on the way has a code, too.
     :ivar pushback: seconds after which the service wants the call again; infinite where it does not want it.
-    :ivar waited: with `Verdict.UNREACHABLE`: seconds after which it was given up; None where it refused at once.
+    :ivar waited: where it was `UNREACHABLE`: seconds until it was given up; None where it refused at once.
     """
 
     result: Any
     code: int = 0
     outcome: Outcome = Outcome.FINAL
-    verdict: Verdict = Verdict.NONE
+    verdict: InstanceVerdict = InstanceVerdict.NONE
     pushback: float | None = None
     waited: float | None = None
 
@@ -71,7 +71,7 @@ class Attempt:
         return self.result
 
 
-class Place(Protocol):
+class AttemptContext(Protocol):
     """Where and when one attempt is made.
 
     :ivar address: the instance. :ivar addresses: all instances of the name that are known.
@@ -125,13 +125,15 @@ class Channel(Protocol):
         """
         ...
 
-    def attempt(self, message: Any, place: Place) -> Awaitable[Attempt]:
+    def attempt(self, message: Any, context: AttemptContext) -> Awaitable[Attempt]:
         """Send at one instance and wait for the whole answer. Raises nothing but cancellation and `ClientError`."""
         ...
 
     @property
-    def open(self) -> Callable[[Any, Place, float | None, Callable[[Attempt], None]], Awaitable[Attempt]] | None:
-        """Opens a call that streams: ``open(message, place, deadline, report)``. None where the protocol has none.
+    def open(
+        self,
+    ) -> Callable[[Any, AttemptContext, float | None, Callable[[Attempt], None]], Awaitable[Attempt]] | None:
+        """Opens a call that streams: ``open(message, context, deadline, report)``. None where the protocol has none.
 
         `deadline` is the call's own, or None; `report` is told how it ended.
         """

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.api.call import Retry
-from bridge.api.transport import Address, Attempt, Outcome, Verdict
+from bridge.api.transport import Address, Attempt, InstanceVerdict, Outcome
 from bridge.cluster.outlier import fair
 from bridge.errors import RequestError, Timeout, Unavailable
 from bridge.transport.connecting import CONNECT
@@ -61,7 +61,7 @@ class Throttle:
 
 
 class Attempts:
-    """Is the `bridge.api.transport.Place` of the present attempt, and moves on with each outcome.
+    """Is the `bridge.api.transport.AttemptContext` of the present attempt, and moves on with each outcome.
 
     :param addresses: the instances, the preferred one first.
     :param deadline: in the loop's `time()`.
@@ -100,7 +100,7 @@ class Attempts:
             self.connect_timeout = min(CONNECT, max(left / min(len(addresses), ADDRESSES), 0.001))
 
     async def again(self, attempt: Attempt) -> bool:
-        """Report `attempt`. Whether there is to be one more, now that it is time for it; this is then its `Place`.
+        """Report `attempt`. True when one more is to be made, now; this is then its context.
 
         :raises bridge.errors.Timeout: no instance took a connection before the deadline.
         """
@@ -126,7 +126,7 @@ class Attempts:
     def expired(self, error: Timeout) -> None:
         """The deadline passed during the attempt."""
         if not self.answered:
-            self._report(Attempt(error, verdict=Verdict.LATE))
+            self._report(Attempt(error, verdict=InstanceVerdict.LATE))
 
     # --- the instance ---------------------------------------------------------------------------------------------
 
@@ -135,24 +135,24 @@ class Attempts:
         outliers = cluster.outliers
         now = asyncio.get_running_loop().time()
         cause = cause_of(attempt)
-        if verdict in (Verdict.FINE, Verdict.ALIVE):
+        if verdict in (InstanceVerdict.FINE, InstanceVerdict.ALIVE):
             if outliers.suspects and address in outliers.suspects:
                 outliers.succeeded(address, self._epoch)
-        elif verdict is Verdict.BAD or (
-            verdict is Verdict.LATE and fair(self.deadline - self.began, self._asked, now - self.deadline)
+        elif verdict is InstanceVerdict.BAD or (
+            verdict is InstanceVerdict.LATE and fair(self.deadline - self.began, self._asked, now - self.deadline)
         ):
             cluster.failed(address, self._epoch, cause)
-        elif verdict is Verdict.UNREACHABLE:
+        elif verdict is InstanceVerdict.UNREACHABLE:
             waited = attempt.waited
             if waited is None or fair(waited, self._asked, now - self.began - waited):
                 outliers.unreachable(address, self._epoch, cause)
 
-    def _next(self, verdict: Verdict) -> bool:
-        """The next instance of this round. Those that are known to take no calls take no other's place."""
+    def _next(self, verdict: InstanceVerdict) -> bool:
+        """The next instance of this round. Those that are known to take no calls take no other's context."""
         if self._rest is None:
             resting = self._cluster.channel.resting
             self._rest = [address for address in self.addresses[1:] if not resting(address)]
-        if verdict is not Verdict.NONE:
+        if verdict is not InstanceVerdict.NONE:
             self._refused.append(self.address)
         left = min(len(self._rest), ADDRESSES - len(self._refused))
         if left <= 0:
@@ -198,7 +198,7 @@ class Attempts:
         own: Retry | None = self._request.retry
         policy = own or cluster.retry
         refused = attempt.outcome is Outcome.REFUSED
-        if attempt.verdict is Verdict.FINE:
+        if attempt.verdict is InstanceVerdict.FINE:
             cluster.throttle.succeeded()
             return None
         if policy is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 
 from bridge.cluster.outlier import OutlierDetector
-from bridge.cluster.sources.source import Address, Found, Source
+from bridge.cluster.sources.source import Address, LookupResult, MeshSource
 from bridge.errors import Unavailable
 
 STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
@@ -33,7 +33,7 @@ class Mesh:
     :param clock: seconds, monotonic.
     """
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: MeshSource, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._clock = clock
         self._entries: dict[tuple[str, str], _Entry] = {}
@@ -48,8 +48,8 @@ class Mesh:
         now = self._clock()
         if now >= entry.expires:
             await self._freshen(key, entry, now)
-        if not entry.found.addresses:
-            raise unavailable(entry.found.cause or f"{name}:{port} has no addresses")
+        if not entry.result.addresses:
+            raise unavailable(entry.result.cause or f"{name}:{port} has no addresses")
         return entry.ordered(now)
 
     def known(self, name: str, port: str) -> Sequence[Address] | None:
@@ -85,7 +85,7 @@ class Mesh:
         if entry.asking is None:
             entry.asking = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
         asking = entry.asking
-        stale = bool(entry.found.addresses) and now < entry.stale_until
+        stale = bool(entry.result.addresses) and now < entry.stale_until
         # wait(), unlike wait_for(), leaves the shared question alone when one of those who wait is cancelled.
         await asyncio.wait((asking,), timeout=PATIENCE if stale else None)
         if asking.cancelled():
@@ -95,21 +95,21 @@ class Mesh:
 
     async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
         try:
-            found = await self._source.lookup(*key)
+            result = await self._source.lookup(*key)
         except Unavailable as error:
             now = self._clock()
             entry.expires = now + RETRY
             if now >= entry.stale_until:
-                entry.take(Found((), RETRY, cause=error.cause))
+                entry.take(LookupResult((), RETRY, cause=error.cause))
             elif not entry.reported:
                 _log.warning("%s:%s can't be looked up, its last addresses stay in use: %s", *key, error.cause)
             entry.reported = True
         else:
             now = self._clock()
-            entry.expires = now + found.ttl
-            entry.stale_until = entry.expires + STALE if found.addresses else now
+            entry.expires = now + result.ttl
+            entry.stale_until = entry.expires + STALE if result.addresses else now
             entry.reported = False
-            entry.take(found)
+            entry.take(result)
         finally:
             entry.asking = None
 
@@ -118,13 +118,23 @@ class _Entry:
     """One name and port: the answer, when it ends, and whose turn it is."""
 
     __slots__ = (
-        "arranged", "asking", "expires", "found", "order", "outliers", "reported", "rest", "review", "schedule",
-        "stale_until", "turn",
+        "arranged",
+        "asking",
+        "expires",
+        "order",
+        "outliers",
+        "reported",
+        "rest",
+        "result",
+        "review",
+        "schedule",
+        "stale_until",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, outliers: OutlierDetector) -> None:
         self.outliers = outliers
-        self.found = Found((), 0)
+        self.result = LookupResult((), 0)
         self.expires = self.stale_until = float("-inf")
         self.asking: asyncio.Task[None] | None = None
         self.reported = False
@@ -136,9 +146,9 @@ class _Entry:
         # Gateways that start together must not march through the addresses in step.
         self.turn = secrets.randbelow(1 << 16)
 
-    def take(self, found: Found) -> None:
-        self.found = found
-        self.outliers.retain(found.addresses)
+    def take(self, result: LookupResult) -> None:
+        self.result = result
+        self.outliers.retain(result.addresses)
         self.arranged = -1
 
     def ordered(self, now: float) -> tuple[Address, ...]:
@@ -154,8 +164,8 @@ class _Entry:
         return self.order[first:] + self.order[:first] + self.rest
 
     def _ranked(self) -> list[tuple[tuple[int, int], Address]]:
-        ranks = self.found.ranks or ((0, 0),) * len(self.found.addresses)
-        return sorted(zip(ranks, self.found.addresses, strict=True), key=lambda pair: pair[0][0])
+        ranks = self.result.ranks or ((0, 0),) * len(self.result.addresses)
+        return sorted(zip(ranks, self.result.addresses, strict=True), key=lambda pair: pair[0][0])
 
     def _probe(self, now: float) -> Address | None:
         """An instance whose ejection is over, and which this call is to try. One of a priority that gets no calls at

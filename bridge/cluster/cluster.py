@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from bridge.api.call import Retry
-from bridge.api.transport import Address, Attempt, Channel, Outbound, Outcome, Verdict
+from bridge.api.transport import Address, Attempt, Channel, InstanceVerdict, Outbound, Outcome
 from bridge.cluster.attempts import NOWHERE, Attempts, Throttle, cause_of
 from bridge.cluster.outlier import OutlierDetector
 from bridge.errors import Timeout, Unavailable
 from bridge.transport.deadline import Deadlines
 
-_FINE = Verdict.FINE
+_FINE = InstanceVerdict.FINE
 
 
 class Cluster:
@@ -163,8 +163,8 @@ class Cluster:
     def _stream_ended(self, address: Address, epoch: int, attempt: Attempt) -> None:
         """A stream may be silent for as long as it likes, and its connection may be lost at any time: what counts is
         an answer, or a connection that is lost before anything came."""
-        if attempt.verdict is Verdict.BAD:
+        if attempt.verdict is InstanceVerdict.BAD:
             if attempt.outcome is Outcome.RETRIABLE:
                 self.failed(address, epoch, cause_of(attempt))
-        elif attempt.verdict in (Verdict.FINE, Verdict.ALIVE):
+        elif attempt.verdict in (InstanceVerdict.FINE, InstanceVerdict.ALIVE):
             self.outliers.succeeded(address, epoch)

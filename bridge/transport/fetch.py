@@ -65,17 +65,17 @@ class _Target:
     @classmethod
     def parse(cls, url: str) -> _Target:
         """:raises ValueError: it is no plain http(s) URL."""
-        found = None if _CONTROL.search(url) else _URL.fullmatch(url)
-        if found is None:
+        parts = None if _CONTROL.search(url) else _URL.fullmatch(url)
+        if parts is None:
             raise ValueError("it is not of the form http(s)://host[:port]/path")
-        scheme = found["scheme"].lower()
-        port = int(found["port"]) if found["port"] is not None else _PORTS[scheme]
+        scheme = parts["scheme"].lower()
+        port = int(parts["port"]) if parts["port"] is not None else _PORTS[scheme]
         if not 0 < port < 65536:
             raise ValueError(f"{port} is no port")
-        query = quote(found["query"] or "", safe=_PATH + "?")
-        target = quote(found["path"] or "/", safe=_PATH) + query
-        authority = found["host"].lower() + (f":{port}" if found["port"] is not None else "")
-        return cls(scheme, found["host"].lower().strip("[]"), port, authority, target)
+        query = quote(parts["query"] or "", safe=_PATH + "?")
+        target = quote(parts["path"] or "/", safe=_PATH) + query
+        authority = parts["host"].lower() + (f":{port}" if parts["port"] is not None else "")
+        return cls(scheme, parts["host"].lower().strip("[]"), port, authority, target)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -222,14 +222,14 @@ def _redirected(url: str, target: _Target, location: str) -> tuple[str, _Target]
     """
     try:
         there = urljoin(url, location)
-        found = _Target.parse(there)
+        parts = _Target.parse(there)
     except ValueError:
         raise _Failed("it redirects to what is no http(s) URL") from None
-    if found.authority != target.authority:
+    if parts.authority != target.authority:
         raise _Failed("it redirects to another host, which is refused")
-    if target.scheme == "https" and found.scheme == "http":
+    if target.scheme == "https" and parts.scheme == "http":
         raise _Failed("it redirects from https to http, which is refused")
-    return there, found
+    return there, parts
 
 
 async def _bounded(reply: httpx.Response) -> bytes:

@@ -79,7 +79,7 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
 def _inside(ip: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(ip, IPv4Address):
         return []
-    found = [ip.ipv4_mapped, ip.sixtofour, ip.teredo and ip.teredo[1]]
+    inner = [ip.ipv4_mapped, ip.sixtofour, ip.teredo and ip.teredo[1]]
     if ip in _NAT64 or (ip in _COMPATIBLE and int(ip) > 1):
-        found.append(IPv4Address(int(ip) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
+        inner.append(IPv4Address(int(ip) & 0xFFFFFFFF))
+    return [address for address in inner if address is not None]

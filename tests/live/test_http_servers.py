@@ -169,7 +169,7 @@ async def test_node_says_how_long_it_keeps_connections(node: Server) -> None:
 
 
 async def test_many_at_once(node: Server, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cluster.http.CONNECT", 30.0)  # 300 connections take their time on a busy machine
+    monkeypatch.setattr("bridge.cluster.attempts.CONNECT", 30.0)  # 300 connections take their time on a busy machine
     bodies = [b"%d" % number * 500 for number in range(300)]
     replies = await asyncio.gather(*(ask(node, "POST", "/echo", body) for body in bodies))
     assert [reply.body for reply in replies] == bodies

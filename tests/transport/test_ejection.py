@@ -315,9 +315,9 @@ class Fixed:
         self.addresses = addresses
 
     async def lookup(self, name: str, port: str) -> Any:
-        from bridge.cluster.sources.source import Found
+        from bridge.cluster.sources.source import LookupResult
 
-        return Found(tuple(self.addresses), 1000.0)
+        return LookupResult(tuple(self.addresses), 1000.0)
 
     async def aclose(self) -> None: ...
 

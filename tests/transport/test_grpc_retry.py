@@ -13,7 +13,7 @@ import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest, Retry
 from bridge.api.route_spec import Connection
-from bridge.api.transport import Attempt, Outcome, Place, Target, Verdict
+from bridge.api.transport import Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.cluster.attempts import MAX_TOKENS, Throttle
 from bridge.cluster.cluster import Cluster
 from bridge.errors import RequestError, Timeout, Unavailable
@@ -208,9 +208,9 @@ class Failing(GrpcChannel):
         super().__init__(Target("a", "1", None, Connection(), 1))
         self._pushback = pushback or {}
 
-    async def attempt(self, message: Any, place: Place) -> Attempt:
-        pushback = self._pushback.get(place.retries)
-        return Attempt(GrpcReply(UNAVAILABLE), UNAVAILABLE, Outcome.RETRIABLE, Verdict.BAD, pushback)
+    async def attempt(self, message: Any, context: AttemptContext) -> Attempt:
+        pushback = self._pushback.get(context.retries)
+        return Attempt(GrpcReply(UNAVAILABLE), UNAVAILABLE, Outcome.RETRIABLE, InstanceVerdict.BAD, pushback)
 
 
 async def fail(policy: Retry, pushback: dict[int, float] | None = None) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.api import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply, route_spec
 from bridge.api.route_spec import Connection, Upstream
-from bridge.api.transport import Address, Attempt, Outcome, Place, Target, Verdict
+from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import BindError, Unavailable
 from bridge.transport.registry import Transports, scheme_of
 from tests.conftest import Start
@@ -27,11 +27,11 @@ class SmokeChannel:
     def prepare(self, request: HttpRequest, trace: Any) -> HttpRequest:
         return request
 
-    async def attempt(self, message: HttpRequest, place: Place) -> Attempt:
-        if place.address[1] == 1:
-            return Attempt(Unavailable("no fire"), 503, Outcome.REFUSED, Verdict.UNREACHABLE)
-        reply = HttpReply(200, body=f"{message.path} {place.address[1]} {self.target.tls is not None}".encode())
-        return Attempt(reply, 200, Outcome.FINAL, Verdict.FINE)
+    async def attempt(self, message: HttpRequest, context: AttemptContext) -> Attempt:
+        if context.address[1] == 1:
+            return Attempt(Unavailable("no fire"), 503, Outcome.REFUSED, InstanceVerdict.UNREACHABLE)
+        reply = HttpReply(200, body=f"{message.path} {context.address[1]} {self.target.tls is not None}".encode())
+        return Attempt(reply, 200, Outcome.FINAL, InstanceVerdict.FINE)
 
     def repeatable(self, request: HttpRequest) -> bool:
         return True

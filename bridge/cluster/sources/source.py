@@ -10,7 +10,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupResult:
     """What a source knows of one name and port.
 
     :ivar addresses: each one once. Empty is an answer too: the source is sure that nothing is there.
@@ -26,14 +26,14 @@ class Found:
     cause: str = ""
 
 
-class Source(Protocol):
+class MeshSource(Protocol):
     """A register of services. One exists per gateway process, and all its I/O is asynchronous."""
 
-    async def lookup(self, name: str, port: str) -> Found:
+    async def lookup(self, name: str, port: str) -> LookupResult:
         """The live addresses of `name`; `port` is a number, or a service name such as ``http``.
 
         :raises bridge.errors.Unavailable: the register can't be asked. Old answers then stay good for a while, unlike
-            after an empty `Found`.
+            after an empty `LookupResult`.
         """
         ...
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from bridge.api.call import GrpcReply
-from bridge.api.transport import Attempt, Outcome, Verdict
+from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
 from bridge.transport.http2 import frames
 from bridge.transport.http2.fields import Fields
@@ -113,10 +113,10 @@ class Answer:
 
 def read(fields: Fields) -> Answer:
     """`fields`, read once however often they come."""
-    found: Answer | None = fields.memo
-    if found is None:
-        found = fields.memo = Answer(fields)
-    return found
+    answer: Answer | None = fields.memo
+    if answer is None:
+        answer = fields.memo = Answer(fields)
+    return answer
 
 
 def broken_section(fields: Fields, answer: Answer) -> Attempt:
@@ -128,7 +128,7 @@ def broken_section(fields: Fields, answer: Answer) -> Attempt:
     code = _HTTP.get(answer.status or 200, UNKNOWN) if answer.status != 200 else UNKNOWN
     if code == UNAVAILABLE:  # a proxy on the way says that the service isn't there
         error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
-        return Attempt(error, code, Outcome.RETRIABLE, Verdict.BAD)
+        return Attempt(error, code, Outcome.RETRIABLE, InstanceVerdict.BAD)
     return Attempt(BadReply(_NOT_GRPC, cause=cause), code)
 
 
@@ -148,7 +148,9 @@ def reset(code: int, cause: str, *, committed: bool, local: bool) -> Attempt:
         error = UpstreamError("The service behind this route broke off the call.", cause=cause)
     if code == frames.REFUSED_STREAM and not committed:  # RFC 9113, section 8.7
         return Attempt(error, status, Outcome.NOT_PROCESSED)
-    return Attempt(error, status, _after(committed), Verdict.BAD if status == UNAVAILABLE else Verdict.LATE)
+    return Attempt(
+        error, status, _after(committed), InstanceVerdict.BAD if status == UNAVAILABLE else InstanceVerdict.LATE
+    )
 
 
 def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
@@ -157,7 +159,7 @@ def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
     error = Unavailable(detail, cause=cause, headers=list(_RETRY_AFTER))
     if untouched and not committed:
         return Attempt(error, UNAVAILABLE, Outcome.NOT_PROCESSED)
-    return Attempt(error, UNAVAILABLE, _after(committed), Verdict.BAD)
+    return Attempt(error, UNAVAILABLE, _after(committed), InstanceVerdict.BAD)
 
 
 def word(
@@ -179,7 +181,7 @@ def word(
         return lost(f"{goaway} ({answer.message})", committed=begun, untouched=False)
     if code == DEADLINE_EXCEEDED and left < SLACK:
         late = Timeout(cause="the deadline passed, says the service")
-        return Attempt(late, code, _after(begun), Verdict.LATE)
+        return Attempt(late, code, _after(begun), InstanceVerdict.LATE)
     reply = GrpcReply(
         code,
         detail=answer.message,
@@ -187,11 +189,11 @@ def word(
         metadata=metadata or (),
         trailers=answer.metadata,
     )
-    return Attempt(reply, code, _after(begun), _VERDICTS.get(code, Verdict.ALIVE), pushback(answer.metadata))
+    return Attempt(reply, code, _after(begun), _VERDICTS.get(code, InstanceVerdict.ALIVE), pushback(answer.metadata))
 
 
-_FINAL, _FINE = Outcome.FINAL, Verdict.FINE
-_VERDICTS = {UNAVAILABLE: Verdict.BAD, DEADLINE_EXCEEDED: Verdict.LATE}
+_FINAL, _FINE = Outcome.FINAL, InstanceVerdict.FINE
+_VERDICTS = {UNAVAILABLE: InstanceVerdict.BAD, DEADLINE_EXCEEDED: InstanceVerdict.LATE}
 _PUSHBACK = "grpc-retry-pushback-ms"
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.api.call import GrpcRequest
-from bridge.api.transport import Address, Attempt, Outcome, Place, Target, Verdict
+from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import RequestError, Unavailable
 from bridge.transport.grpc.answer import UNAVAILABLE, Metadata
 from bridge.transport.grpc.subchannel import ConnectionOptions, Subchannel
@@ -31,27 +31,27 @@ class GrpcChannel:
     def prepare(self, request: GrpcRequest, trace: Sequence[tuple[str, str]]) -> GrpcMessage:
         return request.path, request.message, (*request.metadata, *trace)
 
-    def attempt(self, message: GrpcMessage, place: Place) -> Awaitable[Attempt]:
-        subchannel = self._subchannels.get(place.address)
+    def attempt(self, message: GrpcMessage, context: AttemptContext) -> Awaitable[Attempt]:
+        subchannel = self._subchannels.get(context.address)
         if (  # nothing need be waited for
             subchannel is not None
             and subchannel.connected
             and (subchannel.health is None or subchannel.health.serving)
-            and len(self._subchannels) <= len(place.addresses)
+            and len(self._subchannels) <= len(context.addresses)
         ):
-            return subchannel.unary(*message, place.deadline, place.retries)
-        return self._attempt(message, place)
+            return subchannel.unary(*message, context.deadline, context.retries)
+        return self._attempt(message, context)
 
-    async def _attempt(self, message: GrpcMessage, place: Place) -> Attempt:
-        subchannel = await self._connected(place)
+    async def _attempt(self, message: GrpcMessage, context: AttemptContext) -> Attempt:
+        subchannel = await self._connected(context)
         if isinstance(subchannel, Attempt):
             return subchannel
-        return await subchannel.unary(*message, place.deadline, place.retries)
+        return await subchannel.unary(*message, context.deadline, context.retries)
 
     async def open(
-        self, message: GrpcMessage, place: Place, deadline: float | None, report: Callable[[Attempt], None]
+        self, message: GrpcMessage, context: AttemptContext, deadline: float | None, report: Callable[[Attempt], None]
     ) -> Attempt:
-        subchannel = await self._connected(place)
+        subchannel = await self._connected(context)
         if isinstance(subchannel, Attempt):
             return subchannel
         path, _, metadata = message
@@ -77,11 +77,11 @@ class GrpcChannel:
             task.cancel()
         await asyncio.gather(*(subchannel.aclose() for subchannel in subchannels))
 
-    async def _connected(self, place: Place) -> Subchannel | Attempt:
+    async def _connected(self, context: AttemptContext) -> Subchannel | Attempt:
         """The subchannel of the place's instance, connected and serving; how that failed otherwise."""
-        if gone := self._subchannels.keys() - set(place.addresses):
+        if gone := self._subchannels.keys() - set(context.addresses):
             self._let_go(gone)
-        loop, address, share = asyncio.get_running_loop(), place.address, place.connect_timeout
+        loop, address, share = asyncio.get_running_loop(), context.address, context.connect_timeout
         by = loop.time() + share
         subchannel = self._at(address)
         if subchannel.resting:
@@ -90,7 +90,7 @@ class GrpcChannel:
             return self._refused(subchannel, share)
         if not await subchannel.serves(by - loop.time()):
             return _not_serving(address)
-        place.began = loop.time()
+        context.began = loop.time()
         return subchannel
 
     def _refused(self, subchannel: Subchannel, share: float) -> Attempt:
@@ -106,7 +106,7 @@ class GrpcChannel:
         cause = f"{host}:{port}: {subchannel.cause or f'nothing in {share:.1f} s'}"
         error = Unavailable(cause=cause, headers=_RETRY_AFTER)
         waited = share if pending else None
-        return Attempt(error, UNAVAILABLE, Outcome.REFUSED, Verdict.UNREACHABLE, waited=waited)
+        return Attempt(error, UNAVAILABLE, Outcome.REFUSED, InstanceVerdict.UNREACHABLE, waited=waited)
 
     def _at(self, address: Address) -> Subchannel:
         subchannel = self._subchannels.get(address)

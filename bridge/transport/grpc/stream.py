@@ -1,7 +1,7 @@
 """A streaming call: serialised messages in and out, each waiting for the other side.
 
-Nothing is read ahead of `Http2Stream.read` but what the stream's window lets the service send, and nothing is kept
-behind `Http2Stream.write` but one message.
+Nothing is read ahead of `GrpcStream.read` but what the stream's window lets the service send, and nothing is kept
+behind `GrpcStream.write` but one message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 from bridge.api.call import GrpcReply
 from bridge.api.stream import UpstreamStream
-from bridge.api.transport import Attempt, Verdict
+from bridge.api.transport import Attempt, InstanceVerdict
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamError
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
@@ -30,10 +30,10 @@ from bridge.transport.grpc.answer import (
 )
 from bridge.transport.grpc.framing import MessageReader, Packed, framed
 from bridge.transport.http2.fields import Fields
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 
-class Http2Stream(Stream):
+class GrpcStream(Http2Stream):
     """`bridge.api.stream.UpstreamStream` over HTTP/2, for calls of every cardinality. One task may write while another
     reads.
 
@@ -105,17 +105,17 @@ class Http2Stream(Stream):
         """The next message; None when there are no more."""
         while not self._ready:
             try:
-                found = self._inbound.some()
+                messages = self._inbound.some()
             except RequestError as error:
                 self._fail(error)
                 return None
-            if found:
+            if messages:
                 # What was credited while it was not whole stands in front, so what is left is credited last.
                 left = min(self._pending, len(self._inbound))
                 self.credit(self._pending - left)
                 self._pending = left
-                found.reverse()
-                self._ready = found
+                messages.reverse()
+                self._ready = messages
                 break
             if self._word is not None:
                 if len(self._inbound):
@@ -171,7 +171,9 @@ class Http2Stream(Stream):
     def expire(self) -> None:
         """The deadline passed; the service's word counts that came before."""
         if self._word is None:
-            self._give_up(Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=Verdict.LATE))
+            self._give_up(
+                Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=InstanceVerdict.LATE)
+            )
 
     def _left(self) -> float:
         return self.when - self.done.get_loop().time()
@@ -247,4 +249,4 @@ class Http2Stream(Stream):
         self._wake()
 
 
-_: type[UpstreamStream] = Http2Stream
+_: type[UpstreamStream] = GrpcStream

@@ -23,7 +23,7 @@ from bridge.transport.grpc.answer import CLOSING, RESOURCE_EXHAUSTED, UNAVAILABL
 from bridge.transport.grpc.framing import framed
 from bridge.transport.grpc.head import metadata_fields, method_head, timeout_field
 from bridge.transport.grpc.health import WATCH, Health
-from bridge.transport.grpc.stream import Http2Stream
+from bridge.transport.grpc.stream import GrpcStream
 from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.transport import Http2Transport
 
@@ -100,7 +100,7 @@ class Subchannel:
         self._growing: asyncio.Task[None] | None = None
         self._grow_from = 0.0  # the loop's time before which none is asked for beside those that are there
         self._heads: dict[str, bytes] = {}
-        self._streams: set[Http2Stream] = set()
+        self._streams: set[GrpcStream] = set()
         self._deadlines = Deadlines()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -279,7 +279,7 @@ class Subchannel:
         block = self._head(path) + metadata_fields(metadata)
         if deadline is not None:
             block += timeout_field(deadline - loop.time())
-        call = Http2Stream(
+        call = GrpcStream(
             options.max_reply,
             coding=options.coding,
             done=loop.create_future(),
@@ -298,7 +298,7 @@ class Subchannel:
         connection.http.open(call, block, end=False)
         return call
 
-    def _ended(self, call: Http2Stream, _: object) -> None:
+    def _ended(self, call: GrpcStream, _: object) -> None:
         self._streams.discard(call)
         if not self._streams:
             self._idle.set()

@@ -10,12 +10,12 @@ from bridge.errors import BadReply, RequestError
 from bridge.transport.grpc.answer import UNKNOWN, Answer, Metadata, broken_section, lost, read, reset, word
 from bridge.transport.grpc.framing import PREFIX, MessageReader, Packed
 from bridge.transport.http2.fields import Fields
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 CREDITED = 64 * 1024  #: bytes of an answer that are given back together; well below a window
 
 
-class Unary(Stream):
+class Unary(Http2Stream):
     """A call of one message each way.
 
     :param limit: bytes of the answer's message.

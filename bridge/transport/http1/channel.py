@@ -8,7 +8,7 @@ from functools import partial
 
 from bridge.api.call import HttpReply, HttpRequest
 from bridge.api.tls import Tls
-from bridge.api.transport import Address, Attempt, Outcome, Place, Target, Verdict
+from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import ClientError, RequestError, Unavailable, UpstreamError
 from bridge.http.coding import Longer, decode
 from bridge.http.forwarding import without_authority
@@ -57,46 +57,48 @@ class HttpChannel:
             raise ClientError("The path holds characters that must be percent-encoded.")
         return method, path, outgoing(self._host, request, trace), request.body, request.decode
 
-    async def attempt(self, message: HttpMessage, place: Place) -> Attempt:
+    async def attempt(self, message: HttpMessage, context: AttemptContext) -> Attempt:
         method, path, fields, body, decoded = message
         try:
             head, body = await self._client.exchange(
-                place.address,
+                context.address,
                 method,
                 path,
                 fields,
                 body,
                 server_name=self._server_name,
                 trust=self._trust,
-                connect_timeout=place.connect_timeout,
+                connect_timeout=context.connect_timeout,
                 max_reply=self._max_reply,
             )
             headers = list(head.fields)
             if head.codings and decoded:
                 if body:
-                    place.answered = True
+                    context.answered = True
                     body = await self._decode(body, head.codings)
                 headers = [field for field in headers if field[0] != "content-encoding"]
         except NotConnected as error:
             return _refused(error)
         except Dropped as error:
             # RFC 9112, section 9.3.1: the service may have closed an idle connection without seeing the request.
-            stale = error.reused and not place.repeats and method in IDEMPOTENT
+            stale = error.reused and not context.repeats and method in IDEMPOTENT
             lost = UpstreamError(
                 "The service behind this route closed the connection without an answer.", cause=str(error)
             )
             if stale:
                 return Attempt(lost, lost.status, Outcome.NOT_PROCESSED)
-            return Attempt(lost, lost.status, Outcome.RETRIABLE, Verdict.BAD)
+            return Attempt(lost, lost.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
         except BrokenOff as error:
-            return Attempt(error, error.status, verdict=Verdict.BAD)
+            return Attempt(error, error.status, verdict=InstanceVerdict.BAD)
         except RequestError as error:
             return Attempt(error, error.status)
         if head.located:
-            hosts = (host for host, _ in (*place.addresses, place.address))
+            hosts = (host for host, _ in (*context.addresses, context.address))
             headers = without_authority(headers, frozenset((self._name, *hosts)))
         reply = HttpReply(head.status, headers, body)
-        return Attempt(reply, head.status, Outcome.FINAL, Verdict.FINE) if head.status < 400 else _refusing(reply)
+        return (
+            Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE) if head.status < 400 else _refusing(reply)
+        )
 
     def repeatable(self, request: HttpRequest) -> bool:
         return request.method in IDEMPOTENT
@@ -123,7 +125,9 @@ class HttpChannel:
 
 def _refusing(reply: HttpReply) -> Attempt:
     """A status from 400 on. A service may know how little time a client gave, and say 504 by itself."""
-    verdict = {502: Verdict.BAD, 503: Verdict.BAD, 504: Verdict.LATE}.get(reply.status, Verdict.ALIVE)
+    verdict = {502: InstanceVerdict.BAD, 503: InstanceVerdict.BAD, 504: InstanceVerdict.LATE}.get(
+        reply.status, InstanceVerdict.ALIVE
+    )
     return Attempt(reply, reply.status, Outcome.RETRIABLE, verdict)
 
 
@@ -133,4 +137,4 @@ def _refused(error: NotConnected) -> Attempt:
         result = UpstreamError("The service behind this route could not prove who it is.", cause=str(error))
     else:
         result = Unavailable(cause=str(error), headers=[("retry-after", "1")])
-    return Attempt(result, result.status, Outcome.REFUSED, Verdict.UNREACHABLE, waited=error.waited)
+    return Attempt(result, result.status, Outcome.REFUSED, InstanceVerdict.UNREACHABLE, waited=error.waited)

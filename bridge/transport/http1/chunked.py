@@ -108,11 +108,11 @@ class Chunked:
                 at += 2
                 self._state = _AT_SIZE
             else:
-                found = data.find(b"\r\n", at)
-                if found < 0:
+                line_end = data.find(b"\r\n", at)
+                if line_end < 0:
                     self._keep(data[at:])
                     return False
-                line, at = data[at:found], found + 2
+                line, at = data[at:line_end], line_end + 2
                 if state == _AT_SIZE:
                     self._size(line)
                 elif line:
@@ -155,15 +155,15 @@ class Chunked:
         """A line that has not ended. It is short, so that to join it again and again costs little."""
         if len(line) > (MAX_LINE if self._state == _AT_SIZE else MAX_FIELD):
             raise BadReply(cause="a line between the chunks is too long")
-        if b"\n" in line:
-            raise BadReply(cause="a line between the chunks ends with a bare LF")
+        _check_end(line)
         self._buffer = line
 
     def _size(self, line: bytes) -> None:
-        found = _SIZE.fullmatch(line) if len(line) <= MAX_LINE else None
-        if found is None:
+        match = _SIZE.fullmatch(line) if len(line) <= MAX_LINE else None
+        if match is None:
+            _check_end(line)
             raise BadReply(cause=f"no chunk size: {line[:40]!r}")
-        size = int(found[1], 16)
+        size = int(match[1], 16)
         self._excess = max(0, self._excess + len(line) - 16 - 2 * size)
         if self._excess > EXCESS:
             raise BadReply(cause="the chunks hold too much that is no data")
@@ -174,6 +174,7 @@ class Chunked:
         self._state = _IN_DATA if size else _IN_TRAILER
 
     def _trailing(self, line: bytes) -> None:
+        _check_end(line)
         self._trailer.append(line)
         if len(self._trailer) > MAX_FIELDS or len(line) > MAX_FIELD or sum(map(len, self._trailer)) > MAX_HEAD:
             raise BadReply(cause="the trailer section is too long")
@@ -184,3 +185,9 @@ class Chunked:
             (name, _), _ = read_field(line)
             if name in _UNFIT:
                 raise BadReply(cause=f"{name} in a trailer")
+
+
+def _check_end(line: bytes) -> None:
+    """:raises BadReply: `line` holds the end of another one."""
+    if b"\n" in line:
+        raise BadReply(cause="a line between the chunks ends with a bare LF")

@@ -74,10 +74,10 @@ def _learn(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise ClientError("A header's name holds characters that HTTP does not allow.")
     lower = name.lower()
-    found = lower if end_to_end([(lower, "")]) else ""
+    known = lower if end_to_end([(lower, "")]) else ""
     if len(_names) < MAX_NAMES:
-        _names[name] = found
-    return found
+        _names[name] = known
+    return known
 
 
 def _octets(name: str, value: str) -> str:

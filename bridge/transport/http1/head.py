@@ -130,10 +130,10 @@ def read_head(raw: bytes) -> Head:
 
 def _read_first(line: bytes) -> tuple[int, bool]:
     """The status, and whether the version keeps connections (section 9.3): HTTP/1.0 does not."""
-    found = _STATUS_LINE.fullmatch(line)
-    if found is None or len(line) > MAX_FIELD:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None or len(line) > MAX_FIELD:
         raise BadReply(cause=f"no status line of HTTP/1: {line[:80]!r}")
-    first = int(found[2]), found[1] != b"0"
+    first = int(match[2]), match[1] != b"0"
     if len(line) <= _LINE:
         _remember(_first, line, first, _LINES)
     return first
@@ -236,10 +236,10 @@ def _keep(special: list[tuple[Field, int]], marks: int) -> float:
 def _idle(value: str) -> float:
     """Seconds by ``Keep-Alive: timeout=N``, which no standard in force describes but many services announce: less than
     they say, so that a request does not cross with their closing."""
-    found = _SECONDS.match(value)
-    if found is None:
+    match = _SECONDS.match(value)
+    if match is None:
         return KEEPALIVE
-    seconds = int(found[1])
+    seconds = int(match[1])
     return seconds - 1.0 if seconds > 2 else seconds / 2
 
 

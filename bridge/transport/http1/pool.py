@@ -62,11 +62,11 @@ class Pool:
         self._asking += 1
         try:
             while self._open >= self._limit:
-                given = await self._wait()
-                if given is None:
+                lent = await self._wait()
+                if lent is None:
                     break  # somebody's place is ours now
-                if not given.closed:
-                    return given
+                if not lent.closed:
+                    return lent
             else:
                 self._open += 1
             connection = Http1Connection(self)

@@ -108,16 +108,16 @@ class Response:
         if self._buffer is not None:
             self._buffer += data
             # The end may lie across the seam; to look only there keeps a dripped head from being searched anew.
-            found = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
-            if found is None:
+            match = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
+            if match is None:
                 self._check_size(len(self._buffer))
                 return None
             data, self._buffer = bytes(self._buffer), None
-            end = found.end()
+            end = match.end()
         else:
             end = data.find(b"\r\n\r\n") + 4
-            if end < 4 and (found := _EMPTY_LINE.search(data)) is not None:
-                end = found.end()
+            if end < 4 and (match := _EMPTY_LINE.search(data)) is not None:
+                end = match.end()
             if end < 4:
                 self._check_size(len(data))
                 self._buffer = bytearray(data)
@@ -129,12 +129,12 @@ class Response:
         if raw.count(b"\n") != raw.count(b"\r\n") or not raw.startswith(b"HTTP/"):
             # A head with bare LFs, which may end before the first CRLF CRLF; or empty lines before it.
             plain = data.lstrip(b"\r\n")
-            found = _EMPTY_LINE.search(plain)
-            if found is None:
+            match = _EMPTY_LINE.search(plain)
+            if match is None:
                 self._check_size(len(data))
                 self._buffer = bytearray(plain)
                 return None
-            data, end = plain, found.end()
+            data, end = plain, match.end()
             raw = tidy(data[:end])
         self._check_size(end)
         head = self._heads.read(raw)

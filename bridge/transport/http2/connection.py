@@ -1,4 +1,4 @@
-"""The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Stream`; bytes to send out.
+"""The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Http2Stream`; bytes out.
 
 Whatever the other side controls has a bound: its frames by the size that was announced (section 4.2), its header
 sections by their size (6.5.2), its bodies by the windows (5.2), and frames that cost work and bring nothing by a budget
@@ -18,7 +18,7 @@ from bridge.transport.http2.frames import Http2Error, frame, name_of
 from bridge.transport.http2.header_block import HeaderBlock
 from bridge.transport.http2.output import Output
 from bridge.transport.http2.send_window import SendWindow
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 from bridge.transport.http2.turns import Entry, Turns
 
 MUCH = 4096  #: bytes that came at once, from which they may take several steps
@@ -41,7 +41,7 @@ class Http2Connection(Output):
         super().__init__(frames.preface(window, max_list, CONNECTION_WINDOW), output)
         self.ready = self.draining = self.more = False
         self._pause = pause
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Http2Stream] = {}
         self.goaway = ""  #: why the other side gives the connection up, once it has said so
         self.broken = False  #: … and that it is for an error
         self.heard = False  #: something came since the last `tick`
@@ -70,7 +70,7 @@ class Http2Connection(Output):
 
     # --- what goes out ------------------------------------------------------------------------------------------
 
-    def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
+    def open(self, stream: Http2Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
         """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
         the other side, or the network, takes no more at present."""
         stream.http = self
@@ -81,7 +81,7 @@ class Http2Connection(Output):
         else:
             self._begin(stream, block, body, end)
 
-    def _begin(self, stream: Stream, block: bytes, body: bytes, end: bool) -> None:
+    def _begin(self, stream: Http2Stream, block: bytes, body: bytes, end: bool) -> None:
         stream.id = number = self._next
         self._next += 2
         if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
@@ -113,16 +113,16 @@ class Http2Connection(Output):
         for stream, block, body, end in self._turns.all():
             other.open(stream, block, body, end=end)
 
-    def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
-        """More of the request's body; `Stream.flushed` tells when the windows have taken it, if they don't at once
-        (`Stream.queue`). Nothing once the stream is closed."""
+    def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None:
+        """More of the request's body; `Http2Stream.flushed` tells when the windows have taken it, if they don't at once
+        (`Http2Stream.queue`). Nothing once the stream is closed."""
         if not stream.id:
             self._turns.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
             self._flood_guard.idle = 0  # windows are given back for it
             self.send_window.send(stream, data, end=end)
 
-    def cancel(self, stream: Stream, code: int = frames.CANCEL) -> None:
+    def cancel(self, stream: Http2Stream, code: int = frames.CANCEL) -> None:
         """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
         if not stream.id:
             self._turns.drop(stream)
@@ -140,7 +140,7 @@ class Http2Connection(Output):
         self.send_window.pump()
         self._admit()
 
-    def credit(self, stream: Stream, size: int) -> None:
+    def credit(self, stream: Http2Stream, size: int) -> None:
         """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
         stream.unacked += size
         if stream.unacked * 2 >= self._stream_window and not stream.ended and stream.id in self.streams:
@@ -171,7 +171,7 @@ class Http2Connection(Output):
         for entry in self._turns.all():
             entry.stream.lost(cause, untouched=True)
 
-    def _forget(self, stream: Stream) -> None:
+    def _forget(self, stream: Http2Stream) -> None:
         del self.streams[stream.id]
         if stream.queue is not None:
             self.send_window.drop(stream)
@@ -221,7 +221,7 @@ class Http2Connection(Output):
                 self._flood_guard.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
         self._rest = data[at:]
 
-    def _known(self, number: int) -> Stream | None:
+    def _known(self, number: int) -> Http2Stream | None:
         """The stream of that number; None for one that is closed.
 
         :raises Http2Error: it was never opened (section 5.1: idle).
@@ -231,7 +231,7 @@ class Http2Connection(Output):
             raise Http2Error(frames.PROTOCOL_ERROR, f"a frame of stream {number}, which was not opened")
         return stream
 
-    def _break(self, stream: Stream, code: int, cause: str) -> None:
+    def _break(self, stream: Http2Stream, code: int, cause: str) -> None:
         """A rule of one stream was broken (section 5.4.2)."""
         self._answer(frames.rst_stream(stream.id, code))
         self._forget(stream)
@@ -301,7 +301,7 @@ class Http2Connection(Output):
             self._end(stream)
         stream.headers(fields, ended=ended)
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: Http2Stream) -> None:
         stream.ended = True
         if stream.sent:
             self._forget(stream)

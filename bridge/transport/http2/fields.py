@@ -66,14 +66,14 @@ class Decoder:
 
     def __call__(self, block: bytes) -> Fields:
         """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
-        found = self._known.get(block)
-        if found is None:
-            found = self._read(block)
+        section = self._known.get(block)
+        if section is None:
+            section = self._read(block)
             if len(block) <= MAX_KNOWN:
                 if len(self._known) >= KNOWN:
                     self._known.clear()
-                self._known[block] = found
-        return found
+                self._known[block] = section
+        return section
 
     def _read(self, block: bytes) -> Fields:
         size = 0
@@ -183,13 +183,13 @@ _names: dict[str, bytes] = {}
 def name_part(name: str) -> bytes:
     """A literal's beginning up to its value: never indexed (section 6.2.3), since what is encoded for each request is
     either a secret or never the same again."""
-    found = _names.get(name)
-    if found is None:
+    part = _names.get(name)
+    if part is None:
         raw = name.encode("ascii")
-        found = _NEVER_INDEXED + length_of(raw) + raw
+        part = _NEVER_INDEXED + length_of(raw) + raw
         if len(_names) < 4096:
-            _names[name] = found
-    return found
+            _names[name] = part
+    return part
 
 
 def length_of(text: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 
 class SendWindow:
@@ -15,10 +15,10 @@ class SendWindow:
     :ivar paused: the network takes no more at present.
     """
 
-    def __init__(self, put: Callable[[bytes], None], over: Callable[[Stream], None]) -> None:
+    def __init__(self, put: Callable[[bytes], None], over: Callable[[Http2Stream], None]) -> None:
         self._put, self._over = put, over
         self._window = frames.WINDOW
-        self._queued: dict[Stream, None] = {}  # in the order of their turns
+        self._queued: dict[Http2Stream, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
         self.paused = False
 
@@ -27,7 +27,7 @@ class SendWindow:
         """Whether a stream has something to send."""
         return bool(self._queued)
 
-    def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
+    def send(self, stream: Http2Stream, data: bytes, *, end: bool) -> None:
         """`data` at once if windows and network allow, else when they do."""
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
@@ -40,7 +40,7 @@ class SendWindow:
         self._queued[stream] = None
         self.pump()
 
-    def fits(self, stream: Stream, size: int) -> bool:
+    def fits(self, stream: Http2Stream, size: int) -> bool:
         """Whether `size` bytes may be sent at once, as one frame. Where they may, they count as sent."""
         if size > self.largest or size > self._window or size > stream.window or self.paused:
             return False
@@ -53,7 +53,7 @@ class SendWindow:
         self._window += by
         return self._window <= frames.MAX_WINDOW
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Http2Stream) -> None:
         """`stream` sends nothing more."""
         self._queued.pop(stream, None)
         stream.queue = None
@@ -66,7 +66,7 @@ class SendWindow:
             for stream in list(self._queued):
                 moved = self._step(stream) or moved
 
-    def _step(self, stream: Stream) -> bool:
+    def _step(self, stream: Http2Stream) -> bool:
         """One frame, if it may be sent."""
         queue = stream.queue
         if queue is None:

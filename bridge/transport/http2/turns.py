@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 
 class Entry(NamedTuple):
     """A request that was not sent yet: its header block, what there is of its body, and whether that is all."""
 
-    stream: Stream
+    stream: Http2Stream
     block: bytes
     body: bytes
     end: bool
@@ -21,7 +21,7 @@ class Turns:
     """First come, first served."""
 
     def __init__(self) -> None:
-        self.entries: OrderedDict[Stream, Entry] = OrderedDict()  # whoever leaves costs no look at the others
+        self.entries: OrderedDict[Http2Stream, Entry] = OrderedDict()  # whoever leaves costs no look at the others
 
     def add(self, entry: Entry) -> None:
         self.entries[entry.stream] = entry
@@ -34,12 +34,12 @@ class Turns:
         entries, self.entries = list(self.entries.values()), OrderedDict()
         return entries
 
-    def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
+    def send(self, stream: Http2Stream, data: bytes, *, end: bool) -> None:
         """More of the body of one that waits."""
         entry = self.entries.get(stream)
         if entry is not None and not entry.end:
             stream.last = end
             self.entries[stream] = entry._replace(body=entry.body + data, end=end)
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Http2Stream) -> None:
         self.entries.pop(stream, None)

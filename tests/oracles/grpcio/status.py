@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from bridge.api.call import GrpcReply
-from bridge.api.transport import Attempt, Outcome, Verdict
+from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable, UpstreamError
 from bridge.transport.grpc.answer import DEADLINE_EXCEEDED, UNAVAILABLE, Metadata, pushback
 
@@ -37,13 +37,13 @@ def attempt_of(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> A
         result = raised
     begun = bool(error.initial_metadata()) or isinstance(result, BadReply | TooLarge)
     code: int = error.code().value[0]
-    verdict = Verdict.NONE
+    verdict = InstanceVerdict.NONE
     if code == UNAVAILABLE:
-        verdict = Verdict.BAD
+        verdict = InstanceVerdict.BAD
     elif code == DEADLINE_EXCEEDED or (isinstance(result, UpstreamError) and not isinstance(result, BadReply)):
-        verdict = Verdict.LATE
+        verdict = InstanceVerdict.LATE
     elif isinstance(result, GrpcReply):
-        verdict = Verdict.ALIVE
+        verdict = InstanceVerdict.ALIVE
     outcome = Outcome.FINAL if begun else Outcome.RETRIABLE
     return Attempt(result, code, outcome, verdict, pushback(pairs(error.trailing_metadata())))
 

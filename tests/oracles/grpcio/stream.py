@@ -1,7 +1,7 @@
 """One streaming call over grpc.aio: serialised messages in and out, each waiting for the other side.
 
-Nothing is read ahead of `GrpcStream.read` but what HTTP/2's window lets the service send, and nothing is kept behind
-`GrpcStream.write` but one message and what gRPC's core has handed to the connection.
+Nothing is read ahead of `GrpcioStream.read` but what HTTP/2's window lets the service send, and nothing is kept behind
+`GrpcioStream.write` but one message and what gRPC's core has handed to the connection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import grpc.aio
 
 from bridge.api.call import GrpcReply
 from bridge.api.stream import UpstreamStream
-from bridge.api.transport import Attempt, Verdict
+from bridge.api.transport import Attempt, InstanceVerdict
 from bridge.errors import Unavailable, UpstreamError
 from bridge.transport.grpc.subchannel import Subchannel
 from tests.oracles.grpcio.status import attempt_of, pairs
@@ -23,7 +23,7 @@ from tests.oracles.grpcio.status import attempt_of, pairs
 _OK = grpc.StatusCode.OK
 
 
-class GrpcStream:
+class GrpcioStream:
     """`bridge.api.stream.UpstreamStream` over gRPC, for calls of every cardinality. One task may write while another
     reads.
 
@@ -118,7 +118,7 @@ class GrpcStream:
         trailers = await self._call.trailing_metadata()
         if code is _OK:
             reply = GrpcReply(0, metadata=pairs(metadata), trailers=pairs(trailers))
-            outcome = Attempt(reply, verdict=Verdict.FINE)
+            outcome = Attempt(reply, verdict=InstanceVerdict.FINE)
         else:
             error = grpc.aio.AioRpcError(code, metadata, trailers, await self._call.details())
             outcome = attempt_of(error, connected=self._connected, late=self._late)
@@ -142,4 +142,4 @@ class GrpcStream:
             raise asyncio.CancelledError
 
 
-_: type[UpstreamStream] = GrpcStream
+_: type[UpstreamStream] = GrpcioStream

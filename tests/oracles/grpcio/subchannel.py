@@ -11,13 +11,13 @@ import grpc
 import grpc.aio
 
 from bridge.api.call import GrpcReply
-from bridge.api.transport import Address, Attempt, Outcome, Target, Verdict
+from bridge.api.transport import Address, Attempt, InstanceVerdict, Outcome, Target
 from bridge.errors import Timeout, Unavailable
 from bridge.transport.connecting import CONNECT, authority
 from bridge.transport.grpc.answer import Metadata
 from bridge.transport.grpc.subchannel import WINDOW, ConnectionOptions, Subchannel
 from tests.oracles.grpcio.status import attempt_of, pairs
-from tests.oracles.grpcio.stream import GrpcStream
+from tests.oracles.grpcio.stream import GrpcioStream
 
 Options = Sequence[tuple[str, Any]]
 
@@ -114,9 +114,9 @@ class GrpcioSubchannel(Subchannel):
                 raise
             # The channel was closed: gRPC raises this in whoever waits, though nobody has cancelled the task.
             closed = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
-            return Attempt(closed, grpc.StatusCode.UNAVAILABLE.value[0], Outcome.RETRIABLE, Verdict.BAD)
+            return Attempt(closed, grpc.StatusCode.UNAVAILABLE.value[0], Outcome.RETRIABLE, InstanceVerdict.BAD)
         metadata, trailers = pairs(await call.initial_metadata()), pairs(await call.trailing_metadata())
-        return Attempt(GrpcReply(0, answer, metadata=metadata, trailers=trailers), verdict=Verdict.FINE)
+        return Attempt(GrpcReply(0, answer, metadata=metadata, trailers=trailers), verdict=InstanceVerdict.FINE)
 
     def _method(self, path: str, *, again: bool) -> Any:
         if again:
@@ -138,7 +138,7 @@ class GrpcioSubchannel(Subchannel):
         *,
         counts: bool = True,
         report: Callable[[Attempt], None] | None = None,
-    ) -> GrpcStream:
+    ) -> GrpcioStream:
         timeout = None if deadline is None else _left(asyncio.get_running_loop(), deadline)
         found = self._streaming.get(path)
         if found is None:
@@ -148,7 +148,7 @@ class GrpcioSubchannel(Subchannel):
             self._under_way += 1
             self._idle.clear()
             call.add_done_callback(self._done)
-        return GrpcStream(call, self, deadline, report)
+        return GrpcioStream(call, self, deadline, report)
 
     def _done(self, _: Any) -> None:
         self._under_way -= 1

@@ -12,7 +12,7 @@ from bridge.api.call import GrpcReply
 from bridge.api.transport import Attempt
 from bridge.errors import RequestError
 from bridge.transport.grpc.framing import framed
-from bridge.transport.grpc.stream import Http2Stream
+from bridge.transport.grpc.stream import GrpcStream
 from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.fields import literal
 from tests.transport.http2.kit import REQUEST, Pair, made, of, raw
@@ -55,7 +55,7 @@ class Called:
     """A call under way, and what it came to."""
 
     pair: Pair
-    call: Unary | Http2Stream
+    call: Unary | GrpcStream
 
     def say(self, *said: Said) -> None:
         for each in said:
@@ -85,9 +85,9 @@ def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Call
     return Called(pair, call)
 
 
-def stream(*, limit: int = LIMIT, **settings: Any) -> tuple[Called, Http2Stream]:
+def stream(*, limit: int = LIMIT, **settings: Any) -> tuple[Called, GrpcStream]:
     pair = made(**settings)
-    call = Http2Stream(limit, coding=None, done=asyncio.get_running_loop().create_future())
+    call = GrpcStream(limit, coding=None, done=asyncio.get_running_loop().create_future())
     pair.ours.open(call, REQUEST, end=False)
     pair.turn()
     return Called(pair, call), call

@@ -13,7 +13,7 @@ from h2.settings import SettingCodes, Settings
 from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.fields import Fields, indexed, literal, named
 from bridge.transport.http2.frames import head
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 WINDOW = 65_536  #: of each of our streams in these tests
 LIST = 16_384
@@ -42,7 +42,7 @@ def cut(data: bytes) -> list[tuple[int, int, int, bytes]]:
     return found
 
 
-class Caught(Stream):
+class Caught(Http2Stream):
     """A request that writes down what it is told."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Pair:
         self.ours.open(stream, REQUEST, body, end=end)
         return stream
 
-    def answer(self, stream: Stream, body: bytes = b"", *, end: bool = True) -> None:
+    def answer(self, stream: Http2Stream, body: bytes = b"", *, end: bool = True) -> None:
         """A whole answer of gRPC's shape, if the windows let it through."""
         self.theirs.send_headers(stream.id, OK)
         if body:
