@@ -1,4 +1,6 @@
-"""CPU of a call to a gRPC service: the house's own client beside grpc.aio, in pairs of one run.
+"""CPU of a call to a gRPC service: the gateway's own client beside grpc.aio, in pairs of one run.
+
+    python -m benchmarks.grpc_client [--pairs N] [--check]
 
 The service runs in another process; only the client's own time counts. `--check` fails below half of grpc.aio's cost.
 """

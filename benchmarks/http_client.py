@@ -1,6 +1,6 @@
 """The gateway's own HTTP/1.1 client beside the general one (aiohttp), as an upstream uses them.
 
-    python benchmarks/http_client.py [--pairs N] [--check]
+    python -m benchmarks.http_client [--pairs N] [--check]
 
 The service is a process of its own that answers without thinking, no two replies with the same head; requests are POSTs
 of 300 bytes with six fields, 32 of them under way at a time. What is measured is the CPU time of the process with the
