@@ -1,7 +1,7 @@
-"""Deadlines of many calls, looked after by one timer.
+"""Deadlines of many calls with one timer.
 
-`asyncio.timeout_at` does the same for one call, and sets and cancels a timer of the loop each time, which costs more
-than all else about a deadline that is nearly always kept.
+`asyncio.timeout_at` does the same for one call. It sets and cancels a timer of the loop each time, which is expensive
+for a deadline that nearly always is kept.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ async def test_weights_are_shares(clock: Any) -> None:
     assert Counter(await firsts(mesh, 100)) == {A: 60, B: 30, C: 10}
 
 
-def test_turns_are_spread_and_bounded() -> None:
+def test_pending_are_spread_and_bounded() -> None:
     assert list(turns([5, 1, 1])) != sorted(turns([5, 1, 1]))
     assert list(turns([3, 3])) == [0, 1]
     assert list(turns([0, 0])) == [0, 1]

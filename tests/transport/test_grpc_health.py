@@ -169,7 +169,7 @@ async def test_a_server_that_starts_anew_is_heard_at_once(
     relay: Serve, grpc_upstream: Connect, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch that broke off with its server says nothing of the next one at that address."""
-    monkeypatch.setattr(health, "FIRST", 3600.0)  # what the watch of the old one would wait for
+    monkeypatch.setattr(health, "FIRST_PAUSE", 3600.0)  # what the watch of the old one would wait for
     first, _ = await watched.start(all=SERVING)
     second, _ = await watched.start(all=SERVING)
     between = await relay(first.address)

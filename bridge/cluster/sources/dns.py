@@ -27,8 +27,9 @@ import dns.rdatatype
 import dns.resolver
 from dns.rdatatype import RdataType
 
+from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
-from bridge.cluster.sources.source import Address, LookupResult
+from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Fault, SettingsError, Unavailable
 from bridge.transport.reach import refused
 

@@ -24,8 +24,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from bridge.api.route_spec import Upstream
+from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
-from bridge.cluster.sources.source import Address, LookupResult
+from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Fault, SettingsError, SetupError
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.

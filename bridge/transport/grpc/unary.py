@@ -12,7 +12,7 @@ from bridge.transport.grpc.framing import PREFIX, MessageReader, Packed
 from bridge.transport.http2.fields import Fields
 from bridge.transport.http2.stream import Http2Stream
 
-CREDITED = 64 * 1024  #: bytes of an answer that are given back together; well below a window
+CREDITED = 64 * 1024  #: bytes of an answer that are credited together; well below a window
 
 
 class Unary(Http2Stream):

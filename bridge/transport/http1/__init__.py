@@ -1,4 +1,4 @@
-"""The gateway's own HTTP/1.1 client (RFC 9112): no more work per request than a request needs.
+"""The gateway's own HTTP/1.1 client (RFC 9112).
 
 `head` and `chunked` read what a service sends, `response` puts the two together, all three without I/O; `request`
 writes; `connection` is one connection, `pool` those to one address, `client` all of them. `fields` judges what goes up,

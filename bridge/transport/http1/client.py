@@ -1,4 +1,4 @@
-"""All connections of the gateway's own HTTP/1.1 client: pools by address, trust and name, and one timer for all."""
+"""The gateway's own HTTP/1.1 client: pools of connections by address, TLS context and name, and one timer for all."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class HttpClient:
             connection = pool.idle.pop()
             if connection.until > pool.loop.time():
                 break
-            connection.close()  # the service may be closing it, too, just now
+            connection.close()  # the service may be closing it at this moment
             connection = None
         if connection is None:
             connection = await pool.take(connect_timeout)
@@ -86,7 +86,7 @@ class HttpClient:
         return pool
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what has been idle for too long, and forget the pools that nobody uses. One timer looks after all."""
+        """Close connections that were idle for too long, and forget unused pools. One timer serves all."""
         now = loop.time()
         for key, pool in list(self._pools.items()):
             for connection in [idle for idle in pool.idle if idle.until <= now]:

@@ -52,7 +52,7 @@ class BrokenOff(BadReply):
 
 
 class ReplyHead:
-    """A reply without its body, as far as it concerns anybody beyond the connection. Never changed once made.
+    """A reply without its body, as far as it concerns others than the connection. Immutable.
 
     :ivar fields: names in lower case, without those of the connection and of framing; obs-text octets stay what they
         are, as Latin-1 (as in ASGI).
@@ -80,8 +80,8 @@ class Client(Protocol):
     """Keep-alive connections, shared by all HTTP upstreams of one event loop. Opened by the first exchange."""
 
     def trust(self) -> ssl.SSLContext:
-        """Whom it trusts where an exchange does not say; made once, when the first ``https`` route is bound, since that
-        reads files."""
+        """The TLS context of exchanges that bring none. It is made once, when the first ``https`` route is bound, since
+        that reads files."""
         ...
 
     async def exchange(
@@ -97,10 +97,10 @@ class Client(Protocol):
         max_reply: int,
         trust: ssl.SSLContext | None = None,
     ) -> tuple[ReplyHead, bytes]:
-        """Send and read the whole answer, its body still coded. Bounded in time only by the caller's cancelling, which
+        """Send, and read the whole answer, its body still coded. Only the caller bounds the time, by cancelling, which
         closes the connection.
 
-        :param target: the request target, sent as it is; so are `fields`. Both were judged by the caller.
+        :param target: the request target, sent as it is; so are `fields`. The caller has checked both.
         :param fields: with ``host``, without ``content-length``. What is not ASCII goes as UTF-8.
         :param server_name: for TLS, the name its certificate must bear; ``None`` for plain TCP.
         :param connect_timeout: seconds for TCP and TLS together.

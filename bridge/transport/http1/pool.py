@@ -1,4 +1,4 @@
-"""The connections to one address, under one trust and one name: those idle, and those who wait for one."""
+"""The connections to one address with one TLS context and name: idle ones, and a queue of those who wait for one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Key = tuple[Address, ssl.SSLContext | None, str | None]
 
 
 class Pool:
-    """Lends connections out, the one used last first, so that those not needed grow old. At most `limit` at a time;
-    who comes later waits, first come, first served.
+    """Lends connections out, the one used last first, so that unused ones become idle. At most `limit` at a time; later
+    callers wait in a queue.
 
     :ivar connections: all whose transport is there, though it may be closing.
     :ivar idle: connections that may be used, the longest idle first.
@@ -53,7 +53,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[Http1Connection | None]] = deque()
 
     async def take(self, timeout: float) -> Http1Connection:  # noqa: ASYNC109  # for connecting alone
-        """A connection that nobody uses. For when none was idle.
+        """A connection that is not in use, where none was idle.
 
         :param timeout: seconds for a new one to be made.
         :raises NotConnected: it could not be.
@@ -64,7 +64,7 @@ class Pool:
             while self._open >= self._limit:
                 lent = await self._wait()
                 if lent is None:
-                    break  # somebody's place is ours now
+                    break  # a connection was closed, so one may be opened
                 if not lent.closed:
                     return lent
             else:
@@ -76,7 +76,7 @@ class Pool:
                     raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
-                # uvloop never reports the loss of a connection whose making was cancelled.
+                # uvloop does not report the loss of a connection that was cancelled while it was opened.
                 self.connections.discard(connection)
                 raise
             return connection
@@ -85,7 +85,7 @@ class Pool:
 
     @property
     def unused(self) -> bool:
-        """It has no connection, and nobody wants one."""
+        """It has no connection, and no one waits for one."""
         return not (self._open or self._asking)
 
     def release(self, connection: Http1Connection, keep: float) -> None:
@@ -99,13 +99,13 @@ class Pool:
         self.idle.append(connection)
 
     def retire(self, connection: Http1Connection) -> None:
-        """`connection` will serve nobody any more."""
+        """`connection` is not used any more."""
         if connection in self.idle:
             self.idle.remove(connection)
         self._vacate()
 
     def close(self) -> None:
-        """Close those that are idle, make no new ones, and let nobody wait any longer."""
+        """Close the idle connections, open no new ones, and fail those who wait."""
         self.closed = True
         for connection in self.idle[:]:
             connection.close()
@@ -115,14 +115,14 @@ class Pool:
                 waiter.set_exception(closing())
 
     async def _wait(self) -> Http1Connection | None:
-        """A connection that was released, or None: a place to make one."""
+        """A connection that was released, or None where one may be opened."""
         waiter: asyncio.Future[Http1Connection | None] = self.loop.create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                connection = waiter.result()  # given and not taken: the next in line gets it
+                connection = waiter.result()  # assigned, but not used: the next one who waits gets it
                 if connection is None:
                     self._vacate()
                 elif not connection.closed:

@@ -1,4 +1,4 @@
-"""One response after the other, bytes in, replies out, without I/O (RFC 9112, section 6).
+"""Responses, one after the other: bytes in, replies out, without I/O (RFC 9112, section 6).
 
 Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which nobody asked for, is refused.
 """
@@ -19,13 +19,13 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
 class Response:
-    """Reads one response at a time: `start`, then `feed` or `eof` until they say that it is whole.
+    """Reads one response at a time: `start`, then `feed` or `eof` until they return that it is complete.
 
     :ivar head: of the final response, once it is there.
     :ivar body: all of it, once the response is whole.
     :ivar begun: a byte has come.
-    :ivar more: what was fed was not all read yet; feed it nothing, to go on.
-    :ivar excess: bytes came after the response. They answer nothing, so its connection must not be used again.
+    :ivar more: not all input is processed yet: call `feed` with nothing to go on.
+    :ivar excess: bytes came after the response. They belong to no request, so the connection must not be used again.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Response:
         self.start(without_body=False, limit=0)
 
     def start(self, *, without_body: bool, limit: int) -> None:
-        """Before the first response, and after a whole one: nobody reads on after half of one.
+        """To be called before the first response, and after a complete one.
 
         :param without_body: the request was HEAD (section 6.3, item 1).
         :param limit: bytes of a body that are taken.
@@ -107,7 +107,7 @@ class Response:
         """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
         if self._buffer is not None:
             self._buffer += data
-            # The end may lie across the seam; to look only there keeps a dripped head from being searched anew.
+            # The end may begin in the part before, whose last bytes alone are searched again: a head may come in bytes.
             match = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
             if match is None:
                 self._check_size(len(self._buffer))

@@ -1,8 +1,8 @@
 """The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Http2Stream`; bytes out.
 
-Whatever the other side controls has a bound: its frames by the size that was announced (section 4.2), its header
-sections by their size (6.5.2), its bodies by the windows (5.2), and frames that cost work and bring nothing by a budget
-(10.5). Where very much came at once it is worked off in steps, so that the caller can let others have their turn.
+Everything that the other side controls is bounded: frames by the announced size (section 4.2), header sections by their
+size (6.5.2), bodies by the windows (5.2), and frames that cost work and bring nothing by `FloodGuard` (10.5). A lot of
+input is processed in steps, so that the caller can serve other connections between them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bridge.transport.http2.flood_guard import SETTINGS, TINY
 from bridge.transport.http2.frames import Http2Error, frame, name_of
 from bridge.transport.http2.header_block import HeaderBlock
 from bridge.transport.http2.output import Output
+from bridge.transport.http2.pending import Entry, PendingStreams
 from bridge.transport.http2.send_window import SendWindow
 from bridge.transport.http2.stream import Http2Stream
-from bridge.transport.http2.turns import Entry, Turns
 
-MUCH = 4096  #: bytes that came at once, from which they may take several steps
-LOOK = 32  #: frames after which the clock is looked at
+MUCH = 4096  #: bytes of input from which it may be processed in several steps
+LOOK = 32  #: frames between two looks at the clock
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
 
 
@@ -31,10 +31,10 @@ class Http2Connection(Output):
     :param max_list: bytes of a header section.
     :param output: called when there is something to `take`, once until it is taken.
     :param pause: seconds that one step of reading may take.
-    :ivar more: what came was not all read: `receive` nothing, to go on.
-    :ivar ready: the other side's SETTINGS are here (section 3.4).
-    :ivar draining: takes no new streams (section 6.8); those under way go on.
-    :ivar streams: those under way, by number.
+    :ivar more: not all input is processed yet: call `receive` with nothing to go on.
+    :ivar ready: the other side's SETTINGS have come (section 3.4).
+    :ivar draining: no new streams are taken (section 6.8); open ones go on.
+    :ivar streams: the open ones, by number.
     """
 
     def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
@@ -42,8 +42,8 @@ class Http2Connection(Output):
         self.ready = self.draining = self.more = False
         self._pause = pause
         self.streams: dict[int, Http2Stream] = {}
-        self.goaway = ""  #: why the other side gives the connection up, once it has said so
-        self.broken = False  #: … and that it is for an error
+        self.goaway = ""  #: why the other side closes the connection, once it has sent GOAWAY
+        self.broken = False  #: that GOAWAY named an error
         self.heard = False  #: something came since the last `tick`
         self._stream_window = window
         self._max_list = max_list
@@ -51,11 +51,11 @@ class Http2Connection(Output):
         self._next = 1
         self._rest = b""
         self._block: HeaderBlock | None = None
-        self._owed = 0  # of the connection's window
+        self._unacked = 0  # of the connection's window
         self._max_streams = frames.MAX_STREAM
         self._initial = frames.WINDOW
         self.send_window = SendWindow(self._put, self._forget)
-        self._turns = Turns()
+        self._pending = PendingStreams()
         self._handlers = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -71,13 +71,13 @@ class Http2Connection(Output):
     # --- what goes out ------------------------------------------------------------------------------------------
 
     def open(self, stream: Http2Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
-        """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
-        the other side, or the network, takes no more at present."""
+        """Send a request: its header block, a first piece of its body, and whether that is all. It is queued where the
+        other side, or the network, takes no more at present."""
         stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
         elif len(self.streams) >= self._max_streams or self.send_window.paused:
-            self._turns.add(Entry(stream, block, body, end))
+            self._pending.add(Entry(stream, block, body, end))
         else:
             self._begin(stream, block, body, end)
 
@@ -90,11 +90,11 @@ class Http2Connection(Output):
         stream.window, stream.recv_window = self._initial, self._stream_window
         self.streams[number] = stream
         self._flood_guard.idle = 0
-        if number == 1:  # should their table be a smaller one, it wants to be told (RFC 7541, section 4.2)
+        if number == 1:  # a decoder with a smaller table must be told (RFC 7541, section 4.2)
             block = NO_TABLE + block
         if end and body and len(block) <= frames.FRAME and self.send_window.fits(stream, len(body)):
             stream.last = stream.sent = True
-            self._put(frames.whole(number, block, body))  # as nearly all requests are
+            self._put(frames.whole(number, block, body))  # nearly all requests
         else:
             stream.sent = end and not body
             self._put(frames.headers(number, block, end=stream.sent, largest=self.send_window.largest))
@@ -109,39 +109,39 @@ class Http2Connection(Output):
         return len(self.streams) >= self._max_streams
 
     def hand_over(self, other: Http2Connection) -> None:
-        """Let those that wait their turn go on `other`."""
-        for stream, block, body, end in self._turns.all():
+        """Move the queued requests to `other`."""
+        for stream, block, body, end in self._pending.all():
             other.open(stream, block, body, end=end)
 
     def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None:
-        """More of the request's body; `Http2Stream.flushed` tells when the windows have taken it, if they don't at once
-        (`Http2Stream.queue`). Nothing once the stream is closed."""
+        """Send more of the request's body. If the windows don't take it at once it stands in `Http2Stream.queue`, and
+        `Http2Stream.flushed` is called when they have. Does nothing once the stream is closed."""
         if not stream.id:
-            self._turns.send(stream, data, end=end)
+            self._pending.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
-            self._flood_guard.idle = 0  # windows are given back for it
+            self._flood_guard.idle = 0  # it causes WINDOW_UPDATEs
             self.send_window.send(stream, data, end=end)
 
     def cancel(self, stream: Http2Stream, code: int = frames.CANCEL) -> None:
-        """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
+        """Cancel a stream (section 6.4); what still comes for it is ignored. Does nothing once it is closed."""
         if not stream.id:
-            self._turns.drop(stream)
+            self._pending.drop(stream)
         elif self.streams.get(stream.id) is stream:
-            self._put(frames.rst_stream(stream.id, code))  # first: there is a place for one that waits then
+            self._put(frames.rst_stream(stream.id, code))  # first, since `_forget` opens a queued stream
             self._forget(stream)
 
     def pause(self) -> None:
-        """The network takes no more at present: what would go out waits, and so do new streams."""
+        """The network takes no more at present: output and new streams are queued."""
         self.send_window.paused = True
 
     def resume(self) -> None:
-        """It does again."""
+        """The network takes output again."""
         self.send_window.paused = False
         self.send_window.pump()
         self._admit()
 
     def credit(self, stream: Http2Stream, size: int) -> None:
-        """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
+        """`size` more bytes of `stream` were processed; the other side may send as many more (section 6.9)."""
         stream.unacked += size
         if stream.unacked * 2 >= self._stream_window and not stream.ended and stream.id in self.streams:
             stream.recv_window += stream.unacked
@@ -149,17 +149,17 @@ class Http2Connection(Output):
             stream.unacked = 0
 
     def tick(self) -> None:
-        """To be called every now and then: the budget of idle frames is one for this long."""
+        """To be called at intervals: the bound on frames that bring nothing holds for one interval."""
         self._flood_guard.idle, self.heard = 0, False
 
     def leave(self, code: int = frames.NO_ERROR) -> None:
-        """Say goodbye (section 6.8). New streams are not taken."""
+        """Send GOAWAY (section 6.8). New streams are not taken."""
         self.draining = True
         self._put(frames.goaway(code))
         self._send_away("the connection takes no more streams")
 
     def lose(self, cause: str) -> None:
-        """The connection is gone: so is every stream."""
+        """The connection is gone, and every stream with it."""
         self.draining = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
@@ -167,25 +167,25 @@ class Http2Connection(Output):
         self._send_away(cause)
 
     def _send_away(self, cause: str) -> None:
-        """Those that wait their turn: they were never sent."""
-        for entry in self._turns.all():
+        """Tell the queued streams, which were never sent."""
+        for entry in self._pending.all():
             entry.stream.lost(cause, untouched=True)
 
     def _forget(self, stream: Http2Stream) -> None:
         del self.streams[stream.id]
         if stream.queue is not None:
             self.send_window.drop(stream)
-        if self._turns.entries:
+        if self._pending.entries:
             self._admit()
 
     def _admit(self) -> None:
-        while self._turns.entries and not (self.full or self.send_window.paused or self.draining):
-            self._begin(*self._turns.next())
+        while self._pending.entries and not (self.full or self.send_window.paused or self.draining):
+            self._begin(*self._pending.next())
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """:raises Http2Error: it breaks the protocol. The caller says goodbye with its code, and `lose`s."""
+        """:raises Http2Error: it breaks the protocol. The caller sends GOAWAY with its code and calls `lose`."""
         self.heard = True
         if self._rest:
             data = self._rest + data
@@ -218,7 +218,7 @@ class Http2Connection(Output):
             if handler is not None:
                 handler(flags, number & 0x7FFFFFFF, payload)
             else:
-                self._flood_guard.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
+                self._flood_guard.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are ignored
         self._rest = data[at:]
 
     def _known(self, number: int) -> Http2Stream | None:
@@ -239,10 +239,10 @@ class Http2Connection(Output):
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self._owed += size
-        if self._owed * 2 >= CONNECTION_WINDOW:
-            self._put(frames.window_update(0, self._owed))
-            self._owed = 0
+        self._unacked += size
+        if self._unacked * 2 >= CONNECTION_WINDOW:
+            self._put(frames.window_update(0, self._unacked))
+            self._unacked = 0
         if flags & frames.PADDED:
             payload = frames.unpadded(payload)
         stream = self.streams.get(number) or self._known(number)
@@ -293,7 +293,7 @@ class Http2Connection(Output):
             return
         fields = self._decode(block) if size <= self._max_list else TOO_LARGE
         if fields.status is not None and fields.status < 200:
-            self._flood_guard.spend()  # of informational ones there may be any number
+            self._flood_guard.spend()  # there may be any number of informational ones
         else:
             self._flood_guard.idle = 0
         ended = flags & frames.END_STREAM != 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.transport.http2 import frames
 from bridge.transport.http2.frames import Http2Error
 
-BLOCK = 1024 * 1024  #: bytes of a block that are read past, however little is kept of them
+BLOCK = 1024 * 1024  #: bytes of one block, however few are kept
 
 
 class HeaderBlock:

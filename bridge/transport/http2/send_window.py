@@ -1,4 +1,4 @@
-"""Bodies on their way out: each piece as the windows allow (RFC 9113, section 5.2), streams in turn."""
+"""Request bodies, sent as the flow-control windows allow (RFC 9113, section 5.2), streams taking turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.transport.http2.stream import Http2Stream
 
 class SendWindow:
     """:param put: takes frames.
-    :param over: told of a stream that has ended now, and whose other side had before.
+    :param over: called with a stream when both of its sides have ended.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network takes no more at present.
     """
@@ -28,7 +28,7 @@ class SendWindow:
         return bool(self._queued)
 
     def send(self, stream: Http2Stream, data: bytes, *, end: bool) -> None:
-        """`data` at once if windows and network allow, else when they do."""
+        """Send `data` at once if windows and network allow, else when they do."""
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
             stream.sent = end
@@ -49,7 +49,7 @@ class SendWindow:
         return True
 
     def widen(self, by: int) -> bool:
-        """The connection's window grows; whether it may be that large (section 6.9.1)."""
+        """Enlarge the connection's window. False if it is larger than allowed now (section 6.9.1)."""
         self._window += by
         return self._window <= frames.MAX_WINDOW
 
@@ -67,12 +67,12 @@ class SendWindow:
                 moved = self._step(stream) or moved
 
     def _step(self, stream: Http2Stream) -> bool:
-        """One frame, if it may be sent."""
+        """Send one frame, if it may be sent."""
         queue = stream.queue
         if queue is None:
             return False  # `over` lets others begin, and they may have pumped
         size = min(len(queue), self.largest, self._window, stream.window)
-        # Where there is no window an empty frame may pass (section 6.9.1); below 0 (6.9.2) not every server bears it.
+        # An empty frame needs no window (section 6.9.1), but not every server accepts one below 0 (6.9.2).
         if size < 0 or (not size and len(queue)):
             return False
         whole = size == len(queue)

@@ -205,7 +205,7 @@ async def test_a_flood_is_ended(serve: Serve, grpc_upstream: Any, one: bytes) ->
 
 
 async def test_who_stops_reading(serve: Serve, grpc_upstream: Any) -> None:
-    """The deadline holds, and so does the sign of life that is asked for."""
+    """The deadline holds, and so does the PING that is sent."""
 
     async def behave(peer: Any) -> None:
         client = Reading(peer)
@@ -219,7 +219,7 @@ async def test_who_stops_reading(serve: Serve, grpc_upstream: Any) -> None:
     hasty = grpc_upstream(server.address, connection=Connection.model_construct(keepalive=0.2))
     with pytest.raises(Unavailable) as lost:
         await send(hasty, bytes(8_000_000))
-    assert "no sign of life" in (lost.value.cause or "")
+    assert "does not answer a PING" in (lost.value.cause or "")
 
 
 async def test_pings_while_calls_wait(serve: Serve, grpc_upstream: Any) -> None:
@@ -359,7 +359,7 @@ async def test_goodbyes_amid_many_calls(serve: Serve, grpc_upstream: Any) -> Non
 
 async def test_who_gives_up_and_stays(serve: Serve, grpc_upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 9113, section 5.4.1: after GOAWAY for an error a server closes. Node says it, and leaves the rest open."""
-    monkeypatch.setattr(transport, "PARTING", 0.1)
+    monkeypatch.setattr(transport, "ERROR_GRACE", 0.1)
 
     async def behave(peer: Any) -> None:
         client = Reading(peer)
@@ -375,7 +375,7 @@ async def test_who_gives_up_and_stays(serve: Serve, grpc_upstream: Any, monkeypa
     assert "COMPRESSION_ERROR" in (lost.value.cause or "")
 
 
-async def test_turns_have_deadlines(serve: Serve, grpc_upstream: Any) -> None:
+async def test_pending_have_deadlines(serve: Serve, grpc_upstream: Any) -> None:
     async def behave(peer: Any) -> None:
         client = Reading(peer)
         await client.preface()

@@ -54,12 +54,12 @@ def test_many_at_once_come_to_what_one_by_one_does(
 ) -> None:
     data = b"".join([coded([piece] * times, form) + odd for piece, times, odd in pieces]) + b"0\r\n\r\nrest"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunked, "_LEAST", 1 << 30)  # so that there are never many enough
+        patch.setattr(chunked, "_MIN_WINDOW", 1 << 30)  # so that there are never many enough
         one_by_one = read(data, [])
     assert read(data, cuts) == one_by_one
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked, "WORK", 40)
-        patch.setattr(chunked, "_LEAST", 16)
+        patch.setattr(chunked, "_MIN_WINDOW", 16)
         assert read(data, cuts) == one_by_one
 
 

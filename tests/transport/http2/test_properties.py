@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.fields import literal
-from bridge.transport.http2.flood_guard import OWED
+from bridge.transport.http2.flood_guard import MAX_ANSWERS
 from bridge.transport.http2.frames import Http2Error
 from tests.transport.http2.kit import DONE, LIST, OK, REQUEST, WINDOW, Caught, made, of, raw
 
@@ -91,7 +91,7 @@ def test_byte_by_byte() -> None:
 def bounded(http: Http2Connection, streams: list[Caught], size: int) -> None:
     """What is kept is no more than what was promised, and what is said no more than was asked."""
     assert len(http._rest) < 9 + 16_384
-    assert len(http.take()) <= 17 * OWED + 200_000
+    assert len(http.take()) <= 17 * MAX_ANSWERS + 200_000
     assert sum(len(stream.told) for stream in streams) <= size + 100
 
 

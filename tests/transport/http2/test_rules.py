@@ -9,7 +9,7 @@ import pytest
 
 from bridge.transport.http2 import frames
 from bridge.transport.http2.connection import Http2Connection
-from bridge.transport.http2.flood_guard import IDLE_FRAMES, OWED
+from bridge.transport.http2.flood_guard import IDLE_FRAMES, MAX_ANSWERS
 from bridge.transport.http2.flood_guard import SETTINGS as MOST_SETTINGS
 from bridge.transport.http2.frames import Http2Error
 from bridge.transport.http2.header_block import BLOCK
@@ -243,8 +243,8 @@ def test_floods_are_bounded(one: bytes) -> None:
 def test_answers_that_are_not_read_are_bounded(one: bytes) -> None:
     http, _ = begun()
     with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):
-        http.receive(one * (OWED + 1))
-    assert len(http.take()) < 20 * (OWED + 1)
+        http.receive(one * (MAX_ANSWERS + 1))
+    assert len(http.take()) < 20 * (MAX_ANSWERS + 1)
 
 
 @pytest.mark.parametrize("part", [b"", b"x", bytes(16_384)])
