@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from bridge.api.call import Retry
 from bridge.api.route_spec import Connection
 from bridge.api.tls import Tls
 from bridge.errors import RequestError
@@ -79,7 +80,8 @@ class AttemptContext(Protocol):
     :ivar began: the attempt, in the loop's `time()`. A transport may set it anew once it is connected: the time until
         then is not the instance's.
     :ivar connect_timeout: seconds for the instance to take a connection.
-    :ivar retries: attempts before this one that the retry policy counts. :ivar repeats: further ones.
+    :ivar retries: attempts before this one that the retry policy had made.
+    :ivar repeats: attempts before this one that no service had processed.
     :ivar answered: the answer is here, so that the instance is not to blame if the deadline passes now.
     """
 
@@ -94,9 +96,13 @@ class AttemptContext(Protocol):
 
 
 class Outbound(Protocol):
-    """What every request to a service has. `timeout`: seconds, where it has fewer than the route."""
+    """What every request to a service has.
+
+    :ivar timeout: seconds, where it has fewer than the route. :ivar retry: a policy in place of the route's.
+    """
 
     timeout: float | None
+    retry: Retry | None
 
 
 @dataclass(frozen=True, slots=True)

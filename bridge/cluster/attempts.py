@@ -61,7 +61,7 @@ class Throttle:
 
 
 class Attempts:
-    """Is the `bridge.api.transport.AttemptContext` of the present attempt, and moves on with each outcome.
+    """The attempts of one call: the `bridge.api.transport.AttemptContext` of the present one, until `again` moves on.
 
     :param addresses: the instances, the preferred one first.
     :param deadline: in the loop's `time()`.
@@ -86,7 +86,7 @@ class Attempts:
         self.deadline = deadline
         self.retries = self.repeats = 0
         self._backoff = 0.0
-        # What `_start` does, without another call.
+        # The rest is what `_start` does, without a further call.
         self.addresses = addresses
         self.address = addresses[0]
         self._epoch = cluster.outliers.epoch
@@ -104,7 +104,7 @@ class Attempts:
 
         :raises bridge.errors.Timeout: no instance took a connection before the deadline.
         """
-        self.answered = True  # whatever is waited for from here on is not the instance's doing
+        self.answered = True  # the instance is not to blame for what is waited for from here on
         self._report(attempt)
         if attempt.outcome is Outcome.REFUSED:
             if self._next(attempt.verdict):
@@ -148,7 +148,8 @@ class Attempts:
                 outliers.unreachable(address, self._epoch, cause)
 
     def _next(self, verdict: InstanceVerdict) -> bool:
-        """The next instance of this round. Those that are known to take no calls take no other's context."""
+        """Move on to the next instance of this round, if there is one. Those that are known to take no calls are not
+        among the `ADDRESSES` that are tried."""
         if self._rest is None:
             resting = self._cluster.channel.resting
             self._rest = [address for address in self.addresses[1:] if not resting(address)]
@@ -168,7 +169,8 @@ class Attempts:
         self.connect_timeout = min(CONNECT, max((self.deadline - now) / left, 0.001))
 
     async def _start(self, attempt: Attempt) -> bool:
-        """A new round, at the instances that there are now. False where there are none, which `attempt` then tells."""
+        """Begin a new round, with the instances that there are now. False where there are none: `attempt` then has the
+        error."""
         try:
             self.addresses = await self._cluster.addresses()
         except Unavailable as error:
@@ -180,11 +182,11 @@ class Attempts:
         return True
 
     def _exhausted(self, attempt: Attempt) -> None:
-        """No instance took the call; `attempt` is the last one's.
+        """No instance took the call; name all of them in the cause of `attempt`, the last one.
 
-        :raises bridge.errors.Timeout: for want of time.
+        :raises bridge.errors.Timeout: the deadline is here.
         """
-        cause = f"none of {shown(self._refused)} took a connection: {attempt.result.cause}"
+        cause = f"none of {shown(self._refused)} took a connection: {cause_of(attempt)}"
         if asyncio.get_running_loop().time() >= self.deadline - TICK:
             raise Timeout(cause=cause)
         if len(self._refused) > 1:
