@@ -1,4 +1,6 @@
-"""CPU of a call to a gRPC service: the house's own client beside grpc.aio, in pairs of one run.
+"""CPU of a call to a gRPC service: the gateway's own client beside grpc.aio, in pairs of one run.
+
+    python -m benchmarks.grpc_client [--pairs N] [--check]
 
 The service runs in another process; only the client's own time counts. `--check` fails below half of grpc.aio's cost.
 """
@@ -19,7 +21,8 @@ import grpc.aio
 import uvloop
 
 from bridge.api.call import GrpcRequest
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
+from tests.oracles.clusters import grpc_cluster
 
 FLIGHT = 16  #: calls under way at one time
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]
@@ -56,7 +59,7 @@ class Case:
     def __init__(self, name: str, calls: int, size: int, *, stream: bool = False) -> None:
         self.name, self.calls, self.size, self.stream = name, calls, size, stream
 
-    async def measure(self, upstream: GrpcUpstream) -> float:
+    async def measure(self, upstream: Cluster) -> float:
         """Microseconds of CPU a call."""
         loop = asyncio.get_running_loop()
         message = bytes(self.size)
@@ -100,7 +103,7 @@ async def run(port: int, pairs: int) -> bool:
 
     kinds: tuple[Literal["lean"], Literal["general"]] = ("lean", "general")
     upstreams = {
-        kind: GrpcUpstream(
+        kind: grpc_cluster(
             addresses, known=lambda: [("127.0.0.1", port)], tls=False, max_reply=1 << 20, name="a", clients=kind
         )
         for kind in kinds

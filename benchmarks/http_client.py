@@ -1,6 +1,6 @@
 """The gateway's own HTTP/1.1 client beside the general one (aiohttp), as an upstream uses them.
 
-    python benchmarks/http_client.py [--pairs N] [--check]
+    python -m benchmarks.http_client [--pairs N] [--check]
 
 The service is a process of its own that answers without thinking, no two replies with the same head; requests are POSTs
 of 300 bytes with six fields, 32 of them under way at a time. What is measured is the CPU time of the process with the
@@ -24,9 +24,10 @@ from typing import cast
 import uvloop
 
 from bridge.api.call import HttpRequest
-from bridge.cluster.http import HttpClient, HttpUpstream
-from bridge.transport.aiohttp_client import AiohttpClient
-from bridge.transport.client import Client
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Client
+from tests.oracles.aiohttp_client import AiohttpClient
+from tests.oracles.clusters import http_cluster
 
 FLIGHT = 32  # requests under way
 FIELDS = [("content-type", "text/xml; charset=utf-8"), ("soapaction", '"urn:bench/Count"'), ("x-tenant", "a")]
@@ -78,7 +79,7 @@ def turn_of(client: Client, port: int) -> Turn:
     async def addresses() -> list[tuple[str, int]]:
         return [("127.0.0.1", port)]
 
-    upstream = HttpUpstream(addresses, client=client, tls=False, name="bench", port="80", max_reply=1 << 24)
+    upstream = http_cluster(addresses, client=client, tls=False, name="bench", port="80", max_reply=1 << 24)
     loop = asyncio.get_running_loop()
 
     async def ask(count: int, size: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
-from bridge.api.route_spec import RouteSpec
+from bridge.api.route_spec import TRANSPORTS, RouteSpec
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
@@ -25,7 +25,6 @@ from bridge.http.methods import is_method
 from bridge.http.template import check_template
 
 GROUP = "bridge.transformers"
-WIRES = ("http", "grpc")
 
 log = logging.getLogger("bridge.plugins")
 
@@ -174,8 +173,8 @@ def _check(made: Any, name: str, point: EntryPoint) -> None:
     reason = ""
     if getattr(made, "name", None) != name:
         reason = f"calls itself {getattr(made, 'name', None)!r}, but its entry point {name!r}"
-    elif getattr(made, "wire", None) not in WIRES:
-        reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(WIRES)}"
+    elif getattr(made, "wire", None) not in (wires := entry_points(group=TRANSPORTS).names):
+        reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(sorted(wires))}"
     elif not (isinstance(made.options, type) and issubclass(made.options, Options)):
         reason = "has options that are no bridge.api.Options model"
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from bridge.api.grants import Secrets
@@ -11,8 +10,8 @@ from bridge.api.route_spec import Auth, RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
-from bridge.cluster.balance import Mesh
 from bridge.cluster.mesh import open_mesh
+from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError
@@ -21,10 +20,6 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.auth import Authenticator, build_authenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.transport.fetch import Fetcher
-from bridge.transport.schemes import Unconnected
-
-if TYPE_CHECKING:
-    from bridge.cluster.pool import Upstreams
 
 
 class Runtime:
@@ -42,7 +37,7 @@ class Runtime:
         self.trust = Trust.load(settings)
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home)
-        self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
+        self.upstreams = Upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
         self.fetcher = Fetcher(settings.fetch_networks)
         self.context = Context(
             settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses, fetch=self.fetcher.fetch
@@ -89,9 +84,3 @@ def _secrets(settings: Settings, trust: Trust) -> Secrets:
         if url.startswith(scheme)
     ]
     return Secrets(read_bindings(path), frozenset(each.resolve() for each in own), str(settings.secrets))
-
-
-def _upstreams(mesh: Mesh, settings: Settings) -> Upstreams:
-    from bridge.cluster.pool import Upstreams  # loads the client libraries, which take their time
-
-    return Upstreams(mesh, settings)

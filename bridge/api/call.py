@@ -188,6 +188,8 @@ class HttpRequest:
     body: bytes = b""
     #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough wants the bytes as sent.
     decode: bool = True
+    timeout: float | None = None  #: seconds, where the operation has fewer than the route
+    retry: Retry | None = None  #: instead of the route's
 
 
 @dataclass(slots=True)
@@ -219,7 +221,8 @@ class Retry:
 class GrpcRequest:
     """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
 
-    `timeout` are seconds where the method has fewer than the route; `retry` is for calls of one message alone.
+    `timeout` are seconds where the method has fewer than the route; `retry` stands for the route's policy, for calls of
+    one message alone. `idempotent` says that sending the call twice is sending it once.
     """
 
     path: str
@@ -227,6 +230,7 @@ class GrpcRequest:
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
     timeout: float | None = None
     retry: Retry | None = None
+    idempotent: bool = False
 
 
 @dataclass(slots=True)

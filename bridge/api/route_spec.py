@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +26,8 @@ from pydantic import (
 )
 
 from bridge.http.template import check_template, decoded
+
+TRANSPORTS = "bridge.transports"  #: the group of their entry points
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -104,6 +109,13 @@ Names = Annotated[
 ]
 
 
+@cache
+def _schemes() -> Sequence[str]:
+    """Of all transports (`bridge.api.transport.Transport.name`), for plain TCP and for TLS."""
+    names = sorted(point.name for point in entry_points(group=TRANSPORTS))
+    return [scheme for name in names for scheme in (name, f"{name}s")]
+
+
 class Upstream(BaseModel):
     """Where a route's calls go: ``[scheme://]name:port[/path]``.
 
@@ -113,7 +125,7 @@ class Upstream(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scheme: Literal["http", "https", "grpc", "grpcs"] | None = None
+    scheme: str | None = None
     name: str
     port: str
     path: str = ""
@@ -124,8 +136,8 @@ class Upstream(BaseModel):
         if not isinstance(text, str):
             raise ValueError("it is written as one text: [scheme://]name:port[/path]")
         scheme, mark, rest = text.rpartition("://")
-        if mark and scheme not in ("http", "https", "grpc", "grpcs"):
-            raise ValueError(f"{scheme!r} is not one of http, https, grpc, grpcs")
+        if mark and scheme not in _schemes():
+            raise ValueError(f"{scheme!r} is not one of {', '.join(_schemes())}")
         authority, slash, path = rest.partition("/")
         if "@" in authority or any(c in text for c in " \t\r\n#?\\"):
             raise ValueError(f"{text!r} is not of the form [scheme://]name:port[/path]")
@@ -268,7 +280,7 @@ class Connection(Model):
     certificate: str | None = None  #: PEM of the gateway's own chain, for services that ask who calls
     key: str | None = None  #: PEM of its private key
     server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
-    # What follows is gRPC's.
+    # What follows means something to some transports only (`bridge.api.transport.Transport.options`).
     keepalive: Annotated[Seconds, Field(ge=10)] | None = None  #: between pings on a connection that has calls
     compression: Literal["gzip", "deflate"] | None = None  #: of requests
     health: bool | Annotated[str, Field(pattern=_SERVICE, max_length=255)] = (
@@ -289,12 +301,29 @@ class Connection(Model):
         return any((self.ca, self.certificate, self.server_name))
 
     @property
-    def grpc_only(self) -> tuple[str, ...]:
-        """The keys that are given and mean something to gRPC alone."""
-        return tuple(name for name in sorted(self.model_fields_set) if name in _GRPC_ONLY)
+    def special(self) -> Sequence[str]:
+        """The keys that are given and are not those of TLS, which mean something to some transports only."""
+        return sorted(self.model_fields_set - _TLS_KEYS)
 
 
-_GRPC_ONLY = frozenset(("keepalive", "compression", "health", "max_message", "max_metadata"))
+_TLS_KEYS = frozenset(("ca", "certificate", "key", "server_name"))
+
+
+class RetrySpec(Model):
+    """When a call is sent to the upstream again: gRFC A6, for every protocol. What may have been done already is sent
+    again only where sending it twice is sending it once (RFC 9110, section 9.2.2)."""
+
+    attempts: Annotated[int, Field(ge=2, le=5)] = 3  #: the first one counts
+    backoff: Seconds = 0.1  #: the wait before the second one; each later wait is `multiplier` times the one before it
+    max_backoff: Seconds = 2.0
+    multiplier: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    on: Annotated[tuple[int | str, ...], Field(strict=False, min_length=1)] | None = None  #: statuses; the transport's
+
+    @model_validator(mode="after")
+    def _growing(self) -> RetrySpec:
+        if self.max_backoff < self.backoff:
+            raise ValueError("max_backoff is shorter than backoff")
+        return self
 
 
 class Stream(Model):
@@ -354,6 +383,7 @@ class RouteSpec(Model):
     timeout: Seconds = 30.0
     stream: Stream = Stream()
     connection: Connection = Connection()
+    retry: RetrySpec | None = None
     transform: Transform
 
     @field_validator("route")

@@ -78,7 +78,7 @@ class _Publisher:
 
 
 class Publishers:
-    """Turns of publishers who register or try a route."""
+    """PendingStreams of publishers who register or try a route."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(ALL_PUBLISHERS)

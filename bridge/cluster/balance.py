@@ -1,4 +1,4 @@
-"""The mesh as the gateway uses it: a source's answers, kept for their TTL, with the next address to try in front."""
+"""The mesh as the gateway uses it: a source's answers, kept for their TTL, another address first for each call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 
+from bridge.api.transport import Address
 from bridge.cluster.outlier import OutlierDetector
-from bridge.cluster.sources.source import Address, Found, Source
+from bridge.cluster.sources.source import LookupResult, MeshSource
 from bridge.errors import Unavailable
 
 STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
 RETRY = 1.0  #: seconds between questions to a source that can't be asked
-PATIENCE = 0.25  #: seconds that a caller waits for a fresh answer while an old one is at hand
+FRESH_TIMEOUT = 0.25  #: seconds that a caller waits for a fresh answer where there is an old one
 
 NOBODY = "No service answers to this route's upstream name."
 
@@ -23,17 +24,17 @@ _log = logging.getLogger("bridge.mesh")
 
 
 def unavailable(cause: str) -> Unavailable:
-    """The one error of this room. `cause` may name addresses: it goes to the log and never to a client."""
+    """`cause` may name addresses: it goes to the log and never to a client."""
     return Unavailable(NOBODY, cause=cause, headers=[("retry-after", "1")])
 
 
 class Mesh:
-    """Addresses by name and port: cached until the TTL, asked for once however many wait, balanced.
+    """Addresses by name and port: cached until their TTL, looked up once for all who wait, balanced.
 
     :param clock: seconds, monotonic.
     """
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: MeshSource, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._clock = clock
         self._entries: dict[tuple[str, str], _Entry] = {}
@@ -41,19 +42,19 @@ class Mesh:
     async def addresses(self, name: str, port: str) -> Sequence[Address]:
         """Live addresses in order of preference; each call puts another one first.
 
-        :raises bridge.errors.Unavailable: nobody answers to the name, or it can't be found out.
+        :raises bridge.errors.Unavailable: the name has no addresses, or its source can't be asked.
         """
         key = (name, port)
         entry = self._entry(key)
         now = self._clock()
         if now >= entry.expires:
             await self._freshen(key, entry, now)
-        if not entry.found.addresses:
-            raise unavailable(entry.found.cause or f"{name}:{port} has no addresses")
+        if not entry.result.addresses:
+            raise unavailable(entry.result.cause or f"{name}:{port} has no addresses")
         return entry.ordered(now)
 
     def known(self, name: str, port: str) -> Sequence[Address] | None:
-        """The same, without waiting; None where it must be waited for, or nobody answers to the name."""
+        """The same without waiting; None where the source must be asked, or the name has no addresses."""
         entry = self._entries.get((name, port))
         now = self._clock()
         return None if entry is None or now >= entry.expires else entry.ordered(now) or None
@@ -85,60 +86,70 @@ class Mesh:
         if entry.asking is None:
             entry.asking = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
         asking = entry.asking
-        stale = bool(entry.found.addresses) and now < entry.stale_until
-        # wait(), unlike wait_for(), leaves the shared question alone when one of those who wait is cancelled.
-        await asyncio.wait((asking,), timeout=PATIENCE if stale else None)
+        stale = bool(entry.result.addresses) and now < entry.stale_until
+        # wait(), unlike wait_for(), does not cancel the shared lookup when one of those who wait is cancelled.
+        await asyncio.wait((asking,), timeout=FRESH_TIMEOUT if stale else None)
         if asking.cancelled():
             raise unavailable("the mesh is closed")
         if asking.done():
-            asking.result()  # an error that no source should raise is not swallowed
+            asking.result()  # raises what no source should raise
 
     async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
         try:
-            found = await self._source.lookup(*key)
+            result = await self._source.lookup(*key)
         except Unavailable as error:
             now = self._clock()
             entry.expires = now + RETRY
             if now >= entry.stale_until:
-                entry.take(Found((), RETRY, cause=error.cause))
+                entry.take(LookupResult((), RETRY, cause=error.cause))
             elif not entry.reported:
                 _log.warning("%s:%s can't be looked up, its last addresses stay in use: %s", *key, error.cause)
             entry.reported = True
         else:
             now = self._clock()
-            entry.expires = now + found.ttl
-            entry.stale_until = entry.expires + STALE if found.addresses else now
+            entry.expires = now + result.ttl
+            entry.stale_until = entry.expires + STALE if result.addresses else now
             entry.reported = False
-            entry.take(found)
+            entry.take(result)
         finally:
             entry.asking = None
 
 
 class _Entry:
-    """One name and port: the answer, when it ends, and whose turn it is."""
+    """One name and port: the source's answer, when it expires, and which address is next."""
 
     __slots__ = (
-        "arranged", "asking", "expires", "found", "order", "outliers", "reported", "rest", "review", "schedule",
-        "stale_until", "turn",
+        "arranged",
+        "asking",
+        "expires",
+        "order",
+        "outliers",
+        "reported",
+        "rest",
+        "result",
+        "review",
+        "schedule",
+        "stale_until",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, outliers: OutlierDetector) -> None:
         self.outliers = outliers
-        self.found = Found((), 0)
+        self.result = LookupResult((), 0)
         self.expires = self.stale_until = float("-inf")
         self.asking: asyncio.Task[None] | None = None
         self.reported = False
-        self.arranged = -1  # the detector's epoch that what follows was made for
-        self.review = float("inf")  # when it has to be made anew
-        self.order: tuple[Address, ...] = ()  # those that take turns
-        self.rest: tuple[Address, ...] = ()  # those behind them: lower priorities, then the ejected
+        self.arranged = -1  # the detector's epoch at which `order` and `rest` were computed
+        self.review = float("inf")  # when they have to be computed again
+        self.order: tuple[Address, ...] = ()  # addresses that take turns
+        self.rest: tuple[Address, ...] = ()  # addresses behind them: lower priorities, then the ejected
         self.schedule: Sequence[int] = ()
-        # Gateways that start together must not march through the addresses in step.
+        # Gateways that start together must not use the addresses in the same order.
         self.turn = secrets.randbelow(1 << 16)
 
-    def take(self, found: Found) -> None:
-        self.found = found
-        self.outliers.retain(found.addresses)
+    def take(self, result: LookupResult) -> None:
+        self.result = result
+        self.outliers.retain(result.addresses)
         self.arranged = -1
 
     def ordered(self, now: float) -> tuple[Address, ...]:
@@ -154,12 +165,12 @@ class _Entry:
         return self.order[first:] + self.order[:first] + self.rest
 
     def _ranked(self) -> list[tuple[tuple[int, int], Address]]:
-        ranks = self.found.ranks or ((0, 0),) * len(self.found.addresses)
-        return sorted(zip(ranks, self.found.addresses, strict=True), key=lambda pair: pair[0][0])
+        ranks = self.result.ranks or ((0, 0),) * len(self.result.addresses)
+        return sorted(zip(ranks, self.result.addresses, strict=True), key=lambda pair: pair[0][0])
 
     def _probe(self, now: float) -> Address | None:
-        """An instance whose ejection is over, and which this call is to try. One of a priority that gets no calls at
-        present is not tried; it is there again should it be needed."""
+        """An instance whose ejection is over, which this call is to try. One of a priority that gets no calls is
+        readmitted without a try."""
         outliers, due = self.outliers, self.outliers.due(now)
         if not due:
             return None
@@ -176,11 +187,11 @@ class _Entry:
         outliers, ranked = self.outliers, self._ranked()
         well = [pair for pair in ranked if outliers.in_service(pair[1])]
         ejected = [pair[1] for pair in ranked if not outliers.in_service(pair[1])]
-        if not well:  # all are used, as if none were ejected
+        if not well:  # all are used as if none were ejected
             well, ejected = ranked, []
         first = [pair for pair in well if pair[0][0] == well[0][0][0]]
         self.order = tuple(address for _, address in first)
-        # The ejected stand behind all others, for when none of those takes a connection.
+        # The ejected come last, for when none of the others takes a connection.
         self.rest = (*(address for _, address in well[len(first) :]), *sorted(ejected, key=outliers.out_until))
         weights = [weight for (_, weight), _ in first]
         shares = [outliers.share(address, now) for address in self.order]

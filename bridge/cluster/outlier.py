@@ -1,15 +1,15 @@
 """Passive health checking: an instance whose calls keep failing gets none for a while (outlier detection).
 
-The rules follow Envoy's outlier detection in its simplest form: gateway failures in a row, and no statistics of success
-rates. One `OutlierDetector` is shared by all routes and both protocols that lead to one mesh name and port. Callers
-report what became of a call, `bridge.cluster.balance` asks who is in service.
+The rules follow Envoy's outlier detection in its simplest form: failures in a row, no statistics of success rates.
+One `OutlierDetector` is shared by all routes and protocols that lead to one mesh name and port.
+`bridge.cluster.attempts` reports how calls ended; `bridge.cluster.balance` asks which instances are in service.
 
 - `CONSECUTIVE` failures in a row eject an instance for `EJECTION` seconds times the number of its ejections, at most
   `MAX_EJECTION`, with some jitter. An ejection is forgotten for each `EJECTION` seconds in service.
-- At most half of the instances are ejected for failures. The others stay, however often they fail: a service that is
-  overloaded as a whole must not be concentrated on ever fewer of them.
-- An address that takes no connection costs no call, since the next one is tried. It is passed over after the first
-  failure, for `UNREACHABLE` seconds, and does not count against the half before it happens.
+- At most half of the instances are ejected for failures. The others stay, however often they fail: the load of an
+  overloaded service must not go to ever fewer instances.
+- An address that takes no connection is ejected after the first failure, for `UNREACHABLE` seconds, even if half of the
+  instances are ejected already: no call is lost there, since the next address is tried.
 - After that time one call goes there as a probe. If it succeeds, the instance is back, with a share of the calls that
   grows over `SLOW_START` seconds; if it fails, the instance is ejected again.
 """
@@ -22,7 +22,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from bridge.cluster.sources.source import Address
+from bridge.api.transport import Address
 
 CONSECUTIVE = 5  #: failures in a row that eject an instance
 EJECTION = 30.0  #: seconds that the first ejection lasts; the second twice as long, and so on
@@ -34,19 +34,16 @@ SLOW_START = 10.0  #: seconds until an instance that is back has its whole share
 STEPS = 10  #: … which it gets in so many equal steps
 REMEMBERED = 256  #: ejected instances of one name that are remembered when they are no longer among its addresses
 
-FAIR = 1.0  #: seconds of waiting after which a timeout counts, even one that a client asked for …
-SHORTEST = 0.1  #: … and after which the route's own does
-HELD_UP = 0.2  #: seconds that we may notice a deadline too late; beyond, the answer may lie here unread
-
-#: HTTP statuses that say that the instance, or what it depends on, is out of order (Envoy: gateway failures).
-GATEWAY_FAILURES = frozenset((502, 503, 504))
+FAIR = 1.0  #: seconds of waiting after which a timeout counts that a client asked for
+SHORTEST = 0.1  #: seconds of waiting after which the route's own timeout counts
+HELD_UP = 0.2  #: seconds by which a deadline may be noticed too late; after more, the answer may be here, unread
 
 _log = logging.getLogger("bridge.mesh")
 
 
 def fair(seconds: float, asked: float | None, late: float = 0.0) -> bool:
-    """Whether a timeout says something of the instance. Clients choose their own timeouts: a very short one must not
-    be a way to have healthy instances ejected. Nor must a moment in which the gateway itself was held up.
+    """Whether a timeout counts as the instance's failure. Clients choose their own timeouts, and a very short one must
+    not eject healthy instances. Neither must a moment in which the gateway itself was blocked.
 
     :param seconds: that the instance had.
     :param asked: seconds that the client asked for, where that is less than the route gives.
@@ -60,11 +57,11 @@ class State(enum.Enum):
 
     IN_SERVICE = enum.auto()
     EJECTED = enum.auto()
-    PROBED = enum.auto()  #: still out of service, and a call is under way to find out whether it has recovered
+    PROBED = enum.auto()  #: still out of service; one call is under way that shows whether it has recovered
 
 
 class Instance:
-    """One address of a mesh name, while there is something to remember of it. Times are the detector's clock's.
+    """One address of a mesh name that has failed or was ejected lately. Times are those of the detector's clock.
 
     :ivar failures: in a row. :ivar ejections: for failures; determines how long the next one lasts.
     :ivar epoch: the detector's when `state` changed last; calls that began before say nothing of the present state.
@@ -88,14 +85,14 @@ class Instance:
 class OutlierDetector:
     """The instances of one mesh name and port: which of them are in service.
 
-    A call reads `epoch` when it has its addresses, and reports with it. Reports about addresses that the name no longer
-    has are ignored, as are all where it has fewer than two: there would be nobody else to ask.
+    A call reads `epoch` when it gets its addresses, and reports with it. Reports about addresses that the name no
+    longer has are ignored. So are all reports where it has fewer than two: there is no other instance to use.
 
     :param upstream: ``name:port``, for the log.
     :param clock: seconds, monotonic.
     :ivar epoch: changes whenever an instance leaves the service or returns.
-    :ivar suspects: the instances whose next success must be reported. Empty in the usual case, so that a call need not
-        report its success at all.
+    :ivar suspects: the instances whose next success must be reported. Usually empty: then a success need not be
+        reported.
     :ivar ejections: how many there have been.
     """
 
@@ -211,8 +208,8 @@ class OutlierDetector:
         _log.info("%s: %s:%d is back in service", self._upstream, *address)
 
     def retain(self, addresses: Collection[Address]) -> None:
-        """These are the name's addresses now. Ejections of others are remembered until they end, as a register may give
-        another selection each time; but no more than `REMEMBERED`, as it may give new addresses each time, too."""
+        """These are the name's addresses now. Ejections of others are remembered until they end, since a source may
+        give another selection each time; at most `REMEMBERED`, since it may also give new addresses each time."""
         self._addresses = addresses
         now = self._clock()
         absent = []
@@ -231,7 +228,7 @@ class OutlierDetector:
     # --------------------------------------------------------------------------------------------------------------
 
     def _reported(self, address: Address, epoch: int) -> Instance | None:
-        """The instance, where a failure that is reported now says something new of it."""
+        """The instance, where a failure that is reported now is news; None otherwise."""
         if len(self._addresses) < 2 or address not in self._addresses:
             return None
         instance = self._instances.get(address)

@@ -1,92 +1,109 @@
-"""Upstreams by scheme, name, port and kind of connection: routes that name the same one share its connections."""
+"""Upstreams by transport, name, port and kind of connection: routes that name the same one share its connections."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
-from bridge.api import route_spec as spec
-from bridge.api.route_spec import Connection
+from bridge.api.call import Retry
+from bridge.api.route_spec import Connection, RetrySpec, Upstream
 from bridge.api.tls import Tls, read_tls
+from bridge.api.transport import Channel, Target, Transport
+from bridge.cluster.attempts import Throttle
 from bridge.cluster.balance import Mesh
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.http import HttpClient, HttpUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.config.settings import Settings
-from bridge.transport.client import Client
-from bridge.transport.schemes import SCHEMES, scheme_of
+from bridge.errors import Unavailable
+from bridge.transport.registry import Transports, policy_of, scheme_of
 
-
-def _general() -> Client:
-    from bridge.transport.aiohttp_client import AiohttpClient  # its library is heavy, and most do without
-
-    return AiohttpClient()
-
-
-#: By the setting's value.
-CLIENTS: dict[str, Callable[[], Client]] = {"lean": HttpClient, "general": _general}
-
-_TLS = frozenset(("https", "grpcs"))
+#: Transport, scheme, name, port, connection, and the texts of its files.
+Key = tuple[str, str, str, str, Connection, Tls]
 
 
 class Upstreams:
-    """Every upstream that routes are bound to. `bind` is called at bind, never per request."""
+    """Every upstream that routes are bound to. `bind` is called at bind, never per request.
 
-    def __init__(self, mesh: Mesh, settings: Settings) -> None:
+    :param transports: those of the entry points by default.
+    """
+
+    def __init__(self, mesh: Mesh, settings: Settings, transports: Transports | None = None) -> None:
         self._mesh = mesh
         self._max_reply = settings.max_reply
-        self._http: Client = CLIENTS[settings.upstream_clients]()
         self._home = settings.home
-        self._clients: Literal["lean", "general"] = settings.upstream_clients
-        self._bound: dict[tuple[str, str, str, Connection, Tls], HttpUpstream | GrpcUpstream] = {}
+        self._transports = transports or Transports()
+        self._channels: dict[Key, tuple[Channel, Throttle]] = {}
+        self._clusters: dict[tuple[Key, Retry | None], Cluster] = {}
 
-    def bind(self, upstream: spec.Upstream, wire: str, connection: Connection) -> HttpUpstream | GrpcUpstream:
-        """The upstream that a spec names, for a transformer that speaks `wire` (``http`` or ``grpc``).
+    def bind(self, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None = None) -> Cluster:
+        """The upstream that a spec names, for a transformer that speaks `wire`.
 
-        :raises bridge.api.BindError: the spec's scheme doesn't fit the wire, or its connection the scheme.
+        :raises bridge.BindError: nobody speaks `wire`, or what the spec says doesn't fit it.
         """
-        scheme = scheme_of(upstream, wire, connection)
-        # With the texts of its files in the key, a renewed certificate is taken up when its route is bound again.
-        key = (scheme, upstream.name, upstream.port, connection, read_tls(connection, self._home))
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bound[key] = self._make(*key)
-        return bound
+        transport, key, policy = _judged(self._transports, upstream, wire, connection, retry, self._home)
+        cluster = self._clusters.get((key, policy))
+        if cluster is None:
+            channel, throttle = self._channel(transport, key)
+            name, port = upstream.name, upstream.port
+            cluster = self._clusters[key, policy] = Cluster(
+                channel,
+                partial(self._mesh.addresses, name, port),
+                partial(self._mesh.known, name, port),
+                outliers=self._mesh.outliers(name, port),
+                retry=policy,
+                throttle=throttle,
+            )
+        return cluster
 
     async def aclose(self) -> None:
         """Close every connection; what is under way ends."""
-        for _, name, port, _, _ in self._bound:
+        for _, _, name, port, _, _ in self._channels:
             self._mesh.outliers(name, port).retain(())  # that calls end now tells nothing of their instances
-        bound, self._bound = list(self._bound.values()), {}
-        channels = [upstream.aclose() for upstream in bound if isinstance(upstream, GrpcUpstream)]
-        await asyncio.gather(self._http.aclose(), *channels)
+        channels = [channel for channel, _ in self._channels.values()]
+        self._channels, self._clusters = {}, {}
+        await asyncio.gather(self._transports.aclose(), *(channel.aclose() for channel in channels))
 
-    def _make(
-        self, scheme: str, name: str, port: str, connection: Connection, trust: Tls
-    ) -> HttpUpstream | GrpcUpstream:
-        addresses = partial(self._mesh.addresses, name, port)
-        outliers = self._mesh.outliers(name, port)
-        tls = scheme in _TLS
-        if scheme in SCHEMES["grpc"]:
-            return GrpcUpstream(
-                addresses,
-                tls=tls,
-                max_reply=self._max_reply,
-                name=name,
-                known=partial(self._mesh.known, name, port),
-                outliers=outliers,
-                trust=trust,
-                connection=connection,
-                clients=self._clients,
-            )
-        return HttpUpstream(
-            addresses,
-            client=self._http,
-            tls=tls,
-            name=name,
-            port=port,
-            max_reply=self._max_reply,
-            outliers=outliers,
-            trust=trust if connection.secure else None,
-        )
+    def _channel(self, transport: Transport, key: Key) -> tuple[Channel, Throttle]:
+        shared = self._channels.get(key)
+        if shared is None:
+            _, scheme, name, port, connection, tls = key
+            secure = scheme != transport.name
+            target = Target(name, port, tls if secure else None, connection, self._max_reply)
+            shared = self._channels[key] = transport.channel(target), Throttle()
+        return shared
+
+
+class Unconnected:
+    """What the command line binds: judged as `Upstreams` would, and never called. Loads no client."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._transports = Transports()
+
+    def bind(
+        self, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None = None
+    ) -> Unconnected:
+        """:raises bridge.BindError: as `Upstreams.bind`."""
+        _judged(self._transports, upstream, wire, connection, retry, self._home)
+        return self
+
+    async def send(self, request: Any, **_: Any) -> Any:
+        """:raises bridge.errors.Unavailable: always."""
+        raise Unavailable(cause="this route was bound to be looked at only")
+
+    stream = send
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+def _judged(
+    transports: Transports, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None, home: Path
+) -> tuple[Transport, Key, Retry | None]:
+    """:raises bridge.BindError: as `Upstreams.bind`."""
+    transport = transports.get(wire)
+    scheme = scheme_of(transport, upstream, connection)
+    policy = policy_of(transport, retry)
+    # With the texts of its files in the key, a renewed certificate is taken up when its route is bound again.
+    return transport, (wire, scheme, upstream.name, upstream.port, connection, read_tls(connection, home)), policy

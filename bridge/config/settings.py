@@ -64,7 +64,6 @@ class Settings(BaseModel):
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
-    upstream_clients: Literal["lean", "general"] = "lean"  #: the gateway's own, or those of general libraries
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body
     drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
-from bridge.api.route_spec import Connection, RouteSpec, Upstream
+from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
 from bridge.api.transformer import Operation
 from bridge.errors import ConflictError
 from bridge.gateway.matcher import Claim, Matcher
@@ -29,7 +29,7 @@ RouteId = int | str
 
 
 class Sender(Protocol):
-    """What the upstream room binds for a route: `HttpUpstream` or `GrpcUpstream`."""
+    """What the cluster room binds for a route (`bridge.cluster.cluster.Cluster`)."""
 
     async def send(
         self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], asked: float | None = None
@@ -141,7 +141,7 @@ class Binder:
         self,
         transformers: Transformers,
         authenticate: Callable[[RouteSpec], Authenticator],
-        connect: Callable[[Upstream, str, Connection], Sender],
+        connect: Callable[[Upstream, str, Connection, RetrySpec | None], Sender],
         secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._transformers = transformers
@@ -167,7 +167,7 @@ class Binder:
         transformer = await self._transformers.get(spec.transform.request)
         with granted(self._grant(source, transformer.wire)):
             operations = await self._transformers.bind(spec, source.document, source.file)
-            sender = self._connect(spec.upstream, transformer.wire, spec.connection)
+            sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,

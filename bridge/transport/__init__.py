@@ -1,6 +1,5 @@
-"""Sending to upstreams, under a deadline: `http`, `grpc`, and `pool`, which shares them between routes.
+"""How bytes travel to services: one folder for each protocol, found by `registry` through their entry points.
 
-``headers`` holds the tables of fields that end at the gateway, and ``fields`` judges a request's; ``client`` says what
-an HTTP client is, of which there are two, ``http11`` and ``aiohttp_client``; ``deadline`` ends what takes too long, and
-``coding`` undoes content-codings within a size limit.
+``http1`` is HTTP/1.1; ``grpc`` is gRPC over ``http2``. ``connecting`` and ``deadline`` are what they have in common.
+``fetch`` gets documents by URL when routes are bound, within the bounds of ``reach``.
 """

@@ -1,12 +1,13 @@
-"""Deadlines of many calls, looked after by one timer.
+"""Deadlines of many calls with one timer.
 
-`asyncio.timeout_at` does the same for one call, and sets and cancels a timer of the loop each time, which costs more
-than all else about a deadline that is nearly always kept.
+`asyncio.timeout_at` does the same for one call. It sets and cancels a timer of the loop each time, which is expensive
+for a deadline that nearly always is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
@@ -30,28 +31,28 @@ class Deadlines:
     """``with deadlines.until(when):`` what takes longer is cancelled; what is `add`ed is told, unless it is discarded
     before. For one event loop, the one that runs first."""
 
-    __slots__ = ("_loop", "_next", "_timer", "_under_way")
+    __slots__ = ("_next", "_timer", "_under_way", "until")
 
     def __init__(self) -> None:
         self._under_way: set[Timed] = set()
         self._next = _NEVER  # when the timer goes off
         self._timer: asyncio.TimerHandle | None = None
-
-    def until(self, when: float) -> _Until:
-        """:param when: in the running loop's `time()`.
-        :raises bridge.errors.Timeout: on leaving: the time has passed, and what was awaited has been cancelled.
-        """
-        return _Until(self, when)
+        #: ``until(when)``: a context, `when` in the running loop's `time()`. Raises `bridge.errors.Timeout` on leaving
+        #: where the time has passed, and what was awaited has been cancelled.
+        self.until = partial(_Until, self)
 
     def add(self, one: Timed) -> None:
         self._under_way.add(one)
         if one.when < self._next:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._set(asyncio.get_running_loop(), one.when)
+            self._sooner(one.when)
 
     def discard(self, one: Timed) -> None:
         self._under_way.discard(one)
+
+    def _sooner(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._set(asyncio.get_running_loop(), when)
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
@@ -86,12 +87,15 @@ class _Until:
         assert task is not None
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
-        self._all.add(self)
+        # As `Deadlines.add` does it, without another call.
+        self._all._under_way.add(self)
+        if self.when < self._all._next:
+            self._all._sooner(self.when)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._all.discard(self)
+        self._all._under_way.discard(self)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise Timeout(cause="the deadline passed") from None
 

@@ -1,6 +1,6 @@
-"""What plug-ins fetch by URL when a route is bound: the one door for it (`bridge.api.Context.fetch`).
+"""What plug-ins fetch by URL when a route is bound (`bridge.api.Context.fetch`).
 
-A publisher chooses the URL, so the gateway must not be a way into the networks that it stands in (SSRF):
+A publisher chooses the URL, so the gateway must not give access to the networks that it is in (SSRF):
 
 - A name is resolved once, every address is judged by `bridge.transport.reach.unfetchable`, and the connection goes to
 an
@@ -8,8 +8,8 @@ an
 - Redirects are followed on the same host and port only, never from https to http, and each is judged anew. Credentials
   stay with the origin (RFC 6454) that they were given for.
 - Proxies and ``.netrc`` of the environment are ignored. Bytes, time and redirects are bounded.
-- A publisher is told that a document can't be fetched, and not why: a message that tells a closed port from an open one
-  is a port scanner. The reason stands in the gateway's log. The operator's own files and commands are told it.
+- A publisher is told that a document can't be fetched, and not why: messages that tell closed ports from open ones make
+  a port scanner. The reason is in the gateway's log, and is told to the operator's own files and commands.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A URL taken apart by one parser, whose parts make the request: none reads it differently later on."""
+    """A URL, parsed once. The request is made of these parts, so that no second parser reads it differently."""
 
     scheme: str
     host: str  #: a name or an address, without brackets
@@ -65,17 +65,17 @@ class _Target:
     @classmethod
     def parse(cls, url: str) -> _Target:
         """:raises ValueError: it is no plain http(s) URL."""
-        found = None if _CONTROL.search(url) else _URL.fullmatch(url)
-        if found is None:
+        parts = None if _CONTROL.search(url) else _URL.fullmatch(url)
+        if parts is None:
             raise ValueError("it is not of the form http(s)://host[:port]/path")
-        scheme = found["scheme"].lower()
-        port = int(found["port"]) if found["port"] is not None else _PORTS[scheme]
+        scheme = parts["scheme"].lower()
+        port = int(parts["port"]) if parts["port"] is not None else _PORTS[scheme]
         if not 0 < port < 65536:
             raise ValueError(f"{port} is no port")
-        query = quote(found["query"] or "", safe=_PATH + "?")
-        target = quote(found["path"] or "/", safe=_PATH) + query
-        authority = found["host"].lower() + (f":{port}" if found["port"] is not None else "")
-        return cls(scheme, found["host"].lower().strip("[]"), port, authority, target)
+        query = quote(parts["query"] or "", safe=_PATH + "?")
+        target = quote(parts["path"] or "/", safe=_PATH) + query
+        authority = parts["host"].lower() + (f":{port}" if parts["port"] is not None else "")
+        return cls(scheme, parts["host"].lower().strip("[]"), port, authority, target)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -222,14 +222,14 @@ def _redirected(url: str, target: _Target, location: str) -> tuple[str, _Target]
     """
     try:
         there = urljoin(url, location)
-        found = _Target.parse(there)
+        parts = _Target.parse(there)
     except ValueError:
         raise _Failed("it redirects to what is no http(s) URL") from None
-    if found.authority != target.authority:
+    if parts.authority != target.authority:
         raise _Failed("it redirects to another host, which is refused")
-    if target.scheme == "https" and found.scheme == "http":
+    if target.scheme == "https" and parts.scheme == "http":
         raise _Failed("it redirects from https to http, which is refused")
-    return there, found
+    return there, parts
 
 
 async def _bounded(reply: httpx.Response) -> bytes:

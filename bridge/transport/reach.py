@@ -1,8 +1,8 @@
-"""Which addresses a name may lead to when the name's owner is not the operator (SSRF).
+"""Which addresses a name may resolve to when its owner is not the operator (SSRF).
 
-For services of the mesh (`refused`) private networks are fine, services live there. What is refused is what no service
-of another host can have, and the addresses where clouds serve credentials to whoever asks from inside. For contracts
-that are fetched by URL (`unfetchable`) private networks are refused as well, unless the operator lists them.
+For services of the mesh (`refused`) private networks are allowed, since services are there. Refused are addresses that
+no service of another host can have, and those where clouds serve credentials to any client inside. For contracts that
+are fetched by URL (`unfetchable`) private networks are refused as well, unless the operator lists them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def unfetchable(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()
     if reason:
         return reason
     ip = ip_address(address.partition("%")[0])
-    # NAT64 is how a host without IPv4 reaches public IPv4 addresses; nobody lives at any other kind of address in one.
+    # By NAT64, a host without IPv4 reaches public IPv4 addresses. No service has another address that holds one.
     for each in _inside(ip) if ip in _NAT64 else (ip, *_inside(ip)):
         if not _is_public(each) and not any(each in network for network in networks):
             return "loopback" if each.is_loopback else "no public address"
@@ -79,7 +79,7 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
 def _inside(ip: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(ip, IPv4Address):
         return []
-    found = [ip.ipv4_mapped, ip.sixtofour, ip.teredo and ip.teredo[1]]
+    inner = [ip.ipv4_mapped, ip.sixtofour, ip.teredo and ip.teredo[1]]
     if ip in _NAT64 or (ip in _COMPATIBLE and int(ip) > 1):
-        found.append(IPv4Address(int(ip) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
+        inner.append(IPv4Address(int(ip) & 0xFFFFFFFF))
+    return [address for address in inner if address is not None]

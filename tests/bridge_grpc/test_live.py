@@ -1,4 +1,4 @@
-"""A real grpcio server behind the whole of it: schema by reflection, codec, `GrpcUpstream`, and the answers."""
+"""A real grpcio server behind the whole of it: schema by reflection, codec, `Cluster`, and the answers."""
 
 # ruff: noqa: E501  # a row of a table, or of a schema, stays on one line
 
@@ -19,11 +19,12 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
 from bridge_grpc import Grpc
 from bridge_grpc.schema import reflection
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Schema, schema
+from tests.oracles.clusters import grpc_cluster
 
 PROTO = """
 syntax = "proto3";
@@ -142,7 +143,7 @@ async def reflected(address: Address, tmp_path: Path) -> Sequence[Operation]:
     return operations
 
 
-async def through(operations: Sequence[Operation], upstream: GrpcUpstream, method: str, path: str, call: Call) -> Reply:
+async def through(operations: Sequence[Operation], upstream: Cluster, method: str, path: str, call: Call) -> Reply:
     operation = next(op for op in operations if (op.method, op.path) == (method, path))
     codec: Any = operation.codec
     deadline = asyncio.get_running_loop().time() + 5
@@ -164,7 +165,7 @@ async def test_from_reflection_to_the_answer(start: Start, tmp_path: Path, versi
     async def addresses() -> Sequence[Address]:
         return [server.address]
 
-    upstream = GrpcUpstream(addresses, tls=False, max_reply=1000)
+    upstream = grpc_cluster(addresses, tls=False, max_reply=1000)
     try:
         call = Call("GET", "/", raw_params={"county": "El%20Dorado"}, query="certifiedOnly=true")
         reply = await through(operations, upstream, "GET", "/v1/counts/{county}", call)

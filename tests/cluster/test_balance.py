@@ -10,7 +10,7 @@ import pytest
 
 from bridge.cluster.balance import STALE, Mesh, turns, unavailable
 from bridge.cluster.outlier import JITTER, SLOW_START, UNREACHABLE
-from bridge.cluster.sources.source import Found
+from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Unavailable
 
 A, B, C = ("10.0.0.1", 80), ("10.0.0.2", 80), ("10.0.0.3", 80)
@@ -20,7 +20,7 @@ class Register:
     """A source whose answers are put in, and which counts the questions."""
 
     def __init__(self, *addresses: Any, ttl: Any = 10.0, ranks: Any = ()) -> None:
-        self.found = Found(addresses, ttl, ranks)
+        self.found = LookupResult(addresses, ttl, ranks)
         self.down = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -50,7 +50,7 @@ async def test_an_answer_is_kept_for_its_ttl(clock: Any) -> None:
     await mesh.addresses("svc", "80")
     assert register.questions == 1
     clock.now += 0.2
-    register.found = Found((B,), 10)
+    register.found = LookupResult((B,), 10)
     assert await mesh.addresses("svc", "80") == (B,)
     assert register.questions == 2
 
@@ -89,7 +89,7 @@ async def test_a_name_that_nobody_answers_to(clock: Any) -> None:
         assert dict(none.value.headers) == {"retry-after": "1"}
     assert register.questions == 1  # the absence is kept, too
     clock.now += 2
-    register.found = Found((A,), 10)
+    register.found = LookupResult((A,), 10)
     assert await mesh.addresses("svc", "80") == (A,)
 
 
@@ -125,7 +125,7 @@ async def test_gone_is_gone(clock: Any) -> None:
     register = Register(A, ttl=10)
     mesh = Mesh(register, clock)
     await mesh.addresses("svc", "80")
-    register.found = Found((), 1, cause="scaled to nothing")
+    register.found = LookupResult((), 1, cause="scaled to nothing")
     clock.now += 10
     with pytest.raises(Unavailable):
         await mesh.addresses("svc", "80")
@@ -139,7 +139,7 @@ async def test_a_slow_register_holds_nobody_up_who_has_an_old_answer(clock: Any)
     register.gate.clear()
     async with asyncio.timeout(5):
         assert await mesh.addresses("svc", "80") == (A,)
-    register.found = Found((B,), 10)
+    register.found = LookupResult((B,), 10)
     register.gate.set()
     assert await mesh.addresses("svc", "80") == (B,)
     assert register.questions == 2
@@ -232,7 +232,7 @@ async def test_weights_are_shares(clock: Any) -> None:
     assert Counter(await firsts(mesh, 100)) == {A: 60, B: 30, C: 10}
 
 
-def test_turns_are_spread_and_bounded() -> None:
+def test_pending_are_spread_and_bounded() -> None:
     assert list(turns([5, 1, 1])) != sorted(turns([5, 1, 1]))
     assert list(turns([3, 3])) == [0, 1]
     assert list(turns([0, 0])) == [0, 1]

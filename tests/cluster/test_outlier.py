@@ -24,7 +24,7 @@ from bridge.cluster.outlier import (
     OutlierDetector,
     fair,
 )
-from bridge.cluster.sources.source import Found
+from bridge.cluster.sources.source import LookupResult
 
 Address = tuple[str, int]
 A, B, C, D, E = ((f"10.0.0.{number}", 80) for number in range(1, 6))
@@ -37,8 +37,8 @@ class Register:
     def __init__(self, *addresses: Address) -> None:
         self.addresses = addresses
 
-    async def lookup(self, name: str, port: str) -> Found:
-        return Found(self.addresses, 1.0)
+    async def lookup(self, name: str, port: str) -> LookupResult:
+        return LookupResult(self.addresses, 1.0)
 
     async def aclose(self) -> None: ...
 

@@ -17,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bridge.api import Context
 from bridge.api.route_spec import RouteSpec
+from bridge.cluster.pool import Unconnected
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
 from bridge.gateway.table import Binder, BoundRoute, Source, Table
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import Open
-from bridge.transport.schemes import Unconnected
 
 
 async def nowhere(name: str, port: str) -> Any:

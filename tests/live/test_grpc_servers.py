@@ -14,8 +14,9 @@ import grpc.aio
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
 from tests.live.envoy_kit import BINARY, envoy
+from tests.oracles.clusters import grpc_cluster
 from tests.servers import Server, need, running
 
 pytestmark = pytest.mark.live
@@ -89,7 +90,7 @@ async def echo() -> AsyncIterator[int]:
 
 
 @pytest.fixture(params=[*NODE, "nginx", "envoy"])
-async def upstream(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GrpcUpstream]:
+async def upstream(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     kind: str = request.param
     async with contextlib.AsyncExitStack() as stack:
         if kind in NODE:
@@ -110,7 +111,7 @@ async def upstream(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         async def addresses() -> Sequence[tuple[str, int]]:
             return [("127.0.0.1", port)]
 
-        made = GrpcUpstream(addresses, tls=False, max_reply=1 << 24, name="tally")
+        made = grpc_cluster(addresses, tls=False, max_reply=1 << 24, name="tally")
         stack.push_async_callback(made.aclose)
         yield made
 
@@ -119,11 +120,12 @@ def soon() -> float:
     return asyncio.get_running_loop().time() + PATIENCE
 
 
-async def send(upstream: GrpcUpstream, message: bytes, method: str = "Do") -> GrpcReply:
-    return await upstream.send(GrpcRequest(f"/a.S/{method}", message), deadline=soon())
+async def send(upstream: Cluster, message: bytes, method: str = "Do") -> GrpcReply:
+    reply: GrpcReply = await upstream.send(GrpcRequest(f"/a.S/{method}", message), deadline=soon())
+    return reply
 
 
-async def test_one_message_each_way(upstream: GrpcUpstream) -> None:
+async def test_one_message_each_way(upstream: Cluster) -> None:
     for message in (b"", b"hello", LARGE, b"again"):
         reply = await send(upstream, message)
         assert (reply.code, reply.message) == (0, message)
@@ -131,13 +133,13 @@ async def test_one_message_each_way(upstream: GrpcUpstream) -> None:
     assert (refused.code, refused.detail) == (9, "né")
 
 
-async def test_a_thousand_at_once(upstream: GrpcUpstream) -> None:
+async def test_a_thousand_at_once(upstream: Cluster) -> None:
     messages = [b"%d" % at * (at % 50) for at in range(1000)]
     replies = await asyncio.gather(*(send(upstream, message) for message in messages))
     assert [reply.message for reply in replies] == messages
 
 
-async def test_streams_both_ways(upstream: GrpcUpstream) -> None:
+async def test_streams_both_ways(upstream: Cluster) -> None:
     async def talk(messages: list[bytes]) -> list[bytes]:
         stream = await upstream.stream(GrpcRequest("/a.S/Flow", b""), deadline=soon(), connect_by=soon())
         heard = []
@@ -159,7 +161,7 @@ async def test_streams_both_ways(upstream: GrpcUpstream) -> None:
     assert await talk([LARGE, b"", LARGE]) == [LARGE, b"", LARGE]
 
 
-async def test_each_message_is_answered_before_the_next(upstream: GrpcUpstream) -> None:
+async def test_each_message_is_answered_before_the_next(upstream: Cluster) -> None:
     stream = await upstream.stream(GrpcRequest("/a.S/Flow", b""), deadline=soon(), connect_by=soon())
     for at in range(50):
         await stream.write(b"%d" % at)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from bridge.api.call import HttpReply, HttpRequest
-from bridge.cluster.http import HttpClient, HttpUpstream
 from bridge.errors import BadReply, UpstreamError
-from bridge.transport.aiohttp_client import AiohttpClient
-from bridge.transport.client import Client
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Client
+from tests.oracles.aiohttp_client import AiohttpClient
+from tests.oracles.clusters import http_cluster
 from tests.servers import Server, need, running
 
 HERE = Path(__file__).parent / "http"
@@ -68,9 +69,10 @@ def ask(client: Client) -> Callable[..., Any]:
         async def addresses() -> list[tuple[str, int]]:
             return [("127.0.0.1", server.port)]
 
-        upstream = HttpUpstream(addresses, client=client, tls=False, name="svc", port="80", max_reply=8 << 20)
+        upstream = http_cluster(addresses, client=client, tls=False, name="svc", port="80", max_reply=8 << 20)
         deadline = asyncio.get_running_loop().time() + 30
-        return await upstream.send(HttpRequest(method, path, list(fields), body, decode), deadline=deadline)
+        reply: HttpReply = await upstream.send(HttpRequest(method, path, list(fields), body, decode), deadline=deadline)
+        return reply
 
     return send
 
@@ -167,7 +169,7 @@ async def test_node_says_how_long_it_keeps_connections(node: Server) -> None:
 
 
 async def test_many_at_once(node: Server, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cluster.http.CONNECT", 30.0)  # 300 connections take their time on a busy machine
+    monkeypatch.setattr("bridge.cluster.attempts.CONNECT", 30.0)  # 300 connections take their time on a busy machine
     bodies = [b"%d" % number * 500 for number in range(300)]
     replies = await asyncio.gather(*(ask(node, "POST", "/echo", body) for body in bodies))
     assert [reply.body for reply in replies] == bodies

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.transport.http2.fields import indexed, named
-from bridge.transport.http2.transport import Link
+from bridge.transport.http2.transport import Http2Transport
 from tests.servers import need, running
 from tests.transport.http2.kit import Caught
 
@@ -65,7 +65,7 @@ class Reading(Caught):
 
 @pytest.mark.parametrize(("path", "size"), [(b"/large", SIZE), (b"/small", 6 - 1)])
 async def test_bodies_and_trailers(port: int, path: bytes, size: int) -> None:
-    link = Link(window=65_536, max_list=16_384, keepalive=60, answer=10)
+    link = Http2Transport(window=65_536, max_list=16_384, keepalive=60, ping_timeout=10)
     await asyncio.get_running_loop().create_connection(lambda: link, "127.0.0.1", port)
     await link.ready
     assert link.usable

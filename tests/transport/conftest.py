@@ -14,11 +14,12 @@ import pytest
 import uvloop
 
 from bridge.api.call import HttpReply, HttpRequest
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.http import HttpClient, HttpUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.cluster.outlier import Instance, OutlierDetector
-from bridge.transport.aiohttp_client import AiohttpClient
-from bridge.transport.client import Client
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Client
+from tests.oracles.aiohttp_client import AiohttpClient
+from tests.oracles.clusters import grpc_cluster, http_cluster
 
 Behaviour = Callable[["Peer"], Awaitable[None]]
 
@@ -200,7 +201,7 @@ Send = Callable[..., Awaitable[HttpReply]]
 
 
 @pytest.fixture
-def connect(client: Client) -> Callable[..., HttpUpstream]:
+def connect(client: Client) -> Callable[..., Cluster]:
     """``connect(server, …)`` -> an upstream named ``vat-svc:8080`` whose addresses are those of the servers."""
 
     def make(
@@ -210,11 +211,11 @@ def connect(client: Client) -> Callable[..., HttpUpstream]:
         with_client: Client | None = None,
         outliers: OutlierDetector | None = None,
         port: str = "8080",
-    ) -> HttpUpstream:
+    ) -> Cluster:
         async def addresses() -> list[tuple[str, int]]:
             return [server.address if isinstance(server, Misbehaving) else server for server in servers]
 
-        return HttpUpstream(
+        return http_cluster(
             addresses,
             client=with_client or client,
             tls=tls,
@@ -232,7 +233,7 @@ def ask() -> Send:
     """``await ask(upstream, method, path, …)`` with a deadline so many seconds away."""
 
     async def send(
-        upstream: HttpUpstream,
+        upstream: Cluster,
         method: str = "GET",
         path: str = "/",
         *,
@@ -244,7 +245,8 @@ def ask() -> Send:
     ) -> HttpReply:
         request = HttpRequest(method, path, headers or [], body, decode)
         deadline = asyncio.get_running_loop().time() + within
-        return await upstream.send(request, deadline=deadline, trace=trace)
+        reply: HttpReply = await upstream.send(request, deadline=deadline, trace=trace)
+        return reply
 
     return send
 
@@ -298,15 +300,15 @@ def clients(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def grpc_upstream(clients: str) -> AsyncIterator[Callable[..., GrpcUpstream]]:
-    """``grpc_upstream(address, …, **options)`` -> a `GrpcUpstream` of these addresses, closed in the end."""
-    made: list[GrpcUpstream] = []
+async def grpc_upstream(clients: str) -> AsyncIterator[Callable[..., Cluster]]:
+    """``grpc_upstream(address, …, **options)`` -> a `Cluster` of these addresses, closed in the end."""
+    made: list[Cluster] = []
 
-    def make(*addresses: tuple[str, int], **options: Any) -> GrpcUpstream:
+    def make(*addresses: tuple[str, int], **options: Any) -> Cluster:
         async def resolve() -> Sequence[tuple[str, int]]:
             return addresses
 
-        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, "clients": clients, **options})
+        upstream = grpc_cluster(resolve, **{"clients": clients, **options})
         made.append(upstream)
         return upstream
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import bridge
 from bridge.api.call import GrpcRequest, HttpRequest
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.http import HttpClient, HttpUpstream
+from bridge.transport.http1.client import HttpClient
+from tests.oracles.clusters import grpc_cluster, http_cluster
 from tests.transport.grpc.kit import HELLO
 from tests.transport.grpc.test_faults import SETTINGS, Reading
 from tests.transport.http2.kit import raw
@@ -27,7 +27,7 @@ OURS = str(Path(bridge.__file__).parent)
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]
 #: Calls of our functions and of C for each call, by Python's version: they differ for the same code.
 MOST = {
-    (3, 11): {"grpc": (46, 57), "http": (25, 26)},
+    (3, 11): {"grpc": (45, 57), "http": (24, 24)},
     (3, 12): {"grpc": (46, 57), "http": (22, 27)},
     (3, 13): {"grpc": (46, 57), "http": (22, 27)},
     (3, 14): {"grpc": (46, 57), "http": (22, 27)},
@@ -77,7 +77,7 @@ async def cost(kind: str, send: Callable[[], Awaitable[Any]]) -> None:
 
 async def test_a_grpc_call_takes_no_more_calls(serve: Serve) -> None:
     address = (await serve(grpc_service)).address
-    upstream = GrpcUpstream(
+    upstream = grpc_cluster(
         lambda: asyncio.sleep(0, [address]), known=lambda: [address], tls=False, max_reply=1000, name="a"
     )
     loop = asyncio.get_running_loop()
@@ -94,10 +94,9 @@ async def test_an_http_call_takes_no_more_calls(serve: Serve, reply: Callable[..
     address = (await serve(reply(b"hello"))).address
     client = HttpClient()
 
-    async def addresses() -> list[tuple[str, int]]:
-        return [address]
-
-    upstream = HttpUpstream(addresses, client=client, tls=False, name="a", port="1", max_reply=1000)
+    upstream = http_cluster(
+        lambda: asyncio.sleep(0, [address]), known=lambda: [address], client=client, name="a", port="1", max_reply=1000
+    )
     loop = asyncio.get_running_loop()
 
     async def send() -> None:

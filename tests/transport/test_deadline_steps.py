@@ -20,13 +20,14 @@ import trustme
 
 from bridge.api.call import GrpcRequest, HttpRequest, Retry
 from bridge.api.tls import Tls
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.http import HttpClient, HttpUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.errors import Timeout
-from bridge.transport.client import Client
 from bridge.transport.grpc.framing import framed
-from bridge.transport.grpc.peer import Http2Peer, Terms
+from bridge.transport.grpc.subchannel import ConnectionOptions, Subchannel
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Client
 from bridge.transport.http1.pool import Pool
+from tests.oracles.clusters import grpc_cluster, http_cluster, transports
 from tests.transport.grpc.kit import OK
 from tests.transport.grpc.test_faults import SETTINGS, Reading
 from tests.transport.http2.kit import raw
@@ -128,7 +129,7 @@ async def late(call: Callable[[float], Awaitable[Any]]) -> None:
     assert [type(error) for error in ended] == [Timeout] * len(DEADLINES), ended
 
 
-def of(upstream: GrpcUpstream, kind: str) -> Callable[[float], Awaitable[Any]]:
+def of(upstream: Cluster, kind: str) -> Callable[[float], Awaitable[Any]]:
     async def unary(deadline: float) -> Any:
         retry = RETRY if kind == "retries" else None
         return await upstream.send(GrpcRequest("/a.S/Do", LARGE, retry=retry), deadline=deadline)
@@ -158,7 +159,7 @@ async def test_at_each_step_of_a_grpc_call(
 
     tls = step == "handshake"
     trust = Tls(authority.cert_pem.bytes()) if tls else None
-    upstream = GrpcUpstream(resolve, tls=tls, trust=trust, name="a", max_reply=10_000, clients=clients)  # type: ignore[arg-type]
+    upstream = grpc_cluster(resolve, tls=tls, trust=trust, name="a", max_reply=10_000, clients=clients)
     try:
         await late(of(upstream, kind))
     finally:
@@ -177,7 +178,7 @@ async def test_at_each_step_of_an_http_call(
         return await nowhere() if step == "lookup" else [address]
 
     trust = Tls(authority.cert_pem.bytes()) if step == "handshake" else None
-    upstream = HttpUpstream(
+    upstream = http_cluster(
         resolve, client=client, tls=trust is not None, trust=trust, name="a", port="1", max_reply=10_000
     )
 
@@ -195,7 +196,7 @@ async def test_every_address_stalls(serve: Any, clients: str) -> None:
     async def resolve() -> list[Address]:
         return silent
 
-    upstream = GrpcUpstream(resolve, tls=False, max_reply=10, clients=clients)  # type: ignore[arg-type]
+    upstream = grpc_cluster(resolve, tls=False, max_reply=10, clients=clients)
     try:
         await late(of(upstream, "unary"))
         await late(of(upstream, "stream"))
@@ -226,14 +227,14 @@ async def test_an_http2_connection_is_given_up_at_any_turn(serve: Any, tls: bool
     server = await serve(greeting, ssl=theirs)
     ends = set()
     for turns in range(1, 40):
-        peer = Http2Peer(server.address, Terms(ours, "a", "a", 1, None, 1000, None, 330, 20))
+        peer = Subchannel(server.address, ConnectionOptions(ours, "a", "a", 1, None, 1000, None, 330, 20))
         waiting = asyncio.create_task(peer.connect(10))
         for _ in range(turns):
             await asyncio.sleep(0)
         await peer.aclose()
         ends.add(await waiting)
         await asyncio.sleep(0)  # what is to be done when they are gone
-        assert not peer._links
+        assert not peer._connections
     assert False in ends
 
 
@@ -284,16 +285,17 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize("settings", [{}, {"upstream_clients": "general"}], ids=["lean", "general"])
 @pytest.mark.parametrize("step", ["greeting", "answer"])
 async def test_whatever_time_a_client_asks_for(
-    start: Any, serve: Any, settings: dict[str, Any], step: str, tmp_path: Path
+    start: Any, serve: Any, clients: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sender = transports(clients)
+    monkeypatch.setattr("bridge.cluster.pool.Transports", lambda: sender)
     mesh = {
         "tally": f"127.0.0.1:{(await serve(GRPC[step])).port}",
         "svc": f"127.0.0.1:{(await serve(stalling())).port}",
     }
-    async with start(mesh=mesh, routes=ROUTES, files={"protos/a.proto": PROTO}, **settings) as gateway:
+    async with start(mesh=mesh, routes=ROUTES, files={"protos/a.proto": PROTO}) as gateway:
         for path in ("/http", "/grpc/a.S/Do", "/grpc/a.S/Down"):
             for headers in ASKED:
                 asking = (gateway.client.post(path, json={}, headers=headers) for _ in range(3))

@@ -27,6 +27,7 @@ from bridge.cluster.pool import Upstreams
 from bridge.cluster.sources.static import StaticSource
 from bridge.config.settings import Settings
 from bridge.errors import RequestError, Timeout, UpstreamError
+from tests.oracles.clusters import transports
 from tests.transport.grpc.kit import HELLO, OK
 from tests.transport.grpc.test_faults import SETTINGS, Reading
 from tests.transport.http2.kit import raw
@@ -224,8 +225,8 @@ async def start(serve: Any, tmp_path: Path, clients: Any) -> AsyncIterator[Start
         file.write_text("svc: [{}]\n".format(", ".join(f"'{host}:{port}'" for host, port in map(_address, instances))))
         clock = Clock()
         mesh = Mesh(StaticSource(file, clock), clock)
-        settings = Settings(home=tmp_path, max_reply=1000, upstream_clients=clients)
-        upstreams = Upstreams(mesh, settings)
+        settings = Settings(home=tmp_path, max_reply=1000)
+        upstreams = Upstreams(mesh, settings, transports(clients))
         upstream = upstreams.bind(Upstream.parse("svc:80"), wire, Connection())
         made.append(Cluster(instances, upstream, upstreams, mesh, clock, wire))
         return made[-1]
@@ -302,7 +303,7 @@ async def test_grpc_servers_of_another_library(serve_grpc: Any, grpc_upstream: A
     servers = [(await serve_grpc({"Do": method(number)})).address for number in range(3)]
     mesh = Mesh(Fixed(servers))
     upstream = grpc_upstream(outliers=mesh.outliers("a", "1"), known=lambda: mesh.known("a", "1"))
-    upstream._addresses = lambda: mesh.addresses("a", "1")
+    upstream.lookup = lambda: mesh.addresses("a", "1")
     deadline = asyncio.get_running_loop().time() + 60
     for _ in range(300):
         await upstream.send(GrpcRequest("/a.S/Do", b"q"), deadline=deadline)
@@ -314,9 +315,9 @@ class Fixed:
         self.addresses = addresses
 
     async def lookup(self, name: str, port: str) -> Any:
-        from bridge.cluster.sources.source import Found
+        from bridge.cluster.sources.source import LookupResult
 
-        return Found(tuple(self.addresses), 1000.0)
+        return LookupResult(tuple(self.addresses), 1000.0)
 
     async def aclose(self) -> None: ...
 
@@ -514,9 +515,9 @@ async def test_both_protocols_share_what_they_know(start: Start) -> None:
     await cluster.calls(60, within=10.0)
     assert cluster.outliers.ejected == 1
     upstream: Any = cluster.upstreams.bind(Upstream.parse("svc:80"), "grpc", Connection())
-    assert upstream._outliers is cluster.outliers
+    assert upstream.outliers is cluster.outliers
     for _ in range(10):
-        assert cluster.instances[0].address != upstream._known()[0]
+        assert cluster.instances[0].address != upstream.known()[0]
 
 
 async def test_a_connection_attempt_is_not_cut_short_for_others(serve: Any, grpc_upstream: Any) -> None:

@@ -102,13 +102,13 @@ async def test_credentials_stay_with_their_origin(fetcher: Fetcher, authority: t
 
     async def plain(head: str, writer: asyncio.StreamWriter) -> None:
         body = b"/there" if head.startswith("GET /here ") else b""
-        writer.write(b"HTTP/1.1 302 Found\r\nlocation: " + body + b"\r\n\r\n" if body else OK)
+        writer.write(b"HTTP/1.1 302 LookupResult\r\nlocation: " + body + b"\r\n\r\n" if body else OK)
 
     async with serving(plain) as (port, heads):
         assert await fetcher.fetch(f"http://contracts.test:{port}/here", {"authorization": "Bearer x"}) == b"ok"
         assert ["authorization: bearer x" in head.lower() for head in heads] == [True, True]
 
-    down = b"HTTP/1.1 302 Found\r\nlocation: http://contracts.test:%d/\r\n\r\n"
+    down = b"HTTP/1.1 302 LookupResult\r\nlocation: http://contracts.test:%d/\r\n\r\n"
     seen: list[str] = []
 
     async def secure(head: str, writer: asyncio.StreamWriter) -> None:

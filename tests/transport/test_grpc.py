@@ -1,4 +1,4 @@
-"""`GrpcUpstream` against real sockets: the service's word comes back, trouble on the way is raised; never a hang."""
+"""`Cluster` against real sockets: the service's word comes back, trouble on the way is raised; never a hang."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import trustme
 
 from bridge.api.call import GrpcReply, GrpcRequest
 from bridge.api.tls import Tls
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable
+from tests.oracles.clusters import grpc_cluster
 
 Address = tuple[str, int]
 Send = Callable[..., Awaitable[GrpcReply]]
@@ -76,20 +77,21 @@ async def running(service: Service) -> AsyncIterator[Running]:
 @pytest.fixture
 async def connect(clients: str) -> AsyncIterator[Callable[..., Send]]:
     """Makes upstreams for addresses (a list that may change), and closes them."""
-    made: list[GrpcUpstream] = []
+    made: list[Cluster] = []
 
     def connect(addresses: list[Address], **options: Any) -> Send:
         async def resolve() -> Sequence[Address]:
             return list(addresses)
 
-        upstream = GrpcUpstream(resolve, **{"tls": False, "max_reply": 10_000, "clients": clients, **options})
+        upstream = grpc_cluster(resolve, clients=clients, **options)
         made.append(upstream)
 
         async def send(message: bytes, *, within: float = 5.0, path: str = "/a.S/Do", **given: Any) -> GrpcReply:
             deadline = asyncio.get_running_loop().time() + within
-            return await upstream.send(
+            reply: GrpcReply = await upstream.send(
                 GrpcRequest(path, message, **given), deadline=deadline, trace=[("x-trace-id", "t1")]
             )
+            return reply
 
         return send
 

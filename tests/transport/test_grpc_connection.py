@@ -17,15 +17,14 @@ from grpc_health.v1._async import HealthServicer
 from bridge.api.call import GrpcRequest, Retry
 from bridge.api.route_spec import Connection
 from bridge.api.tls import Tls
-from bridge.cluster import retry
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.api.transport import Target
+from bridge.cluster import attempts
+from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable
-from bridge.transport.grpc.peer import Http2Peer, Terms
-from bridge.transport.grpcio.peer import GrpcPeer
-from bridge.transport.grpcio.peer import Terms as GeneralTerms
-from bridge.transport.subchannel import Peer
+from bridge.transport.grpc.subchannel import ConnectionOptions, Subchannel
+from tests.oracles.grpcio.subchannel import GrpcioSubchannel
 
-Make = Callable[..., GrpcUpstream]
+Make = Callable[..., Cluster]
 REQUEST = GrpcRequest("/a.S/Do", b"hello")
 
 
@@ -233,7 +232,7 @@ async def test_a_server_that_is_down_is_not_asked_by_everybody_again(serve_grpc:
     upstream = grpc_upstream((await serve_grpc({"Do": service.answer})).address)
     for _ in range(20):
         await upstream.send(asking(), deadline=soon())
-    assert len(service.seen) < 20 + retry.MAX_TOKENS
+    assert len(service.seen) < 20 + attempts.MAX_TOKENS
 
 
 async def test_the_methods_own_timeout(serve_grpc: Any, grpc_upstream: Make) -> None:
@@ -257,9 +256,10 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection(clients
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-    peer: Peer = GrpcPeer(address, GeneralTerms([]))
-    if clients == "lean":
-        peer = Http2Peer(address, Terms(None, None, "", 1, None, 1, None, 330, 20))
+    target = Target("", "1", None, Connection(), 1)
+    peer = (
+        GrpcioSubchannel(address, target) if clients == "general" else Subchannel(address, ConnectionOptions.of(target))
+    )
     waiting = asyncio.create_task(peer.connect(10))
     async with asyncio.timeout(5):
         await begun.wait()

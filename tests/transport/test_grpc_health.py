@@ -14,7 +14,8 @@ from grpc_health.v1._async import HealthServicer
 
 from bridge.api.call import GrpcReply, GrpcRequest
 from bridge.api.route_spec import Connection
-from bridge.cluster.grpc import ADDRESSES, GrpcUpstream
+from bridge.cluster.attempts import ADDRESSES
+from bridge.cluster.cluster import Cluster
 from bridge.errors import Unavailable
 from bridge.transport.grpc import health
 
@@ -22,16 +23,17 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 Serve = Callable[..., Awaitable[Any]]
-Connect = Callable[..., GrpcUpstream]
+Connect = Callable[..., Cluster]
 
 
 async def echo(message: bytes, context: Any) -> bytes:
     return message
 
 
-async def send(upstream: GrpcUpstream, message: bytes = b"abc", within: float = 5.0) -> GrpcReply:
+async def send(upstream: Cluster, message: bytes = b"abc", within: float = 5.0) -> GrpcReply:
     deadline = asyncio.get_running_loop().time() + within
-    return await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    reply: GrpcReply = await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    return reply
 
 
 class Watched:
@@ -64,7 +66,7 @@ def watched(serve_grpc: Serve) -> Watched:
     return Watched(serve_grpc)
 
 
-async def eventually(upstream: GrpcUpstream, good: Callable[[], bool]) -> None:
+async def eventually(upstream: Cluster, good: Callable[[], bool]) -> None:
     """Calls until what the servers said has arrived."""
     async with asyncio.timeout(5):
         while True:
@@ -167,7 +169,7 @@ async def test_a_server_that_starts_anew_is_heard_at_once(
     relay: Serve, grpc_upstream: Connect, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch that broke off with its server says nothing of the next one at that address."""
-    monkeypatch.setattr(health, "FIRST", 3600.0)  # what the watch of the old one would wait for
+    monkeypatch.setattr(health, "FIRST_PAUSE", 3600.0)  # what the watch of the old one would wait for
     first, _ = await watched.start(all=SERVING)
     second, _ = await watched.start(all=SERVING)
     between = await relay(first.address)

@@ -12,11 +12,12 @@ import grpc.aio
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest, Retry
-from bridge.cluster import retry as room
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.retry import MAX_TOKENS, Throttle, attempts
+from bridge.api.route_spec import Connection
+from bridge.api.transport import Attempt, AttemptContext, InstanceVerdict, Outcome, Target
+from bridge.cluster.attempts import MAX_TOKENS, Throttle
+from bridge.cluster.cluster import Cluster
 from bridge.errors import RequestError, Timeout, Unavailable
-from bridge.transport.attempt import Ended
+from bridge.transport.grpc.channel import GrpcChannel
 
 UNAVAILABLE, EXHAUSTED = 14, 8
 POLICY = Retry(4, 0.01, 0.05, 2.0, frozenset((UNAVAILABLE,)))
@@ -67,7 +68,7 @@ Send = Callable[..., Awaitable[GrpcReply]]
 
 
 @pytest.fixture
-def send(running: Any, grpc_upstream: Callable[..., GrpcUpstream]) -> Send:
+def send(running: Any, grpc_upstream: Callable[..., Cluster]) -> Send:
     upstream = grpc_upstream(running.address)
 
     async def send(retry: Retry | None = POLICY, message: bytes = b"abc", *, within: float = 5.0, **given: Any) -> Any:
@@ -150,7 +151,7 @@ async def test_a_method_has_its_own_bound(send: Send) -> None:
 
 
 async def test_another_address_may_answer_the_second_attempt(
-    service: Flaky, running: Any, grpc_upstream: Callable[..., GrpcUpstream]
+    service: Flaky, running: Any, grpc_upstream: Callable[..., Cluster]
 ) -> None:
     """A connection that is lost in the call is UNAVAILABLE, too."""
 
@@ -196,18 +197,38 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(room.asyncio, "sleep", sleep)  # type: ignore[attr-defined]  # the module's own import
+    monkeypatch.setattr("bridge.cluster.attempts.asyncio.sleep", sleep)
     return found
+
+
+class Failing(GrpcChannel):
+    """Each attempt fails as UNAVAILABLE, with the `pushback` of its number."""
+
+    def __init__(self, pushback: dict[int, float] | None = None) -> None:
+        super().__init__(Target("a", "1", None, Connection(), 1))
+        self._pushback = pushback or {}
+
+    async def attempt(self, message: Any, context: AttemptContext) -> Attempt:
+        pushback = self._pushback.get(context.retries)
+        return Attempt(GrpcReply(UNAVAILABLE), UNAVAILABLE, Outcome.RETRIABLE, InstanceVerdict.BAD, pushback)
+
+
+async def fail(policy: Retry, pushback: dict[int, float] | None = None) -> int:
+    """The code of a call that fails as often as it is made."""
+
+    async def lookup() -> Any:
+        return [("127.0.0.1", 1)]
+
+    cluster = Cluster(Failing(pushback), lookup, lambda: None)
+    deadline = asyncio.get_running_loop().time() + 1e6
+    reply = await cluster.send(GrpcRequest("/a.S/Do", b"", retry=policy), deadline=deadline)
+    return int(reply.code)
 
 
 async def test_the_waits_grow_within_a_fifth(waits: list[float]) -> None:
     policy = Retry(5, 1.0, 3.0, 2.0, frozenset((UNAVAILABLE,)))
-
-    async def once(_: int) -> Ended:
-        return Ended(GrpcReply(UNAVAILABLE), UNAVAILABLE)
-
     for _ in range(300):
-        assert (await attempts(policy, Throttle(), float("inf"), once)).code == UNAVAILABLE
+        assert await fail(policy) == UNAVAILABLE
     assert len(waits) == 4 * 300
     for at, middle in enumerate((1, 2, 3, 3)):
         these = waits[at::4]
@@ -216,10 +237,7 @@ async def test_the_waits_grow_within_a_fifth(waits: list[float]) -> None:
 
 
 async def test_pushback_starts_the_waits_anew(waits: list[float]) -> None:
-    async def once(before: int) -> Ended:
-        return Ended(GrpcReply(14), 14, [("grpc-retry-pushback-ms", "0")] if before == 1 else ())
-
-    await attempts(Retry(4, 1.0, 8.0, 4.0, frozenset((14,))), Throttle(), float("inf"), once)
+    await fail(Retry(4, 1.0, 8.0, 4.0, frozenset((UNAVAILABLE,))), {1: 0.0})
     assert len(waits) == 3
     assert waits[1] == 0
     assert waits[2] <= 1.2
@@ -229,7 +247,7 @@ async def test_a_connection_lost_after_the_headers_is_not_tried_again(
     service: Flaky,
     running: Any,
     serve_grpc: Callable[..., Awaitable[Any]],
-    grpc_upstream: Callable[..., GrpcUpstream],
+    grpc_upstream: Callable[..., Cluster],
 ) -> None:
     """The service has begun: what is sent again might be done twice. Another address would answer."""
     service.headers = (("x-begun", "1"),)
@@ -249,7 +267,8 @@ async def test_a_connection_lost_after_the_headers_is_not_tried_again(
 
 
 def opened(throttle: Throttle) -> bool:
-    return throttle.open
+    state: bool = throttle.open
+    return state
 
 
 def test_tokens_come_back_in_tenths_and_never_more_than_there_were() -> None:

@@ -1,4 +1,4 @@
-"""`GrpcUpstream.stream` against gRPC's own servers: every cardinality, every end, and back-pressure both ways."""
+"""`Cluster.stream` against gRPC's own servers: every cardinality, every end, and back-pressure both ways."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest
 from bridge.api.stream import UpstreamStream
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
-from bridge.transport.grpc.peer import WINDOW
+from bridge.transport.grpc.subchannel import WINDOW
+from tests.oracles.clusters import grpc_cluster
 
 Messages = AsyncIterator[bytes]
 Open = Callable[..., Awaitable[UpstreamStream]]
@@ -98,11 +99,11 @@ async def running(service: Service, serve_grpc: Callable[..., Awaitable[Any]]) -
 
 
 @pytest.fixture
-async def call(running: Any, grpc_upstream: Callable[..., GrpcUpstream]) -> Open:
+async def call(running: Any, grpc_upstream: Callable[..., Cluster]) -> Open:
     """``await call("Echo", within=…)``: a stream of that method, by default without a deadline."""
     upstream = grpc_upstream(running.address)
 
-    async def call(method: str, *, within: float | None = None, **given: Any) -> UpstreamStream:
+    async def call(method: str, *, within: float | None = None, **given: Any) -> Any:
         now = asyncio.get_running_loop().time()
         return await upstream.stream(
             GrpcRequest(f"/a.S/{method}", b"", **given),
@@ -237,7 +238,7 @@ async def test_the_deadline(call: Open, service: Service) -> None:
 
 
 async def test_connecting_has_its_own_bound(
-    serve: Callable[..., Awaitable[Any]], grpc_upstream: Callable[..., GrpcUpstream]
+    serve: Callable[..., Awaitable[Any]], grpc_upstream: Callable[..., Cluster]
 ) -> None:
     async def silent(peer: Any) -> None:
         await peer.reader.read()
@@ -251,7 +252,7 @@ async def test_connecting_has_its_own_bound(
             )
 
 
-async def test_nobody_listens(grpc_upstream: Callable[..., GrpcUpstream]) -> None:
+async def test_nobody_listens(grpc_upstream: Callable[..., Cluster]) -> None:
     with pytest.raises(Unavailable):
         await grpc_upstream(("127.0.0.1", 1)).stream(
             GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
@@ -305,7 +306,7 @@ async def test_a_task_that_is_cancelled_cancels_the_call(call: Open, service: Se
         await service.cancelled.wait()
 
 
-async def test_closing_the_upstream_ends_its_streams(running: Any, grpc_upstream: Callable[..., GrpcUpstream]) -> None:
+async def test_closing_the_upstream_ends_its_streams(running: Any, grpc_upstream: Callable[..., Cluster]) -> None:
     upstream = grpc_upstream(running.address)
     now = asyncio.get_running_loop().time()
     stream = await upstream.stream(GrpcRequest("/a.S/Stay", b""), deadline=None, connect_by=now + 5)
@@ -327,7 +328,7 @@ async def test_a_stream_outlives_its_address(
     async def resolve() -> list[tuple[str, int]]:
         return list(addresses)
 
-    upstream = GrpcUpstream(resolve, tls=False, max_reply=1000, clients=clients)
+    upstream = grpc_cluster(resolve, tls=False, max_reply=1000, clients=clients)
     now = asyncio.get_running_loop().time()
     stream = await upstream.stream(GrpcRequest("/a.S/Echo", b""), deadline=None, connect_by=now + 5)
     addresses[:] = [(await serve_grpc(service.methods, stream=True)).address]

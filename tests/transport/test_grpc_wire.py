@@ -10,13 +10,14 @@ import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest
 from bridge.api.route_spec import Connection
-from bridge.api.tls import Tls
-from bridge.cluster.grpc import KEEPALIVE, GrpcUpstream
+from bridge.api.transport import Target
+from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, TooLarge, Unavailable
-from bridge.transport.grpcio.peer import terms_of
+from bridge.transport.grpc.subchannel import KEEPALIVE
+from tests.oracles.grpcio.subchannel import options_of
 
 Serve = Callable[..., Awaitable[Any]]
-Connect = Callable[..., GrpcUpstream]
+Connect = Callable[..., Cluster]
 
 
 async def echo(message: bytes, context: Any) -> bytes:
@@ -29,9 +30,10 @@ async def echo(message: bytes, context: Any) -> bytes:
     return message
 
 
-async def send(upstream: GrpcUpstream, message: bytes = b"abc", within: float = 5.0) -> GrpcReply:
+async def send(upstream: Cluster, message: bytes = b"abc", within: float = 5.0) -> GrpcReply:
     deadline = asyncio.get_running_loop().time() + within
-    return await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    reply: GrpcReply = await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    return reply
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -108,8 +110,6 @@ async def test_a_dead_connection_is_noticed(serve_grpc: Serve, relay: Serve, grp
 def test_by_default_no_server_is_asked_too_often() -> None:
     """grpc-core and grpc-go end a connection that is tested more often than every five minutes."""
     assert KEEPALIVE > 300
-    options = dict(
-        terms_of(Connection(), Tls(), tls=False, name="", max_reply=1, keepalive=KEEPALIVE, answer=1).options
-    )
+    options = dict(options_of(Target("", "1", None, Connection(), 1)).options)
     assert options["grpc.keepalive_time_ms"] == KEEPALIVE * 1000
     assert "grpc.keepalive_permit_without_calls" not in options

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bridge.cluster import http
 from bridge.errors import BadReply
 from bridge.http import coding
+from bridge.transport.http1 import channel as http
 
 # --- size and coding ---------------------------------------------------------------------------------------------
 

@@ -10,13 +10,11 @@ import pytest
 
 from bridge.api.call import HttpRequest
 from bridge.api.route_spec import Connection, Upstream
-from bridge.cluster.grpc import GrpcUpstream
-from bridge.cluster.http import HttpUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Upstreams
+from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, Unavailable
-from bridge.transport.schemes import Unconnected
 
 PLAIN = Connection()
 
@@ -33,12 +31,12 @@ async def upstreams(tmp_path: Any) -> Any:
 @pytest.mark.parametrize(
     ("text", "wire", "kind"),
     [
-        ("vat-svc:8080", "http", HttpUpstream),
-        ("http://vat-svc:8080", "http", HttpUpstream),
-        ("https://vat-svc:8443", "http", HttpUpstream),
-        ("tally-svc:9090", "grpc", GrpcUpstream),
-        ("grpc://tally-svc:9090", "grpc", GrpcUpstream),
-        ("grpcs://tally-svc:9090", "grpc", GrpcUpstream),
+        ("vat-svc:8080", "http", Cluster),
+        ("http://vat-svc:8080", "http", Cluster),
+        ("https://vat-svc:8443", "http", Cluster),
+        ("tally-svc:9090", "grpc", Cluster),
+        ("grpc://tally-svc:9090", "grpc", Cluster),
+        ("grpcs://tally-svc:9090", "grpc", Cluster),
     ],
 )
 async def test_the_wire_chooses(upstreams: Any, text: Any, wire: Any, kind: Any) -> None:
@@ -113,7 +111,7 @@ async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(
     mesh = open_mesh("static:mesh.yml", tmp_path)
     own = Upstreams(mesh, Settings(home=tmp_path, max_reply=1000))
     upstream = own.bind(Upstream.parse("vat-svc:8080"), "http", PLAIN)
-    assert isinstance(upstream, HttpUpstream)
+    assert isinstance(upstream, Cluster)
     for _ in range(4):
         deadline = asyncio.get_running_loop().time() + 5
         assert len((await upstream.send(HttpRequest("GET", "/"), deadline=deadline)).body) == 1000
@@ -124,7 +122,7 @@ async def test_a_bound_upstream_finds_its_service_and_learns_of_dead_ones(
 
 async def test_a_name_nobody_answers_to_is_503(upstreams: Any) -> None:
     upstream = upstreams.bind(Upstream.parse("nobody:8080"), "http", PLAIN)
-    assert isinstance(upstream, HttpUpstream)
+    assert isinstance(upstream, Cluster)
     with pytest.raises(Unavailable, match="No service answers") as none:
         await upstream.send(HttpRequest("GET", "/"), deadline=asyncio.get_running_loop().time() + 5)
     assert dict(none.value.headers) == {"retry-after": "1"}

@@ -27,10 +27,11 @@ from cryptography.x509.oid import NameOID
 from bridge.api.call import GrpcRequest, HttpRequest
 from bridge.api.route_spec import Connection, Upstream
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Upstreams
+from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, RequestError
-from bridge.transport.schemes import Unconnected
+from bridge.stages.auth.issuers import Trust
+from bridge.stages.auth.jwks import url_keys
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -237,6 +238,30 @@ async def test_an_old_authority_is_trusted_by_every_python(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "secrets/old.pem"))
     upstream = upstreams(server.port).bind(Upstream.parse("https://vat-svc:8443"), "http", Connection(**given))
     assert (await send(upstream, http=True)).body == b"hello"
+
+
+async def test_an_issuers_keys_are_fetched_with_the_same_trust(
+    serve: Callable[..., Awaitable[Any]],
+    reply: Callable[..., bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    server = await serve(reply(b'{"keys": []}'), ssl=old_authority(tmp_path, "localhost"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "secrets/old.pem"))
+    made = ssl.create_default_context
+
+    def strict(*given: Any, **more: Any) -> ssl.SSLContext:
+        """As from Python 3.13 on."""
+        context = made(*given, **more)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    trust = Trust.load(Settings(home=tmp_path))
+    await url_keys("a", f"https://localhost:{server.port}/", trust._http).renew()
+    await trust.aclose()
+    assert len(server.seen) == 1
 
 
 async def test_routes_that_say_the_same_share(

@@ -27,8 +27,9 @@ import dns.rdatatype
 import dns.resolver
 from dns.rdatatype import RdataType
 
+from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
-from bridge.cluster.sources.source import Address, Found
+from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Fault, SettingsError, Unavailable
 from bridge.transport.reach import refused
 
@@ -85,21 +86,21 @@ class DnsSource:
         search = options.get("search", "off" if server else "on") == "on"
         return cls(resolver, search=search, loopback=options.get("loopback") == "allow")
 
-    async def lookup(self, name: str, port: str) -> Found:
-        """As `bridge.cluster.sources.source.Source`."""
+    async def lookup(self, name: str, port: str) -> LookupResult:
+        """As `bridge.cluster.sources.source.MeshSource`."""
         if not port.isdigit():
             return await self._services(f"_{port}._tcp.{name}")
-        found = await self._hosts(name, int(port))
-        if found.addresses:
-            return found
+        result = await self._hosts(name, int(port))
+        if result.addresses:
+            return result
         services = await self._services(name)
         # "None" is one answer made of two: it holds as long as the shorter of them, and the first tells more.
-        return services if services.addresses else Found((), min(found.ttl, services.ttl), cause=found.cause)
+        return services if services.addresses else LookupResult((), min(result.ttl, services.ttl), cause=result.cause)
 
     async def aclose(self) -> None:
         """Nothing is held open."""
 
-    async def _hosts(self, name: str, port: int) -> Found:
+    async def _hosts(self, name: str, port: int) -> LookupResult:
         """A and AAAA of `name`.
 
         :raises Unavailable: one of them can't be asked and the other has nothing.
@@ -115,15 +116,17 @@ class DnsSource:
         if not pairs:
             if errors:
                 raise errors[0]
-            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"the DNS has no address of {name}")
+            return LookupResult((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"the DNS has no address of {name}")
         kept = self._admit(name, pairs)
         if not kept:
-            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"{name} leads only to addresses that are refused")
-        return Found(
+            return LookupResult(
+                (), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"{name} leads only to addresses that are refused"
+            )
+        return LookupResult(
             tuple(kept), _clamp(ttl for records, ttl in answers if records), tuple((rank, 0) for rank in kept.values())
         )
 
-    async def _services(self, name: str) -> Found:
+    async def _services(self, name: str) -> LookupResult:
         """SRV at `name`, each target followed to its addresses.
 
         :raises Unavailable: it, or every one of its targets, can't be asked.
@@ -133,21 +136,23 @@ class DnsSource:
         # RFC 2782: a target of "." says that the service is decidedly not here.
         records = [record for record in records if record.target != dns.name.root and record.port]
         if not records:
-            return Found((), _clamp([ttl], MAX_NEGATIVE_TTL), cause=f"the DNS has no service at {name}")
+            return LookupResult((), _clamp([ttl], MAX_NEGATIVE_TTL), cause=f"the DNS has no service at {name}")
         answers, errors = await _settle(self._target(record) for record in records)
         best: dict[Address, tuple[int, int]] = {}
-        for record, found in answers:
-            for address, (family, _) in zip(found.addresses, found.ranks, strict=True):
+        for record, result in answers:
+            for address, (family, _) in zip(result.addresses, result.ranks, strict=True):
                 # Two ranks for each priority keep a target's AAAA behind its A, yet before the next priority.
                 best.setdefault(address, (record.priority * 2 + family, record.weight))
-        ttls = [ttl, *(found.ttl for _, found in answers)]
+        ttls = [ttl, *(result.ttl for _, result in answers)]
         if not best:
             if errors:
                 raise errors[0]
-            return Found((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"no target of SRV {name} has an address to use")
-        return Found(tuple(best), _clamp(ttls), tuple(best.values()))
+            return LookupResult(
+                (), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"no target of SRV {name} has an address to use"
+            )
+        return LookupResult(tuple(best), _clamp(ttls), tuple(best.values()))
 
-    async def _target(self, record: Any) -> tuple[Any, Found]:
+    async def _target(self, record: Any) -> tuple[Any, LookupResult]:
         return record, await self._hosts(record.target.to_text(), record.port)
 
     def _admit(self, name: str, pairs: Iterable[tuple[Address, int]]) -> dict[Address, int]:
@@ -175,7 +180,7 @@ class DnsSource:
 
 
 async def _settle(questions: Iterable[Awaitable[T]]) -> tuple[list[T], list[Unavailable]]:
-    """All `questions` at once: the answers, and the errors of those that found nobody to ask."""
+    """All `questions` at once: the answers, and the errors of those that result nobody to ask."""
     answers: list[T] = []
     errors: list[Unavailable] = []
     for result in await asyncio.gather(*questions, return_exceptions=True):

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-#: An IP address as text (IPv6 without brackets) and a TCP port.
-Address = tuple[str, int]
+from bridge.api.transport import Address
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupResult:
     """What a source knows of one name and port.
 
-    :ivar addresses: each one once. Empty is an answer too: the source is sure that nothing is there.
+    :ivar addresses: without duplicates. Empty where the source knows that there are none.
     :ivar ttl: for how many seconds the answer may be kept.
     :ivar ranks: beside `addresses`, ``(priority, weight)`` of each with the meaning of SRV (RFC 2782): the lowest
         priority is used while any of it lives, weights are shares within one priority. ``()``: all are equal.
-    :ivar cause: why there are none; for the log, never for the client.
+    :ivar cause: why there are none; for the log, never for a client.
     """
 
     addresses: tuple[Address, ...]
@@ -26,17 +25,17 @@ class Found:
     cause: str = ""
 
 
-class Source(Protocol):
-    """A register of services. One exists per gateway process, and all its I/O is asynchronous."""
+class MeshSource(Protocol):
+    """A register of services. There is one for each gateway process, and all its I/O is asynchronous."""
 
-    async def lookup(self, name: str, port: str) -> Found:
+    async def lookup(self, name: str, port: str) -> LookupResult:
         """The live addresses of `name`; `port` is a number, or a service name such as ``http``.
 
-        :raises bridge.errors.Unavailable: the register can't be asked. Old answers then stay good for a while, unlike
-            after an empty `Found`.
+        :raises bridge.errors.Unavailable: the register can't be asked. Old answers are then used for a while; after an
+            empty `LookupResult` they are not.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back what was taken."""
+        """Close what it holds open."""
         ...

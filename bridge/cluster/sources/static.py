@@ -24,8 +24,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from bridge.api.route_spec import Upstream
+from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
-from bridge.cluster.sources.source import Address, Found
+from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Fault, SettingsError, SetupError
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
@@ -53,20 +54,20 @@ class StaticSource:
         self._reading: asyncio.Task[None] | None = None
         self._table = read(file) if self._seen else {}
 
-    async def lookup(self, name: str, port: str) -> Found:
-        """As `bridge.cluster.sources.source.Source`."""
+    async def lookup(self, name: str, port: str) -> LookupResult:
+        """As `bridge.cluster.sources.source.MeshSource`."""
         await self._reread()
         targets = self._table.get(f"{name}:{port}") or self._table.get(name)
         if not targets:
-            return Found((), TTL, cause=f"{self._file.name} names neither {name}:{port} nor {name}")
+            return LookupResult((), TTL, cause=f"{self._file.name} names neither {name}:{port} nor {name}")
         default = int(port) if port.isdigit() else None
         if default is None and any(own is None for _, own in targets):
-            return Found((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
+            return LookupResult((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
         lists = await asyncio.gather(*(_resolve(host, own or default or 0) for host, own in targets))
         addresses = tuple(dict.fromkeys(address for some in lists for address in some))
         if not addresses:
             raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
-        return Found(addresses, TTL if all(map(_is_address, (host for host, _ in targets))) else NAME_TTL)
+        return LookupResult(addresses, TTL if all(map(_is_address, (host for host, _ in targets))) else NAME_TTL)
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bridge.api.grants import SECRET_PREFIX
+from bridge.api.tls import default_context
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of, line_of, plain
 from bridge.errors import Fault, SettingsError
@@ -172,7 +173,7 @@ class Trust:
             import httpx  # by now `url_keys` has loaded it
 
             # Redirects are not followed: the operator named the place that keys may come from.
-            self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False)
+            self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=default_context())
         return self._client
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import binascii
 import math
+import re
 from base64 import b64decode
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from bridge.api.call import GrpcReply
+from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
-from bridge.transport.attempt import Ended, Metadata
 from bridge.transport.http2 import frames
 from bridge.transport.http2.fields import Fields
+
+Metadata = Sequence[tuple[str, str | bytes]]
 
 UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 4, 7, 8, 12
 CANCELLED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 1, 13, 14, 16
@@ -109,66 +113,75 @@ class Answer:
 
 def read(fields: Fields) -> Answer:
     """`fields`, read once however often they come."""
-    found: Answer | None = fields.memo
-    if found is None:
-        found = fields.memo = Answer(fields)
-    return found
+    answer: Answer | None = fields.memo
+    if answer is None:
+        answer = fields.memo = Answer(fields)
+    return answer
 
 
-def broken_section(fields: Fields, answer: Answer) -> Ended:
+def broken_section(fields: Fields, answer: Answer) -> Attempt:
     """How a call ended whose answer begins or ends with what gRPC doesn't know."""
     cause = answer.fault or "an answer without a status"
     if fields.large:
         error: RequestError = BadReply("The service's answer bears more metadata than the gateway takes.")
-        return Ended(error, RESOURCE_EXHAUSTED, committed=True)
+        return Attempt(error, RESOURCE_EXHAUSTED)
     code = _HTTP.get(answer.status or 200, UNKNOWN) if answer.status != 200 else UNKNOWN
-    if code == UNAVAILABLE:  # something on the way, a proxy, says that the service isn't there
-        return Ended(Unavailable(cause=cause, headers=list(_RETRY_AFTER)), code)
-    return Ended(BadReply(_NOT_GRPC, cause=cause), code, committed=True)
+    if code == UNAVAILABLE:  # a proxy on the way says that the service isn't there
+        error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
+        return Attempt(error, code, Outcome.RETRIABLE, InstanceVerdict.BAD)
+    return Attempt(BadReply(_NOT_GRPC, cause=cause), code)
 
 
-def reset(code: int, cause: str, *, committed: bool, local: bool) -> Ended:
+def reset(code: int, cause: str, *, committed: bool, local: bool) -> Attempt:
     """How a call ended whose stream was reset.
 
+    :param committed: the answer had begun.
     :param local: by us, for a rule that the service broke.
     """
-    status = INTERNAL if local else _RESET.get(code, INTERNAL)
-    untouched = code == frames.REFUSED_STREAM and not local and not committed  # RFC 9113, section 8.7
-    error: RequestError
     if local:
-        error = BadReply(_NOT_GRPC, cause=cause)
-    elif code in (frames.REFUSED_STREAM, frames.ENHANCE_YOUR_CALM):
+        return Attempt(BadReply(_NOT_GRPC, cause=cause), INTERNAL)
+    status = _RESET.get(code, INTERNAL)
+    error: RequestError
+    if code in (frames.REFUSED_STREAM, frames.ENHANCE_YOUR_CALM):
         error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
     else:
         error = UpstreamError("The service behind this route broke off the call.", cause=cause)
-    return Ended(error, status, committed=committed or local, untouched=untouched)
+    if code == frames.REFUSED_STREAM and not committed:  # RFC 9113, section 8.7
+        return Attempt(error, status, Outcome.NOT_PROCESSED)
+    return Attempt(
+        error, status, _after(committed), InstanceVerdict.BAD if status == UNAVAILABLE else InstanceVerdict.LATE
+    )
 
 
-def lost(cause: str, *, committed: bool, untouched: bool) -> Ended:
+def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
     """How a call ended whose connection was lost."""
     detail = "The gateway is shutting down." if cause == CLOSING else ""
     error = Unavailable(detail, cause=cause, headers=list(_RETRY_AFTER))
-    return Ended(error, UNAVAILABLE, committed=committed, untouched=untouched and not committed)
+    if untouched and not committed:
+        return Attempt(error, UNAVAILABLE, Outcome.NOT_PROCESSED)
+    return Attempt(error, UNAVAILABLE, _after(committed), InstanceVerdict.BAD)
 
 
 def word(
-    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, farewell: str = "", left: float = math.inf
-) -> Ended:
+    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "", left: float = math.inf
+) -> Attempt:
     """How a call ended whose trailers are here: by the service's own word.
 
     :param metadata: of the initial section; None where there was none.
-    :param farewell: why the service gives the connection up, where it does. A server that goes says UNAVAILABLE for the
-        calls that it had: that is the connection's end, unless the service has added words of its own.
+    :param goaway: why the service closes the connection, where it does. A server that shuts down says UNAVAILABLE for
+        the calls that it had: that is the connection's end, unless the service has added words of its own.
     :param left: seconds until our deadline, which the service was told of: it may notice a moment before we do.
     """
     code, begun = answer.code, metadata is not None
     assert code is not None
     if not code:
-        return Ended(GrpcReply(0, message, metadata=metadata or (), trailers=answer.metadata), 0, committed=begun)
-    if farewell and code == UNAVAILABLE and not answer.metadata:
-        return lost(f"{farewell} ({answer.message})", committed=begun, untouched=False)
+        reply = GrpcReply(0, message, metadata=metadata or (), trailers=answer.metadata)
+        return Attempt(reply, 0, _FINAL, _FINE)
+    if goaway and code == UNAVAILABLE and not answer.metadata:
+        return lost(f"{goaway} ({answer.message})", committed=begun, untouched=False)
     if code == DEADLINE_EXCEEDED and left < SLACK:
-        return Ended(Timeout(cause="the deadline passed, says the service"), code, committed=True)
+        late = Timeout(cause="the deadline passed, says the service")
+        return Attempt(late, code, _after(begun), InstanceVerdict.LATE)
     reply = GrpcReply(
         code,
         detail=answer.message,
@@ -176,4 +189,24 @@ def word(
         metadata=metadata or (),
         trailers=answer.metadata,
     )
-    return Ended(reply, code, answer.metadata, committed=begun)
+    return Attempt(reply, code, _after(begun), _VERDICTS.get(code, InstanceVerdict.ALIVE), pushback(answer.metadata))
+
+
+_FINAL, _FINE = Outcome.FINAL, InstanceVerdict.FINE
+_VERDICTS = {UNAVAILABLE: InstanceVerdict.BAD, DEADLINE_EXCEEDED: InstanceVerdict.LATE}
+_PUSHBACK = "grpc-retry-pushback-ms"
+_MILLISECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def _after(committed: bool) -> Outcome:
+    """gRFC A6, "When Retries are Valid": a service that has begun to answer has committed itself."""
+    return Outcome.FINAL if committed else Outcome.RETRIABLE
+
+
+def pushback(trailers: Metadata) -> float | None:
+    """Seconds that the service asks to wait (gRFC A6, "Pushback"); infinite where it wants no retry, or says what can't
+    be read; None where it says nothing."""
+    value = next((value for name, value in trailers if name == _PUSHBACK), None)
+    if value is None:
+        return None
+    return int(value) / 1000 if isinstance(value, str) and _MILLISECONDS.fullmatch(value) else math.inf

@@ -83,7 +83,7 @@ def too_large(cause: str) -> BadReply:
     return BadReply("The service's answer is larger than the gateway takes.", cause=cause)
 
 
-class ServerRequest:
+class MessageReader:
     """The messages of one call as they come in, cut apart when they are asked for.
 
     :param limit: bytes of one message.
@@ -110,27 +110,27 @@ class ServerRequest:
         :raises bridge.errors.BadReply: the next one is larger than allowed, or not in its coding.
         """
         buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
-        found: list[bytes | Packed] = []
+        messages: list[bytes | Packed] = []
         at, size = 0, len(buffer)
         if size < self._needed:
-            return found
+            return messages
         with memoryview(buffer) as view:
-            while size - at >= PREFIX and at < SOME_BYTES and len(found) < SOME:
+            while size - at >= PREFIX and at < SOME_BYTES and len(messages) < SOME:
                 flag, length = unpack(buffer, at)
                 end = at + PREFIX + length
                 if flag or length > limit:
-                    if found:
+                    if messages:
                         break  # those before it are good
                     judge(flag, length, limit)
                 if end > size:
                     self._needed = end - at
                     break
                 message = bytes(view[at + PREFIX : end])
-                found.append(_unpacked_soon(message, self.coding, limit) if flag else message)
+                messages.append(_unpacked_soon(message, self.coding, limit) if flag else message)
                 at = end
                 self._needed = PREFIX
         del buffer[:at]
-        return found
+        return messages
 
 
 def judge(flag: int, length: int, limit: int) -> None:

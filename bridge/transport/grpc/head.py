@@ -75,7 +75,7 @@ _parts: dict[str, bytes] = {}
 def _name(name: str) -> bytes:
     if not _NAME.fullmatch(name):
         raise ClientError("The name of a metadata entry holds characters that gRPC does not allow.")
-    found = name_part(name)
+    part = name_part(name)
     if len(_parts) < 4096:
-        _parts[name] = found
-    return found
+        _parts[name] = part
+    return part

@@ -1,4 +1,4 @@
-"""gRPC's health protocol (grpc/doc/health-checking.md, gRFC A17): whether a service at one address says that it serves.
+"""gRPC's health protocol (grpc/doc/health-checking.md, gRFC A17): whether one address says that a service is serving.
 
 The watch is one call that stays open, so a server that stops serving is passed over from the next call on.
 """
@@ -16,14 +16,14 @@ from bridge.api.stream import UpstreamStream
 from bridge.errors import UpstreamError
 
 WATCH = "/grpc.health.v1.Health/Watch"
-FIRST, MOST = 1.0, 120.0  #: seconds until a watch that broke off is begun again; doubled up to the second
+FIRST_PAUSE, MAX_PAUSE = 1.0, 120.0  #: seconds before a watch that broke off is repeated; doubled each time
 
 _UNIMPLEMENTED = 12
 
 
 class Health:
-    """Watches one address from the first `heard` to the end of its connection, and again from the next one on. A server
-    without the protocol counts as serving; one whose watch breaks off does not, until it says so again.
+    """Watches one address from the first `heard` to the end of its connection, and likewise on each later connection. A
+    server without the protocol counts as serving. One whose watch breaks off does not, until it says so again.
 
     :param watch: opens the call. :param disconnected: returns when the connection that is there now is gone.
     :param service: whose health; ``""`` for the server's as a whole.
@@ -73,8 +73,8 @@ class Health:
         self._say(None)
 
     async def _ask(self) -> None:
-        """The watch, begun again whenever it breaks off."""
-        pause = FIRST
+        """The watch, repeated whenever it breaks off."""
+        pause = FIRST_PAUSE
         while True:
             call = self._watch()
             try:
@@ -82,7 +82,7 @@ class Health:
                 await call.end()
                 while (answer := await call.read()) is not None:
                     self._say(HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING)
-                    pause = FIRST
+                    pause = FIRST_PAUSE
                 if (await call.status()).code == _UNIMPLEMENTED:
                     self._say(True)  # as long as it is the same server
                     await self._disconnected()
@@ -92,4 +92,4 @@ class Health:
                 call.cancel()
             self._say(False)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # spreads callers, guards nothing
-            pause = min(pause * 2, MOST)
+            pause = min(pause * 2, MAX_PAUSE)

@@ -1,7 +1,7 @@
 """A streaming call: serialised messages in and out, each waiting for the other side.
 
-Nothing is read ahead of `Http2Stream.read` but what the stream's window lets the service send, and nothing is kept
-behind `Http2Stream.write` but one message.
+Nothing is read ahead of `GrpcStream.read` but what the stream's window lets the service send, and nothing is kept
+behind `GrpcStream.write` but one message.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from functools import partial
 
 from bridge.api.call import GrpcReply
 from bridge.api.stream import UpstreamStream
+from bridge.api.transport import Attempt, InstanceVerdict
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, UpstreamError
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
-from bridge.transport.attempt import Ended, Metadata
-from bridge.transport.grpc.answer import CANCELLED, DEADLINE_EXCEEDED, UNKNOWN, broken_section, lost, read, reset, word
-from bridge.transport.grpc.framing import Packed, ServerRequest, framed
+from bridge.transport.grpc.answer import (
+    CANCELLED,
+    DEADLINE_EXCEEDED,
+    UNKNOWN,
+    Metadata,
+    broken_section,
+    lost,
+    read,
+    reset,
+    word,
+)
+from bridge.transport.grpc.framing import MessageReader, Packed, framed
 from bridge.transport.http2.fields import Fields
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 
-class Http2Stream(Stream):
+class GrpcStream(Http2Stream):
     """`bridge.api.stream.UpstreamStream` over HTTP/2, for calls of every cardinality. One task may write while another
     reads.
 
     Whatever ends the call, `read` then gives None and `write` does nothing; only `status` says how it ended. A task
     that is cancelled while it waits here cancels the call.
 
-    :param limit: bytes of one message of the service. :param most: bytes of one of ours; None for any.
+    :param limit: bytes of one message of the service. :param max_message: bytes of one of ours; None for any.
     :param coding: of our messages.
     :ivar done: how it ended; never an exception.
     """
@@ -39,7 +49,7 @@ class Http2Stream(Stream):
         "_coding",
         "_head",
         "_inbound",
-        "_most",
+        "_max_message",
         "_pending",
         "_ready",
         "_waiting",
@@ -53,18 +63,18 @@ class Http2Stream(Stream):
         limit: int,
         *,
         coding: str | None,
-        done: asyncio.Future[Ended],
-        most: int | None = None,
+        done: asyncio.Future[Attempt],
+        max_message: int | None = None,
         deadline: float | None = None,
     ) -> None:
         super().__init__()
-        self._most = most
+        self._max_message = max_message
         self._coding = coding
-        self._inbound = ServerRequest(limit)
+        self._inbound = MessageReader(limit)
         self._pending = 0  # bytes of what came that were not credited
         self._ready: list[bytes | Packed] = []  # messages that are cut apart, the next one last
         self._head: Metadata | None = None
-        self._word: Ended | None = None  # of the trailers, while messages before them are still to be read
+        self._word: Attempt | None = None  # of the trailers, while messages before them are still to be read
         self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
         self.done = done
         self.when = math.inf if deadline is None else deadline
@@ -76,7 +86,7 @@ class Http2Stream(Stream):
         Does nothing once that has ended."""
         if self.done.done() or self._word is not None or self.last:
             return
-        if self._most is not None and len(message) > self._most:
+        if self._max_message is not None and len(message) > self._max_message:
             self._fail(TooLarge("The message is larger than the route allows."))
             return
         if self._coding is not None and len(message) > LARGE:
@@ -95,17 +105,17 @@ class Http2Stream(Stream):
         """The next message; None when there are no more."""
         while not self._ready:
             try:
-                found = self._inbound.some()
+                messages = self._inbound.some()
             except RequestError as error:
                 self._fail(error)
                 return None
-            if found:
+            if messages:
                 # What was credited while it was not whole stands in front, so what is left is credited last.
                 left = min(self._pending, len(self._inbound))
                 self.credit(self._pending - left)
                 self._pending = left
-                found.reverse()
-                self._ready = found
+                messages.reverse()
+                self._ready = messages
                 break
             if self._word is not None:
                 if len(self._inbound):
@@ -150,17 +160,20 @@ class Http2Stream(Stream):
                 self._finish(self._word)  # whoever asks reads no more
                 break
             await self._wait()
-        return self.done.result().settle()
+        reply: GrpcReply = self.done.result().settle()
+        return reply
 
     def cancel(self) -> None:
         """Give the call up; may be called at any time."""
         error = UpstreamError("The call to the service behind this route was given up.")
-        self._give_up(Ended(error, CANCELLED, committed=True))
+        self._give_up(Attempt(error, CANCELLED))
 
     def expire(self) -> None:
         """The deadline passed; the service's word counts that came before."""
         if self._word is None:
-            self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
+            self._give_up(
+                Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=InstanceVerdict.LATE)
+            )
 
     def _left(self) -> float:
         return self.when - self.done.get_loop().time()
@@ -182,7 +195,7 @@ class Http2Stream(Stream):
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
                 self._give_up(broken_section(fields, answer))
                 return
-            self._word = word(answer, self._head, farewell=self.farewell, left=self._left())
+            self._word = word(answer, self._head, goaway=self.goaway, left=self._left())
             if not self.sent:
                 self.give_back()  # it has answered without reading on
             self._wake()
@@ -224,16 +237,16 @@ class Http2Stream(Stream):
                 future.set_result(None)
 
     def _fail(self, error: RequestError) -> None:
-        self._give_up(Ended(error, UNKNOWN, committed=True))
+        self._give_up(Attempt(error, UNKNOWN))
 
-    def _give_up(self, ended: Ended) -> None:
+    def _give_up(self, attempt: Attempt) -> None:
         self.give_back()
-        self._finish(ended)
+        self._finish(attempt)
 
-    def _finish(self, ended: Ended) -> None:
+    def _finish(self, attempt: Attempt) -> None:
         if not self.done.done():
-            self.done.set_result(ended)
+            self.done.set_result(attempt)
         self._wake()
 
 
-_: type[UpstreamStream] = Http2Stream
+_: type[UpstreamStream] = GrpcStream

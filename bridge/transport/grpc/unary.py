@@ -5,31 +5,31 @@ from __future__ import annotations
 import asyncio
 import math
 
-from bridge.errors import BadReply, RequestError, Timeout
-from bridge.transport.attempt import Ended, Metadata
-from bridge.transport.grpc.answer import DEADLINE_EXCEEDED, UNKNOWN, Answer, broken_section, lost, read, reset, word
-from bridge.transport.grpc.framing import PREFIX, Packed, ServerRequest
+from bridge.api.transport import Attempt
+from bridge.errors import BadReply, RequestError
+from bridge.transport.grpc.answer import UNKNOWN, Answer, Metadata, broken_section, lost, read, reset, word
+from bridge.transport.grpc.framing import PREFIX, MessageReader, Packed
 from bridge.transport.http2.fields import Fields
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
-CREDITED = 64 * 1024  #: bytes of an answer that are given back together; well below a window
+CREDITED = 64 * 1024  #: bytes of an answer that are credited together; well below a window
 
 
-class Unary(Stream):
+class Unary(Http2Stream):
     """A call of one message each way.
 
     :param limit: bytes of the answer's message.
     :param deadline: in the loop's `time()`.
-    :ivar done: the `Ended` it came to; never an exception.
+    :ivar done: the `Attempt` it came to; never an exception.
     :ivar packed: its answer's message, where that is still to be unpacked.
     """
 
     __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done", "packed", "when")
 
-    def __init__(self, limit: int, done: asyncio.Future[Ended], deadline: float = math.inf) -> None:
+    def __init__(self, limit: int, done: asyncio.Future[Attempt], deadline: float = math.inf) -> None:
         super().__init__()
         self._limit = limit
-        self._inbound: ServerRequest | None = None
+        self._inbound: MessageReader | None = None
         self._message: bytes | None = None
         self._metadata: Metadata | None = None  # of the initial section; None until it is here
         self.packed: Packed | None = None
@@ -51,7 +51,7 @@ class Unary(Stream):
         else:
             self._metadata = answer.metadata
             if answer.coding != "identity":
-                self._inbound = ServerRequest(self._limit)
+                self._inbound = MessageReader(self._limit)
                 self._inbound.coding = answer.coding
 
     def data(self, payload: bytes, *, ended: bool) -> None:
@@ -72,8 +72,8 @@ class Unary(Stream):
             self._piece(payload)
         if self.done.done():
             return
-        self.owed += size
-        if self.owed >= CREDITED:
+        self.unacked += size
+        if self.unacked >= CREDITED:
             self.credit(0)
         if ended:
             self._fail(BadReply(cause="an answer without a status"))
@@ -84,18 +84,14 @@ class Unary(Stream):
     def lost(self, cause: str, *, untouched: bool) -> None:
         self._finish(lost(cause, committed=self._metadata is not None, untouched=untouched))
 
-    # --- our side -----------------------------------------------------------------------------------------------
-
-    def expire(self) -> None:
-        """The deadline passed."""
-        self._give_up(Ended(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, committed=True))
+    # ------------------------------------------------------------------------------------------------------------
 
     def _left(self) -> float:
         return self.when - self.done.get_loop().time()
 
     def _piece(self, payload: bytes) -> None:
         if self._inbound is None:
-            self._inbound = ServerRequest(self._limit)
+            self._inbound = MessageReader(self._limit)
         self._inbound.feed(payload)
         try:
             for message in self._inbound.some():
@@ -118,18 +114,18 @@ class Unary(Stream):
                 self.give_back()  # it has answered without reading on
             message = self._message or b""
             if answer.code:
-                ended = word(answer, self._metadata, message, farewell=self.farewell, left=self._left())
+                attempt = word(answer, self._metadata, message, goaway=self.goaway, left=self._left())
             else:
-                ended = word(answer, self._metadata, message)
-            self._finish(ended)
+                attempt = word(answer, self._metadata, message)
+            self._finish(attempt)
 
     def _fail(self, error: RequestError) -> None:
-        self._give_up(Ended(error, UNKNOWN, committed=True))
+        self._give_up(Attempt(error, UNKNOWN))
 
-    def _give_up(self, ended: Ended) -> None:
+    def _give_up(self, attempt: Attempt) -> None:
         self.give_back()
-        self._finish(ended)
+        self._finish(attempt)
 
-    def _finish(self, ended: Ended) -> None:
+    def _finish(self, attempt: Attempt) -> None:
         if not self.done.done():
-            self.done.set_result(ended)
+            self.done.set_result(attempt)

@@ -1,4 +1,4 @@
-"""The chunked transfer coding (RFC 9112, section 7.1), undone without I/O.
+"""Decoding of the chunked transfer coding (RFC 9112, section 7.1), without I/O.
 
 Stricter than llhttp in what could hide a second reading: every line ends with CRLF, an extension (section 7.1.1) holds
 no control character, and no trailer frames the message (RFC 9110, section 6.5.1). Blanks after a size are passed over,
@@ -15,21 +15,21 @@ import re
 
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
-from bridge.transport.client import MAX_FIELD, too_long
+from bridge.transport.http1.exchange import MAX_FIELD, too_long
 from bridge.transport.http1.head import MAX_FIELDS, MAX_HEAD, read_field
 
 MAX_LINE = 4096  #: bytes of a line with a chunk's size and its extensions
-#: Bytes of framing that are borne, beyond 16 and twice its size for each chunk.
+#: Bytes of framing that are accepted, beyond 16 and twice its size for each chunk.
 EXCESS = 16 * 1024
-WORK = 8000  #: what is done in one go; a small chunk among many counts 1
-ONE = 6  #: … and any other this, by the time that it takes
-_LEAST, _MOST = 512, 16 * 1024  #: bytes that are looked at as many small chunks
-_PATIENCE = 16, 1024  #: chunks that are read one by one where they are not: at first, and at most
+WORK = 8000  #: units of work in one step; a small chunk among many counts 1
+ONE = 6  #: units that any other chunk counts, by the time that it takes
+_MIN_WINDOW, _MAX_WINDOW = 512, 16 * 1024  #: bytes that are read as many small chunks
+_SINGLES = 16, 1024  #: chunks that are then read one by one where they are not small: at first, and at most
 
-# Fifteen digits with zeros before them are more than any limit. An extension's content is nobody's business here.
+# Fifteen digits after leading zeros are more than any limit. The content of extensions is ignored.
 _SIZE = re.compile(rb"0{0,16}([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
-#: Sizes as they are mostly written.
+#: Small sizes as services usually write them.
 _SMALL = {form % size: size for size in range(1, 1024) for form in (b"%x", b"%X")}
 
 _UNFIT = frozenset(("content-length", "transfer-encoding", "host"))
@@ -38,23 +38,34 @@ _AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILER, _DONE = range(5)
 
 
 class Chunked:
-    """One body. `feed` it until it says that the body is whole; `parts` are its pieces.
+    """One body. Call `feed` until it returns that the body is complete; `parts` are its pieces.
 
     :param limit: bytes of the body that are taken.
-    :ivar more: what was fed was not all read: feed it nothing, to go on.
+    :ivar more: not all input is processed yet: call `feed` with nothing to go on.
     """
 
     __slots__ = (
-        "_buffer", "_excess", "_limit", "_needed", "_patience", "_room", "_single", "_state", "_trailer", "_window",
-        "more", "parts", "rest",
+        "_buffer",
+        "_excess",
+        "_limit",
+        "_needed",
+        "_room",
+        "_single",
+        "_singles",
+        "_state",
+        "_trailer",
+        "_window",
+        "more",
+        "parts",
+        "rest",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.parts: Pieces = []
         self.more = False
         self._excess = 0
-        self._window = _LEAST  # bytes to look at for many chunks
-        self._patience = _PATIENCE[0]
+        self._window = _MIN_WINDOW  # bytes to look at for many chunks
+        self._singles = _SINGLES[0]
         self._single = 1  # chunks to read before that is worth a try
         self.rest = b""  #: what follows the body
         self._buffer = b""  # a line that has not ended yet
@@ -64,7 +75,7 @@ class Chunked:
         self._trailer: list[bytes] = []
 
     def feed(self, data: bytes) -> bool:
-        """Whether the body is whole now.
+        """Whether the body is complete now.
 
         :raises BadReply: a broken coding, or too many bytes.
         """
@@ -73,7 +84,7 @@ class Chunked:
         self.more = False
         pieces: list[bytes] = []
         whole = self._walk(data, pieces)
-        if pieces:  # joined, or chunks of a byte each would take forty times their room
+        if pieces:  # joined, since chunks of one byte each would take forty times their size
             keep(self.parts, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return whole
 
@@ -87,7 +98,7 @@ class Chunked:
                     return False
                 left -= ONE
                 self._single -= 1
-                if self._single < 0 and end - at > _LEAST:
+                if self._single < 0 and end - at > _MIN_WINDOW:
                     count, at = self._many(data, at, pieces)
                     left -= count
                     if count:
@@ -108,11 +119,11 @@ class Chunked:
                 at += 2
                 self._state = _AT_SIZE
             else:
-                found = data.find(b"\r\n", at)
-                if found < 0:
+                line_end = data.find(b"\r\n", at)
+                if line_end < 0:
                     self._keep(data[at:])
                     return False
-                line, at = data[at:found], found + 2
+                line, at = data[at:line_end], line_end + 2
                 if state == _AT_SIZE:
                     self._size(line)
                 elif line:
@@ -124,7 +135,7 @@ class Chunked:
         return False
 
     def _many(self, data: bytes, at: int, pieces: list[bytes]) -> tuple[int, int]:
-        """Read chunks that are small and many, by few calls into C.
+        """Read many small chunks with few calls into C.
 
         :return: how many, and where the next one begins. It may be one that only `_walk` reads: with an extension, a
             line's end within it, or the end of `data`.
@@ -134,15 +145,15 @@ class Chunked:
         sizes, texts = parts[: 2 * count : 2], parts[1 : 2 * count : 2]
         wanted, lengths = list(map(_SMALL.get, sizes)), list(map(len, texts))
         if wanted == lengths:
-            self._window = min(2 * self._window, _MOST)
+            self._window = min(2 * self._window, _MAX_WINDOW)
         else:
             count = next(number for number, size in enumerate(wanted) if size != lengths[number])
-            self._window = _LEAST
+            self._window = _MIN_WINDOW
             sizes, texts, lengths = sizes[:count], texts[:count], lengths[:count]
-        if count < _PATIENCE[0]:
-            self._single, self._patience = self._patience, min(2 * self._patience, _PATIENCE[1])
+        if count < _SINGLES[0]:
+            self._single, self._singles = self._singles, min(2 * self._singles, _SINGLES[1])
         else:
-            self._patience = _PATIENCE[0]
+            self._singles = _SINGLES[0]
         size = sum(lengths)
         self._room -= size
         if self._room < 0:
@@ -152,18 +163,18 @@ class Chunked:
         return count, at + size + sum(map(len, sizes)) + 4 * count
 
     def _keep(self, line: bytes) -> None:
-        """A line that has not ended. It is short, so that to join it again and again costs little."""
+        """Keep the beginning of a line. It is short, so joining it to what follows costs little."""
         if len(line) > (MAX_LINE if self._state == _AT_SIZE else MAX_FIELD):
             raise BadReply(cause="a line between the chunks is too long")
-        if b"\n" in line:
-            raise BadReply(cause="a line between the chunks ends with a bare LF")
+        _check_end(line)
         self._buffer = line
 
     def _size(self, line: bytes) -> None:
-        found = _SIZE.fullmatch(line) if len(line) <= MAX_LINE else None
-        if found is None:
+        match = _SIZE.fullmatch(line) if len(line) <= MAX_LINE else None
+        if match is None:
+            _check_end(line)
             raise BadReply(cause=f"no chunk size: {line[:40]!r}")
-        size = int(found[1], 16)
+        size = int(match[1], 16)
         self._excess = max(0, self._excess + len(line) - 16 - 2 * size)
         if self._excess > EXCESS:
             raise BadReply(cause="the chunks hold too much that is no data")
@@ -174,6 +185,7 @@ class Chunked:
         self._state = _IN_DATA if size else _IN_TRAILER
 
     def _trailing(self, line: bytes) -> None:
+        _check_end(line)
         self._trailer.append(line)
         if len(self._trailer) > MAX_FIELDS or len(line) > MAX_FIELD or sum(map(len, self._trailer)) > MAX_HEAD:
             raise BadReply(cause="the trailer section is too long")
@@ -184,3 +196,9 @@ class Chunked:
             (name, _), _ = read_field(line)
             if name in _UNFIT:
                 raise BadReply(cause=f"{name} in a trailer")
+
+
+def _check_end(line: bytes) -> None:
+    """:raises BadReply: `line` holds the end of another one."""
+    if b"\n" in line:
+        raise BadReply(cause="a line between the chunks ends with a bare LF")

@@ -1,4 +1,4 @@
-"""All connections of the gateway's own HTTP/1.1 client: pools by address, trust and name, and one timer for all."""
+"""The gateway's own HTTP/1.1 client: pools of connections by address, TLS context and name, and one timer for all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
-from bridge.transport.client import KEEPALIVE, PER_ADDRESS, Address, Client, Field, ReplyHead, closing, own_trust
-from bridge.transport.http1.pool import FAREWELL, Key, Pool
+from bridge.api.transport import Address
+from bridge.transport.connecting import closing
+from bridge.transport.http1.exchange import KEEPALIVE, PER_ADDRESS, Client, Field, ReplyHead, own_trust
+from bridge.transport.http1.pool import CLOSE_TIMEOUT, Key, Pool
 from bridge.transport.http1.request import write_head
 
 
@@ -53,7 +55,7 @@ class HttpClient:
             connection = pool.idle.pop()
             if connection.until > pool.loop.time():
                 break
-            connection.close()  # the service may be closing it, too, just now
+            connection.close()  # the service may be closing it at this moment
             connection = None
         if connection is None:
             connection = await pool.take(connect_timeout)
@@ -73,7 +75,7 @@ class HttpClient:
             pool.close()
         left = {connection: connection.end() for pool in pools for connection in pool.connections}
         if left:
-            await asyncio.wait(left.values(), timeout=FAREWELL)
+            await asyncio.wait(left.values(), timeout=CLOSE_TIMEOUT)
             for connection in left:
                 connection.abort()
 
@@ -84,7 +86,7 @@ class HttpClient:
         return pool
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what has been idle for too long, and forget the pools that nobody uses. One timer looks after all."""
+        """Close connections that were idle for too long, and forget unused pools. One timer serves all."""
         now = loop.time()
         for key, pool in list(self._pools.items()):
             for connection in [idle for idle in pool.idle if idle.until <= now]:

@@ -1,4 +1,4 @@
-"""One connection and one exchange on it at a time (RFC 9112, section 9). It knows how to begin, and when it is over."""
+"""One connection, with one exchange at a time (RFC 9112, section 9)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 from typing import Protocol, cast
 
 from bridge.errors import BadReply
-from bridge.transport.client import BrokenOff, Dropped, ReplyHead, broken_off
+from bridge.transport.http1.exchange import BrokenOff, Dropped, ReplyHead, broken_off
 from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
 
@@ -18,21 +18,21 @@ Answer = tuple[ReplyHead, bytes]
 
 
 class Owner(Protocol):
-    """Who lends connections out."""
+    """The pool that lends connections out."""
 
     loop: asyncio.AbstractEventLoop
     heads: Heads
     authority: str  #: for messages
-    connections: set[Connection]  #: all whose transport is there
+    connections: set[Http1Connection]  #: all whose transport is there
 
-    def release(self, connection: Connection, keep: float) -> None:
+    def release(self, connection: Http1Connection, keep: float) -> None:
         """`connection` may serve the next, for `keep` seconds at most."""
 
-    def retire(self, connection: Connection) -> None:
-        """`connection` will serve nobody any more."""
+    def retire(self, connection: Http1Connection) -> None:
+        """`connection` is not used any more."""
 
 
-class Connection(asyncio.Protocol):
+class Http1Connection(asyncio.Protocol):
     """Belongs to a pool, which lends it out. Nothing here waits; `begin` gives a future.
 
     :ivar closed: it must not be used again; set before the transport is gone.
@@ -86,19 +86,19 @@ class Connection(asyncio.Protocol):
         return future
 
     def leave(self, future: asyncio.Future[Answer]) -> None:
-        """Whoever waited for `future` waits no longer. What it asked for may still come, so the connection ends;
-        unless it has come already, and the connection may serve somebody else by now."""
+        """The caller waits for `future` no longer. Its answer may still come, so the connection is closed; unless the
+        answer has come, and the connection may serve another request by now."""
         if self._future is future:
             self.abort()
 
     def close(self) -> None:
-        """End it in good order: with TLS, a closure alert is sent (section 9.8)."""
+        """Close it in good order: with TLS, a closure alert is sent (section 9.8)."""
         self._retire()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """End it now, whatever is under way; nothing that was not sent is sent any more."""
+        """Close it now; nothing more is sent."""
         self._retire()
         if self._transport is not None:
             self._transport.abort()
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._owner.retire(self)
 
     def end(self) -> asyncio.Future[None]:
-        """End it, and with it the exchange under way. The future is done when the transport is gone."""
+        """Close it, and end the exchange under way. The future is done when the transport is gone."""
         self._gone = self._owner.loop.create_future()
         if self.closed:
             pass
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         return self._gone
 
     def fail(self, error: Exception) -> None:
-        """End it; the exchange under way ends with `error`."""
+        """Close it; the exchange under way ends with `error`."""
         future, self._future = self._future, None
         self.abort()
         if future is not None and not future.done():
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         future = self._future
         if future is None or future.done():
-            self.abort()  # it answers nothing, and must never be taken for the answer to the next request
+            self.abort()  # it belongs to no request, and must never be taken for the answer to the next one
             return
         try:
             whole = self._response.feed(data)
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
             self._rest_a_turn(future)
 
     def eof_received(self) -> None:
-        """The service has closed its half; nothing more will come (section 9.6). The transport closes by itself."""
+        """The service has closed its side; nothing more will come (section 9.6). The transport closes by itself."""
         self._catch_up()
         future = self._future
         if future is None:
@@ -184,8 +184,7 @@ class Connection(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------------------------
 
     def _rest_a_turn(self, future: asyncio.Future[Answer]) -> None:
-        """What has come takes long to read, so others have their turn before it goes on. Nothing more is taken from the
-        network until then."""
+        """Input takes long to process: go on in a later turn of the loop, and read nothing more until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
         self._resting = True
@@ -200,18 +199,18 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _catch_up(self) -> None:
-        """Read what is left at once: it was all that comes."""
+        """Process all remaining input at once: no more will come."""
         while self._response.more and self._future is not None and not self.closed:
             self.data_received(b"")
 
     def _told_the_end(self) -> bool:
-        """Section 9.8: over TLS, an end without a closure alert may be anybody's doing. uvloop says so by itself."""
+        """Section 9.8: over TLS, an end without a closure alert may be an attack. uvloop reports it by itself."""
         assert self._transport is not None
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
         if tls is None:
             return True
         try:
-            return not tls.read(1)  # nothing left, and not for want of more
+            return not tls.read(1)  # the end, and not just no data yet
         except ssl.SSLError:
             return False
 
@@ -231,8 +230,8 @@ class Connection(asyncio.Protocol):
         self._future = None
         future.set_result((head.reply, response.taken()))
         if self._rest is not None or transport.get_write_buffer_size():
-            # The answer is whole while the request is still being written: the service did not want the rest (section
-            # 9.3 has it read all of a request, or close).
+            # The answer is complete while the request is still being written: the service does not want the rest
+            # (section 9.3: it must read the whole request, or close).
             self.abort()
         elif head.keep and not response.excess:
             self._used = True

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bridge.errors import BadReply
 from bridge.http.forwarding import end_to_end, tells_where
-from bridge.transport.client import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
+from bridge.transport.http1.exchange import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
 
 MAX_HEAD = 64 * 1024  #: bytes of a head with all its fields
 MAX_FIELDS = 256  #: a service that sends more is out of its mind, or after ours
@@ -35,11 +35,11 @@ _DIGITS = re.compile(r"[0-9]{1,18}")  # section 6.2; 18 are more than any limit,
 _END_OF_LINE = re.compile(rb"\r?\n")
 _SECONDS = re.compile(r"(?:.*[ ,;\t])?timeout *= *\"?([0-9]{1,6})", re.DOTALL | re.IGNORECASE)
 
-#: What a field means to the connection and to `ReplyHead`; 0 is a field like most.
+#: What a field means to the connection and to `ReplyHead`; 0: nothing, as with most.
 _LENGTH, _TRANSFER, _CONNECTION, _CLOSE, _IDLE, _ENDS, _CODING, _LOCATION = (1 << bit for bit in range(8))
 _FRAMING = _LENGTH | _TRANSFER | _CONNECTION | _CLOSE | _IDLE
 _PASSED_ON = _CODING | _LOCATION
-#: By name …
+#: Marks by name …
 _MARKS = {
     "content-length": _LENGTH,
     "transfer-encoding": _TRANSFER,
@@ -47,13 +47,13 @@ _MARKS = {
     "keep-alive": _IDLE,
     "content-encoding": _CODING,
 }
-#: … and by value: nearly always Connection names no other field (section 9.6; RFC 9110, section 7.6.1).
+#: … and by value: nearly always, Connection names no other field (section 9.6; RFC 9110, section 7.6.1).
 _CONNECTIONS = {"close": _CLOSE, "keep-alive": _ENDS}
 
 Field = tuple[str, str]
 T = TypeVar("T")
 
-#: Lines by their bytes: the first of a head, fields like most, and fields with a mark.
+#: Lines that are remembered, by their bytes: first lines, fields without a mark, and fields with one.
 _first: dict[bytes, tuple[int, bool]] = {}
 _plain: dict[bytes, Field] = {}
 _marked: dict[bytes, tuple[Field, int]] = {}
@@ -65,7 +65,7 @@ class Head:
     :ivar status: 100 to 599.
     :ivar length: of the body, in bytes, where the request was not HEAD; `CHUNKED` or `UNTIL_CLOSE`.
     :ivar keep: seconds that the connection may then lie idle; 0 where it must not be used again.
-    :ivar reply: what of it is anybody else's business.
+    :ivar reply: what of it concerns others than the connection.
     """
 
     __slots__ = ("keep", "length", "reply", "status")
@@ -78,9 +78,9 @@ class Head:
 
 
 class Heads:
-    """Final heads of one address by their bytes. Services say the same thing again and again, but for the time of day.
+    """Final heads of one address by their bytes. A service sends the same head again and again, but for the date.
 
-    :ivar known: those remembered.
+    :ivar known: the heads that are remembered.
     """
 
     __slots__ = ("known",)
@@ -130,10 +130,10 @@ def read_head(raw: bytes) -> Head:
 
 def _read_first(line: bytes) -> tuple[int, bool]:
     """The status, and whether the version keeps connections (section 9.3): HTTP/1.0 does not."""
-    found = _STATUS_LINE.fullmatch(line)
-    if found is None or len(line) > MAX_FIELD:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None or len(line) > MAX_FIELD:
         raise BadReply(cause=f"no status line of HTTP/1: {line[:80]!r}")
-    first = int(found[2]), found[1] != b"0"
+    first = int(match[2]), match[1] != b"0"
     if len(line) <= _LINE:
         _remember(_first, line, first, _LINES)
     return first
@@ -185,7 +185,7 @@ def _unfold(lines: list[bytes]) -> None:
 
 
 def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple[Field, int]]) -> Head:
-    """What the fields come to; `fields` are those passed on, `special` those with a mark."""
+    """The head that the fields make; `fields` are those passed on, `special` those with a mark."""
     marks = 0
     lengths: list[str] = []
     for field, mark in special:
@@ -193,7 +193,7 @@ def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple
         if mark == _LENGTH:
             lengths.append(field[1])
     codings, located, keep = "", False, KEEPALIVE
-    if marks & ~_LENGTH:  # something rarer
+    if marks & ~_LENGTH:  # rare
         if marks & _CONNECTION:
             options = [(name, value) for (name, value), mark in special if mark == _CONNECTION]
             fields = end_to_end([*options, *fields])
@@ -202,7 +202,7 @@ def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple
         keep = _keep(special, marks)
     if marks & _TRANSFER:
         transfer = [value.lower() for (_, value), mark in special if mark == _TRANSFER]
-        # Section 6.3, item 3: two framings in one message are how replies get split; neither is believed.
+        # Section 6.3, item 3: two framings in one message are a means of response splitting; both are refused.
         if lengths or transfer != ["chunked"]:
             raise BadReply(cause="the reply's framing is ambiguous")
         length = CHUNKED  # also with HTTP/1.0, whose connection is closed then (section 6.1)
@@ -236,10 +236,10 @@ def _keep(special: list[tuple[Field, int]], marks: int) -> float:
 def _idle(value: str) -> float:
     """Seconds by ``Keep-Alive: timeout=N``, which no standard in force describes but many services announce: less than
     they say, so that a request does not cross with their closing."""
-    found = _SECONDS.match(value)
-    if found is None:
+    match = _SECONDS.match(value)
+    if match is None:
         return KEEPALIVE
-    seconds = int(found[1])
+    seconds = int(match[1])
     return seconds - 1.0 if seconds > 2 else seconds / 2
 
 

@@ -1,4 +1,4 @@
-"""The connections to one address, under one trust and one name: those idle, and those who wait for one."""
+"""The connections to one address with one TLS context and name: idle ones, and a queue of those who wait for one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import ssl
 from collections import deque
 
-from bridge.transport.client import Address, NotConnected, authority, closing, shortage
-from bridge.transport.http1.connection import Connection
+from bridge.api.transport import Address
+from bridge.transport.connecting import authority, closing, shortage
+from bridge.transport.http1.connection import Http1Connection
+from bridge.transport.http1.exchange import NotConnected
 from bridge.transport.http1.head import Heads
 
-FAREWELL = 2.0  #: seconds for a service to answer a TLS closure alert
+CLOSE_TIMEOUT = 2.0  #: seconds for a service to answer a TLS closure alert
 
 Key = tuple[Address, ssl.SSLContext | None, str | None]
 
 
 class Pool:
-    """Lends connections out, the one used last first, so that those not needed grow old. At most `limit` at a time;
-    who comes later waits, first come, first served.
+    """Lends connections out, the one used last first, so that unused ones become idle. At most `limit` at a time; later
+    callers wait in a queue.
 
     :ivar connections: all whose transport is there, though it may be closing.
     :ivar idle: connections that may be used, the longest idle first.
@@ -39,19 +41,19 @@ class Pool:
 
     def __init__(self, key: Key, limit: int) -> None:
         self.closed = False
-        self.connections: set[Connection] = set()
+        self.connections: set[Http1Connection] = set()
         self.loop = asyncio.get_running_loop()
         self.authority = authority(key[0])
         self.heads = Heads()
-        self.idle: list[Connection] = []
+        self.idle: list[Http1Connection] = []
         self._key = key
         self._limit = limit
         self._asking = 0  # those within `take`
         self._open = 0  # connections that are not closed, and those being made
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._waiting: deque[asyncio.Future[Http1Connection | None]] = deque()
 
-    async def take(self, timeout: float) -> Connection:  # noqa: ASYNC109  # for connecting alone
-        """A connection that nobody uses. For when none was idle.
+    async def take(self, timeout: float) -> Http1Connection:  # noqa: ASYNC109  # for connecting alone
+        """A connection that is not in use, where none was idle.
 
         :param timeout: seconds for a new one to be made.
         :raises NotConnected: it could not be.
@@ -60,21 +62,21 @@ class Pool:
         self._asking += 1
         try:
             while self._open >= self._limit:
-                given = await self._wait()
-                if given is None:
-                    break  # somebody's place is ours now
-                if not given.closed:
-                    return given
+                lent = await self._wait()
+                if lent is None:
+                    break  # a connection was closed, so one may be opened
+                if not lent.closed:
+                    return lent
             else:
                 self._open += 1
-            connection = Connection(self)
+            connection = Http1Connection(self)
             try:
                 await self._connect(connection, timeout)
                 if connection.closed:
                     raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
-                # uvloop never reports the loss of a connection whose making was cancelled.
+                # uvloop does not report the loss of a connection that was cancelled while it was opened.
                 self.connections.discard(connection)
                 raise
             return connection
@@ -83,10 +85,10 @@ class Pool:
 
     @property
     def unused(self) -> bool:
-        """It has no connection, and nobody wants one."""
+        """It has no connection, and no one waits for one."""
         return not (self._open or self._asking)
 
-    def release(self, connection: Connection, keep: float) -> None:
+    def release(self, connection: Http1Connection, keep: float) -> None:
         """`connection` may serve the next, for `keep` seconds at most."""
         connection.until = self.loop.time() + keep
         while self._waiting:
@@ -96,14 +98,14 @@ class Pool:
                 return
         self.idle.append(connection)
 
-    def retire(self, connection: Connection) -> None:
-        """`connection` will serve nobody any more."""
+    def retire(self, connection: Http1Connection) -> None:
+        """`connection` is not used any more."""
         if connection in self.idle:
             self.idle.remove(connection)
         self._vacate()
 
     def close(self) -> None:
-        """Close those that are idle, make no new ones, and let nobody wait any longer."""
+        """Close the idle connections, open no new ones, and fail those who wait."""
         self.closed = True
         for connection in self.idle[:]:
             connection.close()
@@ -112,15 +114,15 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(closing())
 
-    async def _wait(self) -> Connection | None:
-        """A connection that was released, or None: a place to make one."""
-        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
+    async def _wait(self) -> Http1Connection | None:
+        """A connection that was released, or None where one may be opened."""
+        waiter: asyncio.Future[Http1Connection | None] = self.loop.create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                connection = waiter.result()  # given and not taken: the next in line gets it
+                connection = waiter.result()  # assigned, but not used: the next one who waits gets it
                 if connection is None:
                     self._vacate()
                 elif not connection.closed:
@@ -135,7 +137,7 @@ class Pool:
                 return
         self._open -= 1
 
-    async def _connect(self, connection: Connection, timeout: float) -> None:  # noqa: ASYNC109
+    async def _connect(self, connection: Http1Connection, timeout: float) -> None:  # noqa: ASYNC109
         (host, port), trust, server_name = self._key
         try:
             async with asyncio.timeout(timeout):
@@ -145,7 +147,7 @@ class Pool:
                     port,
                     ssl=trust,
                     server_hostname=server_name,
-                    ssl_shutdown_timeout=FAREWELL if trust else None,
+                    ssl_shutdown_timeout=CLOSE_TIMEOUT if trust else None,
                 )
         except TimeoutError:
             raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None

@@ -11,7 +11,7 @@ _WITHOUT_CONTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 def write_head(method: str, target: str, fields: Sequence[tuple[str, str]], length: int) -> bytes:
     """The head up to its empty line.
 
-    :param fields: all but ``content-length``; names and values were judged (`bridge.transport.fields`).
+    :param fields: all but ``content-length``; names and values were judged (`bridge.transport.http1.fields`).
     :param length: bytes of the body.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])

@@ -1,4 +1,4 @@
-"""One response after the other, bytes in, replies out, without I/O (RFC 9112, section 6).
+"""Responses, one after the other: bytes in, replies out, without I/O (RFC 9112, section 6).
 
 Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which nobody asked for, is refused.
 """
@@ -9,8 +9,8 @@ import re
 
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
-from bridge.transport.client import broken_off, too_long
 from bridge.transport.http1.chunked import Chunked
+from bridge.transport.http1.exchange import broken_off, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
 MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
@@ -19,13 +19,13 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
 class Response:
-    """Reads one response at a time: `start`, then `feed` or `eof` until they say that it is whole.
+    """Reads one response at a time: `start`, then `feed` or `eof` until they return that it is complete.
 
     :ivar head: of the final response, once it is there.
     :ivar body: all of it, once the response is whole.
     :ivar begun: a byte has come.
-    :ivar more: what was fed was not all read yet; feed it nothing, to go on.
-    :ivar excess: bytes came after the response. They answer nothing, so its connection must not be used again.
+    :ivar more: not all input is processed yet: call `feed` with nothing to go on.
+    :ivar excess: bytes came after the response. They belong to no request, so the connection must not be used again.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Response:
         self.start(without_body=False, limit=0)
 
     def start(self, *, without_body: bool, limit: int) -> None:
-        """Before the first response, and after a whole one: nobody reads on after half of one.
+        """To be called before the first response, and after a complete one.
 
         :param without_body: the request was HEAD (section 6.3, item 1).
         :param limit: bytes of a body that are taken.
@@ -107,17 +107,17 @@ class Response:
         """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
         if self._buffer is not None:
             self._buffer += data
-            # The end may lie across the seam; to look only there keeps a dripped head from being searched anew.
-            found = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
-            if found is None:
+            # The end may begin in the part before, whose last bytes alone are searched again: a head may come in bytes.
+            match = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
+            if match is None:
                 self._check_size(len(self._buffer))
                 return None
             data, self._buffer = bytes(self._buffer), None
-            end = found.end()
+            end = match.end()
         else:
             end = data.find(b"\r\n\r\n") + 4
-            if end < 4 and (found := _EMPTY_LINE.search(data)) is not None:
-                end = found.end()
+            if end < 4 and (match := _EMPTY_LINE.search(data)) is not None:
+                end = match.end()
             if end < 4:
                 self._check_size(len(data))
                 self._buffer = bytearray(data)
@@ -129,12 +129,12 @@ class Response:
         if raw.count(b"\n") != raw.count(b"\r\n") or not raw.startswith(b"HTTP/"):
             # A head with bare LFs, which may end before the first CRLF CRLF; or empty lines before it.
             plain = data.lstrip(b"\r\n")
-            found = _EMPTY_LINE.search(plain)
-            if found is None:
+            match = _EMPTY_LINE.search(plain)
+            if match is None:
                 self._check_size(len(data))
                 self._buffer = bytearray(plain)
                 return None
-            data, end = plain, found.end()
+            data, end = plain, match.end()
             raw = tidy(data[:end])
         self._check_size(end)
         head = self._heads.read(raw)

@@ -1,8 +1,8 @@
-"""The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Stream`; bytes to send out.
+"""The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Http2Stream`; bytes out.
 
-Whatever the other side controls has a bound: its frames by the size that was announced (section 4.2), its header
-sections by their size (6.5.2), its bodies by the windows (5.2), and frames that cost work and bring nothing by a budget
-(10.5). Where very much came at once it is worked off in steps, so that the caller can let others have their turn.
+Everything that the other side controls is bounded: frames by the announced size (section 4.2), header sections by their
+size (6.5.2), bodies by the windows (5.2), and frames that cost work and bring nothing by `FloodGuard` (10.5). A lot of
+input is processed in steps, so that the caller can serve other connections between them.
 """
 
 from __future__ import annotations
@@ -12,50 +12,50 @@ from collections.abc import Callable
 from time import perf_counter
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.block import Block
-from bridge.transport.http2.budget import SETTINGS, TINY
 from bridge.transport.http2.fields import NO_TABLE, TOO_LARGE, Decoder
+from bridge.transport.http2.flood_guard import SETTINGS, TINY
 from bridge.transport.http2.frames import Http2Error, frame, name_of
-from bridge.transport.http2.outflow import Outflow
+from bridge.transport.http2.header_block import HeaderBlock
 from bridge.transport.http2.output import Output
-from bridge.transport.http2.stream import Stream
-from bridge.transport.http2.turns import Entry, Turns
+from bridge.transport.http2.pending import Entry, PendingStreams
+from bridge.transport.http2.send_window import SendWindow
+from bridge.transport.http2.stream import Http2Stream
 
-MUCH = 4096  #: bytes that came at once, from which they may take several steps
-LOOK = 32  #: frames after which the clock is looked at
+MUCH = 4096  #: bytes of input from which it may be processed in several steps
+LOOK = 32  #: frames between two looks at the clock
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
 
 
-class Connection(Output):
+class Http2Connection(Output):
     """:param window: bytes that one stream may send before they are credited.
     :param max_list: bytes of a header section.
     :param output: called when there is something to `take`, once until it is taken.
     :param pause: seconds that one step of reading may take.
-    :ivar more: what came was not all read: `receive` nothing, to go on.
-    :ivar ready: the other side's SETTINGS are here (section 3.4).
-    :ivar draining: takes no new streams (section 6.8); those under way go on.
-    :ivar streams: those under way, by number.
+    :ivar more: not all input is processed yet: call `receive` with nothing to go on.
+    :ivar ready: the other side's SETTINGS have come (section 3.4).
+    :ivar draining: no new streams are taken (section 6.8); open ones go on.
+    :ivar streams: the open ones, by number.
     """
 
     def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
         super().__init__(frames.preface(window, max_list, CONNECTION_WINDOW), output)
         self.ready = self.draining = self.more = False
         self._pause = pause
-        self.streams: dict[int, Stream] = {}
-        self.farewell = ""  #: why the other side gives the connection up, once it has said so
-        self.broken = False  #: … and that it is for an error
+        self.streams: dict[int, Http2Stream] = {}
+        self.goaway = ""  #: why the other side closes the connection, once it has sent GOAWAY
+        self.broken = False  #: that GOAWAY named an error
         self.heard = False  #: something came since the last `tick`
         self._stream_window = window
         self._max_list = max_list
         self._decode = Decoder(max_list)
         self._next = 1
         self._rest = b""
-        self._block: Block | None = None
-        self._owed = 0  # of the connection's window
-        self._most = frames.MAX_STREAM
+        self._block: HeaderBlock | None = None
+        self._unacked = 0  # of the connection's window
+        self._max_streams = frames.MAX_STREAM
         self._initial = frames.WINDOW
-        self.outflow = Outflow(self._put, self._forget)
-        self._turns = Turns()
+        self.send_window = SendWindow(self._put, self._forget)
+        self._pending = PendingStreams()
         self._handlers = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -70,96 +70,96 @@ class Connection(Output):
 
     # --- what goes out ------------------------------------------------------------------------------------------
 
-    def open(self, stream: Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
-        """Send a request: its header block, a first piece of its body, and whether that is all. It waits its turn where
-        the other side, or the network, takes no more at present."""
+    def open(self, stream: Http2Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
+        """Send a request: its header block, a first piece of its body, and whether that is all. It is queued where the
+        other side, or the network, takes no more at present."""
         stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
-        elif len(self.streams) >= self._most or self.outflow.paused:
-            self._turns.add(Entry(stream, block, body, end))
+        elif len(self.streams) >= self._max_streams or self.send_window.paused:
+            self._pending.add(Entry(stream, block, body, end))
         else:
             self._begin(stream, block, body, end)
 
-    def _begin(self, stream: Stream, block: bytes, body: bytes, end: bool) -> None:
+    def _begin(self, stream: Http2Stream, block: bytes, body: bytes, end: bool) -> None:
         stream.id = number = self._next
         self._next += 2
         if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
             self.draining = True
             self._send_away("the connection has no more numbers")
-        stream.window, stream.room = self._initial, self._stream_window
+        stream.window, stream.recv_window = self._initial, self._stream_window
         self.streams[number] = stream
-        self._budget.idle = 0
-        if number == 1:  # should their table be a smaller one, it wants to be told (RFC 7541, section 4.2)
+        self._flood_guard.idle = 0
+        if number == 1:  # a decoder with a smaller table must be told (RFC 7541, section 4.2)
             block = NO_TABLE + block
-        if end and body and len(block) <= frames.FRAME and self.outflow.fits(stream, len(body)):
+        if end and body and len(block) <= frames.FRAME and self.send_window.fits(stream, len(body)):
             stream.last = stream.sent = True
-            self._put(frames.whole(number, block, body))  # as nearly all requests are
+            self._put(frames.whole(number, block, body))  # nearly all requests
         else:
             stream.sent = end and not body
-            self._put(frames.headers(number, block, end=stream.sent, largest=self.outflow.largest))
+            self._put(frames.headers(number, block, end=stream.sent, largest=self.send_window.largest))
             if body:
-                self.outflow.send(stream, body, end=end)
+                self.send_window.send(stream, body, end=end)
         if stream.queue is None:
             stream.flushed()
 
     @property
     def full(self) -> bool:
         """Whether a new stream would have to wait."""
-        return len(self.streams) >= self._most
+        return len(self.streams) >= self._max_streams
 
-    def hand_over(self, other: Connection) -> None:
-        """Let those that wait their turn go on `other`."""
-        for stream, block, body, end in self._turns.all():
+    def hand_over(self, other: Http2Connection) -> None:
+        """Move the queued requests to `other`."""
+        for stream, block, body, end in self._pending.all():
             other.open(stream, block, body, end=end)
 
-    def send(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
-        """More of the request's body; `Stream.flushed` tells when the windows have taken it, if they don't at once
-        (`Stream.queue`). Nothing once the stream is closed."""
+    def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None:
+        """Send more of the request's body. If the windows don't take it at once it stands in `Http2Stream.queue`, and
+        `Http2Stream.flushed` is called when they have. Does nothing once the stream is closed."""
         if not stream.id:
-            self._turns.send(stream, data, end=end)
+            self._pending.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
-            self._budget.idle = 0  # windows are given back for it
-            self.outflow.send(stream, data, end=end)
+            self._flood_guard.idle = 0  # it causes WINDOW_UPDATEs
+            self.send_window.send(stream, data, end=end)
 
-    def cancel(self, stream: Stream, code: int = frames.CANCEL) -> None:
-        """Give a stream up (section 6.4); what still comes for it is read past. Nothing once it is closed."""
+    def cancel(self, stream: Http2Stream, code: int = frames.CANCEL) -> None:
+        """Cancel a stream (section 6.4); what still comes for it is ignored. Does nothing once it is closed."""
         if not stream.id:
-            self._turns.drop(stream)
+            self._pending.drop(stream)
         elif self.streams.get(stream.id) is stream:
-            self._put(frames.rst_stream(stream.id, code))  # first: it makes room for one that waits
+            self._put(frames.rst_stream(stream.id, code))  # first, since `_forget` opens a queued stream
             self._forget(stream)
 
     def pause(self) -> None:
-        """The network takes no more at present: what would go out waits, and so do new streams."""
-        self.outflow.paused = True
+        """The network takes no more at present: output and new streams are queued."""
+        self.send_window.paused = True
 
     def resume(self) -> None:
-        """It does again."""
-        self.outflow.paused = False
-        self.outflow.pump()
+        """The network takes output again."""
+        self.send_window.paused = False
+        self.send_window.pump()
         self._admit()
 
-    def credit(self, stream: Stream, size: int) -> None:
-        """`size` more bytes of `stream` were used up, and may be sent anew (section 6.9)."""
-        stream.owed += size
-        if stream.owed * 2 >= self._stream_window and not stream.ended and stream.id in self.streams:
-            stream.room += stream.owed
-            self._put(frames.window_update(stream.id, stream.owed))
-            stream.owed = 0
+    def credit(self, stream: Http2Stream, size: int) -> None:
+        """`size` more bytes of `stream` were processed; the other side may send as many more (section 6.9)."""
+        stream.unacked += size
+        if stream.unacked * 2 >= self._stream_window and not stream.ended and stream.id in self.streams:
+            stream.recv_window += stream.unacked
+            self._put(frames.window_update(stream.id, stream.unacked))
+            stream.unacked = 0
 
     def tick(self) -> None:
-        """To be called every now and then: the budget of idle frames is one for this long."""
-        self._budget.idle, self.heard = 0, False
+        """To be called at intervals: the bound on frames that bring nothing holds for one interval."""
+        self._flood_guard.idle, self.heard = 0, False
 
     def leave(self, code: int = frames.NO_ERROR) -> None:
-        """Say goodbye (section 6.8). New streams are not taken."""
+        """Send GOAWAY (section 6.8). New streams are not taken."""
         self.draining = True
         self._put(frames.goaway(code))
         self._send_away("the connection takes no more streams")
 
     def lose(self, cause: str) -> None:
-        """The connection is gone: so is every stream."""
+        """The connection is gone, and every stream with it."""
         self.draining = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
@@ -167,25 +167,25 @@ class Connection(Output):
         self._send_away(cause)
 
     def _send_away(self, cause: str) -> None:
-        """Those that wait their turn: they were never sent."""
-        for entry in self._turns.all():
+        """Tell the queued streams, which were never sent."""
+        for entry in self._pending.all():
             entry.stream.lost(cause, untouched=True)
 
-    def _forget(self, stream: Stream) -> None:
+    def _forget(self, stream: Http2Stream) -> None:
         del self.streams[stream.id]
         if stream.queue is not None:
-            self.outflow.drop(stream)
-        if self._turns.entries:
+            self.send_window.drop(stream)
+        if self._pending.entries:
             self._admit()
 
     def _admit(self) -> None:
-        while self._turns.entries and not (self.full or self.outflow.paused or self.draining):
-            self._begin(*self._turns.next())
+        while self._pending.entries and not (self.full or self.send_window.paused or self.draining):
+            self._begin(*self._pending.next())
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """:raises Http2Error: it breaks the protocol. The caller says goodbye with its code, and `lose`s."""
+        """:raises Http2Error: it breaks the protocol. The caller sends GOAWAY with its code and calls `lose`."""
         self.heard = True
         if self._rest:
             data = self._rest + data
@@ -218,10 +218,10 @@ class Connection(Output):
             if handler is not None:
                 handler(flags, number & 0x7FFFFFFF, payload)
             else:
-                self._budget.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are passed over
+                self._flood_guard.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are ignored
         self._rest = data[at:]
 
-    def _known(self, number: int) -> Stream | None:
+    def _known(self, number: int) -> Http2Stream | None:
         """The stream of that number; None for one that is closed.
 
         :raises Http2Error: it was never opened (section 5.1: idle).
@@ -231,7 +231,7 @@ class Connection(Output):
             raise Http2Error(frames.PROTOCOL_ERROR, f"a frame of stream {number}, which was not opened")
         return stream
 
-    def _break(self, stream: Stream, code: int, cause: str) -> None:
+    def _break(self, stream: Http2Stream, code: int, cause: str) -> None:
         """A rule of one stream was broken (section 5.4.2)."""
         self._answer(frames.rst_stream(stream.id, code))
         self._forget(stream)
@@ -239,24 +239,24 @@ class Connection(Output):
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self._owed += size
-        if self._owed * 2 >= CONNECTION_WINDOW:
-            self._put(frames.window_update(0, self._owed))
-            self._owed = 0
+        self._unacked += size
+        if self._unacked * 2 >= CONNECTION_WINDOW:
+            self._put(frames.window_update(0, self._unacked))
+            self._unacked = 0
         if flags & frames.PADDED:
             payload = frames.unpadded(payload)
         stream = self.streams.get(number) or self._known(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
-            self._budget.spend()
+            self._flood_guard.spend()
         else:
-            self._budget.idle = 0
+            self._flood_guard.idle = 0
         if stream is None:
             return
-        if stream.ended or size > stream.room:
+        if stream.ended or size > stream.recv_window:
             self._break(stream, frames.STREAM_CLOSED if stream.ended else frames.FLOW_CONTROL_ERROR, "more than it may")
             return
-        stream.room -= size
+        stream.recv_window -= size
         if size != len(payload):
             self.credit(stream, size - len(payload))
         if ended:
@@ -271,13 +271,13 @@ class Connection(Output):
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
-            self._block = Block(number, flags, payload, self._max_list)
+            self._block = HeaderBlock(number, flags, payload, self._max_list)
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         block = self._block
         if block is None:
             raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of nothing")
-        self._budget.spend()
+        self._flood_guard.spend()
         whole = block.more(flags, number, payload)
         if whole is not None:
             self._block = None
@@ -286,22 +286,22 @@ class Connection(Output):
     def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
         stream = self.streams.get(number)
         if stream is None:
-            self._budget.spend()
+            self._flood_guard.spend()
             return  # closed; the block changes nothing, as there is no table
         if stream.ended:
             self._break(stream, frames.STREAM_CLOSED, "more than it may")
             return
         fields = self._decode(block) if size <= self._max_list else TOO_LARGE
         if fields.status is not None and fields.status < 200:
-            self._budget.spend()  # of informational ones there may be any number
+            self._flood_guard.spend()  # there may be any number of informational ones
         else:
-            self._budget.idle = 0
+            self._flood_guard.idle = 0
         ended = flags & frames.END_STREAM != 0
         if ended:
             self._end(stream)
         stream.headers(fields, ended=ended)
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: Http2Stream) -> None:
         stream.ended = True
         if stream.sent:
             self._forget(stream)
@@ -311,7 +311,7 @@ class Connection(Output):
             raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
         stream = self._known(number)
         if stream is None:
-            self._budget.spend()
+            self._flood_guard.spend()
             return
         code = int.from_bytes(payload, "big")
         self._forget(stream)
@@ -320,7 +320,7 @@ class Connection(Output):
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(frames.PROTOCOL_ERROR, "SETTINGS of a stream")
-        self._budget.spend(1 + len(payload) // 6)
+        self._flood_guard.spend(1 + len(payload) // 6)
         if flags & frames.ACK:
             if payload:
                 raise Http2Error(frames.FRAME_SIZE_ERROR, "SETTINGS with ACK are empty")
@@ -331,21 +331,21 @@ class Connection(Output):
             self._set(key, value)
         self.ready = True
         self._answer(frame(frames.SETTINGS, frames.ACK, 0))
-        self.outflow.pump()
+        self.send_window.pump()
         self._admit()
 
     def _set(self, key: int, value: int) -> None:
         if key == frames.INITIAL_WINDOW_SIZE and value != self._initial:
-            self._budget.spend(len(self.streams) // 8)
+            self._flood_guard.spend(len(self.streams) // 8)
             for stream in self.streams.values():  # section 6.9.2: it may become negative
                 stream.window += value - self._initial
                 if stream.window > frames.MAX_WINDOW:
                     raise Http2Error(frames.FLOW_CONTROL_ERROR, "a window above 2^31-1")
             self._initial = value
         elif key == frames.MAX_FRAME_SIZE:
-            self.outflow.largest = min(value, 4 * frames.FRAME)  # larger ones would keep other streams waiting
+            self.send_window.largest = min(value, 4 * frames.FRAME)  # larger ones would keep other streams waiting
         elif key == frames.MAX_CONCURRENT_STREAMS:
-            self._most = value
+            self._max_streams = value
 
     def _on_push_promise(self, flags: int, number: int, payload: bytes) -> None:
         raise Http2Error(frames.PROTOCOL_ERROR, "a push that was not allowed")
@@ -355,7 +355,7 @@ class Connection(Output):
             raise Http2Error(frames.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "PING has 8 bytes")
-        self._budget.spend()
+        self._flood_guard.spend()
         if flags & frames.ACK:
             self.pinged = False
             return
@@ -364,10 +364,10 @@ class Connection(Output):
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) < 8:
             raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
-        self._budget.spend()
+        self._flood_guard.spend()
         self.draining = True
         last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
-        self.farewell = cause = f"the service closes the connection: {name_of(code)}"
+        self.goaway = cause = f"the service closes the connection: {name_of(code)}"
         self.broken = self.broken or code != frames.NO_ERROR
         for stream in [stream for number, stream in self.streams.items() if number > last]:
             self._forget(stream)
@@ -379,19 +379,19 @@ class Connection(Output):
             raise Http2Error(frames.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
         by = int.from_bytes(payload, "big") & 0x7FFFFFFF
         if not number:
-            if not by or not self.outflow.widen(by):
+            if not by or not self.send_window.widen(by):
                 raise Http2Error(frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR, f"a window by {by}")
-            if not self.outflow.waits or by < TINY:
-                self._budget.spend()
-            self.outflow.pump()
+            if not self.send_window.waits or by < TINY:
+                self._flood_guard.spend()
+            self.send_window.pump()
             return
         stream = self._known(number)
         if stream is None or not stream.queue or by < min(TINY, len(stream.queue)):
-            self._budget.spend()
+            self._flood_guard.spend()
         if stream is None:
             return
         stream.window += by
         if not by or stream.window > frames.MAX_WINDOW:
             self._break(stream, frames.FLOW_CONTROL_ERROR if by else frames.PROTOCOL_ERROR, f"a window by {by}")
         else:
-            self.outflow.pump()
+            self.send_window.pump()

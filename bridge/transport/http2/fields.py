@@ -15,8 +15,8 @@ from hpack.table import HeaderTable
 
 from bridge.transport.http2.frames import COMPRESSION_ERROR, Http2Error
 
-KNOWN = 512  #: blocks remembered; services answer with few different ones
-MAX_KNOWN = 1024  #: bytes of a block that is
+KNOWN = 512  #: blocks that are remembered; services send few different ones
+MAX_KNOWN = 1024  #: bytes of a block that is remembered
 
 _STATIC = tuple(HeaderTable.STATIC_TABLE)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9113, section 8.2.1: no upper case
@@ -30,13 +30,13 @@ NO_TABLE = b"\x20"  #: at the beginning of a block: the encoder's table is of si
 
 
 class Fields:
-    """One header section as it was received, shared by all who received the same bytes.
+    """One header section as it was received, shared by all streams that received the same bytes.
 
     :ivar status: of ``:status``; None in trailers.
     :ivar pairs: the other fields in order; obs-text octets as Latin-1.
     :ivar fault: why it is malformed (RFC 9113, section 8.1.1) or larger than allowed; ``""`` for a good one.
     :ivar large: it is larger than allowed.
-    :ivar memo: for whoever reads it: what came of reading.
+    :ivar memo: the reader's own: what it has made of the section.
     """
 
     __slots__ = ("fault", "large", "memo", "pairs", "status")
@@ -66,14 +66,14 @@ class Decoder:
 
     def __call__(self, block: bytes) -> Fields:
         """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
-        found = self._known.get(block)
-        if found is None:
-            found = self._read(block)
+        section = self._known.get(block)
+        if section is None:
+            section = self._read(block)
             if len(block) <= MAX_KNOWN:
                 if len(self._known) >= KNOWN:
                     self._known.clear()
-                self._known[block] = found
-        return found
+                self._known[block] = section
+        return section
 
     def _read(self, block: bytes) -> Fields:
         size = 0
@@ -142,7 +142,7 @@ def _entry(index: int) -> tuple[bytes, bytes]:
 
 
 def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
-    """Section 5.1. Numbers of more than four further bytes are none that anybody needs."""
+    """Section 5.1. No number needs more than four further bytes."""
     full = (1 << bits) - 1
     value = block[at] & full
     at += 1
@@ -173,7 +173,7 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
         return text, end
     try:
         return decode_huffman(text), end
-    except Exception as error:  # the library's own, whose base class is no promise
+    except Exception as error:  # hpack does not promise a base class for its errors
         raise Http2Error(COMPRESSION_ERROR, f"a text in no Huffman code: {error}") from None
 
 
@@ -182,14 +182,14 @@ _names: dict[str, bytes] = {}
 
 def name_part(name: str) -> bytes:
     """A literal's beginning up to its value: never indexed (section 6.2.3), since what is encoded for each request is
-    either a secret or never the same again."""
-    found = _names.get(name)
-    if found is None:
+    a secret or different each time."""
+    part = _names.get(name)
+    if part is None:
         raw = name.encode("ascii")
-        found = _NEVER_INDEXED + length_of(raw) + raw
+        part = _NEVER_INDEXED + length_of(raw) + raw
         if len(_names) < 4096:
-            _names[name] = found
-    return found
+            _names[name] = part
+    return part
 
 
 def length_of(text: bytes) -> bytes:

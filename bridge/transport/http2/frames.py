@@ -1,4 +1,4 @@
-"""HTTP/2 frames (RFC 9113, sections 4, 6 and 7): their numbers, and bytes made of them. Nothing here keeps a state."""
+"""HTTP/2 frames (RFC 9113, sections 4, 6 and 7): constants, and functions without state that write and check them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _CODES = [
     "HTTP_1_1_REQUIRED",
 ]
 
-FRAME = 16_384  #: bytes of a payload that everybody takes (section 4.2)
-WINDOW = 65_535  #: bytes of a window that nobody has changed yet (section 6.9.2)
+FRAME = 16_384  #: bytes of a payload that every peer accepts (section 4.2)
+WINDOW = 65_535  #: bytes of a window at the beginning (section 6.9.2)
 MAX_WINDOW = 2**31 - 1  #: section 6.9.1
 MAX_STREAM = 2**31 - 1  #: section 5.1.1
 
@@ -55,7 +55,7 @@ _number = Struct(">L")
 class Http2Error(Exception):
     """The other side broke a rule that ends the connection (section 5.4.1).
 
-    :ivar code: told to it in GOAWAY.
+    :ivar code: for GOAWAY.
     """
 
     def __init__(self, code: int, cause: str) -> None:
@@ -69,7 +69,7 @@ def name_of(code: int) -> str:
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame. `payload` must fit the other side's largest."""
+    """One frame. `payload` must not be longer than the other side accepts."""
     length = len(payload)
     return head.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
 

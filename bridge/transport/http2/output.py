@@ -1,15 +1,15 @@
-"""What an HTTP/2 connection has to say, kept until it is taken."""
+"""The output of an HTTP/2 connection, kept until it is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.budget import Budget
+from bridge.transport.http2.flood_guard import FloodGuard
 
 
 class Output:
-    """:param first: what is said before anything else.
+    """:param first: sent before anything else.
     :param output: called when there is something to `take`, once until it is taken.
     """
 
@@ -17,17 +17,17 @@ class Output:
         self._output = output
         self._out: list[bytes] = [first]
         self._asked = False
-        self._budget = Budget()
-        self.pinged = False  #: a PING of ours is not answered yet
+        self._flood_guard = FloodGuard()
+        self.pinged = False  #: our PING is not answered yet
 
     def take(self) -> bytes:
-        """All that is to be sent now."""
+        """All that is to be sent now; nothing is kept."""
         out, self._out = self._out, []
-        self._asked, self._budget.answers = False, 0
+        self._asked, self._flood_guard.answers = False, 0
         return out[0] if len(out) == 1 else b"".join(out)
 
     def ping(self) -> None:
-        """Ask for a sign of life (section 6.7); `pinged` until it comes."""
+        """Send a PING (section 6.7); `pinged` is true until it is answered."""
         self.pinged = True
         self._put(frames.frame(frames.PING, 0, 0, b"hmsbridg"))
 
@@ -38,6 +38,6 @@ class Output:
             self._output()
 
     def _answer(self, data: bytes) -> None:
-        """Put what the other side has asked for."""
-        self._budget.owe()
+        """Put an answer that the other side has caused."""
+        self._flood_guard.answer()
         self._put(data)

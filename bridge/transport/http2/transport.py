@@ -1,4 +1,4 @@
-"""An HTTP/2 connection on a socket: what the core has to say goes out once a turn of the loop, in one write."""
+"""An HTTP/2 connection on a socket. Output is written once in each turn of the loop, in one write."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import asyncio
 import ssl
 from typing import cast
 
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.frames import Http2Error
 
-PARTING = 5.0  #: seconds for the calls on a connection that the other side gives up for an error
-STEP = 0.002  #: seconds of reading what came at once, after which others have their turn
-IDLE = 1800.0  #: seconds without a call after which a connection is given back
+ERROR_GRACE = 5.0  #: seconds for the calls on a connection that the other side closes for an error
+STEP = 0.002  #: seconds of processing input without a break
+IDLE = 1800.0  #: seconds without a call after which a connection is closed
 
 
-class Link(asyncio.Protocol):
+class Http2Transport(asyncio.Protocol):
     """One connection to one address.
 
-    :param keepalive: seconds of silence after which the other side is asked for a sign of life, while calls wait.
-    :param answer: seconds that it may take to give one.
+    :param keepalive: seconds of silence after which a PING is sent, while calls wait.
+    :param ping_timeout: seconds for its answer.
     :ivar ready: done when it may be used, or never will be. :ivar drained: when it takes no more calls.
     :ivar gone: when its socket is closed.
     :ivar cause: why it ended; may name addresses.
     """
 
-    def __init__(self, *, window: int, max_list: int, keepalive: float, answer: float) -> None:
+    def __init__(self, *, window: int, max_list: int, keepalive: float, ping_timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.http = Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
-        self._keepalive, self._answer = keepalive, answer
+        self.http = Http2Connection(window=window, max_list=max_list, output=self._schedule, pause=STEP)
+        self._keepalive, self._ping_timeout = keepalive, ping_timeout
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unused = 0.0
@@ -67,7 +67,7 @@ class Link(asyncio.Protocol):
             self._rest_a_turn()
 
     def _rest_a_turn(self) -> None:
-        """What came takes long to read. Nothing more is taken from the network until it is done."""
+        """Input takes long to process: go on in a later turn, and read nothing from the network until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             self._resting = True
@@ -84,7 +84,7 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> bool:
         while self.http.more and self._transport is not None and not self._transport.is_closing():
             self.data_received(b"")
-        return False  # there is no half of an HTTP/2 connection
+        return False  # HTTP/2 has no half-closed connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(self.cause or (str(exc) if exc else "the service closed the connection"))
@@ -108,7 +108,7 @@ class Link(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if not self.http.outflow.paused:
+        if not self.http.send_window.paused:
             data = self.http.take()
             if data:
                 transport.write(data)
@@ -121,27 +121,27 @@ class Link(asyncio.Protocol):
         http = self.http
         pause = self._keepalive
         if http.pinged and not http.heard:
-            self._end("the service gives no sign of life")
+            self._end("the service does not answer a PING")
             return
         self._unused = 0.0 if http.streams or http.heard else self._unused + pause
         if self._unused > IDLE:
             http.leave()
         elif http.streams and not http.heard and http.ready:
             http.ping()
-            pause = self._answer
+            pause = self._ping_timeout
         http.tick()
         self._timer = self._loop.call_later(pause, self._tick)
 
     def _drain(self) -> None:
-        """It takes no more calls; it ends with the last one that it has."""
+        """Take no more calls; close with the last one."""
         _done(self.ready)
         _done(self.drained)
         if not self.http.streams:
-            self._end("it was given back")
+            self._end("it was closed")
         elif self.http.broken and not self._parting:
-            # It has to close the connection now (section 5.4.1); some say goodbye and leave it open.
+            # The other side must close the connection now (section 5.4.1), but some leave it open.
             self._parting = True
-            self._loop.call_later(PARTING, self._end, self.http.farewell)
+            self._loop.call_later(ERROR_GRACE, self._end, self.http.goaway)
 
     def _break(self, error: Http2Error) -> None:
         self.http.leave(error.code)
@@ -154,15 +154,15 @@ class Link(asyncio.Protocol):
         self.http.leave()
 
     def drop(self) -> None:
-        """Close the socket, whatever is still to be said."""
+        """Close the socket without sending anything."""
         if self._transport is not None:
             self._transport.abort()
 
     def abort(self, cause: str) -> None:
-        """End it now, and every call on it. Works while it is still being made, too."""
+        """End it now, and every call on it. Works while it is being opened, too."""
         if not self.http.ready:
-            # There is nobody to say goodbye to. Nor may anything be written: uvloop has closed the transport of an
-            # attempt that was cancelled, does not report it as closing, and raises RuntimeError at a write.
+            # No GOAWAY: uvloop has closed the transport of an attempt that was cancelled, does not report it as
+            # closing, and raises RuntimeError at a write.
             self.drop()
         elif self._transport is not None and not self._transport.is_closing():
             self.http.leave()
@@ -172,7 +172,7 @@ class Link(asyncio.Protocol):
     def _end(self, cause: str) -> None:
         self.cause = self.cause or cause
         if self._transport is not None:
-            if self.http.outflow.paused:  # it would wait for a reader that there isn't
+            if self.http.send_window.paused:  # `close` would wait for the other side to read
                 self._transport.abort()
             else:
                 self._transport.close()

@@ -9,10 +9,10 @@ from typing import Any
 from h2.events import StreamReset
 
 from bridge.api.call import GrpcReply
+from bridge.api.transport import Attempt
 from bridge.errors import RequestError
-from bridge.transport.attempt import Ended
 from bridge.transport.grpc.framing import framed
-from bridge.transport.grpc.stream import Http2Stream
+from bridge.transport.grpc.stream import GrpcStream
 from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.fields import literal
 from tests.transport.http2.kit import REQUEST, Pair, made, of, raw
@@ -55,7 +55,7 @@ class Called:
     """A call under way, and what it came to."""
 
     pair: Pair
-    call: Unary | Http2Stream
+    call: Unary | GrpcStream
 
     def say(self, *said: Said) -> None:
         for each in said:
@@ -64,17 +64,17 @@ class Called:
     def resets(self) -> list[int]:
         return [int(event.error_code or 0) for event in of(StreamReset, self.pair.turn())]
 
-    def ended(self) -> Ended:
+    def ended(self) -> Attempt:
         assert self.call.done.done()
         return self.call.done.result()
 
     def outcome(self) -> tuple[str, int, str]:
         """How it ended: the kind of error, or "reply"; the code; the cause, or the service's words."""
         ended = self.ended()
-        if isinstance(ended.outcome, GrpcReply):
-            return "reply", ended.code, ended.outcome.detail
-        assert isinstance(ended.outcome, RequestError)
-        return type(ended.outcome).__name__, ended.code, f"{ended.outcome} {ended.outcome.cause}"
+        if isinstance(ended.result, GrpcReply):
+            return "reply", ended.code, ended.result.detail
+        assert isinstance(ended.result, RequestError)
+        return type(ended.result).__name__, ended.code, f"{ended.result} {ended.result.cause}"
 
 
 def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Called:
@@ -85,9 +85,9 @@ def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Call
     return Called(pair, call)
 
 
-def stream(*, limit: int = LIMIT, **settings: Any) -> tuple[Called, Http2Stream]:
+def stream(*, limit: int = LIMIT, **settings: Any) -> tuple[Called, GrpcStream]:
     pair = made(**settings)
-    call = Http2Stream(limit, coding=None, done=asyncio.get_running_loop().create_future())
+    call = GrpcStream(limit, coding=None, done=asyncio.get_running_loop().create_future())
     pair.ours.open(call, REQUEST, end=False)
     pair.turn()
     return Called(pair, call), call

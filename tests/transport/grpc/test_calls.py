@@ -8,6 +8,7 @@ import pytest
 from h2.events import StreamEnded
 from h2.settings import SettingCodes
 
+from bridge.api.transport import Outcome
 from bridge.errors import Timeout, Unavailable, UpstreamError
 from bridge.transport.grpc.framing import framed
 from tests.transport.grpc.kit import HELLO, OK, body, done, section, stream, unary
@@ -73,8 +74,8 @@ async def test_a_reset(code: int, expected: tuple[str, int, bool], begun: bool) 
         called.say(*HELLO[: 1 if begun else 0])
         called.pair.ours.receive(reset(1, code))
         assert called.outcome()[:2] == expected[:2]
-        assert called.ended().untouched is (expected[2] and not begun)
-        assert called.ended().committed is begun
+        assert (called.ended().outcome is Outcome.NOT_PROCESSED) is (expected[2] and not begun)
+        assert (called.ended().outcome is Outcome.FINAL) is begun
         assert called.resets() == []
 
 
@@ -88,14 +89,14 @@ async def test_goodbyes_and_lost_connections(begun: bool) -> None:
             else:
                 called.pair.ours.lose("gone")
             assert called.outcome()[:2] == ("Unavailable", 14)
-            assert called.ended().untouched is (which == "goodbye" and not begun)
+            assert (called.ended().outcome is Outcome.NOT_PROCESSED) is (which == "goodbye" and not begun)
 
 
 async def test_a_rule_that_is_broken_ends_its_call_alone() -> None:
     called = unary()
     called.pair.ours.receive(raw(8, 0, 1, bytes(4)))
     assert called.outcome()[:2] == ("BadReply", 13)
-    assert called.ended().committed
+    assert called.ended().outcome is Outcome.FINAL
     assert called.resets() == [1]
 
 
@@ -176,7 +177,7 @@ async def test_a_message_larger_than_the_window_comes_whole() -> None:
         while wire:
             await turn()
             called.pair.turn()
-            room = min(16_000, called.call.room, len(wire))
+            room = min(16_000, called.call.recv_window, len(wire))
             assert room > 0
             called.say(body(wire[:room]))
             wire = wire[room:]
@@ -188,7 +189,7 @@ async def test_a_reader_that_does_not_read_is_bounded_by_the_window() -> None:
     called, call = stream()
     called.say(section(OK))
     piece, sent = framed(b"x" * 900), 0
-    while call.room >= len(piece):
+    while call.recv_window >= len(piece):
         called.say(body(piece))
         called.pair.turn()
         sent += 1
@@ -196,7 +197,7 @@ async def test_a_reader_that_does_not_read_is_bounded_by_the_window() -> None:
     for _ in range(sent):
         assert await call.read() == b"x" * 900
     called.pair.turn()
-    assert call.room > WINDOW // 2
+    assert call.recv_window > WINDOW // 2
 
 
 async def test_a_service_that_does_not_read_keeps_the_writer_waiting() -> None:

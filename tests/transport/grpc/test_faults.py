@@ -13,9 +13,9 @@ import trustme
 from bridge.api.call import GrpcReply, GrpcRequest
 from bridge.api.route_spec import Connection
 from bridge.api.tls import Tls
-from bridge.cluster.grpc import GrpcUpstream
+from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
-from bridge.transport import subchannel as peers
+from bridge.transport.grpc import subchannel as peers
 from bridge.transport.grpc.framing import framed
 from bridge.transport.http2 import transport
 from tests.transport.grpc.kit import HELLO, OK, Said, done, section
@@ -34,9 +34,10 @@ def clients() -> str:
     return "lean"
 
 
-async def send(upstream: GrpcUpstream, message: bytes = b"q", within: float = 10.0) -> GrpcReply:
+async def send(upstream: Cluster, message: bytes = b"q", within: float = 10.0) -> GrpcReply:
     deadline = asyncio.get_running_loop().time() + within
-    return await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    reply: GrpcReply = await upstream.send(GrpcRequest("/a.S/Do", message), deadline=deadline)
+    return reply
 
 
 class Reading:
@@ -135,7 +136,7 @@ async def test_who_does_not_speak_http2(serve: Serve, grpc_upstream: Any, greeti
 
 async def test_who_says_nothing(serve: Serve, grpc_upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting is bounded: it is not over before SETTINGS are here."""
-    monkeypatch.setattr("bridge.transport.grpc.peer.CONNECT", 0.2)
+    monkeypatch.setattr("bridge.transport.grpc.subchannel.CONNECT", 0.2)
     monkeypatch.setattr(peers, "CONNECT", 0.2)
 
     async def behave(peer: Any) -> None:
@@ -204,7 +205,7 @@ async def test_a_flood_is_ended(serve: Serve, grpc_upstream: Any, one: bytes) ->
 
 
 async def test_who_stops_reading(serve: Serve, grpc_upstream: Any) -> None:
-    """The deadline holds, and so does the sign of life that is asked for."""
+    """The deadline holds, and so does the PING that is sent."""
 
     async def behave(peer: Any) -> None:
         client = Reading(peer)
@@ -218,7 +219,7 @@ async def test_who_stops_reading(serve: Serve, grpc_upstream: Any) -> None:
     hasty = grpc_upstream(server.address, connection=Connection.model_construct(keepalive=0.2))
     with pytest.raises(Unavailable) as lost:
         await send(hasty, bytes(8_000_000))
-    assert "no sign of life" in (lost.value.cause or "")
+    assert "does not answer a PING" in (lost.value.cause or "")
 
 
 async def test_pings_while_calls_wait(serve: Serve, grpc_upstream: Any) -> None:
@@ -257,8 +258,8 @@ async def test_a_connection_that_is_used_between_two_looks_is_not_idle(serve: Se
     server = await serve(Refusing(0, "refused"))
     upstream = grpc_upstream(server.address)
     await send(upstream)
-    (peer,) = upstream._peers.values()
-    link = peer._link
+    (peer,) = upstream.channel._subchannels.values()
+    link = peer._current
     link._unused = transport.IDLE
     assert link._timer is not None
     link._timer.cancel()
@@ -358,7 +359,7 @@ async def test_goodbyes_amid_many_calls(serve: Serve, grpc_upstream: Any) -> Non
 
 async def test_who_gives_up_and_stays(serve: Serve, grpc_upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 9113, section 5.4.1: after GOAWAY for an error a server closes. Node says it, and leaves the rest open."""
-    monkeypatch.setattr(transport, "PARTING", 0.1)
+    monkeypatch.setattr(transport, "ERROR_GRACE", 0.1)
 
     async def behave(peer: Any) -> None:
         client = Reading(peer)
@@ -374,7 +375,7 @@ async def test_who_gives_up_and_stays(serve: Serve, grpc_upstream: Any, monkeypa
     assert "COMPRESSION_ERROR" in (lost.value.cause or "")
 
 
-async def test_turns_have_deadlines(serve: Serve, grpc_upstream: Any) -> None:
+async def test_pending_have_deadlines(serve: Serve, grpc_upstream: Any) -> None:
     async def behave(peer: Any) -> None:
         client = Reading(peer)
         await client.preface()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.transport.grpc import peer as peer_room
+from bridge.transport.grpc import subchannel as peer_room
 from tests.transport.grpc.kit import HELLO
 from tests.transport.grpc.test_faults import Reading, Serve, send
 from tests.transport.http2.kit import raw

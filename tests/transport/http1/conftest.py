@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.transport.client import ReplyHead
-from bridge.transport.http1 import HttpClient
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import ReplyHead
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import BadReply
@@ -48,17 +48,18 @@ def read(data: bytes, cuts: list[int]) -> Any:
     cuts=st.lists(st.integers(0, 1 << 20), max_size=4),
     form=st.sampled_from([b"%x", b"%X", b"00%x", b"%x ", b"%x;a=b"]),
 )
+@example([(b"bc", 1, b"\n")], [104], b"%x ")
 def test_many_at_once_come_to_what_one_by_one_does(
     pieces: list[tuple[bytes, int, bytes]], cuts: list[int], form: bytes
 ) -> None:
     data = b"".join([coded([piece] * times, form) + odd for piece, times, odd in pieces]) + b"0\r\n\r\nrest"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunked, "_LEAST", 1 << 30)  # so that there are never many enough
+        patch.setattr(chunked, "_MIN_WINDOW", 1 << 30)  # so that there are never many enough
         one_by_one = read(data, [])
     assert read(data, cuts) == one_by_one
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked, "WORK", 40)
-        patch.setattr(chunked, "_LEAST", 16)
+        patch.setattr(chunked, "_MIN_WINDOW", 16)
         assert read(data, cuts) == one_by_one
 
 

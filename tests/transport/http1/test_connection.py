@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import BadReply
-from bridge.transport.client import Dropped, NotConnected
-from bridge.transport.http1.connection import PIECE, Connection
+from bridge.transport.http1.connection import PIECE, Http1Connection
+from bridge.transport.http1.exchange import Dropped, NotConnected
 from bridge.transport.http1.pool import Pool
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -224,7 +224,7 @@ async def test_cancelled_when_the_answer_is_there(serve: Any, exchange: Any, mon
     await exchange(server)
     release = Pool.release
 
-    def and_cancel(pool: Pool, connection: Connection, keep: float) -> None:
+    def and_cancel(pool: Pool, connection: Http1Connection, keep: float) -> None:
         release(pool, connection, keep)
         asked.cancel()
 

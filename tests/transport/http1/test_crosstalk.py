@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import BadReply
-from bridge.transport.client import Dropped, NotConnected
-from bridge.transport.http1 import HttpClient
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Dropped, NotConnected
 
 CALLS, AT_ONCE, WIDTH = 1500, 40, 12
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import Unavailable
-from bridge.transport.client import Dropped, NotConnected
-from bridge.transport.http1 import HttpClient
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Dropped, NotConnected
 from bridge.transport.http1.pool import Pool
 
 HI = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

@@ -14,8 +14,8 @@ import pytest
 import trustme
 
 from bridge.errors import BadReply
-from bridge.transport.client import Dropped, NotConnected
-from bridge.transport.http1 import HttpClient
+from bridge.transport.http1.client import HttpClient
+from bridge.transport.http1.exchange import Dropped, NotConnected
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

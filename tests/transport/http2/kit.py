@@ -1,4 +1,4 @@
-"""Our `Connection` and, at the other end of two strings of bytes, python-hyper's h2 as the server."""
+"""Our `Http2Connection` and, at the other end of two strings of bytes, python-hyper's h2 as the server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, Event
 from h2.settings import SettingCodes, Settings
 
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.fields import Fields, indexed, literal, named
 from bridge.transport.http2.frames import head
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 WINDOW = 65_536  #: of each of our streams in these tests
 LIST = 16_384
@@ -42,7 +42,7 @@ def cut(data: bytes) -> list[tuple[int, int, int, bytes]]:
     return found
 
 
-class Caught(Stream):
+class Caught(Http2Stream):
     """A request that writes down what it is told."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Pair:
     events: list[Event] = field(default_factory=list[Event])
 
     def __post_init__(self) -> None:
-        self.ours = Connection(window=WINDOW, max_list=self.max_list, output=self._asked)
+        self.ours = Http2Connection(window=WINDOW, max_list=self.max_list, output=self._asked)
 
     def _asked(self) -> None:
         self.asked += 1
@@ -107,7 +107,7 @@ class Pair:
         self.ours.open(stream, REQUEST, body, end=end)
         return stream
 
-    def answer(self, stream: Stream, body: bytes = b"", *, end: bool = True) -> None:
+    def answer(self, stream: Http2Stream, body: bytes = b"", *, end: bool = True) -> None:
         """A whole answer of gRPC's shape, if the windows let it through."""
         self.theirs.send_headers(stream.id, OK)
         if body:

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.transport.http2.budget import OWED
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.fields import literal
+from bridge.transport.http2.flood_guard import MAX_ANSWERS
 from bridge.transport.http2.frames import Http2Error
 from tests.transport.http2.kit import DONE, LIST, OK, REQUEST, WINDOW, Caught, made, of, raw
 
 
-def begun() -> tuple[Connection, list[Caught]]:
-    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+def begun() -> tuple[Http2Connection, list[Caught]]:
+    http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None)
     http.receive(raw(4, 0, 0))
     streams = [Caught() for _ in range(4)]
     for stream in streams:
@@ -88,10 +88,10 @@ def test_byte_by_byte() -> None:
     assert outcome([TALK[at : at + 1] for at in range(len(TALK))]) == WHOLE
 
 
-def bounded(http: Connection, streams: list[Caught], size: int) -> None:
+def bounded(http: Http2Connection, streams: list[Caught], size: int) -> None:
     """What is kept is no more than what was promised, and what is said no more than was asked."""
     assert len(http._rest) < 9 + 16_384
-    assert len(http.take()) <= 17 * OWED + 200_000
+    assert len(http.take()) <= 17 * MAX_ANSWERS + 200_000
     assert sum(len(stream.told) for stream in streams) <= size + 100
 
 
@@ -246,7 +246,7 @@ class Exchange(RuleBasedStateMachine):
         self.pair.ours.credit(stream, min(size, len(stream.body) - self.credited(stream)))
 
     def credited(self, stream: Caught) -> int:
-        return stream.room + stream.owed + len(stream.body) - WINDOW if stream.id else 0
+        return stream.recv_window + stream.unacked + len(stream.body) - WINDOW if stream.id else 0
 
     @precondition(lambda self: any(number not in self.over for number in self.got))
     @rule(data=some.data(), by=some.integers(1, 9000))
@@ -293,7 +293,7 @@ class Exchange(RuleBasedStateMachine):
                 assert stream.body == self.given[stream]
         assert self.pair.ours.streams == {}
         assert theirs.open_inbound_streams == 0
-        assert not self.pair.ours.outflow.waits
+        assert not self.pair.ours.send_window.waits
         assert of(StreamEnded, self.pair.events) or not self.sent or self.dropped
 
 

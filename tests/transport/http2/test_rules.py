@@ -8,11 +8,11 @@ import struct
 import pytest
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.block import BLOCK
-from bridge.transport.http2.budget import IDLE_FRAMES, OWED
-from bridge.transport.http2.budget import SETTINGS as MOST_SETTINGS
-from bridge.transport.http2.connection import Connection
+from bridge.transport.http2.connection import Http2Connection
+from bridge.transport.http2.flood_guard import IDLE_FRAMES, MAX_ANSWERS
+from bridge.transport.http2.flood_guard import SETTINGS as MOST_SETTINGS
 from bridge.transport.http2.frames import Http2Error
+from bridge.transport.http2.header_block import BLOCK
 from tests.transport.http2.kit import LIST, REQUEST, WINDOW, Caught, cut, raw
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, UPDATE, CONT = range(10)
@@ -29,9 +29,9 @@ def number(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-def begun(streams: int = 2) -> tuple[Connection, list[Caught]]:
+def begun(streams: int = 2) -> tuple[Http2Connection, list[Caught]]:
     """A connection with that many requests under way (streams 1, 3, …), each sent whole; nothing left to take."""
-    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+    http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None)
     http.receive(HELLO)
     made = [Caught() for _ in range(streams)]
     for stream in made:
@@ -113,7 +113,7 @@ FIRST = {
 
 @pytest.mark.parametrize("data", FIRST.values(), ids=FIRST)
 def test_what_does_not_begin_with_settings(data: bytes) -> None:
-    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+    http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None)
     with pytest.raises(Http2Error):
         http.receive(data)
     assert not http.ready
@@ -132,7 +132,7 @@ OF_ONE_STREAM = {
 
 @pytest.mark.parametrize(("code", "data"), OF_ONE_STREAM.values(), ids=OF_ONE_STREAM)
 def test_what_ends_one_stream(code: str, data: bytes) -> None:
-    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+    http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None)
     http.receive(HELLO)
     broken, other = Caught(), Caught()
     http.open(broken, REQUEST, b"x", end=False)  # open on our side, so that its end on theirs closes nothing
@@ -243,8 +243,8 @@ def test_floods_are_bounded(one: bytes) -> None:
 def test_answers_that_are_not_read_are_bounded(one: bytes) -> None:
     http, _ = begun()
     with pytest.raises(Http2Error, match="ENHANCE_YOUR_CALM"):
-        http.receive(one * (OWED + 1))
-    assert len(http.take()) < 20 * (OWED + 1)
+        http.receive(one * (MAX_ANSWERS + 1))
+    assert len(http.take()) < 20 * (MAX_ANSWERS + 1)
 
 
 @pytest.mark.parametrize("part", [b"", b"x", bytes(16_384)])
@@ -315,7 +315,7 @@ def test_continuations_in_small_pieces_are_bounded() -> None:
 
 
 def test_windows_that_open_by_a_byte_are_bounded() -> None:
-    http = Connection(window=WINDOW, max_list=LIST, output=lambda: None)
+    http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None)
     http.receive(HELLO)
     http.open(Caught(), REQUEST, b"x" * 1_000_000, end=True)
     http.take()
@@ -333,7 +333,7 @@ def test_much_at_once_is_read_in_steps() -> None:
     """As the socket's side lets it: what came is all read, whatever the steps are."""
     heard = []
     for pause in (math.inf, -1.0):
-        http = Connection(window=WINDOW, max_list=LIST, output=lambda: None, pause=pause)
+        http = Http2Connection(window=WINDOW, max_list=LIST, output=lambda: None, pause=pause)
         http.receive(HELLO)
         stream = Caught()
         http.open(stream, REQUEST, b"", end=True)

@@ -6,7 +6,7 @@ import pytest
 from h2.events import DataReceived, StreamEnded
 from h2.settings import SettingCodes
 
-from bridge.transport.http2.budget import IDLE_FRAMES
+from bridge.transport.http2.flood_guard import IDLE_FRAMES
 from tests.transport.http2.kit import OK, WINDOW, Caught, Pair, made, of, received
 
 BODY = bytes(range(256)) * 2000  # 512,000
@@ -33,7 +33,7 @@ def test_a_body_larger_than_their_windows(window: int, by: int) -> None:
     assert drink(pair, 1, by) == BODY
     assert stream.told == [("flushed",)]
     assert stream.sent
-    assert not pair.ours.outflow.waits
+    assert not pair.ours.send_window.waits
 
 
 @pytest.mark.parametrize("which", ["stream", "connection"])
@@ -107,10 +107,10 @@ def test_an_end_within_a_negative_window(piece: bytes) -> None:
     pair.theirs.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
     pair.turn()
     assert stream.window == -1000
-    before = pair.ours.outflow._window
+    before = pair.ours.send_window._window
     pair.ours.send(stream, piece, end=True)
     seen = pair.turn()
-    assert pair.ours.outflow._window == before
+    assert pair.ours.send_window._window == before
     assert stream.window == -1000
     assert not of(DataReceived, seen)
     pair.theirs.increment_flow_control_window(1000 + len(piece), 1)

@@ -18,10 +18,11 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class Settings(NamedTuple):
-    """The last two of `bridge.api.GrpcRequest`. `timeout`: seconds; None: the route's own."""
+    """The last fields of `bridge.api.GrpcRequest`. None: the route's own."""
 
     timeout: float | None = None
     retry: Retry | None = None
+    idempotent: bool = False
 
 
 DEFAULT = Settings()
@@ -47,9 +48,8 @@ class Calls:
         found = [self._calls[name] for name in (method.full_name, method.name, EVERY) if name in self._calls]
         timeout = next((each.timeout for each in found if each.timeout is not None), None)
         retry = next((each.retry for each in found if each.retry is not None), None)
-        return Settings(
-            timeout, _retry(retry, again=method.safe or verb in _IDEMPOTENT) if not method.streaming else None
-        )
+        idempotent = method.safe or verb in _IDEMPOTENT
+        return Settings(timeout, None if method.streaming else _retry(retry, again=idempotent), idempotent)
 
 
 def no_method(name: str, methods: Sequence[Method]) -> str:

@@ -1,4 +1,4 @@
-"""The fields of a request as they go up: judged, in lower case, without what ends at the gateway."""
+"""The fields of a request to a service: checked, in lower case, without those that end at the gateway."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bridge.http.forwarding import end_to_end
 
 Field = tuple[str, str]
 
-MAX_NAMES = 1024  #: field names remembered; clients choose them, so there is an end to it
+MAX_NAMES = 1024  #: field names that are remembered; bounded, since clients choose them
 
-#: The undoing of codings costs more than a local network's bytes; whoever codes all the same is understood.
+#: Decoding costs more than a local network's bytes. A service that codes all the same is understood.
 _IDENTITY = ("accept-encoding", "identity")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -21,7 +21,7 @@ _NOT_A_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # section 5.
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
-#: A name as it was brought -> in lower case, or "" where `end_to_end` takes it out.
+#: A name as it came -> in lower case, or "" where it ends at the gateway (`end_to_end`).
 _names: dict[str, str] = {}
 
 
@@ -57,7 +57,7 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
                 fields.append(field if lower == name else (lower, field[1]))
         elif name.lower() == "connection":
             nominated = True
-    if nominated:  # it may name others that end here; that is rare
+    if nominated:  # rare: it names other fields that end here
         kept = end_to_end([(name.lower(), value) for name, value in request.headers])
         fields = [host, *(field for field in kept if field[0] not in dropped)]
     fields += trace
@@ -74,14 +74,14 @@ def _learn(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise ClientError("A header's name holds characters that HTTP does not allow.")
     lower = name.lower()
-    found = lower if end_to_end([(lower, "")]) else ""
+    known = lower if end_to_end([(lower, "")]) else ""
     if len(_names) < MAX_NAMES:
-        _names[name] = found
-    return found
+        _names[name] = known
+    return known
 
 
 def _octets(name: str, value: str) -> str:
-    """`value` as the clients want it, which write UTF-8.
+    """`value` for a client that encodes in UTF-8.
 
     Octets above ASCII arrive as Latin-1 characters; where they are UTF-8 they leave as the same octets, otherwise they
     leave as UTF-8.

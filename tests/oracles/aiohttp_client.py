@@ -1,4 +1,4 @@
-"""`bridge.transport.client.Client` on aiohttp: for when the gateway's own client is under suspicion.
+"""`bridge.transport.http1.exchange.Client` on aiohttp: the judge of the gateway's own client.
 
 What the library would do by itself is switched off: redirects, cookies, decoding, proxies of the environment, fields
 of its own, and sending twice.
@@ -18,23 +18,21 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from bridge.api.transport import Address
 from bridge.errors import BadReply
-from bridge.transport.client import (
+from bridge.transport.connecting import authority, closing, shortage
+from bridge.transport.http1.exchange import (
     KEEPALIVE,
     MAX_FIELD,
     PER_ADDRESS,
-    Address,
     BrokenOff,
     Client,
     Dropped,
     Field,
     NotConnected,
     ReplyHead,
-    authority,
     broken_off,
-    closing,
     own_trust,
-    shortage,
     too_long,
 )
 

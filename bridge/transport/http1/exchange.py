@@ -1,30 +1,25 @@
-"""What an HTTP/1.1 client is to the gateway: one exchange with one address, and how it can fail.
+"""One HTTP/1.1 exchange with one address, and how it can fail.
 
-Two fill the place: `bridge.transport.http1`, the gateway's own, and `bridge.transport.aiohttp_client`, of a general
-library. Neither follows redirects, keeps cookies, undoes codings, asks the environment for proxies, adds fields of its
-own (but framing), or sends twice. Those decisions are `bridge.cluster.http`'s.
+A client follows no redirects, keeps no cookies, undoes no codings, asks the environment for no proxies, adds no fields
+but framing, and never sends twice. Those decisions are made in `bridge.transport.http1.channel` and `bridge.cluster`.
 """
 
 from __future__ import annotations
 
-import errno
 import ssl
 from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.api.tls import default_context
-from bridge.errors import BadReply, Unavailable
+from bridge.api.transport import Address
+from bridge.errors import BadReply
 from bridge.http.forwarding import end_to_end, tells_where
 
-Address = tuple[str, int]
 Field = tuple[str, str]
 
 PER_ADDRESS = 256  #: connections to one address; a slow one must not take the sockets of all
 KEEPALIVE = 15.0  #: seconds that an idle connection is kept
 MAX_FIELD = 32 * 1024  #: bytes of one reply header field, and of the status line
-
-#: Local shortages: no other address would fare better, and none is to blame.
-_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL))
 
 _TOO_LONG = "The service behind this route gave a longer answer than the gateway takes."
 _BROKEN_OFF = "The service behind this route broke off its answer."
@@ -57,7 +52,7 @@ class BrokenOff(BadReply):
 
 
 class ReplyHead:
-    """A reply without its body, as far as it concerns anybody beyond the connection. Never changed once made.
+    """A reply without its body, as far as it concerns others than the connection. Immutable.
 
     :ivar fields: names in lower case, without those of the connection and of framing; obs-text octets stay what they
         are, as Latin-1 (as in ASGI).
@@ -85,8 +80,8 @@ class Client(Protocol):
     """Keep-alive connections, shared by all HTTP upstreams of one event loop. Opened by the first exchange."""
 
     def trust(self) -> ssl.SSLContext:
-        """Whom it trusts where an exchange does not say; made once, when the first ``https`` route is bound, since that
-        reads files."""
+        """The TLS context of exchanges that bring none. It is made once, when the first ``https`` route is bound, since
+        that reads files."""
         ...
 
     async def exchange(
@@ -102,10 +97,10 @@ class Client(Protocol):
         max_reply: int,
         trust: ssl.SSLContext | None = None,
     ) -> tuple[ReplyHead, bytes]:
-        """Send and read the whole answer, its body still coded. Bounded in time only by the caller's cancelling, which
+        """Send, and read the whole answer, its body still coded. Only the caller bounds the time, by cancelling, which
         closes the connection.
 
-        :param target: the request target, sent as it is; so are `fields`. Both were judged by the caller.
+        :param target: the request target, sent as it is; so are `fields`. The caller has checked both.
         :param fields: with ``host``, without ``content-length``. What is not ASCII goes as UTF-8.
         :param server_name: for TLS, the name its certificate must bear; ``None`` for plain TCP.
         :param connect_timeout: seconds for TCP and TLS together.
@@ -127,23 +122,6 @@ def own_trust() -> ssl.SSLContext:
     context = default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def authority(address: Address) -> str:
-    """``host:port``, as RFC 3986, section 3.2, writes it."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def closing() -> Unavailable:
-    return Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
-
-
-def shortage(error: BaseException) -> Unavailable | None:
-    """What to raise where `error` is the gateway's own lack of sockets; None where it is not."""
-    if isinstance(error, OSError) and error.errno in _OURS:
-        return Unavailable("The gateway is short of connections.", cause=str(error), headers=[("retry-after", "1")])
-    return None
 
 
 def too_long(cause: str) -> BadReply:

@@ -132,7 +132,7 @@ def test_those_that_they_have_not_looked_at(code: Any) -> None:
     pair.turn()
     pair.ours.receive(goaway(3, int(code), b"because"))
     assert pair.ours.draining
-    assert pair.ours.farewell
+    assert pair.ours.goaway
     assert [stream.last_word for stream in streams] == [("flushed",)] * 2 + [("lost", True)] * 4
     for stream in streams[:2]:
         pair.theirs.send_headers(stream.id, [(b":status", b"200"), *DONE], end_stream=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from bridge.transport.http2 import frames
 from bridge.transport.http2.frames import Http2Error
 
-BLOCK = 1024 * 1024  #: bytes of a block that are read past, however little is kept of them
+BLOCK = 1024 * 1024  #: bytes of one block, however few are kept
 
 
-class Block:
+class HeaderBlock:
     """:param flags: of its HEADERS.
-    :param most: bytes that are kept; a block is no longer than its section counts, so more than that need not be.
+    :param max_size: bytes that are kept: a block is never longer than its section counts (section 6.5.2).
     :ivar size: all of its bytes.
     """
 
-    __slots__ = ("_kept", "_most", "flags", "size", "stream")
+    __slots__ = ("_kept", "_max_size", "flags", "size", "stream")
 
-    def __init__(self, stream: int, flags: int, payload: bytes, most: int) -> None:
+    def __init__(self, stream: int, flags: int, payload: bytes, max_size: int) -> None:
         self.stream, self.flags, self.size = stream, flags, len(payload)
-        self._kept, self._most = bytearray(payload), most
+        self._kept, self._max_size = bytearray(payload), max_size
 
     def more(self, flags: int, stream: int, payload: bytes) -> bytes | None:
         """One CONTINUATION; the whole block when that was the last.
@@ -31,6 +31,6 @@ class Block:
         self.size += len(payload)
         if self.size > BLOCK or not (payload or last):
             raise Http2Error(frames.ENHANCE_YOUR_CALM, "a header block without end")
-        if self.size <= self._most:
+        if self.size <= self._max_size:
             self._kept += payload
         return bytes(self._kept) if last else None

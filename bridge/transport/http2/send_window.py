@@ -1,24 +1,24 @@
-"""Bodies on their way out: each piece as the windows allow (RFC 9113, section 5.2), streams in turn."""
+"""Request bodies, sent as the flow-control windows allow (RFC 9113, section 5.2), streams taking turns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bridge.transport.http2 import frames
-from bridge.transport.http2.stream import Stream
+from bridge.transport.http2.stream import Http2Stream
 
 
-class Outflow:
+class SendWindow:
     """:param put: takes frames.
-    :param over: told of a stream that has ended now, and whose other side had before.
+    :param over: called with a stream when both of its sides have ended.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network takes no more at present.
     """
 
-    def __init__(self, put: Callable[[bytes], None], over: Callable[[Stream], None]) -> None:
+    def __init__(self, put: Callable[[bytes], None], over: Callable[[Http2Stream], None]) -> None:
         self._put, self._over = put, over
         self._window = frames.WINDOW
-        self._queued: dict[Stream, None] = {}  # in the order of their turns
+        self._queued: dict[Http2Stream, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
         self.paused = False
 
@@ -27,8 +27,8 @@ class Outflow:
         """Whether a stream has something to send."""
         return bool(self._queued)
 
-    def send(self, stream: Stream, data: bytes, *, end: bool) -> None:
-        """`data` at once if windows and network allow, else when they do."""
+    def send(self, stream: Http2Stream, data: bytes, *, end: bool) -> None:
+        """Send `data` at once if windows and network allow, else when they do."""
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
             stream.sent = end
@@ -40,7 +40,7 @@ class Outflow:
         self._queued[stream] = None
         self.pump()
 
-    def fits(self, stream: Stream, size: int) -> bool:
+    def fits(self, stream: Http2Stream, size: int) -> bool:
         """Whether `size` bytes may be sent at once, as one frame. Where they may, they count as sent."""
         if size > self.largest or size > self._window or size > stream.window or self.paused:
             return False
@@ -49,11 +49,11 @@ class Outflow:
         return True
 
     def widen(self, by: int) -> bool:
-        """The connection's window grows; whether it may be that large (section 6.9.1)."""
+        """Enlarge the connection's window. False if it is larger than allowed now (section 6.9.1)."""
         self._window += by
         return self._window <= frames.MAX_WINDOW
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Http2Stream) -> None:
         """`stream` sends nothing more."""
         self._queued.pop(stream, None)
         stream.queue = None
@@ -66,13 +66,13 @@ class Outflow:
             for stream in list(self._queued):
                 moved = self._step(stream) or moved
 
-    def _step(self, stream: Stream) -> bool:
-        """One frame, if it may be sent."""
+    def _step(self, stream: Http2Stream) -> bool:
+        """Send one frame, if it may be sent."""
         queue = stream.queue
         if queue is None:
             return False  # `over` lets others begin, and they may have pumped
         size = min(len(queue), self.largest, self._window, stream.window)
-        # Where there is no window an empty frame may pass (section 6.9.1); below 0 (6.9.2) not every server bears it.
+        # An empty frame needs no window (section 6.9.1), but not every server accepts one below 0 (6.9.2).
         if size < 0 or (not size and len(queue)):
             return False
         whole = size == len(queue)

@@ -1,7 +1,7 @@
 """One streaming call over grpc.aio: serialised messages in and out, each waiting for the other side.
 
-Nothing is read ahead of `GrpcStream.read` but what HTTP/2's window lets the service send, and nothing is kept behind
-`GrpcStream.write` but one message and what gRPC's core has handed to the connection.
+Nothing is read ahead of `GrpcioStream.read` but what HTTP/2's window lets the service send, and nothing is kept behind
+`GrpcioStream.write` but one message and what gRPC's core has handed to the connection.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import grpc.aio
 
 from bridge.api.call import GrpcReply
 from bridge.api.stream import UpstreamStream
+from bridge.api.transport import Attempt, InstanceVerdict
 from bridge.errors import Unavailable, UpstreamError
-from bridge.transport.attempt import Ended
-from bridge.transport.grpcio.status import ended, pairs
-from bridge.transport.subchannel import Peer
+from bridge.transport.grpc.subchannel import Subchannel
+from tests.oracles.grpcio.status import attempt_of, pairs
 
 _OK = grpc.StatusCode.OK
 
 
-class GrpcStream:
+class GrpcioStream:
     """`bridge.api.stream.UpstreamStream` over gRPC, for calls of every cardinality. One task may write while another
     reads.
 
@@ -36,7 +36,7 @@ class GrpcStream:
     """
 
     def __init__(
-        self, call: Any, peer: Peer, deadline: float | None, report: Callable[[Ended], None] | None = None
+        self, call: Any, peer: Subchannel, deadline: float | None, report: Callable[[Attempt], None] | None = None
     ) -> None:
         self._call = call
         self._peer = peer
@@ -117,14 +117,16 @@ class GrpcStream:
         metadata = await self._call.initial_metadata()
         trailers = await self._call.trailing_metadata()
         if code is _OK:
-            outcome = Ended(GrpcReply(0, metadata=pairs(metadata), trailers=pairs(trailers)))
+            reply = GrpcReply(0, metadata=pairs(metadata), trailers=pairs(trailers))
+            outcome = Attempt(reply, verdict=InstanceVerdict.FINE)
         else:
             error = grpc.aio.AioRpcError(code, metadata, trailers, await self._call.details())
-            outcome = ended(error, connected=self._connected, late=self._late)
+            outcome = attempt_of(error, connected=self._connected, late=self._late)
         report, self._report = self._report, None
         if report is not None:
             report(outcome)
-        return outcome.settle()
+        settled: GrpcReply = outcome.settle()
+        return settled
 
     def cancel(self) -> None:
         """Give the call up; may be called at any time."""
@@ -140,4 +142,4 @@ class GrpcStream:
             raise asyncio.CancelledError
 
 
-_: type[UpstreamStream] = GrpcStream
+_: type[UpstreamStream] = GrpcioStream

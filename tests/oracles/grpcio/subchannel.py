@@ -1,27 +1,25 @@
-"""One address of a gRPC upstream over grpc.aio: its channel, whether it is connected, and the calls under way there."""
+"""One instance of a gRPC upstream over gRPC's own library, grpc.aio: the judge of the gateway's own client."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from bridge.api.call import GrpcReply
-from bridge.api.route_spec import Connection
-from bridge.api.tls import Tls
+from bridge.api.transport import Address, Attempt, InstanceVerdict, Outcome, Target
 from bridge.errors import Timeout, Unavailable
-from bridge.transport.attempt import Ended, Metadata
-from bridge.transport.grpcio.status import ended, pairs
-from bridge.transport.grpcio.stream import GrpcStream
-from bridge.transport.subchannel import CONNECT, GRACE, Address, Peer
+from bridge.transport.connecting import CONNECT, authority
+from bridge.transport.grpc.answer import Metadata
+from bridge.transport.grpc.subchannel import WINDOW, ConnectionOptions, Subchannel
+from tests.oracles.grpcio.status import attempt_of, pairs
+from tests.oracles.grpcio.stream import GrpcioStream
 
 Options = Sequence[tuple[str, Any]]
-
-WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
 
 _READY = grpc.ChannelConnectivity.READY
 _GONE = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
@@ -29,20 +27,20 @@ _COMPRESSION = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compr
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What channels are made with."""
+class ChannelOptions:
+    """What grpc.aio's channels are made with."""
 
     options: Options
     credentials: grpc.ChannelCredentials | None = None
     compression: grpc.Compression | None = None
 
 
-def terms_of(
-    connection: Connection, trust: Tls, *, tls: bool, name: str, max_reply: int, keepalive: float, answer: float
-) -> Terms:
-    """:param keepalive: seconds between pings. :param answer: seconds that their answers may take."""
+def options_of(target: Target) -> ChannelOptions:
+    connection, name, tls = target.connection, target.name, target.tls
+    own = ConnectionOptions.of(target)
+    keepalive, ping_timeout = int(own.keepalive * 1000), int(own.ping_timeout * 1000)
     options: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", max_reply),
+        ("grpc.max_receive_message_length", own.max_reply),
         ("grpc.max_send_message_length", connection.max_message or -1),  # the gateway bounds request bodies itself
         ("grpc.enable_http_proxy", 0),
         ("grpc.service_config_disable_resolution", 1),
@@ -51,10 +49,10 @@ def terms_of(
         # The core would widen the window to what the network can hold, and keep all of that for a slow client.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", WINDOW),
-        ("grpc.keepalive_time_ms", int(keepalive * 1000)),
+        ("grpc.keepalive_time_ms", keepalive),
         # How long the core waits for the answer is the last of these, which would be a minute.
-        ("grpc.keepalive_timeout_ms", int(answer * 1000)),
-        ("grpc.http2.ping_timeout_ms", int(answer * 1000)),
+        ("grpc.keepalive_timeout_ms", ping_timeout),
+        ("grpc.http2.ping_timeout_ms", ping_timeout),
         # A stream may be silent for as long as it likes.
         ("grpc.http2.max_pings_without_data", 0),
     ]
@@ -63,27 +61,24 @@ def terms_of(
         options += [("grpc.absolute_max_metadata_size", connection.max_metadata)]
     if name:
         options.append(("grpc.default_authority", name))
-        if tls:
-            options.append(("grpc.ssl_target_name_override", trust.server_name or name))
-    credentials = grpc.ssl_channel_credentials(trust.authorities(), trust.key, trust.certificate) if tls else None
-    return Terms(options, credentials, _COMPRESSION[connection.compression])
+        if tls is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name or name))
+    credentials = grpc.ssl_channel_credentials(tls.authorities(), tls.key, tls.certificate) if tls else None
+    return ChannelOptions(options, credentials, _COMPRESSION[connection.compression])
 
 
-class GrpcPeer(Peer):
+class GrpcioSubchannel(Subchannel):
     """Holds the raw-bytes callables of the methods that were called, too."""
 
-    def __init__(self, address: Address, terms: Terms, health: str | Literal[False] = False) -> None:
-        super().__init__(address, health)
-        host, port = address
-        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._terms = terms
-        self.channel = self._channel(terms.options)
+    def __init__(self, address: Address, target: Target) -> None:
+        super().__init__(address, ConnectionOptions.of(target))
+        self._target = authority(address)
+        self._terms = options_of(target)
+        self.channel = self._channel(self._terms.options)
         self._retrying: Any = None
         self._unary: dict[str, Any] = {}
         self._streaming: dict[str, Any] = {}
-        self._streams = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._under_way = 0
 
     def _channel(self, options: Options) -> Any:
         if self._terms.credentials is not None:
@@ -104,24 +99,24 @@ class GrpcPeer(Peer):
         if self.connected:  # once it has changed it is another connection, even where it reads READY again by now
             await self.channel.wait_for_state_change(_READY)
 
-    async def unary(
-        self, path: str, message: bytes, metadata: Metadata, deadline: float, *, again: bool = False
-    ) -> Ended:
+    async def unary(self, path: str, message: bytes, metadata: Metadata, deadline: float, retries: int = 0) -> Attempt:
         loop = asyncio.get_running_loop()
-        call = self._method(path, again=again)(message, timeout=_left(loop, deadline), metadata=metadata)
+        if retries:
+            metadata = (*metadata, ("grpc-previous-rpc-attempts", str(retries)))
+        call = self._method(path, again=retries > 0)(message, timeout=_left(loop, deadline), metadata=metadata)
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
-            return ended(error, connected=self.connected, late=loop.time() >= deadline - 0.001)
+            return attempt_of(error, connected=self.connected, late=loop.time() >= deadline - 0.001)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # The channel was closed: gRPC raises this in whoever waits, though nobody has cancelled the task.
             closed = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
-            return Ended(closed, grpc.StatusCode.UNAVAILABLE.value[0])
+            return Attempt(closed, grpc.StatusCode.UNAVAILABLE.value[0], Outcome.RETRIABLE, InstanceVerdict.BAD)
         metadata, trailers = pairs(await call.initial_metadata()), pairs(await call.trailing_metadata())
-        return Ended(GrpcReply(0, answer, metadata=metadata, trailers=trailers))
+        return Attempt(GrpcReply(0, answer, metadata=metadata, trailers=trailers), verdict=InstanceVerdict.FINE)
 
     def _method(self, path: str, *, again: bool) -> Any:
         if again:
@@ -142,22 +137,22 @@ class GrpcPeer(Peer):
         deadline: float | None,
         *,
         counts: bool = True,
-        report: Callable[[Ended], None] | None = None,
-    ) -> GrpcStream:
+        report: Callable[[Attempt], None] | None = None,
+    ) -> GrpcioStream:
         timeout = None if deadline is None else _left(asyncio.get_running_loop(), deadline)
         found = self._streaming.get(path)
         if found is None:
             found = self._streaming[path] = self.channel.stream_stream(path)
         call = found(timeout=timeout, metadata=metadata)
         if counts:
-            self._streams += 1
+            self._under_way += 1
             self._idle.clear()
-            call.add_done_callback(self._ended)
-        return GrpcStream(call, self, deadline, report)
+            call.add_done_callback(self._done)
+        return GrpcioStream(call, self, deadline, report)
 
-    def _ended(self, _: Any) -> None:
-        self._streams -= 1
-        if not self._streams:
+    def _done(self, _: Any) -> None:
+        self._under_way -= 1
+        if not self._under_way:
             self._idle.set()
 
     async def _connect(self) -> bool:
@@ -173,13 +168,8 @@ class GrpcPeer(Peer):
             return False
         return True
 
-    async def leave(self) -> None:
-        self._rest()
-        await self._idle.wait()
-        await self.aclose(GRACE)
-
     async def aclose(self, grace: float | None = None) -> None:
-        self._rest()
+        self._stop()
         await asyncio.gather(*(one.close(grace) for one in (self.channel, self._retrying) if one is not None))
 
 

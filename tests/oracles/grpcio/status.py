@@ -13,8 +13,9 @@ import grpc
 import grpc.aio
 
 from bridge.api.call import GrpcReply
+from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, TooLarge, Unavailable, UpstreamError
-from bridge.transport.attempt import Ended, Metadata
+from bridge.transport.grpc.answer import DEADLINE_EXCEEDED, UNAVAILABLE, Metadata, pushback
 
 # What gRPC's core says for itself; a service has no reason to use these words.
 _TOO_LARGE = re.compile(r"CLIENT: (Received|Decompressed)\b.* larger than max")
@@ -27,15 +28,24 @@ _ON_THE_WAY = re.compile(
 )
 
 
-def ended(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Ended:
+def attempt_of(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> Attempt:
     """As `refused` tells it, without raising."""
-    outcome: GrpcReply | RequestError
+    result: GrpcReply | RequestError
     try:
-        outcome = refused(error, connected=connected, late=late)
+        result = refused(error, connected=connected, late=late)
     except RequestError as raised:
-        outcome = raised
-    begun = bool(error.initial_metadata()) or isinstance(outcome, BadReply | TooLarge)
-    return Ended(outcome, error.code().value[0], pairs(error.trailing_metadata()), committed=begun)
+        result = raised
+    begun = bool(error.initial_metadata()) or isinstance(result, BadReply | TooLarge)
+    code: int = error.code().value[0]
+    verdict = InstanceVerdict.NONE
+    if code == UNAVAILABLE:
+        verdict = InstanceVerdict.BAD
+    elif code == DEADLINE_EXCEEDED or (isinstance(result, UpstreamError) and not isinstance(result, BadReply)):
+        verdict = InstanceVerdict.LATE
+    elif isinstance(result, GrpcReply):
+        verdict = InstanceVerdict.ALIVE
+    outcome = Outcome.FINAL if begun else Outcome.RETRIABLE
+    return Attempt(result, code, outcome, verdict, pushback(pairs(error.trailing_metadata())))
 
 
 def refused(error: grpc.aio.AioRpcError, *, connected: bool, late: bool) -> GrpcReply:

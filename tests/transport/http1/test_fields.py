@@ -6,8 +6,8 @@ import pytest
 
 from bridge.api.call import HttpRequest
 from bridge.errors import ClientError
-from bridge.transport import fields
-from bridge.transport.fields import check_method, outgoing
+from bridge.transport.http1 import fields
+from bridge.transport.http1.fields import check_method, outgoing
 
 HOST = ("host", "svc")
 

@@ -1,0 +1,234 @@
+"""The attempts of one call: at which instance each is made, what it says of the instance, and whether one more follows.
+
+- An instance that takes no connection costs no attempt: the next one is tried, `ADDRESSES` at most, each within its
+  share of the time that is left.
+- A call that a service says it did nothing about is sent again at once, `REPEATS` times at most.
+- A `Retry` policy has the rest sent again, after a wait that grows and varies (gRFC A6): a call that was never sent,
+  and, where sending it twice is sending it once, one that ended in a listed code before an answer began.
+- No attempt begins after the deadline, and a throttle keeps a service that is down from being asked several times over
+  by everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bridge.api.call import Retry
+from bridge.api.transport import Address, Attempt, InstanceVerdict, Outcome
+from bridge.cluster.outlier import fair
+from bridge.errors import RequestError, Timeout, Unavailable
+from bridge.transport.connecting import CONNECT
+from bridge.transport.deadline import TICK
+
+if TYPE_CHECKING:
+    from bridge.cluster.cluster import Cluster
+
+NOWHERE: Sequence[Address] = (("", 0),)  #: in place of instances that can't be looked up
+ADDRESSES = 8  #: instances that are tried for one attempt
+REPEATS = 2  #: further attempts for a call that no service has processed (gRFC A6, "Transparent Retries")
+JITTER = 0.2  #: of a wait, either way
+MAX_TOKENS = 10.0  #: of the throttle; half of them spent, nothing is sent again
+TOKEN_RATIO = 0.1  #: of a token that a success gives back
+
+
+class Throttle:
+    """The tokens of one upstream (gRFC A6, "Throttling Retry Attempts"): a failure takes one, a success gives back a
+    tenth.
+
+    :ivar full: there is nothing to give back.
+    """
+
+    __slots__ = ("_tokens", "full")
+
+    def __init__(self) -> None:
+        self._tokens = MAX_TOKENS
+        self.full = True
+
+    def failed(self) -> None:
+        self._tokens, self.full = max(0.0, self._tokens - 1), False
+
+    def succeeded(self) -> None:
+        self._tokens = min(MAX_TOKENS, self._tokens + TOKEN_RATIO)
+        self.full = self._tokens == MAX_TOKENS
+
+    @property
+    def open(self) -> bool:
+        return self._tokens > MAX_TOKENS / 2
+
+
+class Attempts:
+    """The attempts of one call: the `bridge.api.transport.AttemptContext` of the present one, until `again` moves on.
+
+    :param addresses: the instances, the preferred one first.
+    :param deadline: in the loop's `time()`.
+    :param asked: seconds that the caller asked for, where that is less than the route gives.
+    """
+
+    __slots__ = (
+        "_asked", "_backoff", "_cluster", "_epoch", "_refused", "_request", "_rest", "address", "addresses",
+        "answered", "began", "connect_timeout", "deadline", "repeats", "retries",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        request: Any,
+        addresses: Sequence[Address],
+        now: float,
+        deadline: float,
+        asked: float | None,
+    ) -> None:
+        self._cluster, self._request, self._asked = cluster, request, asked
+        self.deadline = deadline
+        self.retries = self.repeats = 0
+        self._backoff = 0.0
+        # The rest is what `_start` does, without a further call.
+        self.addresses = addresses
+        self.address = addresses[0]
+        self._epoch = cluster.outliers.epoch
+        self._rest: Sequence[Address] | None = None  # to be tried after `address`; None until one refused
+        self._refused: list[Address] = []
+        self.began, self.answered = now, False
+        left = deadline - now
+        if left > CONNECT * ADDRESSES:
+            self.connect_timeout = CONNECT
+        else:
+            self.connect_timeout = min(CONNECT, max(left / min(len(addresses), ADDRESSES), 0.001))
+
+    async def again(self, attempt: Attempt) -> bool:
+        """Report `attempt`. True when one more is to be made, now; this is then its context.
+
+        :raises bridge.errors.Timeout: no instance took a connection before the deadline.
+        """
+        self.answered = True  # the instance is not to blame for what is waited for from here on
+        self._report(attempt)
+        if attempt.outcome is Outcome.REFUSED:
+            if self._next(attempt.verdict):
+                return True
+            self._exhausted(attempt)
+        elif attempt.outcome is Outcome.NOT_PROCESSED and self.repeats < REPEATS:
+            self.repeats += 1
+            if await self._start(attempt):
+                return True
+        wait = self._wait(attempt)
+        while wait is not None:
+            self.retries += 1
+            await asyncio.sleep(wait)
+            if await self._start(attempt):
+                return True
+            wait = self._wait(attempt)
+        return False
+
+    def expired(self, error: Timeout) -> None:
+        """The deadline passed during the attempt."""
+        if not self.answered:
+            self._report(Attempt(error, verdict=InstanceVerdict.LATE))
+
+    # --- the instance ---------------------------------------------------------------------------------------------
+
+    def _report(self, attempt: Attempt) -> None:
+        cluster, address, verdict = self._cluster, self.address, attempt.verdict
+        outliers = cluster.outliers
+        now = asyncio.get_running_loop().time()
+        cause = cause_of(attempt)
+        if verdict in (InstanceVerdict.FINE, InstanceVerdict.ALIVE):
+            if outliers.suspects and address in outliers.suspects:
+                outliers.succeeded(address, self._epoch)
+        elif verdict is InstanceVerdict.BAD or (
+            verdict is InstanceVerdict.LATE and fair(self.deadline - self.began, self._asked, now - self.deadline)
+        ):
+            cluster.failed(address, self._epoch, cause)
+        elif verdict is InstanceVerdict.UNREACHABLE:
+            waited = attempt.waited
+            if waited is None or fair(waited, self._asked, now - self.began - waited):
+                outliers.unreachable(address, self._epoch, cause)
+
+    def _next(self, verdict: InstanceVerdict) -> bool:
+        """Move on to the next instance of this round, if there is one. Those that are known to take no calls are not
+        among the `ADDRESSES` that are tried."""
+        if self._rest is None:
+            resting = self._cluster.channel.resting
+            self._rest = [address for address in self.addresses[1:] if not resting(address)]
+        if verdict is not InstanceVerdict.NONE:
+            self._refused.append(self.address)
+        left = min(len(self._rest), ADDRESSES - len(self._refused))
+        if left <= 0:
+            return False
+        self.address, self._rest = self._rest[0], self._rest[1:]
+        self._begin(left)
+        return True
+
+    def _begin(self, left: int) -> None:
+        """:param left: instances that share the time."""
+        now = asyncio.get_running_loop().time()
+        self.began, self.answered = now, False
+        self.connect_timeout = min(CONNECT, max((self.deadline - now) / left, 0.001))
+
+    async def _start(self, attempt: Attempt) -> bool:
+        """Begin a new round, with the instances that there are now. False where there are none: `attempt` then has the
+        error."""
+        try:
+            self.addresses = await self._cluster.addresses()
+        except Unavailable as error:
+            attempt.result, attempt.outcome, attempt.pushback = error, Outcome.REFUSED, None
+            return False
+        self._epoch = self._cluster.outliers.epoch
+        self.address, self._rest, self._refused = self.addresses[0], None, []
+        self._begin(min(len(self.addresses), ADDRESSES))
+        return True
+
+    def _exhausted(self, attempt: Attempt) -> None:
+        """No instance took the call; name all of them in the cause of `attempt`, the last one.
+
+        :raises bridge.errors.Timeout: the deadline is here.
+        """
+        cause = f"none of {shown(self._refused)} took a connection: {cause_of(attempt)}"
+        if asyncio.get_running_loop().time() >= self.deadline - TICK:
+            raise Timeout(cause=cause)
+        if len(self._refused) > 1:
+            attempt.result.cause = cause
+
+    # --- the policy -----------------------------------------------------------------------------------------------
+
+    def _wait(self, attempt: Attempt) -> float | None:
+        """Seconds until the policy has the call sent again; None where it does not."""
+        cluster = self._cluster
+        own: Retry | None = self._request.retry
+        policy = own or cluster.retry
+        refused = attempt.outcome is Outcome.REFUSED
+        if attempt.verdict is InstanceVerdict.FINE:
+            cluster.throttle.succeeded()
+            return None
+        if policy is None:
+            return None
+        listed = refused or attempt.code in policy.codes
+        if listed or attempt.pushback == math.inf:
+            cluster.throttle.failed()
+        again = listed and attempt.outcome is not Outcome.FINAL and attempt.pushback != math.inf
+        if not again or self.retries + 1 >= policy.max_attempts or not cluster.throttle.open:
+            return None
+        if not refused and own is None and not cluster.channel.repeatable(self._request):
+            return None
+        if attempt.pushback is not None:
+            wait, self._backoff = attempt.pushback, 0.0  # a wait that the service named starts the series anew
+        else:
+            last = self._backoff
+            self._backoff = min(last * policy.multiplier, policy.max_backoff) if last else policy.initial_backoff
+            wait = self._backoff * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads callers, guards nothing
+        return wait if asyncio.get_running_loop().time() + wait < self.deadline else None
+
+
+def cause_of(attempt: Attempt) -> str:
+    """What went wrong, for the log."""
+    result = attempt.result
+    if isinstance(result, RequestError):
+        return result.cause or str(result)
+    return f"status {attempt.code}"
+
+
+def shown(addresses: Sequence[Address]) -> str:
+    return ", ".join(f"{host}:{port}" for host, port in addresses)

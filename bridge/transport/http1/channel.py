@@ -1,0 +1,140 @@
+"""HTTP/1.1 towards one upstream: requests judged and written, replies decoded, and what their ends mean (RFC 9110)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from bridge.api.call import HttpReply, HttpRequest
+from bridge.api.tls import Tls
+from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
+from bridge.errors import ClientError, RequestError, Unavailable, UpstreamError
+from bridge.http.coding import Longer, decode
+from bridge.http.forwarding import without_authority
+from bridge.payload import offload
+from bridge.transport.http1.exchange import BrokenOff, Client, Dropped, Field, NotConnected
+from bridge.transport.http1.fields import check_method, outgoing
+
+BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop …
+INLINE = 512 * 1024  #: … and decoded ones: a thousand times as many may come of it
+
+#: RFC 9110, section 9.2.2: sending these twice is sending them once.
+IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+
+_TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without the # that no request target has
+
+#: Method, path, fields, body, and whether the reply's coding is to be undone.
+HttpMessage = tuple[str, str, Sequence[Field], bytes, bool]
+
+
+class HttpChannel:
+    """`bridge.api.transport.Channel` over HTTP/1.1.
+
+    :param client: the connections, shared with other upstreams.
+    """
+
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client = client
+        self.open = None
+        name, port, tls = target.name, target.port, target.tls
+        self._name = name.lower()
+        self._server_name = (tls.server_name or name) if tls is not None else None
+        # The mesh name and its port are the Host field, so that no address ever goes into a message. RFC 9110, section
+        # 7.2: a port that is not a number can't stand in it.
+        self._host: Field = ("host", f"{name}:{port}" if port.isdigit() else name)
+        self._max_reply = target.max_reply
+        self._trust = tls.context() if tls is not None and tls != Tls() else None
+        if tls is not None and self._trust is None:
+            client.trust()
+
+    def prepare(self, request: HttpRequest, trace: Sequence[Field]) -> HttpMessage:
+        """:raises bridge.errors.ClientError: a method, path or field that can't stand in an HTTP message."""
+        method, path = request.method, request.path
+        if method not in IDEMPOTENT and method != "POST":
+            check_method(method)
+        if not _TARGET.fullmatch(path):
+            raise ClientError("The path holds characters that must be percent-encoded.")
+        return method, path, outgoing(self._host, request, trace), request.body, request.decode
+
+    async def attempt(self, message: HttpMessage, context: AttemptContext) -> Attempt:
+        method, path, fields, body, decoded = message
+        try:
+            head, body = await self._client.exchange(
+                context.address,
+                method,
+                path,
+                fields,
+                body,
+                server_name=self._server_name,
+                trust=self._trust,
+                connect_timeout=context.connect_timeout,
+                max_reply=self._max_reply,
+            )
+            headers = list(head.fields)
+            if head.codings and decoded:
+                if body:
+                    context.answered = True
+                    body = await self._decode(body, head.codings)
+                headers = [field for field in headers if field[0] != "content-encoding"]
+        except NotConnected as error:
+            return _refused(error)
+        except Dropped as error:
+            # RFC 9112, section 9.3.1: the service may have closed an idle connection without seeing the request.
+            stale = error.reused and not context.repeats and method in IDEMPOTENT
+            lost = UpstreamError(
+                "The service behind this route closed the connection without an answer.", cause=str(error)
+            )
+            if stale:
+                return Attempt(lost, lost.status, Outcome.NOT_PROCESSED)
+            return Attempt(lost, lost.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
+        except BrokenOff as error:
+            return Attempt(error, error.status, verdict=InstanceVerdict.BAD)
+        except RequestError as error:
+            return Attempt(error, error.status)
+        if head.located:
+            hosts = (host for host, _ in (*context.addresses, context.address))
+            headers = without_authority(headers, frozenset((self._name, *hosts)))
+        reply = HttpReply(head.status, headers, body)
+        return (
+            Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE) if head.status < 400 else _refusing(reply)
+        )
+
+    def repeatable(self, request: HttpRequest) -> bool:
+        return request.method in IDEMPOTENT
+
+    def resting(self, address: Address) -> bool:
+        return False
+
+    def forget(self, address: Address) -> None:
+        """Nothing is kept that could be dead unnoticed: each request needs an answer on its connection."""
+
+    async def aclose(self) -> None:
+        """The connections are the transport's."""
+
+    async def _decode(self, body: bytes, codings: str) -> bytes:
+        limit = self._max_reply
+        if len(body) < BLOCKING:
+            try:
+                return decode(body, codings, min(limit, INLINE))
+            except Longer:
+                if limit <= INLINE:
+                    raise
+        return await offload.run(min(limit, 8 * len(body)), partial(decode, body, codings, limit))
+
+
+def _refusing(reply: HttpReply) -> Attempt:
+    """A status from 400 on. A service may know how little time a client gave, and say 504 by itself."""
+    verdict = {502: InstanceVerdict.BAD, 503: InstanceVerdict.BAD, 504: InstanceVerdict.LATE}.get(
+        reply.status, InstanceVerdict.ALIVE
+    )
+    return Attempt(reply, reply.status, Outcome.RETRIABLE, verdict)
+
+
+def _refused(error: NotConnected) -> Attempt:
+    result: RequestError
+    if error.untrusted:
+        result = UpstreamError("The service behind this route could not prove who it is.", cause=str(error))
+    else:
+        result = Unavailable(cause=str(error), headers=[("retry-after", "1")])
+    return Attempt(result, result.status, Outcome.REFUSED, InstanceVerdict.UNREACHABLE, waited=error.waited)
