@@ -23,13 +23,13 @@ PLAIN = [("content-type", "text/plain")]
 
 
 @contextlib.asynccontextmanager
-async def answering(handler: Handler) -> AsyncIterator[int]:
+async def answering(handler: Handler, *, max_message: int = 1000, drain: float = 10) -> AsyncIterator[int]:
     """Our server, with `handler` for every request; yields the port."""
     bound = bind()
-    server = ServerState(None, handler, lambda record: None, 0)
+    server = ServerState(None, handler, lambda record: None, max_message)
     async with accepting(server, bound):
         yield bound.getsockname()[1]
-    await server.drain(10, asyncio.Event())
+    await server.drain(drain, asyncio.Event())
 
 
 class Letters:
