@@ -358,7 +358,7 @@ class ServerConnection(FlowControl):
             last.keep_alive = False
             return
         reply = problem(error, trace_id := make_trace_id())
-        self.transport.write(last_answer(reply, trace_id, self.date))
+        self.transport.write(last_answer(reply, trace_id, self.server.date))
         # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -23,6 +23,12 @@ _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which c
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read
 
 
+class Dated(Protocol):
+    """:ivar date: the ``Date`` field of every answer."""
+
+    date: str
+
+
 class Host(Connection, Protocol):
     """What an exchange needs of its connection."""
 
@@ -31,9 +37,7 @@ class Host(Connection, Protocol):
     peer: str
 
     @property
-    def date(self) -> str:
-        """The ``Date`` field of every answer."""
-        ...
+    def server(self) -> Dated: ...
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""
@@ -119,7 +123,7 @@ class ServerExchange:
             self._connection.cut(now=False)
             return
         self.keep_alive = False
-        self._transport.write(last_answer(reply, trace_id, self._connection.date))
+        self._transport.write(last_answer(reply, trace_id, self._connection.server.date))
         self._end()
 
     # --- the request's body -------------------------------------------------------------------------------------
@@ -175,15 +179,18 @@ class ServerExchange:
     # --- the answer ---------------------------------------------------------------------------------------------
 
     async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
-        if not isinstance(body, bytes):
+        if type(body) is not bytes:  # `isinstance` would be a call
             await self._answer_in_pieces(status, fields, body)
             return
-        if self._connection.write_paused and not self.disconnected:
-            await self._connection.drain()
+        connection = self._connection
+        if connection.write_paused and not self.disconnected:
+            await connection.drain()
         if self.disconnected:
             return
-        self._decide()
-        head = encode_head(status, self._connection.date, fields, close=not self.keep_alive)
+        self.started = True
+        if self.expects:
+            self._forgo_body()
+        head = encode_head(status, connection.server.date, fields, close=not self.keep_alive)
         if self.method == "HEAD" or not body:
             self._transport.write(head)
         elif len(body) <= _JOINED:
@@ -219,7 +226,9 @@ class ServerExchange:
         await self._writable()
         if self.disconnected:
             return
-        self._decide()
+        self.started = True
+        if self.expects:
+            self._forgo_body()
         length = next((int(value) for name, value in fields if name == "content-length"), None)
         self._due = length
         if self.method == "HEAD" or (length is None and status in (204, 304)):
@@ -227,7 +236,7 @@ class ServerExchange:
         elif length is None and self.version != "1.0":  # which knows no chunks (RFC 9112, section 6.1)
             self._chunked = True
             fields = [*fields, ("transfer-encoding", "chunked")]
-        self._transport.write(encode_head(status, self._connection.date, fields, close=not self.keep_alive))
+        self._transport.write(encode_head(status, self._connection.server.date, fields, close=not self.keep_alive))
 
     async def send(self, data: bytes, *, more: bool = True) -> None:
         """The next bytes of the body; to HEAD, none are sent.
@@ -258,11 +267,10 @@ class ServerExchange:
         if self._connection.write_paused and not self.disconnected:
             await self._connection.drain()
 
-    def _decide(self) -> None:
-        self.started = True
-        if self.expects:
-            # Whether its body still comes can't be known, nor what the next bytes are (RFC 9110, section 10.1.1).
-            self.keep_alive = self.expects = False
+    def _forgo_body(self) -> None:
+        """Its client was not told to send the body. Whether that still comes can't be known, nor what the next bytes
+        are (RFC 9110, section 10.1.1)."""
+        self.keep_alive = self.expects = False
 
     def _end(self) -> None:
         self.complete = True

@@ -18,10 +18,6 @@ class FlowControl(asyncio.Protocol):
         self.write_paused = self.read_paused = False
         self._writable: asyncio.Event | None = None  # made when somebody waits, which is rare
 
-    @property
-    def date(self) -> str:
-        return self.server.date
-
     def pause_writing(self) -> None:
         self.write_paused = True
 

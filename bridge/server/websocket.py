@@ -260,12 +260,12 @@ class ServerWebSocket(FlowControl):
         if not isinstance(body, bytes):
             body = b"".join([piece async for piece in body])
         self.complete = True
-        self.transport.write(encode_head(status, self.date, fields, close=True) + body)
+        self.transport.write(encode_head(status, self.server.date, fields, close=True) + body)
         self.transport.close()
 
     def abandon(self, reply: Reply, trace_id: str) -> None:
         if not self._accepted and not self.complete and not self.transport.is_closing():
-            self.transport.write(last_answer(reply, trace_id, self.date))
+            self.transport.write(last_answer(reply, trace_id, self.server.date))
         self.transport.close()
 
     def cut(self, *, now: bool) -> None:

@@ -28,10 +28,10 @@ from bridge.stages.auth.local_issuer import LocalIssuer
 OURS = str(Path(bridge.__file__).parent)
 #: Calls of our functions and of C for each request, by Python's version: they differ for the same code.
 MOST = {
-    (3, 11): {"open": (72, 118), "guarded": (86, 159)},
-    (3, 12): {"open": (66, 118), "guarded": (80, 159)},
-    (3, 13): {"open": (66, 118), "guarded": (80, 159)},
-    (3, 14): {"open": (66, 118), "guarded": (80, 159)},
+    (3, 11): {"open": (55, 66), "guarded": (69, 78)},
+    (3, 12): {"open": (52, 66), "guarded": (66, 78)},
+    (3, 13): {"open": (52, 66), "guarded": (66, 78)},
+    (3, 14): {"open": (52, 66), "guarded": (66, 78)},
 }
 HERE = MOST.get(sys.version_info[:2], MOST[3, 14])  # one that is not yet known is held to the newest that is
 
