@@ -37,7 +37,7 @@ async def test_requests_that_have_come_are_answered_and_no_others() -> None:
         await request.answer(200, [("content-length", "2")], b"ok")
 
     async with answering(handler) as port, asyncio.timeout(10):
-        idle, _ = await asyncio.open_connection("127.0.0.1", port)
+        idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET.replace(b"close", b"keep-alive") * 3)
         await arrived.wait()
@@ -46,7 +46,8 @@ async def test_requests_that_have_come_are_answered_and_no_others() -> None:
     assert await idle.read() == b""
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
+    for each in (writer, idle_writer):
+        each.close()
 
 
 async def test_who_is_in_a_hurry_waits_for_nobody() -> None:

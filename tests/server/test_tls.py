@@ -88,6 +88,7 @@ async def test_a_request_is_answered(secure: int, files: Files, upstream: Any, v
     body = b"x" * 300_000
     writer.write(b"POST /p/a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body + GET)
     answer = await reader.read()
+    writer.close()
     assert answer.count(b"HTTP/1.1 200 OK") == 2
     assert upstream.seen[0].body == body
 
@@ -161,6 +162,7 @@ async def test_a_new_certificate_is_shown_to_new_connections(
             await eventually(shown)
         writer.write(GET)  # the open connection goes on
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
     assert "was loaded again" in caplog.text
 
 
