@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,8 @@ import uvloop
 from bridge.api.call import JSON_TYPE, Call, Reply
 from bridge.app import build
 from bridge.config.settings import load
-from bridge.server.connection import WebSocket, logging_to
+from bridge.server.listener import accepting, listen
+from bridge.server.state import ServerState
 from bridge.stages.auth.local_issuer import LocalIssuer
 
 ANSWER = b'{"orderId":"A-17","total":"129.90","currency":"USD","items":[{"sku":"X1","count":2}]}'
@@ -97,42 +99,60 @@ def request(token: str) -> bytes:
 
 async def serve(kind: str, folder: Path, profile: str) -> None:
     """Serve `kind` until the parent closes its end; prints the port first."""
-    options: dict[str, Any] = {"http": "httptools", "ws": "none"}
-    app: Any = bare
-    closing = contextlib.AsyncExitStack()
-    if kind == "wire":
-        options["http"] = logging_to(lambda record: None)
-    elif kind != "bare":
-        home(folder, kind)
-        app = build(load({}, home=folder))
-        await closing.enter_async_context(app.router.lifespan_context(app))
-        for route in app.gateway.table.routes.values():
-            for endpoint in route.endpoints:
-                endpoint.codec = instant = Instant()
-                endpoint.send = instant.send
-        options = {"http": logging_to(app.gateway.log), "ws": WebSocket}
-    config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False, port=0,
-        **options,
-    )  # fmt: skip
-    bound = config.bind_socket()
-    server = uvicorn.Server(config)
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def ended() -> None:
-        server.should_exit = True
+        stop.set()
         loop.remove_reader(0)
 
     loop.add_reader(0, ended)
-    print(bound.getsockname()[1], flush=True)
-    profiler = cProfile.Profile() if profile else None
-    if profiler is not None:
-        profiler.enable()
-    async with closing:
-        await server.serve(sockets=[bound])
-    if profiler is not None:
-        profiler.disable()
-        profiler.dump_stats(profile)
+    async with contextlib.AsyncExitStack() as closing:
+        if kind == "bare":
+            port = await closing.enter_async_context(_plain(bare))
+        else:
+            server = await _ours(kind, folder, closing)
+            bound = listen("127.0.0.1", 0)
+            port = bound.getsockname()[1]
+            await closing.enter_async_context(accepting(server, bound))
+        print(port, flush=True)
+        profiler = cProfile.Profile() if profile else None
+        if profiler is not None:
+            profiler.enable()
+        await stop.wait()
+        if profiler is not None:
+            profiler.disable()
+            profiler.dump_stats(profile)
+
+
+async def _ours(kind: str, folder: Path, closing: contextlib.AsyncExitStack) -> ServerState:
+    if kind == "wire":
+        return ServerState(bare, lambda request: None, lambda record: None, 0)
+    home(folder, kind)
+    settings = load({}, home=folder)
+    app = build(settings)
+    await closing.enter_async_context(app.router.lifespan_context(app))
+    for route in app.gateway.table.routes.values():
+        for endpoint in route.endpoints:
+            endpoint.codec = instant = Instant()
+            endpoint.send = instant.send
+    return ServerState(app, app.direct, app.gateway.log, settings.max_body)
+
+
+@contextlib.asynccontextmanager
+async def _plain(app: Any) -> AsyncIterator[int]:
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, port=0,
+    )  # fmt: skip
+    bound = config.bind_socket()
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[bound]))
+    try:
+        yield bound.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
 
 
 class Client(asyncio.Protocol):

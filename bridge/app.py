@@ -29,6 +29,7 @@ from bridge.admin.api import Admin
 from bridge.admin.recorder import Recorder
 from bridge.api.problem import problem
 from bridge.api.route_spec import JwtAuth
+from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
 from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
@@ -108,11 +109,13 @@ class Bridge(Starlette):
         else:
             await self.gateway(scope, receive, send)
 
-    def direct(self, inbound: ServerRequest) -> Coroutine[Any, Any, None] | None:
-        """The data path without ASGI's events, for a server that has a request as the gateway wants it
-        (`bridge.server.connection`). None for what Starlette must answer."""
-        path = inbound.path
-        return None if _is_ours(unquote(path) if "%" in path else path) else self.gateway.answer(inbound)
+    def direct(self, request: ServerRequest) -> Coroutine[Any, Any, None] | None:
+        """The data path without ASGI's events, for our own server. None for the pages that Starlette answers; there
+        are no WebSockets among them."""
+        path = request.path
+        if _is_ours(unquote(path) if "%" in path else path) and request.method != WEBSOCKET:
+            return None
+        return self.gateway.answer(request)
 
 
 def _is_ours(path: str) -> bool:

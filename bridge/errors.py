@@ -231,6 +231,14 @@ class NotAcceptable(ClientError):
     title = "This operation can't answer in what the request accepts"
 
 
+class RequestTimeout(ClientError):
+    """The client did not send all of its request in time."""
+
+    status = 408
+    slug = "request-timeout"
+    title = "The request did not arrive in time"
+
+
 class Conflict(ClientError):
     status = 409
     slug = "conflict"
@@ -268,10 +276,26 @@ class HeadTooLarge(ClientError):
     title = "The request's header is too large"
 
 
+class UpgradeRequired(ClientError):
+    """The request needs another protocol, or another version of it; the answer's fields name those there are."""
+
+    status = 426
+    slug = "upgrade-required"
+    title = "The request needs another version of its protocol"
+
+
 class RateLimited(ClientError):
     status = 429
     slug = "rate-limited"
     title = "Too many requests"
+
+
+class Unsupported(ClientError):
+    """The request uses a part of its protocol that the gateway does not implement (RFC 9110, section 15.6.2)."""
+
+    status = 501
+    slug = "not-implemented"
+    title = "The gateway does not support this"
 
 
 class ClientDisconnected(ClientError):

@@ -77,6 +77,7 @@ def _secrets(settings: Settings, trust: Trust) -> Secrets:
     path = settings.path(settings.secrets)
     own = [path, *trust.files, settings.state]
     own += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
+    own += [settings.path(each) for each in (settings.tls_cert, settings.tls_key) if each is not None]
     own += [
         settings.path(url.removeprefix(scheme))
         for url in (settings.mesh, settings.store)

@@ -20,7 +20,9 @@ from bridge.api import FAST_PATHS
 from bridge.api.grants import Grant, granted
 from bridge.app import Bridge, build
 from bridge.config.settings import Settings, load
-from bridge.server.connection import WebSocket, logging_to
+from bridge.server.listener import accepting
+from bridge.server.state import ServerState
+from bridge.server.tls import ListenerTls
 from bridge.stages.auth.local_issuer import LocalIssuer
 
 
@@ -44,22 +46,37 @@ hypothesis.settings.register_profile("any pace", deadline=None)
 hypothesis.settings.load_profile("any pace")
 
 
-@contextlib.asynccontextmanager
-async def listening(
-    app: Any, protocol: Any = "httptools", ws: Any = "none", bound: socket.socket | None = None
-) -> AsyncIterator[int]:
-    """Serve an ASGI app on a free port of the loopback, or on a socket that is bound; yields the port."""
+def bind(bound: socket.socket | None = None) -> socket.socket:
+    """`bound`, or a free port of the loopback, ready for a server."""
     bound = bound or socket.create_server(("127.0.0.1", 0))
     # asyncio sees to this only for sockets that name their protocol; uvloop, which serves for real, always does.
     # Without it the second answer on a connection waits 40 ms for the first one's acknowledgement.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound.setblocking(False)
+    return bound
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: Bridge, bound: socket.socket | None = None, tls: ListenerTls | None = None, max_message: int = 16 << 20
+) -> AsyncIterator[int]:
+    """Serve the gateway on its own server; yields the port."""
+    bound = bind(bound)
+    server = ServerState(app, app.direct, app.gateway.log, max_message)
+    async with accepting(server, bound, tls):
+        yield bound.getsockname()[1]
+    await server.drain(60, asyncio.Event())
+
+
+@contextlib.asynccontextmanager
+async def listening(app: Any) -> AsyncIterator[int]:
+    """Serve any ASGI application on a free port of the loopback, on a server that is not ours; yields the port."""
+    bound = bind()
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=protocol,
-            ws=ws,
-            ws_per_message_deflate=False,
+            http="httptools",
+            ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
@@ -189,7 +206,7 @@ def start(tmp_path: Path) -> Start:
             (home / "mesh.yml").write_text(json.dumps(mesh))
         made = load({}, home=home, **settings)
         app = build(made)
-        async with app.router.lifespan_context(app), listening(app, logging_to(app.gateway.log), WebSocket) as port:
+        async with app.router.lifespan_context(app), serving(app) as port:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
                 yield Running(home, made, app, port, client)
 

@@ -29,6 +29,7 @@ from bridge.errors import (
     Conflict,
     Forbidden,
     NotOwned,
+    RequestTimeout,
     SetupError,
     StoreError,
     TooLarge,
@@ -311,7 +312,7 @@ async def _body(request: Request) -> bytes:
                     raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
                 chunks.append(chunk)
     except TimeoutError:
-        raise ClientError("The spec did not arrive in time.", status=408) from None
+        raise RequestTimeout("The spec did not arrive in time.") from None
     except ClientDisconnect:
         raise ClientDisconnected() from None
     return b"".join(chunks)

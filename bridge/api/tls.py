@@ -64,15 +64,18 @@ class Tls:
             with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
                 file.write(self.certificate + b"\n" + self.key)
                 file.flush()
-                _show(made, file.name)
+                load_chain(made, file.name)
         return made
 
 
-def _show(context: ssl.SSLContext, file: str) -> None:
-    """:raises bridge.api.BindError: the certificate and key in `file` can't be used."""
+def load_chain(context: ssl.SSLContext, file: str, key_file: str | None = None) -> None:
+    """Have `context` show the certificate in `file`, with the key in `key_file` or beside it.
+
+    :raises bridge.api.BindError: they can't be used.
+    """
     try:
         # Without a word of ours, OpenSSL would ask for the passphrase at the terminal, and wait.
-        context.load_cert_chain(file, password=_refuse)
+        context.load_cert_chain(file, key_file, password=_refuse)
     except _Encrypted:
         raise BindError(Fault("the key is encrypted, and the gateway has no passphrase", "connection.key")) from None
     except ssl.SSLError as error:

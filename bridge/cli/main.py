@@ -88,12 +88,19 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="A PEM file: the certificate to serve HTTPS with.", metavar="FILE")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="A PEM file: its key, where that is not in the same file.", metavar="FILE")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Serve the routes until Ctrl-C or SIGTERM; calls under way are let finish."""
     from bridge.server import listener as server
 
-    settings = settings_of(config, routes=routes.absolute() if routes else None)
+    files = {"routes": routes, "tls_cert": tls_cert, "tls_key": tls_key}
+    settings = settings_of(config, **{name: path.absolute() for name, path in files.items() if path})
     with explained():
         if workers > 1:
             raise SettingsError(

@@ -64,6 +64,8 @@ class Settings(BaseModel):
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
+    tls_cert: Path | None = None  #: PEM: the listener's certificate chain; with it, the gateway serves HTTPS
+    tls_key: Path | None = None  #: PEM: the certificate's private key; None where it stands in the same file
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body
     drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
 
@@ -99,7 +101,7 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
             values[key], origin[key] = value, name
     for key, value in given.items():
         if value is not None:
-            values[key], origin[key] = value, f"--{key}"
+            values[key], origin[key] = value, f"--{key.replace('_', '-')}"
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -21,7 +21,7 @@ from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, ClientError, RateLimited, RequestError
 from bridge.gateway.downstream import Connection, Downstream
-from bridge.gateway.inbound import Asgi, Receive, Scope, Send, ServerRequest, encoded, oversized
+from bridge.gateway.inbound import Asgi, Receive, Scope, Send, ServerRequest, oversized
 from bridge.gateway.streaming import Flow
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
@@ -85,7 +85,7 @@ class Gateway:
                 call.body = await inbound.body(self._max_body, self._body_timeout)
                 record.bytes_in = len(call.body)
             if endpoint.streams:
-                side = inbound.side(lambda reply: encoded(_fields(reply, call, limits, whole=False)))
+                side = inbound.side(lambda reply: _fields(reply, call, limits, whole=False))
                 answered = await self._stream(endpoint, call, record, side, asked, inbound.connection)
                 if answered is None:
                     self._note(record, began)

@@ -6,7 +6,7 @@ the client doesn't read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from bridge.api.call import JSON_TYPE, Headers, Reply
@@ -15,8 +15,8 @@ from bridge.errors import ClientDisconnected
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-#: The response's fields as ASGI wants them.
-Fields = Callable[[Reply], list[tuple[bytes, bytes]]]
+#: The response's fields, fit to be sent (`ServerRequest.answer`).
+Fields = Callable[[Reply], list[tuple[str, str]]]
 
 #: Browsers can't put a token into a WebSocket's headers, so it may stand among the subprotocols: ``bearer, TOKEN``.
 BEARER = "bearer"
@@ -102,7 +102,9 @@ class HttpSide:
             pass
 
     async def start(self, reply: Reply) -> None:
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": self._fields(reply)})
+        await self._send(
+            {"type": "http.response.start", "status": reply.status, "headers": encoded(self._fields(reply))}
+        )
         if self._head_only:
             await self.close(b"", failed=False)
         elif reply.body:
@@ -126,7 +128,7 @@ class WebSocketSide:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
         self._receive, self._send, self._fields = receive, send, fields
-        self._subprotocol = BEARER if bearer_of(scope) else None
+        self._subprotocol = BEARER if bearer_of(scope.get("subprotocols") or ()) else None
         self._text = True
         self.sent = 0
         self.complete = False
@@ -145,9 +147,8 @@ class WebSocketSide:
             pass
 
     async def start(self, reply: Reply) -> None:
-        dropped = (b"content-type", b"content-length")
         self._text = JSON_TYPE in reply.headers
-        headers = [field for field in self._fields(reply) if field[0] not in dropped]
+        headers = encoded(without_content(self._fields(reply)))
         await self._out({"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": headers})
 
     async def write(self, chunks: Sequence[bytes]) -> None:
@@ -170,15 +171,24 @@ class WebSocketSide:
             raise ClientDisconnected() from None
 
 
-def bearer_of(scope: Scope) -> str:
+def encoded(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """`fields` as ASGI has them."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in fields]
+
+
+def without_content(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`fields` for the answer to a handshake, which has no content."""
+    return [field for field in fields if field[0] not in ("content-type", "content-length")]
+
+
+def bearer_of(offered: Sequence[str]) -> str:
     """The token among a WebSocket's subprotocols (``Sec-WebSocket-Protocol: bearer, TOKEN``), or ``""``."""
-    offered: Sequence[str] = scope.get("subprotocols") or ()
     return offered[1] if len(offered) > 1 and offered[0].lower() == BEARER else ""
 
 
-def with_bearer(headers: Headers, scope: Scope) -> list[tuple[str, str]]:
+def with_bearer(headers: Headers, offered: Sequence[str]) -> list[tuple[str, str]]:
     """`headers` of a WebSocket's handshake, less what belongs to the handshake alone; a token among the subprotocols
     stands where other requests have it."""
     kept = [field for field in headers if not field[0].startswith("sec-websocket-")]
-    token = bearer_of(scope)
+    token = bearer_of(offered)
     return [*kept, ("authorization", f"Bearer {token}")] if token and "authorization" not in dict(kept) else kept

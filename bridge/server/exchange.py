@@ -1,89 +1,72 @@
-"""One request on a connection of `bridge.server.connection.ServerConnection`, and its answer (RFC 9112).
+"""One request on a `ServerConnection`, and its answer (RFC 9112).
 
-Two ways lead through it. An ASGI application gets a scope, `receive` and `send`. The data path takes the straight one
-(`bridge.gateway.inbound.ServerRequest`): fields as text, a body that has mostly come with the head, the answer in one
-write.
+It is the gateway's `ServerRequest`: fields as text, a body that has mostly come with the head, the answer in one write.
+For a stream it is the `Downstream` as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import re
 import socket
 import struct
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import unquote
 
-from bridge.gateway.downstream import Connection, Downstream, Fields, HttpSide
-from bridge.gateway.inbound import ServerRequest, encoded, oversized, read_body
+from bridge.api.call import Reply
+from bridge.errors import ClientDisconnected
+from bridge.gateway.downstream import Connection, Downstream, Fields
+from bridge.gateway.inbound import Body, close_pieces, oversized, pieces, read_body, write_pieces
+from bridge.server.head import encode_head, last_answer
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read
-#: RFC 9110, sections 5.1 and 5.5: what no field's name, and no value, may hold.
-_BAD_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]|^$")
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-log = logging.getLogger("bridge")
 
 
-def _status_line(status: int) -> str:
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
-    return f"HTTP/1.1 {status} {phrase}\r\n"
+class Dated(Protocol):
+    """:ivar date: the ``Date`` field of every answer."""
 
-
-STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
-
-#: Takes a request the straight way; None for one that an ASGI application must have.
-Direct = Callable[[ServerRequest], Coroutine[Any, Any, None] | None]
-
-
-class Flow(Protocol):
-    """uvicorn's account of what the connection can take."""
-
-    write_paused: bool
-
-    async def drain(self) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    date: str
 
 
 class Host(Connection, Protocol):
-    """What a cycle needs of its connection."""
+    """What an exchange needs of its connection."""
 
     transport: Any
-    flow: Any
+    write_paused: bool
     peer: str
-    tasks: set[Any]
 
-    def stock(self) -> str:
-        """The lines of every answer's head: ``Date`` and what else the server says of itself."""
+    @property
+    def server(self) -> Dated: ...
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was written."""
         ...
 
-    def scope_of_connection(self) -> dict[str, Any]:
-        """ASGI's, as far as the connection knows it."""
-        ...
-
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
     def on_response_complete(self) -> None: ...
 
 
 class ServerExchange:
-    """:ivar more_body: the end of the body has not come.
+    """:ivar more_body: the end of the request's body has not come.
     :ivar expects: its client waits for ``100 Continue`` before it sends the body.
-    :ivar disconnected: nothing more can be sent, nor will come."""
+    :ivar waiting: bytes of the body that nobody has taken.
+    :ivar disconnected: nothing more can be sent, nor will come.
+    :ivar started: the head of the answer was sent.
+    :ivar complete: all of the answer was sent.
+    :ivar sent: bytes of a stream's body that were sent.
+    """
 
     __slots__ = (
-        "_chunked", "_due", "_event", "_flow", "_host", "_news", "_parts", "_transport", "disconnected", "expects",
-        "headers", "keep_alive", "method", "more_body", "path", "peer", "query", "response_complete",
-        "response_started", "task", "version", "waiting",
+        "_chunked", "_connection", "_due", "_event", "_fields", "_parts", "_transport", "complete", "disconnected",
+        "expects", "headers", "keep_alive", "method", "more_body", "path", "peer", "query", "sent", "started",
+        "version", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
-        host: Host,
+        connection: Host,
         method: str,
         path: str,
         query: str,
@@ -93,23 +76,21 @@ class ServerExchange:
         expects: bool,
         keep_alive: bool,
     ) -> None:
-        self._host, self._transport, self._flow = host, host.transport, host.flow
+        self._connection, self._transport = connection, connection.transport
         self.method, self.path, self.query = method, path, query
-        self.headers, self.version, self.peer = headers, version, host.peer
+        self.headers, self.version, self.peer = headers, version, connection.peer
         self.expects, self.keep_alive = expects, keep_alive
-        self.disconnected = self.response_started = self.response_complete = False
+        self.disconnected = self.started = self.complete = False
         self.more_body = True
-        self.waiting = 0  # bytes of the body that nobody has taken
-        self.task: asyncio.Task[None] | None = None
+        self.waiting = self.sent = 0
         self._parts: list[bytes] = []
-        self._news = False
         self._event: asyncio.Event | None = None  # made when somebody waits, which is rare
         self._chunked = False
         self._due: int | None = 0  # bytes of the answer that its Content-Length still owes; None: that is not known
 
     @property
-    def connection(self) -> Connection:
-        return self._host
+    def connection(self) -> Host:
+        return self._connection
 
     # --- the connection's side ----------------------------------------------------------------------------------
 
@@ -118,71 +99,98 @@ class ServerExchange:
         self._parts.append(data)
         self.waiting = waiting = self.waiting + len(data)
         if waiting > HIGH_WATER:
-            self._flow.pause_reading()
-        self._news = True
+            self._connection.pause_reading()
         if self._event is not None:
             self._event.set()
 
     def feed_end(self) -> None:
-        self.more_body, self._news = False, True
+        self.more_body = False
         if self._event is not None:
             self._event.set()
 
     def leave(self) -> None:
         """The client has left."""
-        if not self.response_complete:
+        if not self.complete:
             self.disconnected = True
-        self.wake()
-
-    def wake(self) -> None:
-        self._news = True
         if self._event is not None:
             self._event.set()
 
-    async def run_asgi(self, app: Any, direct: Direct | None) -> None:
-        """The request's whole time: through `direct`, where that takes it, else through `app`."""
-        try:
-            straight = direct(self) if direct is not None else None
-            await (straight if straight is not None else app(self._scope(), self.receive, self.send))
-        except BaseException as error:
-            log.error("a request failed outside of its last boundary", exc_info=error)
-            await self._abandon()
-        else:
-            if not self.response_complete and not self.disconnected:
-                log.error("the application returned without an answer")
-                await self._abandon()
-        finally:
-            self._host.tasks.discard(self.task)
-
-    async def _abandon(self) -> None:
-        if self.response_started:
-            self._transport.close()
+    def abandon(self, reply: Reply, trace_id: str) -> None:
+        """Nobody will answer any more: `reply` is the answer, or the one that has begun is cut off."""
+        if self.disconnected or self.complete:
             return
-        head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21"), (b"connection", b"close")]
-        await self.send({"type": "http.response.start", "status": 500, "headers": head})
-        await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
+        if self.started:
+            self._connection.cut(now=False)
+            return
+        self.keep_alive = False
+        self._transport.write(last_answer(reply, trace_id, self._connection.server.date))
+        self._end()
 
-    # --- the straight way ---------------------------------------------------------------------------------------
+    # --- the request's body -------------------------------------------------------------------------------------
 
     async def body(self, most: int, patience: float) -> bytes:
         if self.more_body or self.disconnected:
-            return await read_body(self.receive, most, patience)
+            return await read_body(self.read, most, patience)
         if self.waiting > most:
             raise oversized(most)
         return self._take()
 
-    def side(self, fields: Fields) -> Downstream:
-        return HttpSide({"method": self.method}, self.receive, self.send, fields)
+    def stream(self) -> AsyncIterator[bytes]:
+        return pieces(self.read)
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: bytes) -> None:
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
+    async def read(self) -> bytes | None:
+        """The next bytes of the body; None at its end.
+
+        :raises ClientDisconnected: the client has left, or has its answer.
+        """
+        if self.expects and not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.expects = False
+        while not self.disconnected and not self.complete:
+            if self._parts:
+                return self._take()
+            if not self.more_body:
+                return None
+            self._connection.resume_reading()
+            await self._news()
+        raise ClientDisconnected()
+
+    async def gone(self) -> None:
+        while not self.disconnected and not self.complete:
+            self._take()
+            self._connection.resume_reading()
+            await self._news()
+
+    async def _left(self) -> None:
+        """`gone`, without touching the body, which somebody may still be reading."""
+        while not self.disconnected:
+            await self._news()
+
+    async def _news(self) -> None:
+        if self._event is None:
+            self._event = asyncio.Event()
+        self._event.clear()
+        await self._event.wait()
+
+    def _take(self) -> bytes:
+        parts, self._parts, self.waiting = self._parts, [], 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # --- the answer ---------------------------------------------------------------------------------------------
+
+    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
+        if type(body) is not bytes:  # `isinstance` would be a call
+            await self._answer_in_pieces(status, fields, body)
+            return
+        connection = self._connection
+        if connection.write_paused and not self.disconnected:
+            await connection.drain()
         if self.disconnected:
             return
-        self.response_started = True
-        lines = "\r\n".join(map(": ".join, fields))
-        end = "\r\n\r\n" if self.keep_alive else "\r\nconnection: close\r\n\r\n"
-        head = f"{STATUS_LINES[status]}{self._host.stock()}{lines}{end}".encode("latin-1", "replace")
+        self.started = True
+        if self.expects:
+            self._forgo_body()
+        head = encode_head(status, connection.server.date, fields, close=not self.keep_alive)
         if self.method == "HEAD" or not body:
             self._transport.write(head)
         elif len(body) <= _JOINED:
@@ -190,111 +198,107 @@ class ServerExchange:
         else:
             self._transport.write(head)
             self._transport.write(body)
-        self._complete()
+        self._end()
 
-    def _take(self) -> bytes:
-        parts, self._parts, self.waiting, self._news = self._parts, [], 0, False
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    async def _answer_in_pieces(self, status: int, fields: Sequence[tuple[str, str]], body: Any) -> None:
+        async def write(piece: bytes) -> None:
+            await self.send(piece)
+            if self.disconnected:
+                raise ClientDisconnected()
 
-    def _complete(self) -> None:
-        self.response_complete = True
-        self.wake()
-        if not self.keep_alive:
-            self._transport.close()
-        self._host.on_response_complete()
+        try:
+            await self.begin(status, fields)
+            if self.method == "HEAD":
+                await close_pieces(body)
+            else:
+                await write_pieces(body, write, self._left())
+            await self.send(b"", more=False)
+        except ClientDisconnected:
+            raise
+        except BaseException:
+            if not self.disconnected:
+                self._connection.cut(now=False)
+            raise
 
-    # --- ASGI's way ---------------------------------------------------------------------------------------------
-
-    def _scope(self) -> dict[str, Any]:
-        scope = self._host.scope_of_connection()
-        path = scope["root_path"] + (unquote(self.path) if "%" in self.path else self.path)
-        return scope | {
-            "type": "http",
-            "http_version": self.version,
-            "method": self.method,
-            "path": path,
-            "raw_path": scope["root_path"].encode("ascii") + self.path.encode("ascii"),
-            "query_string": self.query.encode("ascii"),
-            "headers": encoded(self.headers),
-        }
-
-    async def receive(self) -> dict[str, Any]:
-        if self.expects and not self._transport.is_closing():
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.expects = False
-        if not self.disconnected and not self.response_complete:
-            self._flow.resume_reading()
-            if not self._news:
-                if self._event is None:
-                    self._event = asyncio.Event()
-                self._event.clear()
-                await self._event.wait()
-        self._news = False
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": self._take(), "more_body": self.more_body}
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """:raises RuntimeError: the application breaks ASGI's rules, or HTTP's."""
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
+    async def begin(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
+        """The head of an answer whose body `send` writes. Unless `fields` name the body's length, it is chunked, or
+        for HTTP/1.0 ended by the connection's end (RFC 9112, section 6.3)."""
+        await self._writable()
         if self.disconnected:
             return
-        kind = message["type"]
-        if self.response_complete or kind != ("http.response.body" if self.response_started else "http.response.start"):
-            raise RuntimeError(f"{kind} is not what an answer goes on with here")
-        if kind == "http.response.start":
-            self._start(message["status"], message.get("headers", ()))
-        else:
-            self._go_on(message.get("body", b""), more=message.get("more_body", False))
-
-    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines: list[bytes] = []
-        length: int | None = None
-        closes = False
-        for given, value in headers:
-            name = given.lower()
-            if _BAD_NAME.search(name) or _BAD_VALUE.search(value) or name == b"transfer-encoding":
-                raise RuntimeError("a field of the answer can't be sent")
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection":
-                closes = closes or b"close" in [token.strip().lower() for token in value.split(b",")]
-            lines += (name, b": ", value, b"\r\n")
+        self.started = True
         if self.expects:
-            # Whether its body still comes can't be known, nor what the next bytes are (RFC 9110, section 10.1.1).
-            self.keep_alive = self.expects = False
-        if closes:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            self._forgo_body()
+        length = next((int(value) for name, value in fields if name == "content-length"), None)
         self._due = length
         if self.method == "HEAD" or (length is None and status in (204, 304)):
             self._due = 0
         elif length is None and self.version != "1.0":  # which knows no chunks (RFC 9112, section 6.1)
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = f"{STATUS_LINES[status]}{self._host.stock()}".encode("latin-1")
-        self.response_started = True
-        self._transport.write(b"".join([head, *lines, b"\r\n"]))
+            fields = [*fields, ("transfer-encoding", "chunked")]
+        self._transport.write(encode_head(status, self._connection.server.date, fields, close=not self.keep_alive))
 
-    def _go_on(self, body: bytes, *, more: bool) -> None:
+    async def send(self, data: bytes, *, more: bool = True) -> None:
+        """The next bytes of the body; to HEAD, none are sent.
+
+        :param more: whether others follow.
+        :raises RuntimeError: they are more, or all of them fewer, than the head said.
+        """
+        await self._writable()
+        if self.disconnected or self.complete:
+            return
         if self.method == "HEAD":
-            body = b""
+            data = b""
+        size = len(data)
         if self._chunked:
-            size = b"%x\r\n" % len(body)
-            # Where there is nothing to say, a chunk would say that it was all (RFC 9112, section 7.1).
-            data = (size + body + b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
-        else:
-            data = body
-            if self._due is not None:
-                self._due -= len(body)
-                if self._due < 0 or (self._due and not more):
-                    raise RuntimeError("the answer's body has another length than its Content-Length says")
+            # An empty chunk would end the body (RFC 9112, section 7.1).
+            data = (b"%x\r\n%s\r\n" % (size, data) if data else b"") + (b"" if more else b"0\r\n\r\n")
+        elif self._due is not None:
+            self._due -= size
+            if self._due < 0 or (self._due and not more):
+                raise RuntimeError("the answer's body has another length than its Content-Length says")
         if data:
             self._transport.write(data)
+        self.sent += size
         if not more:
-            self._complete()
+            self._end()
+
+    async def _writable(self) -> None:
+        if self._connection.write_paused and not self.disconnected:
+            await self._connection.drain()
+
+    def _forgo_body(self) -> None:
+        """Its client was not told to send the body. Whether that still comes can't be known, nor what the next bytes
+        are (RFC 9110, section 10.1.1)."""
+        self.keep_alive = self.expects = False
+
+    def _end(self) -> None:
+        self.complete = True
+        if self._event is not None:
+            self._event.set()
+        if not self.keep_alive:
+            self._transport.close()
+        self._connection.on_response_complete()
+
+    # --- a stream's answer (`bridge.gateway.downstream.Downstream`) ---------------------------------------------
+
+    def side(self, fields: Fields) -> Downstream:
+        self._fields = fields
+        return self
+
+    async def start(self, reply: Reply) -> None:
+        fields: Callable[[Reply], list[tuple[str, str]]] = self._fields
+        await self.begin(reply.status, fields(reply))
+        if self.method == "HEAD":
+            await self.send(b"", more=False)
+        elif reply.body:
+            await self.send(reply.body)
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        await self.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+    async def close(self, last: bytes, *, failed: bool) -> None:
+        await self.send(last, more=False)
 
 
 def hang_up(transport: asyncio.Transport, *, now: bool) -> None:

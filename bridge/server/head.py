@@ -1,27 +1,35 @@
-"""A request's head, judged where the parser leaves it open (RFC 9112). The connection is `bridge.server.connection`'s
-business."""
+"""The heads of requests and answers (RFC 9112): requests' are judged where the parser leaves that open."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 import httptools
 
 from bridge.api.call import Headers, Reply
-from bridge.errors import ClientError, HeadTooLarge, RequestError
+from bridge.errors import ClientError, HeadTooLarge, RequestError, Unsupported
 from bridge.http.client_address import absolute_target
 
 #: What the parser says of a version that it doesn't know, and of the preface of HTTP/2.
 _OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 
 
+def _status_line(status: int) -> str:
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
+    return f"HTTP/1.1 {status} {phrase}"
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+
+
 def check_framing(version: str, codings: Sequence[str]) -> None:
     """Judge what is not plain HTTP/1.1 without a ``Transfer-Encoding`` (RFC 9112, section 6.1).
 
     :param codings: every value of that field.
-    :raises ClientError: 505 for a version that is not spoken here; 501 for a body whose end is known but whose coding
-        is not; 400 where not even the end is known, and for HTTP/1.0, which has no codings.
+    :raises Unsupported: a body whose end is known but whose coding is not.
+    :raises ClientError: 505 for an unsupported version; 400 where not even the end of the body is known, and for
+        HTTP/1.0, which has no codings.
     """
     if version not in ("1.0", "1.1"):
         raise _other_version()
@@ -29,9 +37,9 @@ def check_framing(version: str, codings: Sequence[str]) -> None:
         raise ClientError("A Transfer-Encoding can't be used with HTTP/1.0.")
     if not codings or (len(codings) == 1 and codings[0].lower() == "chunked"):
         return
-    named = [coding.strip().lower() for value in codings for coding in value.split(",")]
-    if named[-1] == "chunked" and all(named) and named.count("chunked") == 1:
-        raise ClientError("Of transfer codings, only chunked is understood here.", status=501)
+    names = [coding.strip().lower() for value in codings for coding in value.split(",")]
+    if names[-1] == "chunked" and all(names) and names.count("chunked") == 1:
+        raise Unsupported("The only supported transfer coding is chunked.")
     raise ClientError("A request's Transfer-Encoding must be chunked, once, and nothing else.")
 
 
@@ -50,7 +58,8 @@ def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tu
 
 def begins_websocket(fields: Headers, version: str) -> bool:
     """Whether a head with an ``Upgrade`` is a WebSocket's handshake (RFC 6455, section 4.2.1). By HTTP/1.0, any
-    ``Upgrade`` is to be ignored (RFC 9110, section 7.8); a list of protocols leaves the choice to us: HTTP it is."""
+    ``Upgrade`` is to be ignored (RFC 9110, section 7.8). Of a list of protocols the server may choose: it stays with
+    HTTP."""
     upgrades = [value.strip().lower() for name, value in fields if name == "upgrade"]
     return upgrades == ["websocket"] and version != "1.0" and any(name == "sec-websocket-key" for name, _ in fields)
 
@@ -74,17 +83,21 @@ def _other_version() -> ClientError:
     return ClientError("This gateway speaks HTTP/1.1 and HTTP/1.0 on this port.", status=505)
 
 
-def too_large(most: int) -> HeadTooLarge:
-    return HeadTooLarge(f"A request's header may have at most {most // 1024} kB.")
+def too_large(limit: int) -> HeadTooLarge:
+    return HeadTooLarge(f"A request's header may have at most {limit // 1024} kB.")
 
 
-def last_answer(reply: Reply, trace_id: str) -> bytes:
+def encode_head(status: int, date: str, fields: Iterable[tuple[str, str]], *, close: bool) -> bytes:
+    """The head of an answer.
+
+    :param date: the whole field, as ``Date: …``.
+    :param close: whether the connection is closed after the answer.
+    """
+    end = "connection: close\r\n\r\n" if close else "\r\n"
+    return "\r\n".join([STATUS_LINES[status], date, *map(": ".join, fields), end]).encode("latin-1", "replace")
+
+
+def last_answer(reply: Reply, trace_id: str, date: str) -> bytes:
     """`reply` as the last answer of a connection."""
-    fields = [
-        *reply.headers,
-        ("x-trace-id", trace_id),
-        ("content-length", str(len(reply.body))),
-        ("connection", "close"),
-    ]
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n{lines}\r\n".encode() + reply.body
+    fields = [*reply.headers, ("x-trace-id", trace_id), ("content-length", str(len(reply.body)))]
+    return encode_head(reply.status, date, fields, close=True) + reply.body

@@ -1,23 +1,27 @@
-"""The server under the gateway: uvicorn on httptools, started and stopped by hand, every failure a sentence."""
+"""The listener: started, drained and stopped by signals; every failure to start is one sentence."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
-
-import uvicorn
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from bridge.app import build
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError
 from bridge.payload import offload
-from bridge.server.connection import WebSocket, logging_to
+from bridge.server.connection import ServerConnection
+from bridge.server.state import ServerState
+from bridge.server.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, ListenerTls, listener_tls
+
+BACKLOG = 2048  #: connections that wait to be accepted
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,7 +35,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind(address)
-            bound.listen(2048)
+            bound.listen(BACKLOG)
         except OSError:
             bound.close()
             raise
@@ -45,49 +49,62 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
+@contextlib.asynccontextmanager
+async def accepting(server: ServerState, bound: socket.socket, tls: ListenerTls | None = None) -> AsyncIterator[None]:
+    """Accept connections of `server` on `bound`, which is closed at the end. The connections are not: `drain` ends
+    them."""
+    loop = asyncio.get_running_loop()
+    secured: dict[str, Any] = {}
+    if tls is not None:
+        secured = {
+            "ssl": tls.context,
+            "ssl_handshake_timeout": HANDSHAKE_TIMEOUT,
+            "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
+        }
+    listener = await loop.create_server(lambda: ServerConnection(server), sock=bound, backlog=BACKLOG, **secured)
+    following = loop.create_task(tls.follow()) if tls is not None else None
+    server.start()
+    try:
+        yield
+    finally:
+        if following is not None:
+            following.cancel()
+        listener.close()
+        bound.close()
+
+
 def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then let calls under way end within `Settings.drain`.
+    """Serve until SIGINT or SIGTERM, then let calls under way end within `Settings.drain`; a second signal ends them.
 
     :param ready: called with the base URL and the number of routes once requests are answered.
     :raises SetupError: before the first request: something written down can't be served.
     """
+    tls = listener_tls(*(path and settings.path(path) for path in (settings.tls_cert, settings.tls_key)))
     bound = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{bound.getsockname()[1]}"
+    url = f"{'https' if tls else 'http'}://{shown}:{bound.getsockname()[1]}"
 
     async def run() -> None:
         app = build(settings)
-        async with app.router.lifespan_context(app):
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    app,
-                    http=logging_to(app.gateway.log),
-                    ws=WebSocket,
-                    ws_max_size=settings.max_body,
-                    ws_per_message_deflate=False,
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    date_header=True,
-                    proxy_headers=False,
-                    timeout_graceful_shutdown=max(1, round(settings.drain)),
-                )
-            )
-            started = server.startup
+        server = ServerState(app, app.direct, app.gateway.log, settings.max_body)
+        stop, hurry = asyncio.Event(), asyncio.Event()
 
-            async def startup(sockets: list[socket.socket] | None = None) -> None:
-                await started(sockets=sockets)
+        def signalled() -> None:
+            (hurry if stop.is_set() else stop).set()
+
+        async with app.router.lifespan_context(app):
+            async with accepting(server, bound, tls):
                 # What the routes are made of is looked through by no collection of garbage any more: with thousands of
                 # them that took a fifth of a second, in which nobody was answered.
                 gc.freeze()
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, signalled)
                 ready(url, len(app.state.registry.table.routes))
-
-            server.startup = startup  # type: ignore[method-assign]  # uvicorn has no hook for "now it answers"
-            # When it has drained, uvicorn raises the signal again; by then only the closing is left to do.
+                await stop.wait()
+            await server.drain(settings.drain, hurry)
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: None)
-            await server.serve(sockets=[bound])
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, lambda *_: None)  # only the closing is left to do
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     offload.share_the_lock()
@@ -114,7 +131,3 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False
-    server = logging.getLogger("uvicorn.error")
-    server.handlers[:] = [handler]
-    server.setLevel(logging.WARNING)
-    server.propagate = False

@@ -1,182 +1,346 @@
-"""A connection that became a WebSocket (RFC 6455): uvicorn's protocol, with bounds on what its clients may do."""
+"""A connection that became a WebSocket (RFC 6455), on the sans-IO protocol of `websockets`, with bounds for clients."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import SecurityError
-from websockets.frames import CloseCode, Frame
-from websockets.http11 import Request
+from websockets.exceptions import InvalidState, SecurityError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bridge.errors import ClientError, HeadTooLarge, RequestError
+from bridge.api.call import JSON_TYPE, Headers, Reply
+from bridge.api.stream import WEBSOCKET
+from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
+from bridge.gateway.downstream import BEARER, Connection, Downstream, Fields, bearer_of, with_bearer, without_content
+from bridge.gateway.inbound import Body
 from bridge.server.exchange import hang_up
+from bridge.server.flow import FlowControl
+from bridge.server.head import encode_head, last_answer
+from bridge.server.state import ServerState, shutting_down
 
 MAX_EARLY = 64 * 1024  #: bytes that a client may send before its handshake is answered
 #: Bytes that are parsed in one go, and seconds after which others have their turn: a frame of no byte takes seven on
 #: the wire, and more microseconds than that here.
 STEP, PAUSE = 1024, 0.002
 JOINED = 4096  #: bytes of a fragment below which it is joined to others
+PING_INTERVAL = 20.0  #: seconds between pings; a client that has not answered one by the next is let go
+CLOSE_TIMEOUT = 10.0  #: seconds for the client to answer a close
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """The same connection after an upgrade (RFC 6455)."""
+class Handshake:
+    """A handshake that can be accepted (RFC 6455, section 4.2).
 
-    _left: Callable[[], None] | None = None
-    #: What came before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); one that doesn't
-    #: must not have its ping answered before it.
-    _early = b""
-    #: What came and is not parsed yet: for want of time, or of somebody who takes the messages.
-    _backlog: bytearray | None = None
-    _due = False
+    The library judges it before it gets the connection: it would answer in words of its own, or not at all.
+
+    :param headers: names in lower case.
+    :raises ClientError, UpgradeRequired, HeadTooLarge: it can't be accepted.
+    """
+
+    def __init__(self, method: str, version: str, target: str, headers: Headers, max_message: int) -> None:
+        if method != "GET" or version != "1.1":
+            raise ClientError("A WebSocket begins with GET, by HTTP/1.1.")
+        if ("sec-websocket-version", "13") not in headers:
+            supported = [("sec-websocket-version", "13")]
+            raise UpgradeRequired("This gateway speaks version 13 of WebSocket.", headers=supported)
+        self.target, self.headers = target, headers
+        self.protocol = ServerProtocol(max_size=max_message)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self.protocol.receive_data(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+        request = next(iter(self.protocol.events_received()), None)
+        if not isinstance(request, Request):
+            if isinstance(self.protocol.handshake_exc, SecurityError):
+                raise HeadTooLarge("A handshake may not have a header of this size.")
+            raise ClientError("It is no handshake of a WebSocket.")
+        self.response: Response = self.protocol.accept(request)
+        if self.response.status_code != 101:
+            raise ClientError("It is not a WebSocket's handshake of version 13.")
+        self.subprotocols = [
+            name.strip() for field, value in headers if field == "sec-websocket-protocol" for name in value.split(",")
+        ]
+
+
+class ServerWebSocket(FlowControl):
+    """One WebSocket: the gateway's `ServerRequest`, and its `Downstream` once it is accepted.
+
+    :ivar disconnected: the client has left, or was sent away.
+    :ivar complete: a close or a refusal was sent.
+    """
+
+    method, version = WEBSOCKET, "1.1"
+
+    def __init__(self, server: ServerState, transport: asyncio.Transport, peer: str, handshake: Handshake) -> None:
+        super().__init__(server)
+        self.transport, self.peer = transport, peer
+        self.path, _, self.query = handshake.target.partition("?")
+        self.headers = with_bearer(handshake.headers, handshake.subprotocols)
+        self._handshake, self._protocol = handshake, handshake.protocol
+        self.disconnected = self.complete = self._accepted = False
+        self.sent = 0
+        self._text = True
+        self._left: Callable[[], None] | None = None
+        self._messages: deque[bytes] = deque()  # those that nobody has taken
+        self._event = asyncio.Event()
+        self._fragments: list[bytes | bytearray | memoryview] = []
+        self._message_is_text = False
+        # What came before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); one that
+        # doesn't must not have its ping answered before it.
+        self._early = b""
+        self._backlog = bytearray()  # what came and is not parsed yet
+        self._scheduled = False  # the next step of parsing
+        self._timer: asyncio.TimerHandle | None = None  # to the next ping, or to the end of a close
+        self._unanswered = False  # the last ping
+        server.connections.add(self)
+        transport.set_protocol(self)
+
+    # --- asyncio's side -----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if not self.handshake_initiated:
-            super().data_received(data)  # the head, which the connection has read within its bounds
-        elif not self.handshake_complete:
+        if not self._accepted:
             self._early += data
             if len(self._early) > MAX_EARLY:
                 self.transport.abort()
-        elif self._backlog is not None:
-            self._backlog += data
-            self.transport.pause_reading()
-        elif len(data) <= STEP:
-            super().data_received(data)
-        else:
-            self._backlog = bytearray(data)
-            self.transport.pause_reading()
+            return
+        self._backlog += data
+        if not self._scheduled:
             self._parse_on()
 
-    def _parse_on(self) -> None:
-        self._due = False
-        began = time.perf_counter()
-        while self._backlog and not self._waits:
-            piece = bytes(self._backlog[:STEP])
-            del self._backlog[:STEP]
-            super().data_received(piece)
-            if self._backlog and not self._waits and time.perf_counter() - began > PAUSE:
-                self._due = True
-                self.loop.call_soon(self._parse_on)
-                return
-        if not self._backlog:
-            self._backlog = None
-            if not self._waits and not self.transport.is_closing():
-                self.transport.resume_reading()
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._backlog.clear()
+        self.server.connections.discard(self)
+        self._disconnect()
+        self.resume_writing()
+        if self._left is not None:
+            self._left()
+
+    def pause_writing(self) -> None:
+        """A client that doesn't read isn't read: the answers to its pings would pile up."""
+        super().pause_writing()
+        self.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
+
+    def shutdown(self) -> None:
+        """The server ends: the client is told to come again (1012), or that its handshake came too late."""
+        if not self._accepted:
+            self.abandon(*shutting_down())
+        elif not self.complete and not self.disconnected:
+            self._protocol.send_close(CloseCode.SERVICE_RESTART)
+            self._flush()
+        self._disconnect()
+        self.transport.close()
+
+    # --- what the client says -----------------------------------------------------------------------------------
 
     @property
     def _waits(self) -> bool:
         """Whether nothing is to be parsed now: a message waits to be taken, answers to pings wait to be sent, or it is
         over."""
-        return self.read_paused or not self.writable.is_set() or self.transport.is_closing()
+        return bool(self._messages) or self.write_paused or self.disconnected or self.transport.is_closing()
 
-    async def receive(self) -> Any:
-        message = await super().receive()
-        self._resume()
-        return message
+    def _parse_on(self) -> None:
+        """Parse what came, step by step; nothing more is read until it is done."""
+        self._scheduled = False
+        began = time.perf_counter()
+        while self._backlog and not self._waits:
+            piece = bytes(self._backlog[:STEP])
+            del self._backlog[:STEP]
+            self._parse(piece)
+            if self._backlog and not self._waits and time.perf_counter() - began > PAUSE:
+                self.pause_reading()
+                self._scheduled = True
+                self.loop.call_soon(self._parse_on)
+                return
+        if self._waits:
+            self.pause_reading()
+        else:
+            self.resume_reading()
 
-    def _resume(self) -> None:
-        if self._backlog is not None and not self._due and not self._waits:
-            self.transport.pause_reading()
-            self._due = True
+    def _go_on(self) -> None:
+        if not self._scheduled and not self._waits:
+            self._scheduled = True
             self.loop.call_soon(self._parse_on)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._left is not None:
-            self._left()
+    def _parse(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for frame in protocol.events_received():
+            assert isinstance(frame, Frame)
+            self._frame(frame)
+        self._flush()
 
-    def pause_writing(self) -> None:
-        """Whoever doesn't read isn't read: the answers to its pings would pile up."""
-        super().pause_writing()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._backlog is not None:
-            self._resume()
-        elif not self.read_paused:
-            self.transport.resume_reading()
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if not self.close_sent:
-            self.scope["bridge.connection"] = self  # type: ignore[typeddict-unknown-key]  # ours
-
-    def handle_cont(self, event: Frame) -> None:
-        if not (event.data or event.fin):
-            return  # fragments of nothing would be kept, without end
-        frames: list[Any] = self.frames
-        if event.fin or len(event.data) >= JOINED:
-            super().handle_cont(event)
-        elif len(frames) > 1 and type(frames[-1]) is bytearray and len(frames[-1]) < 16 * JOINED:
-            frames[-1] += event.data  # an object for each would take fifty times the room of a byte
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._message_is_text = frame.opcode is Opcode.TEXT
+            self._fragments = [frame.data]
+        elif frame.opcode is Opcode.CONT:
+            self._continue(frame)
         else:
-            frames.append(bytearray(event.data))
+            if frame.opcode is Opcode.PONG:
+                self._unanswered = False
+            return
+        if frame.fin:
+            self._end_message()
 
-    def send_receive_event_to_app(self) -> None:
-        """uvicorn's own writes a traceback for text that is not UTF-8, which is the client's failure and not ours."""
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            data = b"".join(self.frames)
-            self.frames = [data]
+    def _continue(self, frame: Frame) -> None:
+        fragments = self._fragments
+        if frame.fin or len(frame.data) >= JOINED:
+            fragments.append(frame.data)
+        elif not frame.data:
+            pass  # fragments of nothing would be kept, without end
+        elif len(fragments) > 1 and isinstance(last := fragments[-1], bytearray) and len(last) < 16 * JOINED:
+            last += frame.data  # an object for each would take fifty times the room of a byte
+        else:
+            fragments.append(bytearray(frame.data))
+
+    def _end_message(self) -> None:
+        message, self._fragments = b"".join(self._fragments), []
+        if self._message_is_text:
             try:
-                data.decode()
+                message.decode()
             except UnicodeDecodeError:
-                self.frames = []
-                self.conn.fail(CloseCode.INVALID_DATA, "a text frame is not UTF-8")  # RFC 6455, section 8.1
-                self.handle_parser_exception()
+                self._protocol.fail(CloseCode.INVALID_DATA, "a text frame is not UTF-8")  # RFC 6455, section 8.1
                 return
-        super().send_receive_event_to_app()
+        if not self.complete:  # the application has closed: only the answer to that is waited for
+            self._messages.append(message)
+            self._event.set()
 
-    def handle_parser_exception(self) -> None:
-        if self.conn.close_sent is None:  # frames before the handshake's end, for which there are no words
-            self.transport.abort()
-        else:
-            super().handle_parser_exception()
+    def _flush(self) -> None:
+        """Send what the protocol has to say, and close where it says so: it has failed, or both have closed."""
+        data = b"".join(self._protocol.data_to_send())
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+        if self._protocol.eof_sent:
+            self._disconnect()
+            self.transport.close()
 
-    async def send(self, message: Any) -> None:
-        """:raises ClientDisconnected: the client has left, or was sent away."""
-        await self.writable.wait()
-        if self.close_sent or self.transport.is_closing():
-            raise ClientDisconnected()
-        await super().send(message)
-        if self._early and message["type"] == "websocket.accept":
-            early, self._early = self._early, b""
-            self.data_received(early)
-        if message["type"] == "websocket.http.response.body":
-            self.handshake_complete = True  # by a refusal; uvicorn would miss its end
+    def _disconnect(self) -> None:
+        self.disconnected = True
+        self._event.set()
+
+    def _ping(self) -> None:
+        # A pong can't be seen while the client is not read.
+        if self._unanswered and not self._waits:
+            self._protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        elif not self._unanswered:
+            self._unanswered = True
+            self._protocol.send_ping(b"bridge")
+        self._flush()
+        if not self.disconnected:
+            self._timer = self.loop.call_later(PING_INTERVAL, self._ping)
+
+    # --- the gateway's side: a request --------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection:
+        return self
+
+    async def body(self, most: int, patience: float) -> bytes:
+        return b""
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for piece in tuple[bytes, ...]():  # a handshake has no body
+            yield piece
+
+    def side(self, fields: Fields) -> Downstream:
+        self._fields = fields
+        return self
+
+    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
+        """Refuse the handshake."""
+        if self.disconnected:
+            return
+        if not isinstance(body, bytes):
+            body = b"".join([piece async for piece in body])
+        self.complete = True
+        self.transport.write(encode_head(status, self.server.date, fields, close=True) + body)
+        self.transport.close()
+
+    def abandon(self, reply: Reply, trace_id: str) -> None:
+        if not self._accepted and not self.complete and not self.transport.is_closing():
+            self.transport.write(last_answer(reply, trace_id, self.server.date))
+        self.transport.close()
 
     def cut(self, *, now: bool) -> None:
-        self.disconnected = True
+        self._disconnect()
         hang_up(self.transport, now=now)
 
     def watch(self, left: Callable[[], None], *, half: bool) -> None:
         self._left = left
 
+    # --- the gateway's side: a stream (`bridge.gateway.downstream.Downstream`) ----------------------------------
 
-def unfit(method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> RequestError | None:
-    """Why this handshake can't be taken (RFC 6455, section 4.2). The library is asked before it gets the
-    connection: it would answer in words of its own, or not at all."""
-    if method != "GET" or version != "1.1":
-        return ClientError("A WebSocket begins with GET, by HTTP/1.1.")
-    if not any(field == (b"sec-websocket-version", b"13") for field in headers):
-        spoken = [("sec-websocket-version", "13")]
-        return ClientError("This gateway speaks version 13 of WebSocket.", status=426, headers=spoken)
-    trial = ServerProtocol()
-    fields = b"".join(b"%s: %s\r\n" % field for field in headers)
-    trial.receive_data(b"GET %s HTTP/1.1\r\n%s\r\n" % (target, fields))
-    request = next(iter(trial.events_received()), None)
-    if not isinstance(request, Request):
-        return (
-            HeadTooLarge("A handshake may not have a header of this size.")
-            if isinstance(trial.handshake_exc, SecurityError)
-            else ClientError("It is no handshake of a WebSocket.")
-        )
-    answer = trial.accept(request)
-    if answer.status_code == 101:
-        return None
-    versions = [(name, value) for name, value in answer.headers.raw_items() if name == "Sec-WebSocket-Version"]
-    return ClientError("It is not a WebSocket's handshake of version 13.", status=answer.status_code, headers=versions)
+    async def read(self) -> bytes | None:
+        while not self._messages:
+            if self.disconnected:
+                raise ClientDisconnected()
+            self._event.clear()
+            await self._event.wait()
+        message = self._messages.popleft()
+        self._go_on()
+        return message or None
+
+    async def gone(self) -> None:
+        while not self.disconnected:
+            self._messages.clear()
+            self._go_on()
+            self._event.clear()
+            await self._event.wait()
+
+    async def start(self, reply: Reply) -> None:
+        if self.disconnected:
+            raise ClientDisconnected()
+        self._text = JSON_TYPE in reply.headers
+        response = self._handshake.response
+        for name, value in without_content(self._fields(reply)):
+            response.headers[name] = value.encode("latin-1", "replace").decode("latin-1")
+        if bearer_of(self._handshake.subprotocols):
+            response.headers["Sec-WebSocket-Protocol"] = BEARER
+        self._protocol.send_response(response)
+        self._flush()
+        self._accepted = True
+        self._timer = self.loop.call_later(PING_INTERVAL, self._ping)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            await self.drain()
+            try:
+                if self._text:
+                    self._protocol.send_text(chunk)
+                else:
+                    self._protocol.send_binary(chunk)
+            except InvalidState:
+                raise ClientDisconnected() from None
+            if self.disconnected:
+                raise ClientDisconnected()
+            self.sent += len(chunk)
+            self._flush()
+
+    async def close(self, last: bytes, *, failed: bool) -> None:
+        if last:
+            await self.write([last])
+        await self.drain()
+        if self.disconnected:
+            raise ClientDisconnected()
+        self.complete = True
+        self._protocol.send_close(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL_CLOSURE)
+        self._flush()
+        self._messages.clear()
+        self._go_on()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(CLOSE_TIMEOUT, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """The client answers no close: it may not be reading either."""
+        hang_up(self.transport, now=True)

@@ -167,3 +167,25 @@ async def test_a_plug_in_of_another_distribution_serves(
     assert (answer.status_code, answer.text) == (200, "hello?")
     assert upstream.seen[0].target == "/HI"
     assert len(PLUGIN.strip().splitlines()) <= 32
+
+
+async def test_a_second_signal_waits_for_nobody(served: Any, upstream: Any, mesh: Any, home: Path) -> None:
+    mesh(upstream.port)
+    (home / "routes/a.yml").write_text(json.dumps({**SPEC, "auth": "none"}))
+    arrived = asyncio.Event()
+
+    async def silent(request: Any) -> Any:
+        arrived.set()
+        await asyncio.sleep(30)
+
+    upstream.answer = silent
+    gateway = await asyncio.to_thread(served)
+    async with httpx.AsyncClient(timeout=30) as client:
+        call = asyncio.create_task(client.get(gateway.url + "/v1/a"))
+        await arrived.wait()
+        gateway.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.3)
+        assert gateway.process.poll() is None
+        gateway.process.send_signal(signal.SIGINT)
+        assert (await asyncio.wait_for(call, 10)).status_code == 503
+    assert await asyncio.to_thread(gateway.process.wait, 10) == 0

@@ -227,7 +227,7 @@ async def test_the_servers_end_is_told(stage: Any, path: str, caplog: pytest.Log
     async with stage() as made, dialled(made) as (reader, writer), asyncio.timeout(10):
         writer.write(get(path))
         await reader.readuntil(b'{"n":1')
-        [task] = [task for task in asyncio.all_tasks() if "run_asgi" in repr(task.get_coro())]
+        [task] = [task for task in asyncio.all_tasks() if "ServerState.run" in repr(task.get_coro())]
         task.cancel()
         told = await reader.readuntil(b"\r\n0\r\n\r\n")
         await given_up(made)

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.server import websocket
-from bridge.server.connection import WebSocket
+from bridge.server.websocket import ServerWebSocket
 from tests.fronts.test_ends import dialled, given_up
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -205,13 +205,13 @@ async def test_pings_are_not_answered_to_who_does_not_read(stage: Any) -> None:
 
 async def test_fragments_of_nothing_are_not_kept(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
-    whole = WebSocket.send_receive_event_to_app
+    whole = ServerWebSocket._end_message
 
-    def counted(socket: WebSocket) -> None:
-        kept.append(len(socket.frames))
+    def counted(socket: ServerWebSocket) -> None:
+        kept.append(len(socket._fragments))
         whole(socket)
 
-    monkeypatch.setattr(WebSocket, "send_receive_event_to_app", counted)
+    monkeypatch.setattr(ServerWebSocket, "_end_message", counted)
     async with stage() as made, dialled(made) as (reader, writer), asyncio.timeout(20):
         writer.write(handshake("/flow/rooms/blue"))
         await reader.readuntil(b"\r\n\r\n")
@@ -313,13 +313,13 @@ async def test_others_have_their_turn_between_fragments(stage: Any, monkeypatch:
         async with dialled(made) as (reader, writer):
             writer.write(handshake("/flow/rooms/blue"))
             await reader.readuntil(b"\r\n\r\n")
-            parse = WebSocket._parse_on
+            parse = ServerWebSocket._parse_on
 
-            def counted(self: WebSocket) -> None:
+            def counted(self: ServerWebSocket) -> None:
                 turns.append(1)
                 parse(self)
 
-            monkeypatch.setattr(WebSocket, "_parse_on", counted)
+            monkeypatch.setattr(ServerWebSocket, "_parse_on", counted)
             writer.write(fragments(b'{"n": 1}' + b" " * 10_000, 1) + frame(1))
             heard = b""
             while b"\x88" not in heard:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.connection import WebSocket, logging_to
-from tests.conftest import listening
+from tests.conftest import serving
 from tests.server.test_wire import OPEN
 
 LIMITED = {**OPEN, "rate_limit": {"rps": 0.001, "burst": 1}}
@@ -61,7 +60,7 @@ async def test_who_connects_over_ipv6_with_an_ipv4_address(start: Any, upstream:
     async with start(mesh=mesh, internal_networks="127.0.0.0/8") as gateway:
         await gateway.register({**OPEN, "rate_limit": {"rps": 0.001, "burst": 1}})
         bound = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-        async with listening(gateway.app, logging_to(gateway.app.gateway.log), WebSocket, bound=bound) as port:
+        async with serving(gateway.app, bound) as port:
             for path in ("/p/a", "/-/health/live"):
                 reader, writer = await asyncio.open_connection(OWN, port)
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())

@@ -16,23 +16,22 @@ from types import FrameType
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 import bridge
 from benchmarks.request_path import ANSWER, Instant, home, request
 from bridge.app import build
 from bridge.config.settings import load
-from bridge.server.connection import logging_to
+from bridge.server.connection import ServerConnection
+from bridge.server.state import ServerState
 from bridge.stages.auth.local_issuer import LocalIssuer
 
 OURS = str(Path(bridge.__file__).parent)
 #: Calls of our functions and of C for each request, by Python's version: they differ for the same code.
 MOST = {
-    (3, 11): {"open": (72, 118), "guarded": (86, 159)},
-    (3, 12): {"open": (66, 118), "guarded": (80, 159)},
-    (3, 13): {"open": (66, 118), "guarded": (80, 159)},
-    (3, 14): {"open": (66, 118), "guarded": (80, 159)},
+    (3, 11): {"open": (55, 66), "guarded": (69, 78)},
+    (3, 12): {"open": (52, 66), "guarded": (66, 78)},
+    (3, 13): {"open": (52, 66), "guarded": (66, 78)},
+    (3, 14): {"open": (52, 66), "guarded": (66, 78)},
 }
 HERE = MOST.get(sys.version_info[:2], MOST[3, 14])  # one that is not yet known is held to the newest that is
 
@@ -80,10 +79,8 @@ async def test_a_request_takes_no_more_calls(kind: str, tmp_path: Path) -> None:
                 endpoint.codec = instant = Instant()
                 endpoint.send = instant.send
         asks = request(LocalIssuer.open(settings).mint("citizen") if kind == "guarded" else "")
-        config = uvicorn.Config(app, http=logging_to(app.gateway.log), lifespan="off", log_config=None)
-        config.load()
-        state = ServerState()
-        wire = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        state = ServerState(app, app.direct, app.gateway.log, settings.max_body)
+        wire = ServerConnection(state)
         transport = Transport()
         wire.connection_made(transport)
 

@@ -268,7 +268,7 @@ async def test_a_body_is_chunked_or_nothing(
     await gateway.register(OPEN)
     head = b"POST /p/a HTTP/1.1\r\nHost: a\r\n" + upgrade + b"Transfer-Encoding: " + coding + b"\r\n\r\n"
     answer = await talk(gateway.port, head + b"2\r\nok\r\n0\r\n\r\n" + NEXT)
-    problem(answer, refused, "bad-request")
+    problem(answer, refused, "not-implemented" if refused == 501 else "bad-request")
     assert answer.count(b"\r\nHTTP/1.1 ") == 0
     assert upstream.seen == []
 

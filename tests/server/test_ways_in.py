@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.server.connection import logging_to
-from tests.conftest import listening
+from bridge.server import connection
+from tests.conftest import listening, serving
 from tests.server.test_wire import END, OPEN, talk
 
 GUARDED = {**OPEN, "route": "/g/{rest*}", "auth": {"type": "JWT"}, "rate_limit": {"rps": 0.1, "burst": 2}}
@@ -107,16 +107,11 @@ async def test_a_head_in_pieces_is_counted_from_its_beginning(gateway: Any, upst
     assert len(upstream.seen) == 1
 
 
-async def test_a_connection_rests_for_as_long_as_it_may(gateway: Any) -> None:
+async def test_a_connection_rests_for_as_long_as_it_may(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One timer serves for many requests, and each answer begins the rest anew."""
     await gateway.register(OPEN)
-
-    class Restless(logging_to(gateway.app.gateway.log)):  # type: ignore[misc]  # a class that is made
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.timeout_keep_alive = 1
-
-    async with listening(gateway.app, Restless) as port, asyncio.timeout(20):
+    monkeypatch.setattr(connection, "KEEP_ALIVE", 1.0)
+    async with serving(gateway.app) as port, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(4):  # longer than one rest, all in all
             writer.write(b"GET /p/a HTTP/1.1\r\nHost: a\r\n\r\n")

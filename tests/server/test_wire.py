@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.server import connection as wire
-from bridge.server.steps import LENGTHY, STEP
+from bridge.server.connection import LENGTHY, STEP
 
 OPEN = {"route": "/p/{rest*}", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
 END = b"Host: a\r\nConnection: close\r\n\r\n"
@@ -92,7 +92,7 @@ async def test_a_large_header_within_it_passes(gateway: Any) -> None:
 
 async def test_a_header_has_its_time(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "HEAD_TIMEOUT", 0.1)
-    problem(await talk(gateway.port, b"GET /p/a HTTP/1.1\r\nHost: a\r\n"), 408, "bad-request")
+    problem(await talk(gateway.port, b"GET /p/a HTTP/1.1\r\nHost: a\r\n"), 408, "request-timeout")
     for silence in (b"", b"\r\n\r\n"):
         assert await talk(gateway.port, silence) == b""
     second = await talk(gateway.port, b"GET /-/health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /p")

@@ -35,7 +35,7 @@ class Ours(Peer):
     guarded = "JWT (its cache on), rate_limit, access log: all of the house"
 
     def install(self, cache: Path) -> str:
-        return f"{version('hms-bridge')}, uvicorn {version('uvicorn')}, uvloop {version('uvloop')}"
+        return f"{version('hms-bridge')}, httptools {version('httptools')}, uvloop {version('uvloop')}"
 
     def start(self, setup: Setup) -> Process:
         write_home(setup)

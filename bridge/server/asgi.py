@@ -1,0 +1,82 @@
+"""Runs an ASGI application (HTTP, ASGI 3.0) behind a `ServerExchange`: Starlette's pages on our own server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from bridge.errors import ClientDisconnected
+from bridge.gateway.downstream import encoded
+from bridge.server.exchange import ServerExchange
+
+#: RFC 9110, sections 5.1 and 5.5: what no field's name, and no value, may hold.
+_BAD_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]|^$")
+_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+async def run_asgi(app: Any, exchange: ServerExchange) -> None:
+    """:raises RuntimeError: the application breaks ASGI's rules, or HTTP's."""
+    events = _Events(exchange)
+    await app(_scope(exchange), events.receive, events.send)
+
+
+def _scope(exchange: ServerExchange) -> dict[str, Any]:
+    extra = exchange.connection.transport.get_extra_info
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": exchange.version,
+        "method": exchange.method,
+        "scheme": "https" if extra("ssl_object") else "http",
+        "path": unquote(exchange.path),
+        "raw_path": exchange.path.encode("ascii"),
+        "query_string": exchange.query.encode("ascii"),
+        "root_path": "",
+        "headers": encoded(exchange.headers),
+        "client": tuple(extra("peername")[:2]) if extra("peername") else None,
+        "server": tuple(extra("sockname")[:2]) if extra("sockname") else None,
+    }
+
+
+class _Events:
+    """ASGI's `receive` and `send`."""
+
+    def __init__(self, exchange: ServerExchange) -> None:
+        self._exchange = exchange
+        self._ended = False
+
+    async def receive(self) -> dict[str, Any]:
+        if self._ended:
+            await self._exchange.gone()
+            return {"type": "http.disconnect"}
+        try:
+            piece = await self._exchange.read()
+        except ClientDisconnected:
+            return {"type": "http.disconnect"}
+        self._ended = piece is None
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        exchange, kind = self._exchange, message["type"]
+        if exchange.disconnected:
+            return
+        if exchange.complete or kind != ("http.response.body" if exchange.started else "http.response.start"):
+            raise RuntimeError(f"the application sent {kind} where it is not allowed")
+        if kind == "http.response.start":
+            await exchange.begin(message["status"], self._fields(message.get("headers", ())))
+        else:
+            await exchange.send(message.get("body", b""), more=message.get("more_body", False))
+
+    def _fields(self, headers: Any) -> list[tuple[str, str]]:
+        fields = []
+        for raw_name, raw_value in headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            if _BAD_NAME.search(name) or _BAD_VALUE.search(value) or name == "transfer-encoding":
+                raise RuntimeError("the application sent a header field that is not allowed")
+            if name != "connection":
+                fields.append((name, value))
+            elif "close" in [token.strip().lower() for token in value.split(",")]:
+                self._exchange.keep_alive = False
+        return fields

@@ -1,0 +1,108 @@
+"""What all connections of one server share: the application, the log, and who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from bridge.api.call import Reply
+from bridge.api.problem import problem
+from bridge.errors import ClientDisconnected, Unavailable
+from bridge.gateway.inbound import ServerRequest
+from bridge.observe.access import Record
+from bridge.observe.tracing import make_trace_id
+
+log = logging.getLogger("bridge")
+
+
+class Answerable(Protocol):
+    """A request that has to be answered."""
+
+    disconnected: bool
+    complete: bool
+
+    def abandon(self, reply: Reply, trace_id: str) -> None: ...
+
+
+class Endable(Protocol):
+    """A connection that the server can end."""
+
+    transport: Any
+
+    def shutdown(self) -> None:
+        """Close once the requests that have come are answered."""
+        ...
+
+
+class ServerState:
+    """:ivar app: the ASGI application, for requests that `direct` does not take.
+    :ivar direct: takes a request without ASGI's events; None for one that `app` must have.
+    :ivar log: takes the record of a request that was refused before `direct` had it.
+    :ivar max_message: bytes of one message on a WebSocket.
+    :ivar date: the ``Date`` field, renewed each second.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        direct: Callable[[ServerRequest], Coroutine[Any, Any, None] | None],
+        log: Callable[[Record], None],
+        max_message: int,
+    ) -> None:
+        self.app, self.direct, self.log, self.max_message = app, direct, log, max_message
+        self.connections: set[Endable] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.date = _date()
+
+    def start(self) -> None:
+        """Begin to renew `date`."""
+        self.date = _date()
+        self._timer = asyncio.get_running_loop().call_later(1.0, self.start)
+
+    async def run(self, request: Answerable, work: Coroutine[Any, Any, None]) -> None:
+        """`work` until it ends; whatever it does, `request` has an answer then, or its connection is closed."""
+        try:
+            await work
+            if not request.complete and not request.disconnected:
+                raise RuntimeError("a request was left without a complete answer")
+        except ClientDisconnected:
+            pass
+        except asyncio.CancelledError:
+            request.abandon(*shutting_down())
+        except Exception as error:
+            request.abandon(problem(error, trace_id := make_trace_id()), trace_id)
+
+    async def drain(self, grace: float, hurry: asyncio.Event) -> None:
+        """End every connection. Calls under way have `grace` seconds, or until `hurry`; then they are cancelled."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.shutdown()
+        deadline = asyncio.get_running_loop().time() + grace
+        while (self.connections or self.tasks) and not hurry.is_set():
+            if asyncio.get_running_loop().time() >= deadline:
+                log.error("%d calls were cancelled: they took longer than BRIDGE_DRAIN", len(self.tasks))
+                break
+            await asyncio.sleep(0.01)
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=1.0)  # they tell their clients why
+        for connection in list(self.connections):
+            connection.transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def shutting_down() -> tuple[Reply, str]:
+    """What a client is told whose call the end of the server cuts short, and its trace id."""
+    error = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
+    return problem(error, trace_id := make_trace_id()), trace_id
+
+
+def _date() -> str:
+    return f"date: {formatdate(usegmt=True)}"

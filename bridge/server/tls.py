@@ -1,0 +1,89 @@
+"""TLS on the listener (RFC 8446, RFC 5246): its certificate is read from disk, and again when its files change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+from bridge.api.tls import load_chain
+from bridge.errors import BindError, Fault, SettingsError
+
+RELOAD_INTERVAL = 1.0  #: seconds between looks at the files
+HANDSHAKE_TIMEOUT = 10.0  #: seconds from the connection to the end of its handshake
+SHUTDOWN_TIMEOUT = 2.0  #: seconds that a client may take to answer the end of its session
+
+log = logging.getLogger("bridge")
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+class ListenerTls:
+    """:ivar context: of the listener. Each handshake uses the certificate that is current when it begins.
+
+    :param key: the private key's file; None where it stands in the certificate's.
+    :raises SettingsError: a file can't be read, or they don't belong together.
+    """
+
+    def __init__(self, certificate: Path, key: Path | None) -> None:
+        self._files = {"BRIDGE_TLS_CERT": certificate} | ({"BRIDGE_TLS_KEY": key} if key is not None else {})
+        self._stamp = self._look()
+        self._current = self.context = self._load()
+        # Loaded into the context itself, a certificate of another kind of key would be offered beside the old one.
+        self.context.sni_callback = self._choose
+
+    def _choose(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        handshake.context = self._current
+
+    def _load(self) -> ssl.SSLContext:
+        for setting, path in self._files.items():
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise SettingsError(f"{setting}: {path} can't be read: {error.strerror}") from None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            load_chain(context, *map(str, self._files.values()))
+        except BindError as error:
+            [fault] = error.faults
+            setting = "BRIDGE_TLS_KEY" if fault.key == "connection.key" and len(self._files) > 1 else "BRIDGE_TLS_CERT"
+            raise SettingsError(f"{setting}: {self._files[setting]}: {fault.reason}") from None
+        return context
+
+    def _look(self) -> Stamp | None:
+        """What tells the files' versions apart; None where one of them is not there."""
+        try:
+            stats = [path.stat() for path in self._files.values()]
+        except OSError:
+            return None
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+
+    async def follow(self) -> None:
+        """Load the files again whenever they have changed, for ever. A change that can't be used is logged."""
+        while True:
+            await asyncio.sleep(RELOAD_INTERVAL)
+            stamp = self._look()
+            if stamp == self._stamp:
+                continue
+            self._stamp = stamp
+            try:
+                self._current = self._load()
+            except SettingsError as error:
+                log.error("%s; the certificate before it is kept", error)
+            else:
+                log.info("the TLS certificate was loaded again from %s", self._files["BRIDGE_TLS_CERT"])
+
+
+def listener_tls(certificate: Path | None, key: Path | None) -> ListenerTls | None:
+    """None where no certificate is configured.
+
+    :raises SettingsError: they can't be used, or there is a key alone.
+    """
+    if certificate is None:
+        if key is not None:
+            raise SettingsError(Fault("it needs BRIDGE_TLS_CERT beside it", key="BRIDGE_TLS_KEY"))
+        return None
+    return ListenerTls(certificate, key)
