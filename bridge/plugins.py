@@ -20,6 +20,7 @@ from bridge.api.route_spec import TRANSPORTS, RouteSpec
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
+from bridge.config.yaml import NO_LINES, Document
 from bridge.errors import BindError, ConflictError, Fault, SpecError
 from bridge.http.methods import is_method
 from bridge.http.template import check_template
@@ -103,7 +104,7 @@ class Transformers:
             self._following.add(name)
         return made
 
-    async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
+    async def bind(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Sequence[Operation]:
         """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
 
         :raises SpecError: the transformer's options break their model.
@@ -115,7 +116,8 @@ class Transformers:
             options = transformer.options.model_validate(raw)
         except ValidationError as error:
             under = ("transform", transformer.name)
-            raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
+            lines = document.lines() if document else NO_LINES
+            raise SpecError(faults_of(error, transformer.options, raw, lines, file, under)) from None
         operations = await transformer.bind(spec, options)
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
@@ -160,12 +162,6 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
         ) from None
     if operation.method != "*" and not is_method(operation.method):
         raise BindError(Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is no method", "transform"))
-
-
-def _nest(value: Any, under: Sequence[str]) -> Any:
-    for step in reversed(under):
-        value = {step: value}
-    return value
 
 
 def _check(made: Any, name: str, point: EntryPoint) -> None:

@@ -8,18 +8,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from stat import S_ISREG
 from typing import NamedTuple
 
 from bridge.config.specfile import read_file
+from bridge.config.stamp import Stamp, stamp_of
 from bridge.gateway.table import Source
 
 SUFFIXES = (".yml", ".yaml", ".json")
 #: Seconds after a change in which another may leave the same stamp, file systems' clocks being coarse.
 YOUNG = 2.0
-
-#: What changes when a file does: nanoseconds of its content's and its inode's last change, bytes, inode.
-Stamp = tuple[int, int, int, int]
 
 
 def is_spec(name: str) -> bool:
@@ -85,15 +82,6 @@ class Folder:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 elif is_spec(entry.name):
-                    stamp = _stamp(entry)
+                    stamp = stamp_of(entry)
                     if stamp is not None:
                         yield entry.path, stamp
-
-
-def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
-    """None for what is no file, or not any more."""
-    try:
-        stat = entry.stat()
-    except OSError:
-        return None
-    return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino) if S_ISREG(stat.st_mode) else None

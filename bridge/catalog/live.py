@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, ConflictError, Fault, SetupError
 from bridge.gateway.ownership import Holding, owned_paths
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table
@@ -162,9 +163,8 @@ def placed(fault: Fault, source: Source) -> Fault:
     """`fault` with the spec's own file and line where it names no other file."""
     if fault.file or not source.file:
         return fault
-    from bridge.config.specfile import line_of
-
-    return replace(fault, file=source.file, line=line_of(source.document, fault.key.split(".") if fault.key else ()))
+    lines = source.document.lines() if source.document else NO_LINES
+    return replace(fault, file=source.file, line=lines.at(fault.key.split(".")).line)
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bridge.api.grants import Binding
-from bridge.config.specfile import faults_of, line_of, plain
+from bridge.config.specfile import faults_of
+from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError
 
 
@@ -20,34 +18,22 @@ def read_bindings(path: Path) -> list[Binding]:
     :raises SettingsError: with every fault found.
     """
     file = str(path)
-    try:
-        document: Any = YAML(typ="rt", pure=True).load(path.read_text("utf-8"))
-    except FileNotFoundError:
+    entries, document = read_document(path, optional=True)
+    if entries is None:
         return []
-    except OSError as error:
-        raise SettingsError(Fault(error.strerror or str(error), file=file)) from None
-    except UnicodeDecodeError:
-        raise SettingsError(Fault("it is not UTF-8 text", file=file)) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SettingsError(Fault(f"it is not YAML: {error.problem}", file=file, line=line)) from None
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise SettingsError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=file)) from None
-    if document is None:
-        return []
-    if not isinstance(document, list):
+    if not isinstance(entries, list):
         raise SettingsError(Fault("it must be a list of entries: {secret: …, upstreams: […]}", file=file, line=1))
     bindings: list[Binding] = []
     faults: list[Fault] = []
-    for at, node in enumerate(document):
-        if not isinstance(node, dict):
-            reason = "an entry is a mapping: {secret: …, upstreams: [name:port]}"
-            faults.append(Fault(reason, file=file, line=line_of(document, (at,))))
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            line = document.lines().at([number]).line
+            faults.append(Fault("an entry is a mapping: {secret: …, upstreams: [name:port]}", file=file, line=line))
             continue
         try:
-            bindings.append(Binding.model_validate(plain(node)))
+            bindings.append(Binding.model_validate(entry))
         except ValidationError as error:
-            faults += faults_of(error, Binding, node, file)
+            faults += faults_of(error, Binding, entry, document.lines().at([number]), file)
     if faults:
         raise SettingsError(faults)
     return bindings

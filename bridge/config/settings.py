@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from bridge.api.grants import SECRET_PREFIX
 from bridge.api.route_spec import Seconds, Size
+from bridge.config.yaml import NO_LINES, read_document
 from bridge.errors import Fault, SettingsError
 
 
@@ -86,15 +85,12 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
     """
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
+    document = None
     if config is not None:
-        try:
-            read = YAML(typ="safe", pure=True).load(config.read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, YAMLError) as error:
-            raise SettingsError(Fault(_brief(error), file=str(config))) from None
-        if not isinstance(read, dict):
-            raise SettingsError(Fault("it must map names to values", file=str(config)))
-        values |= read
-        origin |= dict.fromkeys(read, str(config))
+        content, document = read_document(config)
+        if not isinstance(content, dict | None):
+            raise SettingsError(Fault("it must map names to values", file=str(config), line=document.lines().line))
+        values = dict(content or {})
     for name, value in environ.items():
         if name.startswith("BRIDGE_") and not name.startswith(SECRET_PREFIX):
             key = name.removeprefix("BRIDGE_").lower()
@@ -105,6 +101,7 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
+        lines = document.lines() if document else NO_LINES
         faults = []
         for entry in error.errors():
             key = str(entry["loc"][0])
@@ -113,13 +110,8 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
                 if entry["type"] == "extra_forbidden"
                 else entry["msg"].removeprefix("Value error, ")
             )
-            place = origin.get(key, "")
-            is_file = config is not None and place == str(config)
-            faults.append(Fault(reason, key=key if is_file else place, file=place if is_file else ""))
+            if key in origin:
+                faults.append(Fault(reason, key=origin[key]))
+            else:
+                faults.append(Fault(reason, key=key, file=str(config), line=lines.at([key]).line))
         raise SettingsError(faults) from None
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error).splitlines()[0]

@@ -16,6 +16,7 @@ import orjson
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
 from bridge.api.transformer import Operation
+from bridge.config.yaml import Document
 from bridge.errors import ConflictError
 from bridge.gateway.matcher import Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
@@ -48,8 +49,8 @@ class Source:
     kind: Literal["file", "store"]
     spec: RouteSpec
     file: str = ""
-    #: The parsed document, for the lines of faults that only binding finds.
-    document: Any = None
+    #: Knows the lines of faults that only binding finds; None where the spec has none.
+    document: Document | None = None
     #: When a registered route was written (Unix seconds).
     changed_at: float = 0.0
 

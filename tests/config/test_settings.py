@@ -27,13 +27,19 @@ def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path) -> None:
         load({"BRIDGE_MESSH": "x"})
     config = tmp_path / "c.yml"
     config.write_text("colour: red\n")
-    with pytest.raises(SettingsError, match=r"c\.yml: colour: no setting"):
+    with pytest.raises(SettingsError, match=r"c\.yml:1: colour: no setting"):
+        load({}, config)
+    config.write_text("mesh: 'dns:'\nlog_keep: 0\n")
+    with pytest.raises(SettingsError, match=r"c\.yml:2: log_keep: "):
+        load({}, config)
+    config.write_text("mesh: 'dns:'\n---\nlog_keep: 1\n")
+    with pytest.raises(SettingsError, match=r"c\.yml:3: it holds more than one document"):
         load({}, config)
     config.write_text("- a\n")
     with pytest.raises(SettingsError, match="must map"):
         load({}, config)
     config.write_text("a: [")
-    with pytest.raises(SettingsError, match=r"c\.yml: "):
+    with pytest.raises(SettingsError, match=r"c\.yml:1: it is not YAML: did not find"):
         load({}, config)
     with pytest.raises(SettingsError, match="No such file"):
         load({}, tmp_path / "none.yml")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from bridge.api import BindError, Fault, Operation, RouteSpec
 from bridge_soap.access import access_of
@@ -22,6 +21,14 @@ from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.model import SoapOperation
 from bridge_soap.wsdl.selection import choose
 
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that YAML 1.2 takes for numbers, too; PyYAML knows those of YAML 1.1."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:[eE][-+]?[0-9]+)?|0o[0-7]+"), list("+-0123456789")
+)
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -120,10 +127,8 @@ def _upstream(address: str, slug: str, hints: list[str]) -> str:
 
 
 def _text(spec: dict[str, Any], published: Sequence[Operation], hints: list[str]) -> str:
-    yaml = YAML()
-    yaml.default_flow_style = None  # None is its word for mixed style
-    out = StringIO()
-    yaml.dump(spec, out)
+    # In mixed style: lists and mappings of scalars are written in one line.
+    text = yaml.dump(spec, Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True)
     lines = [f"#   {each.method} {spec['route']}{each.path}" for each in published]
     todo = ["# Before it serves:", *(f"#   {hint}" for hint in hints)] if hints else []
-    return "\n".join(["# Made from the WSDL; it publishes:", *lines, *todo]) + "\n" + out.getvalue()
+    return "\n".join(["# Made from the WSDL; it publishes:", *lines, *todo]) + "\n" + text

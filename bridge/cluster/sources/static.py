@@ -16,17 +16,16 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from typing import Any
 
 from bridge.api.route_spec import Upstream
 from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
 from bridge.cluster.sources.source import LookupResult
+from bridge.config.stamp import Stamp, stamp_of
+from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError, SetupError
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
@@ -50,7 +49,7 @@ class StaticSource:
         self._file = file
         self._clock = clock
         self._looked = clock()
-        self._seen = _stamp(file)
+        self._seen = stamp_of(file)
         self._reading: asyncio.Task[None] | None = None
         self._table = read(file) if self._seen else {}
 
@@ -77,12 +76,12 @@ class StaticSource:
         if self._reading is None and now - self._looked >= TTL:
             self._looked = now
             # One stat a second: cheaper here than the hop to a thread.
-            if (seen := _stamp(self._file)) != self._seen:
+            if (seen := stamp_of(self._file)) != self._seen:
                 self._reading = asyncio.create_task(self._take(seen))
         if self._reading is not None:
             await asyncio.shield(self._reading)
 
-    async def _take(self, seen: tuple[int, int, int] | None) -> None:
+    async def _take(self, seen: Stamp | None) -> None:
         try:
             self._table = await asyncio.to_thread(read, self._file) if seen else {}
             _log.info("%s: read again, %d names", self._file, len(self._table))
@@ -91,15 +90,6 @@ class StaticSource:
         finally:
             self._seen = seen
             self._reading = None
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does; ``None`` when there is none."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _is_address(host: str) -> bool:
@@ -130,55 +120,29 @@ def read(file: Path) -> Table:
 
     :raises SettingsError: every fault of the file, each with its line.
     """
-    try:
-        root = YAML(typ="safe", pure=True).compose(file.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(Fault(error.strerror or str(error), file=str(file))) from None
-    except UnicodeDecodeError:
-        raise SettingsError(Fault("it is not UTF-8", file=str(file))) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SettingsError(Fault(f"it is not YAML: {error.problem}", file=str(file), line=line)) from None
-    except YAMLError as error:
-        raise SettingsError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=str(file))) from None
-    if root is None:
+    names, document = read_document(file)
+    if names is None:
         return {}
-    if not isinstance(root, MappingNode):
-        raise SettingsError(Fault("it must map names to addresses", file=str(file), line=_line(root)))
+    if not isinstance(names, dict):
+        raise SettingsError(Fault("it must map names to addresses", file=str(file), line=document.lines().line))
     table: Table = {}
-    faults: list[Fault] = []
-    for key, value in root.value:
-        name = str(key.value) if isinstance(key, ScalarNode) else ""
-        try:
-            _check_key(name)
-            if name in table:
-                raise ValueError("it stands in the file twice")
-        except ValueError as error:
-            faults.append(Fault(str(error), key=name, file=str(file), line=_line(key)))
-            continue
+    faults: list[tuple[str, int, str]] = []  # name, number of its address, reason
+    for name, value in names.items():
         targets = []
-        for item, line in _items(value):
+        for number, item in enumerate(value if isinstance(value, list) and value else [value]):
             try:
+                if number == 0:
+                    _check_key(name)
                 targets.append(_target(item, needs_port=":" in name and not name.rpartition(":")[2].isdigit()))
             except ValueError as error:
-                faults.append(Fault(str(error), key=name, file=str(file), line=line))
+                faults.append((name, number, str(error)))
         table[name] = tuple(targets)
     if faults:
-        raise SettingsError(faults)
+        lines = document.lines()
+        raise SettingsError(
+            [Fault(reason, name, str(file), lines.at([name, number]).line) for name, number, reason in faults]
+        )
     return table
-
-
-def _line(node: Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
-def _items(value: Node) -> Iterator[tuple[str, int]]:
-    nodes = value.value if isinstance(value, SequenceNode) else [value]
-    if not nodes:
-        yield "", _line(value)
-    for node in nodes:
-        # A nested list or mapping has no text that could be a host; `_target` says so.
-        yield str(node.value) if isinstance(node, ScalarNode) else "a list or mapping", _line(node)
 
 
 def _check_key(name: str) -> None:
@@ -188,13 +152,15 @@ def _check_key(name: str) -> None:
         raise ValueError(f"{name!r} is not of the form name or name:port")
 
 
-def _target(text: str, *, needs_port: bool) -> Target:
+def _target(text: Any, *, needs_port: bool) -> Target:
     """``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 
     :raises ValueError: it is none of them.
     """
     if not text:
         raise ValueError("it names no address")
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is neither a host name nor an address")
     host, port = text, ""
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")

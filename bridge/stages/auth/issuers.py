@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from bridge.api.grants import SECRET_PREFIX
 from bridge.api.tls import default_context
 from bridge.config.settings import Settings
-from bridge.config.specfile import faults_of, line_of, plain
+from bridge.config.specfile import faults_of
+from bridge.config.yaml import Lines, read_document
 from bridge.errors import Fault, SettingsError
 from bridge.stages.auth.jwks import FETCH_TIMEOUT, FixedKeys, KeySource, file_keys, url_keys
 from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
@@ -191,47 +190,36 @@ def read_issuers(path: Path) -> list[tuple[Issuer, dict[str, int]]]:
     :raises SettingsError: with every fault found.
     """
     file = str(path)
-    try:
-        document = YAML(typ="rt", pure=True).load(path.read_text("utf-8"))
-    except FileNotFoundError:
+    entries, document = read_document(path, optional=True)
+    is_nested = isinstance(entries, dict) and set(entries) == {"issuers"}
+    if is_nested:
+        entries = entries["issuers"]
+    if entries is None:
         return []
-    except OSError as error:
-        raise SettingsError(Fault(error.strerror or str(error), file=file)) from None
-    except UnicodeDecodeError:
-        raise SettingsError(Fault("it is not UTF-8 text", file=file)) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SettingsError(Fault(f"it is not YAML: {error.problem}", file=file, line=line)) from None
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise SettingsError(Fault(f"it is not YAML: {str(error).splitlines()[0]}", file=file)) from None
-    if isinstance(document, dict) and set(document) == {"issuers"}:
-        document = document["issuers"]
-    if document is None:
-        return []
-    if not isinstance(document, list):
+    if not isinstance(entries, list):
         raise SettingsError(Fault("it must be a list of issuers, each a mapping with its keys", file=file, line=1))
-    return _entries(document, file)
+    return _entries(entries, document.lines().at(["issuers"] if is_nested else []), file)
 
 
-def _entries(document: Any, file: str) -> list[tuple[Issuer, dict[str, int]]]:
-    entries: list[tuple[Issuer, dict[str, int]]] = []
+def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, dict[str, int]]]:
+    issuers: list[tuple[Issuer, dict[str, int]]] = []
     faults: list[Fault] = []
     seen: dict[str, int] = {}
-    for at, node in enumerate(document):
-        line = line_of(document, (at,))
-        if not isinstance(node, dict):
-            faults.append(Fault("an issuer is a mapping of keys to values", file=file, line=line))
+    for number, entry in enumerate(entries):
+        place = lines.at([number])
+        if not isinstance(entry, dict):
+            faults.append(Fault("an issuer is a mapping of keys to values", file=file, line=place.line))
             continue
         try:
-            entry = Issuer.model_validate(plain(node))
+            issuer = Issuer.model_validate(entry)
         except ValidationError as error:
-            faults += faults_of(error, Issuer, node, file)
+            faults += faults_of(error, Issuer, entry, place, file)
             continue
-        if entry.issuer in seen:
-            reason = f"{entry.issuer} has an entry in line {seen[entry.issuer]} already"
-            faults.append(Fault(reason, key="issuer", file=file, line=line_of(node, ("issuer",))))
-        seen.setdefault(entry.issuer, line)
-        entries.append((entry, {"": line} | {str(key): line_of(node, (key,)) for key in node}))
+        if issuer.issuer in seen:
+            reason = f"{issuer.issuer} has an entry in line {seen[issuer.issuer]} already"
+            faults.append(Fault(reason, key="issuer", file=file, line=place.at(["issuer"]).line))
+        seen.setdefault(issuer.issuer, place.line)
+        issuers.append((issuer, {"": place.line} | {key: place.at([key]).line for key in entry}))
     if faults:
         raise SettingsError(faults)
-    return entries
+    return issuers

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bridge.config.stamp import stamp_of
 from bridge.errors import IssuerUnavailable
 from bridge.stages.auth.keys import BadKey, Key, KeySet, read_jwks
 
@@ -251,12 +252,12 @@ def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monoto
 
     :raises BadKey: it can't be read now. Later on, keys that were read stay until a whole file is there again.
     """
-    seen = _stamp(path)  # before reading: a change in between is then seen at the next look
+    seen = stamp_of(path)  # before reading: a change in between is then seen at the next look
     keys = read_jwks_file(path)
 
     def look() -> KeySet:
         nonlocal keys, seen
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp != seen:
             keys = read_jwks_file(path)
             seen = stamp
@@ -266,11 +267,3 @@ def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monoto
         return await asyncio.to_thread(look), 1.0
 
     return CachedKeys(name, fetch, keys, grace=0.0, unknown_interval=1.0, clock=clock)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise BadKey(error.strerror or str(error)) from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
