@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.api.capabilities import Follow, Followed, capability
 from bridge.api.route_spec import RouteSpec
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
@@ -50,15 +51,20 @@ def _whose(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
 
 
-@runtime_checkable
-class Following(Protocol):
-    """A transformer whose contracts may change where they come from, without a file that is seen to change: the schema
-    of a live server, say."""
+def load_transformer(point: EntryPoint) -> Transformer[Any]:
+    """The transformer of an entry point, made and not opened.
 
-    async def changed(self, route: RouteSpec, options: Any) -> bool:
-        """Whether binding `route` again would give something else. Asked every second: the transformer bounds how
-        often it looks. What can't be reached has not changed."""
-        ...
+    :raises BindError: it can't be imported or made, or it isn't a transformer. A plug-in may fail in any way; what it
+        raised is the cause.
+    """
+    try:
+        transformer: Transformer[Any] = point.load()()
+        _check(transformer, point)
+    except BindError:
+        raise
+    except Exception as error:
+        raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
+    return transformer
 
 
 class Transformers:
@@ -68,7 +74,6 @@ class Transformers:
         self._context = context
         self._points = discover() if points is None else points
         self._open: dict[str, Transformer[Any]] = {}
-        self._following: set[str] = set()
         self._opening = asyncio.Lock()
 
     @property
@@ -89,20 +94,18 @@ class Transformers:
                 Fault(f"no transformer is named {name!r}; there are {', '.join(self.names)}", "transform.request")
             )
         try:
-            made: Transformer[Any] = point.load()()
-        except Exception as error:  # a plug-in may fail in any way; it must not take the gateway with it
-            log.exception("the plug-in %s can't be loaded", _whose(point))
-            raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
-        _check(made, name, point)
-        try:
-            await made.open(self._context)
-        except Exception:
-            await made.aclose()
+            transformer = load_transformer(point)
+        except BindError as error:
+            if error.__cause__ is not None:
+                log.error("the plug-in %s can't be loaded", _whose(point), exc_info=error.__cause__)
             raise
-        self._open[name] = made
-        if isinstance(made, Following):
-            self._following.add(name)
-        return made
+        try:
+            await transformer.open(self._context)
+        except Exception:
+            await transformer.aclose()
+            raise
+        self._open[name] = transformer
+        return transformer
 
     async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
         """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
@@ -111,13 +114,7 @@ class Transformers:
         :raises BindError: what they name can't be compiled.
         """
         transformer = await self.get(spec.transform.request)
-        raw = spec.transform.options
-        try:
-            options = transformer.options.model_validate(raw)
-        except ValidationError as error:
-            under = ("transform", transformer.name)
-            raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
-        operations = await transformer.bind(spec, options)
+        operations = await transformer.bind(spec, _options(transformer, spec, document, file))
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
         if spec.methods:
@@ -129,21 +126,26 @@ class Transformers:
             raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
         return operations
 
-    def follows(self, spec: RouteSpec) -> bool:
-        """Whether what `spec`, which is bound, is bound to may change (`Following`)."""
-        return spec.transform.request in self._following
-
-    async def changed(self, spec: RouteSpec) -> bool:
-        """Whether `spec`, which is bound, would be bound to something else now (`Following`)."""
+    async def follow(self, spec: RouteSpec, document: Any = None, file: str = "") -> Followed | None:
+        """How to see whether the contract of `spec` changes while it serves; None where it can't. Raises as `bind`."""
         transformer = await self.get(spec.transform.request)
-        if not isinstance(transformer, Following):
-            return False
-        return await transformer.changed(spec, transformer.options.model_validate(spec.transform.options))
+        follower = capability(transformer, Follow)
+        return None if follower is None else follower.follow(spec, _options(transformer, spec, document, file))
 
     async def aclose(self) -> None:
         for transformer in self._open.values():
             await transformer.aclose()
         self._open.clear()
+
+
+def _options(transformer: Transformer[Any], spec: RouteSpec, document: Any, file: str) -> Options:
+    """:raises SpecError: they break their model."""
+    raw = spec.transform.options
+    try:
+        return transformer.options.model_validate(raw)
+    except ValidationError as error:
+        under = ("transform", transformer.name)
+        raise SpecError(faults_of(error, transformer.options, document or _nest(raw, under), file, under)) from None
 
 
 def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:
@@ -169,18 +171,20 @@ def _nest(value: Any, under: Sequence[str]) -> Any:
     return value
 
 
-def _check(made: Any, name: str, point: EntryPoint) -> None:
-    """A plug-in that can't work is refused by name when it is loaded, not when a citizen calls."""
+def _check(transformer: Any, point: EntryPoint) -> None:
+    """:raises BindError: it isn't a transformer."""
     reason = ""
-    if getattr(made, "name", None) != name:
-        reason = f"calls itself {getattr(made, 'name', None)!r}, but its entry point {name!r}"
-    elif getattr(made, "wire", None) not in WIRES:
-        reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(WIRES)}"
-    elif not (isinstance(made.options, type) and issubclass(made.options, Options)):
+    name = getattr(transformer, "name", None)
+    wire = getattr(transformer, "wire", None)
+    options = getattr(transformer, "options", None)
+    missing = [method for method in ("open", "bind", "aclose") if not callable(getattr(transformer, method, None))]
+    if name != point.name:
+        reason = f"calls itself {name!r}, but its entry point {point.name!r}"
+    elif wire not in WIRES:
+        reason = f"has the wire {wire!r}; it must be one of {', '.join(WIRES)}"
+    elif not (isinstance(options, type) and issubclass(options, Options)):
         reason = "has options that are no bridge.api.Options model"
-    else:
-        missing = [verb for verb in ("open", "bind", "aclose") if not callable(getattr(made, verb, None))]
-        if missing:
-            reason = f"has no {', '.join(missing)}"
+    elif missing:
+        reason = f"has no {', '.join(missing)}"
     if reason:
         raise BindError(Fault(f"{_whose(point)} {reason}", "transform.request"))

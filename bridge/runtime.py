@@ -12,6 +12,7 @@ from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
 from bridge.cluster.balance import Mesh
+from bridge.cluster.caller import Caller
 from bridge.cluster.mesh import open_mesh
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
@@ -45,7 +46,10 @@ class Runtime:
         self.upstreams = _upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
         self.fetcher = Fetcher(settings.fetch_networks)
         self.context = Context(
-            settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses, fetch=self.fetcher.fetch
+            settings.path("wsdl"),
+            settings.path("protos"),
+            fetch=self.fetcher.fetch,
+            call=Caller(self.mesh.addresses).call,
         )
         self.transformers = Transformers(self.context)
         self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()

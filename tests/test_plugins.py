@@ -16,12 +16,8 @@ from bridge.plugins import GROUP, Transformers, discover
 SPEC = {"route": "/a", "upstream": "svc:80", "auth": {"type": "none"}}
 
 
-async def nowhere(name: str, port: str) -> list[tuple[str, int]]:
-    return []
-
-
 def transformers(**points: str) -> Transformers:
-    context = Context(Path("wsdl"), Path("protos"), nowhere)
+    context = Context(Path("wsdl"), Path("protos"))
     return Transformers(context, {name: EntryPoint(name, value, GROUP) for name, value in points.items()})
 
 

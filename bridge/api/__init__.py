@@ -14,11 +14,23 @@ from bridge.api.call import (
     header,
     unescaped,
 )
+from bridge.api.capabilities import Follow, Followed, Import, Notes, capability
 from bridge.api.fetching import fetch_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.api.tls import Tls, read_tls
-from bridge.api.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
+from bridge.api.transformer import (
+    Context,
+    GrpcCall,
+    GrpcCodec,
+    GrpcStream,
+    HttpCodec,
+    OpenStream,
+    Operation,
+    OperationDoc,
+    Options,
+    Transformer,
+)
 from bridge.api.values import (
     ABSENT,
     Origin,
@@ -72,19 +84,26 @@ __all__ = [
     "Fault",
     "FaultList",
     "FetchError",
+    "Follow",
+    "Followed",
     "Forbidden",
+    "GrpcCall",
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
+    "GrpcStream",
     "HeadTooLarge",
     "Headers",
     "HttpCodec",
     "HttpReply",
     "HttpRequest",
     "Identity",
+    "Import",
     "InvalidBody",
     "InvalidParameter",
     "NotAcceptable",
+    "Notes",
+    "OpenStream",
     "Operation",
     "OperationDoc",
     "Options",
@@ -105,6 +124,7 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
+    "capability",
     "check_json",
     "claim_of",
     "claim_text",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from bridge.config.settings import Settings, load
-from bridge.errors import BridgeError, SettingsError, SetupError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from bridge.cli.importing import ImportCommands
+from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
+from bridge.errors import SettingsError
 
 app = typer.Typer(
     name="hms-bridge",
@@ -28,58 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-T = TypeVar("T")
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.", metavar="FILE")]
 RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
-
-def _console() -> Console:
-    from rich.console import Console  # what is printed for scripts goes out without it, and sooner
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def complain(text: str) -> None:
-    """One line a fault on standard error; red on a terminal."""
-    if not text:
-        return
-    console = _console()
-    for line in text.splitlines():
-        console.print(line, style="red" if console.is_terminal else None, markup=False)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """The command line's one boundary: what the house raises becomes sentences and exit 1."""
-    try:
-        yield
-    except SetupError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-    except BridgeError as error:
-        complain(getattr(error, "detail", "") or str(error))
-        for entry in getattr(error, "errors", ()):
-            complain(f"  {entry[0] or 'the body'}: {entry[1]}")
-        raise typer.Exit(1) from None
-    except BrokenPipeError:
-        # `hms-bridge routes | head`: the reader has what it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-
-
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    with explained():
-        return asyncio.run(work())
-
-
-def settings_of(config: Path | None = None, **given: Any) -> Settings:
-    with explained():
-        return load(os.environ, config, **given)
-
-
-def out(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 @app.command()
@@ -107,9 +51,9 @@ def serve(
 
 
 def _announce(url: str, routes: int) -> None:
-    console = _console()
-    console.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
-    console.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
+    error = console()
+    error.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
+    error.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
 
 
 @app.command()
@@ -256,51 +200,10 @@ def token(
     out(json.dumps({"token": made}) if as_json else made)
 
 
-importing = typer.Typer(help="Print a ready route spec for a service that exists.", no_args_is_help=True)
-app.add_typer(importing, name="import")
-
-
-@importing.command("soap")
-def import_soap(
-    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")],
-    user: Annotated[str, typer.Option("--wsdl-user", help="The user that the WSDL's server asks for.")] = "",
-    password: Annotated[
-        str, typer.Option("--wsdl-password-env", help="The environment variable that holds the password.")
-    ] = "",
-    bearer: Annotated[
-        str, typer.Option("--wsdl-bearer-env", help="The environment variable that holds a bearer token.")
-    ] = "",
-    config: ConfigFile = None,
-) -> None:
-    """From a WSDL."""
-    given = {"username": user, "password_env": password, "bearer_env": bearer}
-    auth = {name: value for name, value in given.items() if value}
-    _import("soap", [wsdl], config, {"wsdl_auth": auth} if auth else None)
-
-
-@importing.command("grpc")
-def import_grpc(
-    source: Annotated[list[str], typer.Argument(help="HOST:PORT with reflection, .proto files, or a descriptor set.")],
-    tls: Annotated[bool, typer.Option("--tls", help="Ask the live server over TLS.")] = False,
-    ca: Annotated[str, typer.Option("--ca", help="A PEM file of the authorities to trust.", metavar="FILE")] = "",
-    server_name: Annotated[
-        str, typer.Option("--server-name", help="What the server's certificate bears, where that is not its host.")
-    ] = "",
-    config: ConfigFile = None,
-) -> None:
-    """From a live server, .proto files or a descriptor set."""
-    given: dict[str, Any] = {"tls": tls, "ca": ca, "server_name": server_name}
-    _import("grpc", source, config, {name: value for name, value in given.items() if value})
-
-
-def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:
-    from bridge.cli.offline import imported
-
-    settings = settings_of(config)
-    text, notes = run(lambda: imported(settings, name, source, options))
-    out(text.rstrip("\n"))
-    for note in notes:
-        complain(note)
+app.add_typer(
+    typer.Typer(cls=ImportCommands, help="Print a ready route spec for a service that exists.", no_args_is_help=True),
+    name="import",
+)
 
 
 key = typer.Typer(help="API keys: only their hashes are kept.", no_args_is_help=True)

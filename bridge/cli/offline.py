@@ -13,13 +13,16 @@ from typing import Any, Protocol, runtime_checkable
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
+from pydantic import ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
+from bridge.api.capabilities import Import, Notes, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
+from bridge.cluster.caller import Caller
 from bridge.config.settings import Settings
-from bridge.config.specfile import read_file
+from bridge.config.specfile import faults_of, read_file
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway.answer import parse_target
 from bridge.gateway.table import Endpoint, Source, Table
@@ -29,14 +32,6 @@ from bridge.plugins import Transformers
 from bridge.runtime import Runtime
 from bridge.transport.fetch import Fetcher
 from bridge.transport.reach import unfetchable
-
-
-@runtime_checkable
-class Importer(Protocol):
-    """A transformer that can write a spec for a service that exists already. It is given `options` only where the
-    command line has some for it."""
-
-    async def import_spec(self, source: Sequence[str], context: Context, **options: Any) -> tuple[str, list[str]]: ...
 
 
 @runtime_checkable
@@ -52,13 +47,6 @@ class Secretive(Protocol):
 
     @property
     def secrets(self) -> Collection[str]: ...
-
-
-@runtime_checkable
-class Noting(Protocol):
-    """A transformer that publishes what it can and says what it left out: ``notes(route) -> sentences``."""
-
-    def notes(self, route: Any) -> Sequence[str]: ...
 
 
 @contextlib.asynccontextmanager
@@ -98,9 +86,9 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
                 except SetupError as error:
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
-                transformer = await house.transformers.get(spec.transform.request)
-                if isinstance(transformer, Noting):
-                    notes += [f"{path}: left out: {note}" for note in transformer.notes(spec)]
+                noting = capability(await house.transformers.get(spec.transform.request), Notes)
+                if noting is not None:
+                    notes += [f"{path}: left out: {note}" for note in noting.notes(spec)]
         for route, taken in Table(bound).refused:
             faults += [placed(fault, route.source) for fault in taken.faults]
     finally:
@@ -271,13 +259,11 @@ def _masked(text: str, secrets: Collection[str]) -> str:
 # --- import -------------------------------------------------------------------------------------------------------
 
 
-async def imported(
-    settings: Settings, name: str, source: Sequence[str], options: Mapping[str, Any] | None = None
-) -> tuple[str, list[str]]:
-    """A ready spec for a service that exists, and notes on what it could not publish.
+async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A spec for a service that exists, and notes on what it could not publish.
 
-    :param options: what the transformer's `import_spec` takes beside.
-    :raises BindError: it can't be read, or the transformer can't import.
+    :param name: of a transformer that can import. :param values: of its `import_options`.
+    :raises BindError: the service can't be read, or `values` break the options' model.
     """
 
     async def resolve(host: str, port: str) -> Sequence[tuple[str, int]]:
@@ -286,14 +272,18 @@ async def imported(
     # Whoever gives a command may reach whatever this machine reaches; what answers there may not lead elsewhere.
     connected: dict[str, str] = {}
     fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), connected.__setitem__)
-    context = Context(settings.path("wsdl"), settings.path("protos"), resolve, fetcher.fetch)
+    context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call)
     transformers = Transformers(context)
     try:
-        transformer = await transformers.get(name)
-        if not isinstance(transformer, Importer):
+        importer = capability(await transformers.get(name), Import)
+        if importer is None:
             raise BindError(f"the transformer {name!r} can't import")
+        try:
+            options = importer.import_options.model_validate(values)
+        except ValidationError as error:
+            raise BindError(faults_of(error, importer.import_options, values, "", ())) from None
         with granted(Grant(operator=True)):
-            text, notes = await transformer.import_spec(source, context, **(options or {}))
+            text, notes = await importer.import_spec(options, context)
     finally:
         await transformers.aclose()
         await fetcher.aclose()

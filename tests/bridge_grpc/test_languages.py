@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, GrpcReply, InvalidBody, Operation, RouteSpec
+from bridge.cluster.caller import Caller
 from bridge_grpc import Grpc
 
 SERVICE = "service S { rpc Do(M) returns (M); }\n"
@@ -204,7 +205,7 @@ async def bound(folder: Path, port: int = 0, **options: Any) -> Sequence[Operati
         return [("127.0.0.1", port)]
 
     plugin = Grpc()
-    await plugin.open(Context(folder, folder, resolve))
+    await plugin.open(Context(folder, folder, call=Caller(resolve).call))
     transform = {"request": "grpc", "grpc": options}
     route = RouteSpec.model_validate(
         {"route": "/", "upstream": "svc:1", "auth": {"type": "none"}, "transform": transform}

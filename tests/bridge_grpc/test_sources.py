@@ -24,11 +24,8 @@ GOOD = 'syntax = "proto3";\npackage p;\n// Says hello.\nmessage M {\n  string id
 
 
 async def bound(folder: Path, **options: Any) -> Sequence[Operation]:
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        raise AssertionError
-
     plugin = Grpc()
-    await plugin.open(Context(folder, folder, resolve))
+    await plugin.open(Context(folder, folder))
     spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
     return await plugin.bind(RouteSpec.model_validate(spec), Grpc.options.model_validate(options))
 
@@ -306,11 +303,7 @@ async def test_a_file_that_another_one_hides_is_told(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     plugin = Grpc()
-
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        raise AssertionError
-
-    await plugin.open(Context(tmp_path, tmp_path, resolve))
+    await plugin.open(Context(tmp_path, tmp_path))
     options = {"protos": ["a.proto"], "proto_paths": ["first", "second"]}
     spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
     route = RouteSpec.model_validate(spec)

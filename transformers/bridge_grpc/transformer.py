@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
+from bridge.api import WEBSOCKET, BindError, Context, Fault, Followed, Operation, RouteSpec
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.dialect.interface import Rpc
-from bridge_grpc.importing import Asking, import_spec
+from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.fills import Fills, sources
@@ -30,7 +30,7 @@ from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.pool import Method, Schema, schema
-from bridge_grpc.schema.reflected import Reflected
+from bridge_grpc.schema.reflected import Servers
 from bridge_grpc.schema.sources import load
 from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec
 from bridge_grpc.stream.resumption import Resumptions
@@ -48,66 +48,63 @@ class Grpc:
     name: ClassVar[str] = "grpc"
     wire: ClassVar[str] = "grpc"
     options: ClassVar[type[GrpcOptions]] = GrpcOptions
+    import_options: ClassVar[type[GrpcImport]] = GrpcImport
 
     def __init__(self) -> None:
         self._context: Context | None = None
-        self._reflected = Reflected()
+        self._servers: Servers | None = None
         #: Route path -> what could not be published, in sentences.
         self.skipped: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
-        self._context = context
+        self._context, self._servers = context, Servers(context)
 
     async def aclose(self) -> None:
-        self._context = None
-        self._reflected = Reflected()
+        self._context = self._servers = None
         self.skipped.clear()
 
     async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
         """:raises BindError: the schema can't be had, or a rule can't be published; all faults that are found."""
-        if self._context is None:
+        if self._context is None or self._servers is None:
             raise BindError("the grpc transformer is not open")
         if route.transform.response != "json":
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
         home = self._context.proto_dir.parent
-        found = await self._reflected.ask(route, self._context) if options.reflection else None
-        if found is None:
-            made, offered, notes = await load(options, self._context)
+        if options.reflection:
+            answer = await self._servers.ask(route)
+            compiled, services = await asyncio.to_thread(schema, answer.files, str(route.upstream)), answer.services
+            notes = list[str]()
         else:
-            made, offered = await asyncio.to_thread(schema, found.files, str(route.upstream)), tuple(found.services)
-            notes = []
+            compiled, services, notes = await load(options, self._context)
         try:
-            operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
+            operations, skipped = await asyncio.to_thread(
+                lambda: _Compiler(route, options, compiled, home).run(services)
+            )
         except RecursionError:  # protobuf makes classes by recursion where messages hold one another in a ring
             reason = "too many of its messages hold one another in one ring"
             raise BindError(Fault(reason, "transform.grpc")) from None
         self.skipped[route.route] = (*notes, *skipped)
-        if found is not None:
-            self._reflected.bound(route, found)
         return operations
 
-    async def changed(self, route: RouteSpec, options: GrpcOptions) -> bool:
-        """Whether the live server that the route's schema came from says something else of itself now. It is asked once
-        in ``refresh`` for all routes that name it."""
-        if not options.reflection or options.refresh == "off" or self._context is None:
-            return False
-        return await self._reflected.changed(route, options.refresh, self._context)
+    def follow(self, route: RouteSpec, options: GrpcOptions) -> Followed | None:
+        """The schema of a live server, which is asked once in ``refresh`` for all routes that name it."""
+        servers, every = self._servers, options.refresh
+        if not options.reflection or every == "off" or servers is None:
+            return None
+
+        async def fingerprint() -> bytes:
+            return (await servers.ask(route, every)).digest
+
+        return Followed(every, fingerprint)
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
         """What of the route's services is not published, and why."""
         return self.skipped.get(route.route, ())
 
-    async def import_spec(
-        self, source: Sequence[str], context: Context, *, tls: bool = False, ca: str = "", server_name: str = ""
-    ) -> tuple[str, list[str]]:
-        """A ready route spec for a live server (``HOST:PORT``), ``.proto`` files or a descriptor set.
-
-        :param tls: whether the server is asked over TLS; `ca` names a PEM file of the authorities that are trusted
-            instead of the system's, and `server_name` what its certificate bears, where that isn't its host.
-        :raises BindError: it can't be read or reached.
-        """
-        return await import_spec(source, context, Asking(tls, ca, server_name))
+    async def import_spec(self, options: GrpcImport, context: Context) -> tuple[str, list[str]]:
+        """:raises BindError: it can't be read or reached."""
+        return await import_spec(options, context)
 
 
 def finder(schema: Schema) -> Callable[[str], Descriptor | None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from bridge.api import BindError, Fault, Operation, RouteSpec
@@ -25,18 +25,35 @@ from bridge_soap.wsdl.selection import choose
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def import_spec(
-    wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None = None, fetch: BlockingFetch | None = None
-) -> tuple[str, list[str]]:
+class SoapImport(BaseModel):
+    """From a WSDL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wsdl: str = Field(description="A WSDL: a file or a URL.")
+    wsdl_user: str = Field(default="", description="The user that the WSDL's server asks for.")
+    wsdl_password_env: str = Field(default="", description="The environment variable that holds the password.")
+    wsdl_bearer_env: str = Field(default="", description="The environment variable that holds a bearer token.")
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """As the spec's ``wsdl_auth``."""
+        values = (self.wsdl_user, self.wsdl_password_env, self.wsdl_bearer_env)
+        return {
+            key: value for key, value in zip(("username", "password_env", "bearer_env"), values, strict=True) if value
+        }
+
+
+def import_spec(asked: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
     """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
     notes: list[str] = []
     hints: list[str] = []
-    reference, folder = _place(wsdl, wsdl_dir, hints)
+    reference, folder = _place(asked.wsdl, wsdl_dir, hints)
     options: dict[str, Any] = {"wsdl": reference}
-    if wsdl_auth:
-        options["wsdl_auth"] = dict(wsdl_auth)
-    asked = _checked(options)
-    contract = Contract(reference, folder, access_of(asked.wsdl_auth, reference), fetch)
+    if asked.auth:
+        options["wsdl_auth"] = asked.auth
+    checked = _checked(options)
+    contract = Contract(reference, folder, access_of(checked.wsdl_auth, reference), fetch)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:

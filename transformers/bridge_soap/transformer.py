@@ -16,7 +16,7 @@ from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.documents import ALTOGETHER, BlockingFetch, is_url
-from bridge_soap.importing import import_spec
+from bridge_soap.importing import SoapImport, import_spec
 from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.selection import Chosen, choose
@@ -33,6 +33,7 @@ class Soap:
     name: ClassVar[str] = "soap"
     wire: ClassVar[str] = "http"
     options: ClassVar[type[Options]] = SoapOptions
+    import_options: ClassVar[type[SoapImport]] = SoapImport
 
     def __init__(self) -> None:
         self._context: Context | None = None
@@ -75,20 +76,13 @@ class Soap:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
-    async def import_spec(
-        self, source: Sequence[str], context: Context, *, wsdl_auth: Mapping[str, str] | None = None
-    ) -> tuple[str, list[str]]:
+    async def import_spec(self, options: SoapImport, context: Context) -> tuple[str, list[str]]:
         """A route spec for all operations of a WSDL, ready to serve, and notes on what it could not publish.
 
-        :param source: one WSDL: a file (below ``wsdl/``, or anywhere) or a URL.
-        :param wsdl_auth: credentials for a URL, as the spec's option of that name has them.
-        :returns: the spec as YAML, and the notes, a sentence each.
         :raises bridge.api.BindError: the WSDL does not load.
         """
-        if len(source) != 1:
-            raise BindError(f"one WSDL makes one spec; {len(source)} were given")
         fetch = _blocking(context)
-        return await asyncio.to_thread(_told, lambda: import_spec(source[0], context.wsdl_dir, wsdl_auth, fetch))
+        return await asyncio.to_thread(_told, lambda: import_spec(options, context.wsdl_dir, fetch))
 
     # --- in a thread ---
 

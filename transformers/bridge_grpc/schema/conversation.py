@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import grpc
-import grpc.aio
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_reflection.v1alpha.reflection_pb2 import (
     ExtensionRequest,
@@ -21,6 +19,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
+from bridge.api import GrpcReply, GrpcStream
 from bridge_grpc.schema.shipped import shipped_file
 
 T = TypeVar("T")
@@ -34,21 +33,35 @@ MAX_EXTENSIONS = 5_000
 TOGETHER = 64
 
 
-class TooMuch(Exception):
+class SchemaLimitError(Exception):
     """The server's answers are larger or more than any schema's."""
 
 
-def listed(answer: object) -> list[str]:
-    """The full names of the services in an answer to ``list_services``, each once.
+class ServerStatusError(Exception):
+    """The server ended the call; `code` is its gRPC status."""
 
-    :raises ValueError: it is no such answer.
+    def __init__(self, status: GrpcReply) -> None:
+        super().__init__(status.detail or "no reason given")
+        self.code = status.code
+
+
+async def list_services(call: GrpcStream) -> list[str]:
+    """The full names of the services in the answer to ``list_services``, each once.
+
+    :raises ServerStatusError: the call failed.
+    :raises ValueError: there is no such answer.
     """
-    if not isinstance(answer, ServerReflectionResponse):
+    message = await call.read()
+    if message is None:
+        status = await call.status()
+        if status.code:
+            raise ServerStatusError(status)
         raise ValueError("it ends without an answer")
-    _refused(answer, "its services")
+    answer = ServerReflectionResponse.FromString(message)
+    _check(answer, "its services")
     names = list(dict.fromkeys(entry.name for entry in answer.list_services_response.service))
     if len(names) > MAX_SERVICES:
-        raise TooMuch(f"{len(names)} services")
+        raise SchemaLimitError(f"{len(names)} services")
     return names
 
 
@@ -58,7 +71,7 @@ class Conversation:
     :param call: a bidirectional call of ``ServerReflectionInfo``.
     """
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: GrpcStream) -> None:
         self._call = call
         self._bytes = 0
         self._seen: set[bytes] = set()
@@ -70,10 +83,10 @@ class Conversation:
         for some in _batches(services):
             names = iter(some)
             async for answer in self._ask([ServerReflectionRequest(file_containing_symbol=name) for name in some]):
-                _refused(answer, next(names))
+                _check(answer, next(names))
                 self._take(answer)
         await self._imports()
-        with contextlib.suppress(grpc.aio.AioRpcError):  # some end the stream over a question that they don't know
+        with contextlib.suppress(ServerStatusError):  # some end the stream over a question that they don't know
             await self._extensions()
         return FileDescriptorSet(file=self._files.values())
 
@@ -119,23 +132,21 @@ class Conversation:
                     ((name, number), None) for number in answer.all_extension_numbers_response.extension_number
                 )
             if len(numbers) > MAX_EXTENSIONS:
-                raise TooMuch(f"more than {MAX_EXTENSIONS} extensions")
+                raise SchemaLimitError(f"more than {MAX_EXTENSIONS} extensions")
         return list(numbers)
 
     async def _ask(self, questions: Sequence[ServerReflectionRequest]) -> AsyncIterator[ServerReflectionResponse]:
         """The answers, in the questions' order; none is kept longer than its reader does.
 
-        :raises grpc.aio.AioRpcError: the stream ended before the last one.
+        :raises ServerStatusError: the stream ended before the last one.
         """
         for question in questions:
-            await self._call.write(question)
+            await self._call.write(question.SerializeToString())
         for _ in questions:
-            answer = await self._call.read()
-            if not isinstance(answer, ServerReflectionResponse):
-                # The stream ended; its status says why.
-                code = await self._call.code()
-                raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await self._call.details())
-            yield answer
+            message = await self._call.read()
+            if message is None:
+                raise ServerStatusError(await self._call.status())
+            yield ServerReflectionResponse.FromString(message)
 
     def _take(self, answer: ServerReflectionResponse) -> None:
         for raw in answer.file_descriptor_response.file_descriptor_proto:
@@ -146,7 +157,7 @@ class Conversation:
             self._seen.add(known)
             self._bytes += len(raw)
             if self._bytes > MAX_BYTES:
-                raise TooMuch(f"more than {MAX_BYTES // 1024**2} MB")
+                raise SchemaLimitError(f"more than {MAX_BYTES // 1024**2} MB")
             self._add(FileDescriptorProto.FromString(raw))
 
     def _add(self, file: FileDescriptorProto) -> None:
@@ -155,10 +166,10 @@ class Conversation:
         self._files[file.name] = file
         self._needed.update(dict.fromkeys(file.dependency))
         if len(self._files) > MAX_FILES:
-            raise TooMuch(f"more than {MAX_FILES} files")
+            raise SchemaLimitError(f"more than {MAX_FILES} files")
 
 
-def _refused(answer: ServerReflectionResponse, what: str) -> None:
+def _check(answer: ServerReflectionResponse, what: str) -> None:
     if answer.HasField("error_response"):
         raise ValueError(f"{what}: {answer.error_response.error_message or 'no reason given'}")
 
