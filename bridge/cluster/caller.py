@@ -1,6 +1,6 @@
 """gRPC calls that plug-ins make when a route is bound: the one door for them (`bridge.api.Context.call`).
 
-The connection is made as those for the route's own calls are, to one instance after another, for one conversation.
+A service is found and connected to as for the route's own calls, by name and with the route's TLS.
 """
 
 from __future__ import annotations
@@ -40,56 +40,57 @@ class Caller:
         max_message: int,
         tls: Tls | None = None,
     ) -> T:
-        loop, shown = asyncio.get_running_loop(), f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-        deadline = loop.time() + timeout
+        host = f"[{name}]" if ":" in name else name
+        deadline = asyncio.get_running_loop().time() + timeout
         try:
-            addresses = await self._resolve(name, port)
-        except BridgeError as error:
-            raise Unreachable(Fault(f"{shown} can't be found: {error}", "upstream")) from None
-        if not addresses:
-            raise Unreachable(Fault(f"{shown} has no live address", "upstream"))
-        failure: Exception | None = None
-        while loop.time() < deadline:
-            for position, address in enumerate(addresses):
-                share = (deadline - loop.time()) / (len(addresses) - position)
+            async with asyncio.timeout(timeout):
                 try:
-                    return await _attempt(address, name, talk, loop.time() + share, max_message, tls)
-                except (RequestError, TimeoutError):
-                    continue  # no connection, or no whole conversation in its share of the time
-                except Exception as error:  # what `talk` raises; another instance may give a better answer
-                    failure = error
-            if failure is not None:
-                raise failure
-            await asyncio.sleep(min(PAUSE, max(deadline - loop.time(), 0)))
-        raise Unreachable(Fault(f"{shown} did not answer within {timeout:g} s", "upstream"))
+                    addresses = await self._resolve(name, port)
+                except BridgeError as error:
+                    raise Unreachable(Fault(f"{host}:{port} can't be found: {error}", "upstream")) from None
+                if not addresses:
+                    raise Unreachable(Fault(f"{host}:{port} has no live address", "upstream"))
+                return await _first(addresses, host, talk, deadline, max_message, tls)
+        except TimeoutError:
+            raise Unreachable(Fault(f"{host}:{port} did not answer within {timeout:g} s", "upstream")) from None
 
 
-async def _attempt(
-    address: Address,
-    name: str,
+async def _first(
+    addresses: Sequence[Address],
+    host: str,
     talk: Callable[[OpenStream], Awaitable[T]],
     deadline: float,
     max_message: int,
     tls: Tls | None,
 ) -> T:
-    """One conversation with one instance.
+    """What `talk` returns at the first of `addresses` where it does.
 
-    :raises bridge.errors.RequestError: it takes no connection.
-    :raises TimeoutError: the deadline passed.
+    :param deadline: in the running loop's `time()`.
+    :raises TimeoutError: none takes a connection in time, or lets `talk` return.
     """
     from bridge.cluster.grpc import GrpcUpstream  # most routes ask nothing when they are bound
 
-    async def here() -> Sequence[Address]:
+    async def current() -> Sequence[Address]:
         return [address]
 
     async def open_stream(path: str) -> _Stream:
-        return _Stream(await upstream.stream(GrpcRequest(path, b""), deadline=None, connect_by=deadline))
+        return _Stream(await upstream.stream(GrpcRequest(path, b""), deadline=None, connect_by=share))
 
-    authority = f"[{name}]" if ":" in name else name
-    upstream = GrpcUpstream(here, tls=tls is not None, trust=tls, name=authority, max_reply=max_message)
+    upstream = GrpcUpstream(current, tls=tls is not None, trust=tls, name=host, max_reply=max_message)
+    clock, failure = asyncio.get_running_loop().time, None
     try:
-        async with asyncio.timeout_at(deadline):
-            return await talk(open_stream)
+        while failure is None:
+            for position, address in enumerate(addresses):  # noqa: B007  # `current` gives it
+                share = clock() + (deadline - clock()) / (len(addresses) - position)
+                try:
+                    async with asyncio.timeout_at(share):
+                        return await talk(open_stream)
+                except (RequestError, TimeoutError):
+                    continue
+                except Exception as error:  # raised by `talk`; another instance may give a better answer
+                    failure = error
+            await asyncio.sleep(PAUSE if failure is None else 0)
+        raise failure
     finally:
         await upstream.aclose()
 
