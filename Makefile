@@ -7,11 +7,11 @@ STAMP  := $(VENV)/.installed
 SERVED := $(VENV)/.servers
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test bare check bench format lock clean
+.PHONY: help demo test test-plain bare check bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # A half-made environment has no stamp and is made again from nothing; a whole one is brought up to date.
 $(STAMP): pyproject.toml constraints.txt scripts/make-venv
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## an election night on 127.0.0.1; PORT=8080 chooses where, ONCE
 
 test: $(STAMP) $(SERVED)  ## every test, in parallel, with branch coverage; ARGS=… goes to pytest
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+test-plain: $(STAMP) $(SERVED)  ## the same tests with every fast path off; those of the fast paths' own cost are left out
+	@HMS_BRIDGE_FAST_PATHS=off $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 bare:  ## demo and tests on a Debian with nothing installed, by debootstrap and as root; SUITE=trixie chooses which
 	@scripts/bare-root $(or $(SUITE),trixie)

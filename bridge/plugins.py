@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.api.capabilities import Follow, Followed, capability
+from bridge.api.capabilities import Followed, Following, capability
 from bridge.api.route_spec import RouteSpec
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
@@ -129,7 +129,7 @@ class Transformers:
     async def follow(self, spec: RouteSpec, document: Any = None, file: str = "") -> Followed | None:
         """How to see whether the contract of `spec` changes while it serves; None where it can't. Raises as `bind`."""
         transformer = await self.get(spec.transform.request)
-        follower = capability(transformer, Follow)
+        follower = capability(transformer, Following)
         return None if follower is None else follower.follow(spec, _options(transformer, spec, document, file))
 
     async def aclose(self) -> None:

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 import uvicorn
 
+from bridge.api import FAST_PATHS
 from bridge.api.grants import Grant, granted
 from bridge.app import Bridge, build
 from bridge.config.settings import Settings, load
@@ -28,6 +29,14 @@ def operator() -> Iterator[None]:
     """The test reads secrets as a bind of the operator's own route would."""
     with granted(Grant(operator=True)):
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not FAST_PATHS:
+        skip = pytest.mark.skip(reason="it looks at a fast path, and those are off")
+        for item in items:
+            if "fast_path" in item.keywords:
+                item.add_marker(skip)
 
 
 # A busy machine is no reason to fail.

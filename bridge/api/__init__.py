@@ -14,7 +14,8 @@ from bridge.api.call import (
     header,
     unescaped,
 )
-from bridge.api.capabilities import Follow, Followed, Import, Notes, capability
+from bridge.api.capabilities import Followed
+from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
@@ -71,6 +72,7 @@ from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xm
 
 __all__ = [
     "ABSENT",
+    "FAST_PATHS",
     "JSON_TYPE",
     "WEBSOCKET",
     "BadReply",
@@ -84,7 +86,6 @@ __all__ = [
     "Fault",
     "FaultList",
     "FetchError",
-    "Follow",
     "Followed",
     "Forbidden",
     "GrpcCall",
@@ -98,11 +99,9 @@ __all__ = [
     "HttpReply",
     "HttpRequest",
     "Identity",
-    "Import",
     "InvalidBody",
     "InvalidParameter",
     "NotAcceptable",
-    "Notes",
     "OpenStream",
     "Operation",
     "OperationDoc",
@@ -124,7 +123,6 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
-    "capability",
     "check_json",
     "claim_of",
     "claim_text",

@@ -1,13 +1,13 @@
-"""What a transformer may offer beside `bridge.api.Transformer`: each capability is one Protocol, and all stand here.
+"""What a plug-in's objects may be able to do beyond what they must: each capability is one Protocol.
 
-A capability is found by its members alone: a plug-in that has them has the capability, and registers nothing.
+`capability` is the only place where the gateway asks an object what it can do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -15,26 +15,34 @@ from bridge.api.route_spec import RouteSpec
 from bridge.api.transformer import Context
 
 C = TypeVar("C")
+#: Whether objects of a class have a capability. The classes are those of plug-ins, which are few and stay.
+_known: dict[tuple[type, type], bool] = {}
 
 
-def capability(plug_in: object, kind: type[C]) -> C | None:
-    """`plug_in` as `kind`, one of the Protocols below; None where it lacks the capability."""
-    return plug_in if isinstance(plug_in, kind) else None
+def capability(thing: object, kind: type[C]) -> C | None:
+    """`thing`, if objects of its class have all members of the Protocol `kind`; else None."""
+    key = (type(thing), kind)
+    if key not in _known:
+        _known[key] = isinstance(thing, kind)  # which takes some hundred calls
+    return cast("C", thing) if _known[key] else None
+
+
+# --- of a transformer ------------------------------------------------------------------------------------------------
 
 
 @runtime_checkable
-class Import(Protocol):
-    """``hms-bridge import NAME``: writes the spec of a service that exists. The command is named after the transformer.
+class Importing(Protocol):
+    """It can write a route spec for a service that exists: ``hms-bridge import NAME``, with the transformer's name.
 
     :cvar import_options: what the command takes; its docstring is the command's help. A field without a default is a
-        positional argument, one with a default an option (``wsdl_user`` is ``--wsdl-user``). Fields are ``str``,
+        positional argument, one with a default an option: ``wsdl_user`` is ``--wsdl-user``. Fields are ``str``,
         ``int``, ``float``, ``bool`` or a list of one of these; ``Field(description=…)`` is the help.
     """
 
     import_options: ClassVar[type[BaseModel]]
 
     async def import_spec(self, options: Any, context: Context) -> tuple[str, Sequence[str]]:
-        """The text of a spec that is ready to serve, and notes on what could not be published.
+        """The text of a spec that is ready to serve, and notes on what it leaves out.
 
         :param options: an instance of `import_options`.
         :param context: reaches every host that this machine reaches; names are host names, not the mesh's.
@@ -45,7 +53,7 @@ class Import(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A contract that may change where it comes from, with no change to a file that the gateway watches.
+    """A contract that may change where it comes from, without a file that changes: the schema of a live server, say.
 
     :ivar every: seconds between two looks.
     :ivar fingerprint: gives the same bytes for the same contract, which may be as old as `every`, so that routes of one
@@ -57,18 +65,38 @@ class Followed:
 
 
 @runtime_checkable
-class Follow(Protocol):
-    """Contracts that change while routes serve: the gateway binds a route again when its contract has changed."""
+class Following(Protocol):
+    """Its contracts may change while routes serve. The gateway binds a route again when its contract has changed."""
 
     def follow(self, route: RouteSpec, options: Any) -> Followed | None:
-        """Called before each bind of `route`; None where its contract can't change."""
+        """How to see that the contract of `route` has changed; None where it can't. Called before each bind."""
         ...
 
 
 @runtime_checkable
-class Notes(Protocol):
-    """A transformer that publishes what it can and tells what it left out."""
+class Noting(Protocol):
+    """It publishes what it can, and says what it leaves out."""
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
-        """A sentence for each thing that the last bind of `route` left out."""
+        """A sentence on each thing that the bound `route` leaves out."""
         ...
+
+
+# --- of a codec ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """Its upstream message is binary, and it can show it as text."""
+
+    def show(self, outbound: Any) -> str:
+        """The message of `outbound`, for ``explain``; secrets masked."""
+        ...
+
+
+@runtime_checkable
+class Secretive(Protocol):
+    """It knows texts in its messages that must not be shown."""
+
+    @property
+    def secrets(self) -> Collection[str]: ...

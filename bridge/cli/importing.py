@@ -1,4 +1,4 @@
-"""``hms-bridge import NAME``: a command for each installed transformer that can import (`bridge.api.Import`).
+"""``hms-bridge import NAME``: a command for each installed transformer that is `bridge.api.capabilities.Importing`.
 
 A transformer is loaded when its command is used; the help of ``import`` loads all.
 """
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from bridge.api import Import, capability
+from bridge.api.capabilities import Importing, capability
 from bridge.cli.terminal import ConfigFile, complain, explained, out, run, settings_of
 from bridge.plugins import discover, load_transformer
 
@@ -39,7 +39,7 @@ def import_command(name: str) -> Any:
     """
     try:
         point = discover().get(name)
-        importer = capability(load_transformer(point), Import) if point is not None else None
+        importer = capability(load_transformer(point), Importing) if point is not None else None
         return _command(name, importer.import_options) if importer is not None else None
     except Exception as error:
         complain(f"import {name} is left out: {error}")
@@ -65,7 +65,7 @@ def _command(name: str, options: type[BaseModel]) -> Any:
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:
-    """The command's parameter for a field of its options, as `bridge.api.Import` says."""
+    """The command's parameter for a field of its options, as `bridge.api.capabilities.Importing` says."""
     if field.is_required():
         info = typer.Argument(help=field.description)
     else:

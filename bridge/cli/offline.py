@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 from pydantic import ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
-from bridge.api.capabilities import Import, Notes, capability
+from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
@@ -32,21 +32,6 @@ from bridge.plugins import Transformers
 from bridge.runtime import Runtime
 from bridge.transport.fetch import Fetcher
 from bridge.transport.reach import unfetchable
-
-
-@runtime_checkable
-class Explainer(Protocol):
-    """A codec whose upstream message can be shown as text: a protobuf message, say."""
-
-    def show(self, outbound: Any) -> str: ...
-
-
-@runtime_checkable
-class Secretive(Protocol):
-    """A codec that knows which texts in its messages no one may be shown, whatever the elements are called."""
-
-    @property
-    def secrets(self) -> Collection[str]: ...
 
 
 @contextlib.asynccontextmanager
@@ -86,8 +71,8 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
                 except SetupError as error:
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
-                noting = capability(await house.transformers.get(spec.transform.request), Notes)
-                if noting is not None:
+                transformer = await house.transformers.get(spec.transform.request)
+                if noting := capability(transformer, Noting):
                     notes += [f"{path}: left out: {note}" for note in noting.notes(spec)]
         for route, taken in Table(bound).refused:
             faults += [placed(fault, route.source) for fault in taken.faults]
@@ -203,7 +188,8 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
     be a secret, and what sounds like one."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
-    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
+    explaining, secretive = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
+    secrets = secretive.secrets if secretive else ()
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
         for name, value in outbound.metadata:
@@ -211,7 +197,7 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
             lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
         for each in (outbound, *more):
             assert isinstance(each, GrpcRequest)
-            shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
+            shown = explaining.show(each) if explaining else each.message.hex(" ")
             lines += ["", shown.rstrip("\n")]
         return "\n".join(lines)
     lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
@@ -275,15 +261,15 @@ async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> 
     context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call)
     transformers = Transformers(context)
     try:
-        importer = capability(await transformers.get(name), Import)
-        if importer is None:
+        importing = capability(await transformers.get(name), Importing)
+        if importing is None:
             raise BindError(f"the transformer {name!r} can't import")
         try:
-            options = importer.import_options.model_validate(values)
+            options = importing.import_options.model_validate(values)
         except ValidationError as error:
-            raise BindError(faults_of(error, importer.import_options, values, "", ())) from None
+            raise BindError(faults_of(error, importing.import_options, values, "", ())) from None
         with granted(Grant(operator=True)):
-            text, notes = await importer.import_spec(options, context)
+            text, notes = await importing.import_spec(options, context)
     finally:
         await transformers.aclose()
         await fetcher.aclose()

@@ -179,6 +179,7 @@ def test_patterns_pack_what_they_read(service: tuple[str, list[str]], size: int)
             assert [outcome(codec, body) for body in bodies] == expected
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize("numbers", ["exact", "native"])
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("size", [1, 20, 100])

@@ -16,6 +16,8 @@ from bridge_soap.message.codec import SoapCodec
 from bridge_soap.message.layouts import Layouts
 from tests.soap_kit import SOAP11, codec_of, make_echo
 
+pytestmark = pytest.mark.fast_path
+
 SCHEMA = """
 <xs:element name="r"><xs:complexType><xs:sequence>
   <xs:element name="text" type="xs:string"/><xs:element name="maybe" type="xs:string" minOccurs="0"/>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from lxml import etree
 
-from bridge.api import BindError, Call, HttpReply, InvalidBody, RouteSpec
+from bridge.api import FAST_PATHS, BindError, Call, HttpReply, InvalidBody, RouteSpec
 from bridge_soap import Soap
 from tests.soap_kit import WSDL_DIR, Bind, bind_wsdl, codec_of, envelope, infoset
 
@@ -59,10 +60,14 @@ async def test_a_contract_in_five_files(bind: Bind) -> None:
         "<name><given>A</given><family>L</family></name><home><c:street>S</c:street>"
         "<c:owner><given>B</given><family>M</family></c:owner></home><c:tag>x</c:tag></return></p:findResponse>"
     )
-    assert find.reply(Call(), HttpReply(200, [], envelope(reply))).body == (
+    body = find.reply(Call(), HttpReply(200, [], envelope(reply))).body
+    expected = (
         b'{"return":[{"@id":"7","name":{"given":["A"],"family":"L"},'
         b'"home":{"street":"S","owner":{"given":["B"],"family":"M"}},"tag":["x"]}]}'
     )
+    assert json.loads(body) == json.loads(expected)
+    if FAST_PATHS:  # the plain path puts arrays first
+        assert body == expected
     # A part that its binding puts into a header is not part of the body.
     assert b"<s:Body><n1:notify><id>5</id></n1:notify></s:Body>".replace(b"n1", b"n") in notify.request(
         Call("POST", body=b'{"id": 5}')

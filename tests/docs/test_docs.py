@@ -50,8 +50,9 @@ def test_every_test_that_the_security_page_names_is_there() -> None:
 
 
 def subcommands(command: Any) -> dict[str, Any]:
-    names = command.list_commands(None) if isinstance(command, TyperGroup) else []
-    return {name: command.get_command(None, name) for name in names}
+    context: Any = None
+    names = command.list_commands(context) if isinstance(command, TyperGroup) else []
+    return {name: command.get_command(context, name) for name in names}
 
 
 def test_every_command() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bridge.api import BindError, Fault, Operation, RouteSpec
+from bridge.api import FAST_PATHS, BindError, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders
@@ -195,7 +195,8 @@ class Binder:
 
     def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
         """Reads replies by pattern, where all that is wanted of them is the value of one element."""
-        if self._options.strict or self._route.transform.response != "json" or answer.encoding is not None:
+        json = self._route.transform.response == "json"
+        if not FAST_PATHS or self._options.strict or not json or answer.encoding is not None:
             return None
         return Layouts(decoders, answer.root) if answer.root is not None else None
 

@@ -17,7 +17,16 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
-from bridge.api import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType, parse_json
+from bridge.api import (
+    FAST_PATHS,
+    Call,
+    Enough,
+    FaultList,
+    InvalidBody,
+    InvalidParameter,
+    UnsupportedMediaType,
+    parse_json,
+)
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element
@@ -61,7 +70,9 @@ class Binding:
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
-        self._wire = decoders.wire(message) if body == "*" else None
+        self._wire: Callable[[bytes], bytes] | None = None
+        if body == "*":
+            self._wire = decoders.wire(message) if FAST_PATHS else _in_doubt
         self._ignore = ignore
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
@@ -176,6 +187,8 @@ class Binding:
     # --- the three parts -----------------------------------------------------------------------------------------
 
     def _quick(self, value: Any) -> Any:
+        if not FAST_PATHS:
+            raise InDoubt
         if self._element is None:
             made = self._reader.decode(value)
             if made is None:
@@ -323,3 +336,8 @@ def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterat
             yield from _paths(nested, item, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name
+
+
+def _in_doubt(_body: bytes) -> bytes:
+    """Stands for the fast path while it is off."""
+    raise InDoubt

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad
 from bridge_soap.names import local_name
@@ -44,6 +45,22 @@ class _End:
 
 
 OUT_OF_ORDER = "its children are not in the schema's order"
+
+
+def noting_order(rest: RestReader, content: Content) -> RestReader:
+    """The plain path's way to notice children that are not in the schema's order, as generated code does."""
+    assert content.root is not None
+    places: dict[str, int] = {}
+    for place, leaf in enumerate(content.root.leaves()):
+        if leaf.element is not None:
+            places[leaf.element.name] = place
+    apart = _out_of_order(rest)
+
+    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
+        known = [places[child.tag] for child in children if child.tag in places]
+        return (rest if known == sorted(known) else apart)(node, children, out, note)
+
+    return read
 
 
 def _out_of_order(rest: RestReader) -> RestReader:
@@ -83,6 +100,10 @@ class Cursor:
 
     def fits(self, content: Content) -> bool:
         """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
+        return FAST_PATHS and self.has_order(content)
+
+    def has_order(self, content: Content) -> bool:
+        """As `fits`, whether or not fast paths are on."""
         return (
             not self._decoders.strict
             and content.root is not None

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
+from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, SimpleType, Wildcard
 from bridge_soap.datatypes.facets import Bad
-from bridge_soap.decode.cursor import Cursor, RestReader
+from bridge_soap.decode.cursor import Cursor, RestReader, in_any_order, noting_order
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
 
@@ -113,7 +114,11 @@ class FieldMaker:
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         late = _late(content)
-        rest = self._rest(content, late)
+        rest = plain = self._rest(content, late)
+        if not FAST_PATHS and self._decoders.literal and self._cursor.has_order(content):
+            assert content.root is not None
+            if not in_any_order(content.root):
+                plain = noting_order(rest, content)
         must = self._decoders.strict  # then required attributes are looked for even where there are none
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -124,7 +129,7 @@ class FieldMaker:
                 own = len(out)
             for key in arrays:
                 out[key] = []
-            rest(node, node, out, note)
+            plain(node, node, out, note)
             if len(out) - own != full:
                 complete(out, node, note)
             elif bounded:

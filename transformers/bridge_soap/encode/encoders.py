@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.api import ABSENT
+from bridge.api import ABSENT, FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import Bad, Rules
 from bridge_soap.datatypes.simple_out import SimpleWriters, constant_markup
@@ -314,7 +314,7 @@ class Encoders:
         if element.nillable:
             out.add(f"if x is None: put('<{tag} xsi:nil=\"true\"/>')")
             branch = "elif"
-        for test, text in () if special else writer.fast:
+        for test, text in writer.fast if FAST_PATHS and not special else ():
             out.add(f"{branch} {test}: put(f'<{tag}>{text}</{tag}>')")
             branch = "elif"
         out.add("else:" if branch == "elif" else "if True:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.simple_out import FAST_TEXT
 from bridge_soap.source import Source, tag_literal
@@ -26,7 +27,7 @@ def row_of(encoders: Encoders, out: Source, type_: ComplexType) -> str:
     """
     content = encoders.graph.model(type_)
     parts = straight(content)
-    if not parts or len(parts) > _MAX_ROW or any(slot.many for slot in content.slots.values()):
+    if not FAST_PATHS or not parts or len(parts) > _MAX_ROW or any(slot.many for slot in content.slots.values()):
         return ""
     markup, tests, texts = "", list[str](), list[str]()
     for number, part in enumerate(parts):
