@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 from typer.core import TyperGroup
 
 import bridge
@@ -97,6 +98,9 @@ async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
     for block in blocks:
         exec(block, space)
     await space["test_shout"]()  # type: ignore[operator]
+    shout: Any = space["ImportingShout"]
+    text, _ = await shout().import_spec(shout.import_options(upstream="echo:80", mark="?"), None)
+    assert (await bound(shout(), YAML(typ="safe").load(text)))[0].name == "shout"
     assert bound in space.values()
     assert sys.modules.get("shout_transformer") is None
 
