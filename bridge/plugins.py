@@ -1,4 +1,4 @@
-"""Entry points -> transformers. Finding them is a call, never an import's side effect; built-ins come in this way too.
+"""Transformers, found by entry points. The built-in ones are found in the same way.
 
 A plug-in's distribution declares::
 
@@ -31,44 +31,44 @@ WIRES = ("http", "grpc")
 log = logging.getLogger("bridge.plugins")
 
 
-def discover(found: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]:
-    """Every transformer's entry point by name; nothing is imported yet.
+def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]:
+    """The entry points of all transformers by name; nothing is imported.
 
+    :param points: instead of the installed ones.
     :raises ConflictError: two distributions offer one name.
     """
     by_name: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP) if found is None else found:
+    for point in entry_points(group=GROUP) if points is None else points:
         other = by_name.get(point.name)
         if other is not None and other.value != point.value:
             raise ConflictError(
-                f"two transformers are named {point.name!r}: {_whose(other)} and {_whose(point)}; uninstall one"
+                f"two transformers are named {point.name!r}: {_origin(other)} and {_origin(point)}; uninstall one"
             )
         by_name[point.name] = point
     return by_name
 
 
-def _whose(point: EntryPoint) -> str:
+def _origin(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
 
 
 def load_transformer(point: EntryPoint) -> Transformer[Any]:
-    """The transformer of an entry point, made and not opened.
+    """Import the transformer of an entry point and make it; it is not opened.
 
-    :raises BindError: it can't be imported or made, or it isn't a transformer. A plug-in may fail in any way; what it
-        raised is the cause.
+    :raises BindError: it can't be imported or made, or it is not a transformer. ``__cause__`` is what it raised.
     """
     try:
         transformer: Transformer[Any] = point.load()()
         _check(transformer, point)
     except BindError:
         raise
-    except Exception as error:
-        raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
+    except Exception as error:  # a plug-in may fail in any way
+        raise BindError(Fault(f"{_origin(point)} can't be loaded: {error}", "transform.request")) from error
     return transformer
 
 
 class Transformers:
-    """The transformers of one gateway, each imported, made and opened when a route first names it."""
+    """The transformers of one gateway. Each is imported, made and opened when a route first names it."""
 
     def __init__(self, context: Context, points: Mapping[str, EntryPoint] | None = None) -> None:
         self._context = context
@@ -76,12 +76,8 @@ class Transformers:
         self._open: dict[str, Transformer[Any]] = {}
         self._opening = asyncio.Lock()
 
-    @property
-    def names(self) -> Sequence[str]:
-        return sorted(self._points)
-
     async def get(self, name: str) -> Transformer[Any]:
-        """:raises BindError: nobody offers it, it can't be imported, or it isn't a transformer."""
+        """:raises BindError: it is not installed, can't be imported, or is not a transformer."""
         if name in self._open:
             return self._open[name]
         async with self._opening:
@@ -90,14 +86,13 @@ class Transformers:
     async def _opened(self, name: str) -> Transformer[Any]:
         point = self._points.get(name)
         if point is None:
-            raise BindError(
-                Fault(f"no transformer is named {name!r}; there are {', '.join(self.names)}", "transform.request")
-            )
+            names = ", ".join(sorted(self._points))
+            raise BindError(Fault(f"no transformer is named {name!r}; there are {names}", "transform.request"))
         try:
             transformer = load_transformer(point)
         except BindError as error:
             if error.__cause__ is not None:
-                log.error("the plug-in %s can't be loaded", _whose(point), exc_info=error.__cause__)
+                log.error("the plug-in %s can't be loaded", _origin(point), exc_info=error.__cause__)
             raise
         try:
             await transformer.open(self._context)
@@ -108,7 +103,9 @@ class Transformers:
         return transformer
 
     async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
-        """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
+        """The operations that `spec` publishes.
+
+        :param document, file: where faults of the options are shown.
 
         :raises SpecError: the transformer's options break their model.
         :raises BindError: what they name can't be compiled.
@@ -119,18 +116,18 @@ class Transformers:
             _check_operation(operation, spec, transformer.name)
         if spec.methods:
             # A WebSocket's handshake is a GET.
-            taken = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
-            operations = [op for op in operations if op.method in taken]
+            methods = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
+            operations = [operation for operation in operations if operation.method in methods]
         if not operations:
-            asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
-            raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
+            by = f" by {', '.join(spec.methods)}" if spec.methods else ""
+            raise BindError(Fault(f"{transformer.name} has nothing to publish{by}", "methods"))
         return operations
 
     async def follow(self, spec: RouteSpec, document: Any = None, file: str = "") -> Followed | None:
-        """How to see whether the contract of `spec` changes while it serves; None where it can't. Raises as `bind`."""
+        """How to see that the contract of `spec` has changed; None where it can't. Parameters and errors as `bind`."""
         transformer = await self.get(spec.transform.request)
-        follower = capability(transformer, Following)
-        return None if follower is None else follower.follow(spec, _options(transformer, spec, document, file))
+        following = capability(transformer, Following)
+        return None if following is None else following.follow(spec, _options(transformer, spec, document, file))
 
     async def aclose(self) -> None:
         for transformer in self._open.values():
@@ -139,7 +136,7 @@ class Transformers:
 
 
 def _options(transformer: Transformer[Any], spec: RouteSpec, document: Any, file: str) -> Options:
-    """:raises SpecError: they break their model."""
+    """:raises SpecError: the options break their model."""
     raw = spec.transform.options
     try:
         return transformer.options.model_validate(raw)
@@ -149,10 +146,7 @@ def _options(transformer: Transformer[Any], spec: RouteSpec, document: Any, file
 
 
 def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:
-    """What a contract or a plug-in wants to publish must be what a request can ask for.
-
-    :raises BindError: it isn't; names the operation.
-    """
+    """:raises BindError: no request can have its method or path."""
     try:
         if operation.path and not operation.path.startswith("/"):
             raise ValueError("it must be empty or start with /")
@@ -162,7 +156,9 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
             Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", "transform")
         ) from None
     if operation.method != "*" and not is_method(operation.method):
-        raise BindError(Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is no method", "transform"))
+        raise BindError(
+            Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is not a method", "transform")
+        )
 
 
 def _nest(value: Any, under: Sequence[str]) -> Any:
@@ -172,7 +168,7 @@ def _nest(value: Any, under: Sequence[str]) -> Any:
 
 
 def _check(transformer: Any, point: EntryPoint) -> None:
-    """:raises BindError: it isn't a transformer."""
+    """:raises BindError: it is not a transformer."""
     reason = ""
     name = getattr(transformer, "name", None)
     wire = getattr(transformer, "wire", None)
@@ -183,8 +179,8 @@ def _check(transformer: Any, point: EntryPoint) -> None:
     elif wire not in WIRES:
         reason = f"has the wire {wire!r}; it must be one of {', '.join(WIRES)}"
     elif not (isinstance(options, type) and issubclass(options, Options)):
-        reason = "has options that are no bridge.api.Options model"
+        reason = "has options that are not a bridge.api.Options model"
     elif missing:
         reason = f"has no {', '.join(missing)}"
     if reason:
-        raise BindError(Fault(f"{_whose(point)} {reason}", "transform.request"))
+        raise BindError(Fault(f"{_origin(point)} {reason}", "transform.request"))

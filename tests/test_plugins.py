@@ -98,7 +98,7 @@ def test_one_name_twice_is_refused_with_both_named() -> None:
     [
         ("OtherName", "calls itself 'other'"),
         ("NoWire", "has the wire 'carrier-pigeon'"),
-        ("NoOptions", "no bridge.api.Options model"),
+        ("NoOptions", "not a bridge.api.Options model"),
         ("NoBind", "has no open, bind, aclose"),
         ("Explodes", "can't be loaded: no luck"),
         ("Nothing", "can't be loaded"),

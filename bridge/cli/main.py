@@ -1,4 +1,4 @@
-"""The command line. Every failure that a person can cause is one sentence a fault on standard error, and exit 1."""
+"""The command line. Each error that its user can cause is one sentence on standard error, and the exit code is 1."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
     config: ConfigFile = None,
 ) -> None:
-    """Serve the routes until Ctrl-C or SIGTERM; calls under way are let finish."""
+    """Serve the routes until Ctrl-C or SIGTERM; calls under way may finish."""
     from bridge.server import listener as server
 
     settings = settings_of(config, routes=routes.absolute() if routes else None)
     with explained():
         if workers > 1:
             raise SettingsError(
-                f"{workers} workers can't share limits kept in memory ({settings.limits}), and limits that are not "
-                "shared are not limits; serve with one worker"
+                f"{workers} workers can't share limits that are kept in memory ({settings.limits}); serve with one worker"
             )
         if routes is not None and not routes.is_dir():
-            raise SettingsError(f"--routes: {routes} is no folder")
+            raise SettingsError(f"--routes: {routes} is not a folder")
         server.log_to_stderr()
         server.serve(settings, host, port, _announce)
 
@@ -62,7 +61,7 @@ def check(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Load, compile and judge specs without serving; faults as file:line: key: what is wrong."""
+    """Load and compile specs without serving; faults are shown as file:line: key: reason."""
     from bridge.cli.offline import judge
 
     settings = settings_of(config)
@@ -81,7 +80,7 @@ def check(
 
 @app.command()
 def routes(
-    filter_: Annotated[str, typer.Argument(metavar="[FILTER]", help="Show only rows that hold this text.")] = "",
+    filter_: Annotated[str, typer.Argument(metavar="[FILTER]", help="Show only rows that contain this text.")] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -113,7 +112,7 @@ def routes(
 
 @app.command()
 def openapi(
-    host: Annotated[str, typer.Option(help="The document that this public host shows.")] = "",
+    host: Annotated[str, typer.Option(help="The document of this public host.")] = "",
     tenant: Annotated[str, typer.Option(help="Only this tenant's routes.")] = "",
     config: ConfigFile = None,
 ) -> None:
@@ -132,7 +131,7 @@ def explain(
     body: Annotated[
         str, typer.Option("--json", help="The JSON body to translate; @FILE reads one, - standard input.")
     ] = "",
-    host: Annotated[str, typer.Option(help="The public host it is called at.")] = "",
+    host: Annotated[str, typer.Option(help="The public host of the call.")] = "",
     header: Annotated[
         list[str] | None, typer.Option(help="A header of the call, 'Name: value'; may be given again.")
     ] = None,
@@ -146,8 +145,8 @@ def explain(
     with explained():
         data = _body(body)
         headers = [_field(each) for each in header or ()]
-        told = _claims(claims)
-    out(run(lambda: explanation(settings, route, data, host, headers, told)))
+        identity = _claims(claims)
+    out(run(lambda: explanation(settings, route, data, host, headers, identity)))
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -165,7 +164,7 @@ def _claims(text: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise SettingsError(f"--claims: it is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise SettingsError("--claims: a JSON object is wanted")
+        raise SettingsError("--claims: it must be a JSON object")
     return value
 
 
@@ -194,19 +193,19 @@ def token(
 
     settings = settings_of(config)
     with explained():
-        made = mint_token(
+        text = mint_token(
             settings, sub=sub, roles=role or [], tenant=tenant, audience=audience or [], scopes=scope or [], ttl=ttl
         )
-    out(json.dumps({"token": made}) if as_json else made)
+    out(json.dumps({"token": text}) if as_json else text)
 
 
 app.add_typer(
-    typer.Typer(cls=ImportCommands, help="Print a ready route spec for a service that exists.", no_args_is_help=True),
+    typer.Typer(cls=ImportCommands, help="Print a route spec for a service that exists.", no_args_is_help=True),
     name="import",
 )
 
 
-key = typer.Typer(help="API keys: only their hashes are kept.", no_args_is_help=True)
+key = typer.Typer(help="API keys; only their hashes are stored.", no_args_is_help=True)
 app.add_typer(key, name="key")
 
 
@@ -216,11 +215,11 @@ def key_new(
     tenant: Annotated[str, typer.Option(help="The tenant the holder belongs to.")] = "",
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given again.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
-    ttl: Annotated[str, typer.Option(help="How long it is valid; for ever when left out.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long it is valid; without it, it does not expire.")] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Make a key and print it: this once, it can't be shown again."""
+    """Make a key and print it. It can't be shown again."""
     from bridge.admin.credentials import new_key
 
     settings = settings_of(config)
@@ -230,7 +229,7 @@ def key_new(
 
 @key.command("list")
 def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """The keys there are, without their secrets."""
+    """List the keys, without their secrets."""
     from bridge.admin.credentials import list_keys
 
     settings = settings_of(config)
@@ -242,7 +241,7 @@ def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
 def key_revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], config: ConfigFile = None
 ) -> None:
-    """Refuse a key from now on; a running gateway follows within a second or two."""
+    """Revoke a key. A running gateway refuses it within two seconds."""
     from bridge.admin.credentials import revoke_key
 
     settings = settings_of(config)
