@@ -41,7 +41,7 @@ def serve(
     with explained():
         if workers > 1:
             raise SettingsError(
-                f"{workers} workers can't share limits that are kept in memory ({settings.limits}); serve with one worker"
+                f"{workers} workers can't share limits kept in memory ({settings.limits}); use one worker"
             )
         if routes is not None and not routes.is_dir():
             raise SettingsError(f"--routes: {routes} is not a folder")

@@ -185,8 +185,8 @@ def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequ
 
 
 def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpRequest | GrpcRequest) -> str:
-    """`outbound` as readable text, with the messages of `more` of the same stream. Values are masked that the codec knows
-    to be secret, or whose names suggest it."""
+    """`outbound` as readable text, with the messages of `more` of the same stream. Values that the codec knows to be
+    secret are masked, and those whose names suggest it."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
     explaining, secretive = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)

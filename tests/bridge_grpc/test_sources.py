@@ -272,10 +272,10 @@ async def test_folders_and_patterns(tree: Path, options: dict[str, Any], service
         ("a/link*", "no .proto below it"),
         ("nowhere/**", "no .proto below it"),
         ("a/notes.txt", "no .proto below it"),
-        ("a/**x", "is no pattern"),
-        ("a/x**/*.proto", "is no pattern"),
-        ("***/*.proto", "is no pattern"),
-        ("", "is no pattern"),
+        ("a/**x", "is not a pattern"),
+        ("a/x**/*.proto", "is not a pattern"),
+        ("***/*.proto", "is not a pattern"),
+        ("", "is not a pattern"),
     ],
 )
 async def test_patterns_that_stand_for_nothing(tree: Path, name: str, reason: str) -> None:
@@ -288,7 +288,7 @@ async def test_patterns_that_stand_for_too_much(tree: Path, monkeypatch: pytest.
     monkeypatch.setattr("bridge_grpc.schema.compile_protos.MAX_PROTOS", 2)
     assert len(await bound(tree, protos=["a"])) == 2
     for protos in (["."], ["a", "b"]):
-        with pytest.raises(BindError, match="stands for more than 2 files"):
+        with pytest.raises(BindError, match="matches more than 2 files"):
             await bound(tree, protos=protos)
 
 
