@@ -21,10 +21,10 @@ from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transformer import (
+    CallStream,
     Context,
     GrpcCall,
     GrpcCodec,
-    GrpcStream,
     HttpCodec,
     OpenStream,
     Operation,
@@ -79,6 +79,7 @@ __all__ = [
     "BindError",
     "BridgeError",
     "Call",
+    "CallStream",
     "ClientError",
     "Context",
     "Enough",
@@ -92,7 +93,6 @@ __all__ = [
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
-    "GrpcStream",
     "HeadTooLarge",
     "Headers",
     "HttpCodec",

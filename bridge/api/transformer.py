@@ -124,7 +124,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GrpcStream(Protocol):
+class CallStream(Protocol):
     """One gRPC call, of any cardinality, that a plug-in makes while it binds. Messages are serialised."""
 
     async def write(self, message: bytes) -> None:
@@ -145,7 +145,7 @@ class GrpcStream(Protocol):
 
 
 #: Opens a call of one instance: ``await open_stream("/package.Service/Method")``.
-OpenStream = Callable[[str], Awaitable[GrpcStream]]
+OpenStream = Callable[[str], Awaitable[CallStream]]
 T = TypeVar("T")
 
 

@@ -96,7 +96,7 @@ async def _first(
 
 
 class _Stream:
-    """`bridge.api.GrpcStream`: every end is a status."""
+    """`bridge.api.CallStream`: every end is a status."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -57,7 +57,7 @@ async def test_from_a_proto_in_the_proto_folder(context: Context) -> None:
         ]
         assert "GET /ballot-box/v1/boxes/{id} -> vote.v1.BallotBoxService.Get" in text
         assert "audience: BALLOT_BOX_PUBLIC" in text
-        assert "# Settle this first: upstream: ballot-box-svc:50051 is a guess" in text
+        assert "# Before it serves: upstream: ballot-box-svc:50051 is a guess" in text
         assert notes == []
 
 
@@ -66,7 +66,7 @@ async def test_from_a_proto_elsewhere(context: Context, tmp_path: Path) -> None:
     (tmp_path / "elsewhere/box.proto").write_text(PROTO)
     text, _ = await Grpc().import_spec(GrpcImport(source=[str(tmp_path / "elsewhere/box.proto")]), context)
     assert "protos: [box.proto]" in text
-    assert "# Settle this first: copy what lies in" in text
+    assert "# Before it serves: copy the files of" in text
 
 
 async def test_from_several_protos(context: Context) -> None:

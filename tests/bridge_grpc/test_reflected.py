@@ -333,7 +333,7 @@ async def test_a_live_server_over_tls_is_imported(tmp_path: Path, kept: bool, mo
     text, notes = await imported(settings, "grpc", options)
     assert f"upstream: grpcs://grpc-svc:{port}" in text
     assert "connection: {ca: secrets/ca.pem, server_name: live.internal}" in text
-    assert ("# Settle this first: copy" in text) is not kept
+    assert ("# Before it serves: copy" in text) is not kept
     (home / "routes/live.yml").write_text(text)
     faults, notes, count = await judge(settings, [])
     assert (count, notes) == ((1, []) if kept else (0, []))

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ExtensionRequest
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest as _Request
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionResponse as _Response
 
-from bridge.api import GrpcReply, GrpcStream
+from bridge.api import CallStream, GrpcReply
 from bridge_grpc.schema.shipped import shipped_file
 
 #: Of one answer, and of all files together. The whole of googleapis is about 10 MB.
@@ -41,7 +41,7 @@ class ServerStatusError(Exception):
         self.code = status.code
 
 
-async def list_services(call: GrpcStream) -> list[str]:
+async def list_services(call: CallStream) -> list[str]:
     """The full names of the services in the answer to ``list_services``, each once.
 
     :raises ServerStatusError: the call failed.
@@ -67,7 +67,7 @@ class Conversation:
     :param call: a bidirectional call of ``ServerReflectionInfo``.
     """
 
-    def __init__(self, call: GrpcStream) -> None:
+    def __init__(self, call: CallStream) -> None:
         self._call = call
         self._bytes = 0
         self._seen: set[bytes] = set()
