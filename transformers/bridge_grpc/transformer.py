@@ -37,7 +37,7 @@ from bridge_grpc.stream.resumption import Resumptions
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 _NAME = re.compile(r"\{[^}*]+")
-#: Types that a detail or an Any may hold though the service's schema doesn't mention them.
+#: Types that an error detail or an Any may hold although the service's schema doesn't have them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -53,7 +53,7 @@ class Grpc:
     def __init__(self) -> None:
         self._context: Context | None = None
         self._servers: Servers | None = None
-        #: Route path -> what could not be published, in sentences.
+        #: By route path: a sentence on each thing that is not published.
         self.skipped: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
@@ -64,7 +64,7 @@ class Grpc:
         self.skipped.clear()
 
     async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
-        """:raises BindError: the schema can't be had, or a rule can't be published; all faults that are found."""
+        """:raises BindError: the schema can't be had, or rules can't be published; each has a fault."""
         if self._context is None or self._servers is None:
             raise BindError("the grpc transformer is not open")
         if route.transform.response != "json":
@@ -81,8 +81,8 @@ class Grpc:
             operations, skipped = await asyncio.to_thread(
                 lambda: _Compiler(route, options, compiled, home).run(services)
             )
-        except RecursionError:  # protobuf makes classes by recursion where messages hold one another in a ring
-            reason = "too many of its messages hold one another in one ring"
+        except RecursionError:  # protobuf makes the classes of messages that contain one another by recursion
+            reason = "too many of its messages contain one another in a circle"
             raise BindError(Fault(reason, "transform.grpc")) from None
         self.skipped[route.route] = (*notes, *skipped)
         return operations
@@ -108,9 +108,8 @@ class Grpc:
 
 
 def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
-    """Full name -> message, in the route's schema, else among the common types that come with the gateway."""
-    # Importing registers them in the default pool.
-    from google.rpc import error_details_pb2  # noqa: F401  # for its side effect
+    """Full name -> message, in the route's schema, else among the common types that are installed with the gateway."""
+    from google.rpc import error_details_pb2  # noqa: F401  # registers them in the default pool
 
     def find(name: str) -> Descriptor | None:
         for pool in (schema.pool, descriptor_pool.Default()):
@@ -126,7 +125,7 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
 
 
 def consumed(route: RouteSpec) -> frozenset[str]:
-    """The header fields that the route's auth uses up, in lower case."""
+    """The header fields that the route's auth reads and that go no further, in lower case."""
     auth: Any = route.auth
     kinds = getattr(auth, "any", (auth,))
     bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
@@ -143,7 +142,7 @@ class _Compiler:
         self._schema = schema
         find = finder(schema)
         self._ignore = options.unknown == "ignore"
-        # setdefault is atomic: of two routes that are bound at once, both take the first one's.
+        # setdefault is atomic: two routes that are bound at the same time share the first one's.
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
@@ -183,17 +182,15 @@ class _Compiler:
             if not offered:
                 raise BindError(Fault("its schema has no service", "transform.grpc"))
             return [method for name in offered for method in services[name]]
-        full = [name for name in services if name == service] or [
-            name for name in services if name.endswith(f".{service}")
-        ]
-        if len(full) != 1:
-            listed = ", ".join(full or services) or "none"
-            reason = f"{len(full) or 'no'} services are named {service!r}; there are {listed}"
+        matches = [service] if service in services else [name for name in services if name.endswith(f".{service}")]
+        if len(matches) != 1:
+            listed = ", ".join(matches or services) or "none"
+            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.service"))
-        return list(services[full[0]])
+        return list(services[matches[0]])
 
     def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
-        """A field that the spec fills must be one of some request, or it is misspelt."""
+        """Report fields in the spec that no request has."""
         for source in self._sources:
             if not any(resolve(message, source.path) for message in messages):
                 names = ", ".join(sorted(message.full_name for message in messages)[:5])
@@ -202,12 +199,12 @@ class _Compiler:
     # --- one method at the route itself ----------------------------------------------------------------------------
 
     def _one(self, methods: Sequence[Method], name: str) -> list[Operation]:
-        found = [method for method in methods if name in (method.name, method.full_name)]
-        if len(found) != 1:
-            listed = ", ".join(method.full_name for method in found or methods)
-            reason = f"{len(found) or 'no'} methods are named {name!r}; there are {listed}"
+        matches = [method for method in methods if name in (method.name, method.full_name)]
+        if len(matches) != 1:
+            listed = ", ".join(method.full_name for method in matches or methods)
+            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.method"))
-        method = found[0]
+        method = matches[0]
         for parameter in self._parameters:
             if resolve(method.input, parameter.split(".")) is None:
                 reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
@@ -220,7 +217,7 @@ class _Compiler:
         return operations
 
     def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
-        """The route's own parameters fill the fields of their names, where the request has such."""
+        """The route's own parameters fill the request's fields of the same names."""
         bound = {capture.field_path for capture in taken}
         captures = []
         for name, several in self._parameters.items():

@@ -1,4 +1,4 @@
-"""``import soap``: a WSDL to a route spec that serves at once."""
+"""``hms-bridge import soap``: a route spec for a WSDL."""
 
 from __future__ import annotations
 
@@ -45,32 +45,30 @@ class SoapImport(BaseModel):
 
 
 def import_spec(asked: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
+    """A spec as YAML, and notes on what it leaves out. Comments in the spec tell what is still to be decided."""
     notes: list[str] = []
     hints: list[str] = []
     reference, folder = _place(asked.wsdl, wsdl_dir, hints)
     options: dict[str, Any] = {"wsdl": reference}
     if asked.auth:
         options["wsdl_auth"] = asked.auth
-    checked = _checked(options)
-    contract = Contract(reference, folder, access_of(checked.wsdl_auth, reference), fetch)
+    settings = _options(options)
+    contract = Contract(reference, folder, access_of(settings.wsdl_auth, reference), fetch)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:
         options["service"] = services[0]
         others = ", ".join(services[1:])
-        notes.append(f"the services {others}, which lie on other hosts: give each a spec of its own")
-    chosen = choose(contract.wsdl, SoapOptions.model_validate(options))
-    first = chosen[0].operation
-    spec = _spec(first, options, hints)
-    route = RouteSpec.model_validate(spec)
-    binder = Binder(contract, route, SoapOptions.model_validate(options), wsdl_dir.parent)
+        notes.append(f"the services {others}, which are on other hosts: give each a spec of its own")
+        settings = _options(options)
+    chosen = choose(contract.wsdl, settings)
+    spec = _spec(chosen[0].operation, options, hints)
+    binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
     published, skipped = binder.all(chosen)
-    notes += skipped
-    return _text(spec, published, hints), notes
+    return _text(spec, published, hints), [*notes, *skipped]
 
 
-def _checked(options: dict[str, Any]) -> SoapOptions:
+def _options(options: dict[str, Any]) -> SoapOptions:
     try:
         return SoapOptions.model_validate(options)
     except ValidationError as error:
@@ -83,18 +81,15 @@ def _checked(options: dict[str, Any]) -> SoapOptions:
 
 
 def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
-    """The name a spec gives the WSDL, and the folder that it is seen from now."""
+    """The WSDL's name in the spec, and the folder that it is relative to now."""
     if is_url(wsdl):
         return wsdl, wsdl_dir
-    given = Path(wsdl)
-    if (wsdl_dir / given).is_file():
-        path = (wsdl_dir / given).resolve()
-        if path.is_relative_to(wsdl_dir.resolve()):
-            return path.relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    if given.is_file() and given.resolve().is_relative_to(wsdl_dir.resolve()):
-        return given.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    hints.append(f"Copy {given.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
-    return given.name, given.parent
+    for path in (wsdl_dir / wsdl, Path(wsdl)):
+        if path.is_file() and path.resolve().is_relative_to(wsdl_dir.resolve()):
+            return path.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
+    path = Path(wsdl)
+    hints.append(f"Copy {path.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
+    return path.name, path.parent
 
 
 def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -> dict[str, Any]:
@@ -111,7 +106,7 @@ def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -
 
 
 def _upstream(address: str, slug: str, hints: list[str]) -> str:
-    """The mesh name and port that the WSDL's address suggests."""
+    """A mesh name and port from the WSDL's address."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -124,10 +119,10 @@ def _upstream(address: str, slug: str, hints: list[str]) -> str:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        named = bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)) and ".." not in host
+        is_name = bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)) and ".." not in host
     else:
-        named = False
-    name = host if named and host != "localhost" else slug
+        is_name = False
+    name = host if is_name and host != "localhost" else slug
     upstream = f"{'https://' if scheme == 'https' else ''}{name}:{port}"
     hints.append(
         f"The mesh must know {name}:{port}; with the static source, add it to mesh.yml"
@@ -138,7 +133,7 @@ def _upstream(address: str, slug: str, hints: list[str]) -> str:
 
 def _text(spec: dict[str, Any], published: Sequence[Operation], hints: list[str]) -> str:
     yaml = YAML()
-    yaml.default_flow_style = None  # None is its word for mixed style
+    yaml.default_flow_style = None  # None means mixed style
     out = StringIO()
     yaml.dump(spec, out)
     lines = [f"#   {each.method} {spec['route']}{each.path}" for each in published]
