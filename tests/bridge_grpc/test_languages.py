@@ -364,5 +364,5 @@ async def test_long_chains_of_messages(tmp_path: Path, length: int, closed: bool
 
 async def test_a_ring_that_is_longer_than_python_goes_is_told(tmp_path: Path) -> None:
     (tmp_path / "main.proto").write_text(chain(1500, closed=True))
-    with pytest.raises(BindError, match="hold one another"):
+    with pytest.raises(BindError, match="contain one another"):
         await bound(tmp_path, protos=["main.proto"])
