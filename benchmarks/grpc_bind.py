@@ -84,11 +84,8 @@ async def bind(grpc: Grpc, route: str, **options: Any) -> tuple[float, Sequence[
 
 
 async def opened(folder: Path) -> Grpc:
-    async def resolve(name: str, port: str) -> list[Any]:
-        return []
-
     grpc = Grpc()
-    await grpc.open(Context(folder, folder, resolve))
+    await grpc.open(Context(folder, folder))
     return grpc
 
 

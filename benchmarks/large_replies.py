@@ -95,16 +95,13 @@ async def soap_codec(shape: str) -> Any:
     from bridge_soap import Soap
     from bridge_soap.options import SoapOptions
 
-    async def resolve(name: str, port: str) -> list[tuple[str, int]]:
-        return []
-
     options = {"wsdl": "r.wsdl", "operation": "echo"}
     spec = {"route": "/x", "upstream": "x:80", "auth": "none", "transform": {"request": "soap", "soap": options}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "r.wsdl").write_text(WSDL.format(SHAPES[shape][0]), "utf-8")
         soap = Soap()
-        await soap.open(Context(folder, folder, resolve))
+        await soap.open(Context(folder, folder))
         found = await soap.bind(RouteSpec.model_validate(spec), SoapOptions.model_validate(options))
     return found[0].codec
 

@@ -108,11 +108,7 @@ async def main() -> int:
         text = wsdl()
         (folder / "large.wsdl").write_text(text)
         soap = Soap()
-
-        async def resolve(name: str, port: str) -> list[Any]:
-            return []
-
-        await soap.open(Context(folder, folder, resolve))
+        await soap.open(Context(folder, folder))
         started = time.perf_counter()
         operations = await bind(soap, "/a")
         first = time.perf_counter() - started
@@ -132,7 +128,7 @@ async def main() -> int:
         del operations, again, soap, codec
         gc.collect()
         soap = Soap()
-        await soap.open(Context(folder, folder, resolve))
+        await soap.open(Context(folder, folder))
         tracemalloc.start()
         operations = await bind(soap, "/a")
         gc.collect()

@@ -73,7 +73,7 @@ def build(settings: Settings) -> Bridge:
             for follower in (
                 house.registry.watch((house.context.wsdl_dir, house.context.proto_dir)),
                 house.registry.follow(),
-                house.registry.refresh(),
+                house.registry.followers.run(),
             ):
                 closing.push_async_callback(_stop, asyncio.create_task(_kept_alive(follower)))
             app.state.ready = True

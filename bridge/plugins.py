@@ -1,4 +1,4 @@
-"""Entry points -> transformers. Finding them is a call, never an import's side effect; built-ins come in this way too.
+"""Transformers, found by entry points. The built-in ones are found in the same way.
 
 A plug-in's distribution declares::
 
@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.api.capabilities import Followed, Following, capability
 from bridge.api.route_spec import TRANSPORTS, RouteSpec
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
@@ -30,53 +31,53 @@ GROUP = "bridge.transformers"
 log = logging.getLogger("bridge.plugins")
 
 
-def discover(found: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]:
-    """Every transformer's entry point by name; nothing is imported yet.
+def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]:
+    """The entry points of all transformers by name; nothing is imported.
 
+    :param points: instead of the installed ones.
     :raises ConflictError: two distributions offer one name.
     """
     by_name: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP) if found is None else found:
+    for point in entry_points(group=GROUP) if points is None else points:
         other = by_name.get(point.name)
         if other is not None and other.value != point.value:
             raise ConflictError(
-                f"two transformers are named {point.name!r}: {_whose(other)} and {_whose(point)}; uninstall one"
+                f"two transformers are named {point.name!r}: {_origin(other)} and {_origin(point)}; uninstall one"
             )
         by_name[point.name] = point
     return by_name
 
 
-def _whose(point: EntryPoint) -> str:
+def _origin(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
 
 
-@runtime_checkable
-class Following(Protocol):
-    """A transformer whose contracts may change where they come from, without a file that is seen to change: the schema
-    of a live server, say."""
+def load_transformer(point: EntryPoint) -> Transformer[Any]:
+    """Import the transformer of an entry point and make it; it is not opened.
 
-    async def changed(self, route: RouteSpec, options: Any) -> bool:
-        """Whether binding `route` again would give something else. Asked every second: the transformer bounds how
-        often it looks. What can't be reached has not changed."""
-        ...
+    :raises BindError: it can't be imported or made, or it is not a transformer. ``__cause__`` is what it raised.
+    """
+    try:
+        transformer: Transformer[Any] = point.load()()
+        _check(transformer, point)
+    except BindError:
+        raise
+    except Exception as error:  # a plug-in may fail in any way
+        raise BindError(Fault(f"{_origin(point)} can't be loaded: {error}", "transform.request")) from error
+    return transformer
 
 
 class Transformers:
-    """The transformers of one gateway, each imported, made and opened when a route first names it."""
+    """The transformers of one gateway. Each is imported, made and opened when a route first names it."""
 
     def __init__(self, context: Context, points: Mapping[str, EntryPoint] | None = None) -> None:
         self._context = context
         self._points = discover() if points is None else points
         self._open: dict[str, Transformer[Any]] = {}
-        self._following: set[str] = set()
         self._opening = asyncio.Lock()
 
-    @property
-    def names(self) -> Sequence[str]:
-        return sorted(self._points)
-
     async def get(self, name: str) -> Transformer[Any]:
-        """:raises BindError: nobody offers it, it can't be imported, or it isn't a transformer."""
+        """:raises BindError: it is not installed, can't be imported, or is not a transformer."""
         if name in self._open:
             return self._open[name]
         async with self._opening:
@@ -85,61 +86,48 @@ class Transformers:
     async def _opened(self, name: str) -> Transformer[Any]:
         point = self._points.get(name)
         if point is None:
-            raise BindError(
-                Fault(f"no transformer is named {name!r}; there are {', '.join(self.names)}", "transform.request")
-            )
+            names = ", ".join(sorted(self._points))
+            raise BindError(Fault(f"no transformer is named {name!r}; there are {names}", "transform.request"))
         try:
-            made: Transformer[Any] = point.load()()
-        except Exception as error:  # a plug-in may fail in any way; it must not take the gateway with it
-            log.exception("the plug-in %s can't be loaded", _whose(point))
-            raise BindError(Fault(f"{_whose(point)} can't be loaded: {error}", "transform.request")) from error
-        _check(made, name, point)
-        try:
-            await made.open(self._context)
-        except Exception:
-            await made.aclose()
+            transformer = load_transformer(point)
+        except BindError as error:
+            if error.__cause__ is not None:
+                log.error("the plug-in %s can't be loaded", _origin(point), exc_info=error.__cause__)
             raise
-        self._open[name] = made
-        if isinstance(made, Following):
-            self._following.add(name)
-        return made
+        try:
+            await transformer.open(self._context)
+        except Exception:
+            await transformer.aclose()
+            raise
+        self._open[name] = transformer
+        return transformer
 
     async def bind(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Sequence[Operation]:
-        """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
+        """The operations that `spec` publishes.
+
+        :param document, file: where faults of the options are shown.
 
         :raises SpecError: the transformer's options break their model.
         :raises BindError: what they name can't be compiled.
         """
         transformer = await self.get(spec.transform.request)
-        raw = spec.transform.options
-        try:
-            options = transformer.options.model_validate(raw)
-        except ValidationError as error:
-            under = ("transform", transformer.name)
-            lines = document.lines() if document else NO_LINES
-            raise SpecError(faults_of(error, transformer.options, raw, lines, file, under)) from None
-        operations = await transformer.bind(spec, options)
+        operations = await transformer.bind(spec, _options(transformer, spec, document, file))
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
         if spec.methods:
             # A WebSocket's handshake is a GET.
-            taken = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
-            operations = [op for op in operations if op.method in taken]
+            methods = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
+            operations = [operation for operation in operations if operation.method in methods]
         if not operations:
-            asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
-            raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
+            by = f" by {', '.join(spec.methods)}" if spec.methods else ""
+            raise BindError(Fault(f"{transformer.name} has nothing to publish{by}", "methods"))
         return operations
 
-    def follows(self, spec: RouteSpec) -> bool:
-        """Whether what `spec`, which is bound, is bound to may change (`Following`)."""
-        return spec.transform.request in self._following
-
-    async def changed(self, spec: RouteSpec) -> bool:
-        """Whether `spec`, which is bound, would be bound to something else now (`Following`)."""
+    async def follow(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Followed | None:
+        """How to see that the contract of `spec` has changed; None where it can't. Parameters and errors as `bind`."""
         transformer = await self.get(spec.transform.request)
-        if not isinstance(transformer, Following):
-            return False
-        return await transformer.changed(spec, transformer.options.model_validate(spec.transform.options))
+        following = capability(transformer, Following)
+        return None if following is None else following.follow(spec, _options(transformer, spec, document, file))
 
     async def aclose(self) -> None:
         for transformer in self._open.values():
@@ -147,11 +135,20 @@ class Transformers:
         self._open.clear()
 
 
-def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:
-    """What a contract or a plug-in wants to publish must be what a request can ask for.
+def _options(transformer: Transformer[Any], spec: RouteSpec, document: Document | None, file: str) -> Options:
+    """:raises SpecError: the options break their model."""
+    raw = spec.transform.options
+    try:
+        return transformer.options.model_validate(raw)
+    except ValidationError as error:
+        lines = document.lines() if document else NO_LINES
+        raise SpecError(
+            faults_of(error, transformer.options, raw, lines, file, ("transform", transformer.name))
+        ) from None
 
-    :raises BindError: it isn't; names the operation.
-    """
+
+def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:
+    """:raises BindError: no request can have its method or path."""
     try:
         if operation.path and not operation.path.startswith("/"):
             raise ValueError("it must be empty or start with /")
@@ -161,21 +158,25 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
             Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", "transform")
         ) from None
     if operation.method != "*" and not is_method(operation.method):
-        raise BindError(Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is no method", "transform"))
+        raise BindError(
+            Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is not a method", "transform")
+        )
 
 
-def _check(made: Any, name: str, point: EntryPoint) -> None:
-    """A plug-in that can't work is refused by name when it is loaded, not when a citizen calls."""
+def _check(transformer: Any, point: EntryPoint) -> None:
+    """:raises BindError: it is not a transformer."""
     reason = ""
-    if getattr(made, "name", None) != name:
-        reason = f"calls itself {getattr(made, 'name', None)!r}, but its entry point {name!r}"
-    elif getattr(made, "wire", None) not in (wires := entry_points(group=TRANSPORTS).names):
-        reason = f"has the wire {getattr(made, 'wire', None)!r}; it must be one of {', '.join(sorted(wires))}"
-    elif not (isinstance(made.options, type) and issubclass(made.options, Options)):
-        reason = "has options that are no bridge.api.Options model"
-    else:
-        missing = [verb for verb in ("open", "bind", "aclose") if not callable(getattr(made, verb, None))]
-        if missing:
-            reason = f"has no {', '.join(missing)}"
+    name = getattr(transformer, "name", None)
+    wire = getattr(transformer, "wire", None)
+    options = getattr(transformer, "options", None)
+    missing = [method for method in ("open", "bind", "aclose") if not callable(getattr(transformer, method, None))]
+    if name != point.name:
+        reason = f"calls itself {name!r}, but its entry point {point.name!r}"
+    elif wire not in (wires := entry_points(group=TRANSPORTS).names):
+        reason = f"has the wire {wire!r}; it must be one of {', '.join(sorted(wires))}"
+    elif not (isinstance(options, type) and issubclass(options, Options)):
+        reason = "has options that are not a bridge.api.Options model"
+    elif missing:
+        reason = f"has no {', '.join(missing)}"
     if reason:
-        raise BindError(Fault(f"{_whose(point)} {reason}", "transform.request"))
+        raise BindError(Fault(f"{_origin(point)} {reason}", "transform.request"))

@@ -1,4 +1,4 @@
-"""Everything a gateway stands on, made from its settings and closed together. `app.py` serves it, `cli.py` asks it."""
+"""The composition root: all parts of one gateway, made from its settings and closed together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bridge.api.route_spec import Auth, RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
+from bridge.cluster.caller import Caller
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.secrets_file import read_bindings
@@ -23,16 +24,16 @@ from bridge.transport.fetch import Fetcher
 
 
 class Runtime:
-    """The rooms of one gateway. No route is bound before `Registry.load`.
+    """The parts of one gateway. No route is bound before `Registry.load`.
 
-    :param serving: whether its routes will be called; without, no client library is loaded and no upstream is met.
-
+    :param serving: whether its routes will be called. Otherwise no client library is loaded, and upstreams are judged
+        and not connected to.
     :raises SettingsError: a setting, or a file that one names, can't be used.
     """
 
     def __init__(self, settings: Settings, *, serving: bool = True) -> None:
         if settings.limits != "memory://":
-            raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not to be had here; this version has memory://")
+            raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not supported; use memory://")
         self.settings = settings
         self.trust = Trust.load(settings)
         self.mesh = open_mesh(settings.mesh, settings.home)
@@ -40,7 +41,10 @@ class Runtime:
         self.upstreams = Upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
         self.fetcher = Fetcher(settings.fetch_networks)
         self.context = Context(
-            settings.path("wsdl"), settings.path("protos"), resolve=self.mesh.addresses, fetch=self.fetcher.fetch
+            settings.path("wsdl"),
+            settings.path("protos"),
+            fetch=self.fetcher.fetch,
+            call=Caller(self.mesh.addresses).call,
         )
         self.transformers = Transformers(self.context)
         self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
@@ -53,35 +57,35 @@ class Runtime:
         self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
-        """One for all routes that ask the same: it holds nothing of theirs."""
-        made = self._authenticators.get(spec.auth)
-        if made is None:
-            made = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
-            self._authenticators[spec.auth] = made
-        return made
+        """Routes with the same ``auth`` share one, since it keeps no state of a route."""
+        authenticator = self._authenticators.get(spec.auth)
+        if authenticator is None:
+            authenticator = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
+            self._authenticators[spec.auth] = authenticator
+        return authenticator
 
     async def aclose(self) -> None:
-        async with AsyncExitStack() as closing:
-            rooms = (
+        async with AsyncExitStack() as stack:
+            parts = (
                 self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers, self.registry,
             )  # fmt: skip
-            for room in rooms:
-                closing.push_async_callback(room.aclose)
+            for part in parts:
+                stack.push_async_callback(part.aclose)
 
 
 def _secrets(settings: Settings, trust: Trust) -> Secrets:
-    """The operator's bindings of secrets, and what of the gateway's own no route may name.
+    """The operator's bindings of secrets, and the gateway's own files, which no route may name.
 
     :raises SettingsError: ``secrets.yml`` is wrong.
     """
     path = settings.path(settings.secrets)
-    own = [path, *trust.files, settings.state]
-    own += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
-    own += [settings.path(each) for each in (settings.tls_cert, settings.tls_key) if each is not None]
-    own += [
+    reserved = [path, *trust.files, settings.state]
+    reserved += [settings.path(each) for each in (settings.issuers, settings.log, settings.routes, settings.policies)]
+    reserved += [settings.path(each) for each in (settings.tls_cert, settings.tls_key) if each is not None]
+    reserved += [
         settings.path(url.removeprefix(scheme))
         for url in (settings.mesh, settings.store)
         for scheme in ("static:", "sqlite:///")
         if url.startswith(scheme)
     ]
-    return Secrets(read_bindings(path), frozenset(each.resolve() for each in own), str(settings.secrets))
+    return Secrets(read_bindings(path), frozenset(each.resolve() for each in reserved), str(settings.secrets))

@@ -137,11 +137,7 @@ async def bind_wsdl(folder: Path, wsdl: str, *, soap: Soap | None = None, **give
         **given,
     }
     soap = soap or Soap()
-
-    async def resolve(name: str, port: str) -> list[tuple[str, int]]:
-        return []
-
-    await soap.open(Context(folder, folder, resolve, loopback_fetch))
+    await soap.open(Context(folder, folder, loopback_fetch))
     with granted(Grant(operator=True)):
         return await soap.bind(RouteSpec.model_validate(spec), SoapOptions.model_validate(options))
 

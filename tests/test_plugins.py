@@ -16,12 +16,8 @@ from bridge.plugins import GROUP, Transformers, discover
 SPEC = {"route": "/a", "upstream": "svc:80", "auth": {"type": "none"}}
 
 
-async def nowhere(name: str, port: str) -> list[tuple[str, int]]:
-    return []
-
-
 def transformers(**points: str) -> Transformers:
-    context = Context(Path("wsdl"), Path("protos"), nowhere)
+    context = Context(Path("wsdl"), Path("protos"))
     return Transformers(context, {name: EntryPoint(name, value, GROUP) for name, value in points.items()})
 
 
@@ -102,7 +98,7 @@ def test_one_name_twice_is_refused_with_both_named() -> None:
     [
         ("OtherName", "calls itself 'other'"),
         ("NoWire", "has the wire 'carrier-pigeon'"),
-        ("NoOptions", "no bridge.api.Options model"),
+        ("NoOptions", "not a bridge.api.Options model"),
         ("NoBind", "has no open, bind, aclose"),
         ("Explodes", "can't be loaded: no luck"),
         ("Nothing", "can't be loaded"),

@@ -14,12 +14,24 @@ from bridge.api.call import (
     header,
     unescaped,
 )
+from bridge.api.capabilities import Followed
 from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
 from bridge.api.tls import Tls, read_tls
-from bridge.api.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
+from bridge.api.transformer import (
+    CallStream,
+    Context,
+    GrpcCall,
+    GrpcCodec,
+    HttpCodec,
+    OpenStream,
+    Operation,
+    OperationDoc,
+    Options,
+    Transformer,
+)
 from bridge.api.transport import (
     Attempt,
     AttemptContext,
@@ -78,6 +90,7 @@ __all__ = [
     "BindError",
     "BridgeError",
     "Call",
+    "CallStream",
     "Channel",
     "ClientError",
     "Context",
@@ -86,7 +99,9 @@ __all__ = [
     "Fault",
     "FaultList",
     "FetchError",
+    "Followed",
     "Forbidden",
+    "GrpcCall",
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
@@ -100,6 +115,7 @@ __all__ = [
     "InvalidBody",
     "InvalidParameter",
     "NotAcceptable",
+    "OpenStream",
     "Operation",
     "OperationDoc",
     "Options",

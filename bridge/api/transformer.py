@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, HttpReply, HttpRequest, Reply
 from bridge.api.stream import StreamCodec
-from bridge.errors import BindError, Fault
+from bridge.api.tls import Tls
+from bridge.errors import BindError, Fault, Unreachable
 
 if TYPE_CHECKING:
     from bridge.api.route_spec import RouteSpec
@@ -123,8 +124,56 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-#: Looks a mesh name and port up: ``await resolve("tally-svc", "8080") -> [("10.0.0.7", 8080), …]``.
-Resolve = Callable[[str, str], Awaitable[Sequence[tuple[str, int]]]]
+class CallStream(Protocol):
+    """One gRPC call, of any cardinality, that a plug-in makes while it binds. Messages are serialised."""
+
+    async def write(self, message: bytes) -> None:
+        """Send one message; waits while the service does not read. Does nothing after the call has ended."""
+        ...
+
+    async def end(self) -> None:
+        """No further message is sent."""
+        ...
+
+    async def read(self) -> bytes | None:
+        """The next message; None after the last one."""
+        ...
+
+    async def status(self) -> GrpcReply:
+        """How the call ended. A connection that was lost and a reply that is not gRPC are statuses, too."""
+        ...
+
+
+#: Opens a call of one instance: ``await open_stream("/package.Service/Method")``.
+OpenStream = Callable[[str], Awaitable[CallStream]]
+T = TypeVar("T")
+
+
+class GrpcCall(Protocol):
+    """``await context.call("tally-svc", "50051", talk, timeout=4, max_message=2**20)``"""
+
+    async def __call__(
+        self,
+        name: str,
+        port: str,
+        talk: Callable[[OpenStream], Awaitable[T]],
+        *,
+        timeout: float,  # noqa: ASYNC109  # it bounds more than one await
+        max_message: int,
+        tls: Tls | None = None,
+    ) -> T:
+        """What `talk` returns. It is given one instance of the service after another until it returns.
+
+        :param name, port: where the service is: its name and port in the mesh, as in a route's ``upstream``.
+        :param timeout: seconds for everything: to find the service, to connect and to talk.
+        :param max_message: bytes of one message of the service.
+        :param tls: the files of the route's ``connection``; None for a connection without TLS.
+        :raises bridge.api.Unreachable: the service has no address, or `talk` did not return in time.
+        :raises Exception: what `talk` raised for the last instance.
+        """
+        ...
+
+
 #: Fetches a document by URL, with credentials that only its origin gets: ``await fetch(url, headers) -> bytes``.
 Fetch = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
 
@@ -134,21 +183,26 @@ async def fetch_nothing(url: str, headers: Mapping[str, str]) -> bytes:
     raise BindError(Fault("nothing is fetched by URL here", file=url))
 
 
+async def call_nothing(*_target: object, **_options: object) -> NoReturn:
+    """:raises bridge.api.Unreachable: always."""
+    raise Unreachable(Fault("no service is called here", "upstream"))
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the gateway lends a transformer while it is open.
 
     :ivar wsdl_dir: where relative WSDL names are looked up.
     :ivar proto_dir: where relative ``.proto`` and descriptor set names are looked up; nothing outside is read.
-    :ivar resolve: live addresses of a mesh name and port, for what must be asked at bind (gRPC reflection).
+    :ivar call: calls gRPC services that must be asked at bind (server reflection).
     :ivar fetch: documents by URL, within the gateway's bounds on where, how much and how long. It raises
         `bridge.api.FetchError`. A plug-in opens no connection of its own.
     """
 
     wsdl_dir: Path
     proto_dir: Path
-    resolve: Resolve
     fetch: Fetch = fetch_nothing
+    call: GrpcCall = call_nothing
 
 
 Options_contra = TypeVar("Options_contra", bound=Options, contravariant=True)

@@ -20,6 +20,7 @@ import orjson
 
 from bridge.api.call import Identity
 from bridge.catalog.binds import AT_ONCE, Publishers, each
+from bridge.catalog.followers import Followers
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
 from bridge.catalog.store import Judge, Store, StoredRoute
@@ -57,6 +58,7 @@ class Registry:
         self._trying: dict[RouteId, UnboundRoute] = {}
         self._tries = asyncio.Semaphore(AT_ONCE)
         self.spec_files, self.watch, self.reload = self._folder.paths, self._folder.watch, self._folder.reload
+        self.followers = Followers(self._live, binder, self.check)
 
     @property
     def table(self) -> Table:
@@ -228,55 +230,6 @@ class Registry:
         finally:
             if self._trying.get(source.id) is broken:
                 del self._trying[source.id]
-
-    async def refresh(self) -> None:
-        """See where a live server's contract has changed, and bind its routes anew, until cancelled. What can't be
-        bound to the new one goes on serving by the old one, and is told once."""
-        told: dict[RouteId, str] = {}
-        rebound: list[tuple[BoundRoute, BoundRoute]] = []
-
-        async def look(route: BoundRoute) -> None:
-            if await self._changed(route, told):
-                new = await self._bound_anew(route, told)
-                if new is not None:
-                    rebound.append((route, new))
-
-        async def apply() -> None:
-            async with self._live.lock:
-                count = sum([self._live.replace(*pair) for pair in rebound])
-                rebound.clear()
-                if count:
-                    self._live.rebuild()
-                    log.info("%d routes follow what their services say of themselves now", count)
-
-        while True:
-            await asyncio.sleep(POLL)
-            following = [route for route in self._live.table.routes.values() if route.follows]
-            if following:
-                await each(following, look, meanwhile=apply)
-                await apply()
-
-    async def _changed(self, route: BoundRoute, told: dict[RouteId, str]) -> bool:
-        try:
-            return await self._binder.changed(route)
-        except Exception as error:  # a plug-in may fail in any way; the others' contracts are followed all the same
-            if told.get(route.source.id) != str(error):
-                log.exception("whether the contract of route %s has changed can't be seen", route.source.id)
-                told[route.source.id] = str(error)
-            return False
-
-    async def _bound_anew(self, route: BoundRoute, told: dict[RouteId, str]) -> BoundRoute | None:
-        """None where `route` can't be bound to its new contract, or does not fit among the others any more."""
-        id = route.source.id
-        try:
-            new = await self.check(route.source)
-        except Exception as error:  # as above
-            if told.get(id) != str(error):
-                log.error("route %s goes on with what its service said before: %s", id, error)
-                told[id] = str(error)
-            return None
-        told.pop(id, None)
-        return new
 
     # --- what publishers do -------------------------------------------------------------------------------------
 

@@ -1,23 +1,17 @@
-"""The command line. Every failure that a person can cause is one sentence a fault on standard error, and exit 1."""
+"""The command line. Each error that its user can cause is one sentence on standard error, and the exit code is 1."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from bridge.config.settings import Settings, load
-from bridge.errors import BridgeError, SettingsError, SetupError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from bridge.cli.importing import ImportCommands
+from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
+from bridge.errors import SettingsError
 
 app = typer.Typer(
     name="hms-bridge",
@@ -28,58 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-T = TypeVar("T")
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.", metavar="FILE")]
 RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
-
-def _console() -> Console:
-    from rich.console import Console  # what is printed for scripts goes out without it, and sooner
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def complain(text: str) -> None:
-    """One line a fault on standard error; red on a terminal."""
-    if not text:
-        return
-    console = _console()
-    for line in text.splitlines():
-        console.print(line, style="red" if console.is_terminal else None, markup=False)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """The command line's one boundary: what the house raises becomes sentences and exit 1."""
-    try:
-        yield
-    except SetupError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-    except BridgeError as error:
-        complain(getattr(error, "detail", "") or str(error))
-        for entry in getattr(error, "errors", ()):
-            complain(f"  {entry[0] or 'the body'}: {entry[1]}")
-        raise typer.Exit(1) from None
-    except BrokenPipeError:
-        # `hms-bridge routes | head`: the reader has what it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-
-
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    with explained():
-        return asyncio.run(work())
-
-
-def settings_of(config: Path | None = None, **given: Any) -> Settings:
-    with explained():
-        return load(os.environ, config, **given)
-
-
-def out(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 @app.command()
@@ -96,7 +40,7 @@ def serve(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Serve the routes until Ctrl-C or SIGTERM; calls under way are let finish."""
+    """Serve the routes until Ctrl-C or SIGTERM; calls under way may finish."""
     from bridge.server import listener as server
 
     files = {"routes": routes, "tls_cert": tls_cert, "tls_key": tls_key}
@@ -104,19 +48,18 @@ def serve(
     with explained():
         if workers > 1:
             raise SettingsError(
-                f"{workers} workers can't share limits kept in memory ({settings.limits}), and limits that are not "
-                "shared are not limits; serve with one worker"
+                f"{workers} workers can't share limits kept in memory ({settings.limits}); use one worker"
             )
         if routes is not None and not routes.is_dir():
-            raise SettingsError(f"--routes: {routes} is no folder")
+            raise SettingsError(f"--routes: {routes} is not a folder")
         server.log_to_stderr()
         server.serve(settings, host, port, _announce)
 
 
 def _announce(url: str, routes: int) -> None:
-    console = _console()
-    console.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
-    console.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
+    error = console()
+    error.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
+    error.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
 
 
 @app.command()
@@ -125,7 +68,7 @@ def check(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Load, compile and judge specs without serving; faults as file:line: key: what is wrong."""
+    """Load and compile specs without serving; faults are shown as file:line: key: reason."""
     from bridge.cli.offline import judge
 
     settings = settings_of(config)
@@ -144,7 +87,7 @@ def check(
 
 @app.command()
 def routes(
-    filter_: Annotated[str, typer.Argument(metavar="[FILTER]", help="Show only rows that hold this text.")] = "",
+    filter_: Annotated[str, typer.Argument(metavar="[FILTER]", help="Show only rows that contain this text.")] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -176,7 +119,7 @@ def routes(
 
 @app.command()
 def openapi(
-    host: Annotated[str, typer.Option(help="The document that this public host shows.")] = "",
+    host: Annotated[str, typer.Option(help="The document of this public host.")] = "",
     tenant: Annotated[str, typer.Option(help="Only this tenant's routes.")] = "",
     config: ConfigFile = None,
 ) -> None:
@@ -195,7 +138,7 @@ def explain(
     body: Annotated[
         str, typer.Option("--json", help="The JSON body to translate; @FILE reads one, - standard input.")
     ] = "",
-    host: Annotated[str, typer.Option(help="The public host it is called at.")] = "",
+    host: Annotated[str, typer.Option(help="The public host of the call.")] = "",
     header: Annotated[
         list[str] | None, typer.Option(help="A header of the call, 'Name: value'; may be given again.")
     ] = None,
@@ -209,8 +152,8 @@ def explain(
     with explained():
         data = _body(body)
         headers = [_field(each) for each in header or ()]
-        told = _claims(claims)
-    out(run(lambda: explanation(settings, route, data, host, headers, told)))
+        identity = _claims(claims)
+    out(run(lambda: explanation(settings, route, data, host, headers, identity)))
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -228,7 +171,7 @@ def _claims(text: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise SettingsError(f"--claims: it is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise SettingsError("--claims: a JSON object is wanted")
+        raise SettingsError("--claims: it must be a JSON object")
     return value
 
 
@@ -257,60 +200,19 @@ def token(
 
     settings = settings_of(config)
     with explained():
-        made = mint_token(
+        text = mint_token(
             settings, sub=sub, roles=role or [], tenant=tenant, audience=audience or [], scopes=scope or [], ttl=ttl
         )
-    out(json.dumps({"token": made}) if as_json else made)
+    out(json.dumps({"token": text}) if as_json else text)
 
 
-importing = typer.Typer(help="Print a ready route spec for a service that exists.", no_args_is_help=True)
-app.add_typer(importing, name="import")
+app.add_typer(
+    typer.Typer(cls=ImportCommands, help="Print a route spec for a service that exists.", no_args_is_help=True),
+    name="import",
+)
 
 
-@importing.command("soap")
-def import_soap(
-    wsdl: Annotated[str, typer.Argument(help="A WSDL: a file or a URL.")],
-    user: Annotated[str, typer.Option("--wsdl-user", help="The user that the WSDL's server asks for.")] = "",
-    password: Annotated[
-        str, typer.Option("--wsdl-password-env", help="The environment variable that holds the password.")
-    ] = "",
-    bearer: Annotated[
-        str, typer.Option("--wsdl-bearer-env", help="The environment variable that holds a bearer token.")
-    ] = "",
-    config: ConfigFile = None,
-) -> None:
-    """From a WSDL."""
-    given = {"username": user, "password_env": password, "bearer_env": bearer}
-    auth = {name: value for name, value in given.items() if value}
-    _import("soap", [wsdl], config, {"wsdl_auth": auth} if auth else None)
-
-
-@importing.command("grpc")
-def import_grpc(
-    source: Annotated[list[str], typer.Argument(help="HOST:PORT with reflection, .proto files, or a descriptor set.")],
-    tls: Annotated[bool, typer.Option("--tls", help="Ask the live server over TLS.")] = False,
-    ca: Annotated[str, typer.Option("--ca", help="A PEM file of the authorities to trust.", metavar="FILE")] = "",
-    server_name: Annotated[
-        str, typer.Option("--server-name", help="What the server's certificate bears, where that is not its host.")
-    ] = "",
-    config: ConfigFile = None,
-) -> None:
-    """From a live server, .proto files or a descriptor set."""
-    given: dict[str, Any] = {"tls": tls, "ca": ca, "server_name": server_name}
-    _import("grpc", source, config, {name: value for name, value in given.items() if value})
-
-
-def _import(name: str, source: list[str], config: Path | None, options: dict[str, Any] | None = None) -> None:
-    from bridge.cli.offline import imported
-
-    settings = settings_of(config)
-    text, notes = run(lambda: imported(settings, name, source, options))
-    out(text.rstrip("\n"))
-    for note in notes:
-        complain(note)
-
-
-key = typer.Typer(help="API keys: only their hashes are kept.", no_args_is_help=True)
+key = typer.Typer(help="API keys; only their hashes are stored.", no_args_is_help=True)
 app.add_typer(key, name="key")
 
 
@@ -320,11 +222,11 @@ def key_new(
     tenant: Annotated[str, typer.Option(help="The tenant the holder belongs to.")] = "",
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given again.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
-    ttl: Annotated[str, typer.Option(help="How long it is valid; for ever when left out.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long it is valid; without it, it does not expire.")] = "",
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Make a key and print it: this once, it can't be shown again."""
+    """Make a key and print it. It can't be shown again."""
     from bridge.admin.credentials import new_key
 
     settings = settings_of(config)
@@ -334,7 +236,7 @@ def key_new(
 
 @key.command("list")
 def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """The keys there are, without their secrets."""
+    """List the keys, without their secrets."""
     from bridge.admin.credentials import list_keys
 
     settings = settings_of(config)
@@ -346,7 +248,7 @@ def key_list(as_json: AsJson = False, config: ConfigFile = None) -> None:
 def key_revoke(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], config: ConfigFile = None
 ) -> None:
-    """Refuse a key from now on; a running gateway follows within a second or two."""
+    """Revoke a key. A running gateway refuses it within two seconds."""
     from bridge.admin.credentials import revoke_key
 
     settings = settings_of(config)

@@ -1,4 +1,4 @@
-"""What the command line asks of the house without serving: judge, list, document, explain, import."""
+"""What the command line does without serving: check, list, document, explain, import."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
+from pydantic import ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
+from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
+from bridge.cluster.caller import Caller
 from bridge.config.settings import Settings
-from bridge.config.specfile import read_file
+from bridge.config.specfile import faults_of, read_file
+from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
 from bridge.gateway.answer import parse_target
 from bridge.gateway.table import Endpoint, Source, Table
@@ -31,61 +35,31 @@ from bridge.transport.fetch import Fetcher
 from bridge.transport.reach import unfetchable
 
 
-@runtime_checkable
-class Importer(Protocol):
-    """A transformer that can write a spec for a service that exists already. It is given `options` only where the
-    command line has some for it."""
-
-    async def import_spec(self, source: Sequence[str], context: Context, **options: Any) -> tuple[str, list[str]]: ...
-
-
-@runtime_checkable
-class Explainer(Protocol):
-    """A codec whose upstream message can be shown as text: a protobuf message, say."""
-
-    def show(self, outbound: Any) -> str: ...
-
-
-@runtime_checkable
-class Secretive(Protocol):
-    """A codec that knows which texts in its messages no one may be shown, whatever the elements are called."""
-
-    @property
-    def secrets(self) -> Collection[str]: ...
-
-
-@runtime_checkable
-class Noting(Protocol):
-    """A transformer that publishes what it can and says what it left out: ``notes(route) -> sentences``."""
-
-    def notes(self, route: Any) -> Sequence[str]: ...
-
-
 @contextlib.asynccontextmanager
-async def _house(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
-    """The house with all routes bound that can be, and the faults of the others."""
-    house = Runtime(settings, serving=False)
+async def _loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
+    """A runtime with every route bound that can be, and the faults of the others."""
+    runtime = Runtime(settings, serving=False)
     try:
         faults: list[Fault] = []
         try:
-            await house.registry.load()
+            await runtime.registry.load()
         except SetupError as error:
             faults += error.faults
-        waiting = [broken for broken in house.registry.broken.values() if broken.source.kind == "file"]
+        waiting = [broken for broken in runtime.registry.broken.values() if broken.source.kind == "file"]
         faults += [fault for broken in waiting for fault in broken.error.faults if fault not in faults]
-        yield house, faults
+        yield runtime, faults
     finally:
-        await house.aclose()
+        await runtime.aclose()
 
 
 async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
     """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty)."""
-    house = Runtime(settings, serving=False)
+    runtime = Runtime(settings, serving=False)
     faults: list[Fault] = []
     notes: list[str] = []
     bound = []
     try:
-        for path in files or house.registry.spec_files():
+        for path in files or runtime.registry.spec_files():
             try:
                 documents = read_file(path)
             except SetupError as error:
@@ -94,23 +68,23 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
             for number, (spec, document) in enumerate(documents):
                 source = Source(f"{path}#{number}" if number else str(path), "file", spec, str(path), document)
                 try:
-                    bound.append(await house.binder.bind(source))
+                    bound.append(await runtime.binder.bind(source))
                 except SetupError as error:
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
-                transformer = await house.transformers.get(spec.transform.request)
-                if isinstance(transformer, Noting):
-                    notes += [f"{path}: left out: {note}" for note in transformer.notes(spec)]
-        for route, taken in Table(bound).refused:
-            faults += [placed(fault, route.source) for fault in taken.faults]
+                transformer = await runtime.transformers.get(spec.transform.request)
+                if noting := capability(transformer, Noting):
+                    notes += [f"{path}: left out: {note}" for note in noting.notes(spec)]
+        for route, conflict in Table(bound).refused:
+            faults += [placed(fault, route.source) for fault in conflict.faults]
     finally:
-        await house.aclose()
+        await runtime.aclose()
     return faults, notes, len(bound)
 
 
 async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fault]]:
     """A row for each published operation."""
-    async with _house(settings) as (house, faults):
+    async with _loaded(settings) as (runtime, faults):
         rows = [
             {
                 "id": route.source.id,
@@ -123,22 +97,25 @@ async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fau
                 "upstream": str(route.source.spec.upstream),
                 "operation": operation.name,
             }
-            for route in house.registry.table.routes.values()
+            for route in runtime.registry.table.routes.values()
             for operation in route.operations
         ]
         return rows, faults
 
 
 async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]:
-    """The OpenAPI document. A folder that holds faults raises, since half a document is a wrong one."""
+    """The OpenAPI document.
+
+    :raises SetupError: the folder has faults, so that the document would be incomplete.
+    """
     from bridge.admin.api import published
     from bridge.admin.openapi import build_document, for_host, for_tenant
     from bridge.app import VERSION
 
-    async with _house(settings) as (house, faults):
+    async with _loaded(settings) as (runtime, faults):
         if faults:
             raise SetupError(faults)
-        operations = for_host(published(house.registry.table.routes.values()), host)
+        operations = for_host(published(runtime.registry.table.routes.values()), host)
         if tenant:
             operations = for_tenant(operations, tenant)
         return build_document(operations, title="HMS Bridge", version=VERSION)
@@ -149,9 +126,7 @@ async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|key|password|credential", re.IGNORECASE)
 _SECRET_ELEMENT = re.compile(r"password|passwd|secret|token|apikey|credential|nonce", re.IGNORECASE)
 MASK = "***"
-
-
-_WHOLE = 6  #: a secret shorter than this is masked where it is all of a text; a longer one wherever it stands
+_WHOLE = 6  #: characters; a shorter secret is masked only where it is the whole text
 
 
 async def explanation(
@@ -168,9 +143,9 @@ async def explanation(
     :param claims: of the caller's token.
     """
     method, _, path = target.rpartition(" ")
-    async with _house(settings) as (house, faults):
+    async with _loaded(settings) as (runtime, faults):
         try:
-            endpoint, call = _find(house.registry.table, method.strip().upper(), path, body, host, headers)
+            endpoint, call = _find(runtime.registry.table, method.strip().upper(), path, body, host, headers)
         except BindError:
             raise
         except Exception:
@@ -211,11 +186,12 @@ def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequ
 
 
 def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpRequest | GrpcRequest) -> str:
-    """`outbound` as a person reads it, and the messages of `more` of the same stream. Masked is what the codec knows to
-    be a secret, and what sounds like one."""
+    """`outbound` as readable text, with the messages of `more` of the same stream. Values that the codec knows to be
+    secret are masked, and those whose names suggest it."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
-    secrets = endpoint.codec.secrets if isinstance(endpoint.codec, Secretive) else ()
+    explaining, secretive = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
+    secrets = secretive.secrets if secretive else ()
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
         for name, value in outbound.metadata:
@@ -223,7 +199,7 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
             lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
         for each in (outbound, *more):
             assert isinstance(each, GrpcRequest)
-            shown = endpoint.codec.show(each) if isinstance(endpoint.codec, Explainer) else each.message.hex(" ")
+            shown = explaining.show(each) if explaining else each.message.hex(" ")
             lines += ["", shown.rstrip("\n")]
         return "\n".join(lines)
     lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
@@ -233,7 +209,7 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpR
 
 
 def _forms(secret: str) -> tuple[str, str, str]:
-    """A secret as it may be written: as it is, in XML's text and in an attribute."""
+    """A secret as plain text, as XML text and as an XML attribute's value."""
     return secret, escape(secret), quoteattr(secret)[1:-1]
 
 
@@ -242,19 +218,19 @@ def _body_text(outbound: HttpRequest, secrets: Collection[str]) -> str:
         root = parse_xml(outbound.body)
     except XmlError:
         text = outbound.body.decode("utf-8", "replace")
-        # Not XML, yet XML may stand in it (a part of a multipart message), where a secret is written with references.
+        # Not XML, but it may contain XML (a part of a multipart message), where secrets are escaped.
         for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
             text = text.replace(form, MASK)
         return text
     for element in root.iter("*"):
         if element.text:
-            named = _SECRET_ELEMENT.search(etree.QName(element).localname)
-            element.text = MASK if named else _masked(element.text, secrets)
+            by_name = _SECRET_ELEMENT.search(etree.QName(element).localname)
+            element.text = MASK if by_name else _masked(element.text, secrets)
         if element.tail:
             element.tail = _masked(element.tail, secrets)
         for name, value in element.items():
-            named = _SECRET_ELEMENT.search(etree.QName(name).localname)
-            element.set(name, MASK if named else _masked(str(value), secrets))
+            by_name = _SECRET_ELEMENT.search(etree.QName(name).localname)
+            element.set(name, MASK if by_name else _masked(str(value), secrets))
     etree.indent(root)
     return etree.tostring(root, encoding="unicode")
 
@@ -271,37 +247,42 @@ def _masked(text: str, secrets: Collection[str]) -> str:
 # --- import -------------------------------------------------------------------------------------------------------
 
 
-async def imported(
-    settings: Settings, name: str, source: Sequence[str], options: Mapping[str, Any] | None = None
-) -> tuple[str, list[str]]:
-    """A ready spec for a service that exists, and notes on what it could not publish.
+async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A spec for a service that exists, and notes on what it leaves out.
 
-    :param options: what the transformer's `import_spec` takes beside.
-    :raises BindError: it can't be read, or the transformer can't import.
+    :param name: of a transformer that can import. :param values: of its `import_options`.
+    :raises BindError: the service can't be read, or `values` break the options' model.
     """
 
     async def resolve(host: str, port: str) -> Sequence[tuple[str, int]]:
         return [(host, int(port))]
 
-    # Whoever gives a command may reach whatever this machine reaches; what answers there may not lead elsewhere.
+    # An operator may reach every host that this machine reaches. A document may not lead to another host.
     connected: dict[str, str] = {}
     fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), connected.__setitem__)
-    context = Context(settings.path("wsdl"), settings.path("protos"), resolve, fetcher.fetch)
+    context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call)
     transformers = Transformers(context)
     try:
-        transformer = await transformers.get(name)
-        if not isinstance(transformer, Importer):
+        importing = capability(await transformers.get(name), Importing)
+        if importing is None:
             raise BindError(f"the transformer {name!r} can't import")
+        try:
+            options = importing.import_options.model_validate(values)
+        except ValidationError as error:
+            raise BindError(faults_of(error, importing.import_options, values, NO_LINES)) from None
         with granted(Grant(operator=True)):
-            text, notes = await transformer.import_spec(source, context, **(options or {}))
+            text, notes = await importing.import_spec(options, context)
     finally:
         await transformers.aclose()
         await fetcher.aclose()
-    return text, [*notes, *_beyond(connected, settings)]
+    return text, [*notes, *_unfetchable(connected, settings)]
 
 
-def _beyond(connected: Mapping[str, str], settings: Settings) -> list[str]:
-    """A note on each host that a command may fetch from, and a gateway with these settings may not."""
+def _unfetchable(connected: Mapping[str, str], settings: Settings) -> list[str]:
+    """A note on each host that the command fetched from, and that a gateway with these settings does not fetch from.
+
+    :param connected: hosts and their addresses.
+    """
     return [
         f"a gateway that serves this fetches nothing from {host} ({address}: {reason}): save the WSDL and what it"
         f" imports in wsdl/ and name the file, or set BRIDGE_FETCH_NETWORKS={address}"

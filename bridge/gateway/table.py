@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
+from bridge.api.capabilities import Followed
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
 from bridge.api.transformer import Operation
@@ -123,8 +124,10 @@ class BoundRoute:
     auth: Authenticator
     limiter: Limiter | None
     cache: MicroCache | None
-    #: Whether its contract may change without a file that is seen to change (`bridge.plugins.Following`).
-    follows: bool = False
+    #: How to see whether its contract has changed; None where only files of the gateway change it.
+    followed: Followed | None = None
+    #: Of the contract that it is bound to, where that is followed.
+    fingerprint: bytes = b""
     endpoints: Sequence[Endpoint] = field(default=())
     #: The paths that belong to it.
     owned: Sequence[OwnedPath] = field(default=())
@@ -150,10 +153,11 @@ class Binder:
         self._connect = connect
         self._secrets = secrets
 
-    async def changed(self, route: BoundRoute) -> bool:
-        """Whether binding `route` again would give something else: its contract has changed where it comes from."""
+    async def fingerprint(self, route: BoundRoute) -> bytes:
+        """Of the contract of `route`, which is followed, as it is now (`bridge.api.Followed`)."""
+        assert route.followed is not None
         with granted(self._grant(route.source, route.wire)):
-            return await self._transformers.changed(route.source.spec)
+            return await route.followed.fingerprint()
 
     def _grant(self, source: Source, wire: str) -> Grant:
         spec = source.spec
@@ -167,6 +171,9 @@ class Binder:
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
         with granted(self._grant(source, transformer.wire)):
+            followed = await self._transformers.follow(spec, source.document, source.file)
+            # First, so that a change while the route is bound is seen later.
+            fingerprint = await followed.fingerprint() if followed is not None else b""
             operations = await self._transformers.bind(spec, source.document, source.file)
             sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
         route = BoundRoute(
@@ -176,7 +183,8 @@ class Binder:
             auth=self._authenticate(spec),
             limiter=_limiter(spec, old),
             cache=MicroCache(spec.cache.ttl) if spec.cache else None,
-            follows=self._transformers.follows(spec),
+            followed=followed,
+            fingerprint=fingerprint,
         )
         route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
         route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)

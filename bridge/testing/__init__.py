@@ -8,7 +8,15 @@ from typing import Any
 
 from bridge.api.grants import Grant, granted
 from bridge.api.route_spec import RouteSpec
-from bridge.api.transformer import Context, Operation, Transformer
+from bridge.api.transformer import (
+    Context,
+    Fetch,
+    GrpcCall,
+    Operation,
+    Transformer,
+    call_nothing,
+    fetch_nothing,
+)
 from bridge.config.specfile import read_value
 from bridge.errors import SpecError
 
@@ -22,23 +30,20 @@ async def bound(
     spec: Mapping[str, Any],
     *,
     home: Path = Path(),
-    addresses: Sequence[tuple[str, int]] = (),
+    fetch: Fetch = fetch_nothing,
+    call: GrpcCall = call_nothing,
 ) -> Sequence[Operation]:
     """The operations that `transformer` binds for `spec`, which may leave out ``upstream`` and ``auth``.
 
     :param home: the folder of ``wsdl/`` and ``protos/``.
-    :param addresses: what the mesh answers to every name.
+    :param fetch, call: what `Context` lends; nothing can be fetched or called without them.
     :raises SpecError: the spec or the transformer's options are wrong.
     :raises BindError: as `Transformer.bind`.
     """
-
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        return addresses
-
     route: RouteSpec = read_value({**_DEFAULTS, **spec})
     if route.transform.request != transformer.name:
         raise SpecError(f"the spec asks for {route.transform.request!r}, and this is {transformer.name!r}")
     options = transformer.options.model_validate(route.transform.options)
-    await transformer.open(Context(home / "wsdl", home / "protos", resolve))
+    await transformer.open(Context(home / "wsdl", home / "protos", fetch, call))
     with granted(Grant(operator=True)):
         return await transformer.bind(route, options)

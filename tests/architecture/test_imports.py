@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import bridge
 
 ROOT = Path(bridge.__file__).parent
 PLUGINS = ROOT.parent / "transformers"
+
+#: Modules that open connections.
+IO = {"socket", "ssl", "http", "urllib3", "httpx", "grpc", "aiohttp", "requests", "subprocess"}
 
 #: Rooms from the lowest to the highest: a module imports from its own room and from those before it. A file at the top
 #: of `bridge` is a room of its own.
@@ -81,6 +85,21 @@ def test_plug_ins_import_public_names_only() -> None:
     for path in PLUGINS.rglob("*.py"):
         for module, line in imports(path):
             assert module.split(".")[0] != "bridge" or module == "bridge.api", f"{path}:{line} imports {module}"
+
+
+def test_plug_ins_do_no_io_of_their_own() -> None:
+    """What they need fetched or called, `bridge.api.Context` gives them."""
+    for path in PLUGINS.rglob("*.py"):
+        for module, line in imports(path):
+            assert module.split(".")[0] not in IO, f"{path}:{line} imports {module}"
+
+
+def test_the_command_line_names_no_transformer() -> None:
+    names = {point.name for point in entry_points(group="bridge.transformers")}
+    assert {"soap", "grpc"} <= names
+    for path in (ROOT / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not isinstance(node, ast.Constant) or node.value not in names, f"{path}:{node.lineno} {node.value!r}"
 
 
 def test_no_folder_named_transformers_is_a_package() -> None:

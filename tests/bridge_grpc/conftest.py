@@ -124,11 +124,7 @@ def bind(tmp_path: Path, grpc_plugin: Grpc) -> Bind:
         text: str, *, route: str = "/api", methods: list[str] | None = None, **options: Any
     ) -> Sequence[Operation]:
         (tmp_path / "test.proto").write_text(text)
-
-        async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-            raise AssertionError("nothing is to be looked up")
-
-        await grpc_plugin.open(Context(tmp_path, tmp_path, resolve))
+        await grpc_plugin.open(Context(tmp_path, tmp_path))
         spec: dict[str, Any] = {
             "route": route,
             "upstream": "svc:1",

@@ -14,10 +14,10 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto,
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Unreachable
+from bridge.cluster.caller import Caller
 from bridge_grpc.schema import conversation, reflection
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
-from bridge_grpc.schema.reflection import reflect
 
 Answers = Callable[[ServerReflectionRequest], Any]
 NEVER = object()
@@ -57,6 +57,15 @@ class Says:
             found = self.files[request.file_by_filename]
             return of_files(found, *self.beside(found))
         return not_found()
+
+
+async def reflect(addresses: list[tuple[str, int]], name: str) -> tuple[FileDescriptorSet, list[str]]:
+    """Asked as the gateway asks when a route to `name` is bound, which is at `addresses`."""
+
+    async def resolve(_name: str, _port: str) -> Sequence[tuple[str, int]]:
+        return addresses
+
+    return await reflection.reflect(Caller(resolve).call, name, "50051")
 
 
 Serve = Callable[..., Awaitable[list[tuple[str, int]]]]
@@ -295,7 +304,7 @@ async def test_what_no_server_should_do(
     serve: Serve, answers: Answers, kind: type[BindError], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "did not answer" in reason:
-        monkeypatch.setattr(reflection, "PATIENCE", 0.5)
+        monkeypatch.setattr(reflection, "TIMEOUT", 0.5)
     monkeypatch.setattr(conversation, "MAX_BYTES", 1024**2)
     monkeypatch.setattr(conversation, "MAX_FILES", 50)
     with pytest.raises(BindError, match=reason) as caught:

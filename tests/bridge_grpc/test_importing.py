@@ -9,7 +9,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridge.api import BindError, Context, RouteSpec
+from bridge.cluster.caller import Caller
 from bridge_grpc import Grpc
+from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection
 from bridge_grpc.schema.compile_protos import compile_protos
 
@@ -22,15 +24,17 @@ PROTO = (
 )
 
 
+async def typed(host: str, port: str) -> Sequence[tuple[str, int]]:
+    """As the command line resolves what the operator typed."""
+    return [(host, int(port))]
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        raise AssertionError
-
     protos = tmp_path / "protos"
     (protos / "vote/v1").mkdir(parents=True)
     (protos / "vote/v1/box.proto").write_text(PROTO)
-    return Context(tmp_path, protos, resolve)
+    return Context(tmp_path, protos, call=Caller(typed).call)
 
 
 async def serves(text: str, context: Context) -> list[str]:
@@ -44,7 +48,7 @@ async def serves(text: str, context: Context) -> list[str]:
 
 async def test_from_a_proto_in_the_proto_folder(context: Context) -> None:
     for name in (str(context.proto_dir / "vote/v1/box.proto"), "vote/v1/box.proto"):
-        text, notes = await Grpc().import_spec([name], context)
+        text, notes = await Grpc().import_spec(GrpcImport(source=[name]), context)
         assert await serves(text, context) == [
             "GET /ballot-box/v1/boxes/{id}",
             "POST /ballot-box/vote.v1.BallotBoxService/Get",
@@ -53,16 +57,16 @@ async def test_from_a_proto_in_the_proto_folder(context: Context) -> None:
         ]
         assert "GET /ballot-box/v1/boxes/{id} -> vote.v1.BallotBoxService.Get" in text
         assert "audience: BALLOT_BOX_PUBLIC" in text
-        assert "# Settle this first: upstream: ballot-box-svc:50051 is a guess" in text
+        assert "# Before it serves: upstream: ballot-box-svc:50051 is a guess" in text
         assert notes == []
 
 
 async def test_from_a_proto_elsewhere(context: Context, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/box.proto").write_text(PROTO)
-    text, _ = await Grpc().import_spec([str(tmp_path / "elsewhere/box.proto")], context)
+    text, _ = await Grpc().import_spec(GrpcImport(source=[str(tmp_path / "elsewhere/box.proto")]), context)
     assert "protos: [box.proto]" in text
-    assert "# Settle this first: copy what lies in" in text
+    assert "# Before it serves: copy the files of" in text
 
 
 async def test_from_several_protos(context: Context) -> None:
@@ -72,7 +76,7 @@ async def test_from_several_protos(context: Context) -> None:
     (context.proto_dir / "count").mkdir()
     (context.proto_dir / "count/tally.proto").write_text(counting)
     names = ["vote/v1/box.proto", "count/tally.proto"]
-    text, notes = await Grpc().import_spec(names, context)
+    text, notes = await Grpc().import_spec(GrpcImport(source=names), context)
     published = [line.removeprefix("#   ").partition(" -> ")[0] for line in text.splitlines() if " -> " in line]
     assert "POST /ballot-box/count.v1.Tally/Watch" in published
     assert "GET /ballot-box/v1/counts/{id}" in published
@@ -83,7 +87,7 @@ async def test_from_several_protos(context: Context) -> None:
 async def test_from_a_descriptor_set(context: Context) -> None:
     files = compile_protos(["vote/v1/box.proto"], context.proto_dir)
     (context.proto_dir / "set.pb").write_bytes(files.SerializeToString())
-    text, _ = await Grpc().import_spec([str(context.proto_dir / "set.pb")], context)
+    text, _ = await Grpc().import_spec(GrpcImport(source=[str(context.proto_dir / "set.pb")]), context)
     assert len(await serves(text, context)) == 4
 
 
@@ -101,7 +105,7 @@ async def test_from_a_descriptor_set(context: Context) -> None:
 async def test_what_can_not_be_imported(
     context: Context, source: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflection, "PATIENCE", 0.2)
+    monkeypatch.setattr(reflection, "TIMEOUT", 0.2)
     (context.proto_dir / "messages.proto").write_text('syntax = "proto3"; message M {}')
     with pytest.raises(BindError, match=reason):
-        await Grpc().import_spec(source, context)
+        await Grpc().import_spec(GrpcImport(source=source), context)

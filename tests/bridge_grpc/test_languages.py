@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, GrpcReply, InvalidBody, Operation, RouteSpec
+from bridge.cluster.caller import Caller
 from bridge_grpc import Grpc
 
 SERVICE = "service S { rpc Do(M) returns (M); }\n"
@@ -204,7 +205,7 @@ async def bound(folder: Path, port: int = 0, **options: Any) -> Sequence[Operati
         return [("127.0.0.1", port)]
 
     plugin = Grpc()
-    await plugin.open(Context(folder, folder, resolve))
+    await plugin.open(Context(folder, folder, call=Caller(resolve).call))
     transform = {"request": "grpc", "grpc": options}
     route = RouteSpec.model_validate(
         {"route": "/", "upstream": "svc:1", "auth": {"type": "none"}, "transform": transform}
@@ -363,5 +364,5 @@ async def test_long_chains_of_messages(tmp_path: Path, length: int, closed: bool
 
 async def test_a_ring_that_is_longer_than_python_goes_is_told(tmp_path: Path) -> None:
     (tmp_path / "main.proto").write_text(chain(1500, closed=True))
-    with pytest.raises(BindError, match="hold one another"):
+    with pytest.raises(BindError, match="contain one another"):
         await bound(tmp_path, protos=["main.proto"])

@@ -19,8 +19,10 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
+from bridge.cluster.caller import Caller
 from bridge.cluster.cluster import Cluster
 from bridge_grpc import Grpc
+from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Schema, schema
@@ -132,7 +134,7 @@ async def reflected(address: Address, tmp_path: Path) -> Sequence[Operation]:
         return [address]
 
     plugin = Grpc()
-    await plugin.open(Context(tmp_path, tmp_path / "none", resolve))
+    await plugin.open(Context(tmp_path, tmp_path / "none", call=Caller(resolve).call))
     spec = {
         "route": "/tally", "upstream": "tally-svc:50051", "auth": {"type": "none"},
         "transform": {"request": "grpc", "grpc": {"reflection": True}},
@@ -208,7 +210,7 @@ async def test_a_server_without_reflection(start: Start, tmp_path: Path) -> None
 
 
 async def test_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflection, "PATIENCE", 0.2)
+    monkeypatch.setattr(reflection, "TIMEOUT", 0.2)
     with pytest.raises(BindError, match="can't be had by reflection") as caught:
         await reflected(("127.0.0.1", 1), tmp_path)
     assert "127.0.0.1" not in str(caught.value)
@@ -221,7 +223,7 @@ async def test_a_name_without_addresses(tmp_path: Path) -> None:
         raise Unavailable("no such name")
 
     plugin = Grpc()
-    await plugin.open(Context(tmp_path, tmp_path, nobody))
+    await plugin.open(Context(tmp_path, tmp_path, call=Caller(nobody).call))
     spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
     with pytest.raises(BindError, match="svc:1 can't be found"):
         await plugin.bind(RouteSpec.model_validate(spec), Grpc.options.model_validate({"reflection": True}))
@@ -230,10 +232,11 @@ async def test_a_name_without_addresses(tmp_path: Path) -> None:
 async def test_import_of_a_live_server(start: Start, tmp_path: Path) -> None:
     server = await start("grpc.reflection.v1")
 
-    async def resolve(name: str, port: str) -> Sequence[Address]:
-        raise AssertionError
+    async def typed(name: str, port: str) -> Sequence[Address]:
+        return [(name, int(port))]
 
-    text, notes = await Grpc().import_spec([f"127.0.0.1:{server.address[1]}"], Context(tmp_path, tmp_path, resolve))
+    context = Context(tmp_path, tmp_path, call=Caller(typed).call)
+    text, notes = await Grpc().import_spec(GrpcImport(source=[f"127.0.0.1:{server.address[1]}"]), context)
     assert "reflection: true" in text
     assert notes == []
     assert "POST /tally/tally.v1.Tally/Watch -> tally.v1.Tally.Watch" in text

@@ -110,7 +110,7 @@ async def live(tmp_path: Path, request: Any) -> AsyncIterator[Live]:
 
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry looks often; how often the server is asked is the transformer's affair."""
-    monkeypatch.setattr("bridge.catalog.registry.POLL", 0.02)
+    monkeypatch.setattr("bridge.catalog.followers.POLL", 0.02)
 
 
 async def test_a_new_schema_is_picked_up_without_a_dropped_call(
@@ -200,7 +200,7 @@ async def test_a_server_that_is_away_at_the_start_keeps_no_other_route_from_serv
     start: Any, upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     eager(monkeypatch)
-    monkeypatch.setattr("bridge_grpc.schema.reflection.PATIENCE", 0.3)
+    monkeypatch.setattr("bridge_grpc.schema.reflection.TIMEOUT", 0.3)
     other = "route: /other\nupstream: svc:80\nauth: none\ntransform: {request: passthrough}\n"
     mesh = {"live-svc": f"127.0.0.1:{unused_tcp_port}", "svc": f"127.0.0.1:{upstream.port}"}
     async with start(mesh=mesh, routes={"live.yml": SPEC, "other.yml": other}) as gateway:
@@ -259,15 +259,15 @@ async def test_a_route_that_collided_comes_when_the_other_rule_goes(
     """What can't be bound is tried again when the server is asked again, not each time that the registry looks."""
     eager(monkeypatch)
     async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": SPEC}) as gateway:
-        registry, binds = gateway.app.state.registry, 0
-        check = registry.check
+        followers, binds = gateway.app.state.registry.followers, 0
+        check = followers._check
 
         async def counted(source: Any) -> Any:
             nonlocal binds
             binds += 1
             return await check(source)
 
-        monkeypatch.setattr(registry, "check", counted)
+        monkeypatch.setattr(followers, "_check", counted)
         live.says(COLLIDING)
         async with asyncio.timeout(15):
             while not binds:
@@ -284,9 +284,7 @@ async def test_refresh_off(start: Any, live: Live, monkeypatch: pytest.MonkeyPat
     spec = SPEC.replace("refresh: 1s", "refresh: off")
     async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": spec}) as gateway:
         asked = live.asked
-        registry = gateway.app.state.registry
-        for route in registry.table.routes.values():
-            assert not await registry._binder.changed(route)
+        assert [route.followed for route in gateway.app.state.registry.table.routes.values()] == [None]
         assert live.asked == asked
 
 
@@ -330,20 +328,21 @@ async def test_a_live_server_over_tls_is_imported(tmp_path: Path, kept: bool, mo
     ca.write_bytes(authority.cert_pem.bytes())
     (home / "mesh.yml").write_text(f"grpc-svc: 127.0.0.1:{port}\n")
     settings = load({}, home=home)
-    options = {"tls": True, "ca": str(ca), "server_name": "live.internal"}
-    text, notes = await imported(settings, "grpc", [f"127.0.0.1:{port}"], options)
+    source = [f"127.0.0.1:{port}"]
+    options = {"source": source, "tls": True, "ca": str(ca), "server_name": "live.internal"}
+    text, notes = await imported(settings, "grpc", options)
     assert f"upstream: grpcs://grpc-svc:{port}" in text
     assert "connection: {ca: secrets/ca.pem, server_name: live.internal}" in text
-    assert ("# Settle this first: copy" in text) is not kept
+    assert ("# Before it serves: copy" in text) is not kept
     (home / "routes/live.yml").write_text(text)
     faults, notes, count = await judge(settings, [])
     assert (count, notes) == ((1, []) if kept else (0, []))
     assert bool(faults) is not kept
     with pytest.raises(BindError, match="go with --tls"):
-        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"ca": str(ca)})
+        await imported(settings, "grpc", {"source": source, "ca": str(ca)})
     with pytest.raises(BindError, match="can't be read"):
-        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"tls": True, "ca": "nothing.pem"})
-    monkeypatch.setattr("bridge_grpc.schema.reflection.PATIENCE", 0.5)
+        await imported(settings, "grpc", {"source": source, "tls": True, "ca": "nothing.pem"})
+    monkeypatch.setattr("bridge_grpc.schema.reflection.TIMEOUT", 0.5)
     with pytest.raises(Unreachable):  # the certificate bears another name
-        await imported(settings, "grpc", [f"127.0.0.1:{port}"], {"tls": True, "ca": str(ca)})
+        await imported(settings, "grpc", {"source": source, "tls": True, "ca": str(ca)})
     await made.server.stop(None)

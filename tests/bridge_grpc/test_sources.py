@@ -24,11 +24,8 @@ GOOD = 'syntax = "proto3";\npackage p;\n// Says hello.\nmessage M {\n  string id
 
 
 async def bound(folder: Path, **options: Any) -> Sequence[Operation]:
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        raise AssertionError
-
     plugin = Grpc()
-    await plugin.open(Context(folder, folder, resolve))
+    await plugin.open(Context(folder, folder))
     spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
     return await plugin.bind(RouteSpec.model_validate(spec), Grpc.options.model_validate(options))
 
@@ -275,10 +272,10 @@ async def test_folders_and_patterns(tree: Path, options: dict[str, Any], service
         ("a/link*", "no .proto below it"),
         ("nowhere/**", "no .proto below it"),
         ("a/notes.txt", "no .proto below it"),
-        ("a/**x", "is no pattern"),
-        ("a/x**/*.proto", "is no pattern"),
-        ("***/*.proto", "is no pattern"),
-        ("", "is no pattern"),
+        ("a/**x", "is not a pattern"),
+        ("a/x**/*.proto", "is not a pattern"),
+        ("***/*.proto", "is not a pattern"),
+        ("", "is not a pattern"),
     ],
 )
 async def test_patterns_that_stand_for_nothing(tree: Path, name: str, reason: str) -> None:
@@ -291,7 +288,7 @@ async def test_patterns_that_stand_for_too_much(tree: Path, monkeypatch: pytest.
     monkeypatch.setattr("bridge_grpc.schema.compile_protos.MAX_PROTOS", 2)
     assert len(await bound(tree, protos=["a"])) == 2
     for protos in (["."], ["a", "b"]):
-        with pytest.raises(BindError, match="stands for more than 2 files"):
+        with pytest.raises(BindError, match="matches more than 2 files"):
             await bound(tree, protos=protos)
 
 
@@ -306,11 +303,7 @@ async def test_a_file_that_another_one_hides_is_told(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     plugin = Grpc()
-
-    async def resolve(name: str, port: str) -> Sequence[tuple[str, int]]:
-        raise AssertionError
-
-    await plugin.open(Context(tmp_path, tmp_path, resolve))
+    await plugin.open(Context(tmp_path, tmp_path))
     options = {"protos": ["a.proto"], "proto_paths": ["first", "second"]}
     spec = {"route": "/x", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"}}
     route = RouteSpec.model_validate(spec)

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from bridge.api import BindError, Context, RouteSpec
 from bridge_soap import Soap
 from bridge_soap.access import Access
+from bridge_soap.importing import SoapImport
 from bridge_soap.options import SoapOptions, WsdlAuth
 from tests.soap_kit import WSDL_DIR, bind_wsdl, loopback_fetch
 
@@ -93,6 +94,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BY_NAME = {"username": "ada", "password_env": "BRIDGE_SECRET_WSDL_PASSWORD"}
+BY_OPTION = {"wsdl_user": "ada", "wsdl_password_env": "BRIDGE_SECRET_WSDL_PASSWORD"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ async def test_credentials_in_a_url_are_refused(serve: Callable[..., Server], tm
         (tmp_path / "a.wsdl").write_text(
             f'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"><import location="{url}"/></definitions>'
         )
-        url, told = "a.wsdl", "no URL is followed out of a file"
+        url, told = "a.wsdl", "which a file can't refer to"
     with pytest.raises(BindError, match=told) as caught:
         await bind_wsdl(tmp_path, url)
     assert "pass-word" not in str(caught.value)
@@ -203,18 +205,14 @@ def test_half_an_option(auth: dict[str, str]) -> None:
 
 async def test_importing_names_them_in_the_spec(serve: Callable[..., Server], tmp_path: Path, operator: None) -> None:
     server = serve(**people(wanted=BASIC))
-
-    async def resolve(name: str, port: str) -> list[tuple[str, int]]:
-        return []
-
-    context = Context(tmp_path, tmp_path, resolve, loopback_fetch)
+    context = Context(tmp_path, tmp_path, loopback_fetch)
     url = f"{server.url}/p/PeopleService.wsdl"
-    text, _ = await Soap().import_spec([url], context, wsdl_auth=BY_NAME)
+    text, _ = await Soap().import_spec(SoapImport(wsdl=url, **BY_OPTION), context)
     spec = YAML(typ="safe").load(text)
     assert spec["transform"]["soap"] == {"wsdl": url, "wsdl_auth": BY_NAME}
     RouteSpec.model_validate(spec)
     assert "hunter" not in text
     with pytest.raises(BindError, match="it needs username and password_env, or bearer_env alone"):
-        await Soap().import_spec([url], context, wsdl_auth={"username": "ada"})
+        await Soap().import_spec(SoapImport(wsdl=url, wsdl_user="ada"), context)
     with pytest.raises(BindError, match="wants credentials"):
-        await Soap().import_spec([url], context)
+        await Soap().import_spec(SoapImport(wsdl=url), context)

@@ -10,14 +10,12 @@ from ruamel.yaml import YAML
 
 from bridge.api import BindError, Context, RouteSpec
 from bridge_soap import Soap
+from bridge_soap.importing import SoapImport
 from tests.soap_kit import WSDL_DIR, bind_wsdl
 
 
 async def run(wsdl: str, folder: Path) -> tuple[str, list[str]]:
-    async def resolve(name: str, port: str) -> list[tuple[str, int]]:
-        return []
-
-    return await Soap().import_spec([wsdl], Context(folder, folder, resolve))
+    return await Soap().import_spec(SoapImport(wsdl=wsdl), Context(folder, folder))
 
 
 async def test_a_spec_that_serves() -> None:

@@ -337,9 +337,9 @@ def test_what_is_wrong_is_told_at_bind(
 async def test_it_needs_one_operation_and_an_answer(bind: Bind) -> None:
     with pytest.raises(BindError, match=r"transform.soap.request: it shapes one operation, which operation must name"):
         await bind("orders.wsdl", options={"request": {"rename": {"id": "x"}}})
-    with pytest.raises(BindError, match=r"transform.soap.reply: notify gives no answer"):
+    with pytest.raises(BindError, match=r"transform.soap.reply: notify has no reply"):
         await bind("people/PeopleService.wsdl", options={"operation": "notify", "reply": {"rename": {"id": "x"}}})
-    with pytest.raises(BindError, match=r"transform.soap.reply: transform.response gives no JSON"):
+    with pytest.raises(BindError, match=r"transform.soap.reply: transform.response is not json"):
         await bind("vat.wsdl", response="xml", options={"operation": "checkVat", "reply": {"rename": {"name": "x"}}})
 
 

@@ -114,7 +114,7 @@ def test_explain_masks_what_is_secret_whatever_its_name(cli: Any, home: Path) ->
     for told in (":user>ada<", ":mail>a@b<", ":role>***<", ":level>***<", ":Ticket>***<", ":account>***<"):
         assert told in shown.stdout
     assert "X-User: it is required" in cli("explain", "POST /v1/ledger", "--json", body, **environment).stderr
-    assert cli(*call[:-1], "[]", **environment).stderr == "--claims: a JSON object is wanted\n"
+    assert cli(*call[:-1], "[]", **environment).stderr == "--claims: it must be a JSON object\n"
     assert "is not written" in cli(*call, "--header", "nonsense", **environment).stderr
     assert cli("check", **environment).returncode == 0
     missing = cli("check")

@@ -75,7 +75,7 @@ def test_what_cant_be_served_is_one_sentence(cli: Any, home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert sentence("--port", port) == f"port {port} on 127.0.0.1 is in use; choose another with --port\n"
-    assert "limits that are not shared" in sentence("--workers", "2")
+    assert "can't share limits kept in memory" in sentence("--workers", "2")
     assert "BRIDGE_MESH" in sentence("--port", "0", BRIDGE_MESH="carrier-pigeon:")
     assert "BRIDGE_STORE" in sentence("--port", "0", BRIDGE_STORE="mysql://x")
     assert "BRIDGE_LIMITS" in sentence("--port", "0", BRIDGE_LIMITS="redis://x")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from ruamel.yaml import YAML
+from typer.core import TyperGroup
 
 import bridge
 from bridge.api.problem import slugs
@@ -47,24 +50,30 @@ def test_every_test_that_the_security_page_names_is_there() -> None:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), (path, name)
 
 
+def subcommands(command: Any) -> dict[str, Any]:
+    context: Any = None
+    names = command.list_commands(context) if isinstance(command, TyperGroup) else []
+    return {name: command.get_command(context, name) for name in names}
+
+
 def test_every_command() -> None:
-    group = typer.main.get_command(app)
     names = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]  # it is a group
-        names += [f"{name} {sub}" for sub in getattr(command, "commands", {})] or [name]
+    for name, command in subcommands(typer.main.get_command(app)).items():
+        names += [f"{name} {sub}" for sub in subcommands(command)] or [name]
+    assert {"import grpc", "import soap", "key new", "serve"} < set(names)
     for name in names:
         assert f"`hms-bridge {name}" in DOCS["cli.md"], name
 
 
 def test_every_option() -> None:
     """But for those of all commands, which the page's first paragraph tells of."""
-    waiting = [("hms-bridge", typer.main.get_command(app))]
+    waiting: list[tuple[str, Any]] = [("hms-bridge", typer.main.get_command(app))]
     while waiting:
         name, command = waiting.pop()
-        waiting += [(f"{name} {sub}", found) for sub, found in getattr(command, "commands", {}).items()]
+        waiting += [(f"{name} {sub}", each) for sub, each in subcommands(command).items()]
         rows = "".join(line for line in DOCS["cli.md"].splitlines() if f"`{name} " in line)
         options = {option for each in command.params for option in each.opts if option.startswith("--")}
-        if not hasattr(command, "commands"):
+        if not isinstance(command, TyperGroup):
             for option in options - {"--json", "--config", "--help"}:
                 assert re.search(rf"[ \[]{option}(?![\w-])", rows), f"{name} {option}"
 
@@ -89,6 +98,9 @@ async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
     for block in blocks:
         exec(block, space)
     await space["test_shout"]()  # type: ignore[operator]
+    shout: Any = space["ImportingShout"]
+    text, _ = await shout().import_spec(shout.import_options(upstream="echo:80", mark="?"), None)
+    assert (await bound(shout(), YAML(typ="safe").load(text)))[0].name == "shout"
     assert bound in space.values()
     assert sys.modules.get("shout_transformer") is None
 

@@ -15,6 +15,7 @@ from bridge.api import (
     Call,
     Context,
     Fault,
+    Followed,
     HttpReply,
     HttpRequest,
     Operation,
@@ -60,10 +61,13 @@ class Distant:
             raise Unreachable(Fault("it is far away"))
         return [Operation("get", "GET", "", Codec(), lambda: OperationDoc({}))]
 
-    async def changed(self, route: RouteSpec, options: Options) -> bool:
-        if self.trouble is not None and route.route == "/bad":
-            raise self.trouble
-        return Distant.moved
+    def follow(self, route: RouteSpec, options: Options) -> Followed:
+        async def fingerprint() -> bytes:
+            if self.trouble is not None and route.route == "/bad":
+                raise self.trouble
+            return str(self.tries.count(route.route) if self.moved else 0).encode()
+
+        return Followed(0.02, fingerprint)
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +77,7 @@ def distant(monkeypatch: pytest.MonkeyPatch) -> type[Distant]:
     monkeypatch.setattr(EntryPoint, "load", _loading(EntryPoint.load))
     monkeypatch.setattr(bridge.plugins, "discover", lambda: {**found, "distant": point})
     monkeypatch.setattr("bridge.catalog.registry.POLL", 0.02)
+    monkeypatch.setattr("bridge.catalog.followers.POLL", 0.02)
     monkeypatch.setattr(Distant, "away", set[str]())
     monkeypatch.setattr(Distant, "tries", list[str]())
     monkeypatch.setattr(Distant, "trouble", None)
@@ -155,9 +160,9 @@ async def test_a_plugin_that_fails_to_look_keeps_no_other_from_being_followed(
     start: Any, upstream: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bridge")
-    Distant.trouble = RuntimeError("it fell over")
     routes = {"a.yml": SPEC.format("/bad"), "b.yml": SPEC.format("/good")}
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes):
+        Distant.trouble = RuntimeError("it fell over")
         await until(lambda: "it fell over" in caplog.text)
         Distant.moved = True
         await until(lambda: Distant.tries.count("/good") > 2)

@@ -24,13 +24,9 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.auth import Open
 
 
-async def nowhere(name: str, port: str) -> Any:
-    return []
-
-
 def binder() -> Binder:
     here = Path()
-    return Binder(Transformers(Context(here, here, nowhere)), lambda spec: Open(()), Unconnected(here).bind)
+    return Binder(Transformers(Context(here, here)), lambda spec: Open(()), Unconnected(here).bind)
 
 
 def bind(binder: Binder, id: int, route: str, methods: list[str] | None = None, host: str | None = None) -> BoundRoute:

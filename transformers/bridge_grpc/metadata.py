@@ -30,7 +30,7 @@ from bridge.api import (
     returnable,
 )
 from bridge_grpc.codec.scalars import Wrong, octets
-from bridge_grpc.origins import brought, caching, missing, refused
+from bridge_grpc.origins import caching, call_values, missing, refused
 
 Pair = tuple[str, str | bytes]
 
@@ -117,7 +117,7 @@ class _Brought:
     default: tuple[str | bytes, ...] | None
 
     def read(self, call: Call) -> list[Pair]:
-        given = brought(self.origin, call)
+        given = call_values(self.origin, call)
         if not given:
             if self.default is None:
                 raise missing(self.origin)

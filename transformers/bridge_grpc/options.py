@@ -1,4 +1,4 @@
-"""What stands under ``grpc:`` in a route's ``transform``: the typed options, and nothing else is allowed there."""
+"""The options under ``grpc:`` in a route's ``transform``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from bridge.api import Options, is_origin, seconds
 from bridge_grpc.metadata import check_name, constant
 
-VERBS = ("get", "put", "post", "delete", "patch")
+METHODS = ("get", "put", "post", "delete", "patch")
 
 
 def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _lasting(value: float) -> float:
+def _not_too_short(value: float) -> float:
     if value < 0.001:
         raise ValueError("it is shorter than a millisecond")
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(_lasting)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(_not_too_short)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Custom(BaseModel):
-    """``google.api.CustomHttpPattern``: any HTTP method by name, or ``*`` for every one that no other rule takes."""
+    """``google.api.CustomHttpPattern``: an HTTP method, or ``*`` for every method that no other rule has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -35,8 +35,8 @@ class Custom(BaseModel):
     path: str
 
 
-class Binding(BaseModel):
-    """One pattern of a ``google.api.HttpRule``, as YAML: exactly one of the verbs or ``custom``."""
+class PatternOptions(BaseModel):
+    """One pattern of a ``google.api.HttpRule``: exactly one of the methods or ``custom``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -50,10 +50,10 @@ class Binding(BaseModel):
     response_body: str = ""
 
     @model_validator(mode="after")
-    def _one_pattern(self) -> Binding:
-        count = sum(getattr(self, verb) is not None for verb in (*VERBS, "custom"))
+    def _one_pattern(self) -> PatternOptions:
+        count = sum(getattr(self, method) is not None for method in (*METHODS, "custom"))
         if count != 1:
-            raise ValueError(f"a rule has exactly one of {', '.join(VERBS)} and custom; this one has {count}")
+            raise ValueError(f"a rule has exactly one of {', '.join(METHODS)} and custom; this one has {count}")
         return self
 
     @property
@@ -61,23 +61,23 @@ class Binding(BaseModel):
         """The HTTP method and the path template."""
         if self.custom is not None:
             return self.custom.kind.upper(), self.custom.path
-        verb = next(verb for verb in VERBS if getattr(self, verb) is not None)
-        return verb.upper(), getattr(self, verb)
+        method = next(method for method in METHODS if getattr(self, method) is not None)
+        return method.upper(), getattr(self, method)
 
 
-class Rule(Binding):
-    """A ``google.api.HttpRule`` for the method that `selector` names in full: ``package.Service.Method``."""
+class RuleOptions(PatternOptions):
+    """A ``google.api.HttpRule`` for the method `selector`: ``package.Service.Method``."""
 
     selector: str
-    additional_bindings: Annotated[tuple[Binding, ...], BeforeValidator(_listed)] = ()
+    additional_bindings: Annotated[tuple[PatternOptions, ...], BeforeValidator(_listed)] = ()
 
 
 class Http(BaseModel):
-    """Where implementations of ``google/api/http.proto`` differ.
+    """Options for what implementations of ``google/api/http.proto`` do differently.
 
-    `decode_reserved`: whether ``%2F`` in a variable of several segments stays as sent (``keep``, the comment's rule) or
-    is decoded with everything else (``all``). `fully_decode_reserved_expansion` is the name that ``google.api.Http``
-    has for the latter.
+    `decode_reserved`: whether ``%2F`` in a variable of several segments stays as sent (``keep``, as ``http.proto``
+    says) or is decoded like everything else (``all``). `fully_decode_reserved_expansion` is ``google.api.Http``'s name
+    for ``all``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -86,10 +86,10 @@ class Http(BaseModel):
     fully_decode_reserved_expansion: bool | None = None
 
     @model_validator(mode="after")
-    def _one_word(self) -> Http:
+    def _consistent(self) -> Http:
         one, other = self.decode_reserved, self.fully_decode_reserved_expansion
         if one is not None and other is not None and (one == "all") != other:
-            raise ValueError("decode_reserved and fully_decode_reserved_expansion say different things")
+            raise ValueError("decode_reserved and fully_decode_reserved_expansion contradict each other")
         return self
 
     @property
@@ -98,28 +98,28 @@ class Http(BaseModel):
 
 
 class Print(BaseModel):
-    """How answers are written: the print options of the proto3 JSON mapping."""
+    """The print options of the proto3 JSON mapping."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     proto_names: bool = False  #: ``ballot_count`` as the proto has it, instead of ``ballotCount``
     enum_numbers: bool = False  #: 2 instead of ``"CERTIFIED"``
-    default_values: bool = False  #: fields without presence are written when they are zero, empty or false, too
+    default_values: bool = False  #: fields without presence are also written when they are zero, empty or false
 
 
-class Events(BaseModel):
-    """How a client of server-sent events goes on after a lost connection."""
+class EventOptions(BaseModel):
+    """How a client of server-sent events resumes after a lost connection."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    id: str = ""  #: the path of the answer's field that is an event's id; without, events are counted
-    resume: str = ""  #: the path of the request's field that takes ``Last-Event-ID``
-    retry: Annotated[Seconds, Field(le=3600)] = 3.0  #: after which it comes back
+    id: str = ""  #: the reply's field that is an event's id; without, events are counted
+    resume: str = ""  #: the request's field that takes ``Last-Event-ID``
+    retry: Annotated[Seconds, Field(le=3600)] = 3.0  #: until the client reconnects
 
 
 class RetryOptions(BaseModel):
-    """gRFC A6, ``retryPolicy``. Without `codes`, what may be sent again by its nature is, after UNAVAILABLE; with them,
-    every call of the method is."""
+    """gRFC A6, ``retryPolicy``. With `codes`, every call of the method is sent again after one of them; without,
+    idempotent calls are sent again after UNAVAILABLE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -131,7 +131,7 @@ class RetryOptions(BaseModel):
 
 
 class CallOptions(BaseModel):
-    """What one method has otherwise than the route."""
+    """Settings of one method that differ from the route's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -140,7 +140,7 @@ class CallOptions(BaseModel):
 
 
 class GrpcOptions(Options):
-    """The schema's source (exactly one of three), what is published of it, and how JSON is read and written."""
+    """The source of the schema, what is published of it, and how JSON is read and written."""
 
     model_config = ConfigDict(strict=True)
 
@@ -151,7 +151,7 @@ class GrpcOptions(Options):
     refresh: Literal["off"] | Annotated[float, BeforeValidator(seconds), Field(ge=1)] = 10.0
     service: str | None = None
     method: str | None = None
-    http_rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed)] = ()
+    http_rules: Annotated[tuple[RuleOptions, ...], BeforeValidator(_listed)] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
     fields: dict[str, Any] = Field(default_factory=dict)
     pass_headers: Listed = ()
@@ -159,14 +159,14 @@ class GrpcOptions(Options):
     http: Http = Http()
     calls: dict[str, CallOptions] = Field(default_factory=dict)
     print: Print = Print()
-    events: dict[str, Events] = Field(default_factory=dict)
+    events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
 
     @field_validator("metadata")
     @classmethod
     def _sendable(cls, metadata: dict[str, Any]) -> dict[str, Any]:
-        """gRPC over HTTP/2, Custom-Metadata: lower-case names, printable ASCII or base64 under a ``-bin`` name. What
-        origins name is judged at bind."""
+        """gRPC over HTTP/2, "Custom-Metadata": lower-case names, printable ASCII, or base64 under a ``-bin`` name.
+        Values from origins are checked at bind."""
         for key, value in metadata.items():
             check_name(key)
             if not is_origin(value):
@@ -174,14 +174,14 @@ class GrpcOptions(Options):
         return metadata
 
     @model_validator(mode="after")
-    def _fitting(self) -> GrpcOptions:
+    def _one_source(self) -> GrpcOptions:
         sources = [bool(self.protos), self.descriptor_set is not None, self.reflection]
         if sum(sources) != 1:
             raise ValueError("name exactly one source of the schema: protos, descriptor_set or reflection: true")
         if self.proto_paths and not self.protos:
-            raise ValueError("proto_paths says where protos are looked up, and there are none")
+            raise ValueError("proto_paths goes with protos")
         if "refresh" in self.model_fields_set and not self.reflection:
-            raise ValueError("refresh says how often a live server is asked again; it goes with reflection: true")
+            raise ValueError("refresh goes with reflection: true")
         if self.method is not None and self.http_rules:
-            raise ValueError("method publishes one method at the route itself; leave out method to use http_rules")
+            raise ValueError("method publishes one method at the route itself, so http_rules can't be used with it")
         return self

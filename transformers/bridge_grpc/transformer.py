@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import WEBSOCKET, BindError, Context, Fault, Operation, RouteSpec
+from bridge.api import WEBSOCKET, BindError, Context, Fault, Followed, Operation, RouteSpec
 from bridge_grpc.answer import Answer
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
 from bridge_grpc.dialect.interface import Rpc
-from bridge_grpc.importing import Asking, import_spec
+from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.fills import Fills, sources
@@ -30,14 +30,14 @@ from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.pool import Method, Schema, schema
-from bridge_grpc.schema.reflected import Reflected
+from bridge_grpc.schema.reflected import Servers
 from bridge_grpc.schema.sources import load
 from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec
 from bridge_grpc.stream.resumption import Resumptions
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 _NAME = re.compile(r"\{[^}*]+")
-#: Types that a detail or an Any may hold though the service's schema doesn't mention them.
+#: Types that an error detail or an Any may hold although the service's schema doesn't have them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -48,72 +48,68 @@ class Grpc:
     name: ClassVar[str] = "grpc"
     wire: ClassVar[str] = "grpc"
     options: ClassVar[type[GrpcOptions]] = GrpcOptions
+    import_options: ClassVar[type[GrpcImport]] = GrpcImport
 
     def __init__(self) -> None:
         self._context: Context | None = None
-        self._reflected = Reflected()
-        #: Route path -> what could not be published, in sentences.
+        self._servers: Servers | None = None
+        #: By route path: a sentence on each thing that is not published.
         self.skipped: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
-        self._context = context
+        self._context, self._servers = context, Servers(context)
 
     async def aclose(self) -> None:
-        self._context = None
-        self._reflected = Reflected()
+        self._context = self._servers = None
         self.skipped.clear()
 
     async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
-        """:raises BindError: the schema can't be had, or a rule can't be published; all faults that are found."""
-        if self._context is None:
+        """:raises BindError: the schema can't be had, or rules can't be published; each has a fault."""
+        if self._context is None or self._servers is None:
             raise BindError("the grpc transformer is not open")
         if route.transform.response != "json":
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
             raise BindError(Fault(reason, "transform.response"))
         home = self._context.proto_dir.parent
-        found = await self._reflected.ask(route, self._context) if options.reflection else None
-        if found is None:
-            made, offered, notes = await load(options, self._context)
+        if options.reflection:
+            answer = await self._servers.ask(route)
+            compiled, services = await asyncio.to_thread(schema, answer.files, str(route.upstream)), answer.services
+            notes = list[str]()
         else:
-            made, offered = await asyncio.to_thread(schema, found.files, str(route.upstream)), tuple(found.services)
-            notes = []
+            compiled, services, notes = await load(options, self._context)
         try:
-            operations, skipped = await asyncio.to_thread(lambda: _Compiler(route, options, made, home).run(offered))
-        except RecursionError:  # protobuf makes classes by recursion where messages hold one another in a ring
-            reason = "too many of its messages hold one another in one ring"
+            operations, skipped = await asyncio.to_thread(
+                lambda: _Compiler(route, options, compiled, home).run(services)
+            )
+        except RecursionError:  # protobuf makes the classes of messages that contain one another by recursion
+            reason = "too many of its messages contain one another in a circle"
             raise BindError(Fault(reason, "transform.grpc")) from None
         self.skipped[route.route] = (*notes, *skipped)
-        if found is not None:
-            self._reflected.bound(route, found)
         return operations
 
-    async def changed(self, route: RouteSpec, options: GrpcOptions) -> bool:
-        """Whether the live server that the route's schema came from says something else of itself now. It is asked once
-        in ``refresh`` for all routes that name it."""
-        if not options.reflection or options.refresh == "off" or self._context is None:
-            return False
-        return await self._reflected.changed(route, options.refresh, self._context)
+    def follow(self, route: RouteSpec, options: GrpcOptions) -> Followed | None:
+        """The schema of a live server, which is asked once in ``refresh`` for all routes that name it."""
+        servers, every = self._servers, options.refresh
+        if not options.reflection or every == "off" or servers is None:
+            return None
+
+        async def fingerprint() -> bytes:
+            return (await servers.ask(route, every)).digest
+
+        return Followed(every, fingerprint)
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
         """What of the route's services is not published, and why."""
         return self.skipped.get(route.route, ())
 
-    async def import_spec(
-        self, source: Sequence[str], context: Context, *, tls: bool = False, ca: str = "", server_name: str = ""
-    ) -> tuple[str, list[str]]:
-        """A ready route spec for a live server (``HOST:PORT``), ``.proto`` files or a descriptor set.
-
-        :param tls: whether the server is asked over TLS; `ca` names a PEM file of the authorities that are trusted
-            instead of the system's, and `server_name` what its certificate bears, where that isn't its host.
-        :raises BindError: it can't be read or reached.
-        """
-        return await import_spec(source, context, Asking(tls, ca, server_name))
+    async def import_spec(self, options: GrpcImport, context: Context) -> tuple[str, list[str]]:
+        """:raises BindError: it can't be read or reached."""
+        return await import_spec(options, context)
 
 
 def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
-    """Full name -> message, in the route's schema, else among the common types that come with the gateway."""
-    # Importing registers them in the default pool.
-    from google.rpc import error_details_pb2  # noqa: F401  # for its side effect
+    """Full name -> message, in the route's schema, else among the common types that are installed with the gateway."""
+    from google.rpc import error_details_pb2  # noqa: F401  # registers them in the default pool
 
     def find(name: str) -> Descriptor | None:
         for pool in (schema.pool, descriptor_pool.Default()):
@@ -129,7 +125,7 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
 
 
 def consumed(route: RouteSpec) -> frozenset[str]:
-    """The header fields that the route's auth uses up, in lower case."""
+    """The header fields that the route's auth reads and that go no further, in lower case."""
     auth: Any = route.auth
     kinds = getattr(auth, "any", (auth,))
     bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
@@ -146,7 +142,7 @@ class _Compiler:
         self._schema = schema
         find = finder(schema)
         self._ignore = options.unknown == "ignore"
-        # setdefault is atomic: of two routes that are bound at once, both take the first one's.
+        # setdefault is atomic: two routes that are bound at the same time share the first one's.
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
@@ -186,17 +182,15 @@ class _Compiler:
             if not offered:
                 raise BindError(Fault("its schema has no service", "transform.grpc"))
             return [method for name in offered for method in services[name]]
-        full = [name for name in services if name == service] or [
-            name for name in services if name.endswith(f".{service}")
-        ]
-        if len(full) != 1:
-            listed = ", ".join(full or services) or "none"
-            reason = f"{len(full) or 'no'} services are named {service!r}; there are {listed}"
+        matches = [service] if service in services else [name for name in services if name.endswith(f".{service}")]
+        if len(matches) != 1:
+            listed = ", ".join(matches or services) or "none"
+            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.service"))
-        return list(services[full[0]])
+        return list(services[matches[0]])
 
     def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
-        """A field that the spec fills must be one of some request, or it is misspelt."""
+        """Report fields in the spec that no request has."""
         for source in self._sources:
             if not any(resolve(message, source.path) for message in messages):
                 names = ", ".join(sorted(message.full_name for message in messages)[:5])
@@ -205,12 +199,12 @@ class _Compiler:
     # --- one method at the route itself ----------------------------------------------------------------------------
 
     def _one(self, methods: Sequence[Method], name: str) -> list[Operation]:
-        found = [method for method in methods if name in (method.name, method.full_name)]
-        if len(found) != 1:
-            listed = ", ".join(method.full_name for method in found or methods)
-            reason = f"{len(found) or 'no'} methods are named {name!r}; there are {listed}"
+        matches = [method for method in methods if name in (method.name, method.full_name)]
+        if len(matches) != 1:
+            listed = ", ".join(method.full_name for method in matches or methods)
+            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {listed}"
             raise BindError(Fault(reason, "transform.grpc.method"))
-        method = found[0]
+        method = matches[0]
         for parameter in self._parameters:
             if resolve(method.input, parameter.split(".")) is None:
                 reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
@@ -223,7 +217,7 @@ class _Compiler:
         return operations
 
     def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
-        """The route's own parameters fill the fields of their names, where the request has such."""
+        """The route's own parameters fill the request's fields of the same names."""
         bound = {capture.field_path for capture in taken}
         captures = []
         for name, several in self._parameters.items():

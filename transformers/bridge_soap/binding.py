@@ -1,4 +1,4 @@
-"""From a contract's operation and a route to what the gateway publishes."""
+"""The operations that a route publishes for a contract."""
 
 from __future__ import annotations
 
@@ -32,45 +32,45 @@ from bridge_soap.wsdl.model import Side, SoapOperation
 from bridge_soap.wsdl.selection import Chosen
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
-#: So few namespaces are declared in each envelope, needed or not.
+#: Up to so many namespaces are declared in each envelope, whether it needs them or not.
 _FEW = 3
-#: Methods whose requests carry no body: everything they say stands in the path and the query.
+#: Methods whose requests have no body; their parameters are in path and query.
 _BODILESS = ("GET", "HEAD", "DELETE")
 
 
 class Binder:
-    """Compiles operations of one contract for one route."""
+    """Compiles operations of a contract for a route."""
 
     def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
         self._contract, self._route, self._options, self._home = contract, route, options, home
 
     def all(self, chosen: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
-        """What several operations publish, each below the route by its name, and a sentence on each thing left out.
+        """Several operations, each below the route by its name, and a sentence on each thing that is left out.
 
-        :raises bridge.api.BindError: none of them can be served.
+        :raises bridge.api.BindError: none of them can be compiled.
         """
-        found: list[Operation] = []
+        operations: list[Operation] = []
         faults: list[Fault] = []
         notes = [str(fault) for fault in self._contract.wsdl.faults]
         for each in chosen:
             try:
-                found += self.operations(each.operation, f"/{each.name}", each.name)
+                operations += self.operations(each.operation, f"/{each.name}", each.name)
             except BindError as error:
                 notes.append(f"{each.name}: {error.faults[0]}")
                 faults += error.faults
-        if not found:
+        if not operations:
             raise BindError(faults)
-        return found, notes
+        return operations, notes
 
     def operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
-        """What one operation publishes below the route at `path`, as `name`.
+        """One operation of the contract, at `path` below the route.
 
-        :raises bridge.api.BindError: it can't be served; the message says why.
+        :raises bridge.api.BindError: it can't be compiled.
         """
         try:
             return self._operations(operation, path, name)
         except (RecursionError, MemoryError):
-            return operation.place.fail("its types lead into one another too deeply", operation.name)
+            return operation.place.fail("its types are nested too deeply", operation.name)
 
     def _operations(self, operation: SoapOperation, path: str, name: str) -> list[Operation]:
         if operation.problem is not None:
@@ -132,7 +132,7 @@ class Binder:
     def _shapes(
         self, operation: SoapOperation, body: Body, output: Body | None
     ) -> tuple[Shape | None, Shape | None, frozenset[str]]:
-        """What the spec's ``request`` and ``reply`` make of the bodies, and the secrets in it."""
+        """The spec's ``request`` and ``reply``, compiled, and the secrets in them."""
         options, contract, shape, reply = self._options, self._contract, None, None
         secrets: set[str] = set()
         if options.request is not None:
@@ -140,7 +140,7 @@ class Binder:
             shape, secrets = shaper.shape(options.request), shaper.secrets
         if options.reply is not None:
             if output is None or self._route.transform.response != "json":
-                why = f"{operation.name} gives no answer" if output is None else "transform.response gives no JSON"
+                why = f"{operation.name} has no reply" if output is None else "transform.response is not json"
                 raise BindError(Fault(f"{why}, so there is nothing to shape", key="transform.soap.reply"))
             reply = Shaper(contract, output, _root_of(output), self._home, reply=True).shape(options.reply)
         return shape, reply, frozenset(secrets)
@@ -186,22 +186,22 @@ class Binder:
         )
 
     def _large_bodies(self, decoders: Decoders, answer: Body) -> LargeBodies | None:
-        """Reads large replies by slices. Two kinds can't be: references lead from one end of a body to the other, and
-        XML that is passed on is written from its tree."""
+        """Reads large replies in slices. None for SOAP encoding, where references may lead anywhere in a body, and for
+        XML that is passed on, which is written from its tree."""
         response = self._route.transform.response
         if answer.encoding is not None or response == "xml":
             return None
         return LargeBodies(decoders, answer if response == "json" else Body())
 
     def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
-        """Reads replies by pattern, where all that is wanted of them is the value of one element."""
+        """Reads replies by pattern, where only the value of one element is needed."""
         json = self._route.transform.response == "json"
         if not FAST_PATHS or self._options.strict or not json or answer.encoding is not None:
             return None
         return Layouts(decoders, answer.root) if answer.root is not None else None
 
     def _namespaces(self, sent: list[Element], body: Body) -> set[str] | None:
-        """The namespaces that a request needs; None for all, where that is as good."""
+        """The namespaces that a request needs; None for all."""
         if len(self._contract.prefixes) <= _FEW or body.encoding is not None:
             return None
         reached = self._contract.graph.reach([*sent, body.content] if body.content is not None else sent)
@@ -218,7 +218,7 @@ def _attachments(side: Side | None) -> Attachments | None:
 
 
 def _root_of(body: Body) -> Element:
-    """The body's element; one that stands for its content where it has none or several."""
+    """The body's element; where it has none or several, an element with its content."""
     if body.root is not None:
         return body.root
     content = body.content or ComplexType("")
@@ -226,7 +226,7 @@ def _root_of(body: Body) -> Element:
 
 
 def address_path(address: str) -> str:
-    """Path and query of a ``soap:address``; ``/`` where it is no URL (many WSDLs hold a note instead)."""
+    """Path and query of a ``soap:address``; ``/`` where it is not a URL (many WSDLs have a placeholder)."""
     try:
         parts = urlsplit(address if address.lower().startswith(("http://", "https://")) else "")
     except ValueError:

@@ -1,7 +1,7 @@
-"""The component model: what a WSDL's schemas say, after references are resolved (XML Schema 1.0, part 1, section 2.2).
+"""The components of a WSDL's schemas, with references resolved (XML Schema 1.0, part 1, section 2.2).
 
-Components are plain values with no behaviour of their own. The type of an element is resolved when it is first asked
-for, since types may contain themselves, and since a type that is broken should only fail what uses it.
+Components are plain values. The type of an element is resolved when it is first used: types may contain themselves, and
+a broken type concerns only the operations that use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bridge.api import BindError, Fault
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a component was written down: the file's name for people, and the line."""
+    """Where a component is declared: the file's name for messages, and the line."""
 
     file: str
     line: int = 0
@@ -31,9 +31,9 @@ NOWHERE = Place("")
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """Constraining facets in effect (part 2, section 4.3), those of the base types included.
+    """Constraining facets in effect (part 2, section 4.3), including those of the base types.
 
-    `patterns` is a conjunction of disjunctions: each step of derivation adds one group. Bounds are lexical.
+    `patterns` is a conjunction of disjunctions; each derivation adds a group. Bounds are lexical.
     """
 
     length: int | None = None
@@ -50,7 +50,7 @@ class Facets:
     fraction_digits: int | None = None
 
     def narrowed(self, **own: object) -> Facets:
-        """These facets with a restriction's own in their place; patterns are added, not replaced."""
+        """These facets replaced by a restriction's own; patterns are added."""
         if "patterns" in own:
             own["patterns"] = (*self.patterns, own["patterns"])
         if "min_inclusive" in own or "min_exclusive" in own:
@@ -92,7 +92,7 @@ class Wildcard:
         return (namespace in self.namespaces) is not self.excluded
 
     def within(self, other: Wildcard) -> Wildcard:
-        """What both allow, judged as this one says (part 1, section 3.10.6)."""
+        """What both allow, processed as by this one (part 1, section 3.10.6)."""
         if self.excluded and other.excluded:
             return replace(self, namespaces=self.namespaces | other.namespaces)
         if self.excluded:
@@ -103,7 +103,7 @@ class Wildcard:
 
 @dataclass(eq=False, slots=True)
 class Attribute:
-    """An attribute as a complex type uses it. `name` is a Clark name as it stands in an instance."""
+    """An attribute of a complex type. `name` is a Clark name as in an instance."""
 
     name: str
     type: SimpleType
@@ -113,7 +113,7 @@ class Attribute:
     doc: str = ""
 
 
-#: Ways of derivation that may not stand in for a component: ``extension``, ``restriction``, ``substitution``.
+#: Derivations that may not replace a component: ``extension``, ``restriction``, ``substitution``.
 Blocked = frozenset[str]
 
 
@@ -123,8 +123,8 @@ def _undocumented() -> str:
 
 @dataclass(eq=False)
 class Element:
-    """An element declaration. `name` is a Clark name as it stands in an instance. `read_doc` reads its documentation,
-    which most never need."""
+    """An element declaration. `name` is a Clark name as in an instance. `read_doc` reads its documentation when it is
+    first needed."""
 
     name: str
     resolve: Callable[[], SimpleType | ComplexType]
@@ -168,9 +168,9 @@ class Particle:
 class ComplexType:
     """A complex type. `simple` is set for simple content; otherwise `particle` may be.
 
-    `derived_by` is the way from its base, ``extension`` or ``restriction``; `block` the ways that may not lead from it
-    to a type that ``xsi:type`` names (part 1, section 3.4.2, "prohibited substitutions").
-    `array_type` is what ``wsdl:arrayType`` says (WSDL 1.1, section 2.2): a Clark name with its brackets.
+    `derived_by` is the derivation from its base, ``extension`` or ``restriction``; `block` the derivations of types
+    that ``xsi:type`` may not name in its place (part 1, section 3.4.2, "prohibited substitutions").
+    `array_type` is the value of ``wsdl:arrayType`` (WSDL 1.1, section 2.2): a Clark name with its brackets.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One WSDL, loaded and ready to compile: what routes on the same WSDL share."""
+"""One WSDL, loaded and ready to compile. Routes with the same WSDL share it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from bridge_soap.xsd.schemas import Schemas
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What one direction of an operation carries in ``soap:Body``.
+    """The content of ``soap:Body`` in one direction of an operation.
 
-    :ivar root: the body's one element; None where the body is empty or holds several.
-    :ivar parts: the body's elements where it holds several (a document message of many parts).
-    :ivar content: the type whose content is the body's, where it has no one element.
-    :ivar accessors: the names of an rpc wrapper's children, one a part.
-    :ivar named: whether the root's name is part of the contract; an rpc reply's is not.
-    :ivar encoding: SOAP's own encoding, where that is used.
+    :ivar root: its one element; None where it is empty or has several.
+    :ivar parts: its elements where it has several (a document message of many parts).
+    :ivar content: the type of its content, where it is not one element.
+    :ivar accessors: the names of an rpc wrapper's children, one for each part.
+    :ivar named: whether the contract defines the root's name; for an rpc reply it does not.
+    :ivar encoding: SOAP encoding (section 5), where it is used.
     """
 
     root: Element | None = None
@@ -51,12 +51,12 @@ class Body:
 
 
 class Contract:
-    """A WSDL with its schemas, encoders and decoders. Reading one blocks (files, perhaps the network).
+    """A WSDL with its schemas, encoders and decoders. The constructor blocks: it reads files or fetches URLs.
 
-    :param access: the credentials that its own origin asks for.
-    :param fetch: gets what URLs name; without, the WSDL must be a file.
-    :ivar documented: what `bridge_soap.openapi` keeps, since all operations of a contract share their schemas.
-    :raises bridge.api.BindError: it does not load; the message names file, line and cause.
+    :param access: credentials for the WSDL's origin.
+    :param fetch: fetches URLs; without it, the WSDL must be a file.
+    :ivar documented: the JSON schemas of `bridge_soap.openapi`, which all operations share.
+    :raises bridge.api.BindError: it does not load.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Contract:
         self.documented: dict[tuple[bool, bool], Any] = {}
 
     def encoded(self, encoding: Encoding) -> EncodedEncoders:
-        """The encoders of messages in SOAP's own encoding."""
+        """The encoders of messages in SOAP encoding."""
         known = self._encoded.get(encoding)
         if known is None:
             known = self._encoded[encoding] = EncodedEncoders(self.graph, self.prefixes, encoding)
@@ -96,7 +96,7 @@ class Contract:
     def body(self, operation: SoapOperation, side: Side, *, reply: bool) -> Body:
         """The body of one direction.
 
-        :raises bridge.api.BindError: it refers to nothing.
+        :raises bridge.api.BindError: it refers to an element or type that does not exist.
         """
         encoding = None
         if side.use == "encoded":
@@ -108,45 +108,45 @@ class Contract:
             names = tuple(each.name for each in accessors)
             return Body(wrapper, accessors=names, named=not reply, encoding=encoding)
         if len(side.parts) == 1 and side.parts[0].type:
-            found = self.schemas.type(side.parts[0].type, side.parts[0].place)
-            if isinstance(found, ComplexType) and encoding is None:
-                return Body(content=found)
+            type_ = self.schemas.type(side.parts[0].type, side.parts[0].place)
+            if isinstance(type_, ComplexType) and encoding is None:
+                return Body(content=type_)
         elements = tuple(self._accessor(operation, part) for part in side.parts)
         if len(elements) == 1:
             return Body(elements[0], encoding=encoding)
         return Body(parts=elements, content=_together(elements) if elements else None, encoding=encoding)
 
     def _wrapper(self, operation: SoapOperation, side: Side, accessors: tuple[Element, ...], *, reply: bool) -> Element:
-        """The element that rpc style implies (WSDL 1.1, section 3.5): named after the operation, a child a part."""
+        """The element of rpc style (WSDL 1.1, section 3.5): named after the operation, with a child for each part."""
         wrapper = _together(accessors)
         wrapper.place = operation.place
         name = f"{operation.name}Response" if reply else operation.name
-        # The binding must say the namespace; where one forgot to, servers take the port type's.
+        # The binding must name the namespace. Where it does not, servers use the port type's.
         return Element(clark(side.namespace or split(operation.port_type)[0], name), lambda: wrapper)
 
     def _accessor(self, operation: SoapOperation, part: MessagePart) -> Element:
         if part.element:
-            local = split(part.element)[1]  # without a prefix, it may be meant to have no namespace
+            local = split(part.element)[1]  # without a prefix, no namespace may be meant
             bare = self.schemas.index.find("element", part.element) is None and self.schemas.find_element(local)
             return bare or self.schemas.element(part.element, part.place)
-        found: Type = self.schemas.type(part.type, part.place) if part.type else ANY_TYPE
-        return Element(part.name, lambda: found, place=part.place)
+        type_: Type = self.schemas.type(part.type, part.place) if part.type else ANY_TYPE
+        return Element(part.name, lambda: type_, place=part.place)
 
     def fault_elements(self, operation: SoapOperation) -> dict[str, Element]:
-        """The elements that an operation's faults may carry in their detail, by tag. A fault that refers to nothing
-        is left out: its detail is then read without a type."""
-        found: dict[str, Element] = {}
+        """The elements in the details of an operation's faults, by tag. A fault that refers to an undeclared element or
+        type is left out; its detail is read without a type."""
+        elements: dict[str, Element] = {}
         for name, part in operation.faults.items():
             if part.element and self.schemas.index.find("element", part.element) is not None:
-                found[part.element] = self.schemas.element(part.element, NOWHERE)
+                elements[part.element] = self.schemas.element(part.element, NOWHERE)
             elif part.type and self.schemas.index.find("type", part.type) is not None:
                 type_ = self.schemas.type(part.type, NOWHERE)
-                for tag in (part.name, name):  # the accessor is the part's; some servers name it after the fault
+                for tag in (part.name, name):  # the part's name; some servers use the fault's
                     if NCNAME.fullmatch(tag):
-                        found.setdefault(tag, Element(tag, lambda type_=type_: type_))  # type: ignore[misc]  # bound now
-        return found
+                        elements.setdefault(tag, Element(tag, lambda type_=type_: type_))  # type: ignore[misc]  # bound now
+        return elements
 
 
 def _together(elements: tuple[Element, ...]) -> ComplexType:
-    """Several elements in a row."""
+    """A sequence of `elements`."""
     return ComplexType("", particle=Particle(Group("sequence", tuple(map(Particle, elements)))))

@@ -1,8 +1,8 @@
-"""Contract files: from a name or URL to a parsed document, within bounds.
+"""Contract files: from a name or URL to a parsed document, within limits.
 
-A relative name lies below the folder it was given for and can't leave it, and no URL is followed out of a file. A URL
-is fetched by the gateway (`bridge.api.Context.fetch`), and what it refers to must lie on the same host. Credentials are
-never part of a URL, since URLs stand in messages and logs. Everything here blocks: it runs at bind, in a thread.
+A file name is relative to its folder and can't lead out of it, and files do not refer to URLs. A URL is fetched by the
+gateway (`bridge.api.Context.fetch`), and refers only to documents on the same host. Credentials are never part of a
+URL, since URLs appear in messages and logs. Everything here blocks: it runs at bind, in a thread.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lxml import etree
 from bridge.api import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.parsing import parse_contract
 
-#: The header fields that a request for a URL may have.
+#: The header fields of a request for a URL.
 Credentials = Callable[[str], Mapping[str, str]]
-#: Fetches a URL with header fields, and blocks meanwhile; raises `bridge.api.FetchError`.
+#: Fetches a URL with header fields and blocks; raises `bridge.api.FetchError`.
 BlockingFetch = Callable[[str, Mapping[str, str]], bytes]
 
 MAX_BYTES = 16 * 1024**2
-MAX_DOCUMENTS = 500  #: that one contract may read, and may try to fetch
-ALTOGETHER = 60.0  #: seconds for all that one contract fetches
+MAX_DOCUMENTS = 500  #: read for one contract, and fetched for it
+ALTOGETHER = 60.0  #: seconds for all documents of one contract
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file. `id` tells it from all others (path or URL); `name` is what people read in messages."""
+    """One file. `id` is its path or URL; `name` is for messages."""
 
     root: etree._Element
     id: str
@@ -48,7 +48,7 @@ def is_url(reference: str) -> bool:
 
 
 def shown(reference: str) -> str:
-    """A reference as messages may show it: without the user and password that a URL may hold."""
+    """A reference for messages: without the user and password of a URL."""
     return _USER_INFO.sub("//", reference)
 
 
@@ -56,11 +56,11 @@ _USER_INFO = re.compile(r"//[^/?#]*@")
 
 
 class Library:
-    """Opens documents for one contract and keeps them.
+    """The documents of one contract.
 
-    :param fetch: gets what URLs name; without, none can be opened.
-    :param credentials: what a request for a URL carries.
-    :ivar digest: a fingerprint of all that was read.
+    :param fetch: without it, URLs can't be opened.
+    :param credentials: sent with requests for URLs.
+    :ivar digest: of all documents that were read.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Library:
         self._fetch = fetch
         self._credentials = credentials
         self._open: dict[str, Document] = {}
-        #: What can't be had, by URL, and by host where nobody answers there.
+        #: Failures by URL, and by host where the host does not answer.
         self._failed: dict[str, FetchError] = {}
         self._fetches = 0
         self._hash = hashlib.sha256()
@@ -81,14 +81,14 @@ class Library:
         return self._hash.hexdigest()
 
     def open(self, reference: str, base: Document | None = None) -> Document:
-        """The document that `reference` names, seen from `base`.
+        """The document that `reference` names, relative to `base`.
 
-        :raises BindError: it is outside the folder, can't be had, or isn't XML; the message names file and cause.
+        :raises BindError: it is outside the folder, can't be read or fetched, or is not XML.
         """
         reference = reference.strip()
         try:
             return self._opened(reference, base)
-        except (ValueError, OSError) as error:  # no URL, or no name that a file can have
+        except (ValueError, OSError) as error:  # not a valid URL or file name
             if isinstance(error, BindError):
                 raise
             raise BindError(
@@ -101,15 +101,17 @@ class Library:
         if not is_url(reference):
             return self._from_file(reference, base)
         if base is not None:
-            why = f"it is a URL, and no URL is followed out of a file; save it beside {base.name} and refer to that"
-            raise BindError(Fault(why, file=shown(reference)))
+            reason = f"it is a URL, which a file can't refer to; save it beside {base.name} and refer to that file"
+            raise BindError(Fault(reason, file=shown(reference)))
         return self._from_url(reference, None)
 
     def _from_file(self, reference: str, base: Document | None) -> Document:
         start = Path(base.id).parent if base is not None else self._folder
         path = self._existing(start, reference.partition("#")[0].replace("\\", "/"))
         if path is None:
-            raise BindError(Fault(f"it is outside {self._folder.name}/, where contracts lie", file=shown(reference)))
+            raise BindError(
+                Fault(f"it is outside {self._folder.name}/, the folder of contracts", file=shown(reference))
+            )
         known = self._open.get(str(path))
         if known is not None:
             return known
@@ -123,7 +125,7 @@ class Library:
         return self._keep(body, str(path), name)
 
     def _existing(self, start: Path, name: str) -> Path | None:
-        """The file below the folder; a name that vendors percent-encoded is tried decoded too."""
+        """The file below the folder. Percent-encoded names, which some vendors write, are also tried decoded."""
         inside = None
         for candidate in dict.fromkeys((name, unquote(name), unquote(name.removeprefix("file:").lstrip("/")))):
             path = (start / candidate).resolve()
@@ -143,9 +145,9 @@ class Library:
         host = urlsplit(url).netloc.lower()
         if base is not None and urlsplit(base.id).netloc.lower() != host:
             raise BindError(Fault(f"it lies on another host than {base.name}, which is refused", file=url))
-        for place in (url, host):
-            if place in self._failed:
-                raise self._failed[place]
+        for failed in (url, host):
+            if failed in self._failed:
+                raise self._failed[failed]
         try:
             return self._keep(self._fetched(url), url, url)
         except FetchError as error:
@@ -183,7 +185,7 @@ class Library:
 
 
 def _line(body: bytes) -> int:
-    """The line of the first syntax error, for the message; 0 where the fault is of another kind."""
+    """The line of the first syntax error; 0 where there is none."""
     try:
         etree.fromstring(body, xml_parser())
     except etree.XMLSyntaxError as error:

@@ -1,16 +1,16 @@
-"""``import soap``: a WSDL to a route spec that serves at once."""
+"""``hms-bridge import soap``: a route spec for a WSDL."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.api import BindError, Fault, Operation, RouteSpec
 from bridge_soap.access import access_of
@@ -32,35 +32,50 @@ _Dumper.add_implicit_resolver(
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def import_spec(
-    wsdl: str, wsdl_dir: Path, wsdl_auth: Mapping[str, str] | None = None, fetch: BlockingFetch | None = None
-) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what it leaves out. What its reader must settle stands in the text, as comments."""
+class SoapImport(BaseModel):
+    """From a WSDL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wsdl: str = Field(description="A WSDL: a file or a URL.")
+    wsdl_user: str = Field(default="", description="The user that the WSDL's server asks for.")
+    wsdl_password_env: str = Field(default="", description="The environment variable that holds the password.")
+    wsdl_bearer_env: str = Field(default="", description="The environment variable that holds a bearer token.")
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """As the spec's ``wsdl_auth``."""
+        values = (self.wsdl_user, self.wsdl_password_env, self.wsdl_bearer_env)
+        return {
+            key: value for key, value in zip(("username", "password_env", "bearer_env"), values, strict=True) if value
+        }
+
+
+def import_spec(asked: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
+    """A spec as YAML, and notes on what it leaves out. Comments in the spec tell what is still to be decided."""
     notes: list[str] = []
     hints: list[str] = []
-    reference, folder = _place(wsdl, wsdl_dir, hints)
+    reference, folder = _place(asked.wsdl, wsdl_dir, hints)
     options: dict[str, Any] = {"wsdl": reference}
-    if wsdl_auth:
-        options["wsdl_auth"] = dict(wsdl_auth)
-    asked = _checked(options)
-    contract = Contract(reference, folder, access_of(asked.wsdl_auth, reference), fetch)
+    if asked.auth:
+        options["wsdl_auth"] = asked.auth
+    settings = _options(options)
+    contract = Contract(reference, folder, access_of(settings.wsdl_auth, reference), fetch)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:
         options["service"] = services[0]
         others = ", ".join(services[1:])
-        notes.append(f"the services {others}, which lie on other hosts: give each a spec of its own")
-    chosen = choose(contract.wsdl, SoapOptions.model_validate(options))
-    first = chosen[0].operation
-    spec = _spec(first, options, hints)
-    route = RouteSpec.model_validate(spec)
-    binder = Binder(contract, route, SoapOptions.model_validate(options), wsdl_dir.parent)
+        notes.append(f"the services {others}, which are on other hosts: give each a spec of its own")
+        settings = _options(options)
+    chosen = choose(contract.wsdl, settings)
+    spec = _spec(chosen[0].operation, options, hints)
+    binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
     published, skipped = binder.all(chosen)
-    notes += skipped
-    return _text(spec, published, hints), notes
+    return _text(spec, published, hints), [*notes, *skipped]
 
 
-def _checked(options: dict[str, Any]) -> SoapOptions:
+def _options(options: dict[str, Any]) -> SoapOptions:
     try:
         return SoapOptions.model_validate(options)
     except ValidationError as error:
@@ -73,18 +88,15 @@ def _checked(options: dict[str, Any]) -> SoapOptions:
 
 
 def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
-    """The name a spec gives the WSDL, and the folder that it is seen from now."""
+    """The WSDL's name in the spec, and the folder that it is relative to now."""
     if is_url(wsdl):
         return wsdl, wsdl_dir
-    given = Path(wsdl)
-    if (wsdl_dir / given).is_file():
-        path = (wsdl_dir / given).resolve()
-        if path.is_relative_to(wsdl_dir.resolve()):
-            return path.relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    if given.is_file() and given.resolve().is_relative_to(wsdl_dir.resolve()):
-        return given.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    hints.append(f"Copy {given.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
-    return given.name, given.parent
+    for path in (wsdl_dir / wsdl, Path(wsdl)):
+        if path.is_file() and path.resolve().is_relative_to(wsdl_dir.resolve()):
+            return path.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
+    path = Path(wsdl)
+    hints.append(f"Copy {path.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
+    return path.name, path.parent
 
 
 def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -
 
 
 def _upstream(address: str, slug: str, hints: list[str]) -> str:
-    """The mesh name and port that the WSDL's address suggests."""
+    """A mesh name and port from the WSDL's address."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -114,10 +126,10 @@ def _upstream(address: str, slug: str, hints: list[str]) -> str:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        named = bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)) and ".." not in host
+        is_name = bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)) and ".." not in host
     else:
-        named = False
-    name = host if named and host != "localhost" else slug
+        is_name = False
+    name = host if is_name and host != "localhost" else slug
     upstream = f"{'https://' if scheme == 'https' else ''}{name}:{port}"
     hints.append(
         f"The mesh must know {name}:{port}; with the static source, add it to mesh.yml"

@@ -1,7 +1,7 @@
-"""Generated Python: how encoders and decoders become straight-line code.
+"""Generated Python: the source of encoders and decoders.
 
-Only structure is written into source: tags and keys enter as literals made by ``repr`` or as XML names that were
-checked (`tag_literal`), everything else as a constant in the namespace that the code runs in.
+Only structure is written into source text. Tags and keys are literals, made by ``repr`` or from checked XML names
+(`tag_literal`); everything else is a constant in the namespace of the code.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 from bridge_soap.names import NCNAME
 
-#: How many types of a contract are compiled when it is bound. Those of a larger one follow when they are first used:
-#: by then all is known to be sound, and of a WSDL with hundreds of operations most are never called.
+#: Types of a contract that are compiled when it is bound; the others are compiled when they are first used, since of a
+#: WSDL with hundreds of operations most are never called.
 EAGER = 50
 
 _TAG = re.compile(f"(?:{NCNAME.pattern}:)?{NCNAME.pattern}")
 
 
 class Source:
-    """Lines of one function, and the namespace that it runs in."""
+    """The lines of one function, and its namespace."""
 
     def __init__(self, env: dict[str, Any]) -> None:
         self.lines: list[str] = []
@@ -36,13 +36,13 @@ class Source:
         return name
 
     def define(self, name: str, parameters: str, label: str) -> None:
-        """Make the function `name` in the namespace; `label` is what tracebacks show."""
+        """Make the function `name` in the namespace; tracebacks show `label` as its file."""
         text = f"def {name}({parameters}):\n" + "\n".join(self.lines or ["    pass"]) + "\n"
-        exec(compile(text, f"<{label}>", "exec"), self.env)  # noqa: S102  # written from structure alone, see above
+        exec(compile(text, f"<{label}>", "exec"), self.env)  # noqa: S102  # only structure, see above
 
 
 def tag_literal(tag: str) -> str:
-    """A tag as it may stand inside a literal of generated code."""
+    """A tag for use inside a literal of generated code."""
     if _TAG.fullmatch(tag) is None:
-        raise AssertionError(f"{tag!r} is no XML name, and nothing else gets here")
+        raise AssertionError(f"{tag!r} is not an XML name")
     return tag

@@ -24,7 +24,7 @@ from bridge.api import (
 )
 from bridge_grpc.codec.decode_json import Decoders, MessageReader
 from bridge_grpc.mapping.parameters import Target, resolve
-from bridge_grpc.origins import brought, caching, missing, refused
+from bridge_grpc.origins import caching, call_values, missing, refused
 
 _MASK = "***"
 
@@ -106,7 +106,7 @@ class Fill:
         if origin.kind == "claim" and self.target.json_text and not self.target.field.is_repeated:
             claim = claim_of(call.identity.claims, origin.name)  # an array is one value there
             return [] if claim is ABSENT else [claim]
-        given = brought(origin, call)
+        given = call_values(origin, call)
         if origin.kind == "header" and self.target.field.is_repeated:  # RFC 9110, section 5.6.1
             return [item for text in given for item in map(str.strip, text.split(",")) if item]
         return given

@@ -1,8 +1,8 @@
-"""``.proto`` files to a descriptor set, by the protoc that grpcio-tools brings, in this process.
+"""``.proto`` files to a descriptor set, by the protoc of grpcio-tools, in this process.
 
-protoc never sees the operator's folders. The files a schema needs are found here, import by import (below the proto
-folder, then among the well-known and googleapis types that come with the gateway), and copied into a private folder
-that is all protoc can read. So nothing outside the proto folder is ever read, whatever an import or a link says.
+protoc does not read the operator's folders. The files that a schema needs are looked up here, import by import: below
+the proto folder, then among the well-known and googleapis types that are installed with the gateway. They are copied
+into a temporary folder, the only one that protoc reads. So no import or link leads outside the proto folder.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\
 protoc: Any = _protoc_compiler
 _ROOTS = ".bridge-roots.proto"
 
-_FOLLOWS = re.compile(r'Import "(.*)" was not found or had errors')
+_CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
 
 MAX_PROTO_BYTES = 8 * 1024**2
-MAX_PROTOS = 2000  #: that folders and patterns stand for
-MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of what a spec names
+MAX_PROTOS = 2000  #: files that the folders and patterns of a spec match
+MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of a name in a spec
 _PATTERN = re.compile(r"[*?\[]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
-# protoc's command-line object is made anew for each run, but its plug-in registry is not documented as thread-safe.
-_one_at_a_time = Lock()
+# protoc's plug-in registry is not documented as thread-safe.
+_protoc_lock = Lock()
 
 
 def compile_protos(
@@ -53,89 +53,89 @@ def compile_protos(
 ) -> FileDescriptorSet:
     """The files `names` and all they import, with source info.
 
-    :param root: the folder that nothing outside is read of.
-    :param paths: folders below `root` that names and imports are looked up in first, in order, as protoc's ``-I``.
-    :param notes: takes a sentence for each file that is passed over though it says something else.
-    :raises BindError: one fault for each thing that protoc found, with file, line and column.
+    :param root: the proto folder; no file outside it is read.
+    :param paths: folders below `root` in which names and imports are looked up first, in order, as protoc's ``-I``.
+    :param notes: takes a sentence for each file that is hidden by a different one of the same name.
+    :raises BindError: one fault for each error of protoc, with file, line and column.
     """
     bases = [*(_base(root, path) for path in paths), root]
     files = _compiled(names, root, bases, key)
     if notes is not None and paths:
-        notes += _passed_over([file.name for file in files.file], root, bases)
+        notes += _hidden([file.name for file in files.file], root, bases)
     return files
 
 
 def named(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> list[str]:
-    """`names` with each folder and pattern (``election/**/*.proto``) replaced by the files that it stands for. They are
-    called as imports call them: from the first of the folders that hold them.
+    """`names` with each folder and pattern (``election/**/*.proto``) replaced by the files that match. Files are named
+    as imports name them: relative to the first of the folders that contain them.
 
-    :raises BindError: nothing matches, or it leads out of `root`.
+    :raises BindError: nothing matches, or a name leads out of `root`.
     """
     bases = [*(_base(root, path) for path in paths), root]
-    found: dict[str, None] = {}
+    files: dict[str, None] = {}
     for name in names:
         check_nameable(name, key)
         pattern = name if _PATTERN.search(name) else f"{name.rstrip('/')}/**/*.proto"
         if name.endswith(".proto") and pattern != name:
-            found[name] = None
+            files[name] = None
             continue
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key))
         try:
-            matching = sorted({path for base in bases for path in _matching(base, pattern)})
+            matches = sorted({path for base in bases for path in _matching(base, pattern)})
         except (ValueError, NotImplementedError) as error:
-            raise BindError(Fault(f"{name!r} is no pattern of files: {error}", key)) from None
-        called = [_called(path, bases) for path in matching if _inside(root, root, path.relative_to(root).as_posix())]
-        if not called:
+            raise BindError(Fault(f"{name!r} is not a pattern of file names: {error}", key)) from None
+        inside = [path for path in matches if _inside(root, root, path.relative_to(root).as_posix())]
+        if not inside:
             raise BindError(Fault(f"there is no file {name!r}, and no .proto below it, in the proto folder", key))
-        found |= dict.fromkeys(called)
-        if len(found) > MAX_PROTOS:
-            raise BindError(Fault(f"{name!r} stands for more than {MAX_PROTOS} files", key, str(root)))
-    return list(found)
+        files |= dict.fromkeys(_import_name(path, bases) for path in inside)
+        if len(files) > MAX_PROTOS:
+            raise BindError(Fault(f"{name!r} matches more than {MAX_PROTOS} files", key, str(root)))
+    return list(files)
 
 
 def _matching(base: Path, pattern: str) -> Iterator[Path]:
-    """The ``.proto`` files below `base` that `pattern` stands for, the same on every Python: from 3.13 on, `Path.glob`
-    finds files, too, for a pattern that ends in ``**``, and takes ``**x`` for ``*x``.
+    """The ``.proto`` files below `base` that match `pattern`, the same on every Python: from 3.13 on, `Path.glob` also
+    returns files for a pattern that ends in ``**``, and treats ``**x`` as ``*x``.
 
-    :raises ValueError, NotImplementedError: it is no pattern.
+    :raises ValueError, NotImplementedError: it is not a pattern.
     """
     if any("**" in part and part != "**" for part in pattern.split("/")):
         raise ValueError("'**' can only be a whole part of a path")
-    found = base.glob(f"{pattern}/*.proto" if pattern.endswith("**") else pattern)
-    return (path for path in found if path.suffix == ".proto")
+    paths = base.glob(f"{pattern}/*.proto" if pattern.endswith("**") else pattern)
+    return (path for path in paths if path.suffix == ".proto")
 
 
-def _called(path: Path, bases: Sequence[Path]) -> str:
+def _import_name(path: Path, bases: Sequence[Path]) -> str:
     return next(path.relative_to(base).as_posix() for base in bases if path.is_relative_to(base))
 
 
-def _passed_over(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterator[str]:
-    """Which files of later folders are not read, since one of the same name that says something else comes first."""
+def _hidden(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterator[str]:
+    """A sentence for each file that is not read, since a different one of the same name is in an earlier folder."""
     for name in names:
-        found = [path for base in bases if (path := _inside(root, base, name))]
-        for other in found[1:]:
-            if found[0].read_bytes() != other.read_bytes():
-                read, passed = (path.relative_to(root).as_posix() for path in (found[0], other))
-                yield f"{passed}, since {read} comes before it and says something else"
+        first, *others = [path for base in bases if (path := _inside(root, base, name))] or [root]
+        for other in others:
+            if first.read_bytes() != other.read_bytes():
+                read, hidden = (path.relative_to(root).as_posix() for path in (first, other))
+                yield f"{hidden}, since {read} comes before it and says something else"
 
 
 def _compiled(names: Sequence[str], root: Path, bases: Sequence[Path], key: str) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
-        with _one_at_a_time:
+        with _protoc_lock:
             return _run(names, Path(folder), files, key)
 
 
 def imports(text: str) -> Iterator[str]:
     """The files that a ``.proto`` imports, in order; comments are skipped."""
-    bare = _COMMENT.sub(lambda found: found[1] or " ", text)
+    bare = _COMMENT.sub(lambda match: match[1] or " ", text)
     for statement in _IMPORT.finditer(bare):
         yield "".join(double or single for double, single in _QUOTED.findall(statement[0]))
 
 
 def check_nameable(name: str, key: str) -> None:
-    """:raises BindError: no file has this name, or a pattern is larger than any that is meant."""
+    """:raises BindError: no file can have this name, or it is a pattern beyond the limits."""
     parts = name.split("/")
     long = len(name) > MAX_NAME or len(parts) > MAX_PARTS or any(len(part.encode()) > 255 for part in parts)
     if long or _CONTROLS.search(name) or name.count("**") > MAX_ANY_DEPTH:
@@ -144,7 +144,7 @@ def check_nameable(name: str, key: str) -> None:
 
 
 def place(root: Path, name: str, key: str) -> Path | None:
-    """The file `name` below `root`, or None when there is none.
+    """The file `name` below `root`; None when it does not exist.
 
     :raises BindError: the name leads out of `root`.
     """
@@ -159,7 +159,7 @@ def place(root: Path, name: str, key: str) -> Path | None:
 def _base(root: Path, path: str) -> Path:
     """The folder `path` below `root`.
 
-    :raises BindError: there is none.
+    :raises BindError: it does not exist, or is not below `root`.
     """
     key = "transform.grpc.proto_paths"
     check_nameable(path, key)
@@ -173,24 +173,24 @@ def _base(root: Path, path: str) -> Path:
 
 
 def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Path, key: str) -> dict[str, Path]:
-    """Copies what `names` need into `folder`; virtual name -> the file it came from."""
+    """Copy the files that `names` need into `folder`; import name -> the file that was copied."""
     files: dict[str, Path] = {}
     missing = [
         name for name in names if place(root, name, key) is None and not any(_inside(root, b, name) for b in bases)
     ]
     if missing:
         raise BindError([Fault(f"there is no file {name!r} in the proto folder", key, str(root)) for name in missing])
-    # An import that is written from the importing file's own folder is what many vendors ship; protoc takes it when
-    # that folder is a root, so those of the named files are.
+    # Many vendors write imports relative to the importing file's folder. protoc accepts them when that folder is a
+    # root, so the folders of the named files are roots.
     roots = list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in files:
             continue
-        source = next((found for base in roots if (found := _inside(root, base, name))), None) or _shipped(name)
+        source = next((path for base in roots if (path := _inside(root, base, name))), None) or _shipped(name)
         if source is None:
-            continue  # protoc says it better, with the place of the import
+            continue  # protoc reports it with the line of the import
         text = _read(source, key)
         files[name] = source
         target = folder / name
@@ -205,7 +205,7 @@ def _parents(root: Path, name: str) -> list[Path]:
 
 
 def _inside(root: Path, base: Path, name: str) -> Path | None:
-    """`base`/`name` when it is a file that really lies below `root`. An import has no say about where to look."""
+    """`base`/`name` when it is a file below `root`, links resolved; else None."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         return None
@@ -214,7 +214,7 @@ def _inside(root: Path, base: Path, name: str) -> Path | None:
 
 
 def _shipped(name: str) -> Path | None:
-    """A well-known type's or googleapis-common-protos' file."""
+    """A file of the well-known types or of googleapis-common-protos."""
     if not name.startswith("google/") or ".." in name:
         return None
     for base in (resources.files("grpc_tools").joinpath("_proto"), resources.files("google.api").joinpath("../..")):
@@ -236,13 +236,12 @@ def _read(path: Path, key: str) -> bytes:
 
 
 def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -> FileDescriptorSet:
-    # One file that imports them all: protoc reads them once, and warns of none of their imports that they don't use.
+    # One file that imports them all: protoc reads each once, and does not warn of unused imports in them.
     roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
     (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
-    # get_protos is what reports structured errors; run_main would write them to the process's standard error, so it
-    # comes second, when there are none left to report.
+    # get_protos reports errors as values. run_main writes them to standard error, so it runs only when there are none.
     try:
-        with warnings.catch_warnings():  # what protoc only warns of is the author's affair
+        with warnings.catch_warnings():  # warnings are for the author of the files
             warnings.simplefilter("ignore", protoc.ProtocWarning)
             protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
     except protoc.ProtocErrors as errors:
@@ -251,26 +250,26 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -
     out = folder / "bridge.descriptor-set"
     arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
     if protoc.run_main([argument.encode() for argument in (*arguments, _ROOTS)]) or not out.is_file():
-        raise BindError([Fault("protoc refused it without saying why", key, str(files[name])) for name in names])
-    made = FileDescriptorSet.FromString(out.read_bytes())
-    return FileDescriptorSet(file=[file for file in made.file if file.name != _ROOTS])
+        raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
+    compiled = FileDescriptorSet.FromString(out.read_bytes())
+    return FileDescriptorSet(file=[file for file in compiled.file if file.name != _ROOTS])
 
 
 def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:
-    """protoc's errors, lines and columns counted from 1; what only follows from an earlier one is left out."""
-    found = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
-    absent = {name: message for name, line, _, message in found if line < 0}
-    broken = {name for name, line, _, message in found if line >= 0 and not _FOLLOWS.match(message)}
-    for name, line, column, message in found:
-        wanted = _FOLLOWS.match(message)
-        if line < 0 and any(_FOLLOWS.match(other) and f'"{name}"' in other for _, _, _, other in found):
-            continue  # the import that wanted it is reported, with its place
-        if wanted and wanted[1] in absent:
-            why = absent[wanted[1]].rstrip(".")
+    """protoc's errors, lines and columns counted from 1, without those that are consequences of others."""
+    entries = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
+    absent = {name: message for name, line, _, message in entries if line < 0}
+    broken = {name for name, line, _, message in entries if line >= 0 and not _CONSEQUENCE.match(message)}
+    for name, line, column, message in entries:
+        lacking = _CONSEQUENCE.match(message)
+        if line < 0 and any(_CONSEQUENCE.match(other) and f'"{name}"' in other for _, _, _, other in entries):
+            continue  # the import of it is reported, with its line
+        if lacking and lacking[1] in absent:
+            why = absent[lacking[1]].rstrip(".")
             why = ", which is not in the proto folder" if why == "File not found" else f": {why}"
-            reason = f"it imports {wanted[1]!r}{why}"
-        elif wanted or (message.endswith("is not defined.") and (absent or broken - {name})):
-            continue  # it follows from what is reported elsewhere
+            reason = f"it imports {lacking[1]!r}{why}"
+        elif lacking or (message.endswith("is not defined.") and (absent or broken - {name})):
+            continue  # a consequence of another error
         else:
             reason = message.strip().rstrip(".")
         at = f" (column {column + 1})" if line >= 0 else ""

@@ -1,7 +1,7 @@
-"""A schema: one descriptor pool, its services, its comments and the places they come from.
+"""A schema: a descriptor pool, its services, its comments and their lines.
 
-Each route has a pool of its own, so two agencies may publish different messages under one name. Routes whose
-descriptors are the same to the byte share one pool and, with it, the compiled codecs.
+Pools are not shared between different schemas, so two routes may have different messages under one name. Routes with
+identical descriptors share a pool and, with it, the compiled codecs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bridge.api import BindError, Fault
 from bridge_grpc.schema.shipped import shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
-#: A path of SourceCodeInfo -> what stands there.
+#: By path, as in ``SourceCodeInfo``.
 Lines = dict[tuple[int, ...], SourceCodeInfo.Location]
 
 _sharing = threading.Lock()  # pools are built in worker threads
@@ -42,7 +42,7 @@ _sharing = threading.Lock()  # pools are built in worker threads
 
 @dataclass(frozen=True)
 class Method:
-    """One rpc: its descriptors, its annotation (a ``google.api.HttpRule`` or None) and where it is written."""
+    """One rpc: its descriptors, its annotation (a ``google.api.HttpRule`` or None), its file and line."""
 
     service: str
     name: str
@@ -55,7 +55,7 @@ class Method:
     line: int
     comment: str
     deprecated: bool
-    #: ``idempotency_level = NO_SIDE_EFFECTS``: it only reads.
+    #: ``idempotency_level = NO_SIDE_EFFECTS``
     safe: bool
 
     @property
@@ -64,7 +64,7 @@ class Method:
 
     @property
     def path(self) -> str:
-        """What gRPC puts in ``:path``."""
+        """gRPC's ``:path``."""
         return f"/{self.service}/{self.name}"
 
     @property
@@ -73,11 +73,10 @@ class Method:
 
 
 class Schema:
-    """A pool and what was read beside it. Make it with `schema`.
+    """Made by `schema`.
 
-    :ivar pool: the descriptors.
     :ivar services: full name -> methods, in the order of the files.
-    :ivar codecs: what is compiled for it, by whatever it depends on; kept here so that routes share it.
+    :ivar codecs: the compiled codecs by their options; routes with the same schema share them.
     """
 
     def __init__(self, files: Sequence[FileDescriptorProto], origin: str, key: str) -> None:
@@ -97,16 +96,16 @@ class Schema:
                 self.services[full] = tuple(self._methods(file, number, full, lines))
 
     def _methods(self, file: FileDescriptorProto, number: int, full: str, lines: Lines) -> Iterator[Method]:
-        described = self.pool.FindServiceByName(full)
-        for at, method in enumerate(file.service[number].method):
-            place = lines.get((6, number, 2, at))
-            rule_place = lines.get((6, number, 2, at, 4, annotations_pb2.HTTP_FIELD_NUMBER), place)
-            found = described.methods_by_name[method.name]
+        descriptor = self.pool.FindServiceByName(full)
+        for position, method in enumerate(file.service[number].method):
+            place = lines.get((6, number, 2, position))
+            rule_place = lines.get((6, number, 2, position, 4, annotations_pb2.HTTP_FIELD_NUMBER), place)
+            types = descriptor.methods_by_name[method.name]
             yield Method(
                 full,
                 method.name,
-                found.input_type,
-                found.output_type,
+                types.input_type,
+                types.output_type,
                 method.client_streaming,
                 method.server_streaming,
                 _rule(method),
@@ -118,12 +117,12 @@ class Schema:
             )
 
     def message_class(self, descriptor: Descriptor) -> Any:
-        """The Python class of a message; one class for each descriptor of the pool."""
+        """The Python class of a message; there is one for each descriptor."""
         return GetMessageClass(descriptor)
 
     @cached_property
     def comments(self) -> dict[str, str]:
-        """Full name of a message, field, enum, enum value or service -> its comment, where it has one."""
+        """The comments of messages, fields, enums, enum values and services, by full name."""
         comments: dict[str, str] = {}
         for file in self._files:
             lines = _lines(file)
@@ -135,28 +134,30 @@ class Schema:
 
 
 def schema(files: FileDescriptorSet, origin: str = "", *, key: str = "transform.grpc") -> Schema:
-    """The schema of a descriptor set, the shared one where an identical set is in use.
+    """The schema of a descriptor set; the existing one where an identical set is in use.
 
-    Files may come in any order; well-known and googleapis types that are missing are added.
+    Files may come in any order. Well-known and googleapis types that are missing are added.
 
-    :raises BindError: a file's dependency is missing, or a descriptor is not valid; `origin` is named as its file.
+    :param origin: the file of faults.
+    :raises BindError: a file's dependency is missing, or a descriptor is not valid.
     """
     ordered = list(_in_order(files, origin, key))
     digest = hashlib.sha256(b"".join(file.SerializeToString(deterministic=True) for file in ordered)).digest()
     with _sharing:
-        found = _shared.get(digest)
-    if found is None:
-        found = Schema(ordered, origin, key)
+        known = _shared.get(digest)
+    if known is None:
+        known = Schema(ordered, origin, key)
         with _sharing:
-            found = _shared.setdefault(digest, found)
-    return found
+            known = _shared.setdefault(digest, known)
+    return known
 
 
 def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileDescriptorProto]:
     """Dependencies before their dependants."""
     known = {file.name: file for file in files.file}
     done: set[str] = set()
-    # (name, whether its dependencies are on their way); a stack, since a hostile set could nest deeper than Python
+    # (file, the file that imports it, whether its dependencies come first); no recursion, since a hostile set may nest
+    # deeper than Python allows
     stack: list[tuple[str, str, bool]] = [(file.name, "", False) for file in reversed(files.file)]
     under_way: set[str] = set()
     while stack:
@@ -186,18 +187,18 @@ def _rule(method: MethodDescriptorProto) -> Any:
 
 
 def _distinct(file: FileDescriptorProto) -> FileDescriptorProto:
-    """The file, with fields that JSON would call by one name called by their own. protoc takes ``foo_bar`` beside
-    ``fooBar`` in proto2 with a warning; the pool takes no such message, and JSON could show only one of them."""
+    """The file, in which fields that have the same JSON name have their proto names in JSON. protoc accepts ``foo_bar``
+    beside ``fooBar`` in proto2 with a warning; the pool does not, and JSON could show only one of them."""
     if file.syntax not in ("", "proto2"):
         return file
     if not any(_colliding(each) for message in file.message_type for each in _with_nested(message)):
         return file
-    made = FileDescriptorProto.FromString(file.SerializeToString())
-    for message in made.message_type:
+    copy = FileDescriptorProto.FromString(file.SerializeToString())
+    for message in copy.message_type:
         for each in _with_nested(message):
             for field in _colliding(each):
                 field.json_name = field.name
-    return made
+    return copy
 
 
 def _with_nested(message: DescriptorProto) -> Iterator[DescriptorProto]:
@@ -208,8 +209,8 @@ def _with_nested(message: DescriptorProto) -> Iterator[DescriptorProto]:
 
 
 def _colliding(message: DescriptorProto) -> list[FieldDescriptorProto]:
-    counted = Counter(field.json_name for field in message.field)
-    return [field for field in message.field if field.json_name and counted[field.json_name] > 1]
+    counts = Counter(field.json_name for field in message.field)
+    return [field for field in message.field if field.json_name and counts[field.json_name] > 1]
 
 
 def _lines(file: FileDescriptorProto) -> Lines:
@@ -217,7 +218,7 @@ def _lines(file: FileDescriptorProto) -> Lines:
 
 
 def _comment(location: SourceCodeInfo.Location | None) -> str:
-    """The leading comment, else the trailing one, without the margin that comments carry."""
+    """The leading comment, else the trailing one, without margins."""
     if location is None:
         return ""
     text = location.leading_comments or location.trailing_comments
@@ -225,27 +226,27 @@ def _comment(location: SourceCodeInfo.Location | None) -> str:
 
 
 def _walk(file: FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
-    """(path in SourceCodeInfo, full name) of everything that may bear a comment."""
+    """Path in ``SourceCodeInfo`` and full name of everything that may have a comment."""
     prefix = f"{file.package}." if file.package else ""
-    for at, service in enumerate(file.service):
-        yield (6, at), prefix + service.name
-    for at, message in enumerate(file.message_type):
-        yield from _walk_message((4, at), prefix + message.name, message)
-    for at, enum in enumerate(file.enum_type):
-        yield from _walk_enum((5, at), prefix, enum)
+    for position, service in enumerate(file.service):
+        yield (6, position), prefix + service.name
+    for position, message in enumerate(file.message_type):
+        yield from _walk_message((4, position), prefix + message.name, message)
+    for position, enum in enumerate(file.enum_type):
+        yield from _walk_enum((5, position), prefix, enum)
 
 
 def _walk_message(path: tuple[int, ...], name: str, message: DescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
     yield path, name
-    for at, field in enumerate(message.field):
-        yield (*path, 2, at), f"{name}.{field.name}"
-    for at, nested in enumerate(message.nested_type):
-        yield from _walk_message((*path, 3, at), f"{name}.{nested.name}", nested)
-    for at, enum in enumerate(message.enum_type):
-        yield from _walk_enum((*path, 4, at), f"{name}.", enum)
+    for position, field in enumerate(message.field):
+        yield (*path, 2, position), f"{name}.{field.name}"
+    for position, nested in enumerate(message.nested_type):
+        yield from _walk_message((*path, 3, position), f"{name}.{nested.name}", nested)
+    for position, enum in enumerate(message.enum_type):
+        yield from _walk_enum((*path, 4, position), f"{name}.", enum)
 
 
 def _walk_enum(path: tuple[int, ...], prefix: str, enum: EnumDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
     yield path, prefix + enum.name
-    for at, value in enumerate(enum.value):
-        yield (*path, 2, at), f"{prefix}{enum.name}.{value.name}"
+    for position, value in enumerate(enum.value):
+        yield (*path, 2, position), f"{prefix}{enum.name}.{value.name}"

@@ -1,4 +1,4 @@
-"""Schemas that come with the gateway: the well-known types and googleapis-common-protos."""
+"""Schemas that are installed with the gateway: the well-known types and googleapis-common-protos."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SHIPPED = re.compile(r"google/(protobuf|api|rpc|type|logging|longrunning)/([a-z
 
 
 def shipped_file(name: str) -> FileDescriptorProto | None:
-    """The file `name` (``google/rpc/status.proto``) when it is one of ours, else None."""
+    """The file `name` (``google/rpc/status.proto``) when it is installed, else None."""
     if not _SHIPPED.fullmatch(name):
         return None
     try:
         importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
-        found = descriptor_pool.Default().FindFileByName(name)
+        file = descriptor_pool.Default().FindFileByName(name)
     except (ImportError, KeyError):
         return None
-    return FileDescriptorProto.FromString(found.serialized_pb)
+    return FileDescriptorProto.FromString(file.serialized_pb)

@@ -1,4 +1,4 @@
-"""Where a route's schema comes from: ``.proto`` files, a descriptor set, or the live server's reflection."""
+"""Schemas from files: ``.proto`` files or a descriptor set."""
 
 from __future__ import annotations
 
@@ -8,45 +8,21 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from bridge.api import BindError, BridgeError, Context, Fault, RouteSpec, Tls, Unreachable, read_tls
+from bridge.api import BindError, Context, Fault
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.schema.compile_protos import compile_protos, named, place
 from bridge_grpc.schema.pool import Schema, schema
-from bridge_grpc.schema.reflection import reflect
 
 MAX_SET_BYTES = 64 * 1024**2
 
 
 async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...], list[str]]:
-    """The schema of the files that `options` name, the full names of the services that they themselves offer (not
-    their imports), and notes on what was passed over.
+    """The schema of the files that `options` name, the full names of their services (without those of imports), and
+    notes on files that were not read.
 
-    :raises BindError: it can't be read or compiled.
+    :raises BindError: a file can't be read or compiled.
     """
     return await asyncio.to_thread(_from_files, options, context.proto_dir)
-
-
-async def tls_of(route: RouteSpec, context: Context) -> Tls | None:
-    """What the route's server is connected to with; None without TLS.
-
-    :raises bridge.api.BindError: a file that the route names can't be had, or isn't the route's to name.
-    """
-    if route.upstream.scheme != "grpcs":
-        return None
-    return await asyncio.to_thread(read_tls, route.connection, context.proto_dir.parent)
-
-
-async def from_server(route: RouteSpec, context: Context, tls: Tls | None) -> tuple[FileDescriptorSet, list[str]]:
-    """By reflection from whichever live address of its upstream answers first, connected to as its calls are."""
-    upstream = route.upstream
-    name = f"{upstream.name}:{upstream.port}"
-    try:
-        addresses = await context.resolve(upstream.name, upstream.port)
-    except BridgeError as error:
-        raise Unreachable(
-            Fault(f"{name} can't be found, so its schema can't be asked for: {error}", "upstream")
-        ) from None
-    return await reflect(addresses, name, tls=tls)
 
 
 def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...], list[str]]:
@@ -56,25 +32,25 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
             reason = f"there is no file {options.descriptor_set!r} in the proto folder"
             raise BindError(Fault(reason, "transform.grpc.descriptor_set", str(root)))
         files = read_set(path)
-        made = schema(files, str(path), key="transform.grpc.descriptor_set")
-        return made, tuple(made.services), []
+        compiled = schema(files, str(path), key="transform.grpc.descriptor_set")
+        return compiled, tuple(compiled.services), []
     key, notes = "transform.grpc.protos", list[str]()
     names = frozenset(named(options.protos, root, options.proto_paths, key))
     files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes)
-    made = schema(files, str(root), key=key)
-    offered = {
+    compiled = schema(files, str(root), key=key)
+    own = {
         f"{file.package}.{service.name}".lstrip(".")
         for file in files.file
         if file.name in names
         for service in file.service
     }
-    return made, tuple(name for name in made.services if name in offered), notes
+    return compiled, tuple(name for name in compiled.services if name in own), notes
 
 
 def read_set(path: Path) -> FileDescriptorSet:
     """A file that ``protoc --descriptor_set_out`` or ``buf build`` wrote.
 
-    :raises BindError: it can't be read, or is something else.
+    :raises BindError: it can't be read, or is not a descriptor set.
     """
     key = "transform.grpc.descriptor_set"
     try:

@@ -9,7 +9,7 @@ from bridge.api import BindError, Fault
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.mapping.calls import no_method
 from bridge_grpc.mapping.parameters import Target, resolve
-from bridge_grpc.options import Events
+from bridge_grpc.options import EventOptions
 from bridge_grpc.schema.pool import Method
 from bridge_grpc.stream.event_id import EventId
 
@@ -41,7 +41,7 @@ class Resumptions:
         found.
     """
 
-    def __init__(self, events: Mapping[str, Events], methods: Sequence[Method], encoders: Encoders) -> None:
+    def __init__(self, events: Mapping[str, EventOptions], methods: Sequence[Method], encoders: Encoders) -> None:
         self._made: dict[str, Resumption] = {}
         self._faults: list[Fault] = []
         for name, options in events.items():
@@ -61,7 +61,7 @@ class Resumptions:
     def of(self, method: Method) -> Resumption:
         return self._made.get(method.full_name, COUNTED)
 
-    def _resumption(self, method: Method, options: Events, encoders: Encoders, key: str) -> Resumption:
+    def _resumption(self, method: Method, options: EventOptions, encoders: Encoders, key: str) -> Resumption:
         event_id = target = None
         if options.id:
             try:

@@ -1,0 +1,74 @@
+"""What all commands share: settings, output, and one place where errors become sentences and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bridge.config.settings import Settings, load
+from bridge.errors import BridgeError, SetupError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.", metavar="FILE")]
+
+
+def console() -> Console:
+    """Standard error."""
+    from rich.console import Console  # slow to import, and not needed for what scripts read
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print each line of `text` to standard error; red on a terminal."""
+    if not text:
+        return
+    error = console()
+    for line in text.splitlines():
+        error.print(line, style="red" if error.is_terminal else None, markup=False)
+
+
+def out(text: str) -> None:
+    """Print to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn the gateway's errors into sentences on standard error and exit code 1."""
+    try:
+        yield
+    except SetupError as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    except BridgeError as error:
+        complain(getattr(error, "detail", "") or str(error))
+        for entry in getattr(error, "errors", ()):
+            complain(f"  {entry[0] or 'the body'}: {entry[1]}")
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        # `hms-bridge routes | head`: the reader wants no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` in an event loop, with errors as in `explained`."""
+    with explained():
+        return asyncio.run(work())
+
+
+def settings_of(config: Path | None = None, **values: Any) -> Settings:
+    """The settings of the environment, the file `config` and `values`, with errors as in `explained`."""
+    with explained():
+        return load(os.environ, config, **values)

@@ -1,0 +1,115 @@
+"""``hms-bridge import`` is made of what the installed transformers bring, anybody's among them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bridge.cli.main import app
+
+FORGE = '''
+from pydantic import BaseModel, Field
+from bridge.api import BindError, Context, Fault, Options
+
+
+class ForgeImport(BaseModel):
+    """From a forge."""
+
+    source: list[str] = Field(description="What is forged.")
+    user_name: str = Field(default="", description="Who forges.")
+    heat: int = Field(default=3, le=9, description="How hot.")
+    cold: bool = False
+    tag: list[str] = []
+
+
+class Forge:
+    name, wire, options, import_options = "forge", "http", Options, ForgeImport
+
+    async def open(self, context): ...
+
+    async def bind(self, route, options):
+        return []
+
+    async def aclose(self): ...
+
+    async def import_spec(self, options, context):
+        if options.source == ["nothing"]:
+            raise BindError(Fault("there is no such thing", file="nothing"))
+        return f"# {options!r} below {context.proto_dir.name}\\nroute: /forge\\n", ["a note"]
+
+
+class Odd(Forge):
+    name = "odd"
+
+    class import_options(BaseModel):
+        config: dict[str, complex]
+'''
+POINTS = """[bridge.transformers]
+forge = forge:Forge
+broken = forge_that_is_not_there:Forge
+odd = forge:Odd
+"""
+
+
+@pytest.fixture
+def forge(cli: Any, tmp_path: Path) -> Any:
+    """The command line where a distribution of somebody else's is installed, and two that are broken."""
+    site = tmp_path / "site"
+    (site / "forge-1.dist-info").mkdir(parents=True)
+    (site / "forge.py").write_text(FORGE)
+    (site / "forge-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: forge\nVersion: 1\n")
+    (site / "forge-1.dist-info/entry_points.txt").write_text(POINTS)
+    return lambda *args: cli(*args, PYTHONPATH=str(site))
+
+
+def test_a_third_partys_command_is_there(forge: Any) -> None:
+    listed = forge("import", "--help")
+    assert listed.returncode == 0
+    assert [name for name in ("forge", "grpc", "soap") if re.search(rf"{name} +From", listed.stdout)] == [
+        "forge", "grpc", "soap",
+    ]  # fmt: skip
+    assert "passthrough" not in listed.stdout
+    shown = forge("import", "forge", "--help").stdout
+    for words in ("From a forge.", "What is forged.", "--user-name", "Who forges.", "--heat", "--cold", "--config"):
+        assert words in shown
+
+
+def test_it_works_like_ours(forge: Any) -> None:
+    done = forge("import", "forge", "sword", "plough", "--user-name", "Ada", "--cold", "--tag", "a", "--tag", "b")
+    assert (done.returncode, done.stderr) == (0, "a note\n")
+    assert done.stdout == (
+        "# ForgeImport(source=['sword', 'plough'], user_name='Ada', heat=3, cold=True, tag=['a', 'b']) below protos\n"
+        "route: /forge\n"
+    )
+    hot = forge("import", "forge", "sword", "--heat", "10")
+    assert (hot.returncode, hot.stdout) == (1, "")
+    assert hot.stderr.startswith("heat: ")
+    assert hot.stderr.count("\n") == 1
+    missing = forge("import", "forge", "nothing")
+    assert (missing.returncode, missing.stderr) == (1, "nothing: there is no such thing\n")
+    assert forge("import", "forge").returncode == 2
+
+
+def test_a_broken_plug_in_breaks_nothing_else(forge: Any) -> None:
+    listed = forge("import", "--help")
+    assert "import broken is left out: " in listed.stderr
+    assert "forge_that_is_not_there" in listed.stderr
+    assert "import odd is left out: " in listed.stderr
+    assert "Traceback" not in listed.stderr
+    assert listed.stderr.count("\n") == 2
+    assert forge("import", "forge", "sword").stderr == "a note\n"
+    wrong = forge("import", "broken", "x")
+    assert wrong.returncode == 2
+    assert "No such command 'broken'" in wrong.stderr
+    assert (forge("routes").returncode, forge("--help").stderr) == (0, "")
+
+
+def test_our_own_commands_come_by_that_door() -> None:
+    group: Any = typer.main.get_command(app)
+    imports = group.commands["import"]
+    assert imports.commands == {}
+    assert imports.list_commands(None) == ["grpc", "soap"]
