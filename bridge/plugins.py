@@ -17,7 +17,6 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import ValidationError
 
 from bridge.api.route_spec import RouteSpec
-from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.errors import BindError, ConflictError, Fault, SpecError
@@ -105,7 +104,7 @@ class Transformers:
         return made
 
     async def bind(self, spec: RouteSpec, document: Any = None, file: str = "") -> Sequence[Operation]:
-        """The operations that `spec` publishes; `document` and `file` only say where a fault stands.
+        """The operations of `spec`'s contract; `document` and `file` only say where a fault stands.
 
         :raises SpecError: the transformer's options break their model.
         :raises BindError: what they name can't be compiled.
@@ -120,13 +119,6 @@ class Transformers:
         operations = await transformer.bind(spec, options)
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
-        if spec.methods:
-            # A WebSocket's handshake is a GET.
-            taken = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
-            operations = [op for op in operations if op.method in taken]
-        if not operations:
-            asked = f" by {', '.join(spec.methods)}" if spec.methods else ""
-            raise BindError(Fault(f"{transformer.name} has nothing to publish{asked}", "methods"))
         return operations
 
     def follows(self, spec: RouteSpec) -> bool:

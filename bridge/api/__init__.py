@@ -15,8 +15,10 @@ from bridge.api.call import (
     unescaped,
 )
 from bridge.api.fetching import fetch_error
+from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
-from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
+from bridge.api.service import Service, StatusDetail
+from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
 from bridge.api.values import (
@@ -68,11 +70,12 @@ __all__ = [
     "ClientError",
     "Context",
     "Enough",
-    "Exchange",
     "Fault",
     "FaultList",
     "FetchError",
     "Forbidden",
+    "Form",
+    "Front",
     "GrpcCodec",
     "GrpcReply",
     "GrpcRequest",
@@ -93,8 +96,12 @@ __all__ = [
     "RequestError",
     "Retry",
     "RouteSpec",
+    "Service",
     "SetupError",
+    "StatusDetail",
     "StreamCodec",
+    "StreamFormat",
+    "StreamTranslation",
     "Tls",
     "TooLarge",
     "Transformer",

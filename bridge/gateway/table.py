@@ -17,6 +17,7 @@ from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.route_spec import Connection, RouteSpec, Upstream
 from bridge.api.transformer import Operation
 from bridge.errors import ConflictError
+from bridge.fronts.publish import Fronts
 from bridge.gateway.matcher import Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
 from bridge.plugins import Transformers
@@ -148,6 +149,7 @@ class Binder:
         self._authenticate = authenticate
         self._connect = connect
         self._secrets = secrets
+        self._fronts = Fronts()
 
     async def changed(self, route: BoundRoute) -> bool:
         """Whether binding `route` again would give something else: its contract has changed where it comes from."""
@@ -166,7 +168,7 @@ class Binder:
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
         with granted(self._grant(source, transformer.wire)):
-            operations = await self._transformers.bind(spec, source.document, source.file)
+            operations = self._fronts.publish(spec, await self._transformers.bind(spec, source.document, source.file))
             sender = self._connect(spec.upstream, transformer.wire, spec.connection)
         route = BoundRoute(
             source=source,

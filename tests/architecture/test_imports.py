@@ -20,7 +20,7 @@ ORDER = [
     {"api"},
     {"config", "observe"},
     {"plugins", "testing"},
-    {"transport", "stages"},
+    {"transport", "stages", "fronts"},
     {"gateway"},
     {"cluster", "catalog"},
     {"runtime"},

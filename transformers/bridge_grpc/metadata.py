@@ -128,7 +128,7 @@ class _Brought:
             raise refused(self.origin, str(error)) from None
 
 
-class Outgoing:
+class RequestMetadata:
     """The metadata of a route's calls, compiled once.
 
     :param metadata: name -> text, or an origin.
@@ -258,7 +258,7 @@ def shown(value: str | bytes) -> str:
 # --- down ----------------------------------------------------------------------------------------------------------
 
 
-class Returned:
+class ResponseMetadata:
     """Which of an answer's metadata become header fields of the response, compiled once.
 
     :param names: in any case; ``*`` at the end stands for any ending.

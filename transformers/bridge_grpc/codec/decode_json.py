@@ -22,8 +22,8 @@ from bridge_grpc.codec.element import (
     DROPPED,
     Element,
     Faults,
+    FieldReader,
     Judge,
-    Part,
     Read,
     escaped,
     judged,
@@ -57,7 +57,7 @@ class MessageReader:
         self.descriptor = descriptor
         self.nullable = descriptor.full_name == "google.protobuf.Value"
         self.shape: Shape | None = None
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, FieldReader] = {}
 
     def open(self, levels: float) -> None:
         """Once the messages that it holds have their classes, since protobuf would make those by recursion."""
@@ -146,7 +146,9 @@ class Decoders:
             element = self.field(field)
             oneof = field.containing_oneof
             each, inner = self._each(field)
-            part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
+            part = FieldReader(
+                field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else ""
+            )
             parts[field.json_name] = part
             fields.append(
                 Field(

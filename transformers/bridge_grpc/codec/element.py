@@ -38,7 +38,7 @@ class Element(NamedTuple):
     nullable: bool
 
 
-class Part(NamedTuple):
+class FieldReader(NamedTuple):
     name: str
     json_name: str
     element: Element

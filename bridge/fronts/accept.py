@@ -1,23 +1,26 @@
-"""Which of several forms a request accepts (RFC 9110, section 12.5.1)."""
+"""Which of several media types a request prefers (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def preferred(accept: str, offers: Mapping[str, str]) -> str | None:
-    """What `accept`, the field's value, likes best.
+def preferred(accept: str, offers: Mapping[str, T]) -> T | None:
+    """What `accept`, the field's value, prefers.
 
-    :param offers: media type -> form, the one we like best first.
-    :returns: a form; None where `accept` rules all of them out. Of equal qualities the one that is named more exactly
-        wins, then the order of `offers`.
+    :param offers: media type -> what is offered, the default first.
+    :returns: None where `accept` rules all of them out. Of equal qualities the type that is named more exactly wins,
+        then the order of `offers`.
     """
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     if not ranges:
         return next(iter(offers.values()))
     best: tuple[float, int] = (0.0, 0)
-    found = None
-    for media_type, form in offers.items():
+    choice = None
+    for media_type, offer in offers.items():
         main = media_type.partition("/")[0]
         exactness, quality = max(
             (rank, quality)
@@ -29,8 +32,8 @@ def preferred(accept: str, offers: Mapping[str, str]) -> str | None:
             )
         )
         if quality > 0 and (quality, exactness) > best:
-            best, found = (quality, exactness), form
-    return found
+            best, choice = (quality, exactness), offer
+    return choice
 
 
 def _range(part: str) -> tuple[str, float]:

@@ -1,7 +1,7 @@
-"""What a client sends, cut into messages: an array, a line or a text after another, frames, or bytes as they come.
+"""Cuts what a client sends into the texts of messages: items of an array, texts in sequence, frames, or raw pieces.
 
-Nothing is parsed here, only cut; each message's text is judged by its reader. Bytes are looked at once, by a pattern
-that runs in C from one bracket, comma or quote to the next.
+Texts are not parsed here; each is judged by its reader. Each byte is scanned once, by a pattern that runs in C from one
+bracket, comma or quote to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from bridge.api import InvalidBody
+from bridge.errors import InvalidBody
 
 _SPACE = b" \t\r\n"
 _SPACES = re.compile(rb"[ \t\r\n]*")
@@ -21,8 +21,8 @@ _MARK_OR_SPACE = re.compile(rb'["\[\]{}]|[ \t\r\n]+')
 _WITHIN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
-class Incoming(Protocol):
-    """Cuts the client's bytes into the texts of messages."""
+class Cutter(Protocol):
+    """Cuts bytes into the texts of messages."""
 
     @property
     def pending(self) -> int:
@@ -37,7 +37,7 @@ class Incoming(Protocol):
 
 
 class Pieces:
-    """Each piece is a message: a frame of a WebSocket, or a part of a `google.api.HttpBody` as it came."""
+    """Each piece is a message: a frame of a WebSocket, or a part of a raw body as it came."""
 
     pending = 0
 
@@ -50,15 +50,15 @@ class Pieces:
 
 
 class Texts:
-    """JSON texts: the items of one array, or one after another with white space between (NDJSON is such a sequence,
-    and so is a single object). The first character tells which."""
+    """JSON texts: the items of one array, or a sequence with white space between (NDJSON, or a single object). The
+    first character tells which."""
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._at = 0  # where the search goes on
+        self._at = 0  # where the search continues
         self._depth = 0
-        self._quoted = False  # whether it goes on within a string
-        self._begun = -1  # where the message under way begins; -1: between two
+        self._quoted = False  # whether that is within a string
+        self._begun = -1  # where the current message begins; -1: between two
         self._array: bool | None = None
         self._comma = False  # an item must follow
         self._count = 0
@@ -79,7 +79,7 @@ class Texts:
         if self._array is None and not self._data.strip(_SPACE):
             return
         if not self._array:
-            # A number, word or string at the very end has nothing after it that would complete it.
+            # Nothing follows a number, word or string at the very end that would complete it.
             if self._begun >= 0 and self._depth == 0 and not self._quoted:
                 yield self._take(len(self._data))
             if self._begun < 0:
@@ -105,7 +105,7 @@ class Texts:
         return True
 
     def _drop(self) -> None:
-        """Forget what is done with."""
+        """Forgets what has been cut off."""
         done = self._at if self._begun < 0 else self._begun
         if done:
             del self._data[:done]
@@ -135,26 +135,26 @@ class Texts:
                 self._begun = self._at
             if self._quoted and not self._unquoted():
                 return
-            found = _MARK.search(data, self._at)
-            if found is None:
+            match = _MARK.search(data, self._at)
+            if match is None:
                 self._at = len(data)
                 return
-            mark = found[0]
+            mark = match[0]
             if mark == b'"':
-                self._at, self._quoted = found.end(), True
+                self._at, self._quoted = match.end(), True
             elif mark in b"[{":
                 self._depth += 1
-                self._at = found.end()
+                self._at = match.end()
             elif self._depth:
                 self._depth -= mark != b","
-                self._at = found.end()
+                self._at = match.end()
             else:
                 if mark == b"}":
                     raise self._wrong("a bracket closes what was not opened")
-                if not data[self._begun : found.start()].strip(_SPACE):
+                if not data[self._begun : match.start()].strip(_SPACE):
                     raise self._wrong("it is empty")
-                text = self._take(found.start())
-                self._at = found.end() - 1
+                text = self._take(match.start())
+                self._at = match.end() - 1
                 if mark == b",":
                     self._comma = True
                     self._at += 1
@@ -184,12 +184,12 @@ class Texts:
                 self._begun = self._at
             if self._quoted and not self._unquoted():
                 return
-            found = _MARK_OR_SPACE.search(data, self._at)
-            if found is None:
+            match = _MARK_OR_SPACE.search(data, self._at)
+            if match is None:
                 self._at = len(data)
                 return
-            mark = found[0]
-            self._at = found.end()
+            mark = match[0]
+            self._at = match.end()
             if mark == b'"':
                 self._quoted = True
             elif mark in (b"{", b"["):
@@ -201,10 +201,10 @@ class Texts:
                 if not self._depth:
                     yield self._take(self._at)
             elif not self._depth:
-                yield self._take(found.start())
+                yield self._take(match.start())
 
     def _unquoted(self) -> bool:
-        """Goes to the end of the string; whether that is there. A backslash at the very end waits for what it hides."""
+        """Moves to the string's end; whether that has come. A backslash at the very end waits for the next byte."""
         within = _WITHIN.match(self._data, self._at)
         assert within is not None
         self._at = within.end()
@@ -219,6 +219,6 @@ class Texts:
 
 
 def _after_space(data: bytearray, at: int) -> int:
-    found = _SPACES.match(data, at)
-    assert found is not None
-    return found.end()
+    spaces = _SPACES.match(data, at)
+    assert spaces is not None
+    return spaces.end()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bridge.api import BindError, Fault
 from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.event_id import EventId
 from bridge_grpc.mapping.calls import no_method
 from bridge_grpc.mapping.parameters import Target, resolve
 from bridge_grpc.options import Events
 from bridge_grpc.schema.pool import Method
-from bridge_grpc.stream.event_id import EventId
 
 RETRY = 3000  #: milliseconds
 

@@ -1,4 +1,4 @@
-"""A message of the service's as the client gets it: JSON, or the bytes of a ``google.api.HttpBody`` as they are."""
+"""The body of a reply: a message of the service as JSON, or the bytes of a ``google.api.HttpBody`` as they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bridge_grpc.mapping.forms import HTTP_BODY
 _OCTETS = "application/octet-stream"
 
 
-class Answer:
+class ReplyBody:
     """Compiled from the answer's message and the rule's ``response_body``.
 
     :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.

@@ -5,21 +5,21 @@ from __future__ import annotations
 import binascii
 import re
 
-from bridge.api import ClientError
+from bridge.errors import ClientError
 
-#: One chunk: up to its padding, or to the end of what is there.
+#: One chunk: up to its padding, or to the end.
 _CHUNK = re.compile(rb"[^=]*={1,2}|[^=]+")
 
 
 class Base64Text:
-    """Decodes a client's bytes, however they are split; padding may come after any group of four."""
+    """Decodes a client's bytes, at whatever places they are split; padding may come after any group of four."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
     def pending(self) -> int:
-        """Bytes of a group of four that is not complete yet."""
+        """Bytes of a group of four that is not complete."""
         return len(self._rest)
 
     def feed(self, data: bytes) -> bytes:
