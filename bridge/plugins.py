@@ -39,7 +39,7 @@ def discover(found: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint]
         other = by_name.get(point.name)
         if other is not None and other.value != point.value:
             raise ConflictError(
-                f"two transformers are named {point.name!r}: {_whose(other)} and {_whose(point)}; uninstall one"
+                f"two plug-ins are named {point.name!r}: {_whose(other)} and {_whose(point)}; uninstall one"
             )
         by_name[point.name] = point
     return by_name

@@ -17,7 +17,7 @@ from bridge.api.call import (
 from bridge.api.fetching import fetch_error
 from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
-from bridge.api.service import Service, StatusDetail
+from bridge.api.service import Service, StatusDetail, TextReader
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transformer import Context, GrpcCodec, HttpCodec, Operation, OperationDoc, Options, Transformer
@@ -102,6 +102,7 @@ __all__ = [
     "StreamCodec",
     "StreamFormat",
     "StreamTranslation",
+    "TextReader",
     "Tls",
     "TooLarge",
     "Transformer",

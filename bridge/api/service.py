@@ -28,6 +28,12 @@ class StatusDetail(NamedTuple):
     json: Mapping[str, Any] | None
 
 
+class TextReader(Protocol):
+    """``read(text, first=…)``: a serialised message; `first`: whether the text is the first of its stream."""
+
+    def __call__(self, text: bytes, /, *, first: bool) -> bytes: ...
+
+
 class Service(Protocol):
     """:ivar path: what the upstream calls the method: ``/package.Service/Method``.
     :ivar safe: the method only reads.
@@ -77,8 +83,8 @@ class Service(Protocol):
         """
         ...
 
-    def reader(self, call: Call, *, frames: bool = False) -> Callable[[bytes, bool], bytes]:
-        """What makes a message of one text of a client's stream and of path and query: ``read(text, first)``.
+    def reader(self, call: Call, *, frames: bool = False) -> TextReader:
+        """What makes a message of one text of a client's stream and of path and query.
 
         :param frames: each text is a whole message, even where the operation has no body.
         :raises bridge.api.ClientError: path or query can't be read. So does the function, of the text.

@@ -13,11 +13,11 @@ import orjson
 
 from bridge.api.call import JSON_TYPE, Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import Form, Front
-from bridge.api.service import Metadata, Service
+from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
 from bridge.api.transformer import Operation, OperationDoc
 from bridge.errors import ClientError, InvalidParameter, UnsupportedMediaType
-from bridge.fronts.envelopes import MAX_MESSAGE, EnvelopeStream, decompressor, envelope, whole_body
+from bridge.fronts.envelopes import MAX_MESSAGE, EnvelopeStream, EnvelopeWriter, decompressor, envelope, whole_body
 from bridge.fronts.rpc import as_status, kept, lawful, unpadded
 
 VERSION = ("connect-protocol-version", "1")
@@ -31,9 +31,6 @@ ERRORS = {
     13: ("internal", 500), 14: ("unavailable", 503), 15: ("data_loss", 500), 16: ("unauthenticated", 401),
 }  # fmt: skip
 _RESERVED_UNARY = ("connect-", "content-", "trailer-")
-_RESERVED = ("connect-",)
-#: Proxies must not buffer a stream.
-_LIVE = [("x-accel-buffering", "no")]
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5
 
 
@@ -64,25 +61,23 @@ class ConnectStream:
 
     json: bool = False
 
-    @property
-    def media_type(self) -> str:
-        return f"application/connect+{'json' if self.json else 'proto'}"
-
     def request(self, call: Call, service: Service) -> GrpcRequest:
         """:raises bridge.api.UnsupportedMediaType: always; "Unary-Content-Type" is another."""
         raise UnsupportedMediaType("This method is unary; Connect calls it with application/json or application/proto.")
 
     def reply(self, call: Call, service: Service, inbound: GrpcReply) -> Reply:
-        return _StreamWriter(self, service).reply(inbound)
+        return self._writer(service).reply(inbound)
 
     def open(self, call: Call, service: Service) -> StreamTranslation:
         _check_version(call)
-        writer = _StreamWriter(self, service)
+        writer = self._writer(service)
         return EnvelopeStream(call, service, writer, coding="connect-content-encoding", json=self.json)
 
     def refusal(self, call: Call, service: Service, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        refused = _StreamWriter(self, service).reply(as_status(service, problem, reply.headers))
-        return Reply(refused.status, [*refused.headers, *kept(reply)], refused.body)
+        return self._writer(service).refusal(problem, reply)
+
+    def _writer(self, service: Service) -> EnvelopeWriter:
+        return _StreamWriter(service, f"application/connect+{'json' if self.json else 'proto'}", json=self.json)
 
 
 class ConnectGetCodec:
@@ -242,31 +237,19 @@ _QUERY_PARAMETERS = (
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
-class _StreamWriter:
-    """`bridge.fronts.envelopes.ReplyWriter`. "Streaming responses always have … 200 OK"."""
+class _StreamWriter(EnvelopeWriter):
+    """ "Streaming responses always have … 200 OK"."""
 
-    def __init__(self, form: ConnectStream, service: Service) -> None:
-        self._form, self._service = form, service
-        self._write = service.write_json if form.json else bytes
-
-    def head(self, metadata: Metadata) -> Reply:
-        returned = lawful(self._service.returned(metadata, ()), (*_RESERVED, "content-"))
-        return Reply(200, [("content-type", self._form.media_type), *returned, *_LIVE])
-
-    def message(self, message: bytes) -> bytes:
-        return envelope(0, self._write(message))
+    reserved = ("connect-",)
 
     def end(self, inbound: GrpcReply) -> bytes:
-        last: dict[str, Any] = {"error": _error(self._service, inbound)} if inbound.code else {}
+        last: dict[str, Any] = {"error": _error(self.service, inbound)} if inbound.code else {}
         metadata: dict[str, list[str]] = {}
-        for name, value in lawful(self._service.returned((), inbound.trailers), _RESERVED):
+        for name, value in lawful(self.service.returned((), inbound.trailers), self.reserved):
             metadata.setdefault(name, []).append(value)
         if metadata:
             last["metadata"] = metadata
         return envelope(END_STREAM, orjson.dumps(last))
-
-    def fail(self, problem: Mapping[str, Any]) -> bytes:
-        return self.end(as_status(self._service, problem))
 
     def reply(self, inbound: GrpcReply) -> Reply:
         reply = self.head(inbound.metadata)

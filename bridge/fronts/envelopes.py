@@ -5,21 +5,25 @@ gRPC over HTTP/2, "Length-Prefixed-Message"; Connect, "Streaming-Request". Compr
 
 from __future__ import annotations
 
+import binascii
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from bridge.api.call import Call, GrpcReply, Reply
 from bridge.api.service import Metadata, Service
 from bridge.errors import ClientError
-from bridge.fronts.base64_text import Base64Text
+from bridge.fronts.rpc import as_status, kept, lawful
 
 MAX_MESSAGE = 8 * 1024**2  #: bytes of one message of a client's once it is decompressed
 COMPRESSED = 0x01  #: this message is compressed
 CODINGS = "identity, gzip"  #: what a client may compress with, as refusals list it
 
+#: One chunk: up to its padding, or to the end.
+_CHUNK = re.compile(rb"[^=]*={1,2}|[^=]+")
 _HEADER = struct.Struct(">BI")
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -111,18 +115,73 @@ def gunzip(data: bytes, limit: int) -> bytes:
     return message
 
 
-class ReplyWriter(Protocol):
-    """How one call is answered; the methods are those of `bridge.api.stream.StreamTranslation`."""
+class Base64Text:
+    """The text form of gRPC-Web: base64, in chunks that may each be padded (PROTOCOL-WEB, "Text-encoded streams").
 
-    def head(self, metadata: Metadata) -> Reply: ...
+    Decodes a client's bytes, at whatever places they are split; padding may come after any group of four."""
 
-    def message(self, message: bytes) -> bytes: ...
+    def __init__(self) -> None:
+        self._rest = b""
 
-    def end(self, inbound: GrpcReply) -> bytes: ...
+    @property
+    def pending(self) -> int:
+        """Bytes of a group of four that is not complete."""
+        return len(self._rest)
 
-    def fail(self, problem: Mapping[str, Any]) -> bytes: ...
+    def feed(self, data: bytes) -> bytes:
+        """:raises bridge.api.ClientError: `data` isn't base64."""
+        data = self._rest + data
+        whole = len(data) // 4 * 4
+        self._rest = data[whole:]
+        groups = data[:whole]
+        try:
+            if b"=" not in groups:
+                return binascii.a2b_base64(groups, strict_mode=True)
+            return b"".join(binascii.a2b_base64(chunk, strict_mode=True) for chunk in _CHUNK.findall(groups))
+        except binascii.Error:
+            raise ClientError("The body is not base64, though declared as grpc-web-text.") from None
 
-    def reply(self, inbound: GrpcReply) -> Reply: ...
+    def finish(self) -> None:
+        """:raises bridge.api.ClientError: the bytes end within a group of four."""
+        if self._rest:
+            raise ClientError("The body ends within a group of four characters of its base64.")
+
+
+class EnvelopeWriter:
+    """How one call is answered: the half of a `bridge.api.stream.StreamTranslation` that goes down.
+
+    :cvar reserved: names of metadata that begin so belong to the protocol.
+    :param json: messages are JSON.
+    """
+
+    reserved: ClassVar[tuple[str, ...]]
+
+    def __init__(self, service: Service, media_type: str, *, json: bool) -> None:
+        self.service, self.media_type = service, media_type
+        self._write = service.write_json if json else bytes
+
+    def fields(self, metadata: Metadata) -> list[tuple[str, str]]:
+        returned = lawful(self.service.returned(metadata, ()), (*self.reserved, "content-"))
+        return [("content-type", self.media_type), *returned]
+
+    def head(self, metadata: Metadata) -> Reply:
+        return Reply(200, [*self.fields(metadata), ("x-accel-buffering", "no")])  # proxies must not buffer a stream
+
+    def message(self, message: bytes) -> bytes:
+        return envelope(0, self._write(message))
+
+    def end(self, inbound: GrpcReply) -> bytes:
+        raise NotImplementedError
+
+    def fail(self, problem: Mapping[str, Any]) -> bytes:
+        return self.end(as_status(self.service, problem))
+
+    def reply(self, inbound: GrpcReply) -> Reply:
+        raise NotImplementedError
+
+    def refusal(self, problem: Mapping[str, Any], reply: Reply) -> Reply:
+        refused = self.reply(as_status(self.service, problem, reply.headers))
+        return Reply(refused.status, [*refused.headers, *kept(reply)], refused.body)
 
 
 class EnvelopeStream:
@@ -137,7 +196,7 @@ class EnvelopeStream:
     head_first = False
 
     def __init__(
-        self, call: Call, service: Service, writer: ReplyWriter, *, coding: str, json: bool, text: bool = False
+        self, call: Call, service: Service, writer: EnvelopeWriter, *, coding: str, json: bool, text: bool = False
     ) -> None:
         self.sends = service.client_streaming
         self.answers_once = service.client_streaming and not service.server_streaming

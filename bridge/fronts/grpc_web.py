@@ -14,16 +14,13 @@ from urllib.parse import quote
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import Front
-from bridge.api.service import Metadata, Service
+from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
-from bridge.fronts.envelopes import EnvelopeStream, envelope
-from bridge.fronts.rpc import as_status, kept, lawful, unpadded
+from bridge.fronts.envelopes import EnvelopeStream, EnvelopeWriter, envelope
+from bridge.fronts.rpc import lawful, unpadded
 
 TRAILERS = 0x80  #: this envelope holds the trailers
 
-#: Proxies must not buffer a stream.
-_LIVE = [("x-accel-buffering", "no")]
-_RESERVED = ("grpc-",)
 _IN_HEADERS = 4096  # bytes of trailers that go into the response's head; servers and clients bound heads at 8 or 16 KiB
 #: Percent-Byte-Unencoded: %x20-%x24 / %x26-%x7E.
 _UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -51,8 +48,7 @@ class GrpcWebForm:
         return EnvelopeStream(call, service, writer, coding="grpc-encoding", json=self.json, text=self.text)
 
     def refusal(self, call: Call, service: Service, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        refused = _Writer(self.answering(call), service).reply(as_status(service, problem, reply.headers))
-        return Reply(refused.status, [*refused.headers, *kept(reply)], refused.body)
+        return _Writer(self.answering(call), service).refusal(problem, reply)
 
     def answering(self, call: Call) -> GrpcWebForm:
         """The form of the answer: the first of this protocol's that ``Accept`` names, else the request's own.
@@ -84,27 +80,21 @@ class GrpcWeb(Front):
     forms = FORMS
 
 
-class _Writer:
-    """`bridge.fronts.envelopes.ReplyWriter`."""
+class _Writer(EnvelopeWriter):
+    reserved = ("grpc-",)
 
     def __init__(self, form: GrpcWebForm, service: Service) -> None:
-        self._form, self._service = form, service
-        self._write = service.write_json if form.json else bytes
-
-    def head(self, metadata: Metadata) -> Reply:
-        return Reply(200, [*self._head(metadata), *_LIVE])
+        super().__init__(service, form.media_type, json=form.json)
+        self._text = form.text
 
     def message(self, message: bytes) -> bytes:
-        return self._encoded(envelope(0, self._write(message)))
+        return self._encoded(super().message(message))
 
     def end(self, inbound: GrpcReply) -> bytes:
         return self._encoded(_block(self._trailers(inbound)))
 
-    def fail(self, problem: Mapping[str, Any]) -> bytes:
-        return self.end(as_status(self._service, problem))
-
     def reply(self, inbound: GrpcReply) -> Reply:
-        headers, trailers = self._head(inbound.metadata), self._trailers(inbound)
+        headers, trailers = self.fields(inbound.metadata), self._trailers(inbound)
         if not inbound.code:
             body = envelope(0, self._write(inbound.message)) + _block(trailers)
             return Reply(200, headers, self._encoded(body))
@@ -113,10 +103,6 @@ class _Writer:
             return Reply(200, [*headers, *trailers])
         return Reply(200, headers, self._encoded(_block(trailers)))
 
-    def _head(self, metadata: Metadata) -> list[tuple[str, str]]:
-        returned = lawful(self._service.returned(metadata, ()), (*_RESERVED, "content-"))
-        return [("content-type", self._form.media_type), *returned]
-
     def _trailers(self, inbound: GrpcReply) -> list[tuple[str, str]]:
         trailers = [("grpc-status", str(inbound.code))]
         if inbound.detail:
@@ -124,10 +110,10 @@ class _Writer:
             trailers.append(("grpc-message", quote(inbound.detail.encode("utf-8", "replace"), safe=_UNENCODED)))
         if inbound.status_details:
             trailers.append(("grpc-status-details-bin", unpadded(inbound.status_details)))
-        return [*trailers, *lawful(self._service.returned((), inbound.trailers), _RESERVED)]
+        return [*trailers, *lawful(self.service.returned((), inbound.trailers), self.reserved)]
 
     def _encoded(self, body: bytes) -> bytes:
-        return binascii.b2a_base64(body, newline=False) if self._form.text else body
+        return binascii.b2a_base64(body, newline=False) if self._text else body
 
 
 def _block(trailers: list[tuple[str, str]]) -> bytes:

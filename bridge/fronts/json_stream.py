@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import orjson
 
 from bridge.api.call import JSON_TYPE, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import StreamFormat
-from bridge.api.service import Metadata, Service
+from bridge.api.service import Metadata, Service, TextReader
 from bridge.errors import InvalidBody
 from bridge.fronts.json_texts import Cutter
 
@@ -76,7 +76,7 @@ class JsonStream:
         format: StreamFormat,
         *,
         texts: Cutter | None = None,
-        read: Callable[[bytes, bool], bytes] | None = None,
+        read: TextReader | None = None,
         once: bool = False,
         answers_once: bool = False,
         head_first: bool = False,
@@ -111,7 +111,7 @@ class JsonStream:
         if self._once:
             self.sends = False
         try:
-            return self._read(text, not number)
+            return self._read(text, first=not number)
         except InvalidBody as error:
             if self._once:
                 raise

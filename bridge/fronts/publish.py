@@ -20,9 +20,10 @@ from bridge.api.route_spec import RouteSpec
 from bridge.api.service import Service
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.transformer import Operation
-from bridge.errors import BindError, ConflictError, Fault
+from bridge.errors import BindError, Fault
 from bridge.fronts.rest_json import RestStreamCodec
 from bridge.fronts.stream_doc import streaming
+from bridge.plugins import discover
 
 GROUP = "bridge.fronts"
 
@@ -36,13 +37,7 @@ def load() -> list[Front]:
 
     :raises ConflictError: two distributions offer one name.
     """
-    fronts: dict[str, Front] = {}
-    for point in entry_points(group=GROUP):
-        front = point.load()()
-        if point.name in fronts and type(fronts[point.name]) is not type(front):
-            raise ConflictError(f"two fronts are named {point.name!r}; uninstall one of their distributions")
-        fronts[point.name] = front
-    return list(fronts.values())
+    return [point.load()() for point in discover(entry_points(group=GROUP)).values()]
 
 
 class Fronts:

@@ -10,54 +10,20 @@ from typing import Any
 from bridge.api.call import GrpcReply, Headers, Reply
 from bridge.api.service import Service
 
-#: Slugs that say more than their HTTP status does. ``bad-request`` comes with several, so it isn't here.
-BY_SLUG = {
-    "invalid-body": 3,
-    "invalid-parameter": 3,
-    "unauthorized": 16,
-    "forbidden": 7,
-    "not-found": 12,
-    "method-not-allowed": 12,
-    "conflict": 10,
-    "precondition-failed": 9,
-    "too-large": 8,
-    "unsupported-media-type": 12,
-    "head-too-large": 8,
-    "rate-limited": 8,
-    "client-closed-request": 1,
-    "internal": 13,
-    "bad-reply": 13,
-    "upstream-failed": 14,
-    "upstream-fault": 2,
-    "upstream-unavailable": 14,
-    "issuer-unavailable": 14,
-    "upstream-timeout": 4,
-}
-#: The rest. 401, 403, 404, 429, 502, 503: "HTTP to gRPC Status Code Mapping"; the gateway knows the cause where that
-#: has to say UNKNOWN or INTERNAL.
+#: Code -> slugs of problems. ``bad-request`` comes with several statuses, so it goes by its status.
+_SLUGS = {
+    1: "client-closed-request", 2: "upstream-fault", 3: "invalid-body invalid-parameter", 4: "upstream-timeout",
+    7: "forbidden", 8: "too-large head-too-large rate-limited", 9: "precondition-failed", 10: "conflict",
+    12: "not-found method-not-allowed unsupported-media-type", 13: "internal bad-reply",
+    14: "upstream-failed upstream-unavailable issuer-unavailable", 16: "unauthorized",
+}  # fmt: skip
+BY_SLUG = {slug: code for code, slugs in _SLUGS.items() for slug in slugs.split()}
+#: HTTP status -> code of other problems. 401, 403, 404, 429, 502, 503: "HTTP to gRPC Status Code Mapping"; the gateway
+#: knows the cause where that has to say UNKNOWN or INTERNAL.
 BY_STATUS = {
-    400: 3,
-    401: 16,
-    403: 7,
-    404: 12,
-    405: 12,
-    406: 3,
-    408: 4,
-    409: 10,
-    412: 9,
-    413: 8,
-    415: 12,
-    429: 8,
-    431: 8,
-    499: 1,
-    500: 13,
-    501: 12,
-    502: 14,
-    503: 14,
-    504: 4,
-    505: 12,
-    507: 8,
-}
+    400: 3, 401: 16, 403: 7, 404: 12, 405: 12, 406: 3, 408: 4, 409: 10, 412: 9, 413: 8, 415: 12, 429: 8, 431: 8, 499: 1,
+    500: 13, 501: 12, 502: 14, 503: 14, 504: 4, 505: 12, 507: 8,
+}  # fmt: skip
 _UNKNOWN = 2
 _URN = "urn:bridge:problem:"
 _NAME = re.compile(r"[0-9a-z_.-]+")  # gRPC over HTTP/2: Header-Name

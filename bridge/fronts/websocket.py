@@ -31,7 +31,7 @@ class WebSocketCodec:
         read = service.reader(call, frames=service.client_streaming)
         fed = service.client_streaming or service.takes_body
         if not fed:
-            request.message = read(b"", True)
+            request.message = read(b"", first=True)
         return JsonStream(
             service,
             request,

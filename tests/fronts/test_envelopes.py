@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import ClientError
-from bridge.fronts.base64_text import Base64Text
-from bridge.fronts.envelopes import Envelopes, decompressor, envelope, gunzip
+from bridge.fronts.envelopes import Base64Text, Envelopes, decompressor, envelope, gunzip
 from tests.fronts.rpc_service import framed, splits
 
 LIMIT = 1000

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.api import Call, GrpcReply, GrpcRequest, Headers, InvalidParameter, Reply, StatusDetail, UpstreamFault
+from bridge.api import (
+    Call,
+    GrpcReply,
+    GrpcRequest,
+    Headers,
+    InvalidParameter,
+    Reply,
+    StatusDetail,
+    TextReader,
+    UpstreamFault,
+)
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import Wrong
 from bridge_grpc.mapping.binding import Binding
@@ -101,14 +112,9 @@ class GrpcService:
                 raise InvalidParameter([(name, str(error))]) from None
         return self.binding.complete(call, fields)
 
-    def reader(self, call: Call, *, frames: bool = False) -> Callable[[bytes, bool], bytes]:
+    def reader(self, call: Call, *, frames: bool = False) -> TextReader:
         binding = self._frames if frames else self.binding
-        fields = binding.filled(call)
-
-        def read(text: bytes, first: bool) -> bytes:
-            return binding.encode(text, fields, call, first=first)
-
-        return read
+        return partial(binding.encode, parameters=binding.filled(call), call=call)
 
     def event_id(self, message: bytes) -> str | None:
         event_id = self._resumption.event_id
@@ -118,7 +124,7 @@ class GrpcService:
         return fault(inbound, self._write_any, fields)
 
     def details(self, inbound: GrpcReply) -> list[StatusDetail]:
-        return details_of(inbound.status_details, self._write_any)
+        return details_of(inbound, self._write_any)
 
     def status(self, code: int, problem: Mapping[str, Any], headers: Headers = ()) -> GrpcReply:
         return status_of(code, problem, headers)

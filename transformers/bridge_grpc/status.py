@@ -47,7 +47,7 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     :param fields: header fields for the response; of two words on ``retry-after`` the status's own counts.
     """
     name, status = CODES.get(reply.code, CODES[2])
-    details, retry_after = _details(reply.status_details, write_any)
+    details, retry_after = _details(reply, write_any)
     sentence = reply.detail.strip() or f"The service answered {name}."
     headers = [("retry-after", str(retry_after))] if retry_after is not None and status in (429, 503) else []
     headers += [each for each in fields if not headers or each[0] != "retry-after"]
@@ -55,16 +55,10 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {name}")
 
 
-def _details(raw: bytes, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
-    """The typed details of ``grpc-status-details-bin``, and the seconds that a RetryInfo asks to wait."""
-    if not raw:
-        return [], None
-    try:
-        status = status_pb2.Status.FromString(raw)
-    except DecodeError:
-        return [], None  # by gRPC's rules a client must do without details that it can't read
+def _details(reply: GrpcReply, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
+    """The typed details of a status, and the seconds that a RetryInfo asks to wait."""
     written, retry_after = [], None
-    for detail in status.details:
+    for detail in _packed(reply):
         try:
             written.append(write_any(detail))
             if detail.type_url.rpartition("/")[2] == _RETRY_INFO:
@@ -75,15 +69,20 @@ def _details(raw: bytes, write_any: Callable[[Any], Any]) -> tuple[list[Any], in
     return written, retry_after
 
 
-def details_of(raw: bytes, write_any: Callable[[Any], Any]) -> list[StatusDetail]:
-    """The typed details of a ``google.rpc.Status``. By gRPC's rules a client does without those that it can't read."""
-    try:
-        details = status_pb2.Status.FromString(raw).details
-    except DecodeError:
-        return []
+def details_of(reply: GrpcReply, write_any: Callable[[Any], Any]) -> list[StatusDetail]:
+    """`bridge.api.Service.details`."""
     return [
-        StatusDetail(detail.type_url.rpartition("/")[2], detail.value, _json(detail, write_any)) for detail in details
+        StatusDetail(detail.type_url.rpartition("/")[2], detail.value, _json(detail, write_any))
+        for detail in _packed(reply)
     ]
+
+
+def _packed(reply: GrpcReply) -> Sequence[Any]:
+    """The details of ``grpc-status-details-bin``. By gRPC's rules a client does without those that it can't read."""
+    try:
+        return status_pb2.Status.FromString(reply.status_details).details if reply.status_details else ()
+    except DecodeError:
+        return ()
 
 
 def _json(detail: Any, write_any: Callable[[Any], Any]) -> dict[str, Any] | None:
