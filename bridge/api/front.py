@@ -6,14 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
+import orjson
+
+from bridge.api.call import JSON_TYPE, Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
 from bridge.api.transformer import Operation
 
 
-class StreamFormat(Protocol):
-    """How one reply that streams JSON is written. Made anew for each reply; texts are JSON on one line.
+class StreamFormat:
+    """How one reply that streams JSON is written, made anew for each; texts are JSON on one line. This one adds nothing
+    to them; others derive from it.
 
     :cvar id_field: the request's field by which a client that comes back names the last message that it has read;
         ``""``: messages have no ids.
@@ -22,18 +25,24 @@ class StreamFormat(Protocol):
     :ivar heartbeat: what may be sent while no message comes; ``b""``: nothing may.
     """
 
-    id_field: ClassVar[str]
-    headers: list[tuple[str, str]]
-    opening: bytes
-    heartbeat: bytes
+    id_field: ClassVar[str] = ""
+    opening = b""
+    heartbeat = b""
 
-    def message(self, text: bytes, id: str = "") -> bytes: ...
+    def __init__(self, content_type: str = "") -> None:
+        # Proxies must neither store nor buffer a stream.
+        live = [("content-type", content_type), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+        self.headers: list[tuple[str, str]] = live if content_type else [JSON_TYPE]
 
-    def end(self) -> bytes: ...
+    def message(self, text: bytes, id: str = "") -> bytes:
+        return text
+
+    def end(self) -> bytes:
+        return b""
 
     def error(self, problem: Mapping[str, Any]) -> bytes:
         """What ends a stream that failed: `problem` is the problem+json object. ``b""``: the format can't say it."""
-        ...
+        return orjson.dumps({"error": problem})
 
 
 MakeFormat = Callable[[Service], StreamFormat]

@@ -15,22 +15,12 @@ def preferred(accept: str, offers: Mapping[str, T]) -> T | None:
     :returns: None where `accept` rules all of them out. Of equal qualities the type that is named more exactly wins,
         then the order of `offers`.
     """
-    ranges = [_range(part) for part in accept.split(",") if part.strip()]
-    if not ranges:
-        return next(iter(offers.values()))
-    best: tuple[float, int] = (0.0, 0)
-    choice = None
+    ranges = dict(sorted((_range(part) for part in accept.split(",") if part.strip()), key=lambda each: each[1]))
+    best, choice = (0.0, 0), None
     for media_type, offer in offers.items():
-        main = media_type.partition("/")[0]
-        exactness, quality = max(
-            (rank, quality)
-            for rank, quality in (
-                (0, 0.0),
-                *((3, quality) for name, quality in ranges if name == media_type),
-                *((2, quality) for name, quality in ranges if name == f"{main}/*"),
-                *((1, quality) for name, quality in ranges if name == "*/*"),
-            )
-        )
+        names = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
+        exactness, name = max(((rank, name) for rank, name in enumerate(names) if name in ranges), default=(0, "*/*"))
+        quality = ranges.get(name, 0.0 if ranges else 1.0)
         if quality > 0 and (quality, exactness) > best:
             best, choice = (quality, exactness), offer
     return choice

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
-
-import orjson
+from typing import Any
 
 from bridge.api.call import JSON_TYPE, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import StreamFormat
@@ -14,37 +12,7 @@ from bridge.errors import InvalidBody
 from bridge.fronts.json_texts import Cutter
 
 
-def live(content_type: str) -> list[tuple[str, str]]:
-    """The fields of a response that streams: proxies must neither store nor buffer it."""
-    return [("content-type", content_type), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
-
-
-def error_item(problem: Mapping[str, Any]) -> bytes:
-    """The item that ends a stream of JSON which failed."""
-    return orjson.dumps({"error": problem})
-
-
-class Plain:
-    """A `StreamFormat` that adds nothing to a message: the frames of a WebSocket, or a reply of one message."""
-
-    id_field: ClassVar[str] = ""
-    opening = b""
-    heartbeat = b""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[str, str]] = [JSON_TYPE]
-
-    def message(self, text: bytes, id: str = "") -> bytes:
-        return text
-
-    def end(self) -> bytes:
-        return b""
-
-    def error(self, problem: Mapping[str, Any]) -> bytes:
-        return error_item(problem)
-
-
-class Raw(Plain):
+class Raw(StreamFormat):
     """The bytes of raw replies, one after another; the media type is the first one's. An error can't be told in them:
     the response is broken off."""
 

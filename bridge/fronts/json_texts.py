@@ -13,6 +13,7 @@ from typing import Protocol
 from bridge.errors import InvalidBody
 
 _SPACE = b" \t\r\n"
+_CLOSING = ord("]")
 _SPACES = re.compile(rb"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 #: From the outside of a string: the next thing that matters. From the inside: all but its end.
@@ -72,7 +73,7 @@ class Texts:
         self._data += data
         if self._array is None and not self._opened():
             return
-        yield from self._items() if self._array else self._sequence()
+        yield from self._cut()
         self._drop()
 
     def finish(self) -> Iterator[bytes]:
@@ -118,89 +119,43 @@ class Texts:
         self._count += 1
         return text
 
-    # --- the items of an array ---------------------------------------------------------------------------------------
-
-    def _items(self) -> Iterator[bytes]:
-        data = self._data
-        while True:
-            if self._begun < 0:
-                self._skip_space()
-                if self._at >= len(data):
-                    return
-                if self._closed:
-                    raise self._wrong("something follows the array")
-                if data[self._at : self._at + 1] == b"]" and not self._comma:
-                    self._close()
-                    continue
-                self._begun = self._at
-            if self._quoted and not self._unquoted():
-                return
-            match = _MARK.search(data, self._at)
-            if match is None:
-                self._at = len(data)
-                return
-            mark = match[0]
-            if mark == b'"':
-                self._at, self._quoted = match.end(), True
-            elif mark in b"[{":
-                self._depth += 1
-                self._at = match.end()
-            elif self._depth:
-                self._depth -= mark != b","
-                self._at = match.end()
-            else:
-                if mark == b"}":
-                    raise self._wrong("a bracket closes what was not opened")
-                if not data[self._begun : match.start()].strip(_SPACE):
-                    raise self._wrong("it is empty")
-                text = self._take(match.start())
-                self._at = match.end() - 1
-                if mark == b",":
-                    self._comma = True
-                    self._at += 1
-                else:
-                    self._close()
-                yield text
-
-    def _close(self) -> None:
-        self._closed, self._comma = True, False
-        self._at += 1
-
-    def _skip_space(self) -> None:
-        data = self._data
-        at = self._at = _after_space(data, self._at)
-        if at < len(data) and not self._closed and data[at] not in b"],":
-            self._comma = False
-
-    # --- one after another -------------------------------------------------------------------------------------------
-
-    def _sequence(self) -> Iterator[bytes]:
-        data = self._data
+    def _cut(self) -> Iterator[bytes]:
+        data, array = self._data, self._array
+        marks = _MARK if array else _MARK_OR_SPACE
         while True:
             if self._begun < 0:
                 self._at = _after_space(data, self._at)
                 if self._at >= len(data):
                     return
+                if array and self._closed:
+                    raise self._wrong("something follows the array")
+                if array and not self._comma and data[self._at] == _CLOSING:
+                    self._closed = True
+                    self._at += 1
+                    continue
                 self._begun = self._at
             if self._quoted and not self._unquoted():
                 return
-            match = _MARK_OR_SPACE.search(data, self._at)
+            match = marks.search(data, self._at)
             if match is None:
                 self._at = len(data)
                 return
-            mark = match[0]
-            self._at = match.end()
+            mark, self._at = match[0], match.end()
             if mark == b'"':
                 self._quoted = True
-            elif mark in (b"{", b"["):
+            elif mark in b"[{":
                 self._depth += 1
-            elif mark in (b"}", b"]"):
-                self._depth -= 1
-                if self._depth < 0:
-                    raise self._wrong("a bracket closes what was not opened")
-                if not self._depth:
+            elif self._depth:
+                self._depth -= mark in b"]}"
+                if not self._depth and not array:
                     yield self._take(self._at)
-            elif not self._depth:
+            elif mark == b"}" or (mark == b"]" and not array):
+                raise self._wrong("a bracket closes what was not opened")
+            else:
+                if array:
+                    self._comma, self._closed = mark == b",", mark == b"]"
+                    if not data[self._begun : match.start()].strip(_SPACE):
+                        raise self._wrong("it is empty")
                 yield self._take(match.start())
 
     def _unquoted(self) -> bool:

@@ -11,7 +11,7 @@ from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
 from bridge.errors import InvalidParameter, NotAcceptable, UnsupportedMediaType
 from bridge.fronts.accept import preferred
-from bridge.fronts.json_stream import JsonStream, Plain, Raw, error_item, live
+from bridge.fronts.json_stream import JsonStream, Raw
 from bridge.fronts.json_texts import Pieces, Texts
 
 _JSON = frozenset({
@@ -22,17 +22,14 @@ _READ = "application/json, application/x-ndjson"  # as refusals list it
 _FORM = "application/x-www-form-urlencoded"
 
 
-class Array:
-    """`bridge.api.front.StreamFormat`: one JSON array. It is closed in any case; the last item of a stream that failed
+class Array(StreamFormat):
+    """One JSON array. It is closed in any case; the last item of a stream that failed
     is the error."""
 
-    id_field: ClassVar[str] = ""
     opening = b"["
     heartbeat = b"\n"
 
-    def __init__(self) -> None:
-        self.headers = live("application/json")
-        self._between = b""
+    _between = b""
 
     def message(self, text: bytes, id: str = "") -> bytes:
         between, self._between = self._between, b","
@@ -42,13 +39,13 @@ class Array:
         return b"]"
 
     def error(self, problem: Mapping[str, Any]) -> bytes:
-        return self._between + error_item(problem) + b"]"
+        return self._between + super().error(problem) + b"]"
 
 
 class RestJson(Front):
     name = "rest_json"
     rank = 2
-    formats: ClassVar[Mapping[str, MakeFormat]] = {"application/json": lambda service: Array()}
+    formats: ClassVar[Mapping[str, MakeFormat]] = {"application/json": lambda service: Array("application/json")}
 
 
 class RestStreamCodec:
@@ -78,7 +75,7 @@ class RestStreamCodec:
     def _format(self, call: Call) -> StreamFormat:
         """:raises bridge.api.NotAcceptable: ``Accept`` rules all formats out."""
         if not self._service.server_streaming:
-            return Plain()
+            return StreamFormat()
         if self._service.raw_reply:
             return Raw()
         make = preferred(",".join(call.values("accept")), self._formats)

@@ -8,24 +8,23 @@ from typing import Any, ClassVar
 
 import orjson
 
-from bridge.api.front import Front, MakeFormat
-from bridge.fronts.json_stream import live
+from bridge.api.front import Front, MakeFormat, StreamFormat
 
 _NOT_IN_AN_ID = re.compile(r"[\r\n\0]")
 
 
-class EventStream:
-    """`bridge.api.front.StreamFormat`. The regular end is an event as well: without it an ``EventSource`` could not
+class EventStream(StreamFormat):
+    """The regular end is an event as well: without it an ``EventSource`` could not
     tell the end from a lost connection, and would call again.
 
     :param retry: milliseconds after which a client that lost the connection may call again.
     """
 
-    id_field: ClassVar[str] = "Last-Event-ID"
+    id_field = "Last-Event-ID"
     heartbeat = b": \n\n"
 
     def __init__(self, retry: int) -> None:
-        self.headers = live("text/event-stream")
+        super().__init__("text/event-stream")
         self.opening = b"retry: %d\n\n" % retry
 
     def message(self, text: bytes, id: str = "") -> bytes:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bridge.api.call import Call
-from bridge.api.front import Front
+from bridge.api.front import Front, StreamFormat
 from bridge.api.service import Service
 from bridge.api.stream import WEBSOCKET, StreamTranslation
 from bridge.api.transformer import Operation
-from bridge.fronts.json_stream import JsonStream, Plain, Raw
+from bridge.fronts.json_stream import JsonStream, Raw
 from bridge.fronts.json_texts import Pieces
 
 
@@ -35,7 +35,7 @@ class WebSocketCodec:
         return JsonStream(
             service,
             request,
-            Raw() if service.raw_reply else Plain(),
+            Raw() if service.raw_reply else StreamFormat(),
             texts=Pieces() if fed else None,
             read=read,
             once=not service.client_streaming,

@@ -35,7 +35,7 @@ class Custom(BaseModel):
     path: str
 
 
-class HttpPattern(BaseModel):
+class Binding(BaseModel):
     """One pattern of a ``google.api.HttpRule``, as YAML: exactly one of the verbs or ``custom``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -50,7 +50,7 @@ class HttpPattern(BaseModel):
     response_body: str = ""
 
     @model_validator(mode="after")
-    def _one_pattern(self) -> HttpPattern:
+    def _one_pattern(self) -> Binding:
         count = sum(getattr(self, verb) is not None for verb in (*VERBS, "custom"))
         if count != 1:
             raise ValueError(f"a rule has exactly one of {', '.join(VERBS)} and custom; this one has {count}")
@@ -65,11 +65,11 @@ class HttpPattern(BaseModel):
         return verb.upper(), getattr(self, verb)
 
 
-class HttpRule(HttpPattern):
+class Rule(Binding):
     """A ``google.api.HttpRule`` for the method that `selector` names in full: ``package.Service.Method``."""
 
     selector: str
-    additional_bindings: Annotated[tuple[HttpPattern, ...], BeforeValidator(_listed)] = ()
+    additional_bindings: Annotated[tuple[Binding, ...], BeforeValidator(_listed)] = ()
 
 
 class Http(BaseModel):
@@ -151,7 +151,7 @@ class GrpcOptions(Options):
     refresh: Literal["off"] | Annotated[float, BeforeValidator(seconds), Field(ge=1)] = 10.0
     service: str | None = None
     method: str | None = None
-    http_rules: Annotated[tuple[HttpRule, ...], BeforeValidator(_listed)] = ()
+    http_rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed)] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
     fields: dict[str, Any] = Field(default_factory=dict)
     pass_headers: Listed = ()

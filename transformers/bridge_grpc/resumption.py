@@ -1,4 +1,4 @@
-"""How clients of server-sent events go on after a lost connection: the spec's ``events``, judged once for the route."""
+"""How clients of a stream continue after a lost connection: the spec's ``events``, compiled once for the route."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RETRY = 3000  #: milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """How a client of server-sent events goes on where it was.
+    """How a client continues where it was.
 
-    :ivar event_id: finds an event's id in the answer; None: events are counted.
-    :ivar target: the request's field that takes ``Last-Event-ID``.
-    :ivar retry: milliseconds after which it comes back.
+    :ivar event_id: finds the id in a message of the answer; None: messages are counted.
+    :ivar target: the request's field that takes the last id.
+    :ivar retry: milliseconds after which the client reconnects.
     """
 
     event_id: EventId | None = None
@@ -33,52 +33,46 @@ class Resumption:
 COUNTED = Resumption()
 
 
-class Resumptions:
-    """By method, in full or short.
+def resumptions(events: Mapping[str, Events], methods: Sequence[Method], encoders: Encoders) -> dict[str, Resumption]:
+    """By a method's full name; `events` may name it in full or short.
 
     :param methods: what the route publishes.
-    :raises bridge.api.BindError: a name that no method or field has, or that can't be what it is to be; all that are
-        found.
+    :raises bridge.api.BindError: a method or field doesn't exist, or has the wrong type; all faults at once.
     """
+    compiled: dict[str, Resumption] = {}
+    faults: list[Fault] = []
+    for name, options in events.items():
+        named = [method for method in methods if name in (method.full_name, method.name)]
+        key = f"transform.grpc.events.{name}"
+        if not named:
+            faults.append(Fault(no_method(name, methods), key))
+        elif not any(method.server_streaming for method in named):
+            faults.append(Fault("it answers once, and events are a stream's", key))
+        for method in named:
+            # A method's full name counts more than its short one.
+            if method.server_streaming and (name == method.full_name or method.full_name not in events):
+                compiled[method.full_name] = _resumption(method, options, encoders, key, faults)
+    if faults:
+        raise BindError(list(dict.fromkeys(faults)))
+    return compiled
 
-    def __init__(self, events: Mapping[str, Events], methods: Sequence[Method], encoders: Encoders) -> None:
-        self._made: dict[str, Resumption] = {}
-        self._faults: list[Fault] = []
-        for name, options in events.items():
-            named = [method for method in methods if name in (method.full_name, method.name)]
-            key = f"transform.grpc.events.{name}"
-            if not named:
-                self._fault(no_method(name, methods), key)
-            elif not any(method.server_streaming for method in named):
-                self._fault("it answers once, and events are a stream's", key)
-            for method in named:
-                # A method's full name counts more than its short one.
-                if method.server_streaming and (name == method.full_name or method.full_name not in events):
-                    self._made[method.full_name] = self._resumption(method, options, encoders, key)
-        if self._faults:
-            raise BindError(self._faults)
 
-    def of(self, method: Method) -> Resumption:
-        return self._made.get(method.full_name, COUNTED)
-
-    def _resumption(self, method: Method, options: Events, encoders: Encoders, key: str) -> Resumption:
-        event_id = target = None
-        if options.id:
-            try:
-                event_id = EventId(method.output, options.id, encoders)
-            except ValueError as error:
-                self._fault(str(error), f"{key}.id")
-        if options.resume:
-            target = resolve(method.input, options.resume.split("."))
-            if target is None:
-                self._fault(f"{options.resume!r} is not a field of {method.input.full_name}", f"{key}.resume")
-            elif target.text is None:
-                self._fault(f"{options.resume!r} has no text of its own", f"{key}.resume")
-            elif target.field.is_repeated:
-                self._fault(f"{options.resume!r} is a list, and the last id is one value", f"{key}.resume")
-        return Resumption(event_id, target, round(options.retry * 1000))
-
-    def _fault(self, reason: str, key: str) -> None:
-        fault = Fault(reason, key)
-        if fault not in self._faults:
-            self._faults.append(fault)
+def _resumption(method: Method, options: Events, encoders: Encoders, key: str, faults: list[Fault]) -> Resumption:
+    event_id = target = None
+    if options.id:
+        try:
+            event_id = EventId(method.output, options.id, encoders)
+        except ValueError as error:
+            faults.append(Fault(str(error), f"{key}.id"))
+    if options.resume:
+        target = resolve(method.input, options.resume.split("."))
+        reason = ""
+        if target is None:
+            reason = f"is not a field of {method.input.full_name}"
+        elif target.text is None:
+            reason = "has no text of its own"
+        elif target.field.is_repeated:
+            reason = "is a list, and the last id is one value"
+        if reason:
+            faults.append(Fault(f"{options.resume!r} {reason}", f"{key}.resume"))
+    return Resumption(event_id, target, round(options.retry * 1000))

@@ -21,7 +21,7 @@ from bridge.api import (
     UpstreamFault,
 )
 from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import DEFAULT, Settings
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
@@ -108,7 +108,7 @@ class GrpcService:
             name, text = resume
             try:
                 fields.append((target, target.read(text)))
-            except Wrong as error:
+            except FieldValueError as error:
                 raise InvalidParameter([(name, str(error))]) from None
         return self.binding.complete(call, fields)
 

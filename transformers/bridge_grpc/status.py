@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from bridge.api import GrpcReply, Headers, StatusDetail, UpstreamFault, header
-from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.codec.write_scalars import base64
 
 #: Number -> name and HTTP status. "HTTP Mapping" in the comment of each value of ``google.rpc.Code``.
@@ -44,7 +44,7 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     """The problem for a status that isn't OK. A code that gRPC doesn't know counts as UNKNOWN but keeps its number.
 
     :param write_any: an ``Any``'s JSON in the route's schema.
-    :param fields: header fields for the response; of two words on ``retry-after`` the status's own counts.
+    :param fields: header fields for the response; the status's own ``retry-after`` replaces theirs.
     """
     name, status = CODES.get(reply.code, CODES[2])
     details, retry_after = _details(reply, write_any)
@@ -64,7 +64,7 @@ def _details(reply: GrpcReply, write_any: Callable[[Any], Any]) -> tuple[list[An
             if detail.type_url.rpartition("/")[2] == _RETRY_INFO:
                 delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
                 retry_after = max(0, delay.seconds + math.ceil(delay.nanos / 1e9))
-        except (Wrong, DecodeError):
+        except (FieldValueError, DecodeError):
             written.append({"@type": detail.type_url, "value": base64(detail.value)})
     return written, retry_after
 
@@ -88,7 +88,7 @@ def _packed(reply: GrpcReply) -> Sequence[Any]:
 def _json(detail: Any, write_any: Callable[[Any], Any]) -> dict[str, Any] | None:
     try:
         written = dict(write_any(detail))
-    except Wrong:
+    except FieldValueError:
         return None
     if written == {"@type": detail.type_url, "value": base64(detail.value)}:
         return None  # the type is unknown

@@ -25,7 +25,7 @@ from bridge_grpc.mapping.rules import Place, Published, Rule, publish
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.resumption import Resumptions
+from bridge_grpc.resumption import COUNTED, resumptions
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Reflected
 from bridge_grpc.schema.sources import load
@@ -159,7 +159,7 @@ class _Compiler:
         one = self._options.method
         alone = [method for method in methods if one in (method.name, method.full_name)]
         self._calls = Calls(self._options.calls, alone or methods, self._route.timeout)
-        self._resumptions = Resumptions(self._options.events, alone or methods, self._encoders)
+        self._resumptions = resumptions(self._options.events, alone or methods, self._encoders)
         if one is not None:
             operations, published, methods = self._one(methods, one), Published(), alone
         else:
@@ -263,7 +263,7 @@ class _Compiler:
                 response_body=response_body,
                 settings=self._calls.of(method, verb),
                 frames=self._frames(method, binding),
-                resumption=self._resumptions.of(method),
+                resumption=self._resumptions.get(method.full_name, COUNTED),
                 own_path=(verb, path, body, response_body) == ("POST", method.path, "*", ""),
             )
         except ValueError as error:

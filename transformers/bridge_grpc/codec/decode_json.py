@@ -32,7 +32,7 @@ from bridge_grpc.codec.element import (
     unknown_field,
 )
 from bridge_grpc.codec.quick import Field, Shape, quick, whole
-from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, FieldValueError, InDoubt, kind_of, reader, text_reader
 from bridge_grpc.codec.traits import NULL, bounded, height, trusted, walk
 
 
@@ -286,7 +286,7 @@ class Decoders:
                 where = f"{at}/{escaped(key)}"
                 try:
                     name = key if read_key is None else read_key(key)
-                except Wrong as error:
+                except FieldValueError as error:
                     faults.append((where, f"as a key: {error}"))
                     continue
                 if name in out:
@@ -309,7 +309,7 @@ class Decoders:
 
             def read_wrapper(value: Any) -> Any:
                 if value is None:
-                    raise Wrong("it can't be null")
+                    raise FieldValueError("it can't be null")
                 return {"value": inner(value)}
 
             return Element(None, read_wrapper, judged(read_wrapper, self._ignore), False)

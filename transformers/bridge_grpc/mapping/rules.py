@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from bridge.api import WEBSOCKET, BindError, Fault, is_method, is_served
+from bridge_grpc import options as opt
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
-from bridge_grpc.options import HttpRule
 from bridge_grpc.schema.pool import Method
 
 
@@ -56,14 +56,14 @@ class Published:
 
 
 def publish(
-    route: str, methods: Sequence[Method], outside: Sequence[HttpRule], known: Mapping[str, Method]
+    route: str, methods: Sequence[Method], outside: Sequence[opt.Rule], known: Mapping[str, Method]
 ) -> Published:
     """All rules of `methods`, seen from the path `route`; `known` is every method of the schema by full name.
 
     :raises BindError: a template, selector or clash; every fault that is found.
     """
     published, faults = Published(), []
-    overriding: dict[str, tuple[int, HttpRule]] = {}
+    overriding: dict[str, tuple[int, opt.Rule]] = {}
     for at, rule in enumerate(outside):
         if rule.selector not in known:
             faults.append(_unknown_selector(at, rule.selector, known))
@@ -133,7 +133,7 @@ def _from_annotation(method: Method) -> Iterator[Pattern]:
         yield verb, path, rule.body, rule.response_body, place
 
 
-def _from_spec(method: Method, at: int, rule: HttpRule) -> Iterator[Pattern]:
+def _from_spec(method: Method, at: int, rule: opt.Rule) -> Iterator[Pattern]:
     key = f"transform.grpc.http_rules[{at}]"
     yield *rule.pattern, rule.body, rule.response_body, Place(f"the rule for {method.full_name}", key=key)
     for number, binding in enumerate(rule.additional_bindings):
