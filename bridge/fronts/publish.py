@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from bridge.api.call import JSON_TYPE, Call, GrpcReply, GrpcRequest, Reply
@@ -32,12 +32,20 @@ _NAME = re.compile(r"\{[^}*]+")
 _PLAIN: Any = object()
 
 
-def load() -> list[Front]:
-    """A new one of each installed front.
+def load(points: Iterable[EntryPoint] | None = None) -> list[Front]:
+    """A new one of each front.
 
+    :param points: instead of the installed ones.
     :raises ConflictError: two distributions offer one name.
+    :raises BindError: one can't be imported or made.
     """
-    return [point.load()() for point in discover(entry_points(group=GROUP)).values()]
+    fronts: list[Front] = []
+    for name, point in discover(entry_points(group=GROUP) if points is None else points).items():
+        try:
+            fronts.append(point.load()())
+        except Exception as error:  # a plug-in may fail in any way
+            raise BindError(Fault(f"the front {name!r} ({point.value}) can't be loaded: {error}")) from error
+    return fronts
 
 
 class Fronts:
@@ -51,9 +59,9 @@ class Fronts:
 
     def form_of(self, call: Call) -> Form | None:
         """The form of another protocol that a POST speaks; None: it is plain JSON, or nothing that a front reads."""
-        headers = call.headers
         if call.method != "POST":
             return None
+        headers = call.headers
         if JSON_TYPE not in headers:  # as nearly every call has it
             kind = call.header("content-type").partition(";")[0].strip().lower()
             if kind != "application/json":
@@ -102,11 +110,8 @@ class Fronts:
 
     def _fronted(self, operation: Operation, service: Service) -> Operation:
         if operation.codec is not None:
-            return (
-                replace(operation, codec=FrontedCodec(operation.codec, service, self))
-                if service.own_path
-                else operation
-            )
+            unary = FrontedCodec(operation.codec, service, self) if service.own_path else operation.codec
+            return replace(operation, codec=unary)
         codec: StreamCodec = RestStreamCodec(service, self._formats)
         if service.own_path:
             codec = FrontedStreamCodec(codec, service, self)

@@ -43,7 +43,7 @@ class WebSocketCodec:
         )
 
 
-class WebSocket(Front):
+class WebSocketFront(Front):
     name = "websocket"
 
     def operations(self, operation: Operation, service: Service) -> Iterator[Operation]:
