@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from bridge.api.capabilities import Followed, Following, capability
 from bridge.api.route_spec import TRANSPORTS, RouteSpec
-from bridge.api.stream import WEBSOCKET
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document
@@ -42,7 +41,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint
         other = by_name.get(point.name)
         if other is not None and other.value != point.value:
             raise ConflictError(
-                f"two transformers are named {point.name!r}: {_origin(other)} and {_origin(point)}; uninstall one"
+                f"two plug-ins are named {point.name!r}: {_origin(other)} and {_origin(point)}; uninstall one"
             )
         by_name[point.name] = point
     return by_name
@@ -114,13 +113,6 @@ class Transformers:
         operations = await transformer.bind(spec, _options(transformer, spec, document, file))
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
-        if spec.methods:
-            # A WebSocket's handshake is a GET.
-            methods = {"*", *spec.methods, *({WEBSOCKET} if "GET" in spec.methods else ())}
-            operations = [operation for operation in operations if operation.method in methods]
-        if not operations:
-            by = f" by {', '.join(spec.methods)}" if spec.methods else ""
-            raise BindError(Fault(f"{transformer.name} has nothing to publish{by}", "methods"))
         return operations
 
     async def follow(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Followed | None:

@@ -11,6 +11,7 @@ import pytest
 from bridge.api.transformer import Context, Operation, OperationDoc, Options
 from bridge.config.specfile import read_value
 from bridge.errors import BindError, ConflictError, SpecError
+from bridge.fronts.publish import Fronts
 from bridge.plugins import GROUP, Transformers, discover
 
 SPEC = {"route": "/a", "upstream": "svc:80", "auth": {"type": "none"}}
@@ -116,12 +117,15 @@ async def test_a_failed_open_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_options_are_strict_and_methods_narrow() -> None:
     room = transformers(good=f"{__name__}:Good")
-    assert [op.method for op in await room.bind(spec("good"))] == ["GET", "POST"]
-    assert [
-        op.method for op in await room.bind(read_value({**SPEC, "methods": ["POST"], "transform": {"request": "good"}}))
-    ] == ["POST"]
+    fronts = Fronts([])
+    operations = await room.bind(spec("good"))
+    assert [op.method for op in fronts.publish(spec("good"), operations)] == ["GET", "POST"]
+    narrow = {**SPEC, "transform": {"request": "good"}}
+    post = read_value({**narrow, "methods": ["POST"]})
+    assert [op.method for op in fronts.publish(post, await room.bind(post))] == ["POST"]
+    delete = read_value({**narrow, "methods": ["DELETE"]})
     with pytest.raises(BindError, match="nothing to publish by DELETE"):
-        await room.bind(read_value({**SPEC, "methods": ["DELETE"], "transform": {"request": "good"}}))
+        fronts.publish(delete, await room.bind(delete))
     with pytest.raises(SpecError, match=r"transform\.good\.colour: unknown key"):
         await room.bind(spec("good", good={"colour": "red"}))
     with pytest.raises(BindError, match="no transformer is named 'gone'; there are good"):

@@ -17,8 +17,10 @@ from bridge.api.call import (
 from bridge.api.capabilities import Followed
 from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
+from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
-from bridge.api.stream import WEBSOCKET, Exchange, StreamCodec
+from bridge.api.service import Service, StatusDetail, TextReader
+from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transformer import (
     CallStream,
@@ -95,12 +97,13 @@ __all__ = [
     "ClientError",
     "Context",
     "Enough",
-    "Exchange",
     "Fault",
     "FaultList",
     "FetchError",
     "Followed",
     "Forbidden",
+    "Form",
+    "Front",
     "GrpcCall",
     "GrpcCodec",
     "GrpcReply",
@@ -125,9 +128,14 @@ __all__ = [
     "RequestError",
     "Retry",
     "RouteSpec",
+    "Service",
     "SetupError",
+    "StatusDetail",
     "StreamCodec",
+    "StreamFormat",
+    "StreamTranslation",
     "Target",
+    "TextReader",
     "Tls",
     "TooLarge",
     "Transformer",

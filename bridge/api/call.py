@@ -74,6 +74,7 @@ class Call:
     :ivar peer: the caller's address as text, the one behind trusted proxies; for logs and limits.
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
     :ivar warnings: sentences for the access log, added by ``reply`` when an answer was read with leniency.
+    :ivar state: what a codec keeps from ``request`` for ``reply``. It is the codec's alone; None at first.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class Call:
         "peer",
         "query",
         "raw_params",
+        "state",
         "trace_id",
         "warnings",
     )
@@ -116,6 +118,7 @@ class Call:
         self.peer = peer
         self.trace_id = trace_id
         self.warnings: list[str] = []
+        self.state: Any = None
         self._indexed: Headers | None = None
         self._json: Any = _UNREAD
 

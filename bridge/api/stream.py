@@ -1,15 +1,14 @@
-"""The capability of operations that stream: what a transformer gives, and what it is lent.
+"""Operations that stream: the codec, the translation of one call, and the streaming call to the upstream.
 
-A stream can't change its status at the end, so it has Protocols of its own. They are sans-IO like the unary ones:
-bytes of the client in, serialised messages out, and the other way round. The gateway does all reading, sending, waiting
-and cancelling between the two::
+A stream can't change its status at the end, so its codec is not a unary one. Both are sans-IO: bytes of the client in,
+serialised messages out, and the other way round. The gateway reads, sends, waits and cancels::
 
-    Call ── StreamCodec.open ──> Exchange                 once a call, after the guards
+    Call ── StreamCodec.open ──> StreamTranslation        once for each call
       client's bytes ── feed, finish ──> messages ──> the service
       client <── head, message, end ── messages <── the service
 
-The head is sent with the first message (or when none has come for a while), so a service that refuses at once still
-decides the status: what ends before the head goes through `Exchange.reply`, as a unary answer does.
+The head is sent with the first message, or when none has come for a while. So a service that refuses at once still
+decides the status: a call that ends before its head goes through `StreamTranslation.reply`, as a unary one does.
 """
 
 from __future__ import annotations
@@ -23,21 +22,23 @@ from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
 WEBSOCKET = "WEBSOCKET"
 
 
-class Exchange(Protocol):
+class StreamTranslation(Protocol):
     """One call of a streaming operation, from its opening to its end. Made anew for each call.
 
     :ivar request: path, metadata and, where nothing is fed, the one message.
-    :ivar sends: whether more of the client's is to be fed. False from the beginning where `request` holds the one
-        message; a WebSocket's exchange becomes False by itself when its call takes no second message.
+    :ivar sends: whether bytes of the client are still to be fed. False from the beginning where `request` holds the one
+        message; False as soon as the call takes no second message.
     :ivar answers_once: the service answers with one message (a client stream): the gateway waits for it and its
         status, and gives both to `reply`.
-    :ivar heartbeat: what may be sent while the service is silent; ``b""`` where the form has no such thing.
+    :ivar head_first: the client sends nothing before it has the head (a WebSocket).
+    :ivar heartbeat: what may be sent while the service is silent; ``b""``: nothing may.
     :ivar pending: bytes of a message that is not complete yet; the gateway bounds them.
     """
 
     request: GrpcRequest
     sends: bool
     answers_once: bool
+    head_first: bool
     heartbeat: bytes
 
     @property
@@ -88,15 +89,14 @@ class Exchange(Protocol):
 class StreamCodec(Protocol):
     """One streaming operation over gRPC.
 
-    :ivar streams_up: the client sends a stream: the body of a request goes to `Exchange.feed` piece by piece. Otherwise
-        `Call.body` holds all of it when `open` is called, and `Exchange.request` the one message.
+    :ivar streams_up: the client's bytes go to `StreamTranslation.feed` as they come. Otherwise `Call.body` holds the
+        whole body when `open` is called, and `StreamTranslation.request` the one message.
     """
 
     streams_up: bool
 
-    def open(self, call: Call) -> Exchange:
-        """Judge all that the call says before its body: media types, parameters. With ``call.method`` `WEBSOCKET`,
-        each side's messages are frames: what the client says always goes to `feed`, but for a call that needs no body.
+    def open(self, call: Call) -> StreamTranslation:
+        """Judge all that comes before the body: media types, parameters.
 
         :raises bridge.api.ClientError: it can't be translated; nothing is sent.
         """
@@ -112,7 +112,7 @@ class Refusing(Protocol):
 
 
 class UpstreamStream(Protocol):
-    """One streaming call to a service, as the upstream room gives it."""
+    """One streaming call to a service, as a transport opens it."""
 
     async def write(self, message: bytes) -> None:
         """Send one message; waits while the service doesn't read."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, HttpReply, HttpRequest, Reply
+from bridge.api.service import Service
 from bridge.api.stream import StreamCodec
 from bridge.api.tls import Tls
 from bridge.errors import BindError, Fault, Unreachable
@@ -105,17 +106,19 @@ class Operation:
     :ivar path: template below the route's own path: ``""`` for the route itself, else it starts with ``/``.
         ``{name}`` is one segment, ``{name*}`` the rest (last, may be followed by ``:verb``); a last segment may end
         in ``:verb``.
-    :ivar codec: the two pure functions.
+    :ivar codec: translates calls; None: the operation streams, and fronts make its codecs of `service`.
     :ivar describe: makes the OpenAPI part; called when a document is asked for, not at bind.
     :ivar upstream_name: the operation's name on the upstream side, for the log: ``checkVat``, ``/pkg.Svc/Method``.
+    :ivar service: what further client protocols are spoken with; None: none is.
     """
 
     name: str
     method: str
     path: str
-    codec: HttpCodec | GrpcCodec | StreamCodec
+    codec: HttpCodec | GrpcCodec | StreamCodec | None
     describe: Callable[[], OperationDoc]
     upstream_name: str = ""
+    service: Service | None = None
 
 
 class Options(BaseModel):

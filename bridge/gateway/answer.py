@@ -17,12 +17,11 @@ import orjson
 from bridge.api.call import Call, Reply
 from bridge.api.problem import problem
 from bridge.api.route_spec import seconds
-from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, ClientError, RateLimited, RequestError
 from bridge.gateway.downstream import Connection, Downstream
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send, ServerRequest, oversized
-from bridge.gateway.streaming import Flow
+from bridge.gateway.streaming import StreamRelay
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
 from bridge.http.forwarding import forwardable, returnable
@@ -72,7 +71,7 @@ class Gateway:
         left = False
         try:
             endpoint, call.raw_params = self._match(inbound.version, call, record)
-            fed = endpoint.streams and (endpoint.codec.streams_up or call.method == WEBSOCKET)
+            fed = endpoint.streams and endpoint.codec.streams_up
             has_body = not fed and self._announces_body(call)
             call.identity = await endpoint.auth(call)
             record.subject = call.identity.subject
@@ -168,25 +167,22 @@ class Gateway:
         now = asyncio.get_running_loop().time()
         bounds = [bound for bound in (endpoint.bounds.timeout, asked) if bound is not None]
         if record.bytes_in <= LARGE:
-            exchange = endpoint.codec.open(call)
+            translation = endpoint.codec.open(call)
         else:
-            exchange = await offload.run(record.bytes_in, partial(endpoint.codec.open, call), most=offload.REQUESTS)
+            translation = await offload.run(record.bytes_in, partial(endpoint.codec.open, call), most=offload.REQUESTS)
         up = await endpoint.stream(
-            exchange.request,
+            translation.request,
             deadline=now + min(bounds) if bounds else None,
             connect_by=now + min([endpoint.timeout, *bounds]),
             trace=trace_headers(call.trace_id),
             asked=asked if asked is None or asked < endpoint.timeout else None,
         )
-        flow = Flow(side, exchange, up, record, endpoint.bounds, self._max_body, connection)
+        relay = StreamRelay(side, translation, up, record, endpoint.bounds, self._max_body, connection)
         try:
-            reply = await flow.run(head_first=call.method == WEBSOCKET)
+            return await relay.run()
         finally:
             record.bytes_out = side.sent
             record.warnings = tuple(call.warnings)
-        if call.method == WEBSOCKET and record.status == 200:
-            record.status = 101
-        return reply
 
     async def _translate(
         self, endpoint: Endpoint, call: Call, record: Record, deadline: float, asked: float | None

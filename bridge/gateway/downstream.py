@@ -1,7 +1,7 @@
-"""The client's side of a stream, HTTP or WebSocket, as one shape for `bridge.gateway.streaming`.
+"""The client's side of a stream, HTTP or WebSocket, with one interface for `bridge.gateway.streaming`.
 
-ASGI's events stay in here: `read` gives the client's next bytes or frame, `write` takes what goes down and waits while
-the client doesn't read.
+It reads and writes ASGI's events: `read` gives the client's next bytes or frame, `write` sends and waits while the
+client doesn't read.
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ class Downstream(Protocol):
         """Returns when the client has left; what it still says is thrown away."""
         ...
 
-    async def start(self, reply: Reply) -> None:
-        """The head; `reply.body` comes first. It is all that is sent to HEAD."""
+    async def start(self, reply: Reply) -> int:
+        """Send the head; `reply.body` comes first. It is all that is sent to HEAD.
+
+        :returns: the status that was sent.
+        """
         ...
 
     async def write(self, chunks: Sequence[bytes]) -> None:
@@ -101,7 +104,7 @@ class HttpSide:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def start(self, reply: Reply) -> None:
+    async def start(self, reply: Reply) -> int:
         await self._send(
             {"type": "http.response.start", "status": reply.status, "headers": encoded(self._fields(reply))}
         )
@@ -109,6 +112,7 @@ class HttpSide:
             await self.close(b"", failed=False)
         elif reply.body:
             await self.write([reply.body])
+        return reply.status
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self._body(chunks[0] if len(chunks) == 1 else b"".join(chunks), more=True)
@@ -146,10 +150,11 @@ class WebSocketSide:
         while (await self._receive())["type"] != "websocket.disconnect":
             pass
 
-    async def start(self, reply: Reply) -> None:
+    async def start(self, reply: Reply) -> int:
         self._text = JSON_TYPE in reply.headers
         headers = encoded(without_content(self._fields(reply)))
         await self._out({"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": headers})
+        return 101
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:

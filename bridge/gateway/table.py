@@ -19,6 +19,7 @@ from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
 from bridge.errors import ConflictError
+from bridge.fronts.publish import Fronts
 from bridge.gateway.matcher import Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
 from bridge.plugins import Transformers
@@ -152,6 +153,7 @@ class Binder:
         self._authenticate = authenticate
         self._connect = connect
         self._secrets = secrets
+        self._fronts = Fronts()
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
         """Of the contract of `route`, which is followed, as it is now (`bridge.api.Followed`)."""
@@ -174,7 +176,7 @@ class Binder:
             followed = await self._transformers.follow(spec, source.document, source.file)
             # First, so that a change while the route is bound is seen later.
             fingerprint = await followed.fingerprint() if followed is not None else b""
-            operations = await self._transformers.bind(spec, source.document, source.file)
+            operations = self._fronts.publish(spec, await self._transformers.bind(spec, source.document, source.file))
             sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
         route = BoundRoute(
             source=source,

@@ -286,13 +286,14 @@ class ServerExchange:
         self._fields = fields
         return self
 
-    async def start(self, reply: Reply) -> None:
+    async def start(self, reply: Reply) -> int:
         fields: Callable[[Reply], list[tuple[str, str]]] = self._fields
         await self.begin(reply.status, fields(reply))
         if self.method == "HEAD":
             await self.send(b"", more=False)
         elif reply.body:
             await self.send(reply.body)
+        return reply.status
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))

@@ -294,7 +294,7 @@ class ServerWebSocket(FlowControl):
             self._event.clear()
             await self._event.wait()
 
-    async def start(self, reply: Reply) -> None:
+    async def start(self, reply: Reply) -> int:
         if self.disconnected:
             raise ClientDisconnected()
         self._text = JSON_TYPE in reply.headers
@@ -310,6 +310,7 @@ class ServerWebSocket(FlowControl):
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
+        return 101
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:

@@ -24,7 +24,7 @@ ORDER = [
     {"api"},
     {"config", "observe"},
     {"plugins", "testing"},
-    {"transport", "stages"},
+    {"transport", "stages", "fronts"},
     {"gateway"},
     {"cluster", "catalog"},
     {"runtime"},
@@ -100,6 +100,22 @@ def test_the_command_line_names_no_transformer() -> None:
     for path in (ROOT / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not isinstance(node, ast.Constant) or node.value not in names, f"{path}:{node.lineno} {node.value!r}"
+
+
+def test_fronts_know_no_schema() -> None:
+    for path in (ROOT / "fronts").rglob("*.py"):
+        for module, line in imports(path):
+            assert module.split(".")[0] not in ("google", "grpc", "lxml"), f"{path}:{line} imports {module}"
+
+
+def test_transformers_name_no_front() -> None:
+    """Client protocols belong to fronts, but for gRPC's own name of its headers and statuses."""
+    protocols = ("event-stream", "ndjson", "grpc-web", "application/connect", "WEBSOCKET")
+    for path in (PLUGINS / "bridge_grpc").rglob("*.py"):
+        if path.name == "rules.py":  # refuses a rule for the method WEBSOCKET
+            continue
+        text = path.read_text("utf-8")
+        assert not [protocol for protocol in protocols if protocol in text], path
 
 
 def test_no_folder_named_transformers_is_a_package() -> None:

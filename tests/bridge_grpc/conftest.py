@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import Descriptor
 
 from bridge.api import Context, Operation, RouteSpec
+from bridge.fronts.publish import Fronts
 from bridge_grpc import Grpc
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Schema, schema
@@ -108,6 +110,13 @@ def old(make_schema: Callable[[str], Schema]) -> Schema:
     return make_schema(OLD)
 
 
+def request_type(operation: Operation) -> Descriptor:
+    """The message that `operation` sends."""
+    service: Any = operation.service
+    descriptor: Descriptor = service.binding.message
+    return descriptor
+
+
 Bind = Callable[..., Awaitable[Sequence[Operation]]]
 
 
@@ -118,7 +127,7 @@ def grpc_plugin(tmp_path: Path) -> Grpc:
 
 @pytest.fixture
 def bind(tmp_path: Path, grpc_plugin: Grpc) -> Bind:
-    """Binds a route to the text of one proto file; keyword arguments are the transformer's options."""
+    """Binds a route to the text of one proto file, with all fronts; keyword arguments are the transformer's options."""
 
     async def make(
         text: str, *, route: str = "/api", methods: list[str] | None = None, **options: Any
@@ -134,6 +143,7 @@ def bind(tmp_path: Path, grpc_plugin: Grpc) -> Bind:
         if methods:
             spec["methods"] = methods
         made = RouteSpec.model_validate(spec)
-        return await grpc_plugin.bind(made, Grpc.options.model_validate(made.transform.options))
+        operations = await grpc_plugin.bind(made, Grpc.options.model_validate(made.transform.options))
+        return Fronts().publish(made, operations)
 
     return make

@@ -14,6 +14,7 @@ from bridge.api import Call, FaultList, GrpcReply, InvalidBody, InvalidParameter
 from bridge.gateway.matcher import Matcher
 from bridge.payload import json_text as jsontext
 from bridge_grpc.codec import json_body
+from tests.bridge_grpc.conftest import request_type
 
 PROTO = """
 syntax = "proto3";
@@ -213,7 +214,7 @@ class Published:
         codec: Any = operation.codec
         request = codec.request(call)
         assert request.path == operation.upstream_name
-        return GetMessageClass(codec.binding.message).FromString(request.message)
+        return GetMessageClass(request_type(operation)).FromString(request.message)
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ async def test_response_body_is_one_field(published: Published) -> None:
     codec: Any = operation.codec
     from google.protobuf.message_factory import GetMessageClass
 
-    answer = GetMessageClass(codec.binding.message)(messages=[{"text": "a"}])  # BatchReply has the same shape
+    answer = GetMessageClass(request_type(operation))(messages=[{"text": "a"}])  # BatchReply has the same shape
     assert codec.reply(call, GrpcReply(0, answer.SerializeToString())).body == b'[{"text":"a"}]'
     assert codec.reply(call, GrpcReply(0, b"")).body == b"[]"
 

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import json_format
 
 from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
 
@@ -127,7 +127,7 @@ def test_an_unknown_type_in_an_any_keeps_its_url_and_its_bytes(everything: Schem
 def test_what_json_can_not_say_is_refused(everything: Schema, set_it: Any, reason: str) -> None:
     message = parsed(everything, "{}")
     set_it(message)
-    with pytest.raises(Wrong, match=reason):
+    with pytest.raises(FieldValueError, match=reason):
         encoders(everything).writer(message.DESCRIPTOR)(message)
 
 

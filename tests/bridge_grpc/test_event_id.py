@@ -9,10 +9,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge.api import BindError
 from bridge_grpc.codec.encode_json import Encoders
+from bridge_grpc.event_id import EventId
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
-from bridge_grpc.stream.event_id import EventId
 from tests.bridge_grpc.conftest import Bind
 
 PROTO = """

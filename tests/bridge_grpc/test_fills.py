@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge.api import BindError, Call, Forbidden, Identity, InvalidParameter, Operation
+from tests.bridge_grpc.conftest import request_type
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -51,7 +52,7 @@ def message(operation: Operation, body: str = "", query: str = "", headers: Any 
     call = Call(
         operation.method, "/", query=query, headers=headers, body=body.encode(), identity=Identity(claims=claims)
     )
-    made = GetMessageClass(codec.binding.message).FromString(codec.request(call).message)
+    made = GetMessageClass(request_type(operation)).FromString(codec.request(call).message)
     return json_format.MessageToDict(made)
 
 

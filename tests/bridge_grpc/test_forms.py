@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bridge.api import Call, ClientError, Identity, InvalidBody, InvalidParameter, UnsupportedMediaType
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.mapping.forms import MAX_NAME, MAX_PARTS, Form
+from tests.bridge_grpc.conftest import request_type
 
 PROTO = """
 syntax = "proto3";
@@ -56,7 +57,7 @@ async def read(bind: Any) -> Any:
                 operation.method, "/", raw_params={"county": "Kern", "id": "1"}, query=query, body=body,
                 headers=[("content-type", kind)], identity=Identity(claims=claims),
             )  # fmt: skip
-            message = GetMessageClass(operation.codec.binding.message).FromString(operation.codec.request(call).message)
+            message = GetMessageClass(request_type(operation)).FromString(operation.codec.request(call).message)
             return json_format.MessageToDict(message)
 
         return reading

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from bridge.api import BindError, Context, RouteSpec
 from bridge.cluster.caller import Caller
+from bridge.fronts.publish import Fronts
 from bridge_grpc import Grpc
 from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection
@@ -42,7 +43,7 @@ async def serves(text: str, context: Context) -> list[str]:
     spec = RouteSpec.model_validate(YAML(typ="safe", pure=True).load(text))
     plugin = Grpc()
     await plugin.open(context)
-    operations = await plugin.bind(spec, Grpc.options.model_validate(spec.transform.options))
+    operations = Fronts().publish(spec, await plugin.bind(spec, Grpc.options.model_validate(spec.transform.options)))
     return [f"{op.method} {spec.route}{op.path}" for op in operations]
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.api import BadReply
-from bridge_grpc.answer import Answer
 from bridge_grpc.codec import large
 from bridge_grpc.options import Print
+from bridge_grpc.reply_body import ReplyBody
 from bridge_grpc.schema.pool import Schema
 from tests.bridge_grpc.test_codec_properties import messages, ours
 from tests.bridge_grpc.test_encode_json import BODIES, encoders
@@ -106,7 +106,7 @@ def test_parts_that_come_one_by_one_are_put_together(make_schema: Callable[[str]
 @pytest.mark.usefixtures("small")
 def test_what_is_no_message_is_refused_as_it_is(lists: Descriptor) -> None:
     wire = json_format.Parse(SOME, GetMessageClass(lists)()).SerializeToString()
-    answer = Answer(lists, "", encoders(None))  # type: ignore[arg-type]  # it finds nothing
+    answer = ReplyBody(lists, "", encoders(None))  # type: ignore[arg-type]  # it finds nothing
     for broken in (
         wire[:-1],
         wire + b"\x0a",

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from bridge.api import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
 from bridge.cluster.caller import Caller
 from bridge.cluster.cluster import Cluster
+from bridge.fronts.publish import Fronts
 from bridge_grpc import Grpc
 from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection
@@ -140,7 +141,7 @@ async def reflected(address: Address, tmp_path: Path) -> Sequence[Operation]:
         "transform": {"request": "grpc", "grpc": {"reflection": True}},
     }  # fmt: skip
     route = RouteSpec.model_validate(spec)
-    operations = await plugin.bind(route, Grpc.options.model_validate(route.transform.options))
+    operations = Fronts().publish(route, await plugin.bind(route, Grpc.options.model_validate(route.transform.options)))
     assert not plugin.notes(route)
     return operations
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.api import BindError, Call, Forbidden, GrpcReply, HeadTooLarge, Identity, InvalidParameter, UpstreamFault
-from bridge_grpc.metadata import MAX_SIZE, Outgoing, Returned
+from bridge_grpc.metadata import MAX_SIZE, RequestMetadata, ResponseMetadata
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -24,11 +24,11 @@ def call(*headers: tuple[str, str], **claims: Any) -> Call:
 
 
 def sent(metadata: dict[str, Any], passed: Sequence[str], of: Call) -> list[tuple[str, str | bytes]]:
-    return Outgoing(metadata, passed, Path("/")).outgoing(of)
+    return RequestMetadata(metadata, passed, Path("/")).outgoing(of)
 
 
-def secret(tmp_path: Path, metadata: dict[str, Any]) -> Outgoing:
-    return Outgoing(metadata, (), tmp_path)
+def secret(tmp_path: Path, metadata: dict[str, Any]) -> RequestMetadata:
+    return RequestMetadata(metadata, (), tmp_path)
 
 
 # --- what the spec fills ---------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_bytes_are_base64_wherever_they_come_from(tmp_path: Path, monkeypatch: p
         "c-bin": {"$header": "x-raw"},
         "d-bin": {"$env": "BRIDGE_SECRET_TALLY_RAW"},
     }
-    made = Outgoing(metadata, (), tmp_path).outgoing(call(("x-raw", "_w,AQI=,, Aw=="), raw="AAE="))
+    made = RequestMetadata(metadata, (), tmp_path).outgoing(call(("x-raw", "_w,AQI=,, Aw=="), raw="AAE="))
     assert made == [
         ("a-bin", b"\1\2"), ("d-bin", b"\1\2"), ("b-bin", b"\0\1"), ("c-bin", b"\xff"), ("c-bin", b"\1\2"), ("c-bin", b"\3"),
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def test_all_that_can_fail_at_bind_fails_there(tmp_path: Path, monkeypatch: pyte
     }  # fmt: skip
     passed = ["x-*", "*", "a b", "te", "grpc-*", "connection", "x-forwarded-for", "x-ok", "x*y", "authorization"]
     with pytest.raises(BindError) as caught:
-        Outgoing(metadata, passed, tmp_path, {"authorization"})
+        RequestMetadata(metadata, passed, tmp_path, {"authorization"})
     keys = [fault.key.removeprefix("transform.grpc.") for fault in caught.value.faults]
     assert keys == [
         "metadata.x-a", "metadata.x-b.$env", "metadata.x-c.$clam", "metadata.x-d", "metadata.host", "metadata.traceparent",
@@ -115,7 +115,7 @@ def test_all_that_can_fail_at_bind_fails_there(tmp_path: Path, monkeypatch: pyte
     ]  # fmt: skip
     assert "umlaut" not in str(caught.value)
     with pytest.raises(BindError, match="larger than 8192 bytes"):
-        Outgoing({"x": "y" * MAX_SIZE}, (), tmp_path)
+        RequestMetadata({"x": "y" * MAX_SIZE}, (), tmp_path)
 
 
 # --- what a client's headers fill ------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_headers_go_up_where_the_spec_lets_them() -> None:
 
 def test_caches_are_told_what_an_answer_depends_on() -> None:
     def told(metadata: dict[str, Any], *passed: str) -> list[tuple[str, str]]:
-        return Outgoing(metadata, passed, Path("/")).caching
+        return RequestMetadata(metadata, passed, Path("/")).caching
 
     assert told({"x": "y"}) == []
     assert told({"x": {"$header": "X-A"}}, "x-b") == [("vary", "x-a, x-b")]
@@ -168,7 +168,7 @@ def test_all_metadata_of_a_call_is_bounded() -> None:
 
 
 def test_metadata_and_trailers_become_header_fields() -> None:
-    returned = Returned(["X-Count", "x-cost-*"]).returned
+    returned = ResponseMetadata(["X-Count", "x-cost-*"]).returned
     metadata: list[tuple[str, str | bytes]] = [
         ("x-count", "3"),
         ("x-other", "no"),
@@ -178,14 +178,14 @@ def test_metadata_and_trailers_become_header_fields() -> None:
     assert returned(metadata, [("x-cost-ms", "12"), ("x-cost-é", "x"), ("grpc-status", "0")]) == [
         ("x-count", "3"), ("x-cost-raw-bin", "/wE="), ("x-count", "4"), ("x-cost-ms", "12")
     ]  # fmt: skip
-    assert Returned(["x*", "g*", "c*", "r*"]).returned(
+    assert ResponseMetadata(["x*", "g*", "c*", "r*"]).returned(
         [("x-trace-id", "t"), ("x-ratelimit-limit", "1"), ("ratelimit", "1"), ("content-length", "1"), ("connection", "x"),
          ("content-type", "x"), ("grpc-message", "m"), ("x-bad", "a\r\nb"), ("x-bad", "é"), ("x-good", " ")], []
     ) == [("x-good", " ")]  # fmt: skip
 
 
 def test_header_fields_of_an_answer_are_bounded() -> None:
-    many = Returned(["x"]).returned([("x", "y" * 1000)] * 20, [("x", "z")])
+    many = ResponseMetadata(["x"]).returned([("x", "y" * 1000)] * 20, [("x", "z")])
     assert many == [("x", "y" * 1000)] * 7
 
 
@@ -201,7 +201,7 @@ def test_what_never_comes_back_is_refused_at_bind() -> None:
         "server",
     ]
     with pytest.raises(BindError) as caught:
-        Returned([*names, "x-ok"])
+        ResponseMetadata([*names, "x-ok"])
     assert [fault.key for fault in caught.value.faults] == [f"transform.grpc.reply_headers[{n}]" for n in range(8)]
 
 

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.codec.wellknown import read_timestamp, write_timestamp
 
 SECONDS = st.integers(-62135596800, 253402300799)
@@ -48,7 +48,7 @@ def test_what_is_taken_is_what_protobuf_takes_it_for(
         text = text[:at] + ("" if how == "drop" else char) + text[at + (how != "insert") :]
     try:
         made = read_timestamp(text)
-    except Wrong:
+    except FieldValueError:
         assert how != "keep"
         return
     theirs = Timestamp()
@@ -66,5 +66,5 @@ def test_what_is_taken_is_what_protobuf_takes_it_for(
     ],
 )  # fmt: skip
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(FieldValueError):
         read_timestamp(text)

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.bridge_grpc.conftest import bind, grpc_plugin, make_schema
 from tests.grpc_flow import PROTO, Flow
+
+__all__ = ["bind", "grpc_plugin", "make_schema"]
 
 SPEC = """
 route: /flow

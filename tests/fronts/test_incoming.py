@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import InvalidBody
-from bridge_grpc.stream.accept import preferred
-from bridge_grpc.stream.incoming import Pieces, Texts
+from bridge.fronts.accept import preferred
+from bridge.fronts.json_texts import Pieces, Texts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='ab"\\{}[],: \né') | st.floats(allow_nan=False),

@@ -13,8 +13,8 @@ import pytest
 
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
-from tests.bridge_grpc.dialect_server import DialectServer, serving
-from tests.bridge_grpc.dialects import PROTO
+from tests.fronts.rpc_server import RpcServer, serving
+from tests.fronts.rpc_service import PROTO
 from tests.servers import PATIENCE
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def node_path() -> str:
     """Where npm's packages are: NODE_PATH, else npm's own place for those of all users.
 
     It skips even under ``CI=true``: the client wants a newer Node than Debian has, so nothing of ours can install it.
-    The Python client in `test_dialect_clients` is always there.
+    The Python client in `tests.fronts.test_rpc_clients` is always there.
     """
     try:
         root = subprocess.run(("npm", "root", "-g"), capture_output=True, text=True, check=True).stdout.strip()
@@ -70,7 +70,7 @@ async def test_every_kind_of_method(
     (tmp_path / "tally.proto").write_text(PROTO)
     files = compile_protos(["tally.proto"], tmp_path)
     (tmp_path / "tally.pb").write_bytes(files.SerializeToString())
-    server = DialectServer(schema(files))
+    server = RpcServer(schema(files))
     async with serving(server) as port:
         command = (str(HERE / "node/client.js"), f"http://127.0.0.1:{port}", str(tmp_path / "tally.pb"))
         client = await asyncio.create_subprocess_exec("node", *command, protocol, encoding, stdout=-1, stderr=-1)

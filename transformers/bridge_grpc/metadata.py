@@ -1,4 +1,4 @@
-"""Metadata by the rules of gRPC over HTTP/2: what goes up with a call, and what of an answer goes down as headers.
+"""Metadata by the rules of gRPC over HTTP/2: what is sent with a call, and what of a reply becomes header fields.
 
 "Custom-Metadata → Binary-Header / ASCII-Header": names are lower case; values are printable ASCII, or under a name
 that ends in ``-bin`` any bytes, which HTTP carries as base64 with or without padding. A list of values under a
@@ -29,7 +29,7 @@ from bridge.api import (
     read_secret,
     returnable,
 )
-from bridge_grpc.codec.scalars import Wrong, octets
+from bridge_grpc.codec.scalars import FieldValueError, octets
 from bridge_grpc.origins import caching, call_values, missing, refused
 
 Pair = tuple[str, str | bytes]
@@ -43,7 +43,7 @@ _NAME = re.compile(r"[0-9a-z_.-]+")
 _PASSED = re.compile(r"[0-9A-Za-z_.-]+\*?")
 #: gRPC's own (Request-Headers, Response-Headers, Trailers) …
 _GRPC = frozenset(("te", "content-type", "content-encoding", "accept-encoding", "user-agent", "grpc"))
-#: … and what the gateway itself says with each call and each response.
+#: … and what the gateway itself sends with each call and each response.
 _TRACE = frozenset(("x-trace-id", "traceparent"))
 _LIMITS = ("ratelimit", "x-ratelimit-")
 
@@ -68,7 +68,7 @@ def value_of(name: str, text: str) -> str | bytes:
     if name.endswith("-bin"):
         try:
             return bytes(octets(text.strip()))
-        except Wrong:
+        except FieldValueError:
             raise ValueError("it needs base64, since its name ends in -bin") from None
     if not text.isascii() or not text.isprintable():
         raise ValueError("it must be printable ASCII; use a name ending in -bin for others")
@@ -109,8 +109,8 @@ def size_of(pairs: Sequence[Pair]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
-    """Metadata that each call brings. `default`: what is sent where it brings none; None: that is refused."""
+class _CallValue:
+    """Metadata from each call. `default`: what is sent where the call has none; None: such a call is refused."""
 
     name: str
     origin: Origin
@@ -128,16 +128,16 @@ class _Brought:
             raise refused(self.origin, str(error)) from None
 
 
-class Outgoing:
+class RequestMetadata:
     """The metadata of a route's calls, compiled once.
 
     :param metadata: name -> text, or an origin.
     :param passed: names of request headers that go up as they are; ``*`` at the end stands for any ending.
-    :param consumed: header fields that the route's auth uses up, which therefore can't go up.
+    :param consumed: header fields that the route's auth removes, which therefore can't be sent.
     :param home: what ``$file`` is relative to.
     :ivar caching: fields that tell caches what an answer depends on.
-    :ivar secrets: texts that no one may be shown, as they stand in the metadata.
-    :raises bridge.api.BindError: a name, value or secret that can't be used; all that are found.
+    :ivar secrets: texts that must not be shown, as they stand in the metadata.
+    :raises bridge.api.BindError: names, values or secrets can't be used; all faults at once.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Outgoing:
         metadata = metadata or {}
         self.secrets: frozenset[str] = frozenset()
         self._fixed: list[Pair] = []
-        self._brought: list[_Brought] = []
+        self._call_values: list[_CallValue] = []
         self._own = frozenset(name.replace("_", "-") for name in metadata)
         faults: list[Fault] = []
         for name, value in metadata.items():
@@ -171,7 +171,7 @@ class Outgoing:
                 faults.append(Fault(str(error), f"transform.grpc.pass_headers[{at}]"))
             (prefixes.append if name.endswith("*") else exact.add)(name.lower().rstrip("*"))
         self._exact, self._prefixes = frozenset(exact), tuple(prefixes)
-        self.caching = caching([each.origin for each in self._brought], sorted(exact), private=bool(prefixes))
+        self.caching = caching([each.origin for each in self._call_values], sorted(exact), private=bool(prefixes))
         if not faults and size_of(self._fixed) > MAX_SIZE:
             faults.append(Fault(f"all together are larger than {MAX_SIZE} bytes", "transform.grpc.metadata"))
         if faults:
@@ -184,30 +184,30 @@ class Outgoing:
         :raises bridge.api.InvalidParameter: a header is missing or can't be sent.
         :raises bridge.api.HeadTooLarge: it is more than `MAX_SIZE`.
         """
-        made = list(self._fixed)
-        if not self._brought and not self._exact and not self._prefixes:
-            return made
-        for each in self._brought:
-            made += each.read(call)
+        pairs = list(self._fixed)
+        if not self._call_values and not self._exact and not self._prefixes:
+            return pairs
+        for each in self._call_values:
+            pairs += each.read(call)
         if self._exact or self._prefixes:
-            made += self._passed(call)
-        if size_of(made) > MAX_SIZE:
+            pairs += self._passed(call)
+        if size_of(pairs) > MAX_SIZE:
             raise HeadTooLarge(f"The header fields that go to the service may have at most {MAX_SIZE // 1024} KiB.")
-        return made
+        return pairs
 
     def _passed(self, call: Call) -> list[Pair]:
-        made: list[Pair] = []
+        pairs: list[Pair] = []
         for name, text in call.headers:
             if name not in self._exact and not (name.startswith(self._prefixes) and self._may_pass(name)):
                 continue
             try:
-                made += [(name, value) for value in values_of(name, text)]
+                pairs += [(name, value) for value in values_of(name, text)]
             except ValueError as error:
                 raise InvalidParameter([(name, str(error))]) from None
-        return made
+        return pairs
 
     def _may_pass(self, name: str) -> bool:
-        """Whether a name that only begins as one of the spec's may go up: none that the spec itself fills."""
+        """Whether a name that matches a prefix of the spec may go up: none that the spec itself fills."""
         if name.replace("_", "-") in self._own:
             return False
         try:
@@ -237,17 +237,17 @@ class Outgoing:
         if origin.secret:
             text = read_secret(origin, home)
             try:
-                made = value_of(name, text)
+                secret = value_of(name, text)
             except ValueError as error:
                 raise ValueError(f"{origin.words}: {error}") from None
-            self._fixed.append((name, made))
-            self.secrets |= {text, shown(made)}
+            self._fixed.append((name, secret))
+            self.secrets |= {text, shown(secret)}
         elif origin.default is ABSENT:
-            self._brought.append(_Brought(name, origin, None))
+            self._call_values.append(_CallValue(name, origin, None))
         else:
             listed = origin.default if isinstance(origin.default, list) else [origin.default]
             values = tuple(constant(name, item) for item in listed) if origin.default is not None else ()
-            self._brought.append(_Brought(name, origin, values))
+            self._call_values.append(_CallValue(name, origin, values))
 
 
 def shown(value: str | bytes) -> str:
@@ -258,11 +258,11 @@ def shown(value: str | bytes) -> str:
 # --- down ----------------------------------------------------------------------------------------------------------
 
 
-class Returned:
+class ResponseMetadata:
     """Which of an answer's metadata become header fields of the response, compiled once.
 
     :param names: in any case; ``*`` at the end stands for any ending.
-    :raises bridge.api.BindError: a name that is the gateway's or gRPC's own; all that are found.
+    :raises bridge.api.BindError: names belong to the gateway or to gRPC; all faults at once.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
@@ -282,9 +282,9 @@ class Returned:
     def returned(self, metadata: Sequence[Pair], trailers: Sequence[Pair]) -> list[tuple[str, str]]:
         """The fields for the response, in the order of the answer; repeated ones stay so. What HTTP can't hold is left
         out, and so is what comes after `MAX_SIZE` bytes."""
-        made: list[tuple[str, str]] = []
+        fields: list[tuple[str, str]] = []
         if not self._exact and not self._prefixes:
-            return made
+            return fields
         left = MAX_SIZE
         for name, value in (*metadata, *trailers):
             if name not in self._exact and not (name.startswith(self._prefixes) and not _withheld(name)):
@@ -294,8 +294,8 @@ class Returned:
             if left < 0:
                 break
             if text.isascii() and text.isprintable():
-                made.append((name, text))
-        return made
+                fields.append((name, text))
+        return fields
 
 
 def _withheld(name: str) -> bool:

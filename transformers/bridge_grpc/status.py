@@ -1,16 +1,17 @@
-"""gRPC status to HTTP and to the ``grpc`` member of problem+json, as ``google/rpc/code.proto`` documents it."""
+"""gRPC statuses as problem+json (``google/rpc/code.proto`` documents the HTTP statuses), and problems as statuses with
+details of ``google/rpc/error_details.proto``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge.api import GrpcReply, UpstreamFault
-from bridge_grpc.codec.scalars import Wrong
+from bridge.api import GrpcReply, Headers, StatusDetail, UpstreamFault, header
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.codec.write_scalars import base64
 
 #: Number -> name and HTTP status. "HTTP Mapping" in the comment of each value of ``google.rpc.Code``.
@@ -34,6 +35,8 @@ CODES: dict[int, tuple[str, int]] = {
     16: ("UNAUTHENTICATED", 401),
 }
 
+_DOMAIN = "bridge"  # of the ErrorInfo: reasons are unique within it
+_URN = "urn:bridge:problem:"
 _RETRY_INFO = error_details_pb2.RetryInfo.DESCRIPTOR.full_name
 
 
@@ -41,10 +44,10 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     """The problem for a status that isn't OK. A code that gRPC doesn't know counts as UNKNOWN but keeps its number.
 
     :param write_any: an ``Any``'s JSON in the route's schema.
-    :param fields: header fields for the response; of two words on ``retry-after`` the status's own counts.
+    :param fields: header fields for the response; the status's own ``retry-after`` replaces theirs.
     """
     name, status = CODES.get(reply.code, CODES[2])
-    details, retry_after = _details(reply.status_details, write_any)
+    details, retry_after = _details(reply, write_any)
     sentence = reply.detail.strip() or f"The service answered {name}."
     headers = [("retry-after", str(retry_after))] if retry_after is not None and status in (429, 503) else []
     headers += [each for each in fields if not headers or each[0] != "retry-after"]
@@ -52,21 +55,76 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {name}")
 
 
-def _details(raw: bytes, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
-    """The typed details of ``grpc-status-details-bin``, and the seconds that a RetryInfo asks to wait."""
-    if not raw:
-        return [], None
-    try:
-        status = status_pb2.Status.FromString(raw)
-    except DecodeError:
-        return [], None  # by gRPC's rules a client must do without details that it can't read
+def _details(reply: GrpcReply, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
+    """The typed details of a status, and the seconds that a RetryInfo asks to wait."""
     written, retry_after = [], None
-    for detail in status.details:
+    for detail in _packed(reply):
         try:
             written.append(write_any(detail))
             if detail.type_url.rpartition("/")[2] == _RETRY_INFO:
                 delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
                 retry_after = max(0, delay.seconds + math.ceil(delay.nanos / 1e9))
-        except (Wrong, DecodeError):
+        except (FieldValueError, DecodeError):
             written.append({"@type": detail.type_url, "value": base64(detail.value)})
     return written, retry_after
+
+
+def details_of(reply: GrpcReply, write_any: Callable[[Any], Any]) -> list[StatusDetail]:
+    """`bridge.api.Service.details`."""
+    return [
+        StatusDetail(detail.type_url.rpartition("/")[2], detail.value, _json(detail, write_any))
+        for detail in _packed(reply)
+    ]
+
+
+def _packed(reply: GrpcReply) -> Sequence[Any]:
+    """The details of ``grpc-status-details-bin``. By gRPC's rules a client does without those that it can't read."""
+    try:
+        return status_pb2.Status.FromString(reply.status_details).details if reply.status_details else ()
+    except DecodeError:
+        return ()
+
+
+def _json(detail: Any, write_any: Callable[[Any], Any]) -> dict[str, Any] | None:
+    try:
+        written = dict(write_any(detail))
+    except FieldValueError:
+        return None
+    if written == {"@type": detail.type_url, "value": base64(detail.value)}:
+        return None  # the type is unknown
+    return written if written.pop("@type", None) is not None else None
+
+
+def status_of(code: int, problem: Mapping[str, Any], headers: Headers = ()) -> GrpcReply:
+    """`bridge.api.Service.status`."""
+    detail = str(problem.get("detail", ""))
+    status = status_pb2.Status(code=code, message=_utf8(detail))
+    for message in _problem_details(problem, headers):
+        status.details.add().Pack(message)
+    return GrpcReply(code, detail=detail, status_details=status.SerializeToString())
+
+
+def _problem_details(problem: Mapping[str, Any], headers: Headers) -> Iterator[Message]:
+    """Why, what is wrong with the request, and when to call again."""
+    trace_id = _utf8(problem.get("trace_id", ""))
+    reason = _utf8(problem.get("type", "")).removeprefix(_URN).upper().replace("-", "_")
+    metadata = {"trace_id": trace_id} if trace_id else {}
+    yield error_details_pb2.ErrorInfo(reason=reason, domain=_DOMAIN, metadata=metadata)
+    errors = problem.get("errors")
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_utf8(error.get("pointer", error.get("parameter", ""))), description=_utf8(error.get("reason", ""))
+        )
+        for error in (errors if isinstance(errors, list) else ())
+        if isinstance(error, Mapping)
+    ]
+    if violations:
+        yield error_details_pb2.BadRequest(field_violations=violations)
+    seconds = header(headers, "retry-after")
+    if seconds.isdecimal() and len(seconds) < 10:
+        yield error_details_pb2.RetryInfo(retry_delay={"seconds": int(seconds)})
+
+
+def _utf8(value: object) -> str:
+    """The text of `value`, less what UTF-8 can't encode."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")

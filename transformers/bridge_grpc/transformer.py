@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,31 +12,26 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import WEBSOCKET, BindError, Context, Fault, Followed, Operation, RouteSpec
-from bridge_grpc.answer import Answer
+from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
-from bridge_grpc.dialect.interface import Rpc
 from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.fills import Fills, sources
-from bridge_grpc.mapping.http_rule import Capture, Template, parse, to_core
+from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Published, Rule, publish
-from bridge_grpc.metadata import Outgoing, Returned
+from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
-from bridge_grpc.operation import UnaryCodec
 from bridge_grpc.options import GrpcOptions
+from bridge_grpc.resumption import COUNTED, resumptions
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Servers
 from bridge_grpc.schema.sources import load
-from bridge_grpc.stream.codec import Cardinality, JsonStreamCodec
-from bridge_grpc.stream.resumption import Resumptions
+from bridge_grpc.service import GrpcService
 
 _ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
-_NAME = re.compile(r"\{[^}*]+")
 #: Types that an error detail or an Any may hold although the service's schema doesn't have them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -146,22 +141,21 @@ class _Compiler:
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
-        self._outgoing = Outgoing(options.metadata, options.pass_headers, home, consumed(route))
-        self._returned = Returned(options.reply_headers)
+        self._sent = RequestMetadata(options.metadata, options.pass_headers, home, consumed(route))
+        self._returned = ResponseMetadata(options.reply_headers)
         self._decode_all = options.http.decode_all
         self._sources = sources(options.fields, home)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
         self._claimed: set[tuple[str, ...]] = set()
-        self._web_sockets: set[str] = set()
 
     def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
         methods = self._methods(offered)
         one = self._options.method
         alone = [method for method in methods if one in (method.name, method.full_name)]
         self._calls = Calls(self._options.calls, alone or methods, self._route.timeout)
-        self._resumptions = Resumptions(self._options.events, alone or methods, self._encoders)
+        self._resumptions = resumptions(self._options.events, alone or methods, self._encoders)
         if one is not None:
             operations, published, methods = self._one(methods, one), Published(), alone
         else:
@@ -169,8 +163,6 @@ class _Compiler:
             published = publish(self._route.route, methods, self._options.http_rules, known)
             self._claimed = {rule.template.key() for rule in published.rules}
             operations = [op for rule in published.rules for op in self._operations(rule)]
-            if not self._faults:
-                operations += self._gets(methods, published.rules)
         self._unknown_fields({rule.method.input for rule in published.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
@@ -252,15 +244,22 @@ class _Compiler:
         response_body: str,
         place: Place,
     ) -> list[Operation]:
-        """One pattern of a rpc: the operation, and beside one that streams its WebSocket."""
+        """One pattern of a rpc; none where it is faulty."""
         patch = verb == "PATCH" and body not in ("", "*")
-        codec: UnaryCodec | JsonStreamCodec | DialectCodec | DialectStreamCodec
         try:
             binding = self._binding(method, captures, body, patch=patch)
-            if method.streaming:
-                codec = self._streaming(method, binding, response_body, verb)
-            else:
-                codec = self._unary(method, binding, response_body, verb)
+            service = GrpcService(
+                method,
+                binding,
+                self._encoders,
+                self._sent,
+                self._returned,
+                response_body=response_body,
+                settings=self._calls.of(method, verb),
+                frames=self._frames(method, binding),
+                resumption=self._resumptions.get(method.full_name, COUNTED),
+                own_path=(verb, path, body, response_body) == ("POST", method.path, "*", ""),
+            )
         except ValueError as error:
             self._faults.append(place.fault(f"{method.full_name}: {error}"))
             return []
@@ -268,85 +267,18 @@ class _Compiler:
             self._faults += [fault for fault in error.faults if fault not in self._faults]
             return []
         describe = self._describer.operation(method, binding, response_body)
-        if (verb, path, body, response_body) == ("POST", method.path, "*", ""):
-            codec = self._with_dialects(codec, method, binding)
-        operation = Operation(self._name(method), verb, path, codec, describe, method.path)
-        # Methods of HTTP may share a path; a WebSocket has only the path, and the first rule's it is.
-        shape = _NAME.sub("{", path)
-        if not method.streaming or shape in self._web_sockets:
-            return [operation]
-        self._web_sockets.add(shape)
-        return [operation, replace(operation, name=f"{operation.name}.ws", method=WEBSOCKET)]
+        codec = None if method.streaming else service
+        return [Operation(self._name(method), verb, path, codec, describe, method.path, service)]
 
     def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
         fills = Fills(method.input, self._sources, self._decoders)
         return Binding(method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch)
 
-    def _unary(self, method: Method, binding: Binding, response_body: str, verb: str) -> UnaryCodec:
-        return UnaryCodec(
-            method.path,
-            binding,
-            method.output,
-            self._encoders,
-            self._outgoing,
-            self._returned,
-            response_body=response_body,
-            settings=self._calls.of(method, verb),
-        )
-
-    def _streaming(self, method: Method, binding: Binding, response_body: str, verb: str) -> JsonStreamCodec:
-        """:raises ValueError: a name in the rule or the options is no field."""
-        frames = None
-        if method.client_streaming and not binding.body:
-            captures = [capture for capture, _ in binding.captures]
-            frames = self._binding(method, captures, "*")
-        return JsonStreamCodec(
-            method.path,
-            Cardinality(method.client_streaming, method.server_streaming),
-            binding,
-            method.output,
-            self._encoders,
-            self._outgoing,
-            self._returned,
-            response_body=response_body,
-            settings=self._calls.of(method, verb),
-            frames=frames,
-            resumption=self._resumptions.of(method),
-        )
-
-    # --- other protocols than JSON ---------------------------------------------------------------------------------
-
-    def _with_dialects(
-        self, codec: UnaryCodec | JsonStreamCodec, method: Method, binding: Binding
-    ) -> DialectCodec | DialectStreamCodec:
-        rpc = self._rpc(method, binding, codec.answer)
-        return DialectCodec(codec, rpc) if isinstance(codec, UnaryCodec) else DialectStreamCodec(codec, rpc)
-
-    def _rpc(self, method: Method, binding: Binding, answer: Answer, verb: str = "POST") -> Rpc:
-        return Rpc(
-            method.path,
-            method.client_streaming,
-            method.server_streaming,
-            binding.of_json,
-            answer.text,
-            self._encoders.any,
-            metadata=self._outgoing.outgoing,
-            settings=self._calls.of(method, verb),
-            returned=self._returned.returned,
-            completing=binding.completing,
-        )
-
-    def _gets(self, methods: Sequence[Method], rules: Sequence[Rule]) -> Iterator[Operation]:
-        """Connect's GET of methods that only read, beside their automatic paths."""
-        claimed = {rule.template.key() for rule in rules if rule.http_method in ("GET", "*")}
-        for method in methods:
-            if not method.safe or method.streaming or parse(method.path).key() in claimed:
-                continue
-            binding = self._binding(method, self._route_captures(method), "*")
-            plain = self._unary(method, binding, "", "GET")
-            codec = ConnectGetCodec(plain, self._rpc(method, binding, plain.answer, "GET"))
-            describe = self._describer.connect_get(method, binding)
-            yield Operation(self._name(method), "GET", method.path, codec, describe, method.path)
+    def _frames(self, method: Method, binding: Binding) -> Binding | None:
+        """What binds a WebSocket's frames, where the rule has no body for them."""
+        if not method.client_streaming or binding.body:
+            return None
+        return self._binding(method, [capture for capture, _ in binding.captures], "*")
 
     def _name(self, method: Method) -> str:
         """Unique in the route: the first pattern of a rpc has its name, the next ones a number."""

@@ -22,8 +22,8 @@ from bridge_grpc.codec.element import (
     DROPPED,
     Element,
     Faults,
+    FieldReader,
     Judge,
-    Part,
     Read,
     escaped,
     judged,
@@ -32,7 +32,7 @@ from bridge_grpc.codec.element import (
     unknown_field,
 )
 from bridge_grpc.codec.quick import Field, Shape, quick, whole
-from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, InDoubt, Wrong, kind_of, reader, text_reader
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, FieldValueError, InDoubt, kind_of, reader, text_reader
 from bridge_grpc.codec.traits import NULL, bounded, height, trusted, walk
 
 
@@ -57,7 +57,7 @@ class MessageReader:
         self.descriptor = descriptor
         self.nullable = descriptor.full_name == "google.protobuf.Value"
         self.shape: Shape | None = None
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, FieldReader] = {}
 
     def open(self, levels: float) -> None:
         """Once the messages that it holds have their classes, since protobuf would make those by recursion."""
@@ -146,7 +146,9 @@ class Decoders:
             element = self.field(field)
             oneof = field.containing_oneof
             each, inner = self._each(field)
-            part = Part(field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else "")
+            part = FieldReader(
+                field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else ""
+            )
             parts[field.json_name] = part
             fields.append(
                 Field(
@@ -284,7 +286,7 @@ class Decoders:
                 where = f"{at}/{escaped(key)}"
                 try:
                     name = key if read_key is None else read_key(key)
-                except Wrong as error:
+                except FieldValueError as error:
                     faults.append((where, f"as a key: {error}"))
                     continue
                 if name in out:
@@ -307,7 +309,7 @@ class Decoders:
 
             def read_wrapper(value: Any) -> Any:
                 if value is None:
-                    raise Wrong("it can't be null")
+                    raise FieldValueError("it can't be null")
                 return {"value": inner(value)}
 
             return Element(None, read_wrapper, judged(read_wrapper, self._ignore), False)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from bridge_grpc.codec.scalars import InDoubt, UnknownEnumName, Wrong, kind_of
+from bridge_grpc.codec.scalars import FieldValueError, InDoubt, UnknownEnumName, kind_of
 
 Faults = list[tuple[str, str]]
 Read = Callable[[Any], Any]
@@ -38,7 +38,7 @@ class Element(NamedTuple):
     nullable: bool
 
 
-class Part(NamedTuple):
+class FieldReader(NamedTuple):
     name: str
     json_name: str
     element: Element
@@ -82,7 +82,7 @@ def judged(read: Read, ignore: bool) -> Judge:
             if ignore:
                 return DROPPED
             faults.append((at, str(error)))
-        except Wrong as error:
+        except FieldValueError as error:
             faults.append((at, str(error)))
         return None
 

@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.large import LargeText
-from bridge_grpc.codec.scalars import INT64S, MESSAGES, Wrong
+from bridge_grpc.codec.scalars import INT64S, MESSAGES, FieldValueError
 from bridge_grpc.codec.write_scalars import Names, base64, double, set_zero, single
 from bridge_grpc.options import Print
 
@@ -65,7 +65,7 @@ class Encoders:
     def writer(self, descriptor: Descriptor) -> Write:
         """Message -> JSON value.
 
-        :raises Wrong: (the writer) a well-known type holds what its JSON can't say.
+        :raises FieldValueError: (the writer) a well-known type holds what its JSON can't say.
         """
         if descriptor.full_name in wellknown.WRITERS:
             return wellknown.WRITERS[descriptor.full_name]
@@ -83,7 +83,7 @@ class Encoders:
         """A message on the wire -> its JSON on one line; `writer`, with what stands before and after it, in one call.
 
         :raises google.protobuf.message.DecodeError: (the function) the bytes are no such message.
-        :raises Wrong: (the function) as `writer`.
+        :raises FieldValueError: (the function) as `writer`.
         :raises orjson.JSONEncodeError: (the function) it is nested too deep.
         """
         parse, dumps = GetMessageClass(descriptor).FromString, orjson.dumps
@@ -316,7 +316,7 @@ class Encoders:
         try:
             inner = GetMessageClass(descriptor).FromString(message.value)
         except DecodeError:
-            raise Wrong(
+            raise FieldValueError(
                 f"an Any says that it holds a {descriptor.full_name}, but its bytes are something else"
             ) from None
         written = self.writer(descriptor)(inner)

@@ -104,14 +104,14 @@ class _Reading:
         for number, kind, begin, content, end in _fields(wire):
             part = parts.get(number)
             if part is None:
-                found = known.get(number)
-                if found is None:
-                    continue  # JSON has no word for it
-                if not _apart(found):
-                    self._count_key(found)
+                field = known.get(number)
+                if field is None:
+                    continue  # JSON has no name for it
+                if not _apart(field):
+                    self._count_key(field)
                     rest += wire[begin:end]
                     continue
-                part = parts[number] = _Parts(found)
+                part = parts[number] = _Parts(field)
             if not part.field.is_repeated:
                 part.wire.append(wire[content:end])
                 if len(part.wire) > 1000:
@@ -126,8 +126,8 @@ class _Reading:
                 self._add(cls, part, wire[begin:end])
         return self._whole(cls, descriptor, rest, parts, depth)
 
-    def _count_key(self, found: FieldDescriptor) -> None:
-        if found.is_repeated:
+    def _count_key(self, field: FieldDescriptor) -> None:
+        if field.is_repeated:
             self._keys -= 1
             if self._keys < 0:
                 raise BadReply(f"The service's answer holds maps of more than {MAX_KEYS} keys.")
@@ -136,11 +136,11 @@ class _Reading:
         """One message of its parts: what comes last counts, and lists are joined."""
         if len(wire) == 1:
             return memoryview(wire[0])
-        made = b"".join(wire)
-        self._room -= len(made)
+        merged = b"".join(wire)
+        self._room -= len(merged)
         if self._room < 0:
             raise BadReply("The service's answer comes in more parts than the gateway puts together.")
-        return memoryview(made)
+        return memoryview(merged)
 
     def _add(self, cls: Any, part: _Parts, entry: Wire, count: int = 1) -> None:
         part.wire.append(entry)
@@ -194,22 +194,22 @@ class _Reading:
                 text = self.text(part.field.message_type, inner, depth + 1)
                 rest += _entry(number, b"")
             texts[self._writers.key(part.field)] = text
-        made = self._writers.writer(descriptor)(cls.FromString(bytes(rest)))
+        value = self._writers.writer(descriptor)(cls.FromString(bytes(rest)))
         for key, text in texts.items():
-            made[key] = orjson.Fragment(text)
+            value[key] = orjson.Fragment(text)
         texts.clear()
-        return orjson.dumps(made)
+        return orjson.dumps(value)
 
 
-def _apart(found: FieldDescriptor) -> bool:
+def _apart(field: FieldDescriptor) -> bool:
     """Whether a field's entries are read apart from the rest."""
-    message = found.message_type
-    if found.type == _T.TYPE_GROUP or (message is not None and message.GetOptions().map_entry):
+    message = field.message_type
+    if field.type == _T.TYPE_GROUP or (message is not None and message.GetOptions().map_entry):
         return False
-    if found.is_repeated:
+    if field.is_repeated:
         return True
     # Of a oneof the member that comes last counts, which the message as a whole has to say.
-    return message is not None and found.containing_oneof is None and LargeText.takes(message)
+    return message is not None and field.containing_oneof is None and LargeText.takes(message)
 
 
 def _entry(number: int, content: bytes) -> bytes:

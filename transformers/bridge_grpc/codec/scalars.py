@@ -1,7 +1,7 @@
 """One scalar, JSON or text in, Python value out: the rules of the protobuf JSON mapping (ProtoJSON), as a table.
 
-A reader takes a JSON value (as `bridge.api.parse_json` gives it, exact or not) or the text of a parameter, and returns
-what the message's constructor takes. ``null`` is None and means "not set". It raises `Wrong` with a reason for people.
+A reader takes a JSON value (as `bridge.api.parse_json` gives it, exact or not) or the text of a parameter. It returns
+what the message's constructor takes; ``null`` is None and means "not set". It raises `FieldValueError` with a reason.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 Reader = Callable[[Any], Any]
 
 
-class Wrong(ValueError):
-    """The value is not what the field takes; the message says why."""
+class FieldValueError(ValueError):
+    """The field doesn't take the value; the message says why."""
 
 
-class UnknownEnumName(Wrong):
-    """A name that the enum doesn't have: dropped where the route ignores what is unknown."""
+class UnknownEnumName(FieldValueError):
+    """The enum has no such name. It is dropped where the route ignores unknown values."""
 
 
 class InDoubt(Exception):
-    """The quick way can't tell; the value must be judged with every digit kept."""
+    """The fast path can't decide; the value must be judged with every digit kept."""
 
 
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
@@ -65,10 +65,10 @@ def integer(low: int, high: int) -> Reader:
             elif _NUMBER.fullmatch(value):
                 value = _whole(Decimal(value))
             else:
-                raise Wrong(f"{_shown(value)} is not a whole number")
+                raise FieldValueError(f"{_shown(value)} is not a whole number")
         elif kind is float:
             if not value.is_integer():
-                raise Wrong(f"{value!r} is not a whole number")
+                raise FieldValueError(f"{value!r} is not a whole number")
             if abs(value) > 2**53:
                 raise InDoubt
             value = int(value)
@@ -77,9 +77,9 @@ def integer(low: int, high: int) -> Reader:
         elif value is None:
             return None
         elif kind is not int:
-            raise Wrong(f"it must be a whole number, not {_kind(value)}")
+            raise FieldValueError(f"it must be a whole number, not {_kind(value)}")
         if not low <= value <= high:
-            raise Wrong(f"{_shown(value)} is out of range; it must be from {low} to {high}")
+            raise FieldValueError(f"{_shown(value)} is out of range; it must be from {low} to {high}")
         return value
 
     return read
@@ -88,9 +88,9 @@ def integer(low: int, high: int) -> Reader:
 def _whole(value: Decimal) -> int:
     # An exponent that no integer field can hold is not expanded: 1e999999 would be a megabyte of digits.
     if value and value.adjusted() > 40:
-        raise Wrong(f"{value} is out of range")
+        raise FieldValueError(f"{value} is out of range")
     if value != value.to_integral_value():
-        raise Wrong(f"{value} is not a whole number")
+        raise FieldValueError(f"{value} is not a whole number")
     return int(value)
 
 
@@ -103,17 +103,17 @@ def double(value: Any) -> Any:
         if value in _WORDS:
             return _WORDS[value]
         if not _NUMBER.fullmatch(value):
-            raise Wrong(f"{_shown(value)} is not a number")
+            raise FieldValueError(f"{_shown(value)} is not a number")
     elif value is None:
         return None
     elif kind is not int and not isinstance(value, Decimal):
-        raise Wrong(f"it must be a number, not {_kind(value)}")
+        raise FieldValueError(f"it must be a number, not {_kind(value)}")
     try:
         value = float(value)
     except OverflowError:
         value = math.inf
     if math.isinf(value):
-        raise Wrong("it is out of range for a double")
+        raise FieldValueError("it is out of range for a double")
     return value
 
 
@@ -124,14 +124,14 @@ def single(value: Any) -> Any:
         try:
             _FLOAT32.pack(value)
         except OverflowError:
-            raise Wrong(f"{value!r} is out of range for a float") from None
+            raise FieldValueError(f"{value!r} is out of range for a float") from None
     return value
 
 
 def boolean(value: Any) -> Any:
     if value is None or value is True or value is False:
         return value
-    raise Wrong(f"it must be true or false, not {_kind(value)}")
+    raise FieldValueError(f"it must be true or false, not {_kind(value)}")
 
 
 def boolean_text(value: str) -> bool:
@@ -140,18 +140,18 @@ def boolean_text(value: str) -> bool:
         return True
     if value == "false":
         return False
-    raise Wrong(f"{_shown(value)} is neither true nor false")
+    raise FieldValueError(f"{_shown(value)} is neither true nor false")
 
 
 def string(value: Any) -> Any:
     if value is None:
         return None
     if type(value) is not str:
-        raise Wrong(f"it must be a string, not {_kind(value)}")
+        raise FieldValueError(f"it must be a string, not {_kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Wrong("it holds half of a surrogate pair") from None
+        raise FieldValueError("it holds half of a surrogate pair") from None
     return value
 
 
@@ -160,7 +160,7 @@ def octets(value: Any) -> Any:
     if type(value) is not str:
         if value is None:
             return None
-        raise Wrong(f"it must be a base64 string, not {_kind(value)}")
+        raise FieldValueError(f"it must be a base64 string, not {_kind(value)}")
     bare = value.rstrip("=")
     padding = -len(bare) % 4
     if len(value) - len(bare) in (0, padding):  # Python's strict mode lets pass some that are too many
@@ -169,7 +169,7 @@ def octets(value: Any) -> Any:
             return binascii.a2b_base64(text + "=" * padding, strict_mode=True)
         except ValueError:
             pass
-    raise Wrong("it is not base64")
+    raise FieldValueError("it is not base64")
 
 
 def enumeration(enum: EnumDescriptor) -> Reader:
@@ -183,15 +183,15 @@ def enumeration(enum: EnumDescriptor) -> Reader:
     def read(value: Any) -> Any:
         if value is None:
             return 0 if null else None
-        if type(value) is str and (found := names.get(value)) is not None:
-            return found
+        if type(value) is str and (number_of := names.get(value)) is not None:
+            return number_of
         if type(value) is str and not _INTEGER.fullmatch(value):
             raise UnknownEnumName(f"{_shown(value)} is not one of {_some(names)}")
         if type(value) is bool:
-            raise Wrong("it must be a name or a number, not a boolean")
+            raise FieldValueError("it must be a name or a number, not a boolean")
         value = number(value)
         if closed and value not in numbers:
-            raise Wrong(f"{value} is not a number of {enum.full_name}")
+            raise FieldValueError(f"{value} is not a number of {enum.full_name}")
         return value
 
     return read

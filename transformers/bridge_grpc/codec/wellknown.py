@@ -1,7 +1,7 @@
 """The well-known types whose JSON is not an object of their fields: readers and writers, by ProtoJSON's table.
 
 A reader gives what the parent's constructor takes (a dict of fields, or a message where the constructor would read a
-dict in its own way); a writer takes the message and gives a JSON value. Both raise `Wrong`.
+dict in its own way); a writer takes the message and gives a JSON value. Both raise `FieldValueError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from bridge_grpc.codec.scalars import Wrong, kind_of
+from bridge_grpc.codec.scalars import FieldValueError, kind_of
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 _DAY = 86_400  # seconds; protobuf's days have no leap seconds
@@ -34,7 +34,7 @@ _Json = Any
 
 def _text(value: Any, example: str) -> str:
     if type(value) is not str:
-        raise Wrong(f'it must be a string such as "{example}", not {kind_of(value)}')
+        raise FieldValueError(f'it must be a string such as "{example}", not {kind_of(value)}')
     return value
 
 
@@ -84,29 +84,29 @@ def read_timestamp(value: Any) -> dict[str, int]:
 
 
 def _timestamp(text: str) -> dict[str, int]:
-    found = _TIMESTAMP.fullmatch(text)
-    if not found:
-        raise Wrong(f"{text[:40]!r} is not a time such as 2026-11-03T20:15:00Z")
-    day, hour, minute, second, fraction, sign, off_hours, off_minutes = found.groups()
+    match = _TIMESTAMP.fullmatch(text)
+    if not match:
+        raise FieldValueError(f"{text[:40]!r} is not a time such as 2026-11-03T20:15:00Z")
+    day, hour, minute, second, fraction, sign, off_hours, off_minutes = match.groups()
     try:
         dt.time(int(hour), int(minute), int(second))
         seconds = _midnight(day) + int(hour) * 3600 + int(minute) * 60 + int(second)
     except ValueError as error:
-        raise Wrong(f"{text!r} is not a time: {error}") from None
+        raise FieldValueError(f"{text!r} is not a time: {error}") from None
     if sign:
         if int(off_hours) > 23 or int(off_minutes) > 59:
-            raise Wrong(f"{text!r} has no valid offset from UTC")
+            raise FieldValueError(f"{text!r} has no valid offset from UTC")
         offset = int(off_hours) * 3600 + int(off_minutes) * 60
         seconds += offset if sign == "-" else -offset
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
-        raise Wrong(f"{text!r} lies outside the years 1 to 9999")
+        raise FieldValueError(f"{text!r} lies outside the years 1 to 9999")
     return {"seconds": seconds, "nanos": int(fraction.ljust(9, "0")) if fraction else 0}
 
 
 def write_timestamp(message: Any) -> str:
     seconds, nanos = message.seconds, message.nanos
     if not _MIN_SECONDS <= seconds <= _MAX_SECONDS or not 0 <= nanos < 1_000_000_000:
-        raise Wrong("a Timestamp lies outside the years 1 to 9999")
+        raise FieldValueError("a Timestamp lies outside the years 1 to 9999")
     days, seconds = divmod(seconds, _DAY)
     minutes, seconds = divmod(seconds, 60)
     return f"{_day(days)}{_MINUTES[minutes]}{_SECONDS[seconds]}{_fraction(nanos) if nanos else ''}Z"
@@ -114,13 +114,13 @@ def write_timestamp(message: Any) -> str:
 
 def read_duration(value: Any) -> dict[str, int]:
     """Seconds with up to nine digits and the suffix ``s``."""
-    found = _DURATION.fullmatch(_text(value, "1.5s"))
-    if not found:
-        raise Wrong(f"{value[:40]!r} is not a duration such as 1.5s")
-    sign = -1 if found[1] else 1
-    seconds, nanos = sign * int(found[2]), sign * int((found[3] or "").ljust(9, "0"))
+    match = _DURATION.fullmatch(_text(value, "1.5s"))
+    if not match:
+        raise FieldValueError(f"{value[:40]!r} is not a duration such as 1.5s")
+    sign = -1 if match[1] else 1
+    seconds, nanos = sign * int(match[2]), sign * int((match[3] or "").ljust(9, "0"))
     if abs(seconds) > _MAX_DURATION or (abs(seconds) == _MAX_DURATION and nanos):
-        raise Wrong(f"{value!r} is longer than {_MAX_DURATION} seconds")
+        raise FieldValueError(f"{value!r} is longer than {_MAX_DURATION} seconds")
     return {"seconds": seconds, "nanos": nanos}
 
 
@@ -131,7 +131,7 @@ def write_duration(message: Any) -> str:
         or abs(nanos) >= 1_000_000_000
         or (seconds and nanos and (seconds < 0) != (nanos < 0))
     ):
-        raise Wrong("a Duration is out of range or has parts of different sign")
+        raise FieldValueError("a Duration is out of range or has parts of different sign")
     sign = "-" if seconds < 0 or nanos < 0 else ""
     return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
 
@@ -146,7 +146,7 @@ def read_field_mask(value: Any) -> dict[str, list[str]]:
     """Comma-separated paths in lowerCamelCase."""
     text = _text(value, "county,ballotCount")
     if "_" in text:
-        raise Wrong(f"{text[:40]!r}: the paths of a field mask are in lowerCamelCase")
+        raise FieldValueError(f"{text[:40]!r}: the paths of a field mask are in lowerCamelCase")
     return read_field_mask_text(text)
 
 
@@ -160,7 +160,7 @@ def write_field_mask(message: Any) -> str:
     for path in message.paths:
         camel = _SNAKE.sub(lambda at: at[1].upper(), path)
         if "_" in camel or _CAMEL.search(path):
-            raise Wrong(f"the path {path[:60]!r} of a FieldMask can't be written as JSON")
+            raise FieldValueError(f"the path {path[:60]!r} of a FieldMask can't be written as JSON")
         paths.append(camel)
     return ",".join(paths)
 
@@ -187,7 +187,7 @@ def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[
 
     def read_struct(given: _Json) -> Any:
         if type(given) is not dict:
-            raise Wrong(f"it must be an object, not {kind_of(given)}")
+            raise FieldValueError(f"it must be an object, not {kind_of(given)}")
         made = struct()
         fields = made.fields
         for key, item in given.items():
@@ -196,7 +196,7 @@ def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[
 
     def read_list(given: _Json) -> Any:
         if type(given) is not list:
-            raise Wrong(f"it must be an array, not {kind_of(given)}")
+            raise FieldValueError(f"it must be an array, not {kind_of(given)}")
         return listing(values=[read_value(item) for item in given])
 
     return {
@@ -212,7 +212,7 @@ def _finite(given: int | float | Decimal) -> float:
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise Wrong("it is out of range for a double")
+        raise FieldValueError("it is out of range for a double")
     return number
 
 
@@ -230,7 +230,7 @@ def write_value(message: Any) -> _Json:
         return write_list(message.list_value)
     number = message.number_value
     if not math.isfinite(number):
-        raise Wrong("a Value holds NaN or Infinity, which JSON has no number for")
+        raise FieldValueError("a Value holds NaN or Infinity, which JSON has no number for")
     return number
 
 

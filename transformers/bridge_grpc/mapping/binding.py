@@ -30,7 +30,7 @@ from bridge.api import (
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element
-from bridge_grpc.codec.scalars import MESSAGES, InDoubt, Wrong
+from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, InDoubt
 from bridge_grpc.mapping.fills import Fills, place
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
 from bridge_grpc.mapping.forms import kind_of as form_kind
@@ -241,7 +241,7 @@ class Binding:
             for capture, target in self.captures:
                 try:
                     yield target, target.read(capture.text(call.raw_params))
-                except Wrong as error:
+                except FieldValueError as error:
                     wrong.append((".".join(capture.field_path), str(error)))
                 except UnicodeDecodeError:
                     wrong.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))

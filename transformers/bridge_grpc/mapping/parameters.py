@@ -12,7 +12,7 @@ from bridge.api import InvalidBody, InvalidParameter, parse_json
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT
-from bridge_grpc.codec.scalars import MESSAGES, UnknownEnumName, Wrong, text_reader
+from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, UnknownEnumName, text_reader
 
 MAX_DEPTH = 16
 #: Names that clients made up are not kept beyond this many, so that nobody can fill the memory with them.
@@ -44,7 +44,7 @@ class Target:
     whole: tuple[str, ...] | None = None
 
     def read(self, text: str) -> Any:
-        """:raises Wrong: the text is not what the field takes."""
+        """:raises FieldValueError: the text is not what the field takes."""
         assert self.text is not None
         return self.text(text)
 
@@ -120,9 +120,9 @@ def _text_of(field: FieldDescriptor, decoders: Decoders | None) -> ReadText | No
             try:
                 return reader.build(reader.decode(parse_json(text.encode())))
             except InvalidBody as error:
-                raise Wrong(f"it must be JSON, and {error.errors[0][1]}") from None
+                raise FieldValueError(f"it must be JSON, and {error.errors[0][1]}") from None
             except DOUBT as error:
-                raise Wrong(str(error) or "it is not what this field takes") from None
+                raise FieldValueError(str(error) or "it is not what this field takes") from None
 
         return read_json
     return wellknown.READERS.get(name)
@@ -174,7 +174,7 @@ class Parameters:
                 if not ignore:
                     wrong.append((name, str(error)))
                 continue
-            except Wrong as error:
+            except FieldValueError as error:
                 wrong.append((name, str(error)))
                 continue
             if target.whole is not None:

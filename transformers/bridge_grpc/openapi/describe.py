@@ -13,28 +13,12 @@ from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
-from bridge_grpc.openapi import streams
 from bridge_grpc.openapi.json_schema import Made, Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
 
 _QUERY_DEPTH = 4
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
-
-
-def _in_query(name: str, description: str, *values: str, required: bool = True) -> dict[str, Any]:
-    schema = {"type": "string", "enum": list(values)} if values else {"type": "string"}
-    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
-
-
-#: Connect's protocol reference, "Query-Get".
-_CONNECT_QUERY = (
-    _in_query("connect", "Tells a call of the Connect protocol.", "v1"),
-    _in_query("encoding", "How `message` is written.", "json", "proto"),
-    _in_query("message", "The request message."),
-    _in_query("base64", "Whether `message` is URL-safe base64.", "1", required=False),
-    _in_query("compression", "How `message` is compressed.", "identity", "gzip", required=False),
-)
 
 
 class Describer:
@@ -55,18 +39,6 @@ class Describer:
 
         return describe
 
-    def connect_get(self, method: Method, binding: Binding) -> Callable[[], OperationDoc]:
-        """What makes the part of Connect's GET of a method: the message is in the query."""
-
-        def describe() -> OperationDoc:
-            schemas = Schemas(self._schema, self._print, self._made)
-            operation = _Part(schemas, method, binding, "").operation()
-            operation.pop("requestBody")
-            operation["parameters"] = [*operation.get("parameters", []), *_CONNECT_QUERY]
-            return OperationDoc(operation, schemas.components)
-
-        return describe
-
 
 class _Part:
     def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str) -> None:
@@ -78,9 +50,8 @@ class _Part:
     def operation(self) -> dict[str, Any]:
         method, comment = self._method, self._method.comment
         operation: dict[str, Any] = {"summary": comment.split(". ")[0].split("\n")[0].rstrip(".") or method.name}
-        prose = streams.PROSE.get((method.client_streaming, method.server_streaming), "")
-        if text := "\n\n".join(part for part in (comment, prose) if part):
-            operation["description"] = text
+        if comment:
+            operation["description"] = comment
         if method.deprecated:
             operation["deprecated"] = True
         parameters = [*self._path(), *self._query()]
@@ -90,8 +61,6 @@ class _Part:
             operation["requestBody"] = self._request_body()
         answer = "The service's answers." if method.server_streaming else "The service's answer."
         operation["responses"] = {"200": {"description": answer, "content": self._answer()}}
-        if method.streaming:
-            operation["x-websocket"] = True
         return operation
 
     def _path(self) -> Iterator[dict[str, Any]]:
@@ -166,24 +135,20 @@ class _Part:
 
     def _sent(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
         """JSON, and forms where they are read; an example is of JSON alone."""
-        if self._method.client_streaming:
-            return streams.sent(schema, example)
         forms = (URLENCODED, MULTIPART) if self._binding.form is not None else ()
-        json = {"application/json": {"schema": schema, "example": example}}
-        return json | {kind: {"schema": schema} for kind in forms}
-
-    def _answered(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:
-        if self._method.server_streaming:
-            return streams.answered(schema, example)
-        return {"application/json": {"schema": schema, "example": example}}
+        return _json(schema, example) | {kind: {"schema": schema} for kind in forms}
 
     def _answer(self) -> dict[str, Any]:
         message, schemas = self._method.output, self._schemas
         if not self._response_body:
             if message.full_name == HTTP_BODY:
                 return dict(_ANYTHING)
-            return self._answered(schemas.ref(message), schemas.example(message))
+            return _json(schemas.ref(message), schemas.example(message))
         field = message.fields_by_name[self._response_body]
         if field.message_type is not None and field.message_type.full_name == HTTP_BODY:
             return dict(_ANYTHING)
-        return self._answered(schemas.property(field), schemas.example_field(field))
+        return _json(schemas.property(field), schemas.example_field(field))
+
+
+def _json(schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, "example": example}}

@@ -1,4 +1,4 @@
-"""Every problem of the gateway's as a gRPC status, and so in both dialects."""
+"""Every problem of the gateway's as a gRPC status, and so in both RPC protocols."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 import bridge.app  # so that every error is known  # noqa: F401
 from bridge.api import Call, ClientError, GrpcReply, Reply, RequestError, UpstreamFault
 from bridge.api.problem import problem, slugs
-from bridge_grpc.dialect.choose import dialect_of
-from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
-from bridge_grpc.dialect.refusals import as_status, code_of
+from bridge.fronts.connect import ConnectGetCodec
+from bridge.fronts.publish import FrontedCodec, Fronts
+from bridge.fronts.rpc import as_status, code_of
 from bridge_grpc.schema.pool import Schema
 from bridge_grpc.status import fault
-from tests.bridge_grpc.dialects import PROTO, post, rpc_of
+from tests.fronts.rpc_service import PROTO, post, service_of
 
 EXPECTED = {
     "internal": "INTERNAL",
@@ -83,17 +83,18 @@ def test_a_services_own_status_is_kept() -> None:
             {"detail": "\ud800", "trace_id": "\ud800", "errors": [{"pointer": "\ud800"}]}, {"grpc": {"code": True}}],
 )  # fmt: skip
 def test_whatever_a_problem_holds_it_is_told(odd: dict[str, object], make_schema: Callable[[str], Schema]) -> None:
-    assert status_pb2.Status.FromString(as_status(odd, [("retry-after", "soon")]).status_details)
-    rpc = rpc_of(make_schema(PROTO), "Put")
+    service = service_of(make_schema(PROTO), "Put")
+    assert status_pb2.Status.FromString(as_status(service, odd, [("retry-after", "soon")]).status_details)
     for name in ("application/grpc-web", "application/proto", "application/connect+json"):
         call = post(name)
-        dialect = dialect_of(call)
-        assert dialect is not None
-        assert dialect.refusal(call, rpc, odd, Reply(400, [("content-type", "x")])).headers[0][1] != "x"
+        form = Fronts().form_of(call)
+        assert form is not None
+        assert form.refusal(call, service, odd, Reply(400, [("content-type", "x")])).headers[0][1] != "x"
 
 
-def test_an_integer_of_retry_after_is_told_typed() -> None:
-    status = status_pb2.Status.FromString(as_status({}, [("retry-after", "120")]).status_details)
+def test_an_integer_of_retry_after_is_told_typed(make_schema: Callable[[str], Schema]) -> None:
+    service = service_of(make_schema(PROTO), "Put")
+    status = status_pb2.Status.FromString(as_status(service, {}, [("retry-after", "120")]).status_details)
     info = error_details_pb2.RetryInfo()
     assert status.details[-1].Unpack(info)
     assert info.retry_delay.seconds == 120
@@ -105,17 +106,11 @@ def test_an_integer_of_retry_after_is_told_typed() -> None:
 class Plain:
     """Stands for the JSON codec."""
 
-    binding = None
-    secrets = caching = ()
-
     def request(self, call: Call) -> str:
         return "plain"
 
     def reply(self, call: Call, inbound: GrpcReply) -> str:
         return "plain"
-
-    def show(self, outbound: object) -> str:
-        return "shown"
 
 
 PLAIN = [
@@ -130,7 +125,8 @@ PLAIN = [
 
 @pytest.mark.parametrize("call", PLAIN)
 def test_plain_json_stays_plain(call: Call, make_schema: Callable[[str], Schema]) -> None:
-    codec = DialectCodec(Plain(), rpc_of(make_schema(PROTO), "Get"))  # type: ignore[arg-type]  # a stand-in
+    service = service_of(make_schema(PROTO), "Get", show=lambda outbound: "shown")
+    codec = FrontedCodec(Plain(), service, Fronts())
     refused = problem(RequestError(), "")
     assert codec.request(call) == codec.reply(call, GrpcReply(0)) == "plain"  # type: ignore[comparison-overlap]  # as above
     assert codec.refusal(call, {}, refused) is refused
@@ -138,7 +134,7 @@ def test_plain_json_stays_plain(call: Call, make_schema: Callable[[str], Schema]
 
 
 def test_get_without_the_marker_calls_nothing(make_schema: Callable[[str], Schema]) -> None:
-    codec = ConnectGetCodec(Plain(), rpc_of(make_schema(PROTO), "Get"))  # type: ignore[arg-type]  # a stand-in
+    codec = ConnectGetCodec(service_of(make_schema(PROTO), "Get"))
     for query in ("", "encoding=json&message={}", "connect=v2&encoding=json&message={}"):
         with pytest.raises(ClientError, match="connect=v1"):
             codec.request(Call("GET", "/x", query=query))

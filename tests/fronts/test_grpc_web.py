@@ -12,20 +12,20 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.api import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody
+from bridge.api import BadReply, Call, ClientError, GrpcReply, InvalidBody, StreamTranslation
 from bridge.api.problem import problem
 from bridge.errors import Forbidden, RateLimited
-from bridge_grpc.dialect.choose import dialect_of
-from bridge_grpc.dialect.grpc_web import GrpcWeb
+from bridge.fronts.grpc_web import GrpcWeb, GrpcWebForm
+from bridge.fronts.publish import Fronts
 from bridge_grpc.schema.pool import Schema
-from tests.bridge_grpc.dialects import (
+from tests.fronts.rpc_service import (
     MESSAGES,
     NOT_FOUND,
     PROTO,
     framed,
     opened,
     post,
-    rpc_of,
+    service_of,
     splits,
     trailers_of,
 )
@@ -38,10 +38,13 @@ def tally(make_schema: Callable[[str], Schema]) -> Schema:
     return make_schema(PROTO)
 
 
-def dialect(call: Call) -> GrpcWeb:
-    found = dialect_of(call)
-    assert isinstance(found, GrpcWeb)
-    return found
+FRONTS = Fronts([GrpcWeb()])
+
+
+def form_of(call: Call) -> GrpcWebForm:
+    form = FRONTS.form_of(call)
+    assert isinstance(form, GrpcWebForm)
+    return form
 
 
 # --- content types -----------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ NAMES = [
 @pytest.mark.parametrize("case", NAMES, ids=lambda case: case.clause)
 def test_content_types(case: Named, tally: Schema) -> None:
     call = post(case.content_type, b"", ("accept", case.accept))
-    reply = dialect(call).reply(call, rpc_of(tally, "Put"), GrpcReply(0, MESSAGES[2]))
+    reply = form_of(call).reply(call, service_of(tally, "Put"), GrpcReply(0, MESSAGES[2]))
     assert reply.headers[0] == ("content-type", case.answered)
     body = base64.b64decode(reply.body, validate=True) if "-text" in case.answered else reply.body
     (flags, message), (last, _) = opened(body)
@@ -84,8 +87,8 @@ def test_content_types(case: Named, tally: Schema) -> None:
 
 @pytest.mark.parametrize("name", [f"{BINARY}+thrift", "application/grpc", "application/grpc-webx", "text/plain", ""])
 def test_what_is_not_grpc_web(name: str) -> None:
-    assert dialect_of(post(name)) is None
-    assert dialect_of(Call("PUT", "/x", headers=[("content-type", BINARY)])) is None
+    assert FRONTS.form_of(post(name)) is None
+    assert FRONTS.form_of(Call("PUT", "/x", headers=[("content-type", BINARY)])) is None
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
@@ -93,43 +96,43 @@ def test_what_is_not_grpc_web(name: str) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=["empty", "short", "unicode"])
 def test_a_message_goes_up_as_it_came(message: bytes, tally: Schema) -> None:
-    rpc = rpc_of(tally, "Put")
+    rpc = service_of(tally, "Put")
     plain = post(BINARY, framed(message))
     text = post(TEXT, base64.b64encode(framed(message)))
     squeezed = post(BINARY, framed(gzip.compress(message), flags=1), ("grpc-encoding", "gzip"))
     whole = post(BINARY, gzip.compress(framed(message)), ("content-encoding", "gzip"))  # "Full-body compression"
     for call in (plain, text, squeezed, whole):
-        made = dialect(call).request(call, rpc)
+        made = form_of(call).request(call, rpc)
         assert (made.path, made.message, made.metadata) == ("/tally.v1.Tally/Put", message, [("from", "peer")])
 
 
 def test_a_message_that_is_not_the_methods_type_is_the_services_to_refuse(tally: Schema) -> None:
     call = post(BINARY, framed(b"\xff\xff\xff"))
-    assert dialect(call).request(call, rpc_of(tally, "Put")).message == b"\xff\xff\xff"
+    assert form_of(call).request(call, service_of(tally, "Put")).message == b"\xff\xff\xff"
 
 
 def test_text_may_come_in_padded_chunks(tally: Schema) -> None:
     """ "The implementation may send base64-encoded chunks with potential padding"."""
     sent = framed(MESSAGES[2])
     call = post(TEXT, b"".join(base64.b64encode(sent[at : at + 1]) for at in range(len(sent))))
-    assert dialect(call).request(call, rpc_of(tally, "Put")).message == MESSAGES[2]
+    assert form_of(call).request(call, service_of(tally, "Put")).message == MESSAGES[2]
 
 
 def test_json_is_read_and_all_its_faults_are_told(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Put")
+    rpc = service_of(tally, "Put")
     call = post(f"{BINARY}+json", framed('{"county":"é","ballots":7}'.encode()))
-    assert dialect(call).request(call, rpc).message == MESSAGES[2]
+    assert form_of(call).request(call, rpc).message == MESSAGES[2]
     call = post(f"{BINARY}+json", framed(b'{"county":1,"x":2}'))
     with pytest.raises(InvalidBody) as refused:
-        dialect(call).request(call, rpc)
+        form_of(call).request(call, rpc)
     assert {pointer for pointer, _ in refused.value.errors} == {"/county", "/x"}
 
 
 def test_fields_of_the_path_count_more_than_the_message(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Put", completing=lambda call: lambda wire: wire + b"\n\x04path")
+    rpc = service_of(tally, "Put", completing=lambda call: lambda wire: wire + b"\n\x04path")
     call = post(BINARY, framed(b"\n\x04body\x10\x07"))
     ask = tally.message_class(tally.pool.FindMessageTypeByName("tally.v1.Ask"))
-    made = ask.FromString(dialect(call).request(call, rpc).message)
+    made = ask.FromString(form_of(call).request(call, rpc).message)
     assert (made.county, made.ballots) == ("path", 7)
 
 
@@ -147,7 +150,7 @@ REFUSED = [
 def test_requests_that_are_refused(what: str, body: bytes, status: int, tally: Schema) -> None:
     call = post(BINARY, body)
     with pytest.raises(ClientError) as refused:
-        dialect(call).request(call, rpc_of(tally, "Put"))
+        form_of(call).request(call, service_of(tally, "Put"))
     assert refused.value.status == status
 
 
@@ -156,7 +159,7 @@ def test_requests_that_are_refused(what: str, body: bytes, status: int, tally: S
 def test_garbage_is_a_clients_error(tally: Schema, body: bytes, name: str, method: str) -> None:
     call = post(name, body, ("grpc-encoding", "gzip"))
     try:
-        exchange = dialect(call).exchange(call, rpc_of(tally, method))
+        exchange = form_of(call).open(call, service_of(tally, method))
         exchange.feed(body)
         exchange.finish()
     except ClientError:
@@ -170,7 +173,7 @@ def test_trailers_are_the_last_message_of_the_body(tally: Schema) -> None:
     """Message framing 1 to 3: a block of HTTP/1 fields in small letters, without the terminating newline."""
     call = post(BINARY)
     inbound = GrpcReply(0, b"\n\x01a", metadata=[("shard", "4")], trailers=[("cost", "7"), ("raw-bin", b"\x01")])
-    reply = dialect(call).reply(call, rpc_of(tally, "Put"), inbound)
+    reply = form_of(call).reply(call, service_of(tally, "Put"), inbound)
     assert reply.status == 200
     assert reply.headers == [("content-type", "application/grpc-web+proto"), ("shard", "4")]
     block = b"grpc-status: 0\r\ncost: 7\r\nraw-bin: 01\r\n"
@@ -179,14 +182,14 @@ def test_trailers_are_the_last_message_of_the_body(tally: Schema) -> None:
 
 def test_an_empty_answer_is_a_message(tally: Schema) -> None:
     call = post(BINARY)
-    reply = dialect(call).reply(call, rpc_of(tally, "Put"), GrpcReply(0))
+    reply = form_of(call).reply(call, service_of(tally, "Put"), GrpcReply(0))
     assert list(opened(reply.body)) == [(0, b""), (0x80, b"grpc-status: 0\r\n")]
 
 
 def test_trailers_only(tally: Schema) -> None:
     """Message framing 4, with Percent-Encoded grpc-message."""
     call = post(BINARY)
-    reply = dialect(call).reply(call, rpc_of(tally, "Put"), NOT_FOUND)
+    reply = form_of(call).reply(call, service_of(tally, "Put"), NOT_FOUND)
     assert reply.status == 200
     assert reply.body == b""
     told = dict(reply.headers)
@@ -201,7 +204,7 @@ def test_large_details_go_into_the_body(tally: Schema) -> None:
     inbound = GrpcReply(5, detail="x", status_details=status)
     for name in (BINARY, TEXT):
         call = post(name)
-        reply = dialect(call).reply(call, rpc_of(tally, "Put"), inbound)
+        reply = form_of(call).reply(call, service_of(tally, "Put"), inbound)
         assert [name for name, _ in reply.headers] == ["content-type"]
         ((flags, block),) = opened(base64.b64decode(reply.body) if name == TEXT else reply.body)
         assert flags == 0x80
@@ -211,9 +214,9 @@ def test_large_details_go_into_the_body(tally: Schema) -> None:
 
 
 def test_nothing_is_returned_unless_the_route_says_so(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Put", returned=lambda metadata, trailers: [])
+    rpc = service_of(tally, "Put", returned=lambda metadata, trailers: [])
     call = post(BINARY)
-    reply = dialect(call).reply(call, rpc, GrpcReply(0, metadata=[("a", "b")], trailers=[("c", "d")]))
+    reply = form_of(call).reply(call, rpc, GrpcReply(0, metadata=[("a", "b")], trailers=[("c", "d")]))
     assert len(reply.headers) == 1
     assert list(opened(reply.body))[1] == (0x80, b"grpc-status: 0\r\n")
 
@@ -222,7 +225,7 @@ def test_nothing_is_returned_unless_the_route_says_so(tally: Schema) -> None:
 def test_names_that_would_break_the_block_are_left_out(name: str, tally: Schema) -> None:
     inbound = GrpcReply(0, metadata=[(name, "1")], trailers=[(name, "1"), ("ok", "1"), ("bad", "a\r\ngrpc-status: 5")])
     call = post(BINARY)
-    reply = dialect(call).reply(call, rpc_of(tally, "Put"), inbound)
+    reply = form_of(call).reply(call, service_of(tally, "Put"), inbound)
     assert len(reply.headers) == 1
     assert list(opened(reply.body))[1][1] == b"grpc-status: 0\r\nok: 1\r\n"
 
@@ -230,10 +233,10 @@ def test_names_that_would_break_the_block_are_left_out(name: str, tally: Schema)
 def test_an_answer_that_is_not_the_methods_type(tally: Schema) -> None:
     inbound = GrpcReply(0, b"\xff")
     call = post(BINARY)
-    assert next(opened(dialect(call).reply(call, rpc_of(tally, "Put"), inbound).body)) == (0, b"\xff")
+    assert next(opened(form_of(call).reply(call, service_of(tally, "Put"), inbound).body)) == (0, b"\xff")
     call = post(f"{BINARY}+json")
     with pytest.raises(BadReply):
-        dialect(call).reply(call, rpc_of(tally, "Put"), inbound)
+        form_of(call).reply(call, service_of(tally, "Put"), inbound)
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ def test_an_answer_that_is_not_the_methods_type(tally: Schema) -> None:
 def test_a_clients_stream_is_cut_into_its_messages(tally: Schema, cuts: list[int]) -> None:
     for name, body in ((BINARY, framed(*MESSAGES)), (TEXT, b"".join(base64.b64encode(framed(m)) for m in MESSAGES))):
         call = post(name)
-        exchange: Exchange = dialect(call).exchange(call, rpc_of(tally, "Both"))
+        exchange: StreamTranslation = form_of(call).open(call, service_of(tally, "Both"))
         assert exchange.sends
         assert not exchange.answers_once
         assert [message for part in splits(body, cuts) for message in exchange.feed(part)] == MESSAGES
@@ -254,7 +257,7 @@ def test_a_clients_stream_is_cut_into_its_messages(tally: Schema, cuts: list[int
 def test_each_answer_is_encoded_by_itself(tally: Schema) -> None:
     """ "The server runtime will always base64-encode and flush gRPC messages atomically"."""
     call = post(TEXT, base64.b64encode(framed(b"\n\x01a")))
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Watch"))
+    exchange = form_of(call).open(call, service_of(tally, "Watch"))
     assert not exchange.sends
     assert exchange.request.message == b"\n\x01a"
     head = exchange.head([("shard", "4")])
@@ -269,7 +272,7 @@ def test_each_answer_is_encoded_by_itself(tally: Schema) -> None:
 
 def test_a_client_stream_is_answered_at_once(tally: Schema) -> None:
     call = post(BINARY)
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Sum"))
+    exchange = form_of(call).open(call, service_of(tally, "Sum"))
     assert exchange.answers_once
     assert [flags for flags, _ in opened(exchange.reply(GrpcReply(0, b"")).body)] == [0, 0x80]
     assert dict(exchange.reply(NOT_FOUND).headers)["grpc-status"] == "5"
@@ -277,7 +280,7 @@ def test_a_client_stream_is_answered_at_once(tally: Schema) -> None:
 
 def test_a_stream_that_fails_midway_says_so(tally: Schema) -> None:
     call = post(BINARY)
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Both"))
+    exchange = form_of(call).open(call, service_of(tally, "Both"))
     ((flags, block),) = opened(exchange.fail({"type": "urn:bridge:problem:upstream-timeout", "detail": "too long"}))
     assert flags == 0x80
     told = trailers_of(block)
@@ -287,7 +290,7 @@ def test_a_stream_that_fails_midway_says_so(tally: Schema) -> None:
 def test_a_body_that_is_compressed_as_a_whole_can_not_be_a_stream(tally: Schema) -> None:
     call = post(BINARY, b"", ("content-encoding", "gzip"))
     with pytest.raises(ClientError) as refused:
-        dialect(call).exchange(call, rpc_of(tally, "Both"))
+        form_of(call).open(call, service_of(tally, "Both"))
     assert refused.value.status == 501
 
 
@@ -298,11 +301,11 @@ def refuse(call: Call, tally: Schema, error: Exception) -> tuple[dict[str, str],
     import orjson
 
     refused = problem(error, "0" * 32)
-    reply = dialect(call).refusal(call, rpc_of(tally, "Put"), orjson.loads(refused.body), refused)
+    reply = form_of(call).refusal(call, service_of(tally, "Put"), orjson.loads(refused.body), refused)
     assert reply.status == 200
     assert reply.body == b""
     told = dict(reply.headers)
-    assert told["content-type"] == dialect(call).media_type
+    assert told["content-type"] == form_of(call).media_type
     return told, status_pb2.Status.FromString(base64.b64decode(told["grpc-status-details-bin"] + "=="))
 
 

@@ -1,4 +1,4 @@
-"""The dialects' codecs on a socket, in front of a service that is a few lines of Python."""
+"""The fronts' codecs on a socket, before a service that is a few lines of Python."""
 
 from __future__ import annotations
 
@@ -12,57 +12,38 @@ import orjson
 import uvicorn
 from google.rpc import error_details_pb2, status_pb2
 
-from bridge.api import Call, Exchange, GrpcReply, GrpcRequest, Reply
+from bridge.api import Call, GrpcReply, Operation, OperationDoc, Reply, RouteSpec, StreamTranslation
 from bridge.api.problem import problem
 from bridge.errors import RateLimited
-from bridge_grpc.codec.decode_json import Decoders
-from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec, DialectStreamCodec
-from bridge_grpc.mapping.binding import Binding
-from bridge_grpc.metadata import Outgoing, Returned
-from bridge_grpc.operation import UnaryCodec
-from bridge_grpc.options import Print
+from bridge.fronts.publish import Fronts
 from bridge_grpc.schema.pool import Schema
-from bridge_grpc.transformer import finder
-from tests.bridge_grpc.dialects import rpc_of
+from tests.fronts.rpc_service import service_of
 
 LIMITED = "limited"  #: a county whose calls the gateway itself refuses
 
 
-class PlainStream:
-    """Stands where JSON's own codec stands."""
-
-    secrets: frozenset[str] = frozenset()
-
-    def __init__(self, streams_up: bool) -> None:
-        self.streams_up = streams_up
-
-    def open(self, call: Call) -> Exchange:
-        raise AssertionError("this call speaks a dialect")
-
-    def show(self, outbound: GrpcRequest) -> str:
-        raise AssertionError("nobody asks for it")
+def no_doc() -> OperationDoc:
+    raise AssertionError("no document is asked for")
 
 
-class DialectServer:
+class RpcServer:
     """`seen`: the content types of the requests."""
 
     def __init__(self, schema: Schema) -> None:
         self._ask = schema.message_class(schema.pool.FindMessageTypeByName("tally.v1.Ask"))
         self._count = schema.message_class(schema.pool.FindMessageTypeByName("tally.v1.Count"))
-        find = finder(schema)
-        self._codecs: dict[tuple[str, str], Any] = {}
         self.seen: list[str] = []
+        route = RouteSpec.model_validate({
+            "route": "/", "upstream": "svc:1", "auth": {"type": "none"}, "transform": {"request": "grpc"},
+        })  # fmt: skip
+        operations = []
         for method in schema.services["tally.v1.Tally"]:
-            rpc = rpc_of(schema, method.name)
-            if method.streaming:
-                self._codecs["POST", method.path] = DialectStreamCodec(PlainStream(method.client_streaming), rpc)
-                continue
-            binding = Binding(method.input, (), "*", Decoders(find))
-            plain = UnaryCodec(method.path, binding, method.output, Encoders(find, Print()), Outgoing(), Returned())
-            self._codecs["POST", method.path] = DialectCodec(plain, rpc)
-            if method.safe:
-                self._codecs["GET", method.path] = ConnectGetCodec(plain, rpc)
+            service = service_of(schema, method.name)
+            codec = None if method.streaming else service
+            operations.append(Operation(method.name, "POST", method.path, codec, no_doc, method.path, service))
+        self._codecs: dict[tuple[str, str], Any] = {
+            (operation.method, operation.path): operation.codec for operation in Fronts().publish(route, operations)
+        }
 
     # --- the service -------------------------------------------------------------------------------------------------
 
@@ -123,11 +104,11 @@ class DialectServer:
         return self._streamed(exchange, self._fed(exchange, parts) if exchange.sends else [exchange.request.message])
 
     @staticmethod
-    def _fed(exchange: Exchange, parts: Sequence[bytes]) -> list[bytes]:
+    def _fed(exchange: StreamTranslation, parts: Sequence[bytes]) -> list[bytes]:
         made = [message for part in parts for message in exchange.feed(part)]
         return [*made, *exchange.finish()]
 
-    def _streamed(self, exchange: Exchange, messages: list[bytes]) -> tuple[Reply, list[bytes]]:
+    def _streamed(self, exchange: StreamTranslation, messages: list[bytes]) -> tuple[Reply, list[bytes]]:
         self._limit(*messages)
         answers, end = self.serve(exchange.request.path, messages)
         if exchange.answers_once or not answers:
@@ -150,7 +131,7 @@ def _listening() -> Iterator[socket.socket]:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: DialectServer) -> AsyncIterator[int]:
+async def serving(app: RpcServer) -> AsyncIterator[int]:
     """`app` over HTTP/1.1; its port."""
     with _listening() as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))

@@ -1,4 +1,4 @@
-"""The id of a server-sent event, taken from the message that the event holds (HTML, section 9.2.6)."""
+"""The id of a message in a stream, taken from one of its fields."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Step = Callable[[Any], Any]
 
 
 class EventId:
-    """A field path of the answer, compiled. Of a list the last item counts: a message that tells of several things has
-    told of all of them, once it is read.
+    """A field path of the answer, compiled. Of a list the last item counts: a client that has read the message has read
+    all items.
 
     :param path: names of the proto or of JSON, with dots between.
-    :raises ValueError: there is no such field, or it has no text of its own; the message says so.
+    :raises ValueError: the field doesn't exist, or it is a message that has no text form.
     """
 
     __slots__ = ("_parse", "_steps")
@@ -42,7 +42,7 @@ class EventId:
             inside = None if message is None or message.GetOptions().map_entry else message
 
     def of(self, wire: bytes) -> str:
-        """The text that a parameter for the same field would have; ``""`` where the message doesn't hold the field."""
+        """The field's text, as a parameter would have it; ``""`` where the message doesn't have the field."""
         value = self._parse(wire)
         for step in self._steps:
             value = step(value)
@@ -56,7 +56,7 @@ class EventId:
 def _step(name: str, has_presence: bool, write: _Step | None) -> _Step:
     """A message -> its field `name`, or None where it isn't set.
 
-    :param write: makes the JSON of the field, at the path's end.
+    :param write: makes the field's JSON; None before the path's end.
     """
 
     def step(message: Any) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -17,13 +17,25 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import BadReply, Call, ClientError, Exchange, GrpcReply, InvalidBody, Reply, UnsupportedMediaType
+from bridge.api import (
+    BadReply,
+    Call,
+    ClientError,
+    Form,
+    GrpcReply,
+    GrpcRequest,
+    InvalidBody,
+    Reply,
+    Service,
+    StreamTranslation,
+    UnsupportedMediaType,
+)
 from bridge.api.problem import problem
 from bridge.errors import RateLimited, TooLarge, Unauthorized
-from bridge_grpc.dialect.choose import dialect_of
-from bridge_grpc.dialect.interface import Dialect
+from bridge.fronts.connect import Connect, ConnectGetCodec
+from bridge.fronts.publish import Fronts
 from bridge_grpc.schema.pool import Schema
-from tests.bridge_grpc.dialects import MESSAGES, NOT_FOUND, PROTO, framed, opened, post, rpc_of, splits
+from tests.fronts.rpc_service import MESSAGES, NOT_FOUND, PROTO, framed, opened, post, service_of, splits
 
 JSON, PROTOBUF = "application/json", "application/proto"
 STREAM_JSON, STREAM_PROTOBUF = "application/connect+json", "application/connect+proto"
@@ -36,10 +48,31 @@ def tally(make_schema: Callable[[str], Schema]) -> Schema:
     return make_schema(PROTO)
 
 
-def dialect(call: Call) -> Dialect:
-    found = dialect_of(call)
-    assert found is not None
-    return found
+FRONTS = Fronts([Connect()])
+
+
+class Get:
+    """GET has a codec of its own for each service; here it has the shape of a form."""
+
+    def request(self, call: Call, service: Service) -> GrpcRequest:
+        return ConnectGetCodec(service).request(call)
+
+    def reply(self, call: Call, service: Service, inbound: GrpcReply) -> Reply:
+        return ConnectGetCodec(service).reply(call, inbound)
+
+    def open(self, call: Call, service: Service) -> StreamTranslation:
+        raise AssertionError("no stream is published by GET")
+
+    def refusal(self, call: Call, service: Service, problem: Mapping[str, Any], reply: Reply) -> Reply:
+        return ConnectGetCodec(service).refusal(call, problem, reply)
+
+
+def form_of(call: Call) -> Form:
+    if call.method == "GET":
+        return Get()
+    form = FRONTS.form_of(call)
+    assert form is not None
+    return form
 
 
 def get(query: str) -> Call:
@@ -83,7 +116,7 @@ def _sent() -> list[Sent]:
 
 @pytest.mark.parametrize("sent", _sent(), ids=lambda sent: sent.clause)
 def test_requests(sent: Sent, tally: Schema) -> None:
-    made = dialect(sent.call).request(sent.call, rpc_of(tally, "Get"))
+    made = form_of(sent.call).request(sent.call, service_of(tally, "Get"))
     assert (made.path, made.message, made.metadata) == ("/tally.v1.Tally/Get", sent.message, [("from", "peer")])
 
 
@@ -104,22 +137,22 @@ REFUSED = [
 @pytest.mark.parametrize(("what", "call", "status"), REFUSED, ids=[what for what, _, _ in REFUSED])
 def test_requests_that_are_refused(what: str, call: Call, status: int, tally: Schema) -> None:
     with pytest.raises(ClientError) as refused:
-        dialect(call).request(call, rpc_of(tally, "Get"))
+        form_of(call).request(call, service_of(tally, "Get"))
     assert refused.value.status == status
 
 
 def test_unary_content_types_do_not_call_streams(tally: Schema) -> None:
     """ "If Streaming-Content-Type does not begin with application/connect+, servers should respond with … 415"."""
-    for call in (post(JSON, b"{}", VERSION), post(PROTOBUF), get("connect=v1&encoding=json&message={}")):
+    for call in (post(JSON, b"{}", VERSION), post(PROTOBUF)):
         with pytest.raises(UnsupportedMediaType):
-            dialect(call).exchange(call, rpc_of(tally, "Watch"))
+            form_of(call).open(call, service_of(tally, "Watch"))
 
 
 def test_fields_of_the_path_count_more_than_the_message(tally: Schema) -> None:
-    rpc = rpc_of(tally, "Get", completing=lambda call: lambda wire: wire + b"\n\x04path")
+    rpc = service_of(tally, "Get", completing=lambda call: lambda wire: wire + b"\n\x04path")
     ask = tally.message_class(tally.pool.FindMessageTypeByName("tally.v1.Ask"))
     for call in (post(PROTOBUF, b"\n\x04body\x10\x07"), post(JSON, b'{"county":"body","ballots":7}', VERSION)):
-        made = ask.FromString(dialect(call).request(call, rpc).message)
+        made = ask.FromString(form_of(call).request(call, rpc).message)
         assert (made.county, made.ballots) == ("path", 7)
 
 
@@ -138,8 +171,8 @@ def test_fields_of_the_path_count_more_than_the_message(tally: Schema) -> None:
 def test_an_answer(call: Call, content_type: str, body: bytes, tally: Schema) -> None:
     """Content type as the request's; trailing metadata prefixed with ``trailer-``; ``connect-`` is reserved."""
     metadata, trailers = [("shard", "4"), ("connect-x", "1")], [("cost", "7"), ("connect-x", "1")]
-    reply = dialect(call).reply(
-        call, rpc_of(tally, "Get"), GrpcReply(0, MESSAGES[2], metadata=metadata, trailers=trailers)
+    reply = form_of(call).reply(
+        call, service_of(tally, "Get"), GrpcReply(0, MESSAGES[2], metadata=metadata, trailers=trailers)
     )
     assert reply.status == 200
     assert reply.headers == [("content-type", content_type), ("shard", "4"), ("trailer-cost", "7")]
@@ -157,7 +190,7 @@ def test_error_codes(number: int, row: str, tally: Schema) -> None:
     """The last number is one that neither protocol knows."""
     name, status = row.split()
     for call in (post(PROTOBUF), get("connect=v1&encoding=proto&message=")):
-        reply = dialect(call).reply(call, rpc_of(tally, "Get"), GrpcReply(number))
+        reply = form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(number))
         assert reply.status == int(status)
         assert reply.headers[0] == ("content-type", "application/json")  # "must be", whatever the request's
         assert orjson.loads(reply.body) == {"code": name}
@@ -186,7 +219,7 @@ DETAILED = {
 
 def test_an_error_with_details(tally: Schema) -> None:
     call = post(PROTOBUF)
-    reply = dialect(call).reply(call, rpc_of(tally, "Get"), detailed())
+    reply = form_of(call).reply(call, service_of(tally, "Get"), detailed())
     assert orjson.loads(reply.body) == DETAILED
     assert reply.status == 503
     assert ("trailer-cost", "7") in reply.headers
@@ -195,16 +228,16 @@ def test_an_error_with_details(tally: Schema) -> None:
 
 def test_details_that_can_not_be_read_are_left_out(tally: Schema) -> None:
     call = post(PROTOBUF)
-    reply = dialect(call).reply(call, rpc_of(tally, "Get"), GrpcReply(5, detail="\ud800", status_details=b"\xff"))
+    reply = form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(5, detail="\ud800", status_details=b"\xff"))
     assert orjson.loads(reply.body) == {"code": "not_found", "message": "?"}
 
 
 def test_an_answer_that_is_not_the_methods_type(tally: Schema) -> None:
     call = post(PROTOBUF)
-    assert dialect(call).reply(call, rpc_of(tally, "Get"), GrpcReply(0, b"\xff")).body == b"\xff"
+    assert form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(0, b"\xff")).body == b"\xff"
     call = post(JSON, b"", VERSION)
     with pytest.raises(BadReply):
-        dialect(call).reply(call, rpc_of(tally, "Get"), GrpcReply(0, b"\xff"))
+        form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(0, b"\xff"))
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -219,7 +252,7 @@ def test_a_clients_stream_is_cut_into_its_messages(tally: Schema, cuts: list[int
         (post(STREAM_JSON, b"", ("connect-content-encoding", "gzip")), squeezed),
     ]
     for call, body in sent:
-        exchange: Exchange = dialect(call).exchange(call, rpc_of(tally, "Both"))
+        exchange: StreamTranslation = form_of(call).open(call, service_of(tally, "Both"))
         assert exchange.sends
         assert not exchange.answers_once
         assert [message for part in splits(body, cuts) for message in exchange.feed(part)] == MESSAGES
@@ -230,7 +263,7 @@ def test_a_clients_stream_is_cut_into_its_messages(tally: Schema, cuts: list[int
 def test_a_server_stream(tally: Schema) -> None:
     """ "Response streams must set this bit on the final Enveloped-Message …, and must leave it unset on all other"."""
     call = post(STREAM_JSON, framed(TEXTS[1]))
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Watch"))
+    exchange = form_of(call).open(call, service_of(tally, "Watch"))
     assert not exchange.sends
     assert exchange.request.message == MESSAGES[1]
     head = exchange.head([("shard", "4"), ("connect-x", "1")])
@@ -250,7 +283,7 @@ def test_a_stream_that_ends_before_its_head(tally: Schema) -> None:
     """ "Streaming responses always have an HTTP status of 200 OK", and one envelope at least."""
     for name, method in ((STREAM_JSON, "Watch"), (STREAM_PROTOBUF, "Sum")):
         call = post(name, framed(b"{}" if name == STREAM_JSON else b""))
-        exchange = dialect(call).exchange(call, rpc_of(tally, method))
+        exchange = form_of(call).open(call, service_of(tally, method))
         reply = exchange.reply(NOT_FOUND)
         assert (reply.status, reply.headers[0]) == (200, ("content-type", name))
         ((flags, last),) = opened(reply.body)
@@ -260,14 +293,14 @@ def test_a_stream_that_ends_before_its_head(tally: Schema) -> None:
 
 def test_a_client_stream_is_answered_at_once(tally: Schema) -> None:
     call = post(STREAM_PROTOBUF)
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Sum"))
+    exchange = form_of(call).open(call, service_of(tally, "Sum"))
     assert exchange.answers_once
     assert list(opened(exchange.reply(GrpcReply(0, b"\n\x01a")).body)) == [(0, b"\n\x01a"), (2, b"{}")]
 
 
 def test_a_stream_that_fails_midway_says_so(tally: Schema) -> None:
     call = post(STREAM_PROTOBUF)
-    exchange = dialect(call).exchange(call, rpc_of(tally, "Both"))
+    exchange = form_of(call).open(call, service_of(tally, "Both"))
     ((flags, last),) = opened(exchange.fail({"type": "urn:bridge:problem:bad-reply", "detail": "not the message"}))
     assert flags == 2
     error = orjson.loads(last)["error"]
@@ -289,7 +322,7 @@ REFUSED_STREAMS = [
 @pytest.mark.parametrize(("what", "call", "status"), REFUSED_STREAMS, ids=[what for what, _, _ in REFUSED_STREAMS])
 def test_streams_that_are_refused(what: str, call: Call, status: int, tally: Schema) -> None:
     with pytest.raises(ClientError) as refused:
-        dialect(call).exchange(call, rpc_of(tally, "Watch"))
+        form_of(call).open(call, service_of(tally, "Watch"))
     assert refused.value.status == status
 
 
@@ -297,7 +330,7 @@ def test_streams_that_are_refused(what: str, call: Call, status: int, tally: Sch
 def test_garbage_is_a_clients_error(tally: Schema, body: bytes, name: str, method: str) -> None:
     call = post(name, body, ("connect-content-encoding", "gzip"))
     try:
-        exchange = dialect(call).exchange(call, rpc_of(tally, method))
+        exchange = form_of(call).open(call, service_of(tally, method))
         exchange.feed(body)
         exchange.finish()
     except ClientError:
@@ -309,7 +342,7 @@ def test_garbage_in_a_query_is_a_clients_error(tally: Schema, rest: str) -> None
     for query in (f"connect=v1&{rest}", f"connect=v1&base64=1&encoding=json&message={rest}"):
         call = get(query)
         try:
-            dialect(call).request(call, rpc_of(tally, "Get"))
+            form_of(call).request(call, service_of(tally, "Get"))
         except ClientError:
             continue
 
@@ -319,7 +352,7 @@ def test_garbage_in_a_query_is_a_clients_error(tally: Schema, rest: str) -> None
 
 def refuse(call: Call, tally: Schema, error: Exception) -> tuple[Reply, Any]:
     refused = problem(error, "0" * 32)
-    reply = dialect(call).refusal(call, rpc_of(tally, "Get"), orjson.loads(refused.body), refused)
+    reply = form_of(call).refusal(call, service_of(tally, "Get"), orjson.loads(refused.body), refused)
     if reply.headers[0][1] == "application/json":
         return reply, orjson.loads(reply.body)
     ((flags, last),) = opened(reply.body)

@@ -1,4 +1,4 @@
-"""A message of the service's as the client gets it: JSON, or the bytes of a ``google.api.HttpBody`` as they are."""
+"""The body of a reply: a message of the service as JSON, or the bytes of a ``google.api.HttpBody`` as they are."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from google.protobuf.message_factory import GetMessageClass
 from bridge.api import JSON_TYPE, BadReply, Reply
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.large import LARGE
-from bridge_grpc.codec.scalars import Wrong
+from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.mapping.forms import HTTP_BODY
 
 _OCTETS = "application/octet-stream"
 
 
-class Answer:
+class ReplyBody:
     """Compiled from the answer's message and the rule's ``response_body``.
 
     :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
@@ -47,7 +47,7 @@ class Answer:
         self.raw = message is not None and message.full_name == HTTP_BODY and not field.is_repeated
 
     def reply(self, wire: bytes) -> Reply:
-        """:raises bridge.api.BadReply: it isn't the message that the schema says, or has no JSON."""
+        """:raises bridge.api.BadReply: it isn't the schema's message, or has no JSON."""
         if self.raw:
             content_type, data = self.octets(wire)
             return Reply(200, [("content-type", content_type)], data)
@@ -60,7 +60,7 @@ class Answer:
         """
         try:
             return self._text(wire) if len(wire) <= LARGE or self._large is None else self._large(wire)
-        except (DecodeError, Wrong, orjson.JSONEncodeError, RecursionError) as error:
+        except (DecodeError, FieldValueError, orjson.JSONEncodeError, RecursionError) as error:
             raise _unreadable(error) from None
 
     def octets(self, wire: bytes) -> tuple[str, bytes]:

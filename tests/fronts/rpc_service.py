@@ -1,20 +1,20 @@
-"""A service of all four kinds of method, and what its dialects need to know of it."""
+"""A service of all four kinds of method, with a gRPC contract."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bridge.api import Call, GrpcReply
-from bridge_grpc.answer import Answer
+from bridge.api import Call, GrpcReply, GrpcRequest
+from bridge.api.service import Metadata
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
-from bridge_grpc.dialect.interface import Metadata, Rpc
 from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
+from bridge_grpc.service import GrpcService
 from bridge_grpc.transformer import finder
 
 PROTO = """
@@ -39,22 +39,24 @@ def returned(metadata: Metadata, trailers: Metadata) -> list[tuple[str, str]]:
     return [(name, value if isinstance(value, str) else value.hex()) for name, value in (*metadata, *trailers)]
 
 
-def rpc_of(schema: Schema, name: str, **changes: Any) -> Rpc:
-    """What the dialects know of the method `name`."""
+def service_of(schema: Schema, name: str, **changes: Any) -> GrpcService:
+    """The method `name` at its own path, which sends the caller's address and returns all metadata."""
     method = next(method for method in schema.services["tally.v1.Tally"] if method.name == name)
     find = finder(schema)
-    encoders = Encoders(find, Print())
-    made = Rpc(
-        method.path,
-        method.client_streaming,
-        method.server_streaming,
-        Binding(method.input, (), "*", Decoders(find)).of_json,
-        Answer(method.output, "", encoders).text,
-        encoders.any,
-        lambda call: [("from", call.peer)],
-        returned,
+    service = GrpcService(
+        method,
+        Binding(method.input, (), "*", Decoders(find)),
+        Encoders(find, Print()),
+        RequestMetadata(),
+        ResponseMetadata(),
+        own_path=True,
     )
-    return replace(made, **changes)
+
+    def outgoing(call: Call, message: bytes = b"") -> GrpcRequest:
+        return GrpcRequest(method.path, message, [("from", call.peer)])
+
+    vars(service).update({"outgoing": outgoing, "returned": returned, **changes})
+    return service
 
 
 def post(content_type: str, body: bytes = b"", *headers: tuple[str, str]) -> Call:
@@ -87,4 +89,3 @@ def splits(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 
 NOT_FOUND = GrpcReply(5, detail="no such county: 100% \u00e9\n", trailers=[("cost", "7")])
-Make = Callable[..., Rpc]

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import ClientError
-from bridge_grpc.dialect.base64_text import Base64Text
-from bridge_grpc.dialect.framing import Envelopes, decompressor, envelope, gunzip
-from tests.bridge_grpc.dialects import framed, splits
+from bridge.fronts.envelopes import Base64Text, Envelopes, decompressor, envelope, gunzip
+from tests.fronts.rpc_service import framed, splits
 
 LIMIT = 1000
 CUTS = st.lists(st.integers(0, 10_000), max_size=8)

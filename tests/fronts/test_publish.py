@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from bridge.api import Call, GrpcReply, InvalidBody, Operation
-from bridge_grpc.dialect.codec import ConnectGetCodec, DialectCodec
-from tests.bridge_grpc.dialects import framed, opened, post
+from bridge.fronts.connect import ConnectGetCodec
+from bridge.fronts.publish import FrontedCodec
+from tests.fronts.rpc_service import framed, opened, post
 
 Bind = Callable[..., Awaitable[Sequence[Operation]]]
 
@@ -35,12 +36,12 @@ message Ask { string county = 1; string tenant = 2; int64 ballots = 3; }
 
 async def test_automatic_paths_alone(bind: Bind) -> None:
     found = {(op.method, op.path): type(op.codec) for op in await bind(PROTO)}
-    dialects = {key: kind for key, kind in found.items() if issubclass(kind, DialectCodec)}
-    assert dialects == {
-        ("POST", "/tally.v1.Tally/Get"): DialectCodec,
-        ("POST", "/tally.v1.Tally/Put"): DialectCodec,
-        ("POST", "/tally.v1.Tally/Taken"): DialectCodec,
-        ("POST", "/tally.v1.Tally/Again"): DialectCodec,
+    fronted = {key: kind for key, kind in found.items() if issubclass(kind, FrontedCodec | ConnectGetCodec)}
+    assert fronted == {
+        ("POST", "/tally.v1.Tally/Get"): FrontedCodec,
+        ("POST", "/tally.v1.Tally/Put"): FrontedCodec,
+        ("POST", "/tally.v1.Tally/Taken"): FrontedCodec,
+        ("POST", "/tally.v1.Tally/Again"): FrontedCodec,
         ("GET", "/tally.v1.Tally/Get"): ConnectGetCodec,  # of what only reads, where no rule has the path
     }
     assert ("GET", "/counts/{county}") in found
@@ -60,7 +61,7 @@ async def test_the_routes_own_parameters_count_more_than_the_message(kind: str, 
     theirs = b"\n\x01a\x12\x06theirs\x18\x07"
     call = post(kind, framed(theirs) if "web" in kind else theirs)
     call.raw_params = {"tenant": "o%75rs"}
-    assert isinstance(operation.codec, DialectCodec)
+    assert isinstance(operation.codec, FrontedCodec)
     made = operation.codec.request(call)
     shown = operation.codec.show(made)
     assert 'tenant: "ours"' in shown
@@ -68,13 +69,13 @@ async def test_the_routes_own_parameters_count_more_than_the_message(kind: str, 
     assert made.metadata == [("shard", "4")]
 
 
-async def test_calls_that_are_under_way_together_keep_their_own_dialects(bind: Bind) -> None:
+async def test_calls_that_are_under_way_together_keep_their_own_forms(bind: Bind) -> None:
     """A codec serves them all, and what a call speaks goes with the call, shown to one codec or to several."""
     operations = await bind(PROTO)
     (codec,) = (op.codec for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
     (other,) = (op.codec for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Again"))
-    assert isinstance(codec, DialectCodec)
-    assert isinstance(other, DialectCodec)
+    assert isinstance(codec, FrontedCodec)
+    assert isinstance(other, FrontedCodec)
     wire, text = b"\n\x01a", b'{"county":"a"}'
     calls = {
         "application/json": post("application/json", text),
@@ -92,7 +93,7 @@ async def test_calls_that_are_under_way_together_keep_their_own_dialects(bind: B
 
 async def test_the_faults_of_a_body_are_the_same_in_every_dialect(bind: Bind) -> None:
     (codec,) = (op.codec for op in await bind(PROTO) if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
-    assert isinstance(codec, DialectCodec)
+    assert isinstance(codec, FrontedCodec)
     connect = ("connect-protocol-version", "1")
     for text in (
         b'{"county": 1, "ballots": "x", "no": 2}',
@@ -116,7 +117,7 @@ async def test_the_faults_of_a_body_are_the_same_in_every_dialect(bind: Bind) ->
 async def test_an_answer_in_json_is_the_routes_json(bind: Bind) -> None:
     operations = await bind(PROTO, print={"default_values": True})
     (operation,) = (op for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
-    assert isinstance(operation.codec, DialectCodec)
+    assert isinstance(operation.codec, FrontedCodec)
     reply = operation.codec.reply(post("application/grpc-web+json"), GrpcReply(0))
     assert next(opened(reply.body)) == (0, b'{"county":"","tenant":"","ballots":"0"}')
 

@@ -10,8 +10,8 @@ import pytest
 from google.rpc import error_details_pb2
 
 from bridge_grpc.schema.pool import Schema
-from tests.bridge_grpc.dialect_server import LIMITED, DialectServer, serving
-from tests.bridge_grpc.dialects import PROTO
+from tests.fronts.rpc_server import LIMITED, RpcServer, serving
+from tests.fronts.rpc_service import PROTO
 
 KINDS = {"Get": "UNARY", "Put": "UNARY", "Watch": "SERVER_STREAM", "Sum": "CLIENT_STREAM", "Both": "BIDI_STREAM"}
 
@@ -117,14 +117,14 @@ def tally(make_schema: Callable[[str], Schema]) -> Schema:
 
 
 @pytest.fixture
-async def server(tally: Schema) -> AsyncIterator[tuple[DialectServer, int]]:
-    made = DialectServer(tally)
+async def server(tally: Schema) -> AsyncIterator[tuple[RpcServer, int]]:
+    made = RpcServer(tally)
     async with serving(made) as port:
         yield made, port
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: "-".join(map(str, form)))
-def client(request: pytest.FixtureRequest, tally: Schema, server: tuple[DialectServer, int]) -> Client:
+def client(request: pytest.FixtureRequest, tally: Schema, server: tuple[RpcServer, int]) -> Client:
     protocol, codec, squeezed = request.param
     return Client(Library(), server[1], protocol, Json() if codec == "json" else Binary(tally), squeezed)
 
@@ -133,7 +133,7 @@ ALAMEDA = {"county": "Alameda é", "ballots": 7}
 TOLD = {"county": "Alameda é", "ballots": "7"}
 
 
-async def test_every_kind_of_method(client: Client, server: tuple[DialectServer, int]) -> None:
+async def test_every_kind_of_method(client: Client, server: tuple[RpcServer, int]) -> None:
     assert await client.unary("Put", ALAMEDA) == TOLD
     assert await client.unary("Put", {}) == {}
     assert await client.down("Watch", ALAMEDA) == [TOLD] * 3
@@ -183,7 +183,7 @@ async def test_the_gateways_refusal(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("codec", "squeezed"), [("proto", False), ("proto", True), ("json", False), ("json", True)])
-async def test_get(codec: str, squeezed: bool, tally: Schema, server: tuple[DialectServer, int]) -> None:
+async def test_get(codec: str, squeezed: bool, tally: Schema, server: tuple[RpcServer, int]) -> None:
     client = Client(Library(), server[1], "CONNECT", Json() if codec == "json" else Binary(tally), squeezed)
     assert await client.unary("Get", ALAMEDA, use_get=True) == TOLD
     errors = Library().errors

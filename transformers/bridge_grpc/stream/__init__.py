@@ -1,1 +1,0 @@
-"""Streams of messages as JSON: how a client writes them and how it wants them. Sans-IO."""
