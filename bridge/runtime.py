@@ -10,7 +10,7 @@ from bridge.api.route_spec import Auth, RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
-from bridge.cluster.caller import Caller
+from bridge.transport.grpc.caller import Caller
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.secrets_file import read_bindings

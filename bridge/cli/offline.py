@@ -20,7 +20,7 @@ from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, ca
 from bridge.api.grants import Grant, granted
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
-from bridge.cluster.caller import Caller
+from bridge.transport.grpc.caller import Caller
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of, read_file
 from bridge.config.yaml import NO_LINES

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridge.api import BindError, Context, RouteSpec
-from bridge.cluster.caller import Caller
+from bridge.transport.grpc.caller import Caller
 from bridge_grpc import Grpc
 from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from bridge.api import BindError, OpenStream, Tls, Unreachable
-from bridge.cluster.caller import Caller
+from bridge.transport.grpc.caller import Caller
 from bridge.errors import Unavailable
 
 Address = tuple[str, int]
