@@ -10,7 +10,6 @@ from bridge.api.route_spec import Auth, RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
-from bridge.cluster.caller import Caller
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import Unconnected, Upstreams
 from bridge.config.secrets_file import read_bindings
@@ -21,6 +20,7 @@ from bridge.plugins import Transformers
 from bridge.stages.auth.auth import Authenticator, build_authenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.transport.fetch import Fetcher
+from bridge.transport.grpc.caller import Caller
 
 
 class Runtime:

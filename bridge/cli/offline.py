@@ -20,7 +20,6 @@ from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, ca
 from bridge.api.grants import Grant, granted
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
-from bridge.cluster.caller import Caller
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of, read_file
 from bridge.config.yaml import NO_LINES
@@ -32,6 +31,7 @@ from bridge.payload.parsing import XmlError, parse_xml
 from bridge.plugins import Transformers
 from bridge.runtime import Runtime
 from bridge.transport.fetch import Fetcher
+from bridge.transport.grpc.caller import Caller
 from bridge.transport.reach import unfetchable
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from bridge.api.call import Call, GrpcReply, Reply
 from bridge.api.service import Metadata, Service
-from bridge.errors import ClientError
+from bridge.errors import ClientError, Unsupported
 from bridge.fronts.rpc import as_status, kept, lawful
 
 MAX_MESSAGE = 8 * 1024**2  #: bytes of one message of a client's once it is decompressed

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, GrpcReply, InvalidBody, Operation, RouteSpec
-from bridge.cluster.caller import Caller
+from bridge.transport.grpc.caller import Caller
 from bridge_grpc import Grpc
 
 SERVICE = "service S { rpc Do(M) returns (M); }\n"

@@ -19,9 +19,9 @@ from grpc_reflection.v1alpha.reflection import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from bridge.api import BindError, Call, Context, InvalidBody, Operation, Reply, RouteSpec, UpstreamFault
-from bridge.cluster.caller import Caller
 from bridge.cluster.cluster import Cluster
 from bridge.fronts.publish import Fronts
+from bridge.transport.grpc.caller import Caller
 from bridge_grpc import Grpc
 from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection

@@ -33,7 +33,9 @@ class Resumption:
 COUNTED = Resumption()
 
 
-def resumptions(events: Mapping[str, EventOptions], methods: Sequence[Method], encoders: Encoders) -> dict[str, Resumption]:
+def resumptions(
+    events: Mapping[str, EventOptions], methods: Sequence[Method], encoders: Encoders
+) -> dict[str, Resumption]:
     """By a method's full name; `events` may name it in full or short.
 
     :param methods: what the route publishes.

@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from bridge.api import BindError, OpenStream, Tls, Unreachable
-from bridge.cluster.caller import Caller
 from bridge.errors import Unavailable
+from bridge.transport.grpc.caller import Caller
 
 Address = tuple[str, int]
 Serve = Callable[..., Awaitable[Address]]
