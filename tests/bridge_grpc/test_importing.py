@@ -9,12 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridge.api import BindError, Context, RouteSpec
-<<<<<<< HEAD
-from bridge.cluster.caller import Caller
 from bridge.fronts.publish import Fronts
-=======
 from bridge.transport.grpc.caller import Caller
->>>>>>> main
 from bridge_grpc import Grpc
 from bridge_grpc.importing import GrpcImport
 from bridge_grpc.schema import reflection
