@@ -21,8 +21,8 @@ BY_SLUG = {slug: code for code, slugs in _SLUGS.items() for slug in slugs.split(
 #: HTTP status -> code of other problems. 401, 403, 404, 429, 502, 503: "HTTP to gRPC Status Code Mapping"; the gateway
 #: knows the cause where that has to say UNKNOWN or INTERNAL.
 BY_STATUS = {
-    400: 3, 401: 16, 403: 7, 404: 12, 405: 12, 406: 3, 408: 4, 409: 10, 412: 9, 413: 8, 415: 12, 426: 12, 429: 8, 431: 8,
-    499: 1, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4, 505: 12, 507: 8,
+    400: 3, 401: 16, 403: 7, 404: 12, 405: 12, 406: 3, 408: 4, 409: 10, 412: 9, 413: 8, 415: 12, 426: 12, 429: 8,
+    431: 8, 499: 1, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4, 505: 12, 507: 8,
 }  # fmt: skip
 _UNKNOWN = 2
 _URN = "urn:bridge:problem:"
