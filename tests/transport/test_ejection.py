@@ -249,12 +249,14 @@ async def one_of_three(cluster: Cluster, within: float) -> None:
     bad = cluster.instances[0]
     await cluster.calls(400, within=within)
     lost = bad.lost
-    # A call that had to wait for a connection may not have had the time that counts.
-    assert CONSECUTIVE <= lost <= CONSECUTIVE + (within == WITHIN)
+    # A call that had to wait for a connection may not have had the time that counts, and gRPC's library, the oracle,
+    # sends some calls twice by itself.
+    twice = "oracles" in type(cluster.upstream.channel).__module__
+    assert CONSECUTIVE <= lost <= CONSECUTIVE + (within == WITHIN) + twice
     assert cluster.outliers.ejected == 1
     cluster.clock.now += EJECTION * (1 + JITTER)
     await cluster.calls(100, within=within)
-    assert bad.lost == lost + 1
+    assert lost + 1 <= bad.lost <= lost + 1 + twice
     if within > WITHIN:
         assert cluster.ends["ok"] == 500 - bad.lost, cluster.ends
     cluster.clock.now += EJECTION * 2 * (1 + JITTER)
