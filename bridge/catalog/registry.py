@@ -51,6 +51,7 @@ class Registry:
         self._folder = SpecFolder(self._live, folder, home)
         self.keys: dict[str, ApiKey] = {}
         self._version = UNREAD
+        self._catching: set[asyncio.Task[None]] = set()
         #: Of the stored texts that were read, so that they are not read again where another of them has changed.
         self._marks: dict[RouteId, int] = {}
         self._publishers = Publishers()
@@ -137,16 +138,17 @@ class Registry:
                 self._trying |= {broken.source.id: broken for broken in waiting}
                 self._live.spawn(each(waiting, self._try_again))
 
-    async def _catch_up(self) -> asyncio.Task[None] | None:
-        """Take over what other processes wrote to the store.
-
-        :returns: the task that binds what is new; None where nothing is.
-        """
+    async def _catch_up(self) -> None:
+        """Take over what other processes wrote to the store. `_catching` then holds what still binds it."""
         async with self._live.lock:
             if await self._store.version() == self._version:
-                return None
+                return
             fresh = await self._read_store()
-        return self._live.spawn(self._bind_stored(fresh)) if fresh else None
+            if fresh:
+                # Under the lock: whoever sees the new version must see this task, too, and wait for it.
+                task = self._live.spawn(self._bind_stored(fresh))
+                self._catching.add(task)
+                task.add_done_callback(self._catching.discard)
 
     async def _read_store(self) -> list[Source]:
         """Read keys and routes: what is gone goes at once, what is new is returned and stands in `_binding`. Under the
@@ -279,10 +281,14 @@ class Registry:
         bound = await self._bind_for(source, by)
         text = orjson.dumps(spec_json(source.spec)).decode()
         for _ in range(TURNS):
-            others = await self._catch_up()
-            if others is not None:
-                await asyncio.wait({others}, timeout=OTHERS_WAIT)  # what they claim is to be seen
+            await self._catch_up()
+            others = set(self._catching)
+            if others:
+                # What others claim must be seen, whether this call or the poll has read it.
+                await asyncio.wait(others, timeout=OTHERS_WAIT)
             async with self._writing():
+                if self._catching - others:
+                    continue  # the poll has read more meanwhile, perhaps what this route claims
                 self._admit(bound, by)
                 row = StoredRoute(source.id if isinstance(source.id, int) else 0, text, time.time(), by.subject)
                 number = await self._store.put_route(row, seen=self._version, judge=self._judge(source.id, judge))
