@@ -249,14 +249,12 @@ async def one_of_three(cluster: Cluster, within: float) -> None:
     bad = cluster.instances[0]
     await cluster.calls(400, within=within)
     lost = bad.lost
-    # A call that had to wait for a connection may not have had the time that counts, and gRPC's library, the oracle,
-    # sends some calls twice by itself.
-    twice = "oracles" in type(cluster.upstream.channel).__module__
-    assert CONSECUTIVE <= lost <= CONSECUTIVE + (within == WITHIN) + twice
+    # A call that had to wait for a connection may not have had the time that counts.
+    assert CONSECUTIVE <= lost <= CONSECUTIVE + (within == WITHIN)
     assert cluster.outliers.ejected == 1
     cluster.clock.now += EJECTION * (1 + JITTER)
     await cluster.calls(100, within=within)
-    assert lost + 1 <= bad.lost <= lost + 1 + twice
+    assert bad.lost == lost + 1
     if within > WITHIN:
         assert cluster.ends["ok"] == 500 - bad.lost, cluster.ends
     cluster.clock.now += EJECTION * 2 * (1 + JITTER)
@@ -274,7 +272,11 @@ async def test_an_http_instance_that_is_out_of_order(start: Start, fault: str) -
 
 
 @pytest.mark.parametrize("fault", GRPC_FAULTS)
-async def test_a_grpc_instance_that_is_out_of_order(start: Start, fault: str) -> None:
+async def test_a_grpc_instance_that_is_out_of_order(start: Start, clients: str, fault: str) -> None:
+    if (clients, fault) == ("general", "resets"):
+        # It begins a call on a connection that is being closed now and then. Such a call is lost, and the service, by
+        # which this test counts, never sees it.
+        pytest.skip("grpc.aio loses calls that the service does not see")
     within = WITHIN if fault.startswith("hangs") else 10.0
     await one_of_three(await start("grpc", GRPC_FAULTS[fault], None, None), within)
 
