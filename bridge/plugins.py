@@ -22,8 +22,8 @@ from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document
 from bridge.errors import BindError, ConflictError, Fault, SpecError
-from bridge.http.methods import is_method
 from bridge.http.template import check_template
+from bridge.http.token import is_token
 
 GROUP = "bridge.transformers"
 
@@ -149,7 +149,7 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
         raise BindError(
             Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", "transform")
         ) from None
-    if operation.method != "*" and not is_method(operation.method):
+    if operation.method != "*" and not is_token(operation.method):
         raise BindError(
             Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is not a method", "transform")
         )

@@ -36,6 +36,7 @@ from bridge.errors import (
     UnsupportedMediaType,
 )
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table, spec_json
+from bridge.http.memo import Memo
 from bridge.http.preconditions import Preconditions
 from bridge.observe.access import Record
 from bridge.observe.metrics import Metrics
@@ -64,7 +65,7 @@ class Admin:
         self._metrics = metrics
         self._version = version
         self._ready = ready
-        self._documents: dict[tuple[str, str], tuple[Table, bytes]] = {}
+        self._documents = Memo[tuple[str, str], tuple[Table, bytes]](1000)
         #: One document is made at a time: whoever asks for the same one meanwhile gets it too.
         self._drafting = asyncio.Lock()
 
@@ -282,8 +283,6 @@ class Admin:
             operations = for_tenant(operations, tenant)
         document = await self._document(operations)
         made = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
-        if len(self._documents) > 1000:
-            self._documents.clear()
         self._documents[key] = (table, made)
         return made
 

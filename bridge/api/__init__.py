@@ -77,7 +77,9 @@ from bridge.errors import (
     UpstreamFault,
 )
 from bridge.http.forwarding import forwardable, returnable
-from bridge.http.methods import is_method, is_served
+from bridge.http.memo import Memo
+from bridge.http.methods import is_served
+from bridge.http.token import is_token
 from bridge.payload.json_text import check_json, read_in_slices
 from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 
@@ -117,6 +119,7 @@ __all__ = [
     "InstanceVerdict",
     "InvalidBody",
     "InvalidParameter",
+    "Memo",
     "NotAcceptable",
     "OpenStream",
     "Operation",
@@ -154,9 +157,9 @@ __all__ = [
     "forwardable",
     "header",
     "header_texts",
-    "is_method",
     "is_origin",
     "is_served",
+    "is_token",
     "parse_json",
     "parse_xml",
     "read_env",

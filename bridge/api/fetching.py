@@ -7,12 +7,13 @@ import time
 
 from bridge.api.grants import current_grant
 from bridge.errors import Fault, FetchError
+from bridge.http.memo import Memo
 
 REPEAT = 300.0  #: seconds for which the same failure is logged once
 MAX_LOGGED = 1000  #: failures that are remembered for it
 
 log = logging.getLogger("bridge.fetch")
-_logged: dict[tuple[str, str], float] = {}
+_logged = Memo[tuple[str, str], float](MAX_LOGGED)
 
 
 def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, status: int = 0) -> FetchError:
@@ -35,7 +36,5 @@ def _is_news(url: str, reason: str) -> bool:
     now, key = time.monotonic(), (url, reason)
     if now - _logged.get(key, -REPEAT) < REPEAT:
         return False
-    if len(_logged) >= MAX_LOGGED:
-        _logged.clear()
     _logged[key] = now
     return True

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,13 +18,14 @@ from typing import Any, Literal
 from bridge.api.call import Call
 from bridge.api.grants import SECRET_DIRS, needed_grant
 from bridge.errors import BindError, Fault
+from bridge.http.field_value import as_utf8
+from bridge.http.token import is_token
 
 #: Stands for a value that isn't there (None is a value in JSON).
 ABSENT: Any = object()
 
 KINDS = ("$env", "$file", "$header", "$claim")
 _SECRET = ("$env", "$file")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_SECRET = 64 * 1024
 
 
@@ -83,7 +83,7 @@ def read_origin(value: dict[str, Any], key: str) -> Origin:
     text = value[kind]
     if not isinstance(text, str) or not text.strip():
         raise BindError(Fault("a name is wanted as a string", key=f"{key}.{kind}"))
-    if kind == "$header" and not _TOKEN.fullmatch(text):
+    if kind == "$header" and not is_token(text):
         raise BindError(Fault(f"{text!r} can't be the name of a header", key=f"{key}.{kind}"))
     if is_origin(value.get("default")):
         raise BindError(Fault("a default is a plain value", key=f"{key}.default"))
@@ -152,14 +152,7 @@ def _read_file(origin: Origin, home: Path) -> str:
 def header_texts(call: Call, name: str) -> list[str]:
     """The values of a request's header field, in order. Text beyond ASCII is UTF-8 where it can be read so."""
     found = [value for field, value in call.headers if field == name]
-    return [value if value.isascii() else _as_utf8(value) for value in found]
-
-
-def _as_utf8(value: str) -> str:
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        return value
+    return [value if value.isascii() else as_utf8(value) for value in found]
 
 
 def claim_of(claims: Mapping[str, Any], name: str) -> Any:

@@ -24,7 +24,10 @@ from bridge.gateway.inbound import Asgi, Receive, Scope, Send, ServerRequest, ov
 from bridge.gateway.streaming import StreamRelay
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
+from bridge.http.field_value import UNSENDABLE
 from bridge.http.forwarding import forwardable, returnable
+from bridge.http.memo import Memo
+from bridge.http.token import is_token
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id, trace_headers, trace_id_of
 from bridge.payload import offload
@@ -39,9 +42,7 @@ _SLASH = r"/|\\|%2f|%5c|%c0%af|%c1%9c|%e0%80%af"
 _REFUSED = re.compile(rf"(?:^|{_SLASH}){_DOT}{{1,2}}(?:{_SLASH}|;|$)|%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _TIMEOUTS = ("x-request-timeout", "grpc-timeout", "connect-timeout-ms")
-# RFC 9110, section 5.5: what no field's value may hold; some of it would split the response.
-_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_LONGEST_NAME = 256  # of a response's field, in characters
 
 
 class Gateway:
@@ -345,7 +346,7 @@ def _fields(reply: Reply, call: Call, limits: list[tuple[str, str]], *, whole: b
     fields = [
         (_tokens.get(name) or _token(name), value)
         for name, value in returnable(reply.headers)
-        if value.isprintable() or not _UNSENDABLE.search(value)
+        if value.isprintable() or not UNSENDABLE.search(value)
     ]
     fields += limits
     fields.append(("x-trace-id", call.trace_id))
@@ -357,8 +358,7 @@ def _fields(reply: Reply, call: Call, limits: list[tuple[str, str]], *, whole: b
 
 
 #: Names of fields that can be sent, as they are sent. Replies have the same ones again and again.
-_tokens: dict[str, str] = {}
-_MOST_TOKENS = 2048
+_tokens = Memo[str, str](2048)
 
 
 def _token(name: str) -> str:
@@ -366,9 +366,7 @@ def _token(name: str) -> str:
 
     :raises ValueError: it can't be a field's (RFC 9110, section 5.1).
     """
-    if not _TOKEN.fullmatch(name):
+    if len(name) > _LONGEST_NAME or not is_token(name):
         raise ValueError(f"{name!r} is no name of a header field")
-    if len(_tokens) >= _MOST_TOKENS:
-        _tokens.clear()
-    _tokens[name] = name.lower()
-    return _tokens[name]
+    lower = _tokens[name] = name.lower()
+    return lower

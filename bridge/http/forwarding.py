@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
+from bridge.http.memo import Memo
+
 #: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-connection")
@@ -52,7 +54,7 @@ _REPLY_ENDS = _NEVER | frozenset(("server", "x-powered-by", "x-aspnet-version", 
 _LASTING = frozenset(("content-type", "content-encoding", "authorization", "cookie", "set-cookie", "cache-control"))
 
 
-_MOST_NAMES, _LONGEST_NAME = 2048, 64  # that are remembered for each rule
+_MAX_NAMES, _LONGEST_NAME = 2048, 64  # that are remembered for each rule
 
 
 def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
@@ -71,7 +73,7 @@ class _Rule:
 
     def __init__(self, ends: frozenset[str], families: tuple[str, ...] = (_PROXY,), *, hyphened: bool = False) -> None:
         self._ends, self._families, self._hyphened = ends, families, hyphened
-        self._known: dict[str, bool] = {}
+        self._known = Memo[str, bool](_MAX_NAMES)
 
     def of(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of `headers` passes."""
@@ -85,8 +87,6 @@ class _Rule:
         for name, _ in headers:
             # Never `connection`: each message that has it has names of its own that end.
             if name != "connection" and len(name) <= _LONGEST_NAME:
-                if len(self._known) >= _MOST_NAMES:
-                    self._known.clear()  # names at random may cost time, but not for ever
                 self._known[name] = self._passes(name, self._ends)
         ends = self._ends | _nominated(headers)
         return [field for field in headers if self._passes(field[0], ends)]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import functools
-import re
 
 import httptools
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-def is_method(name: str) -> bool:
-    """Whether `name` can be an HTTP method at all: a token (RFC 9110, sections 5.6.2 and 9.1)."""
-    return bool(_TOKEN.fullmatch(name))
+from bridge.http.token import is_token
 
 
 @functools.lru_cache(maxsize=256)
 def is_served(method: str) -> bool:
     """Whether the gateway's server reads requests with `method`. The parser is asked, since its table is its own and
     grows; ``CONNECT`` is no request for a resource (RFC 9110, section 9.3.6)."""
-    if not is_method(method):
+    if not is_token(method):
         return False
     parser = httptools.HttpRequestParser(_Nothing())
     try:

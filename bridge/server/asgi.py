@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 from bridge.errors import ClientDisconnected
 from bridge.gateway.downstream import encoded
+from bridge.http.field_value import UNSENDABLE
+from bridge.http.token import is_token
 from bridge.server.exchange import ServerExchange
-
-#: RFC 9110, sections 5.1 and 5.5: what no field's name, and no value, may hold.
-_BAD_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]|^$")
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 async def run_asgi(app: Any, exchange: ServerExchange) -> None:
@@ -73,7 +70,7 @@ class _Events:
         fields = []
         for raw_name, raw_value in headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            if _BAD_NAME.search(name) or _BAD_VALUE.search(value) or name == "transfer-encoding":
+            if not is_token(name) or UNSENDABLE.search(value) or name == "transfer-encoding":
                 raise RuntimeError("the application sent a header field that is not allowed")
             if name != "connection":
                 fields.append((name, value))

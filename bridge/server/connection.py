@@ -17,6 +17,7 @@ import httptools
 from bridge.api.problem import problem
 from bridge.errors import ClientError, RequestError, RequestTimeout
 from bridge.http.client_address import canonical
+from bridge.http.memo import Memo
 from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
@@ -37,8 +38,8 @@ LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, 
 LENGTHY, STEP = 64 * 1024, 8 * 1024
 
 #: Fields' names as they are sent -> in lower case, as text. Clients send the same ones again and again.
-_names: dict[bytes, str] = {}
-_MOST_NAMES, _LONGEST_NAME = 2048, 64
+_names = Memo[bytes, str](2048)
+_LONGEST_NAME = 64
 
 
 class ServerConnection(FlowControl):
@@ -224,8 +225,6 @@ class ServerConnection(FlowControl):
         elif known == "transfer-encoding":
             self._codings += (value.decode("latin-1"),)
         elif len(name) <= _LONGEST_NAME:
-            if len(_names) >= _MOST_NAMES:
-                _names.clear()  # names at random may cost time, but not for ever
             _names[name] = known
         return known
 

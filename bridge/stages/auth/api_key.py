@@ -18,10 +18,10 @@ from typing import NoReturn, Protocol
 from bridge.api.call import Call, Identity
 from bridge.api.route_spec import ApiKeyAuth
 from bridge.errors import BindError, Fault, Unauthorized
+from bridge.http.token import is_token
 
 PREFIX = "hmsb"
 _FORM = re.compile(r"hmsb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Compared with when there is no such key, so that a missing id takes as long as a wrong secret.
 _NOBODY = sha256(b"nobody").hexdigest()
 
@@ -87,7 +87,7 @@ class ApiKeyVerifier:
     """Finds and judges the key in one header field. What a route asks of its caller beyond that is not judged here."""
 
     def __init__(self, auth: ApiKeyAuth, keys: KeyStore, clock: Callable[[], float] = time.time) -> None:
-        if not _FIELD_NAME.fullmatch(auth.header):
+        if not is_token(auth.header):
             raise BindError(Fault(f"{auth.header!r} can't be the name of a header field", key="auth.header"))
         self.field = auth.header
         self.header = auth.header.lower()

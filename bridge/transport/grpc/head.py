@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from bridge.errors import ClientError
+from bridge.http.memo import Memo
 from bridge.transport.grpc.framing import ACCEPTED
 from bridge.transport.http2.fields import indexed, length_of, literal, name_part, named
 
@@ -69,13 +70,11 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
 
 
 _LENGTHS = tuple(number.to_bytes(1, "big") for number in range(127))
-_parts: dict[str, bytes] = {}
+_parts = Memo[str, bytes](4096)
 
 
 def _name(name: str) -> bytes:
     if not _NAME.fullmatch(name):
         raise ClientError("The name of a metadata entry holds characters that gRPC does not allow.")
-    part = name_part(name)
-    if len(_parts) < 4096:
-        _parts[name] = part
+    part = _parts[name] = name_part(name)
     return part

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 from bridge.errors import BadReply
+from bridge.http.field_value import CONTROLS
 from bridge.http.pieces import Pieces, keep
 from bridge.transport.http1.exchange import MAX_FIELD, too_long
 from bridge.transport.http1.head import MAX_FIELDS, MAX_HEAD, read_field
@@ -27,7 +28,7 @@ _MIN_WINDOW, _MAX_WINDOW = 512, 16 * 1024  #: bytes that are read as many small 
 _SINGLES = 16, 1024  #: chunks that are then read one by one where they are not small: at first, and at most
 
 # Fifteen digits after leading zeros are more than any limit. The content of extensions is ignored.
-_SIZE = re.compile(rb"0{0,16}([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_SIZE = re.compile(rf"0{{0,16}}([0-9A-Fa-f]{{1,15}})[ \t]*(?:;[^{CONTROLS}]*)?".encode())
 
 #: Small sizes as services usually write them.
 _SMALL = {form % size: size for size in range(1, 1024) for form in (b"%x", b"%X")}

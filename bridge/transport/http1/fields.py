@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from bridge.api.call import HttpRequest
 from bridge.errors import ClientError
+from bridge.http.field_value import CONTROLS, as_utf8
 from bridge.http.forwarding import end_to_end
+from bridge.http.memo import Memo
+from bridge.http.token import is_token
 
 Field = tuple[str, str]
 
@@ -16,18 +19,17 @@ MAX_NAMES = 1024  #: field names that are remembered; bounded, since clients cho
 #: Decoding costs more than a local network's bytes. A service that codes all the same is understood.
 _IDENTITY = ("accept-encoding", "identity")
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_NOT_A_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # section 5.5, and what UTF-8 can't hold
+_UNSENDABLE = re.compile(rf"[{CONTROLS}\ud800-\udfff]")  # controls, and what UTF-8 can't hold
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 #: A name as it came -> in lower case, or "" where it ends at the gateway (`end_to_end`).
-_names: dict[str, str] = {}
+_names = Memo[str, str](MAX_NAMES)
 
 
 def check_method(method: str) -> None:
     """:raises ClientError: it can't stand in a request line (RFC 9110, section 9.1)."""
-    if method not in _METHODS and not _TOKEN.fullmatch(method):
+    if method not in _METHODS and not is_token(method):
         raise ClientError("The method holds characters that HTTP does not allow.")
 
 
@@ -71,12 +73,10 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
 
 def _learn(name: str) -> str:
     """:raises ClientError: `name` can't stand in a header (RFC 9110, section 5.1)."""
-    if not _TOKEN.fullmatch(name):
+    if not is_token(name):
         raise ClientError("A header's name holds characters that HTTP does not allow.")
     lower = name.lower()
-    known = lower if end_to_end([(lower, "")]) else ""
-    if len(_names) < MAX_NAMES:
-        _names[name] = known
+    known = _names[name] = lower if end_to_end([(lower, "")]) else ""
     return known
 
 
@@ -90,9 +90,6 @@ def _octets(name: str, value: str) -> str:
     """
     if value.isascii() and value.isprintable():
         return value
-    if _NOT_A_VALUE.search(value):
+    if _UNSENDABLE.search(value):
         raise ClientError(f"The header {name} holds characters that HTTP does not allow.")
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        return value
+    return as_utf8(value)

@@ -11,10 +11,12 @@ fields (the fold becomes a space; not in a field that frames), empty lines befor
 from __future__ import annotations
 
 import re
-from typing import TypeVar
 
 from bridge.errors import BadReply
+from bridge.http.field_value import UNREADABLE
 from bridge.http.forwarding import end_to_end, tells_where
+from bridge.http.memo import Memo
+from bridge.http.token import TOKEN
 from bridge.transport.http1.exchange import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
 
 MAX_HEAD = 64 * 1024  #: bytes of a head with all its fields
@@ -29,8 +31,7 @@ _LINES = 1024  #: field lines remembered, of all addresses together
 _LINE = 256  #: bytes of the longest one
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\x00\r\n]*)?")  # section 4; without a reason, too
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_NOT_A_VALUE = re.compile(rb"[\x00\r\n]")  # RFC 9110, section 5.5: the rest is kept as it came
+_NAME = re.compile(TOKEN.encode())
 _DIGITS = re.compile(r"[0-9]{1,18}")  # section 6.2; 18 are more than any limit, and no overflow anywhere
 _END_OF_LINE = re.compile(rb"\r?\n")
 _SECONDS = re.compile(r"(?:.*[ ,;\t])?timeout *= *\"?([0-9]{1,6})", re.DOTALL | re.IGNORECASE)
@@ -51,12 +52,11 @@ _MARKS = {
 _CONNECTIONS = {"close": _CLOSE, "keep-alive": _ENDS}
 
 Field = tuple[str, str]
-T = TypeVar("T")
 
 #: Lines that are remembered, by their bytes: first lines, fields without a mark, and fields with one.
-_first: dict[bytes, tuple[int, bool]] = {}
-_plain: dict[bytes, Field] = {}
-_marked: dict[bytes, tuple[Field, int]] = {}
+_first = Memo[bytes, tuple[int, bool]](_LINES)
+_plain = Memo[bytes, Field](_LINES)
+_marked = Memo[bytes, tuple[Field, int]](_LINES)
 
 
 class Head:
@@ -86,7 +86,7 @@ class Heads:
     __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self.known: dict[bytes, Head] = {}
+        self.known = Memo[bytes, Head](_REMEMBERED)
 
     def read(self, raw: bytes) -> Head:
         """:param raw: a whole head with the empty line that ends it; every line ends with CRLF.
@@ -94,7 +94,7 @@ class Heads:
         """
         head = read_head(raw)
         if head.status >= 200 and len(raw) <= _WORTH:
-            _remember(self.known, raw, head, _REMEMBERED)
+            self.known[raw] = head
         return head
 
 
@@ -135,7 +135,7 @@ def _read_first(line: bytes) -> tuple[int, bool]:
         raise BadReply(cause=f"no status line of HTTP/1: {line[:80]!r}")
     first = int(match[2]), match[1] != b"0"
     if len(line) <= _LINE:
-        _remember(_first, line, first, _LINES)
+        _first[line] = first
     return first
 
 
@@ -145,7 +145,7 @@ def read_field(line: bytes) -> tuple[Field, int]:
     :raises BadReply: it is none.
     """
     raw, colon, value = line.partition(b":")
-    if not (colon and _TOKEN.fullmatch(raw)) or _NOT_A_VALUE.search(value):
+    if not (colon and _NAME.fullmatch(raw)) or UNREADABLE.search(value):
         raise BadReply(cause=f"no header field: {line[:80]!r}")
     name = raw.decode("ascii").lower()
     field = (name, value.strip(b" \t").decode("latin-1"))
@@ -156,16 +156,10 @@ def read_field(line: bytes) -> tuple[Field, int]:
         mark = (_LOCATION if tells_where((field,)) else 0) if end_to_end((field,)) else _ENDS
     if len(line) <= _LINE:
         if mark:
-            _remember(_marked, line, (field, mark), _LINES)
+            _marked[line] = field, mark
         else:
-            _remember(_plain, line, field, _LINES)
+            _plain[line] = field
     return field, mark
-
-
-def _remember(known: dict[bytes, T], key: bytes, value: T, most: int) -> None:
-    if len(known) >= most:
-        known.clear()
-    known[key] = value
 
 
 def _unfold(lines: list[bytes]) -> None:

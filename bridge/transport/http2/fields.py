@@ -13,14 +13,16 @@ from typing import Any
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from bridge.http.field_value import UNREADABLE
+from bridge.http.memo import Memo
+from bridge.http.token import LOWER_TOKEN
 from bridge.transport.http2.frames import COMPRESSION_ERROR, Http2Error
 
 KNOWN = 512  #: blocks that are remembered; services send few different ones
 MAX_KNOWN = 1024  #: bytes of a block that is remembered
 
 _STATIC = tuple(HeaderTable.STATIC_TABLE)
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9113, section 8.2.1: no upper case
-_NOT_A_VALUE = re.compile(rb"[\x00\r\n]")
+_NAME = re.compile(LOWER_TOKEN.encode())
 #: RFC 9113, section 8.2.2: they describe a connection of HTTP/1.1.
 _OF_A_CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 
@@ -62,7 +64,7 @@ class Decoder:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known: dict[bytes, Fields] = {}
+        self._known = Memo[bytes, Fields](KNOWN)
 
     def __call__(self, block: bytes) -> Fields:
         """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
@@ -70,8 +72,6 @@ class Decoder:
         if section is None:
             section = self._read(block)
             if len(block) <= MAX_KNOWN:
-                if len(self._known) >= KNOWN:
-                    self._known.clear()
                 self._known[block] = section
         return section
 
@@ -100,7 +100,7 @@ def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
             and value >= b"100"
         ):
             status = int(value)
-        elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or _NOT_A_VALUE.search(value):
+        elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or UNREADABLE.search(value):
             fault = f"the field {name[:64]!r} may not stand in an answer"
         else:
             kept.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
@@ -177,7 +177,7 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
         raise Http2Error(COMPRESSION_ERROR, f"a text in no Huffman code: {error}") from None
 
 
-_names: dict[str, bytes] = {}
+_names = Memo[str, bytes](4096)
 
 
 def name_part(name: str) -> bytes:
@@ -186,9 +186,7 @@ def name_part(name: str) -> bytes:
     part = _names.get(name)
     if part is None:
         raw = name.encode("ascii")
-        part = _NEVER_INDEXED + length_of(raw) + raw
-        if len(_names) < 4096:
-            _names[name] = part
+        part = _names[name] = _NEVER_INDEXED + length_of(raw) + raw
     return part
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.api.call import HttpRequest
 from bridge.errors import ClientError
+from bridge.http.memo import Memo
 from bridge.transport.http1 import fields
 from bridge.transport.http1.fields import check_method, outgoing
 
@@ -66,7 +67,7 @@ def test_methods() -> None:
 
 
 def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_names", {})
+    monkeypatch.setattr(fields, "_names", Memo(fields.MAX_NAMES))
     for number in range(fields.MAX_NAMES + 100):
         assert out((f"X-{number}", "1")) == [HOST, (f"x-{number}", "1")]
     assert len(fields._names) == fields.MAX_NAMES

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge.api import InvalidBody, InvalidParameter, parse_json
+from bridge.api import InvalidBody, InvalidParameter, Memo, parse_json
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT
@@ -149,7 +149,7 @@ class Parameters:
         self._filled = filled
         self._body = body.name if body else None
         self._decoders = decoders
-        self._known: dict[str, Target | str] = {}
+        self._known = Memo[str, Target](_MAX_KEPT)
 
     def read(
         self, pairs: Sequence[tuple[str, str]], wrong: list[tuple[str, str]], *, ignore: bool
@@ -212,7 +212,7 @@ class Parameters:
     def _find(self, name: str) -> Target | str:
         found = self.target(name)
         # A map's keys are the client's to choose, and so are wrong names: neither is kept.
-        if isinstance(found, Target) and not name.endswith("]") and len(self._known) < _MAX_KEPT:
+        if isinstance(found, Target) and not name.endswith("]"):
             self._known[name] = found
         return found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.api import WEBSOCKET, BindError, Fault, is_method, is_served
+from bridge.api import WEBSOCKET, BindError, Fault, is_served, is_token
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.options import RuleOptions
 from bridge_grpc.schema.pool import Method
@@ -77,7 +77,7 @@ def publish(
         else:
             found = _from_annotation(method)
         for http_method, path, body, response_body, place in found:
-            if http_method == WEBSOCKET or not (http_method == "*" or is_method(http_method)):
+            if http_method == WEBSOCKET or not (http_method == "*" or is_token(http_method)):
                 faults.append(place.fault(f"{method.full_name}: {http_method!r} can't be the method of a rule"))
                 continue
             if http_method != "*" and not is_served(http_method):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, is_token, returnable
 from bridge_soap.components import SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.message.headers import Declared
@@ -17,36 +16,13 @@ from bridge_soap.names import local_name
 from bridge_soap.options import SoapOptions
 from bridge_soap.xsd.properties import Property, steps_of
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_FIELD = 8 * 1024
 
-#: What a reply can't decide, and why. Fields of one connection (RFC 9110, section 7.6.1) …
-HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-connection")
-)
-#: … of the message's frame and of the body that the gateway writes itself …
-FRAMING = frozenset(
-    ("content-length", "content-type", "content-encoding", "content-range", "content-location", "host", "expect")
-)
-#: … and what the gateway says of itself.
-OWN = frozenset(
-    (
-        "date",
-        "server",
-        "via",
-        "age",
-        "vary",
-        "x-cache",
-        "x-powered-by",
-        "x-aspnet-version",
-        "x-aspnetmvc-version",
-        "x-trace-id",
-        "traceparent",
-        "ratelimit",
-        "ratelimit-policy",
-    )
-)
-_FAMILIES = ("proxy-", "x-ratelimit-", "access-control-")
+#: What a reply can't set, beside what is never `returnable`: fields of the body that the gateway writes itself, and
+#: fields of the gateway.
+_BODY = frozenset(("content-type", "content-encoding", "content-range", "content-location"))
+_OWN = frozenset(("age", "vary", "x-cache", "x-trace-id", "traceparent", "ratelimit", "ratelimit-policy"))
+_FAMILIES = ("x-ratelimit-", "access-control-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +73,16 @@ def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -
     return tuple(found)
 
 
+def may_set(name: str) -> bool:
+    """Whether a reply may set the field with this name, in lower case."""
+    return not (name in _BODY | _OWN or name.startswith(_FAMILIES)) and bool(returnable([(name, "")]))
+
+
 def _field(contract: Contract, name: str, steps: Sequence[str], declared: Declared) -> ReplyField | None:
     lower = name.lower()
-    if not _TOKEN.fullmatch(name):
+    if not is_token(name):
         raise BindError("that can't be the name of a header")
-    if lower in HOP_BY_HOP | FRAMING | OWN or lower.startswith(_FAMILIES):
+    if not may_set(lower):
         raise BindError("that header is the gateway's to set, not a reply's")
     if not steps:
         raise BindError("a path is wanted: the block's name, then properties with slashes between them")
