@@ -16,11 +16,10 @@ _Step = Callable[[Any], Any]
 
 
 class EventId:
-    """A field path of the answer, compiled. Of a list the last item counts: a client that has read the message has read
-    all items.
+    """A field path of the reply message, compiled. For a list, the last item is the id.
 
     :param path: names of the proto or of JSON, with dots between.
-    :raises ValueError: the field doesn't exist, or it is a message that has no text form.
+    :raises ValueError: the field doesn't exist, or is a message without a text form.
     """
 
     __slots__ = ("_parse", "_steps")
@@ -30,19 +29,19 @@ class EventId:
         self._steps: list[_Step] = []
         inside: Descriptor | None = output
         names = path.split(".")
-        for left, name in enumerate(names, 1 - len(names)):
+        for offset, name in enumerate(names, 1 - len(names)):
             target = resolve(inside, [name]) if inside is not None else None
             if target is None:
                 raise ValueError(f"{path!r} is not a field of {output.full_name}")
             field = target.field
-            if not left and target.text is None:
+            if not offset and target.text is None:
                 raise ValueError(f"{path!r} has no text of its own")
-            self._steps.append(_step(field.name, field.has_presence, encoders.field(field) if not left else None))
+            self._steps.append(_step(field.name, field.has_presence, encoders.field(field) if not offset else None))
             message = field.message_type
             inside = None if message is None or message.GetOptions().map_entry else message
 
     def of(self, wire: bytes) -> str:
-        """The field's text, as a parameter would have it; ``""`` where the message doesn't have the field."""
+        """The field's text, as in a query parameter; ``""`` if the field isn't set."""
         value = self._parse(wire)
         for step in self._steps:
             value = step(value)
@@ -54,9 +53,9 @@ class EventId:
 
 
 def _step(name: str, has_presence: bool, write: _Step | None) -> _Step:
-    """A message -> its field `name`, or None where it isn't set.
+    """A function from a message to its field `name`, or None if it isn't set.
 
-    :param write: makes the field's JSON; None before the path's end.
+    :param write: converts the value to JSON; None for all but the last step of the path.
     """
 
     def step(message: Any) -> Any:

@@ -30,68 +30,68 @@ class GrpcImport(BaseModel):
     server_name: str = Field(default="", description="What the server's certificate bears, where that is not its host.")
 
 
-async def import_spec(asked: GrpcImport, context: Context) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what can't be published. Comments in the spec tell what is still to be decided.
+async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[str]]:
+    """A spec as YAML, and notes on what can't be published. Comments in the spec name what is left to decide.
 
     :raises BindError: the source can't be read or reached.
     """
     hints: list[str] = []
-    source, live = asked.source, _LIVE.fullmatch(asked.source[0]) if len(asked.source) == 1 else None
-    if live is not None:
-        return await _from_server(live[1].strip("[]"), int(live[2]), asked, context, hints)
-    if asked.tls:
+    source, address = request.source, _LIVE.fullmatch(request.source[0]) if len(request.source) == 1 else None
+    if address is not None:
+        return await _from_server(address[1].strip("[]"), int(address[2]), request, context, hints)
+    if request.tls:
         raise BindError(Fault("--tls goes with a live server, not with files"))
     if source and all(name.endswith(".proto") for name in source):
         root, names = _root([Path(name) for name in source], context.proto_dir, hints)
-        compiled = schema(compile_protos(names, root, key=""), str(root))
-        services = [name for name, methods in compiled.services.items() if any(m.file in names for m in methods)]
+        grpc_schema = schema(compile_protos(names, root, key=""), str(root))
+        services = [name for name, methods in grpc_schema.services.items() if any(m.file in names for m in methods)]
         options = f"protos: [{', '.join(names)}]"
     elif len(source) == 1:
-        compiled = schema(read_set(Path(source[0])), source[0])
-        services = list(compiled.services)
+        grpc_schema = schema(read_set(Path(source[0])), source[0])
+        services = list(grpc_schema.services)
         _, names = _root([Path(source[0])], context.proto_dir, hints)
         options = f"descriptor_set: {names[0]}"
     else:
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     upstream = f"{_word(services, 'service')}-svc:50051"
     hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
-    return _spec(compiled, services, options, upstream, hints, source[0])
+    return _spec(grpc_schema, services, options, upstream, hints, source[0])
 
 
 async def _from_server(
-    host: str, port: int, asked: GrpcImport, context: Context, hints: list[str]
+    host: str, port: int, request: GrpcImport, context: Context, hints: list[str]
 ) -> tuple[str, list[str]]:
-    files, services = await reflect(context.call, host, str(port), key="", tls=_tls(asked, host))
+    files, services = await reflect(context.call, host, str(port), key="", tls=_tls(request, host))
     upstream = _upstream(host, port, hints)
-    if asked.tls:
-        connection = _connection(asked, host, upstream, context.proto_dir.parent, hints)
+    if request.tls:
+        connection = _connection(request, host, upstream, context.proto_dir.parent, hints)
         upstream = f"grpcs://{upstream}{connection}"
-    return _spec(schema(files, asked.source[0]), services, "reflection: true", upstream, hints, asked.source[0])
+    return _spec(schema(files, request.source[0]), services, "reflection: true", upstream, hints, request.source[0])
 
 
-def _tls(asked: GrpcImport, host: str) -> Tls | None:
-    if not asked.tls:
-        if asked.ca or asked.server_name:
+def _tls(request: GrpcImport, host: str) -> Tls | None:
+    if not request.tls:
+        if request.ca or request.server_name:
             raise BindError(Fault("--ca and --server-name go with --tls"))
         return None
     try:
-        roots = Path(asked.ca).read_bytes() if asked.ca else None
+        roots = Path(request.ca).read_bytes() if request.ca else None
     except OSError as error:
-        raise BindError(Fault(f"it can't be read: {error.strerror}", file=asked.ca)) from None
-    return Tls(roots=roots, server_name=asked.server_name or host)
+        raise BindError(Fault(f"it can't be read: {error.strerror}", file=request.ca)) from None
+    return Tls(roots=roots, server_name=request.server_name or host)
 
 
-def _connection(asked: GrpcImport, host: str, upstream: str, home: Path, hints: list[str]) -> str:
+def _connection(request: GrpcImport, host: str, upstream: str, home: Path, hints: list[str]) -> str:
     """The spec's ``connection``, with a line break before it; empty where the defaults are right."""
     options = {}
-    if asked.ca:
-        path, secrets = Path(asked.ca).resolve(), (home / "secrets").resolve()
+    if request.ca:
+        path, secrets = Path(request.ca).resolve(), (home / "secrets").resolve()
         if path.is_relative_to(secrets):
             options["ca"] = f"secrets/{path.relative_to(secrets).as_posix()}"
         else:
             options["ca"] = f"secrets/{path.name}"
-            hints.append(f"copy {asked.ca} into {home / 'secrets'}; secrets are read from there.")
-    server_name = asked.server_name or host
+            hints.append(f"copy {request.ca} into {home / 'secrets'}; secrets are read from there.")
+    server_name = request.server_name or host
     if server_name != upstream.rpartition(":")[0]:
         options["server_name"] = server_name
     return f"\nconnection: {{{', '.join(f'{key}: {value}' for key, value in options.items())}}}" if options else ""
@@ -134,9 +134,9 @@ def _spec(
         raise BindError(Fault("there is no service in it", file=source))
     word = _word(services, "service")
     methods: list[Method] = [method for service in services for method in schema.services[service]]
-    published = publish(f"/{word}", methods, (), {method.full_name: method for method in methods})
+    publication = publish(f"/{word}", methods, (), {method.full_name: method for method in methods})
     lines = [
-        f"#   {rule.http_method} /{word}{rule.template.text} -> {rule.method.full_name}" for rule in published.rules
+        f"#   {rule.http_method} /{word}{rule.template.text} -> {rule.method.full_name}" for rule in publication.rules
     ]
     text = "\n".join(
         [
@@ -155,4 +155,4 @@ def _spec(
             "",
         ]
     )
-    return text, published.skipped
+    return text, publication.skipped

@@ -30,7 +30,7 @@ from bridge.api import (
     returnable,
 )
 from bridge_grpc.codec.scalars import FieldValueError, octets
-from bridge_grpc.origins import caching, call_values, missing, refused
+from bridge_grpc.origins import caching, call_values, invalid_value, missing_value
 
 Pair = tuple[str, str | bytes]
 
@@ -40,7 +40,7 @@ MAX_SIZE = 8 * 1024
 OVERHEAD = 32
 
 _NAME = re.compile(r"[0-9a-z_.-]+")
-_PASSED = re.compile(r"[0-9A-Za-z_.-]+\*?")
+_HEADER_NAME = re.compile(r"[0-9A-Za-z_.-]+\*?")
 #: gRPC's own (Request-Headers, Response-Headers, Trailers) …
 _GRPC = frozenset(("te", "content-type", "content-encoding", "accept-encoding", "user-agent", "grpc"))
 #: … and what the gateway itself sends with each call and each response.
@@ -61,9 +61,9 @@ def check_name(name: str) -> None:
 
 
 def value_of(name: str, text: str) -> str | bytes:
-    """`text` as it is sent under `name`: bytes for ``-bin``, whose text is their base64.
+    """`text` as it is sent under `name`; decoded from base64 if the name ends in ``-bin``.
 
-    :raises ValueError: metadata can't hold it; the message doesn't show it.
+    :raises ValueError: metadata can't hold it; the message doesn't contain it.
     """
     if name.endswith("-bin"):
         try:
@@ -76,12 +76,12 @@ def value_of(name: str, text: str) -> str | bytes:
 
 
 def values_of(name: str, text: str) -> list[str | bytes]:
-    """As `value_of`, of one header field of a client, which under a ``-bin`` name may be a list.
+    """As `value_of`, for one header field of a client, which may be a list under a ``-bin`` name.
 
     :raises ValueError: metadata can't hold it.
     """
     if name.endswith("-bin"):
-        # RFC 9110, section 5.6.1.2: empty elements count for nothing, but bytes may be none at all.
+        # RFC 9110, section 5.6.1.2: empty elements are ignored; an empty value alone is zero bytes.
         return [value_of(name, item) for item in text.split(",") if item.strip()] or [b""]
     return [value_of(name, text)]
 
@@ -98,60 +98,60 @@ def constant(name: str, value: Any) -> str | bytes:
 
 
 def size_of(pairs: Sequence[Pair]) -> int:
-    """What `pairs` count against `MAX_SIZE`; bytes as the base64 that carries them."""
+    """The size of `pairs` as compared with `MAX_SIZE`; bytes count as their base64."""
     return sum(
         len(name) + (len(value) if isinstance(value, str) else -(-len(value) * 4 // 3)) + OVERHEAD
         for name, value in pairs
     )
 
 
-# --- up ------------------------------------------------------------------------------------------------------------
+# --- requests ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _CallValue:
-    """Metadata from each call. `default`: what is sent where the call has none; None: such a call is refused."""
+    """Metadata from each call. `default`: sent if the call has no value; None: the call is refused then."""
 
     name: str
     origin: Origin
     default: tuple[str | bytes, ...] | None
 
     def read(self, call: Call) -> list[Pair]:
-        given = call_values(self.origin, call)
-        if not given:
+        values = call_values(self.origin, call)
+        if not values:
             if self.default is None:
-                raise missing(self.origin)
+                raise missing_value(self.origin)
             return [(self.name, value) for value in self.default]
         try:
-            return [(self.name, value) for item in given for value in values_of(self.name, claim_text(item))]
+            return [(self.name, value) for item in values for value in values_of(self.name, claim_text(item))]
         except ValueError as error:
-            raise refused(self.origin, str(error)) from None
+            raise invalid_value(self.origin, str(error)) from None
 
 
 class RequestMetadata:
     """The metadata of a route's calls, compiled once.
 
     :param metadata: name -> text, or an origin.
-    :param passed: names of request headers that go up as they are; ``*`` at the end stands for any ending.
-    :param consumed: header fields that the route's auth removes, which therefore can't be sent.
-    :param home: what ``$file`` is relative to.
-    :ivar caching: fields that tell caches what an answer depends on.
-    :ivar secrets: texts that must not be shown, as they stand in the metadata.
+    :param pass_headers: names of request headers that are sent unchanged; a final ``*`` matches any ending.
+    :param auth_headers: header fields that the route's auth removes, so they can't be sent.
+    :param home: the folder that ``$file`` is relative to.
+    :ivar caching: fields that tell caches what a reply depends on.
+    :ivar secrets: secret values in the metadata, which must not be shown.
     :raises bridge.api.BindError: names, values or secrets can't be used; all faults at once.
     """
 
     def __init__(
         self,
         metadata: Mapping[str, Any] | None = None,
-        passed: Sequence[str] = (),
+        pass_headers: Sequence[str] = (),
         home: Path = Path(),
-        consumed: Collection[str] = (),
+        auth_headers: Collection[str] = (),
     ) -> None:
         metadata = metadata or {}
         self.secrets: frozenset[str] = frozenset()
         self._fixed: list[Pair] = []
         self._call_values: list[_CallValue] = []
-        self._own = frozenset(name.replace("_", "-") for name in metadata)
+        self._own_names = frozenset(name.replace("_", "-") for name in metadata)
         faults: list[Fault] = []
         for name, value in metadata.items():
             key = f"transform.grpc.metadata.{name}"
@@ -164,38 +164,40 @@ class RequestMetadata:
                 faults += error.faults
         exact: set[str] = set()
         prefixes: list[str] = []
-        for at, name in enumerate(passed):
+        for at, name in enumerate(pass_headers):
             try:
-                self._check_passed(name.lower(), consumed)
+                self._check_passed(name.lower(), auth_headers)
             except ValueError as error:
                 faults.append(Fault(str(error), f"transform.grpc.pass_headers[{at}]"))
             (prefixes.append if name.endswith("*") else exact.add)(name.lower().rstrip("*"))
         self._exact, self._prefixes = frozenset(exact), tuple(prefixes)
-        self.caching = caching([each.origin for each in self._call_values], sorted(exact), private=bool(prefixes))
+        self.caching = caching(
+            [call_value.origin for call_value in self._call_values], sorted(exact), private=bool(prefixes)
+        )
         if not faults and size_of(self._fixed) > MAX_SIZE:
             faults.append(Fault(f"all together are larger than {MAX_SIZE} bytes", "transform.grpc.metadata"))
         if faults:
             raise BindError(faults)
 
     def outgoing(self, call: Call) -> list[Pair]:
-        """What goes up with `call`; a list of its own.
+        """The metadata of `call`, as a new list.
 
         :raises bridge.api.Forbidden: a claim is missing or can't be sent.
         :raises bridge.api.InvalidParameter: a header is missing or can't be sent.
-        :raises bridge.api.HeadTooLarge: it is more than `MAX_SIZE`.
+        :raises bridge.api.HeadTooLarge: it is larger than `MAX_SIZE`.
         """
         pairs = list(self._fixed)
         if not self._call_values and not self._exact and not self._prefixes:
             return pairs
-        for each in self._call_values:
-            pairs += each.read(call)
+        for call_value in self._call_values:
+            pairs += call_value.read(call)
         if self._exact or self._prefixes:
-            pairs += self._passed(call)
+            pairs += self._forwarded(call)
         if size_of(pairs) > MAX_SIZE:
             raise HeadTooLarge(f"The header fields that go to the service may have at most {MAX_SIZE // 1024} KiB.")
         return pairs
 
-    def _passed(self, call: Call) -> list[Pair]:
+    def _forwarded(self, call: Call) -> list[Pair]:
         pairs: list[Pair] = []
         for name, text in call.headers:
             if name not in self._exact and not (name.startswith(self._prefixes) and self._may_pass(name)):
@@ -207,8 +209,8 @@ class RequestMetadata:
         return pairs
 
     def _may_pass(self, name: str) -> bool:
-        """Whether a name that matches a prefix of the spec may go up: none that the spec itself fills."""
-        if name.replace("_", "-") in self._own:
+        """Whether a header that matches a prefix may be sent; not if the spec itself sets that name."""
+        if name.replace("_", "-") in self._own_names:
             return False
         try:
             check_name(name)
@@ -216,17 +218,17 @@ class RequestMetadata:
             return False
         return True
 
-    def _check_passed(self, name: str, consumed: Collection[str]) -> None:
-        if not _PASSED.fullmatch(name):
+    def _check_passed(self, name: str, auth_headers: Collection[str]) -> None:
+        if not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't be the name of a header; '*' stands at the end, after some letters")
         if name.endswith("*"):
             if name.startswith("grpc-"):
                 raise ValueError(f"{name!r} belongs to gRPC itself")
             return
         check_name(name)
-        if name in consumed:
+        if name in auth_headers:
             raise ValueError(f"{name!r} is used up by the route's auth; no service gets it")
-        if name.replace("_", "-") in self._own:
+        if name.replace("_", "-") in self._own_names:
             raise ValueError(f"metadata fills {name!r} already")
 
     def _add(self, name: str, value: Any, key: str, home: Path) -> None:
@@ -241,27 +243,27 @@ class RequestMetadata:
             except ValueError as error:
                 raise ValueError(f"{origin.words}: {error}") from None
             self._fixed.append((name, secret))
-            self.secrets |= {text, shown(secret)}
+            self.secrets |= {text, wire_text(secret)}
         elif origin.default is ABSENT:
             self._call_values.append(_CallValue(name, origin, None))
         else:
-            listed = origin.default if isinstance(origin.default, list) else [origin.default]
-            values = tuple(constant(name, item) for item in listed) if origin.default is not None else ()
+            defaults = origin.default if isinstance(origin.default, list) else [origin.default]
+            values = tuple(constant(name, item) for item in defaults) if origin.default is not None else ()
             self._call_values.append(_CallValue(name, origin, values))
 
 
-def shown(value: str | bytes) -> str:
+def wire_text(value: str | bytes) -> str:
     """A value as HTTP carries it: bytes as base64."""
     return value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
 
 
-# --- down ----------------------------------------------------------------------------------------------------------
+# --- replies -------------------------------------------------------------------------------------------------------
 
 
 class ResponseMetadata:
-    """Which of an answer's metadata become header fields of the response, compiled once.
+    """Which metadata of a reply become header fields of the response, compiled once.
 
-    :param names: in any case; ``*`` at the end stands for any ending.
+    :param names: in any case; a final ``*`` matches any ending.
     :raises bridge.api.BindError: names belong to the gateway or to gRPC; all faults at once.
     """
 
@@ -269,9 +271,9 @@ class ResponseMetadata:
         faults: list[Fault] = []
         for at, name in enumerate(names):
             key = f"transform.grpc.reply_headers[{at}]"
-            if not _PASSED.fullmatch(name):
+            if not _HEADER_NAME.fullmatch(name):
                 faults.append(Fault(f"{name!r} can't be a metadata name; '*' stands at the end, after letters", key))
-            elif _withheld(name.lower().rstrip("*")):
+            elif _is_internal(name.lower().rstrip("*")):
                 faults.append(Fault(f"{name!r} belongs to gRPC, to one connection, or to the gateway alone", key))
         if faults:
             raise BindError(faults)
@@ -280,25 +282,25 @@ class ResponseMetadata:
         self._prefixes = tuple(name[:-1] for name in lower if name.endswith("*"))
 
     def returned(self, metadata: Sequence[Pair], trailers: Sequence[Pair]) -> list[tuple[str, str]]:
-        """The fields for the response, in the order of the answer; repeated ones stay so. What HTTP can't hold is left
-        out, and so is what comes after `MAX_SIZE` bytes."""
+        """The fields for the response, in the reply's order, repeated ones too. Values that HTTP can't carry are left
+        out, and so is all that exceeds `MAX_SIZE` bytes."""
         fields: list[tuple[str, str]] = []
         if not self._exact and not self._prefixes:
             return fields
-        left = MAX_SIZE
+        space = MAX_SIZE
         for name, value in (*metadata, *trailers):
-            if name not in self._exact and not (name.startswith(self._prefixes) and not _withheld(name)):
+            if name not in self._exact and not (name.startswith(self._prefixes) and not _is_internal(name)):
                 continue
-            text = shown(value)
-            left -= len(name) + len(text) + OVERHEAD
-            if left < 0:
+            text = wire_text(value)
+            space -= len(name) + len(text) + OVERHEAD
+            if space < 0:
                 break
             if text.isascii() and text.isprintable():
                 fields.append((name, text))
         return fields
 
 
-def _withheld(name: str) -> bool:
-    """Whether metadata of that name never becomes a header field."""
-    own = name in _GRPC or name in _TRACE or name.startswith(("grpc-", *_LIMITS))
-    return own or not _NAME.fullmatch(name) or not returnable([(name, "")])
+def _is_internal(name: str) -> bool:
+    """Whether metadata of this name never becomes a header field."""
+    internal = name in _GRPC or name in _TRACE or name.startswith(("grpc-", *_LIMITS))
+    return internal or not _NAME.fullmatch(name) or not returnable([(name, "")])

@@ -12,7 +12,7 @@ from bridge_grpc.metadata import check_name, constant
 METHODS = ("get", "put", "post", "delete", "patch")
 
 
-def _listed(value: object) -> object:
+def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -23,7 +23,7 @@ def _not_too_short(value: float) -> float:
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False), AfterValidator(_not_too_short)]
-Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+StringTuple = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 class Custom(BaseModel):
@@ -69,7 +69,7 @@ class RuleOptions(PatternOptions):
     """A ``google.api.HttpRule`` for the method `selector`: ``package.Service.Method``."""
 
     selector: str
-    additional_bindings: Annotated[tuple[PatternOptions, ...], BeforeValidator(_listed)] = ()
+    additional_bindings: Annotated[tuple[PatternOptions, ...], BeforeValidator(_as_tuple)] = ()
 
 
 class Http(BaseModel):
@@ -127,7 +127,7 @@ class RetryOptions(BaseModel):
     initial_backoff: Seconds = 0.1
     max_backoff: Seconds = 2.0
     multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
-    codes: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)] | None = None
+    codes: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)] | None = None
 
 
 class CallOptions(BaseModel):
@@ -144,18 +144,18 @@ class GrpcOptions(Options):
 
     model_config = ConfigDict(strict=True)
 
-    protos: Listed = ()
-    proto_paths: Listed = ()
+    protos: StringTuple = ()
+    proto_paths: StringTuple = ()
     descriptor_set: str | None = None
     reflection: bool = False
     refresh: Literal["off"] | Annotated[float, BeforeValidator(seconds), Field(ge=1)] = 10.0
     service: str | None = None
     method: str | None = None
-    http_rules: Annotated[tuple[RuleOptions, ...], BeforeValidator(_listed)] = ()
+    http_rules: Annotated[tuple[RuleOptions, ...], BeforeValidator(_as_tuple)] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
     fields: dict[str, Any] = Field(default_factory=dict)
-    pass_headers: Listed = ()
-    reply_headers: Listed = ()
+    pass_headers: StringTuple = ()
+    reply_headers: StringTuple = ()
     http: Http = Http()
     calls: dict[str, CallOptions] = Field(default_factory=dict)
     print: Print = Print()

@@ -20,9 +20,9 @@ _OCTETS = "application/octet-stream"
 
 
 class ReplyBody:
-    """Compiled from the answer's message and the rule's ``response_body``.
+    """Compiled from the reply message and the rule's ``response_body``.
 
-    :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
+    :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
     :ivar raw: whether the body is a ``google.api.HttpBody``'s.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """

@@ -20,7 +20,7 @@ RETRY = 3000  #: milliseconds
 class Resumption:
     """How a client continues where it was.
 
-    :ivar event_id: finds the id in a message of the answer; None: messages are counted.
+    :ivar event_id: reads the id from a reply message; None: messages are counted.
     :ivar target: the request's field that takes the last id.
     :ivar retry: milliseconds after which the client reconnects.
     """
@@ -36,27 +36,27 @@ COUNTED = Resumption()
 def resumptions(
     events: Mapping[str, EventOptions], methods: Sequence[Method], encoders: Encoders
 ) -> dict[str, Resumption]:
-    """By a method's full name; `events` may name it in full or short.
+    """By a method's full name; `events` may use the full or the short name.
 
     :param methods: what the route publishes.
     :raises bridge.api.BindError: a method or field doesn't exist, or has the wrong type; all faults at once.
     """
-    compiled: dict[str, Resumption] = {}
+    by_method: dict[str, Resumption] = {}
     faults: list[Fault] = []
     for name, options in events.items():
-        named = [method for method in methods if name in (method.full_name, method.name)]
+        matches = [method for method in methods if name in (method.full_name, method.name)]
         key = f"transform.grpc.events.{name}"
-        if not named:
+        if not matches:
             faults.append(Fault(no_method(name, methods), key))
-        elif not any(method.server_streaming for method in named):
+        elif not any(method.server_streaming for method in matches):
             faults.append(Fault("it answers once, and events are a stream's", key))
-        for method in named:
-            # A method's full name counts more than its short one.
+        for method in matches:
+            # A method's full name takes precedence over its short one.
             if method.server_streaming and (name == method.full_name or method.full_name not in events):
-                compiled[method.full_name] = _resumption(method, options, encoders, key, faults)
+                by_method[method.full_name] = _resumption(method, options, encoders, key, faults)
     if faults:
         raise BindError(list(dict.fromkeys(faults)))
-    return compiled
+    return by_method
 
 
 def _resumption(method: Method, options: EventOptions, encoders: Encoders, key: str, faults: list[Fault]) -> Resumption:

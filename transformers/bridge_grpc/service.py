@@ -32,12 +32,12 @@ from bridge_grpc.status import details_of, fault, status_of
 
 
 class GrpcService:
-    """`bridge.api.Service` and `bridge.api.GrpcCodec`; everything is compiled when it is made.
+    """`bridge.api.Service` and `bridge.api.GrpcCodec`; everything is compiled in the constructor.
 
-    :param response_body: the field of the answer that is the HTTP body; ``""`` for the whole answer.
-    :param frames: binds a WebSocket's frames, where the rule has no body for what they hold.
+    :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
+    :param frames: binds a WebSocket's frames if the rule has no body.
     :param own_path: the rule is ``POST /package.Service/Method``, with the message as body.
-    :raises ValueError: `response_body` is not a field of the answer; the message says so.
+    :raises ValueError: `response_body` is not a field of the reply; the message says so.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class GrpcService:
         method: Method,
         binding: Binding,
         encoders: Encoders,
-        sent: RequestMetadata,
-        returned: ResponseMetadata,
+        request_metadata: RequestMetadata,
+        response_metadata: ResponseMetadata,
         *,
         response_body: str = "",
         settings: Settings = DEFAULT,
@@ -59,18 +59,18 @@ class GrpcService:
         self.binding = binding
         self._frames = frames or binding
         self._serialise = binding.serialise
-        self._metadata, self._settings = sent.outgoing, settings
-        self._sent, self._write_any, self._resumption = sent, encoders.any, resumption
-        own = sent.caching
+        self._metadata, self._settings = request_metadata.outgoing, settings
+        self._request_metadata, self._write_any, self._resumption = request_metadata, encoders.any, resumption
+        caching = request_metadata.caching
         self.caching: Sequence[tuple[str, str]] = [
-            *own,
-            *(field for field in binding.fills.caching if field not in own),
+            *caching,
+            *(field for field in binding.sources.caching if field not in caching),
         ]
         body = ReplyBody(method.output, response_body, encoders)
         self.write_json, self.octets, self._reply = body.text, body.octets, body.reply
         self.takes_body, self.raw_request, self.raw_reply = bool(binding.body), binding.raw, body.raw
-        self.read_json, self.completing = binding.of_json, binding.completing
-        self.returned = returned.returned
+        self.read_json, self.completing = binding.from_json, binding.completing
+        self.returned = response_metadata.returned
         self.resumable, self.reconnect_after = resumption.target is not None, resumption.retry
 
     # --- the fused unary codec -------------------------------------------------------------------------------------
@@ -89,20 +89,20 @@ class GrpcService:
 
     @property
     def secrets(self) -> Collection[str]:
-        return self._sent.secrets
+        return self._request_metadata.secrets
 
     def show(self, outbound: GrpcRequest) -> str:
-        message = self.binding.fills.masked(GetMessageClass(self.binding.message).FromString(outbound.message))
+        message = self.binding.sources.mask_secrets(GetMessageClass(self.binding.message).FromString(outbound.message))
         text = text_format.MessageToString(message, as_utf8=True, indent=2)
         return f"{self.binding.message.full_name}\n{text}"
 
-    # --- what fronts ask -------------------------------------------------------------------------------------------
+    # --- called by fronts ------------------------------------------------------------------------------------------
 
     def outgoing(self, call: Call, message: bytes = b"") -> GrpcRequest:
         return GrpcRequest(self.path, message, self._metadata(call), *self._settings)
 
     def message(self, call: Call, *, resume: tuple[str, str] | None = None) -> bytes:
-        fields = self.binding.filled(call)
+        fields = self.binding.field_values(call)
         target = self._resumption.target
         if resume is not None and target is not None:
             name, text = resume
@@ -114,7 +114,7 @@ class GrpcService:
 
     def reader(self, call: Call, *, frames: bool = False) -> TextReader:
         binding = self._frames if frames else self.binding
-        return partial(binding.encode, parameters=binding.filled(call), call=call)
+        return partial(binding.encode, parameters=binding.field_values(call), call=call)
 
     def event_id(self, message: bytes) -> str | None:
         event_id = self._resumption.event_id

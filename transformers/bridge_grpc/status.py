@@ -41,7 +41,7 @@ _RETRY_INFO = error_details_pb2.RetryInfo.DESCRIPTOR.full_name
 
 
 def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tuple[str, str]] = ()) -> UpstreamFault:
-    """The problem for a status that isn't OK. A code that gRPC doesn't know counts as UNKNOWN but keeps its number.
+    """The problem for a status that isn't OK. An undefined code is treated as UNKNOWN but keeps its number.
 
     :param write_any: an ``Any``'s JSON in the route's schema.
     :param fields: header fields for the response; the status's own ``retry-after`` replaces theirs.
@@ -57,16 +57,16 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
 
 def _details(reply: GrpcReply, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:
     """The typed details of a status, and the seconds that a RetryInfo asks to wait."""
-    written, retry_after = [], None
+    values, retry_after = [], None
     for detail in _packed(reply):
         try:
-            written.append(write_any(detail))
+            values.append(write_any(detail))
             if detail.type_url.rpartition("/")[2] == _RETRY_INFO:
                 delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
                 retry_after = max(0, delay.seconds + math.ceil(delay.nanos / 1e9))
         except (FieldValueError, DecodeError):
-            written.append({"@type": detail.type_url, "value": base64(detail.value)})
-    return written, retry_after
+            values.append({"@type": detail.type_url, "value": base64(detail.value)})
+    return values, retry_after
 
 
 def details_of(reply: GrpcReply, write_any: Callable[[Any], Any]) -> list[StatusDetail]:
@@ -78,7 +78,7 @@ def details_of(reply: GrpcReply, write_any: Callable[[Any], Any]) -> list[Status
 
 
 def _packed(reply: GrpcReply) -> Sequence[Any]:
-    """The details of ``grpc-status-details-bin``. By gRPC's rules a client does without those that it can't read."""
+    """The details of ``grpc-status-details-bin``. By gRPC's rules a client ignores those that it can't read."""
     try:
         return status_pb2.Status.FromString(reply.status_details).details if reply.status_details else ()
     except DecodeError:
@@ -87,12 +87,12 @@ def _packed(reply: GrpcReply) -> Sequence[Any]:
 
 def _json(detail: Any, write_any: Callable[[Any], Any]) -> dict[str, Any] | None:
     try:
-        written = dict(write_any(detail))
+        value = dict(write_any(detail))
     except FieldValueError:
         return None
-    if written == {"@type": detail.type_url, "value": base64(detail.value)}:
+    if value == {"@type": detail.type_url, "value": base64(detail.value)}:
         return None  # the type is unknown
-    return written if written.pop("@type", None) is not None else None
+    return value if value.pop("@type", None) is not None else None
 
 
 def status_of(code: int, problem: Mapping[str, Any], headers: Headers = ()) -> GrpcReply:
@@ -105,7 +105,7 @@ def status_of(code: int, problem: Mapping[str, Any], headers: Headers = ()) -> G
 
 
 def _problem_details(problem: Mapping[str, Any], headers: Headers) -> Iterator[Message]:
-    """Why, what is wrong with the request, and when to call again."""
+    """ErrorInfo, BadRequest and RetryInfo of a problem."""
     trace_id = _utf8(problem.get("trace_id", ""))
     reason = _utf8(problem.get("type", "")).removeprefix(_URN).upper().replace("-", "_")
     metadata = {"trace_id": trace_id} if trace_id else {}
@@ -126,5 +126,5 @@ def _problem_details(problem: Mapping[str, Any], headers: Headers) -> Iterator[M
 
 
 def _utf8(value: object) -> str:
-    """The text of `value`, less what UTF-8 can't encode."""
+    """The text of `value`, without surrogates, which UTF-8 can't encode."""
     return str(value).encode("utf-8", "replace").decode("utf-8")

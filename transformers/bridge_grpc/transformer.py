@@ -18,10 +18,10 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import Calls
-from bridge_grpc.mapping.fills import Fills, sources
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
-from bridge_grpc.mapping.rules import Place, Published, Rule, publish
+from bridge_grpc.mapping.rules import Place, Publication, Rule, publish
+from bridge_grpc.mapping.value_sources import ValueSources, read_sources
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.options import GrpcOptions
@@ -48,7 +48,7 @@ class Grpc:
     def __init__(self) -> None:
         self._context: Context | None = None
         self._servers: Servers | None = None
-        #: By route path: a sentence on each thing that is not published.
+        #: By route path: a sentence for each rule or file that is left out.
         self.skipped: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
@@ -59,7 +59,7 @@ class Grpc:
         self.skipped.clear()
 
     async def bind(self, route: RouteSpec, options: GrpcOptions) -> Sequence[Operation]:
-        """:raises BindError: the schema can't be had, or rules can't be published; each has a fault."""
+        """:raises BindError: the schema can't be loaded, or rules can't be published; one fault for each."""
         if self._context is None or self._servers is None:
             raise BindError("the grpc transformer is not open")
         if route.transform.response != "json":
@@ -68,13 +68,13 @@ class Grpc:
         home = self._context.proto_dir.parent
         if options.reflection:
             answer = await self._servers.ask(route)
-            compiled, services = await asyncio.to_thread(schema, answer.files, str(route.upstream)), answer.services
+            grpc_schema, services = await asyncio.to_thread(schema, answer.files, str(route.upstream)), answer.services
             notes = list[str]()
         else:
-            compiled, services, notes = await load(options, self._context)
+            grpc_schema, services, notes = await load(options, self._context)
         try:
             operations, skipped = await asyncio.to_thread(
-                lambda: _Compiler(route, options, compiled, home).run(services)
+                lambda: _Compiler(route, options, grpc_schema, home).run(services)
             )
         except RecursionError:  # protobuf makes the classes of messages that contain one another by recursion
             reason = "too many of its messages contain one another in a circle"
@@ -83,18 +83,18 @@ class Grpc:
         return operations
 
     def follow(self, route: RouteSpec, options: GrpcOptions) -> Followed | None:
-        """The schema of a live server, which is asked once in ``refresh`` for all routes that name it."""
-        servers, every = self._servers, options.refresh
-        if not options.reflection or every == "off" or servers is None:
+        """The schema of a live server, which is queried once per ``refresh`` for all routes that name it."""
+        servers, interval = self._servers, options.refresh
+        if not options.reflection or interval == "off" or servers is None:
             return None
 
         async def fingerprint() -> bytes:
-            return (await servers.ask(route, every)).digest
+            return (await servers.ask(route, interval)).digest
 
-        return Followed(every, fingerprint)
+        return Followed(interval, fingerprint)
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
-        """What of the route's services is not published, and why."""
+        """Which of the route's rules are not published, and why."""
         return self.skipped.get(route.route, ())
 
     async def import_spec(self, options: GrpcImport, context: Context) -> tuple[str, list[str]]:
@@ -103,7 +103,7 @@ class Grpc:
 
 
 def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
-    """Full name -> message, in the route's schema, else among the common types that are installed with the gateway."""
+    """Full name -> message, from the route's schema, else from the common types that the gateway has installed."""
     from google.rpc import error_details_pb2  # noqa: F401  # registers them in the default pool
 
     def find(name: str) -> Descriptor | None:
@@ -119,8 +119,8 @@ def finder(schema: Schema) -> Callable[[str], Descriptor | None]:
     return find
 
 
-def consumed(route: RouteSpec) -> frozenset[str]:
-    """The header fields that the route's auth reads and that go no further, in lower case."""
+def auth_headers(route: RouteSpec) -> frozenset[str]:
+    """The header fields that the route's auth reads and removes, in lower case."""
     auth: Any = route.auth
     kinds = getattr(auth, "any", (auth,))
     bearer = any(kind.type in ("JWT", "oauth2") for kind in kinds)
@@ -141,48 +141,48 @@ class _Compiler:
         self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
-        self._sent = RequestMetadata(options.metadata, options.pass_headers, home, consumed(route))
-        self._returned = ResponseMetadata(options.reply_headers)
+        self._request_metadata = RequestMetadata(options.metadata, options.pass_headers, home, auth_headers(route))
+        self._response_metadata = ResponseMetadata(options.reply_headers)
         self._decode_all = options.http.decode_all
-        self._sources = sources(options.fields, home)
+        self._sources = read_sources(options.fields, home)
         self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
-        self._claimed: set[tuple[str, ...]] = set()
+        self._templates: set[tuple[str, ...]] = set()
 
-    def run(self, offered: Sequence[str]) -> tuple[list[Operation], list[str]]:
-        methods = self._methods(offered)
-        one = self._options.method
-        alone = [method for method in methods if one in (method.name, method.full_name)]
-        self._calls = Calls(self._options.calls, alone or methods, self._route.timeout)
-        self._resumptions = resumptions(self._options.events, alone or methods, self._encoders)
-        if one is not None:
-            operations, published, methods = self._one(methods, one), Published(), alone
+    def run(self, service_names: Sequence[str]) -> tuple[list[Operation], list[str]]:
+        methods = self._methods(service_names)
+        method_name = self._options.method
+        matches = [method for method in methods if method_name in (method.name, method.full_name)]
+        self._calls = Calls(self._options.calls, matches or methods, self._route.timeout)
+        self._resumptions = resumptions(self._options.events, matches or methods, self._encoders)
+        if method_name is not None:
+            operations, publication, methods = self._single_method(methods, method_name), Publication(), matches
         else:
-            known = {m.full_name: m for service in self._schema.services.values() for m in service}
-            published = publish(self._route.route, methods, self._options.http_rules, known)
-            self._claimed = {rule.template.key() for rule in published.rules}
-            operations = [op for rule in published.rules for op in self._operations(rule)]
-        self._unknown_fields({rule.method.input for rule in published.rules} or {m.input for m in methods})
+            all_methods = {m.full_name: m for service in self._schema.services.values() for m in service}
+            publication = publish(self._route.route, methods, self._options.http_rules, all_methods)
+            self._templates = {rule.template.key() for rule in publication.rules}
+            operations = [op for rule in publication.rules for op in self._operations(rule)]
+        self._unknown_fields({rule.method.input for rule in publication.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
-        return operations, published.skipped
+        return operations, publication.skipped
 
-    def _methods(self, offered: Sequence[str]) -> list[Method]:
+    def _methods(self, service_names: Sequence[str]) -> list[Method]:
         service, services = self._options.service, self._schema.services
         if service is None:
-            if not offered:
+            if not service_names:
                 raise BindError(Fault("its schema has no service", "transform.grpc"))
-            return [method for name in offered for method in services[name]]
+            return [method for name in service_names for method in services[name]]
         matches = [service] if service in services else [name for name in services if name.endswith(f".{service}")]
         if len(matches) != 1:
-            listed = ", ".join(matches or services) or "none"
-            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {listed}"
+            names = ", ".join(matches or services) or "none"
+            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {names}"
             raise BindError(Fault(reason, "transform.grpc.service"))
         return list(services[matches[0]])
 
     def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
-        """Report fields in the spec that no request has."""
+        """Report fields in the spec that no request message has."""
         for source in self._sources:
             if not any(resolve(message, source.path) for message in messages):
                 names = ", ".join(sorted(message.full_name for message in messages)[:5])
@@ -190,11 +190,11 @@ class _Compiler:
 
     # --- one method at the route itself ----------------------------------------------------------------------------
 
-    def _one(self, methods: Sequence[Method], name: str) -> list[Operation]:
+    def _single_method(self, methods: Sequence[Method], name: str) -> list[Operation]:
         matches = [method for method in methods if name in (method.name, method.full_name)]
         if len(matches) != 1:
-            listed = ", ".join(method.full_name for method in matches or methods)
-            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {listed}"
+            names = ", ".join(method.full_name for method in matches or methods)
+            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {names}"
             raise BindError(Fault(reason, "transform.grpc.method"))
         method = matches[0]
         for parameter in self._parameters:
@@ -208,13 +208,13 @@ class _Compiler:
             operations += self._operation(method, verb, "", self._route_captures(method), body, "", place)
         return operations
 
-    def _route_captures(self, method: Method, taken: Sequence[Capture] = ()) -> list[Capture]:
-        """The route's own parameters fill the request's fields of the same names."""
-        bound = {capture.field_path for capture in taken}
+    def _route_captures(self, method: Method, path_captures: Sequence[Capture] = ()) -> list[Capture]:
+        """The route's own parameters bind to the request's fields of the same names."""
+        path_fields = {capture.field_path for capture in path_captures}
         captures = []
         for name, several in self._parameters.items():
             path = tuple(name.split("."))
-            if path not in bound and resolve(method.input, path) is not None:
+            if path not in path_fields and resolve(method.input, path) is not None:
                 captures.append(Capture(path, ((name,),), several, self._decode_all))
         return captures
 
@@ -222,16 +222,16 @@ class _Compiler:
 
     def _operations(self, rule: Rule) -> list[Operation]:
         path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)
-        everything = [*captures, *self._route_captures(rule.method, captures)]
-        made = [self._ruled(rule, path, everything)]
-        if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._claimed:
-            # "**" matches zero or more segments; the core's {name*} wants its slash, so zero is a path of its own.
+        all_captures = [*captures, *self._route_captures(rule.method, captures)]
+        groups = [self._rule_operations(rule, path, all_captures)]
+        if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._templates:
+            # "**" matches zero or more segments, but the core's {name*} needs a slash: zero segments need another path.
             stem, _, parameter = path.rpartition("/")
             name = parameter.strip("{*}")
-            made.append(self._ruled(rule, stem, [_without(capture, name) for capture in everything]))
-        return [operation for operations in made for operation in operations]
+            groups.append(self._rule_operations(rule, stem, [_without(capture, name) for capture in all_captures]))
+        return [operation for operations in groups for operation in operations]
 
-    def _ruled(self, rule: Rule, path: str, captures: Sequence[Capture]) -> list[Operation]:
+    def _rule_operations(self, rule: Rule, path: str, captures: Sequence[Capture]) -> list[Operation]:
         return self._operation(rule.method, rule.http_method, path, captures, rule.body, rule.response_body, rule.place)
 
     def _operation(
@@ -252,8 +252,8 @@ class _Compiler:
                 method,
                 binding,
                 self._encoders,
-                self._sent,
-                self._returned,
+                self._request_metadata,
+                self._response_metadata,
                 response_body=response_body,
                 settings=self._calls.of(method, verb),
                 frames=self._frames(method, binding),
@@ -271,17 +271,17 @@ class _Compiler:
         return [Operation(self._name(method), verb, path, codec, describe, method.path, service)]
 
     def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
-        fills = Fills(method.input, self._sources, self._decoders)
-        return Binding(method.input, captures, body, self._decoders, fills=fills, ignore=self._ignore, patch=patch)
+        sources = ValueSources(method.input, self._sources, self._decoders)
+        return Binding(method.input, captures, body, self._decoders, sources=sources, ignore=self._ignore, patch=patch)
 
     def _frames(self, method: Method, binding: Binding) -> Binding | None:
-        """What binds a WebSocket's frames, where the rule has no body for them."""
+        """The binding of a WebSocket's frames, if the rule has no body."""
         if not method.client_streaming or binding.body:
             return None
         return self._binding(method, [capture for capture, _ in binding.captures], "*")
 
     def _name(self, method: Method) -> str:
-        """Unique in the route: the first pattern of a rpc has its name, the next ones a number."""
+        """Unique in the route: the first pattern of an rpc has its name, further ones have a number added."""
         short = method.name if len(self._schema.services) == 1 else f"{method.service.rpartition('.')[2]}.{method.name}"
         count = self._names[short] = self._names.get(short, 0) + 1
         return short if count == 1 else f"{short}.{count}"
@@ -294,5 +294,5 @@ def _shorter(template: Template) -> tuple[str, ...]:
 
 
 def _without(capture: Capture, name: str) -> Capture:
-    """`capture` for a path that lacks the parameter `name`: its text is empty there."""
+    """`capture` for a path without the parameter `name`: its text is empty."""
     return replace(capture, pieces=tuple("" if p == (name,) else p for p in capture.pieces))

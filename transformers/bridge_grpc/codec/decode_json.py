@@ -1,9 +1,8 @@
-"""JSON to protobuf, compiled once per message: a quick way and a judging way.
+"""JSON to protobuf, compiled once per message: a fast path and a judging path.
 
-The quick way (`bridge_grpc.codec.quick`) turns a JSON object into the keyword arguments of the message's class, which
-builds nested and repeated fields in C. Whenever anything is amiss it only says so, by an exception. The judging way
-then reads the same value again, with every digit of each number, and lists all that is wrong with JSON pointers (RFC
-6901); what it finds right after all is taken.
+The fast path (`bridge_grpc.codec.quick`) turns a JSON object into the keyword arguments of the message's class, which
+builds nested and repeated fields in C. If anything is unusual it raises an exception. The judging path then reads the
+same value again, with all digits of each number, and lists all faults with JSON pointers (RFC 6901), or accepts it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from bridge_grpc.codec.element import (
     Judge,
     Read,
     escaped,
-    judged,
+    judge_with,
     pointer_of,
     repeated,
     unknown_field,
 )
-from bridge_grpc.codec.quick import Field, Shape, quick, whole
+from bridge_grpc.codec.quick import Field, ReadPlan, quick, whole
 from bridge_grpc.codec.scalars import INT64S, MESSAGES, QUICK, FieldValueError, InDoubt, kind_of, reader, text_reader
 from bridge_grpc.codec.traits import NULL, bounded, height, trusted, walk
 
@@ -40,14 +39,14 @@ class MessageReader:
     """The compiled reader of one message type.
 
     :ivar cls: the message's class.
-    :ivar decode: the quick way; JSON value -> keyword arguments, or a message where `cls` can't be made from those.
-    :ivar judge: the judging way; never raises for a wrong value, but adds to the faults.
-    :ivar shape: what `decode` was generated from; None of a well-known type, and while the message is compiled.
-    :ivar parts: what `judge` knows of the fields, by each name that JSON may call them.
-    :ivar bounded: its JSON can only be as deep as the schema is, and that is finite.
+    :ivar decode: the fast path; JSON value -> keyword arguments, or a message if `cls` can't take those.
+    :ivar judge: the judging path; never raises for a wrong value, but adds to the faults.
+    :ivar plan: what `decode` is generated from; None for well-known types, and during compilation.
+    :ivar parts: the fields for `judge`, by each name that JSON may use.
+    :ivar bounded: the schema limits the depth of its JSON.
     """
 
-    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "parts", "shape")
+    __slots__ = ("_serialise", "bounded", "cls", "decode", "descriptor", "judge", "nullable", "parts", "plan")
 
     cls: Any
     decode: Read
@@ -56,22 +55,22 @@ class MessageReader:
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.nullable = descriptor.full_name == "google.protobuf.Value"
-        self.shape: Shape | None = None
+        self.plan: ReadPlan | None = None
         self.parts: dict[str, FieldReader] = {}
 
     def open(self, levels: float) -> None:
-        """Once the messages that it holds have their classes, since protobuf would make those by recursion."""
+        """Called after nested messages have their classes, since protobuf would create those recursively."""
         self.cls = GetMessageClass(self.descriptor)
         self._serialise = self.cls.SerializeToString
         self.bounded = bounded(levels)
 
-    def build(self, made: Any) -> Any:
-        """The message of what `decode` or `judge` gave."""
-        return self.cls(**made) if type(made) is dict else made
+    def build(self, arguments: Any) -> Any:
+        """The message from a result of `decode` or `judge`."""
+        return self.cls(**arguments) if type(arguments) is dict else arguments
 
-    def serialise(self, made: Any) -> bytes:
+    def serialise(self, arguments: Any) -> bytes:
         """:raises InvalidBody: a required field (proto2) is missing."""
-        message = self.cls(**made) if type(made) is dict else made
+        message = self.cls(**arguments) if type(arguments) is dict else arguments
         try:
             # By the class, since a field of the message may have the method's name.
             return self._serialise(message)  # type: ignore[no-any-return]  # generated classes are untyped
@@ -81,10 +80,10 @@ class MessageReader:
 
 
 class Decoders:
-    """Makes and keeps the readers of one schema; messages may refer to each other in circles.
+    """Creates and caches the readers of one schema; messages may refer to each other in cycles.
 
-    :param find: a message's descriptor by full name, for ``Any``; None when it isn't known.
-    :param ignore: unknown fields and enum names are left out instead of refused.
+    :param find: a message's descriptor by full name, for ``Any``; None if it is unknown.
+    :param ignore: ignore unknown fields and enum names instead of refusing them.
     """
 
     def __init__(self, find: Callable[[str], Descriptor | None], *, ignore: bool = False) -> None:
@@ -96,56 +95,60 @@ class Decoders:
         self._lock = threading.RLock()
 
     def reader(self, descriptor: Descriptor) -> MessageReader:
-        found = self._readers.get(descriptor)
-        return found if found is not None and hasattr(found, "decode") else self._made(descriptor)
+        message_reader = self._readers.get(descriptor)
+        return (
+            message_reader
+            if message_reader is not None and hasattr(message_reader, "decode")
+            else self._build(descriptor)
+        )
 
     def wire(self, descriptor: Descriptor) -> Callable[[bytes], bytes]:
-        """A JSON body -> the message on the wire, by the quick way alone, in one call.
+        """A function from a JSON body to the serialised message, by the fast path alone.
 
-        :raises bridge.api.InvalidBody: (the function) a name stands twice in one object, or it is nested too deep.
-        :raises InDoubt: (the function; and whatever else `bridge_grpc.codec.element.DOUBT` lists) the body must be read
-            by `bridge_grpc.codec.json_body.read`, and judged.
+        :raises bridge.api.InvalidBody: (the function) an object has a name twice, or nesting is too deep.
+        :raises InDoubt: (the function; or another of `bridge_grpc.codec.element.DOUBT`) the body must be read by
+            `bridge_grpc.codec.json_body.read`, and judged.
         """
-        made = self.reader(descriptor)
-        if made.shape is not None:
-            return whole(made.shape, made.cls, made.decode, bounded=made.bounded)
+        message_reader = self.reader(descriptor)
+        if message_reader.plan is not None:
+            return whole(message_reader.plan, message_reader.cls, message_reader.decode, bounded=message_reader.bounded)
 
         def special(body: bytes) -> bytes:
-            value = made.decode(json_body.read(body, bounded=made.bounded))
+            value = message_reader.decode(json_body.read(body, bounded=message_reader.bounded))
             if value is None:
                 raise InDoubt
-            return made.serialise(value)
+            return message_reader.serialise(value)
 
         return special
 
-    def _made(self, descriptor: Descriptor) -> MessageReader:
+    def _build(self, descriptor: Descriptor) -> MessageReader:
         with self._lock:
-            # Those that are there already were made meanwhile, or are under way, in a message that holds itself.
+            # Readers that exist already were created by another thread, or are in progress: a recursive message.
             for message, done in walk(descriptor, self._readers):
                 if not done:
-                    found = self._readers[message] = MessageReader(message)
-                    found.judge = self._judge_message(found)
+                    message_reader = self._readers[message] = MessageReader(message)
+                    message_reader.judge = self._judge_message(message_reader)
                     continue
-                made = self._readers[message]
+                message_reader = self._readers[message]
                 levels = self._heights[message] = height(message, self._heights)
-                made.open(levels)
+                message_reader.open(levels)
                 if message.full_name in wellknown.SPECIAL:
-                    element = self._special(made, message.full_name)
-                    made.decode, made.judge = element.read, element.judge
+                    element = self._special(message_reader, message.full_name)
+                    message_reader.decode, message_reader.judge = element.read, element.judge
                 else:
-                    self._compile(made)
+                    self._compile(message_reader)
         return self._readers[descriptor]
 
     # --- ordinary messages ---------------------------------------------------------------------------------------
 
-    def _compile(self, made: MessageReader) -> None:
-        descriptor = made.descriptor
-        parts = made.parts
+    def _compile(self, message_reader: MessageReader) -> None:
+        descriptor = message_reader.descriptor
+        parts = message_reader.parts
         fields: list[Field] = []
         for field in descriptor.fields:
             element = self.field(field)
             oneof = field.containing_oneof
-            each, inner = self._each(field)
+            read_item, inner = self._each(field)
             part = FieldReader(
                 field.name, field.json_name, element, oneof.name if oneof and len(oneof.fields) > 1 else ""
             )
@@ -157,22 +160,22 @@ class Decoders:
                     element,
                     trusted=trusted(field) and not field.is_repeated,
                     int64=field.type in INT64S and not field.is_repeated,
-                    each=each,
+                    each=read_item,
                     inner=inner,
                 )
             )
-        for field in descriptor.fields:  # the proto's own names are read too, but never hide a JSON name
+        for field in descriptor.fields:  # the proto's own names are accepted too, but JSON names take precedence
             parts.setdefault(field.name, parts[field.json_name])
         oneofs = [frozenset(f.name for f in oneof.fields) for oneof in descriptor.oneofs if len(oneof.fields) > 1]
-        made.shape = Shape(fields, oneofs)
-        made.decode = quick(made.shape)
+        message_reader.plan = ReadPlan(fields, oneofs)
+        message_reader.decode = quick(message_reader.plan)
 
-    def _each(self, field: FieldDescriptor) -> tuple[Read | None, Shape | None]:
-        """Of an array of messages: the reader of one item, and its shape, where that is known already."""
+    def _each(self, field: FieldDescriptor) -> tuple[Read | None, ReadPlan | None]:
+        """For an array of messages: the reader of one item, and its plan if that exists already."""
         message = field.message_type
         if message is None or not field.is_repeated or message.GetOptions().map_entry:
             return None, None
-        return self.one(field).read, self.reader(message).shape
+        return self.one(field).read, self.reader(message).plan
 
     def field(self, field: FieldDescriptor) -> Element:
         """The element of a whole field: an array, a map or one value."""
@@ -186,14 +189,19 @@ class Decoders:
         """The element of one value of a field."""
         if field.type in MESSAGES:
             assert field.message_type is not None
-            made = self.reader(field.message_type)
-            return Element(None, getattr(made, "decode", None) or _later(made), made.judge, made.nullable)
+            message_reader = self.reader(field.message_type)
+            return Element(
+                None,
+                getattr(message_reader, "decode", None) or _later(message_reader),
+                message_reader.judge,
+                message_reader.nullable,
+            )
         read = reader(field)
         nullable = field.enum_type is not None and field.enum_type.full_name == NULL
-        return Element(QUICK.get(field.type), read, judged(read, self._ignore), nullable)
+        return Element(QUICK.get(field.type), read, judge_with(read, self._ignore), nullable)
 
-    def _judge_message(self, made: MessageReader) -> Judge:
-        ignore, descriptor, parts = self._ignore, made.descriptor, made.parts
+    def _judge_message(self, message_reader: MessageReader) -> Judge:
+        ignore, descriptor, parts = self._ignore, message_reader.descriptor, message_reader.parts
 
         def judge(value: Any, at: str, faults: Faults) -> Any:
             if type(value) is not dict:
@@ -201,34 +209,36 @@ class Decoders:
                 return {}
             out: dict[str, Any] = {}
             extensions: list[tuple[FieldDescriptor, Any]] = []
-            given: dict[str, str] = {}
-            chosen: dict[str, str] = {}
+            keys: dict[str, str] = {}
+            members: dict[str, str] = {}
             for key, item in value.items():
-                where = f"{at}/{escaped(key)}"
+                pointer = f"{at}/{escaped(key)}"
                 part = parts.get(key)
                 if part is None:
                     extension = self._extension(descriptor, key)
                     if extension is not None:
                         if item is not None:
-                            extensions.append((extension, self.field(extension).judge(item, where, faults)))
+                            extensions.append((extension, self.field(extension).judge(item, pointer, faults)))
                     elif not ignore:
-                        faults.append((where, unknown_field(key, [part.json_name for part in parts.values()], faults)))
+                        faults.append(
+                            (pointer, unknown_field(key, [part.json_name for part in parts.values()], faults))
+                        )
                     continue
-                if part.name in given:
-                    faults.append((where, f"it is given twice, as {given[part.name]!r} and as {key!r}"))
+                if part.name in keys:
+                    faults.append((pointer, f"it is given twice, as {keys[part.name]!r} and as {key!r}"))
                     continue
-                given[part.name] = key
+                keys[part.name] = key
                 if item is None and not part.element.nullable:
                     continue
                 if part.oneof:
-                    other = chosen.setdefault(part.oneof, key)
+                    other = members.setdefault(part.oneof, key)
                     if other != key:
-                        faults.append((where, f"only one of {other!r} and {key!r} may be given"))
+                        faults.append((pointer, f"only one of {other!r} and {key!r} may be given"))
                         continue
-                read = part.element.judge(item, where, faults)
-                if read is not DROPPED:
-                    out[part.name] = read
-            return self._extended(made, out, extensions) if extensions and not faults else out
+                result = part.element.judge(item, pointer, faults)
+                if result is not DROPPED:
+                    out[part.name] = result
+            return self._extended(message_reader, out, extensions) if extensions and not faults else out
 
         return judge
 
@@ -237,14 +247,16 @@ class Decoders:
         if not descriptor.is_extendable or not (key.startswith("[") and key.endswith("]")):
             return None
         try:
-            found = descriptor.file.pool.FindExtensionByName(key[1:-1])
+            extension = descriptor.file.pool.FindExtensionByName(key[1:-1])
         except KeyError:
             return None
-        return found if found.containing_type is descriptor else None
+        return extension if extension.containing_type is descriptor else None
 
-    def _extended(self, made: MessageReader, out: dict[str, Any], extensions: list[tuple[FieldDescriptor, Any]]) -> Any:
-        """Extensions can't be given to a constructor, so the message is made here."""
-        message = made.cls(**out)
+    def _extended(
+        self, message_reader: MessageReader, out: dict[str, Any], extensions: list[tuple[FieldDescriptor, Any]]
+    ) -> Any:
+        """A constructor doesn't take extensions, so the message is created here."""
+        message = message_reader.cls(**out)
         for field, value in extensions:
             target = message.Extensions
             if field.is_repeated:
@@ -272,10 +284,10 @@ class Decoders:
                 raise InDoubt
             if read_key is None:
                 return {k: v if type(v) is kind else read_value(v) for k, v in value.items()}
-            made = {read_key(k): v if type(v) is kind else read_value(v) for k, v in value.items()}
-            if len(made) != len(value):
+            result = {read_key(k): v if type(v) is kind else read_value(v) for k, v in value.items()}
+            if len(result) != len(value):
                 raise InDoubt
-            return made
+            return result
 
         def judge(value: Any, at: str, faults: Faults) -> Any:
             if type(value) is not dict:
@@ -283,38 +295,38 @@ class Decoders:
                 return {}
             out = {}
             for key, item in value.items():
-                where = f"{at}/{escaped(key)}"
+                pointer = f"{at}/{escaped(key)}"
                 try:
                     name = key if read_key is None else read_key(key)
                 except FieldValueError as error:
-                    faults.append((where, f"as a key: {error}"))
+                    faults.append((pointer, f"as a key: {error}"))
                     continue
                 if name in out:
-                    faults.append((where, f"the key {key!r} is there already, written in another way"))
+                    faults.append((pointer, f"the key {key!r} is there already, written in another way"))
                 elif item is None and not nullable:
-                    faults.append((where, "null can't be a value of a map"))
+                    faults.append((pointer, "null can't be a value of a map"))
                 else:
-                    made = judge_value(item, where, faults)
-                    if made is not DROPPED:
-                        out[name] = made
+                    result = judge_value(item, pointer, faults)
+                    if result is not DROPPED:
+                        out[name] = result
             return out
 
         return Element(None, read, judge, False)
 
-    def _special(self, made: MessageReader, name: str) -> Element:
+    def _special(self, message_reader: MessageReader, name: str) -> Element:
         if name == wellknown.ANY:
             return Element(None, self._read_any, self._judge_any, False)
         if name in wellknown.WRAPPERS:
-            inner = reader(made.descriptor.fields_by_name["value"])
+            inner = reader(message_reader.descriptor.fields_by_name["value"])
 
             def read_wrapper(value: Any) -> Any:
                 if value is None:
                     raise FieldValueError("it can't be null")
                 return {"value": inner(value)}
 
-            return Element(None, read_wrapper, judged(read_wrapper, self._ignore), False)
+            return Element(None, read_wrapper, judge_with(read_wrapper, self._ignore), False)
         if name in wellknown.VALUES:
-            pool = made.descriptor.file.pool
+            pool = message_reader.descriptor.file.pool
             classes = [
                 GetMessageClass(pool.FindMessageTypeByName(f"google.protobuf.{kind}"))
                 for kind in ("Struct", "Value", "ListValue")
@@ -322,7 +334,7 @@ class Decoders:
             read = wellknown.value_readers(*classes)[name]
         else:
             read = wellknown.READERS[name]
-        return Element(None, read, judged(read, self._ignore), made.nullable)
+        return Element(None, read, judge_with(read, self._ignore), message_reader.nullable)
 
     def _read_any(self, value: Any) -> Any:
         try:
@@ -353,22 +365,22 @@ class Decoders:
             if "value" not in value:
                 faults.append((f"{at}/value", f"the {descriptor.full_name} is missing"))
                 return {}
-            made = inner.judge(value["value"], f"{at}/value", faults)
+            arguments = inner.judge(value["value"], f"{at}/value", faults)
         else:
-            made = inner.judge({key: item for key, item in value.items() if key != "@type"}, at, faults)
+            arguments = inner.judge({key: item for key, item in value.items() if key != "@type"}, at, faults)
         if faults:
             return {}
         try:
-            return {"type_url": url, "value": inner.serialise(made)}
+            return {"type_url": url, "value": inner.serialise(arguments)}
         except InvalidBody as error:
             faults += [(at + pointer, reason) for pointer, reason in error.errors]
             return {}
 
 
-def _later(made: MessageReader) -> Read:
-    """While a message that holds itself is compiled, its own reader isn't there yet."""
+def _later(message_reader: MessageReader) -> Read:
+    """For a recursive message, whose own reader doesn't exist yet while it is compiled."""
 
     def read(value: Any) -> Any:
-        return made.decode(value)
+        return message_reader.decode(value)
 
     return read

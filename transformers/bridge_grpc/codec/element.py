@@ -1,4 +1,4 @@
-"""The parts that JSON readers are composed of: how one value of a field is read, quickly and when it is judged."""
+"""The parts of JSON readers: how one value of a field is read, by the fast path and by the judging path."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ Faults = list[tuple[str, str]]
 Read = Callable[[Any], Any]
 Judge = Callable[[Any, str, Faults], Any]
 
-#: What the quick way, or the constructor it leads to, may raise when the value must be judged.
+#: Exceptions of the fast path or the constructor, after which the value must be judged.
 DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, InDoubt)
 
 
 class _Dropped:
-    """Stands for a value that is left out: an unknown enum name on a route that ignores what is unknown."""
+    """A value to leave out: an unknown enum name on a route that ignores unknown values."""
 
 
 DROPPED = _Dropped()
 
-_SUGGESTED = 40  #: characters of a name for which the nearest one is looked for
-_SUGGESTIONS = 10  #: faults that are told with one: among hundreds of fields the search takes milliseconds
+_SUGGESTED = 40  #: longest name, in characters, for which a suggestion is searched
+_SUGGESTIONS = 10  #: faults with a suggestion: among hundreds of fields the search takes milliseconds
 
 
 class Element(NamedTuple):
-    """How one value of a field is read: `kind` is passed on as it is, the rest goes to `read`; `judge` lists faults.
-
-    `nullable`: JSON null is a value here (``google.protobuf.Value``, ``NullValue``), not the absence of one.
+    """How one value of a field is read: values of type `kind` need no conversion, others go to `read`; `judge` lists
+    faults. `nullable`: JSON null is a value (``google.protobuf.Value``, ``NullValue``), not an unset field.
     """
 
     kind: type | None
@@ -46,7 +45,7 @@ class FieldReader(NamedTuple):
 
 
 def repeated(element: Element, *, trusted: bool) -> Element:
-    """An array of `element`; with `trusted`, the items are left to the constructor's own check."""
+    """An array of `element`; with `trusted`, only the constructor checks the items."""
     kind, read_one, judge_one, nullable = element
 
     def read(value: Any) -> Any:
@@ -62,19 +61,19 @@ def repeated(element: Element, *, trusted: bool) -> Element:
             return []
         out = []
         for index, item in enumerate(value):
-            where = f"{at}/{index}"
+            pointer = f"{at}/{index}"
             if item is None and not nullable:
-                faults.append((where, "null can't be an item of an array"))
+                faults.append((pointer, "null can't be an item of an array"))
                 continue
-            made = judge_one(item, where, faults)
-            if made is not DROPPED:
-                out.append(made)
+            result = judge_one(item, pointer, faults)
+            if result is not DROPPED:
+                out.append(result)
         return out
 
     return Element(None, read, judge, False)
 
 
-def judged(read: Read, ignore: bool) -> Judge:
+def judge_with(read: Read, ignore: bool) -> Judge:
     def judge(value: Any, at: str, faults: Faults) -> Any:
         try:
             return read(value)
@@ -89,11 +88,11 @@ def judged(read: Read, ignore: bool) -> Judge:
     return judge
 
 
-def unknown_field(key: str, known: Sequence[str], faults: Faults) -> str:
-    """The reason, with the nearest name where it is not one of very many (the search is slow)."""
+def unknown_field(key: str, names: Sequence[str], faults: Faults) -> str:
+    """The reason, with the closest name for the first few faults (the search is slow)."""
     if len(faults) >= _SUGGESTIONS or len(key) > _SUGGESTED:
         return f"there is no field {key[:60]!r}"
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key, names, n=1)
     return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 

@@ -1,9 +1,9 @@
 """Protobuf to JSON, compiled once per message: Python source is generated for each message type and its fields.
 
-Generated source was measured against closures over tables: half the time, since each field's read, test and store are
-plain bytecode. Against text made by f-strings, too: to write a float or to quote a string in Python costs more than
-the dict that orjson writes it from. What a schema's author chose (field names, JSON names, enum names) is passed in as
-a value, or stands in the source as a literal made by repr, or, of fields, as an attribute that is an ASCII identifier.
+Generated source takes half the time of closures over tables, since each field's read, test and store are bytecode. It
+is also faster than text from f-strings: formatting a float or quoting a string in Python costs more than a dict for
+orjson. Names from the schema are passed in as values, or are in the source as literals made by repr or, for fields, as
+attributes that are ASCII identifiers.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _AS_IS = frozenset({_T.TYPE_STRING, _T.TYPE_BOOL, _T.TYPE_INT32, _T.TYPE_UINT32,
                     _T.TYPE_SFIXED32})  # fmt: skip
 
 
-#: Up to so many fields, a message is first tried as one literal, and written in the place where a list of it is.
+#: Up to this many fields, the code tries one dict literal first, and the items of a list are written inline.
 _FEW = 16
 _FUNCTIONS = {_T.TYPE_BYTES: "base64", _T.TYPE_DOUBLE: "double", _T.TYPE_FLOAT: "single"}
-#: A statement for what is done with the object that an expression makes.
+#: From the expression of an object to the statement that uses it.
 _Deliver = Callable[[str], str]
 
 
 class Encoders:
-    """Makes and keeps the writers of one schema, for one set of print options.
+    """Creates and caches the writers of one schema, for one set of print options.
 
-    :param find: a message's descriptor by full name, for ``Any``; None when it isn't known.
+    :param find: a message's descriptor by full name, for ``Any``; None if it is unknown.
     """
 
     def __init__(self, find: Callable[[str], Descriptor | None], options: Print) -> None:
@@ -65,24 +65,24 @@ class Encoders:
     def writer(self, descriptor: Descriptor) -> Write:
         """Message -> JSON value.
 
-        :raises FieldValueError: (the writer) a well-known type holds what its JSON can't say.
+        :raises FieldValueError: (the writer) a well-known type has a value without a JSON form.
         """
         if descriptor.full_name in wellknown.WRITERS:
             return wellknown.WRITERS[descriptor.full_name]
         if descriptor.full_name == wellknown.ANY:
             return self.any
-        made = self._writers.get(descriptor)
-        if made is None:
+        write = self._writers.get(descriptor)
+        if write is None:
             with self._lock:
                 number = self._number(descriptor)
                 self._finish()
-                made = self._writers[descriptor] = self._space[f"write_{number}"]
-        return made
+                write = self._writers[descriptor] = self._space[f"write_{number}"]
+        return write
 
     def text(self, descriptor: Descriptor) -> Callable[[bytes], bytes]:
-        """A message on the wire -> its JSON on one line; `writer`, with what stands before and after it, in one call.
+        """A function from a serialised message to its JSON on one line: parse, `writer` and dump in one call.
 
-        :raises google.protobuf.message.DecodeError: (the function) the bytes are no such message.
+        :raises google.protobuf.message.DecodeError: (the function) the bytes are not such a message.
         :raises FieldValueError: (the function) as `writer`.
         :raises orjson.JSONEncodeError: (the function) it is nested too deep.
         """
@@ -93,11 +93,11 @@ class Encoders:
         with self._lock:
             lines = ["m = parse(wire)", *self._object(descriptor, "m", "v", "return dumps({})".format)]
             self._finish()
-            made: Callable[[bytes], bytes] = self._compiled("text(wire)", lines, parse=parse, dumps=dumps)
-        return made
+            text: Callable[[bytes], bytes] = self._function("text(wire)", lines, parse=parse, dumps=dumps)
+        return text
 
     def field(self, field: FieldDescriptor) -> Write:
-        """Message -> the JSON value of one of its fields, as ``response_body`` wants it; unset is its default."""
+        """Message -> the JSON value of one of its fields, for ``response_body``; the default if it is unset."""
         name = field.name
         if field.is_repeated or not field.has_presence or field.message_type is None:
             write_value = self._field(field)
@@ -115,13 +115,13 @@ class Encoders:
         return write_message
 
     def field_text(self, field: FieldDescriptor) -> Callable[[bytes], bytes]:
-        """A message on the wire -> the JSON of one of its fields on one line. Raises as `text`."""
+        """A serialised message -> the JSON of one of its fields on one line. Raises as `text`."""
         assert field.containing_type is not None
         write, parse, dumps = self.field(field), GetMessageClass(field.containing_type).FromString, orjson.dumps
         return lambda wire: dumps(write(parse(wire)))
 
     def large_text(self, descriptor: Descriptor) -> Callable[[bytes], bytes] | None:
-        """As `text`, for messages that are large; None where they are read as any."""
+        """As `text`, for large messages; None if these need no special treatment."""
         if not LargeText.takes(descriptor):
             return None
         return partial(LargeText(self), descriptor)
@@ -140,15 +140,15 @@ class Encoders:
         return self._numbers.setdefault(descriptor, len(self._numbers))
 
     def _finish(self) -> None:
-        """Compiles every message that has a number but no function yet; a message's fields may add more."""
-        while waiting := [(d, n) for d, n in self._numbers.items() if f"write_{n}" not in self._space]:
-            for descriptor, number in waiting:
-                self._space[f"write_{number}"] = self._compiled("write(m)", list(self._body(descriptor)))
+        """Compiles every message that has a number but no function yet; its fields may add more messages."""
+        while pending := [(d, n) for d, n in self._numbers.items() if f"write_{n}" not in self._space]:
+            for descriptor, number in pending:
+                self._space[f"write_{number}"] = self._function("write(m)", list(self._body(descriptor)))
 
-    def _compiled(self, head: str, lines: Iterable[str], **names: Any) -> Any:
-        """The function of `head`, which sees `names` beside all that the functions of the schema see."""
+    def _function(self, head: str, lines: Iterable[str], **names: Any) -> Any:
+        """The function with the signature `head`; it can use `names` and the schema's functions."""
         name, _, arguments = head.partition("(")
-        # A function within a function has those names close at hand, and the schema's are globals to both.
+        # In a nested function `names` are closure variables; the schema's functions are globals.
         source = f"def make({', '.join(names)}):\n    def {name}({arguments}:\n"
         source += "".join(f"        {line}\n" for line in lines) + f"    return {name}\n"
         space: dict[str, Any] = {}
@@ -165,10 +165,10 @@ class Encoders:
     def _object(
         self, descriptor: Descriptor, holder: str, prefix: str, deliver: _Deliver, *, within: bool = False
     ) -> Iterator[str]:
-        """Statements that make the object of the message that the variable `holder` has.
+        """Statements that create the JSON object of the message in the variable `holder`.
 
         :param prefix: of all variables that they set.
-        :param within: the statements stand within those of another message.
+        :param within: the statements are part of another message's.
         """
         fields = sorted(descriptor.fields, key=lambda field: field.number)
         variables = {field: f"{prefix}{field.number}" for field in fields if not field.has_presence}
@@ -177,10 +177,10 @@ class Encoders:
         if not 0 < len(variables) == len(fields) <= _FEW or descriptor.is_extendable:
             yield from self._statements(descriptor, fields, holder, prefix, deliver, within)
             return
-        # Where all are set, as in a list's items they mostly are, the object is one literal.
-        made = [self._made(field, variable, within) for field, variable in variables.items()]
-        pairs = (f"{self._key(field)}: {value}" for field, (_, value) in zip(variables, made, strict=True))
-        literal = [*(line for lines, _ in made for line in lines), deliver(f"{{{', '.join(pairs)}}}")]
+        # If all fields are set, as usual in list items, the object is one literal.
+        parts = [self._field_lines(field, variable, within) for field, variable in variables.items()]
+        pairs = (f"{self._key(field)}: {value}" for field, (_, value) in zip(variables, parts, strict=True))
+        literal = [*(line for lines, _ in parts for line in lines), deliver(f"{{{', '.join(pairs)}}}")]
         if self._print.default_values:
             yield from literal
             return
@@ -198,7 +198,7 @@ class Encoders:
         deliver: _Deliver,
         within: bool,
     ) -> Iterator[str]:
-        """The same field by field, of which those without presence have been read."""
+        """The same field by field; the variables of fields without presence are set already."""
         number, out = self._number(descriptor), f"{prefix}o"
         oneofs = {oneof.name: f"{prefix}w{oneof.index}" for oneof in descriptor.oneofs if len(oneof.fields) > 1}
         # By the class, since a field of the message may be named HasField.
@@ -209,13 +209,13 @@ class Encoders:
             yield f"{variable} = which_{number}({holder}, {name!r})"
         for field in fields:
             if field.has_presence:
-                chosen = _chosen(field, oneofs)
-                test = f"{chosen} == {field.name!r}" if chosen else f"has_{number}({holder}, {field.name!r})"
+                member = _oneof_variable(field, oneofs)
+                test = f"{member} == {field.name!r}" if member else f"has_{number}({holder}, {field.name!r})"
                 value = f"v = {_read(field, holder)}; {out}[{self._key(field)}] = {self._value(field, 'v')}"
                 yield f"if {test}: {value}"
                 continue
             variable = f"{prefix}{field.number}"
-            lines, value = self._made(field, variable, within)
+            lines, value = self._field_lines(field, variable, within)
             lines = [*lines, f"{out}[{self._key(field)}] = {value}"]
             if self._print.default_values:
                 yield from lines
@@ -227,24 +227,24 @@ class Encoders:
             yield f"write_extensions({holder}, {out})"
         yield deliver(out)
 
-    def _made(self, field: FieldDescriptor, variable: str, within: bool) -> tuple[list[str], str]:
-        """What must be done first, and an expression for the JSON of the field whose value the variable has.
+    def _field_lines(self, field: FieldDescriptor, variable: str, within: bool) -> tuple[list[str], str]:
+        """Statements, and then an expression, for the JSON of the field whose value is in `variable`.
 
-        The items of a list of small messages are written in place, one level deep: a call of a function for each
-        costs a tenth of what it does.
+        List items that are small messages are written inline, one level deep: a function call for each would add a
+        tenth of the time.
         """
         message = field.message_type
         if within or message is None or not field.is_repeated or not _small(message):
             return [], self._value(field, variable)
         item, items = f"{variable}x", f"{variable}s"
-        each = self._object(message, item, f"{variable}_", (items + ".append({})").format, within=True)
-        return [f"{items} = []", f"for {item} in {variable}:", *_indented(each)], items
+        item_lines = self._object(message, item, f"{variable}_", (items + ".append({})").format, within=True)
+        return [f"{items} = []", f"for {item} in {variable}:", *_indented(item_lines)], items
 
     def _key(self, field: FieldDescriptor) -> str:
         return repr(self.key(field))
 
     def _value(self, field: FieldDescriptor, source: str) -> str:
-        """An expression for the JSON of the whole field, whose value the variable `source` has, as `_read` reads it."""
+        """An expression for the JSON of a whole field, whose value (see `_read`) is in the variable `source`."""
         message = field.message_type
         if message is not None and message.GetOptions().map_entry:
             key_type = message.fields_by_name["key"].type
@@ -255,18 +255,18 @@ class Encoders:
                 if key_type == _T.TYPE_BOOL
                 else "str(k)"
             )
-            # Key by key, since items() of a map is a loop in Python: three quarters of the time.
+            # Key by key: items() of a protobuf map is a loop in Python and takes a third longer.
             return f"{{{key}: {self._scalar(message.fields_by_name['value'], f'{source}[k]')} for k in {source}}}"
         if not field.is_repeated:
             return self._scalar(field, source)
         if field.type in _AS_IS:
             return source
         if field.type in MESSAGES or field.type == _T.TYPE_BYTES:
-            return f"[*map({self._scalar(field, '')[:-2]}, {source})]"  # spares a comprehension its frame
+            return f"[*map({self._scalar(field, '')[:-2]}, {source})]"  # needs no frame, unlike a comprehension
         return f"[{self._scalar(field, 'x')} for x in {source}]"
 
     def _scalar(self, field: FieldDescriptor, source: str) -> str:
-        """An expression for the JSON of one value, which is the expression `source`."""
+        """An expression for the JSON of one value, given by the expression `source`."""
         kind = field.type
         if kind in _AS_IS:
             return source
@@ -306,7 +306,7 @@ class Encoders:
     # --- what can't be generated ---------------------------------------------------------------------------------
 
     def any(self, message: Any) -> Any:
-        """``@type`` and the fields; a type that nobody here knows keeps its URL and its bytes, in base64."""
+        """``@type`` and the fields; an unknown type is written as its URL and its bytes in base64."""
         url = message.type_url
         if not url and not message.value:
             return {}
@@ -319,10 +319,10 @@ class Encoders:
             raise FieldValueError(
                 f"an Any says that it holds a {descriptor.full_name}, but its bytes are something else"
             ) from None
-        written = self.writer(descriptor)(inner)
+        value = self.writer(descriptor)(inner)
         if descriptor.full_name in wellknown.SPECIAL:
-            return {"@type": url, "value": written}
-        return {"@type": url, **written}
+            return {"@type": url, "value": value}
+        return {"@type": url, **value}
 
     def _extensions(self, message: Any, out: dict[str, Any]) -> None:
         for field, value in type(message).ListFields(message):
@@ -331,30 +331,30 @@ class Encoders:
 
     def _field(self, field: FieldDescriptor) -> Write:
         """The value of a whole field -> its JSON."""
-        made = self._fields.get(field)
-        if made is None:
+        write = self._fields.get(field)
+        if write is None:
             with self._lock:
-                # Of a list, `_read` gives the items in one go.
-                lines = [*(["v = v[:]"] if _listed(field) else []), f"return {self._value(field, 'v')}"]
+                # `_read` copies a list's items in one step.
+                lines = [*(["v = v[:]"] if _is_list(field) else []), f"return {self._value(field, 'v')}"]
                 self._finish()
-                made = self._fields[field] = self._compiled("write(v)", lines)
-        return made
+                write = self._fields[field] = self._function("write(v)", lines)
+        return write
 
 
 def _read(field: FieldDescriptor, holder: str) -> str:
-    """An expression for the value of a field; a list's items are taken out in one go, a third of iterating over it."""
+    """An expression for the value of a field; a list is copied in one step, three times as fast."""
     name = field.name
     plain = name.isascii() and name.isidentifier() and not iskeyword(name)
     value = f"{holder}.{name}" if plain else f"getattr({holder}, {name!r})"
-    return f"{value}[:]" if _listed(field) else value
+    return f"{value}[:]" if _is_list(field) else value
 
 
-def _listed(field: FieldDescriptor) -> bool:
+def _is_list(field: FieldDescriptor) -> bool:
     return field.is_repeated and not (field.message_type is not None and field.message_type.GetOptions().map_entry)
 
 
 def _small(message: Descriptor) -> bool:
-    """Whether it is an ordinary message of few fields."""
+    """Whether it is an ordinary message with few fields."""
     special = message.full_name in wellknown.SPECIAL or message.GetOptions().map_entry or message.is_extendable
     return not special and len(message.fields) <= _FEW
 
@@ -363,6 +363,6 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"    {line}" for line in lines)
 
 
-def _chosen(field: FieldDescriptor, oneofs: dict[str, str]) -> str | None:
-    """The variable that holds which member of the field's oneof is set, if it has a real one."""
+def _oneof_variable(field: FieldDescriptor, oneofs: dict[str, str]) -> str | None:
+    """The variable with the name of the set member of the field's oneof, if it has a real oneof."""
     return oneofs.get(field.containing_oneof.name) if field.containing_oneof else None

@@ -1,9 +1,9 @@
 """Large messages of a service as JSON, piece by piece.
 
-As Python values, a message takes up to a hundred times its size on the wire: an empty item is two bytes there. So a
-large one is not read as a whole. Its fields are told apart on the wire (protobuf's encoding, "Message Structure"); the
-entries of each repeated field are read and written a few thousand at a time, and a large message within it as this one
-is. What is left is small, and read as usual; the texts of the others are put in its place.
+As Python values, a message takes up to a hundred times its serialised size: an empty item is two bytes there. So a
+large message is not parsed as a whole. Its fields are separated in the serialised form (protobuf's encoding, "Message
+Structure"); the entries of each repeated field are converted a few thousand at a time, and large nested messages
+recursively. The rest is small and converted as usual; then the texts of the separate fields are inserted.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from google.protobuf.message_factory import GetMessageClass
 from bridge.api import BadReply
 from bridge_grpc.codec import wellknown
 
-LARGE = 256 * 1024  #: bytes of a message that is read in one go
-PIECE = 32 * 1024  #: bytes of entries that are
-ENTRIES = 4096  #: … and how many of them
-MAX_ENTRIES = 4_000_000  #: of one answer, however small; to write that many takes seconds
-MAX_KEYS = 500_000  #: of its maps: they are read as a whole, since of a key that comes twice the last value counts
-MAX_DEPTH = 100  #: of messages in one another, as protobuf has it
-MAX_MERGED = 64 * 1024 * 1024  #: bytes that are put together of messages which came in several parts
+LARGE = 256 * 1024  #: bytes up to which a message is parsed as a whole
+PIECE = 32 * 1024  #: bytes of entries that are converted at a time
+ENTRIES = 4096  #: entries that are converted at a time
+MAX_ENTRIES = 4_000_000  #: of one reply; converting this many takes seconds
+MAX_KEYS = 500_000  #: of its maps, which are parsed as a whole, since the last value of a repeated key wins
+MAX_DEPTH = 100  #: of nested messages, as in protobuf
+MAX_MERGED = 64 * 1024 * 1024  #: bytes that are joined, of messages which are sent in several parts
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _T = FieldDescriptor
-Wire = bytes | memoryview
+Buffer = bytes | memoryview
 _FIXED = {_T.TYPE_DOUBLE: 8, _T.TYPE_FIXED64: 8, _T.TYPE_SFIXED64: 8,
           _T.TYPE_FLOAT: 4, _T.TYPE_FIXED32: 4, _T.TYPE_SFIXED32: 4}  # fmt: skip
 _UNPACKED = frozenset({_T.TYPE_STRING, _T.TYPE_BYTES, _T.TYPE_MESSAGE, _T.TYPE_GROUP})
 
 
 class Writers(Protocol):
-    """What `bridge_grpc.codec.encode_json.Encoders` has of it."""
+    """The part of `bridge_grpc.codec.encode_json.Encoders` that is needed here."""
 
     def writer(self, descriptor: Descriptor) -> Callable[[Any], Any]: ...
 
@@ -46,42 +46,42 @@ class Writers(Protocol):
 
 
 class _Parts:
-    """One field's entries, as far as they were read.
+    """One field's entries.
 
-    :ivar wire: entries that are not written yet: `count` of them, `size` bytes.
-    :ivar texts: JSON of those that are, without the brackets around them.
+    :ivar wire: `count` entries of `size` bytes that are not converted yet.
+    :ivar texts: JSON of the converted ones, without the enclosing brackets.
     """
 
     __slots__ = ("count", "field", "size", "texts", "wire")
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.field = field
-        self.wire: list[Wire] = []
+        self.wire: list[Buffer] = []
         self.texts: list[bytes] = []
         self.size = self.count = 0
 
 
 class LargeText:
-    """:param writers: of the schema that the messages are of."""
+    """:param writers: of the messages' schema."""
 
     def __init__(self, writers: Writers) -> None:
         self._writers = writers
 
     @staticmethod
     def takes(descriptor: Descriptor) -> bool:
-        """Whether it can be told apart: not what JSON writes in a form of its own, nor what may lack what it must
-        have."""
+        """Whether its fields can be converted separately: not if it has a special JSON form, extensions or required
+        fields."""
         return not (
             descriptor.full_name in wellknown.SPECIAL
             or descriptor.is_extendable
-            or any(each.is_required for each in descriptor.fields)
+            or any(field.is_required for field in descriptor.fields)
         )
 
     def __call__(self, descriptor: Descriptor, wire: bytes) -> bytes:
-        """A message on the wire -> its JSON.
+        """A serialised message -> its JSON.
 
-        :raises google.protobuf.message.DecodeError: the bytes are no such message.
-        :raises bridge.api.BadReply: it has more than `MAX_ENTRIES`.
+        :raises google.protobuf.message.DecodeError: the bytes are not such a message.
+        :raises bridge.api.BadReply: it exceeds a limit.
         """
         return _Reading(self._writers).text(descriptor, memoryview(wire), 0)
 
@@ -91,23 +91,23 @@ class _Reading:
 
     def __init__(self, writers: Writers) -> None:
         self._writers = writers
-        self._entries, self._keys, self._room = MAX_ENTRIES, MAX_KEYS, MAX_MERGED
+        self._entries, self._keys, self._merge_quota = MAX_ENTRIES, MAX_KEYS, MAX_MERGED
 
     def text(self, descriptor: Descriptor, wire: memoryview, depth: int) -> bytes:
         if not LargeText.takes(descriptor):
             return orjson.dumps(self._writers.writer(descriptor)(GetMessageClass(descriptor).FromString(bytes(wire))))
         if depth > MAX_DEPTH:
             raise DecodeError("it is nested too deeply")
-        cls, known = GetMessageClass(descriptor), descriptor.fields_by_number
+        cls, fields = GetMessageClass(descriptor), descriptor.fields_by_number
         rest = bytearray()
         parts: dict[int, _Parts] = {}
         for number, kind, begin, content, end in _fields(wire):
             part = parts.get(number)
             if part is None:
-                field = known.get(number)
+                field = fields.get(number)
                 if field is None:
                     continue  # JSON has no name for it
-                if not _apart(field):
+                if not _separate(field):
                     self._count_key(field)
                     rest += wire[begin:end]
                     continue
@@ -115,7 +115,7 @@ class _Reading:
             if not part.field.is_repeated:
                 part.wire.append(wire[content:end])
                 if len(part.wire) > 1000:
-                    part.wire = [self._merged(part.wire)]
+                    part.wire = [self._merge(part.wire)]
             elif kind == _BYTES and part.field.type not in _UNPACKED:
                 self._packed(cls, part, wire[content:end])
             elif kind == _BYTES and end - content > LARGE and part.field.type == _T.TYPE_MESSAGE:
@@ -124,7 +124,7 @@ class _Reading:
                 part.texts.append(self.text(part.field.message_type, wire[content:end], depth + 1))
             else:
                 self._add(cls, part, wire[begin:end])
-        return self._whole(cls, descriptor, rest, parts, depth)
+        return self._assemble(cls, descriptor, rest, parts, depth)
 
     def _count_key(self, field: FieldDescriptor) -> None:
         if field.is_repeated:
@@ -132,17 +132,17 @@ class _Reading:
             if self._keys < 0:
                 raise BadReply(f"The service's answer holds maps of more than {MAX_KEYS} keys.")
 
-    def _merged(self, wire: list[Wire]) -> memoryview:
-        """One message of its parts: what comes last counts, and lists are joined."""
+    def _merge(self, wire: list[Buffer]) -> memoryview:
+        """Joins the parts of one message; when protobuf parses the result, it merges them."""
         if len(wire) == 1:
             return memoryview(wire[0])
-        merged = b"".join(wire)
-        self._room -= len(merged)
-        if self._room < 0:
+        message = b"".join(wire)
+        self._merge_quota -= len(message)
+        if self._merge_quota < 0:
             raise BadReply("The service's answer comes in more parts than the gateway puts together.")
-        return memoryview(merged)
+        return memoryview(message)
 
-    def _add(self, cls: Any, part: _Parts, entry: Wire, count: int = 1) -> None:
+    def _add(self, cls: Any, part: _Parts, entry: Buffer, count: int = 1) -> None:
         part.wire.append(entry)
         part.size += len(entry)
         part.count += count
@@ -150,7 +150,7 @@ class _Reading:
             self._flush(cls, part)
 
     def _packed(self, cls: Any, part: _Parts, content: memoryview) -> None:
-        """Numbers one after another, in entries of their own of a few thousand."""
+        """Splits packed numbers into entries of a few thousand."""
         width = _FIXED.get(part.field.type)
         at = 0
         while at < len(content):
@@ -162,7 +162,7 @@ class _Reading:
             at = end
 
     def _flush(self, cls: Any, part: _Parts) -> None:
-        """Write what was gathered."""
+        """Convert the collected entries."""
         if not part.wire:
             return
         values = getattr(cls.FromString(b"".join(part.wire)), part.field.name)
@@ -173,8 +173,10 @@ class _Reading:
             part.texts.append(orjson.dumps(self._writers.whole_field(part.field)(values))[1:-1])
         part.wire, part.size, part.count = [], 0, 0
 
-    def _whole(self, cls: Any, descriptor: Descriptor, rest: bytearray, parts: dict[int, _Parts], depth: int) -> bytes:
-        """The message, with what was written already in its place."""
+    def _assemble(
+        self, cls: Any, descriptor: Descriptor, rest: bytearray, parts: dict[int, _Parts], depth: int
+    ) -> bytes:
+        """The message's JSON, with the texts of the separate fields inserted."""
         texts: dict[str, bytes] = {}
         for number, part in parts.items():
             if part.field.is_repeated:
@@ -183,11 +185,11 @@ class _Reading:
                     continue
                 text = b"[%s]" % b",".join(part.texts)
                 part.texts = []
-                # An entry stands in for all, so that the field has its place.
+                # One placeholder entry keeps the field's position.
                 rest += _entry(number, b"") if part.field.type in _UNPACKED else _entry(number, bytes(8))
             else:
                 assert part.field.message_type is not None
-                inner = self._merged(part.wire)
+                inner = self._merge(part.wire)
                 if len(inner) <= LARGE:
                     rest += _entry(number, bytes(inner))
                     continue
@@ -201,14 +203,14 @@ class _Reading:
         return orjson.dumps(value)
 
 
-def _apart(field: FieldDescriptor) -> bool:
-    """Whether a field's entries are read apart from the rest."""
+def _separate(field: FieldDescriptor) -> bool:
+    """Whether a field's entries are converted separately."""
     message = field.message_type
     if field.type == _T.TYPE_GROUP or (message is not None and message.GetOptions().map_entry):
         return False
     if field.is_repeated:
         return True
-    # Of a oneof the member that comes last counts, which the message as a whole has to say.
+    # The last member of a oneof wins, so members must be parsed together.
     return message is not None and field.containing_oneof is None and LargeText.takes(message)
 
 
@@ -226,9 +228,9 @@ def _varint(value: int) -> bytes:
 
 
 def _fields(wire: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
-    """Number, wire type, where it begins, where its content begins, and where it ends, of each field.
+    """Number, wire type, start, start of the content, and end of each field.
 
-    :raises DecodeError: it is no message, or holds a group.
+    :raises DecodeError: it is not a message, or contains a group.
     """
     at, size = 0, len(wire)
     try:
@@ -261,7 +263,7 @@ def _fields(wire: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
 
 
 def _number(wire: memoryview, at: int) -> tuple[int, int]:
-    """A varint, and where it ends."""
+    """A varint, and its end."""
     value = shift = 0
     while True:
         byte = wire[at]

@@ -1,7 +1,7 @@
-"""One scalar, JSON or text in, Python value out: the rules of the protobuf JSON mapping (ProtoJSON), as a table.
+"""Scalars from JSON or text to Python values: the rules of the protobuf JSON mapping (ProtoJSON), as a table.
 
-A reader takes a JSON value (as `bridge.api.parse_json` gives it, exact or not) or the text of a parameter. It returns
-what the message's constructor takes; ``null`` is None and means "not set". It raises `FieldValueError` with a reason.
+A reader takes a JSON value (of `bridge.api.parse_json`, exact or not) or the text of a parameter. It returns a value
+for the message's constructor; ``null`` is None and means "not set". It raises `FieldValueError` with a reason.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class FieldValueError(ValueError):
 
 
 class UnknownEnumName(FieldValueError):
-    """The enum has no such name. It is dropped where the route ignores unknown values."""
+    """The enum has no such name. The value is dropped if the route ignores unknown values."""
 
 
 class InDoubt(Exception):
-    """The fast path can't decide; the value must be judged with every digit kept."""
+    """The fast path can't decide; the value must be judged with all its digits."""
 
 
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
@@ -55,7 +55,7 @@ MESSAGES = frozenset({_T.TYPE_MESSAGE, _T.TYPE_GROUP})
 
 
 def integer(low: int, high: int) -> Reader:
-    """A number without a fraction, or a string of one; exponents and trailing zeros are allowed in both."""
+    """A number without a fraction, or a string with one; exponents and trailing zeros are allowed in both."""
 
     def read(value: Any) -> Any:
         kind = type(value)
@@ -65,7 +65,7 @@ def integer(low: int, high: int) -> Reader:
             elif _NUMBER.fullmatch(value):
                 value = _whole(Decimal(value))
             else:
-                raise FieldValueError(f"{_shown(value)} is not a whole number")
+                raise FieldValueError(f"{_quote(value)} is not a whole number")
         elif kind is float:
             if not value.is_integer():
                 raise FieldValueError(f"{value!r} is not a whole number")
@@ -79,14 +79,14 @@ def integer(low: int, high: int) -> Reader:
         elif kind is not int:
             raise FieldValueError(f"it must be a whole number, not {_kind(value)}")
         if not low <= value <= high:
-            raise FieldValueError(f"{_shown(value)} is out of range; it must be from {low} to {high}")
+            raise FieldValueError(f"{_quote(value)} is out of range; it must be from {low} to {high}")
         return value
 
     return read
 
 
 def _whole(value: Decimal) -> int:
-    # An exponent that no integer field can hold is not expanded: 1e999999 would be a megabyte of digits.
+    # Large exponents are not expanded: 1e999999 would be a megabyte of digits.
     if value and value.adjusted() > 40:
         raise FieldValueError(f"{value} is out of range")
     if value != value.to_integral_value():
@@ -103,7 +103,7 @@ def double(value: Any) -> Any:
         if value in _WORDS:
             return _WORDS[value]
         if not _NUMBER.fullmatch(value):
-            raise FieldValueError(f"{_shown(value)} is not a number")
+            raise FieldValueError(f"{_quote(value)} is not a number")
     elif value is None:
         return None
     elif kind is not int and not isinstance(value, Decimal):
@@ -118,7 +118,7 @@ def double(value: Any) -> Any:
 
 
 def single(value: Any) -> Any:
-    """As `double`, within the range of a 32-bit float; what rounds to the largest one is in range."""
+    """As `double`, within the range of a 32-bit float; values that round to the largest one are in range."""
     value = double(value)
     if value is not None:
         try:
@@ -140,7 +140,7 @@ def boolean_text(value: str) -> bool:
         return True
     if value == "false":
         return False
-    raise FieldValueError(f"{_shown(value)} is neither true nor false")
+    raise FieldValueError(f"{_quote(value)} is neither true nor false")
 
 
 def string(value: Any) -> Any:
@@ -163,7 +163,7 @@ def octets(value: Any) -> Any:
         raise FieldValueError(f"it must be a base64 string, not {_kind(value)}")
     bare = value.rstrip("=")
     padding = -len(bare) % 4
-    if len(value) - len(bare) in (0, padding):  # Python's strict mode lets pass some that are too many
+    if len(value) - len(bare) in (0, padding):  # Python's strict mode accepts some excess padding
         text = bare.translate(_BASE64_URL) if "-" in bare or "_" in bare else bare
         try:
             return binascii.a2b_base64(text + "=" * padding, strict_mode=True)
@@ -186,7 +186,7 @@ def enumeration(enum: EnumDescriptor) -> Reader:
         if type(value) is str and (number_of := names.get(value)) is not None:
             return number_of
         if type(value) is str and not _INTEGER.fullmatch(value):
-            raise UnknownEnumName(f"{_shown(value)} is not one of {_some(names)}")
+            raise UnknownEnumName(f"{_quote(value)} is not one of {_summary(names)}")
         if type(value) is bool:
             raise FieldValueError("it must be a name or a number, not a boolean")
         value = number(value)
@@ -221,8 +221,8 @@ _READERS: dict[int, Reader] = {
     _T.TYPE_BYTES: octets,
 }
 
-#: The JSON type that goes to the constructor as it is, since protobuf's own check finishes the job: an unknown enum
-#: name and an integer that is out of range are a ValueError there.
+#: The JSON type that is passed to the constructor unchanged, since protobuf checks the rest: unknown enum names and
+#: integers out of range raise ValueError there.
 QUICK: dict[int, type] = {
     **dict.fromkeys(INTEGERS, int),
     _T.TYPE_DOUBLE: float,
@@ -244,11 +244,11 @@ def _kind(value: Any) -> str:
 kind_of = _kind
 
 
-def _shown(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = str(value)
     return repr(text if len(text) <= 40 else text[:37] + "…") if isinstance(value, str) else text[:60]
 
 
-def _some(names: dict[str, int]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+def _summary(names: dict[str, int]) -> str:
+    entries = list(names)
+    return ", ".join(entries[:8]) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")

@@ -1,7 +1,7 @@
 """The well-known types whose JSON is not an object of their fields: readers and writers, by ProtoJSON's table.
 
-A reader gives what the parent's constructor takes (a dict of fields, or a message where the constructor would read a
-dict in its own way); a writer takes the message and gives a JSON value. Both raise `FieldValueError`.
+A reader returns what the parent's constructor takes (a dict of fields, or a message if the constructor would interpret
+a dict differently); a writer takes the message and returns a JSON value. Both raise `FieldValueError`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bridge_grpc.codec.scalars import FieldValueError, kind_of
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 _DAY = 86_400  # seconds; protobuf's days have no leap seconds
-# The parts of a time of day as text. Tables and a cache of days were measured against datetime: a third of the time.
+# The parts of a time of day as text. Tables and a cache of days take a third of the time of datetime.
 _MINUTES = tuple(f"T{hour:02}:{minute:02}" for hour in range(24) for minute in range(60))
 _SECONDS = tuple(f":{second:02}" for second in range(60))
 _SECONDS_OF_MINUTE = {text: minute * 60 for minute, text in enumerate(_MINUTES)}
@@ -39,7 +39,7 @@ def _text(value: Any, example: str) -> str:
 
 
 def _fraction(nanos: int) -> str:
-    """0, 3, 6 or 9 digits, as the mapping asks."""
+    """0, 3, 6 or 9 digits, as the mapping requires."""
     if not nanos:
         return ""
     if not nanos % 1_000_000:
@@ -151,7 +151,7 @@ def read_field_mask(value: Any) -> dict[str, list[str]]:
 
 
 def read_field_mask_text(text: str) -> dict[str, list[str]]:
-    """The same from a parameter, where the proto's own names are taken too, since many clients send those."""
+    """The same from a parameter, where the proto's own names are accepted too, since many clients send them."""
     return {"paths": [_CAMEL.sub(lambda at: "_" + at[0].lower(), path) for path in text.split(",")] if text else []}
 
 
@@ -169,35 +169,35 @@ def write_field_mask(message: Any) -> str:
 
 
 def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[_Json], Any]]:
-    """Readers for the three types, building messages of the given classes (each pool has its own)."""
+    """Readers for the three types, which create messages of the given classes (each pool has its own)."""
 
-    def read_value(given: _Json) -> Any:
-        kind = type(given)
+    def read_value(source: _Json) -> Any:
+        kind = type(source)
         if kind is str:
-            return value(string_value=given)
-        if given is None:
+            return value(string_value=source)
+        if source is None:
             return value(null_value=0)
         if kind is bool:
-            return value(bool_value=given)
+            return value(bool_value=source)
         if kind is dict:
-            return value(struct_value=read_struct(given))
+            return value(struct_value=read_struct(source))
         if kind is list:
-            return value(list_value=read_list(given))
-        return value(number_value=_finite(given))
+            return value(list_value=read_list(source))
+        return value(number_value=_finite(source))
 
-    def read_struct(given: _Json) -> Any:
-        if type(given) is not dict:
-            raise FieldValueError(f"it must be an object, not {kind_of(given)}")
-        made = struct()
-        fields = made.fields
-        for key, item in given.items():
+    def read_struct(source: _Json) -> Any:
+        if type(source) is not dict:
+            raise FieldValueError(f"it must be an object, not {kind_of(source)}")
+        message = struct()
+        fields = message.fields
+        for key, item in source.items():
             fields[key].CopyFrom(read_value(item))
-        return made
+        return message
 
-    def read_list(given: _Json) -> Any:
-        if type(given) is not list:
-            raise FieldValueError(f"it must be an array, not {kind_of(given)}")
-        return listing(values=[read_value(item) for item in given])
+    def read_list(source: _Json) -> Any:
+        if type(source) is not list:
+            raise FieldValueError(f"it must be an array, not {kind_of(source)}")
+        return listing(values=[read_value(item) for item in source])
 
     return {
         "google.protobuf.Struct": read_struct,
@@ -206,9 +206,9 @@ def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[
     }
 
 
-def _finite(given: int | float | Decimal) -> float:
+def _finite(value: int | float | Decimal) -> float:
     try:
-        number = float(given)
+        number = float(value)
     except OverflowError:
         number = math.inf
     if math.isinf(number):
@@ -242,7 +242,7 @@ def write_list(message: Any) -> list[_Json]:
     return [write_value(item) for item in message.values]
 
 
-#: Types with a reader of their own, that needs no classes.
+#: Types whose reader needs no message classes.
 READERS: dict[str, Callable[[_Json], Any]] = {
     "google.protobuf.Timestamp": read_timestamp,
     "google.protobuf.Duration": read_duration,
@@ -262,5 +262,5 @@ WRAPPERS = frozenset(
     f"google.protobuf.{name}Value"
     for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
-#: Types that ``Any`` writes under ``"value"``, since their JSON is no object with room for ``@type``.
+#: Types that ``Any`` writes under ``"value"``, since their JSON is not an object that could contain ``@type``.
 SPECIAL = frozenset({*WRITERS, ANY, *WRAPPERS})

@@ -1,4 +1,4 @@
-"""Protobuf scalars as JSON, where that isn't the value itself: bytes, floats and the names of enums."""
+"""Protobuf scalars whose JSON isn't the value itself: bytes, floats and enums."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def single(value: float) -> float | str:
         return double(value)
     if value == int(value) and abs(value) < 1e7:
         return value
-    packed = _FLOAT32.pack(value)
+    encoding = _FLOAT32.pack(value)
     for digits in (6, 7, 8):
         short = float(f"{value:.{digits}g}")
         try:
-            if _FLOAT32.pack(short) == packed:
+            if _FLOAT32.pack(short) == encoding:
                 return short
         except OverflowError:
             continue
@@ -41,12 +41,12 @@ def single(value: float) -> float | str:
 
 
 def set_zero(value: float) -> bool:
-    """A float without presence is set when it is not plus zero: -0.0 has a bit to tell."""
+    """Whether a zero is negative: a float without presence counts as set unless it is +0.0."""
     return math.copysign(1.0, value) < 0
 
 
 class Names(dict[int, str]):
-    """An enum's names by number, of aliases the first one; a number that it doesn't name is written as the number."""
+    """An enum's names by number; the first one of aliases; an unknown number is written as a number."""
 
     def __init__(self, enum: EnumDescriptor) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""``google.api.http``: which call reaches which rpc, and how path, query and body make one message."""
+"""``google.api.http``: which request reaches which rpc, and how path, query and body make one message."""

@@ -1,11 +1,11 @@
 """The request side of one rule: path, query and body to one message, as ``google/api/http.proto`` divides them.
 
-1. Fields referred to by the path template come from the path.
-2. Fields referred to by ``body`` come from the body: ``*`` is all that the path leaves, a name is that field alone,
-   nothing is no body at all.
+1. Fields in the path template come from the path.
+2. ``body`` names what comes from the body: ``*`` for all fields that aren't in the path, a name for that field alone,
+   empty for no body.
 3. All others are query parameters, named by their field path; with ``body: "*"`` there are none.
 
-Beyond the comment: what the spec's ``fields`` fill is nobody else's to give, and counts over what a body says.
+In addition, a client can't set fields that the spec's ``fields`` set: they replace what a body contains.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element
 from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, InDoubt
-from bridge_grpc.mapping.fills import Fills, place
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
 from bridge_grpc.mapping.forms import kind_of as form_kind
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
+from bridge_grpc.mapping.value_sources import ValueSources, place
 
 JSON = ("application/json",)
 
-#: Fields and their values, from path, query and what the gateway fills.
-Filled = list[tuple[Target, Any]]
+#: Fields and their values, from path, query and the spec's ``fields``.
+FieldValues = list[tuple[Target, Any]]
 
 
 class Binding:
-    """Compiled from one rule; `serialise` is all that a request needs.
+    """Compiled from one rule; a request needs only `serialise`.
 
     :param message: the request message.
     :param captures: the path's variables.
     :param body: ``""``, ``*`` or a field of `message`.
-    :param fills: the fields that the gateway fills; None for none.
-    :param patch: whether an absent ``update_mask`` is filled with what the body gives (PATCH with a body field).
-    :raises ValueError: a variable or the body names what can't be bound; the message says what and why.
+    :param sources: the fields that the spec sets; None for none.
+    :param patch: whether a missing ``update_mask`` is set from the body's fields (PATCH with a body field).
+    :raises ValueError: a variable or the body can't be bound; the message says why.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Binding:
         body: str,
         decoders: Decoders,
         *,
-        fills: Fills | None = None,
+        sources: ValueSources | None = None,
         ignore: bool = False,
         patch: bool = False,
     ) -> None:
         self.message = message
-        self.fills = fills or Fills(message, (), decoders)
+        self.sources = sources or ValueSources(message, (), decoders)
         self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
@@ -76,53 +76,59 @@ class Binding:
         self._ignore = ignore
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
-        bound = {target.path for _, target in self.captures}
-        for path in bound & self.fills.paths:
+        path_fields = {target.path for _, target in self.captures}
+        for path in path_fields & self.sources.paths:
             raise ValueError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
-        self.query = None if body == "*" else Parameters(message, bound, self.body_field, decoders, self.fills.paths)
+        self.query = (
+            None if body == "*" else Parameters(message, path_fields, self.body_field, decoders, self.sources.paths)
+        )
         # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
-        whole = self.body_field.message_type if self.body_field else message if body == "*" else None
-        self.raw = whole is not None and whole.full_name == HTTP_BODY
-        #: Reads forms; None where the body is no message, or one that forms can't say.
-        self.form = Form(whole, decoders, ignore=ignore) if whole is not None and self._by_form(whole) else None
+        body_message = self.body_field.message_type if self.body_field else message if body == "*" else None
+        self.raw = body_message is not None and body_message.full_name == HTTP_BODY
+        #: Reads forms; None if the body is not a message, or one that a form can't express.
+        self.form = (
+            Form(body_message, decoders, ignore=ignore)
+            if body_message is not None and self._by_form(body_message)
+            else None
+        )
         self._mask = self._mask_name(message) if patch and self.body_field else None
 
     def serialise(self, call: Call) -> bytes:
         """The request message on the wire.
 
-        :raises bridge.api.InvalidParameter: a path or query parameter is unknown or not what its field takes.
-        :raises bridge.api.Forbidden: the caller lacks a claim that fills a field.
-        :raises bridge.api.InvalidBody: the body isn't; all faults at once.
-        :raises bridge.api.UnsupportedMediaType: the body is declared to be something else than JSON or a form.
+        :raises bridge.api.InvalidParameter: a path or query parameter is unknown or has a wrong value.
+        :raises bridge.api.Forbidden: the caller lacks a claim that sets a field.
+        :raises bridge.api.InvalidBody: the body is invalid; all faults at once.
+        :raises bridge.api.UnsupportedMediaType: the body is declared as neither JSON nor a form.
         """
-        return self.complete(call, self.filled(call))
+        return self.complete(call, self.field_values(call))
 
-    def filled(self, call: Call) -> Filled:
-        """What path, query and the gateway fill.
+    def field_values(self, call: Call) -> FieldValues:
+        """The fields that path, query and the spec set.
 
         :raises bridge.api.ClientError: as `serialise`.
         """
-        return [*self._parameters(call), *self.fills.read(call)]
+        return [*self._parameters(call), *self.sources.read(call)]
 
-    def complete(self, call: Call, filled: Filled) -> bytes:
-        """The message of a call's whole body. Raises as `serialise`."""
+    def complete(self, call: Call, values: FieldValues) -> bytes:
+        """The message of a complete body. Raises as `serialise`."""
         if call.body and self.body and not self.raw:
             if self.form is not None and form_kind(call):
-                return self._formed(self.form, call, filled)
+                return self._read_form(self.form, call, values)
             check_media_type(call, JSON if self.form is None else (*JSON, URLENCODED, MULTIPART))
         elif call.body and not self.body:
             self._refuse_body(call)
-        return self.encode(call.body, filled, call)
+        return self.encode(call.body, values, call)
 
-    def encode(self, body: bytes, parameters: Filled, call: Call, *, first: bool = True) -> bytes:
-        """The message of a body, or of one of a stream's; JSON unless it is raw.
+    def encode(self, body: bytes, parameters: FieldValues, call: Call, *, first: bool = True) -> bytes:
+        """The message of a body, or of one message of a stream; JSON unless `raw`.
 
-        :param first: of a stream of raw bytes only the first message says what they are and bears the parameters.
+        :param first: in a stream of raw bytes, only the first message has the content type and the parameters.
         :raises bridge.api.InvalidBody: as `serialise`.
         """
         if self.raw:
-            made: Any = {"content_type": call.header("content-type"), "data": body} if first else {"data": body}
-            return self._finish({self.body: made} if self.body_field else made, parameters if first else [])
+            arguments: Any = {"content_type": call.header("content-type"), "data": body} if first else {"data": body}
+            return self._finish({self.body: arguments} if self.body_field else arguments, parameters if first else [])
         if not body or not self.body:
             return self._finish({}, parameters)
         if len(body) > json_body.LARGE:
@@ -132,24 +138,24 @@ class Binding:
                 return self._wire(body)
             except DOUBT:
                 pass
-            return self._judged(body, parameters)
+            return self._judge(body, parameters)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
             return self._finish(self._quick(value), parameters)
         except DOUBT:
-            return self._judged(body, parameters)
+            return self._judge(body, parameters)
 
-    def _large(self, body: bytes, parameters: Filled) -> bytes:
-        """As `encode`, of a body that is read in slices, and once more only where it is wrong."""
+    def _large(self, body: bytes, parameters: FieldValues) -> bytes:
+        """As `encode`, for a body that is read in slices, and a second time only if it is invalid."""
         value = json_body.read(body)
         try:
             return self._finish(self._quick(value), parameters)
         except DOUBT:
             value = None
-        return self._judged(body, parameters, read=True)
+        return self._judge(body, parameters, is_valid_json=True)
 
-    def of_json(self, text: bytes) -> bytes:
-        """The message that a JSON text is all of; only where the rule says ``body: "*"``.
+    def from_json(self, text: bytes) -> bytes:
+        """The message of a JSON text; only for rules with ``body: "*"``.
 
         :raises bridge.api.InvalidBody: as `serialise`.
         """
@@ -160,18 +166,18 @@ class Binding:
             return self._wire(text)
         except DOUBT:
             pass
-        return self._judged(text, [])
+        return self._judge(text, [])
 
     def completing(self, call: Call) -> Callable[[bytes], bytes]:
-        """What completes each message of a call that was not read here: path and gateway fill their fields in it.
+        """A function that adds the fields of path and spec to each message of a call that is already protobuf.
 
-        :raises bridge.api.ClientError: a variable is not what its field takes, or the caller lacks what fills one.
+        :raises bridge.api.ClientError: a variable has a wrong value, or the caller lacks a claim or header.
         """
-        values = [*self._parameters(Call(raw_params=call.raw_params)), *self.fills.read(call)]
+        values = [*self._parameters(Call(raw_params=call.raw_params)), *self.sources.read(call)]
         if not values:
             return bytes
-        if not self.fills.paths:
-            # By the rules of merging what comes last counts; only single values are bound to paths.
+        if not self.sources.paths:
+            # When protobuf merges, the last value wins; only single values are bound to paths.
             last = bytes(self._reader.cls.SerializePartialToString(self._reader.build(place(self._reader, {}, values))))
             return lambda wire: wire + last
 
@@ -190,74 +196,74 @@ class Binding:
         if not FAST_PATHS:
             raise InDoubt
         if self._element is None:
-            made = self._reader.decode(value)
-            if made is None:
+            result = self._reader.decode(value)
+            if result is None:
                 raise InDoubt
-            return made
+            return result
         kind, read, _, _ = self._element
-        made = value if type(value) is kind else read(value)
-        fields = {self.body: made}
-        return self._masked(fields, value) if self._mask else fields
+        result = value if type(value) is kind else read(value)
+        fields = {self.body: result}
+        return self._with_mask(fields, value) if self._mask else fields
 
-    def _judged(self, body: bytes, parameters: list[tuple[Target, Any]], *, read: bool = False) -> bytes:
-        """Reads the body again, slowly, and says what is wrong with it.
+    def _judge(self, body: bytes, parameters: list[tuple[Target, Any]], *, is_valid_json: bool = False) -> bytes:
+        """Reads the body again with the judging reader, and raises with all its faults.
 
-        :param read: `json_body.read` has taken it.
+        :param is_valid_json: `json_body.read` has accepted it.
         """
-        if not read:
-            json_body.read(body, bounded=self._reader.bounded)  # refuses what is no JSON, or has a name twice
+        if not is_valid_json:
+            json_body.read(body, bounded=self._reader.bounded)  # refuses invalid JSON and duplicate names
         faults = FaultList(json_body.MAX_FAULTS)
-        value, made = parse_json(body), None
+        value, arguments = parse_json(body), None
         with contextlib.suppress(Enough):
             if self._element is None:
-                made = self._reader.judge(value, "", faults)
+                arguments = self._reader.judge(value, "", faults)
             elif value is None and not self._element.nullable:
-                made = {}
+                arguments = {}
             else:
-                made = {self.body: self._element.judge(value, "", faults)}
+                arguments = {self.body: self._element.judge(value, "", faults)}
                 if self._mask and not faults:
-                    made = self._masked(made, value)
+                    arguments = self._with_mask(arguments, value)
         if faults:
             raise InvalidBody(json_body.first(faults))
         try:
-            return self._finish(made, parameters)
-        except DOUBT as error:  # what protobuf alone refuses, after all rules of ours have passed
+            return self._finish(arguments, parameters)
+        except DOUBT as error:  # protobuf refuses it although our own checks passed
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
 
-    def _formed(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
-        made, paths = form.read(call)
+    def _read_form(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
+        arguments, paths = form.read(call)
         if self.body_field is not None:
-            made = {self.body: made}
+            arguments = {self.body: arguments}
         if self._mask:
-            made = {self._mask: {"paths": paths}, **made}
+            arguments = {self._mask: {"paths": paths}, **arguments}
         try:
-            return self._finish(made, parameters)
-        except DOUBT as error:  # what protobuf alone refuses
+            return self._finish(arguments, parameters)
+        except DOUBT as error:  # only protobuf refuses it
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
 
     def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
-        wrong = FaultList(json_body.MAX_FAULTS)
+        faults = FaultList(json_body.MAX_FAULTS)
         try:
             for capture, target in self.captures:
                 try:
                     yield target, target.read(capture.text(call.raw_params))
                 except FieldValueError as error:
-                    wrong.append((".".join(capture.field_path), str(error)))
+                    faults.append((".".join(capture.field_path), str(error)))
                 except UnicodeDecodeError:
-                    wrong.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))
+                    faults.append((".".join(capture.field_path), "it is not percent-encoded UTF-8"))
             if call.query:
                 if self.query is not None:
-                    yield from self.query.read(call.query_params, wrong, ignore=self._ignore)
+                    yield from self.query.read(call.query_params, faults, ignore=self._ignore)
                 elif not self._ignore:
                     reason = "there are no query parameters here; all fields go into the body"
-                    wrong += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
+                    faults += [(name, reason) for name in dict.fromkeys(name for name, _ in call.query_params)]
         except Enough:
             pass
-        if wrong:
-            raise InvalidParameter(json_body.first(wrong))
+        if faults:
+            raise InvalidParameter(json_body.first(faults))
 
-    def _finish(self, made: Any, parameters: list[tuple[Target, Any]]) -> bytes:
-        return self._reader.serialise(place(self._reader, made, parameters) if parameters else made)
+    def _finish(self, arguments: Any, parameters: list[tuple[Target, Any]]) -> bytes:
+        return self._reader.serialise(place(self._reader, arguments, parameters) if parameters else arguments)
 
     def _refuse_body(self, call: Call) -> None:
         if not self._ignore and call.body.strip() not in (b"", b"{}", b"null"):
@@ -284,18 +290,18 @@ class Binding:
             raise ValueError(f"body names {body!r}, which is not a field of {message.full_name}")
         return field
 
-    def _by_form(self, whole: Descriptor) -> bool:
+    def _by_form(self, message: Descriptor) -> bool:
         several = self.body_field is not None and self.body_field.is_repeated
-        return not self.raw and not several and Form.takes(whole)
+        return not self.raw and not several and Form.takes(message)
 
     def _mask_name(self, message: Descriptor) -> str | None:
         field = message.fields_by_name.get("update_mask")
         kind = field.message_type if field is not None and not field.is_repeated else None
         body = self.body_field.message_type if self.body_field else None
-        fits = kind is not None and kind.full_name == "google.protobuf.FieldMask"
-        return "update_mask" if fits and body is not None and body.full_name not in wellknown.SPECIAL else None
+        is_mask = kind is not None and kind.full_name == "google.protobuf.FieldMask"
+        return "update_mask" if is_mask and body is not None and body.full_name not in wellknown.SPECIAL else None
 
-    def _masked(self, fields: dict[str, Any], value: Any) -> dict[str, Any]:
+    def _with_mask(self, fields: dict[str, Any], value: Any) -> dict[str, Any]:
         assert self.body_field is not None
         assert self._mask is not None
         message = self.body_field.message_type
@@ -304,28 +310,28 @@ class Binding:
         return fields
 
 
-def check_media_type(call: Call, read: Sequence[str] = JSON) -> None:
-    """JSON by any of its names, or no name at all. What curl says for want of another is taken with a warning.
+def check_media_type(call: Call, media_types: Sequence[str] = JSON) -> None:
+    """Accepts JSON under any of its media types, or none; curl's default for JSON is accepted with a warning.
 
-    :param read: all that the operation reads, to be told.
-    :raises bridge.api.UnsupportedMediaType: it is declared to be something else; ``Accept`` says what is read (RFC
-        9110, section 15.5.16).
+    :param media_types: all that the operation reads, for the message.
+    :raises bridge.api.UnsupportedMediaType: it has another type; ``Accept`` lists what is read (RFC 9110, section
+        15.5.16).
     """
-    declared = call.header("content-type")
-    if not declared or declared == "application/json":
+    content_type = call.header("content-type")
+    if not content_type or content_type == "application/json":
         return
-    kind = declared.partition(";")[0].strip().lower()
+    kind = content_type.partition(";")[0].strip().lower()
     if kind in ("application/json", "text/json") or kind.endswith("+json"):
         return
     if kind == URLENCODED and call.body.lstrip()[:1] in (b"{", b"["):
         call.warnings.append("the body was read as JSON, though declared as a form")
         return
-    told = ", ".join(read)
-    raise UnsupportedMediaType(f"This operation reads {told}, not {kind[:80]}.", headers=[("accept", told)])
+    names = ", ".join(media_types)
+    raise UnsupportedMediaType(f"This operation reads {names}, not {kind[:80]}.", headers=[("accept", names)])
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """The leaves that a JSON object gives, as field mask paths; lists, maps and special types are leaves."""
+    """The leaves of a JSON object as field mask paths; lists, maps and special types are leaves."""
     names = {field.json_name: field for field in reversed(message.fields)}
     for key, item in value.items():
         field = names.get(key) or message.fields_by_name.get(key)
@@ -339,5 +345,5 @@ def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterat
 
 
 def _in_doubt(_body: bytes) -> bytes:
-    """Stands for the fast path while it is off."""
+    """Replaces the fast path when it is off."""
     raise InDoubt

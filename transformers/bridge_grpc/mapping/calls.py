@@ -1,4 +1,4 @@
-"""Settings of single methods: how long a call may take, and whether it is sent again."""
+"""Settings of single methods: timeout and retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge_grpc.status import CODES
 
 EVERY = "*"
 _NUMBERS = {name: number for number, (name, _) in CODES.items()}
-#: RFC 9110, section 9.2.2: what may be sent again without asking anybody.
+#: RFC 9110, section 9.2.2: methods that may be retried automatically.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
@@ -29,54 +29,54 @@ DEFAULT = Settings()
 
 
 class Calls:
-    """The spec's ``calls``, judged.
+    """The spec's ``calls``, validated.
 
     :param methods: what the route publishes.
-    :param longest: the route's own timeout, in seconds, which no method's can be longer than.
-    :raises bridge.api.BindError: a name that no method has, or a setting that could never count; all that are found.
+    :param max_timeout: the route's own timeout, in seconds; a method's can't be longer.
+    :raises bridge.api.BindError: unknown methods, or settings without effect; all faults at once.
     """
 
-    def __init__(self, calls: Mapping[str, CallOptions], methods: Sequence[Method], longest: float) -> None:
+    def __init__(self, calls: Mapping[str, CallOptions], methods: Sequence[Method], max_timeout: float) -> None:
         self._calls = calls
-        faults = [fault for name in calls for fault in _faults(name, calls[name], methods, longest)]
+        faults = [fault for name in calls for fault in _faults(name, calls[name], methods, max_timeout)]
         if faults:
             raise BindError(faults)
 
     def of(self, method: Method, verb: str) -> Settings:
-        """The settings of a method that is published by the HTTP method `verb`: its full name's, else its short one's,
-        else those of ``*``, each setting for itself."""
-        found = [self._calls[name] for name in (method.full_name, method.name, EVERY) if name in self._calls]
-        timeout = next((each.timeout for each in found if each.timeout is not None), None)
-        retry = next((each.retry for each in found if each.retry is not None), None)
+        """The settings of a method that is published for the HTTP method `verb`. Each setting is looked up under the
+        full name, then the short name, then ``*``."""
+        options = [self._calls[name] for name in (method.full_name, method.name, EVERY) if name in self._calls]
+        timeout = next((each.timeout for each in options if each.timeout is not None), None)
+        retry = next((each.retry for each in options if each.retry is not None), None)
         idempotent = method.safe or verb in _IDEMPOTENT
-        return Settings(timeout, None if method.streaming else _retry(retry, again=idempotent), idempotent)
+        return Settings(timeout, None if method.streaming else _retry(retry, idempotent=idempotent), idempotent)
 
 
 def no_method(name: str, methods: Sequence[Method]) -> str:
-    """What is wrong with `name`, which none of `methods` has; with the nearest one that there is."""
+    """The message for an unknown method `name`, with the closest match."""
     near = difflib.get_close_matches(name, [each for m in methods for each in (m.name, m.full_name)], 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(m.full_name for m in methods[:8])}"
     return f"the route publishes no such method; {hint}"
 
 
-def _retry(options: RetryOptions | None, *, again: bool) -> Retry | None:
-    """`again`: the call may be sent again by its nature; otherwise the operator's word is wanted, which codes are."""
-    if options is None or (options.codes is None and not again):
+def _retry(options: RetryOptions | None, *, idempotent: bool) -> Retry | None:
+    """A call that isn't `idempotent` is retried only if the operator lists status codes."""
+    if options is None or (options.codes is None and not idempotent):
         return None
     codes = frozenset(_NUMBERS[name] for name in options.codes or ("UNAVAILABLE",))
     return Retry(options.max_attempts, options.initial_backoff, options.max_backoff, options.multiplier, codes)
 
 
-def _faults(name: str, options: CallOptions, methods: Sequence[Method], longest: float) -> Iterator[Fault]:
+def _faults(name: str, options: CallOptions, methods: Sequence[Method], max_timeout: float) -> Iterator[Fault]:
     key = f"transform.grpc.calls.{name}"
-    named = [method for method in methods if name in (EVERY, method.full_name, method.name)]
-    if not named:
+    matches = [method for method in methods if name in (EVERY, method.full_name, method.name)]
+    if not matches:
         yield Fault(no_method(name, methods), key)
-    if options.timeout is not None and options.timeout > longest:
-        yield Fault(f"the route's own timeout of {longest:g}s is shorter", f"{key}.timeout")
+    if options.timeout is not None and options.timeout > max_timeout:
+        yield Fault(f"the route's own timeout of {max_timeout:g}s is shorter", f"{key}.timeout")
     if options.retry is None:
         return
-    if named and name != EVERY and all(method.streaming for method in named):
+    if matches and name != EVERY and all(method.streaming for method in matches):
         yield Fault("it streams, and what streams is never sent again", f"{key}.retry")
     if options.retry.max_backoff < options.retry.initial_backoff:
         yield Fault("it is shorter than initial_backoff", f"{key}.retry.max_backoff")

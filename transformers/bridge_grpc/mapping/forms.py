@@ -1,7 +1,7 @@
 """Forms as bodies: ``application/x-www-form-urlencoded`` and ``multipart/form-data`` (RFC 7578), field by field.
 
-Names are field paths, as those of query parameters are. A file of a multipart form fills a bytes field as it is, a
-string field as text, or a ``google.api.HttpBody`` with its media type.
+Names are field paths, as in query parameters. A file of a multipart form can be the value of a bytes field (unchanged),
+of a string field (decoded), or of a ``google.api.HttpBody`` (with its media type).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_NAME = 512  #: bytes of a name
 MAX_HEADER = 8 * 1024  #: bytes of one header line of a part
 MAX_HEADERS = 16  #: header lines of a part
 
-#: What a form may be written in, by the names of the IANA registry; WHATWG's forms are UTF-8.
+#: Supported charsets of forms, by the names of the IANA registry; WHATWG's forms are UTF-8.
 _CHARSETS = {"": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "ascii",
              "iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252"}  # fmt: skip
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
@@ -41,7 +41,7 @@ _ESCAPES = (("%0D", "\r"), ("%0A", "\n"), ("%22", '"'))
 
 @dataclass(slots=True)
 class Part:
-    """One field or file of a form. `file`: it bears a file name; `content_type` is then what it says of itself."""
+    """One field or file of a form. `file`: it has a file name; then `content_type` is its own ``Content-Type``."""
 
     name: str
     data: bytes
@@ -58,9 +58,9 @@ class Part:
 
 
 def kind_of(call: Call) -> str:
-    """`URLENCODED`, `MULTIPART`, or ``""`` for what is no form. What curl declares as one and is JSON, is none."""
-    declared = call.header("content-type")
-    kind = declared.partition(";")[0].strip().lower()
+    """`URLENCODED`, `MULTIPART`, or ``""`` for other bodies, such as JSON sent with curl's default content type."""
+    content_type = call.header("content-type")
+    kind = content_type.partition(";")[0].strip().lower()
     if kind == URLENCODED:
         return "" if call.body.lstrip()[:1] in (b"{", b"[") else kind
     return MULTIPART if kind == MULTIPART else ""
@@ -70,7 +70,7 @@ class Form:
     """Reads forms into one message type.
 
     :ivar message: the message.
-    :param ignore: unknown names are left out instead of refused.
+    :param ignore: ignore unknown names instead of refusing them.
     """
 
     def __init__(self, message: Descriptor, decoders: Decoders, *, ignore: bool) -> None:
@@ -80,37 +80,37 @@ class Form:
 
     @staticmethod
     def takes(message: Descriptor) -> bool:
-        """Whether a form can be read into `message`: not where its JSON is no object of its fields."""
+        """Whether a form can be read into `message`: its JSON must be an object of its fields."""
         return message.full_name not in wellknown.SPECIAL
 
     def read(self, call: Call) -> tuple[dict[str, Any], list[str]]:
-        """The arguments of the message's constructor, and the paths of the fields that the form gives.
+        """The constructor's arguments, and the paths of the fields that the form sets.
 
-        :raises bridge.api.InvalidParameter: a field or file is unknown or not what its field takes; all are listed.
-        :raises bridge.api.InvalidBody: it isn't a form, or has more parts than `MAX_PARTS`.
-        :raises bridge.api.UnsupportedMediaType: its charset isn't known here.
+        :raises bridge.api.InvalidParameter: fields or files are unknown or have wrong values; all are listed.
+        :raises bridge.api.InvalidBody: it isn't a form, or has more than `MAX_PARTS` parts.
+        :raises bridge.api.UnsupportedMediaType: its charset is not supported.
         """
         _, options = parse_options_header(call.header("content-type"))
         if kind_of(call) == MULTIPART:
             parts = _multipart(call.body, options.get(b"boundary", b""))
         else:
             parts = list(_urlencoded(call.body, _charset(options)))
-        made: dict[str, Any] = {}
-        wrong = FaultList(json_body.MAX_FAULTS)
-        given: set[tuple[str, ...]] = set()
+        arguments: dict[str, Any] = {}
+        faults = FaultList(json_body.MAX_FAULTS)
+        paths: set[tuple[str, ...]] = set()
         with contextlib.suppress(Enough):
-            texts = list(_texts(parts, wrong))
-            for target, value in self._parameters.read(texts, wrong, ignore=self._ignore):
-                given.add(target.path)
-                target.put(made, value)
-            for target, value in self._files(parts, wrong, given):
-                target.put(made, value)
-        if wrong:
-            raise InvalidParameter(json_body.first(wrong))
-        return made, [".".join(path) for path in given]
+            texts = list(_texts(parts, faults))
+            for target, value in self._parameters.read(texts, faults, ignore=self._ignore):
+                paths.add(target.path)
+                target.put(arguments, value)
+            for target, value in self._files(parts, faults, paths):
+                target.put(arguments, value)
+        if faults:
+            raise InvalidParameter(json_body.first(faults))
+        return arguments, [".".join(path) for path in paths]
 
     def _files(
-        self, parts: list[Part], wrong: list[tuple[str, str]], given: set[tuple[str, ...]]
+        self, parts: list[Part], faults: list[tuple[str, str]], paths: set[tuple[str, ...]]
     ) -> Iterator[tuple[Target, Any]]:
         lists: dict[tuple[str, ...], tuple[Target, list[Any]]] = {}
         for part in parts:
@@ -119,18 +119,18 @@ class Form:
             target = resolve(self.message, part.name.split("."))
             if target is None:
                 if not self._ignore:
-                    wrong.append((part.name, "there is no such parameter"))
+                    faults.append((part.name, "there is no such parameter"))
                 continue
-            if target.path in given and target.path not in lists:
-                wrong.append(
+            if target.path in paths and target.path not in lists:
+                faults.append(
                     (part.name, "it is given twice" + (", as text and as a file" if target.field.is_repeated else ""))
                 )
                 continue
-            given.add(target.path)
+            paths.add(target.path)
             try:
                 value = _file(part, target.field)
             except ValueError as error:
-                wrong.append((part.name, str(error)))
+                faults.append((part.name, str(error)))
                 continue
             if target.field.is_repeated:
                 lists.setdefault(target.path, (target, []))[1].append(value)
@@ -150,13 +150,13 @@ def _file(part: Part, of: FieldDescriptor) -> Any:
     raise ValueError("it takes no file")
 
 
-def _texts(parts: list[Part], wrong: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _texts(parts: list[Part], faults: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for part in parts:
         if not part.file:
             try:
                 yield part.name, part.text()
             except ValueError as error:
-                wrong.append((part.name, str(error)))
+                faults.append((part.name, str(error)))
 
 
 def _charset(options: dict[bytes, bytes]) -> str:
@@ -166,7 +166,7 @@ def _charset(options: dict[bytes, bytes]) -> str:
     return _CHARSETS[name]
 
 
-def _named(raw: bytes, charset: str) -> str:
+def _decode_name(raw: bytes, charset: str) -> str:
     if len(raw) > MAX_NAME:
         raise InvalidBody([("", f"a name in the form is longer than {MAX_NAME} bytes")])
     try:
@@ -186,7 +186,7 @@ def _urlencoded(body: bytes, charset: str) -> Iterator[Part]:
     for piece in body.replace(b"+", b" ").split(b"&"):
         if piece:
             name, _, value = piece.partition(b"=")
-            yield Part(_named(unquote_to_bytes(name), charset), unquote_to_bytes(value), charset)
+            yield Part(_decode_name(unquote_to_bytes(name), charset), unquote_to_bytes(value), charset)
 
 
 # --- multipart -----------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def _urlencoded(body: bytes, charset: str) -> Iterator[Part]:
 
 @dataclass(slots=True)
 class _Reading:
-    """The parser's callbacks, and what they have gathered."""
+    """The parser's callbacks and their results."""
 
     parts: list[Part] = field(default_factory=list[Part])
     ended: bool = False
@@ -226,7 +226,7 @@ class _Reading:
         raw = options.get(b"name")
         if kind.strip() != b"form-data" or raw is None:
             raise InvalidBody([("", f"part {len(self.parts) + 1} of the form has no name")])
-        name = _named(raw, "utf-8")
+        name = _decode_name(raw, "utf-8")
         for escape, mark in _ESCAPES:
             name = name.replace(escape, mark)
         if self.headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN:

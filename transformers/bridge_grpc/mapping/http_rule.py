@@ -1,4 +1,4 @@
-"""Path templates of ``google.api.http``, by the grammar in ``google/api/http.proto``, and how the gateway matches them.
+"""Path templates of ``google.api.http``: the grammar of ``google/api/http.proto``, and translation for our matcher.
 
 ::
 
@@ -9,8 +9,8 @@
     FieldPath = IDENT { "." IDENT } ;
     Verb     = ":" LITERAL ;
 
-The core matches ``{name}`` (one segment), ``{name*}`` (the rest) and a ``:verb``; so each wildcard becomes a parameter
-of the core's, and a variable of several segments is put together again from literals and parameters.
+The core matches ``{name}`` (one segment), ``{name*}`` (the rest) and a ``:verb``. So each wildcard becomes a parameter,
+and the text of a variable with several segments is joined from literals and parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELD_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _LITERAL = re.compile(r"[^*{}/=?#\x00-\x20\x7f]+")
 _SLASH = re.compile("%2[fF]")
-#: What the core's templates take unencoded in a literal segment (RFC 3986, section 3.3: pchar).
+#: Characters that need no encoding in a literal segment (RFC 3986, section 3.3: pchar).
 _PCHAR = "-._~!$&'()*+,;=:@%"
 
 
@@ -55,17 +55,17 @@ class Template:
         return bool(self.segments) and self.segments[-1] == "**"
 
     def key(self) -> tuple[str, ...]:
-        """Two templates with one key match the same paths."""
+        """Templates with the same key match the same paths."""
         return (*(s if s in ("*", "**") else unquote(s) for s in self.segments), f":{self.verb}")
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """How one variable's text is put together from the core's parameters.
+    """How one variable's text is joined from path parameters.
 
     :ivar pieces: literals and, as ``(name,)``, parameters; joined by slashes.
-    :ivar several: the variable covers, or may cover, several segments, so an encoded slash stays encoded …
-    :ivar decode_all: … but for this, which is ``google.api.Http.fully_decode_reserved_expansion``.
+    :ivar several: the variable can cover several segments, so encoded slashes stay encoded, unless …
+    :ivar decode_all: … this is set (``google.api.Http.fully_decode_reserved_expansion``).
     """
 
     field_path: tuple[str, ...]
@@ -77,25 +77,25 @@ class Capture:
         """The variable's value. `raw` holds the parameters as sent, still percent-encoded."""
         if not self.several:
             (piece,) = self.pieces
-            return _decoded(raw[piece[0]]) if isinstance(piece, tuple) else piece
-        decode = _decoded if self.decode_all else decode_several
+            return _decode(raw[piece[0]]) if isinstance(piece, tuple) else piece
+        decode = _decode if self.decode_all else decode_several
         parts = [decode(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
         # "**" of zero segments adds nothing, not an empty segment.
         return "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "" else parts)
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     """:raises UnicodeDecodeError: it is not UTF-8."""
     return unquote(text, errors="strict")
 
 
 def decode_several(text: str) -> str:
-    """Percent-decodes the value of a variable of several segments: all but ``%2F`` and ``%2f``."""
+    """Percent-decodes the value of a variable with several segments, except ``%2F`` and ``%2f``."""
     if "%" not in text:
         return text
-    kept = _SLASH.findall(text)
-    parts = [_decoded(part) for part in _SLASH.split(text)]
-    return "".join(part + slash for part, slash in zip(parts, [*kept, ""], strict=True))
+    slashes = _SLASH.findall(text)
+    parts = [_decode(part) for part in _SLASH.split(text)]
+    return "".join(part + slash for part, slash in zip(parts, [*slashes, ""], strict=True))
 
 
 def parse(text: str) -> Template:
@@ -118,16 +118,16 @@ class _Parser:
         if self._next(":"):
             verb = self.text[self.at :]
             if not _LITERAL.fullmatch(verb) or ":" in verb:
-                raise self._wrong("after ':' it needs one word")
+                raise self._error("after ':' it needs one word")
             self.at = len(self.text)
         if self.at != len(self.text):
-            raise self._wrong(f"{self.text[self.at]!r} has no place")
+            raise self._error(f"{self.text[self.at]!r} has no place")
         if "**" in self.segments[:-1]:
-            raise self._wrong("'**' must come last")
+            raise self._error("'**' must come last")
         paths = [variable.field_path for variable in self.variables]
         for path in paths:
             if paths.count(path) > 1:
-                raise self._wrong(f"the variable {'.'.join(path)!r} stands in it twice")
+                raise self._error(f"the variable {'.'.join(path)!r} stands in it twice")
         return Template(self.text, tuple(self.segments), tuple(self.variables), verb)
 
     def _segments(self, *, inside: bool) -> None:
@@ -143,37 +143,37 @@ class _Parser:
             self.segments.append("*")
         elif self._next("{"):
             if inside:
-                raise self._wrong("a variable can't hold another one")
+                raise self._error("a variable can't hold another one")
             self._variable()
         else:
             self.segments.append(self._literal())
 
     def _variable(self) -> None:
-        found = _FIELD_PATH.match(self.text, self.at)
-        if not found:
-            raise self._wrong("after '{' it needs a field's name")
-        self.at = found.end()
+        match = _FIELD_PATH.match(self.text, self.at)
+        if not match:
+            raise self._error("after '{' it needs a field's name")
+        self.at = match.end()
         start = len(self.segments)
         if self._next("="):
             self._segments(inside=True)
         else:
             self.segments.append("*")
         if not self._next("}"):
-            raise self._wrong("a variable is not closed with '}'")
-        self.variables.append(Variable(tuple(found[0].split(".")), start, len(self.segments)))
+            raise self._error("a variable is not closed with '}'")
+        self.variables.append(Variable(tuple(match[0].split(".")), start, len(self.segments)))
 
     def _literal(self) -> str:
         end = self.at
         while end < len(self.text) and self.text[end] not in "/{}*=":
             end += 1
         text = self.text[self.at : end]
-        # A colon begins the verb only where no slash follows; elsewhere it is part of the literal, as in URNs.
+        # A colon starts the verb only if no slash follows; otherwise it is part of the literal, as in URNs.
         if ":" in text and end == len(self.text):
             text = text[: text.rindex(":")]
         if not _LITERAL.fullmatch(text):
-            raise self._wrong("it has an empty segment" if not text else f"{text!r} can't be a path segment")
+            raise self._error("it has an empty segment" if not text else f"{text!r} can't be a path segment")
         if text in (".", ".."):
-            raise self._wrong("it has a dot segment")
+            raise self._error("it has a dot segment")
         self.at += len(text)
         return text
 
@@ -183,20 +183,20 @@ class _Parser:
             return True
         return False
 
-    def _wrong(self, reason: str) -> TemplateError:
+    def _error(self, reason: str) -> TemplateError:
         return TemplateError(f"{self.text!r}: {reason} (at character {self.at + 1})")
 
 
 def to_core(
-    template: Template, taken: frozenset[str] = frozenset(), *, decode_all: bool = False
+    template: Template, reserved: frozenset[str] = frozenset(), *, decode_all: bool = False
 ) -> tuple[str, tuple[Capture, ...]]:
-    """The core's template for the same paths, and the captures that give the variables back; ``""`` for no segments.
+    """The core's template for the same paths (``""`` for no segments), and a capture for each variable.
 
-    A parameter is named after its variable, numbered where that has several wildcards; `taken` names are avoided.
+    A parameter is named after its variable, with a number if that has several wildcards; `reserved` names are avoided.
 
     :param decode_all: the captures' own.
     """
-    names = dict(_parameter_names(template, taken))
+    names = dict(_parameter_names(template, reserved))
     parts = []
     for at, segment in enumerate(template.segments):
         if at in names:
@@ -205,29 +205,29 @@ def to_core(
             parts.append(quote(segment, safe=_PCHAR))
     captures = []
     for variable in template.variables:
-        covered = range(variable.start, variable.end)
-        pieces = tuple((names[at],) if at in names else unquote(template.segments[at]) for at in covered)
-        several = len(covered) > 1 or template.segments[variable.start] == "**"
+        positions = range(variable.start, variable.end)
+        pieces = tuple((names[at],) if at in names else unquote(template.segments[at]) for at in positions)
+        several = len(positions) > 1 or template.segments[variable.start] == "**"
         captures.append(Capture(variable.field_path, pieces, several, decode_all))
     verb = f":{quote(template.verb, safe=_PCHAR)}" if template.verb else ""
     return ("/" + "/".join(parts) + verb if parts else ""), tuple(captures)
 
 
-def _parameter_names(template: Template, taken: frozenset[str]) -> Iterator[tuple[int, str]]:
+def _parameter_names(template: Template, reserved: frozenset[str]) -> Iterator[tuple[int, str]]:
     """(segment, parameter name) of each wildcard."""
-    used = set(taken)
-    loose = 0
+    names = set(reserved)
+    count = 0
     for at, segment in enumerate(template.segments):
         if segment not in ("*", "**"):
             continue
         variable = next((v for v in template.variables if v.start <= at < v.end), None)
         if variable is None:
-            loose += 1
-            name = f"segment_{loose}"
+            count += 1
+            name = f"segment_{count}"
         else:
             wild = [i for i in range(variable.start, variable.end) if template.segments[i] in ("*", "**")]
             name = ".".join(variable.field_path) + (f"_{wild.index(at) + 1}" if len(wild) > 1 else "")
-        while name in used:
+        while name in names:
             name += "_"
-        used.add(name)
+        names.add(name)
         yield at, name

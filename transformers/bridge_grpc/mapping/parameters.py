@@ -1,4 +1,4 @@
-"""Path and query parameters: a name to a field of the request, a text to its value."""
+"""Path and query parameters: from names to fields of the request, and from text to values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridge_grpc.codec.element import DOUBT
 from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, UnknownEnumName, text_reader
 
 MAX_DEPTH = 16
-#: Names that clients made up are not kept beyond this many, so that nobody can fill the memory with them.
+#: Size of the cache of parameter names, since clients choose the names.
 _MAX_KEPT = 1024
 
 ReadText = Callable[[str], Any]
@@ -27,13 +27,13 @@ _BY_FIELD = frozenset({*wellknown.READERS, *wellknown.WRAPPERS})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One field that a parameter may fill.
+    """One field that a parameter may set.
 
-    :ivar path: the names from the request message down to the field, as the proto has them.
-    :ivar text: the reader of one value's text; None for what a text can't fill (lists of messages, messages).
+    :ivar path: the proto's names from the request message down to the field.
+    :ivar text: the reader of one value's text; None for messages and lists of messages, which have no text.
     :ivar json_text: the text is JSON (Struct, Value, ListValue).
-    :ivar rivals: for each step of the path the other members of its oneof.
-    :ivar whole: the path of the well-known message that the field is one of; None elsewhere.
+    :ivar rivals: for each step of the path, the other members of its oneof.
+    :ivar whole: the path of the well-known message that contains the field; None if there is none.
     """
 
     path: tuple[str, ...]
@@ -44,14 +44,14 @@ class Target:
     whole: tuple[str, ...] | None = None
 
     def read(self, text: str) -> Any:
-        """:raises FieldValueError: the text is not what the field takes."""
+        """:raises FieldValueError: the field doesn't take the text."""
         assert self.text is not None
         return self.text(text)
 
     def put(self, tree: dict[str, Any], value: Any) -> None:
         """Set the field in the arguments of the request's constructor.
 
-        :raises InvalidParameter: another member of its oneof is set, or of one that the way to it leads through.
+        :raises InvalidParameter: another member of a oneof on its path is set.
         """
         last = len(self.path) - 1
         for at, (step, rivals) in enumerate(zip(self.path, self.rivals, strict=True)):
@@ -71,11 +71,11 @@ class Target:
 def resolve(
     message: Descriptor, path: Sequence[str], decoders: Decoders | None = None, within: Collection[str] = ()
 ) -> Target | None:
-    """The field at `path`, each step by the proto's name or the JSON name; None when there is none.
+    """The field at `path`, each step by the proto's name or the JSON name; None if there is none.
 
-    Only ordinary messages are walked into, and no lists or maps.
+    Steps lead into ordinary messages only, not into lists or maps.
 
-    :param within: the well-known types that are walked into, too.
+    :param within: well-known types that steps may lead into, too.
     """
     if len(path) > MAX_DEPTH:
         return None
@@ -131,38 +131,38 @@ def _text_of(field: FieldDescriptor, decoders: Decoders | None) -> ReadText | No
 class Parameters:
     """The query parameters of one rule.
 
-    :param bound: the fields that the path fills, which are no query parameters.
-    :param body: the field that the body fills, which isn't either.
-    :param filled: the fields that the gateway fills itself.
+    :param path_fields: the fields that the path sets; not query parameters.
+    :param body: the field that the body sets; not a query parameter either.
+    :param source_fields: the fields that the spec sets.
     """
 
     def __init__(
         self,
         message: Descriptor,
-        bound: set[tuple[str, ...]],
+        path_fields: set[tuple[str, ...]],
         body: FieldDescriptor | None,
         decoders: Decoders,
-        filled: Collection[tuple[str, ...]] = (),
+        source_fields: Collection[tuple[str, ...]] = (),
     ) -> None:
         self._message = message
-        self._bound = bound
-        self._filled = filled
+        self._path_fields = path_fields
+        self._source_fields = source_fields
         self._body = body.name if body else None
         self._decoders = decoders
-        self._known = Memo[str, Target](_MAX_KEPT)
+        self._targets = Memo[str, Target](_MAX_KEPT)
 
     def read(
-        self, pairs: Sequence[tuple[str, str]], wrong: list[tuple[str, str]], *, ignore: bool
+        self, pairs: Sequence[tuple[str, str]], faults: list[tuple[str, str]], *, ignore: bool
     ) -> Iterator[tuple[Target, Any]]:
-        """The fields that the query fills; a list is complete when it comes. Adds to `wrong` what is amiss."""
+        """The fields that the query sets, each list as one value. Faults are added to `faults`."""
         lists: dict[tuple[str, ...], tuple[Target, Any]] = {}
-        seen: set[tuple[str, ...]] = set()
-        wholes: set[tuple[str, ...]] = set()
+        paths: set[tuple[str, ...]] = set()
+        messages: set[tuple[str, ...]] = set()
         for name, text in pairs:
-            target = self._known.get(name) or self._find(name)
+            target = self._targets.get(name) or self._find(name)
             if isinstance(target, str):
                 if not ignore:
-                    wrong.append((name, target))
+                    faults.append((name, target))
                 continue
             try:
                 if name.endswith("]"):
@@ -172,33 +172,33 @@ class Parameters:
                 value = target.read(text)
             except UnknownEnumName as error:
                 if not ignore:
-                    wrong.append((name, str(error)))
+                    faults.append((name, str(error)))
                 continue
             except FieldValueError as error:
-                wrong.append((name, str(error)))
+                faults.append((name, str(error)))
                 continue
             if target.whole is not None:
-                wholes.add(target.whole)
-            if target.whole in seen or target.path in wholes:
-                wrong.append((name, "it is given twice, as a whole and by its fields"))
+                messages.add(target.whole)
+            if target.whole in paths or target.path in messages:
+                faults.append((name, "it is given twice, as a whole and by its fields"))
             elif target.field.is_repeated:
                 lists.setdefault(target.path, (target, []))[1].append(value)
-            elif target.path in seen:
-                wrong.append((name, "it is given twice, and it takes one value"))
+            elif target.path in paths:
+                faults.append((name, "it is given twice, and it takes one value"))
             else:
-                seen.add(target.path)
+                paths.add(target.path)
                 yield target, value
         yield from lists.values()
 
     def target(self, name: str) -> Target | str:
-        """The field that `name` fills, or the reason why it fills none."""
+        """The field that `name` sets, or the reason why it sets none."""
         bare = name.partition("[")[0] if name.endswith("]") else name
         target = resolve(self._message, bare.split("."), self._decoders, _BY_FIELD)
         if target is None:
             return "there is no such parameter"
-        if target.path in self._bound or target.whole in self._bound:
+        if target.path in self._path_fields or target.whole in self._path_fields:
             return "it is part of the path"
-        if target.path in self._filled or target.whole in self._filled:
+        if target.path in self._source_fields or target.whole in self._source_fields:
             return "it is filled by the gateway"
         if target.path[0] == self._body:
             return "it belongs into the body"
@@ -210,11 +210,11 @@ class Parameters:
         return target
 
     def _find(self, name: str) -> Target | str:
-        found = self.target(name)
-        # A map's keys are the client's to choose, and so are wrong names: neither is kept.
-        if isinstance(found, Target) and not name.endswith("]"):
-            self._known[name] = found
-        return found
+        target = self.target(name)
+        # Clients choose map keys and wrong names, so these are not cached.
+        if isinstance(target, Target) and not name.endswith("]"):
+            self._targets[name] = target
+        return target
 
     @staticmethod
     def _entry(target: Target, name: str, text: str) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """Which HTTP method and path reaches which rpc: rules of the spec, annotations of the proto, automatic paths.
 
-A rule of the spec replaces the annotation of its method, and a later rule of the spec an earlier one ("last one
-wins", ``google/api/http.proto``). Two rules that claim the same calls are refused with both their places.
+A rule of the spec replaces the annotation of its method and any earlier rule ("last one wins",
+``google/api/http.proto``). Two rules for the same requests are an error that names both places.
 """
 
 from __future__ import annotations
@@ -48,40 +48,40 @@ class Rule:
 
 
 @dataclass(slots=True)
-class Published:
-    """What a route publishes, and what it had to leave out, in sentences."""
+class Publication:
+    """The rules that a route publishes, and a sentence for each one that is left out."""
 
     rules: list[Rule] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
 def publish(
-    route: str, methods: Sequence[Method], outside: Sequence[RuleOptions], known: Mapping[str, Method]
-) -> Published:
-    """All rules of `methods`, seen from the path `route`; `known` is every method of the schema by full name.
+    route: str, methods: Sequence[Method], outside: Sequence[RuleOptions], all_methods: Mapping[str, Method]
+) -> Publication:
+    """All rules of `methods`, relative to the path `route`; `all_methods`: the schema's methods by full name.
 
-    :raises BindError: a template, selector or clash; every fault that is found.
+    :raises BindError: invalid templates or selectors, or conflicts; all faults at once.
     """
-    published, faults = Published(), []
-    overriding: dict[str, tuple[int, RuleOptions]] = {}
+    publication, faults = Publication(), []
+    overrides: dict[str, tuple[int, RuleOptions]] = {}
     for at, rule in enumerate(outside):
-        if rule.selector not in known:
-            faults.append(_unknown_selector(at, rule.selector, known))
+        if rule.selector not in all_methods:
+            faults.append(_unknown_selector(at, rule.selector, all_methods))
         elif rule.selector not in {method.full_name for method in methods}:
             reason = f"the route publishes only its service, which {rule.selector!r} is not a method of"
             faults.append(Fault(reason, f"transform.grpc.http_rules[{at}].selector"))
-        overriding[rule.selector] = at, rule
+        overrides[rule.selector] = at, rule
     for method in methods:
-        if method.full_name in overriding:
-            found = _from_spec(method, *overriding[method.full_name])
+        if method.full_name in overrides:
+            patterns = _from_spec(method, *overrides[method.full_name])
         else:
-            found = _from_annotation(method)
-        for http_method, path, body, response_body, place in found:
+            patterns = _from_annotation(method)
+        for http_method, path, body, response_body, place in patterns:
             if http_method == WEBSOCKET or not (http_method == "*" or is_token(http_method)):
                 faults.append(place.fault(f"{method.full_name}: {http_method!r} can't be the method of a rule"))
                 continue
             if http_method != "*" and not is_served(http_method):
-                published.skipped.append(
+                publication.skipped.append(
                     f"{place}: {http_method} is not an HTTP method that the gateway's server reads"
                 )
                 continue
@@ -90,21 +90,21 @@ def publish(
             except TemplateError as error:
                 faults.append(place.fault(f"{method.full_name}: {error}"))
                 continue
-            published.rules.append(Rule(method, http_method, template, body, response_body, place))
+            publication.rules.append(Rule(method, http_method, template, body, response_body, place))
         place = Place(f"the automatic path of {method.full_name}", method.file, method.line)
-        published.rules.append(Rule(method, "POST", parse(method.path), "*", "", place, automatic=True))
-    published.rules = list(_distinct(published.rules, faults))
+        publication.rules.append(Rule(method, "POST", parse(method.path), "*", "", place, automatic=True))
+    publication.rules = list(_distinct(publication.rules, faults))
     if faults:
         raise BindError(faults)
-    return published
+    return publication
 
 
 def _distinct(rules: Iterable[Rule], faults: list[Fault]) -> Iterator[Rule]:
-    """Each rule once; an annotation that says what the automatic path says anyway takes its place."""
-    seen: dict[tuple[str, tuple[str, ...]], Rule] = {}
+    """Each rule once; an annotation that equals the automatic path replaces it."""
+    by_key: dict[tuple[str, tuple[str, ...]], Rule] = {}
     for rule in rules:
         key = rule.http_method, rule.template.key()
-        other = seen.setdefault(key, rule)
+        other = by_key.setdefault(key, rule)
         if other is rule:
             yield rule
         elif not (rule.automatic and other.method == rule.method):
@@ -122,7 +122,7 @@ def _from_annotation(method: Method) -> Iterator[Pattern]:
     for rule in (method.rule, *method.rule.additional_bindings):
         pattern = rule.WhichOneof("pattern")
         if pattern is None:
-            # A rule may only bear additional bindings, or be left over from a generator.
+            # A rule may have additional bindings only, or be an artefact of a generator.
             continue
         if rule is not method.rule and rule.additional_bindings:
             raise BindError(place.fault(f"{method.full_name}: additional_bindings can't hold additional_bindings"))
@@ -141,22 +141,22 @@ def _from_spec(method: Method, at: int, rule: RuleOptions) -> Iterator[Pattern]:
         yield *binding.pattern, binding.body, binding.response_body, place
 
 
-def _unknown_selector(at: int, selector: str, known: Mapping[str, Method]) -> Fault:
-    listed = ", ".join(sorted(known)[:5]) + (" …" if len(known) > 5 else "")
-    return Fault(f"there is no method {selector!r}; there are {listed}", f"transform.grpc.http_rules[{at}].selector")
+def _unknown_selector(at: int, selector: str, all_methods: Mapping[str, Method]) -> Fault:
+    names = ", ".join(sorted(all_methods)[:5]) + (" …" if len(all_methods) > 5 else "")
+    return Fault(f"there is no method {selector!r}; there are {names}", f"transform.grpc.http_rules[{at}].selector")
 
 
 def below(route: str, template: Template) -> Template:
-    """`template` as seen from the route: a path that begins with the route's own is taken as the whole public path.
+    """`template` relative to the route: a path that starts with the route's own is the whole public path.
 
     So a route ``/v1`` publishes the rule ``/v1/counts`` at ``/v1/counts``, and a route ``/tally`` publishes it at
     ``/tally/v1/counts``.
     """
     base = [unquote(part) for part in route.strip("/").split("/") if part]
-    own = [segment if segment in ("*", "**") else unquote(segment) for segment in template.segments]
+    segments = [segment if segment in ("*", "**") else unquote(segment) for segment in template.segments]
     inside_variable = any(variable.start < len(base) for variable in template.variables)
-    if not base or own[: len(base)] != base or inside_variable or (len(own) == len(base) and template.verb):
+    if not base or segments[: len(base)] != base or inside_variable or (len(segments) == len(base) and template.verb):
         return template
-    cut = len(base)
-    moved = tuple(type(v)(v.field_path, v.start - cut, v.end - cut) for v in template.variables)
-    return Template(template.text, template.segments[cut:], moved, template.verb)
+    length = len(base)
+    variables = tuple(type(v)(v.field_path, v.start - length, v.end - length) for v in template.variables)
+    return Template(template.text, template.segments[length:], variables, template.verb)

@@ -1,4 +1,4 @@
-"""Each operation's part of the OpenAPI 3.1 document, from its descriptors; made when a document is asked for."""
+"""Each operation's part of the OpenAPI 3.1 document, from its descriptors; created on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
-from bridge_grpc.openapi.json_schema import Made, Schemas, behaviours
+from bridge_grpc.openapi.json_schema import SchemaCache, Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema
 
@@ -27,13 +27,13 @@ class Describer:
     def __init__(self, schema: Schema, options: Print) -> None:
         self._schema = schema
         self._print = options
-        self._made = Made()
+        self._cache = SchemaCache()
 
     def operation(self, method: Method, binding: Binding, response_body: str) -> Callable[[], OperationDoc]:
-        """What makes the part of one operation."""
+        """A function that creates the part of one operation."""
 
         def describe() -> OperationDoc:
-            schemas = Schemas(self._schema, self._print, self._made)
+            schemas = Schemas(self._schema, self._print, self._cache)
             operation = _Part(schemas, method, binding, response_body).operation()
             return OperationDoc(operation, schemas.components)
 
@@ -81,17 +81,17 @@ class _Part:
         if self._binding.query is not None:
             yield from self._leaves(self._binding.message, (), ())
 
-    def _leaves(self, message: Descriptor, shown: tuple[str, ...], inside: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    def _leaves(self, message: Descriptor, names: tuple[str, ...], inside: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """Query parameters of a message's leaves; a message within itself is not followed again."""
         assert self._binding.query is not None
         for field in message.fields:
-            name = ".".join((*shown, self._schemas.name(field)))
-            if not shown and field.name == self._binding.body:
+            name = ".".join((*names, self._schemas.name(field)))
+            if not names and field.name == self._binding.body:
                 continue
             nested = field.message_type if field.type in MESSAGES and not field.is_repeated else None
             if nested is not None and nested.full_name not in wellknown.SPECIAL:
                 if nested.full_name not in inside and len(inside) < _QUERY_DEPTH:
-                    yield from self._leaves(nested, (*shown, self._schemas.name(field)), (*inside, nested.full_name))
+                    yield from self._leaves(nested, (*names, self._schemas.name(field)), (*inside, nested.full_name))
                 continue
             if not isinstance(self._binding.query.target(name), str):
                 yield self._parameter(name, field)
@@ -122,15 +122,19 @@ class _Part:
         if binding.raw:
             return {"description": "Sent on as it is, with its content type.", "content": dict(_ANYTHING)}
         if binding.body_field is not None:
-            inside = frozenset(path[1:] for path in binding.fills.paths if path[0] == binding.body and len(path) > 1)
+            inside = frozenset(path[1:] for path in binding.sources.paths if path[0] == binding.body and len(path) > 1)
             schema = schemas.property(binding.body_field, inside)
-            example = schemas.example_field(binding.body_field, without=inside)
+            example = schemas.example_field(binding.body_field, exclude=inside)
             return {"required": True, "content": self._sent(schema, example)}
-        bound = frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.fills.paths
+        path_fields = (
+            frozenset(target.path for _, target in binding.captures if len(target.path) == 1) | binding.sources.paths
+        )
         message = binding.message
         special = message.full_name in wellknown.SPECIAL
-        schema = schemas.message(message, bound, body=True) if bound and not special else schemas.ref(message)
-        content = self._sent(schema, schemas.example(message, bound))
+        schema = (
+            schemas.message(message, path_fields, body=True) if path_fields and not special else schemas.ref(message)
+        )
+        content = self._sent(schema, schemas.example(message, path_fields))
         return {"required": bool(message.fields) and not self._method.client_streaming, "content": content}
 
     def _sent(self, schema: dict[str, Any], example: Any) -> dict[str, Any]:

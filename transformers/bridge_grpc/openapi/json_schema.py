@@ -1,4 +1,4 @@
-"""Messages as JSON Schema 2020-12, which OpenAPI 3.1 uses: what ProtoJSON writes, with the proto's comments."""
+"""Messages as JSON Schema 2020-12, which OpenAPI 3.1 uses: the ProtoJSON form, with the proto's comments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bridge_grpc.schema.pool import Schema
 
 _T = FieldDescriptor
 JsonSchema = dict[str, Any]
-#: Paths of fields that are left out of a message.
-Without = frozenset[tuple[str, ...]]
-_NONE: Without = frozenset()
+#: Paths of fields to leave out of a message.
+Exclusions = frozenset[tuple[str, ...]]
+_NONE: Exclusions = frozenset()
 
 SPECIAL: dict[str, JsonSchema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -45,17 +45,17 @@ _EXAMPLES: dict[str, Any] = {
 }
 _BEHAVIOUR = field_behavior_pb2.FieldBehavior
 _EXAMPLE_DEPTH = 4
-_REQUIRED_DEPTH = 16  #: of those whose fields are required; where a message requires itself there is no end
+_REQUIRED_DEPTH = 16  #: of required fields, since a message may require itself
 _MARKS: Any = field_behavior_pb2.field_behavior
 
 
 Type = Descriptor | EnumDescriptor
 
 
-class Made:
-    """What was made for one operation, and is the same for the next.
+class SchemaCache:
+    """Schemas and examples that operations share.
 
-    :ivar components: message or enum -> its schema, and what that refers to.
+    :ivar components: message or enum -> its schema, and the types that it refers to.
     :ivar examples: (message, depth) -> an example.
     """
 
@@ -65,15 +65,15 @@ class Made:
 
 
 class Schemas:
-    """Makes JSON Schemas of messages; those that are referred to are gathered in `components`.
+    """Creates JSON Schemas of messages; types that they refer to are collected in `components`.
 
-    :param made: what other operations of the same schema and options have in common with this one.
+    :param cache: shared by operations of the same schema and options.
     """
 
-    def __init__(self, schema: Schema, options: Print, made: Made | None = None) -> None:
+    def __init__(self, schema: Schema, options: Print, cache: SchemaCache | None = None) -> None:
         self._comments = schema.comments
         self._print = options
-        self._made = made or Made()
+        self._cache = cache or SchemaCache()
         self.components: dict[str, JsonSchema] = {}
         self._waiting: list[Type] = []
         self._referred: dict[Type, None] = {}
@@ -89,8 +89,7 @@ class Schemas:
         return self._refer(message)
 
     def _refer(self, to: Type) -> JsonSchema:
-        """A reference. What it refers to is made later where something is being made: in turn and not by recursion,
-        since schemas have chains of hundreds of messages."""
+        """A reference. Its schema is queued, not made recursively, since chains of messages can be hundreds long."""
         self._referred[to] = None
         if to.full_name not in self.components:
             self.components[to.full_name] = {}
@@ -103,25 +102,25 @@ class Schemas:
         at = 0
         while at < len(self._waiting):
             to = self._waiting[at]
-            known = self._made.components.get(to)
-            if known is None:
+            entry = self._cache.components.get(to)
+            if entry is None:
                 self._referred = {}
                 schema = self.message(to) if isinstance(to, Descriptor) else self._enum(to)
-                known = self._made.components[to] = (schema, tuple(self._referred))
-            self.components[to.full_name], further = known
-            for each in further:
-                self._refer(each)
+                entry = self._cache.components[to] = (schema, tuple(self._referred))
+            self.components[to.full_name], references = entry
+            for reference in references:
+                self._refer(reference)
             at += 1
         self._waiting.clear()
 
-    def message(self, message: Descriptor, without: Without = _NONE, *, body: bool = False) -> JsonSchema:
-        """An object schema, less the fields `without`; for a `body`, fields marked REQUIRED are required."""
-        fields = [field for field in message.fields if (field.name,) not in without]
+    def message(self, message: Descriptor, exclude: Exclusions = _NONE, *, body: bool = False) -> JsonSchema:
+        """An object schema without the fields `exclude`; for a `body`, fields marked REQUIRED are required."""
+        fields = [field for field in message.fields if (field.name,) not in exclude]
         schema: JsonSchema = {"type": "object"}
         if text := self._describe(message):
             schema["description"] = text
         if fields:
-            schema["properties"] = {self.name(field): self.property(field, _inside(without, field)) for field in fields}
+            schema["properties"] = {self.name(field): self.property(field, _inside(exclude, field)) for field in fields}
         required = [
             self.name(field)
             for field in fields
@@ -136,11 +135,11 @@ class Schemas:
     def name(self, field: FieldDescriptor) -> str:
         return field.name if self._print.proto_names else field.json_name
 
-    def property(self, field: FieldDescriptor, without: Without = _NONE) -> JsonSchema:
-        """A field's schema with its comment and what its options say; of a message, less the fields `without`."""
-        if without:
+    def property(self, field: FieldDescriptor, exclude: Exclusions = _NONE) -> JsonSchema:
+        """A field's schema with its comment and options; for a message, without the fields `exclude`."""
+        if exclude:
             assert field.message_type is not None
-            schema = self.message(field.message_type, without)
+            schema = self.message(field.message_type, exclude)
         else:
             schema = self.field(field)
         notes = [self._comments.get(field.full_name, "")]
@@ -214,50 +213,50 @@ class Schemas:
 
     # --- examples --------------------------------------------------------------------------------------------------
 
-    def example(self, message: Descriptor, without: Without = _NONE, depth: int = 0) -> Any:
-        """A value that the message's schema takes: one member of each oneof, one item in each list."""
+    def example(self, message: Descriptor, exclude: Exclusions = _NONE, depth: int = 0) -> Any:
+        """A value that fits the message's schema: one member of each oneof, one item in each list."""
         name = message.full_name
         if name in _EXAMPLES:
             return _EXAMPLES[name]
         if name in wellknown.WRAPPERS:
             return self._example_value(message.fields_by_name["value"], depth)
-        if without:
-            return self._example(message, without, depth)
-        if (message, depth) not in self._made.examples:
-            self._made.examples[message, depth] = self._example(message, without, depth)
-        return self._made.examples[message, depth]
+        if exclude:
+            return self._example(message, exclude, depth)
+        if (message, depth) not in self._cache.examples:
+            self._cache.examples[message, depth] = self._example(message, exclude, depth)
+        return self._cache.examples[message, depth]
 
-    def _example(self, message: Descriptor, without: Without, depth: int) -> dict[str, Any]:
+    def _example(self, message: Descriptor, exclude: Exclusions, depth: int) -> dict[str, Any]:
         example: dict[str, Any] = {}
-        chosen: set[str] = set()
+        oneofs: set[str] = set()
         for field in message.fields:
             oneof = field.containing_oneof
-            if (field.name,) in without or (oneof is not None and oneof.name in chosen):
+            if (field.name,) in exclude or (oneof is not None and oneof.name in oneofs):
                 continue
-            deep = depth >= (_REQUIRED_DEPTH if field.is_required else _EXAMPLE_DEPTH)
-            if field.message_type is not None and deep:
+            too_deep = depth >= (_REQUIRED_DEPTH if field.is_required else _EXAMPLE_DEPTH)
+            if field.message_type is not None and too_deep:
                 continue
             if oneof is not None:
-                chosen.add(oneof.name)
-            example[self.name(field)] = self.example_field(field, depth, _inside(without, field))
+                oneofs.add(oneof.name)
+            example[self.name(field)] = self.example_field(field, depth, _inside(exclude, field))
         return example
 
-    def example_field(self, field: FieldDescriptor, depth: int = 0, without: Without = _NONE) -> Any:
+    def example_field(self, field: FieldDescriptor, depth: int = 0, exclude: Exclusions = _NONE) -> Any:
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
             key = {_T.TYPE_STRING: "key", _T.TYPE_BOOL: "true"}.get(entry.fields_by_name["key"].type, "1")
             return {key: self._example_value(entry.fields_by_name["value"], depth)}
-        value = self._example_value(field, depth, without)
+        value = self._example_value(field, depth, exclude)
         return [value] if field.is_repeated else value
 
-    def _example_value(self, field: FieldDescriptor, depth: int, without: Without = _NONE) -> Any:
+    def _example_value(self, field: FieldDescriptor, depth: int, exclude: Exclusions = _NONE) -> Any:
         kind = field.type
         if field.message_type is not None:
-            return self.example(field.message_type, without, depth + 1)
+            return self.example(field.message_type, exclude, depth + 1)
         if field.enum_type is not None:
             if field.enum_type.full_name == "google.protobuf.NullValue":
                 return None
-            # The first value is by custom UNSPECIFIED, which says little.
+            # By convention the first value is UNSPECIFIED, a poor example.
             value = field.enum_type.values[min(1, len(field.enum_type.values) - 1)]
             return value.number if self._print.enum_numbers else value.name
         if kind in INT64S:
@@ -267,9 +266,9 @@ class Schemas:
         return {_T.TYPE_BOOL: True, _T.TYPE_BYTES: "Ynl0ZXM=", _T.TYPE_STRING: "string"}.get(kind, 1.5)
 
 
-def _inside(without: Without, field: FieldDescriptor) -> Without:
+def _inside(exclude: Exclusions, field: FieldDescriptor) -> Exclusions:
     """The paths below `field`."""
-    return frozenset(path[1:] for path in without if path[0] == field.name and len(path) > 1)
+    return frozenset(path[1:] for path in exclude if path[0] == field.name and len(path) > 1)
 
 
 _SCALARS: dict[int, JsonSchema] = {

@@ -1,8 +1,8 @@
 """``.proto`` files to a descriptor set, by the protoc of grpcio-tools, in this process.
 
-protoc does not read the operator's folders. The files that a schema needs are looked up here, import by import: below
-the proto folder, then among the well-known and googleapis types that are installed with the gateway. They are copied
-into a temporary folder, the only one that protoc reads. So no import or link leads outside the proto folder.
+protoc does not read the operator's folders. This module finds the files, import by import: below the proto folder, then
+among the installed well-known and googleapis types. It copies them into a temporary folder, the only one that protoc
+reads, so no import or link leads outside the proto folder.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ def compile_protos(
 
     :param root: the proto folder; no file outside it is read.
     :param paths: folders below `root` in which names and imports are looked up first, in order, as protoc's ``-I``.
-    :param notes: takes a sentence for each file that is hidden by a different one of the same name.
+    :param notes: receives a sentence for each file that is shadowed by a different one of the same name.
     :raises BindError: one fault for each error of protoc, with file, line and column.
     """
     bases = [*(_base(root, path) for path in paths), root]
-    files = _compiled(names, root, bases, key)
+    files = _compile(names, root, bases, key)
     if notes is not None and paths:
-        notes += _hidden([file.name for file in files.file], root, bases)
+        notes += _shadowed([file.name for file in files.file], root, bases)
     return files
 
 
-def named(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> list[str]:
+def expand(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> list[str]:
     """`names` with each folder and pattern (``election/**/*.proto``) replaced by the files that match. Files are named
     as imports name them: relative to the first of the folders that contain them.
 
@@ -110,17 +110,17 @@ def _import_name(path: Path, bases: Sequence[Path]) -> str:
     return next(path.relative_to(base).as_posix() for base in bases if path.is_relative_to(base))
 
 
-def _hidden(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterator[str]:
-    """A sentence for each file that is not read, since a different one of the same name is in an earlier folder."""
+def _shadowed(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterator[str]:
+    """A sentence for each file that is shadowed: an earlier folder has a different file of the same name."""
     for name in names:
         first, *others = [path for base in bases if (path := _inside(root, base, name))] or [root]
         for other in others:
             if first.read_bytes() != other.read_bytes():
-                read, hidden = (path.relative_to(root).as_posix() for path in (first, other))
-                yield f"{hidden}, since {read} comes before it and says something else"
+                source, shadow = (path.relative_to(root).as_posix() for path in (first, other))
+                yield f"{shadow}, since {source} comes before it and says something else"
 
 
-def _compiled(names: Sequence[str], root: Path, bases: Sequence[Path], key: str) -> FileDescriptorSet:
+def _compile(names: Sequence[str], root: Path, bases: Sequence[Path], key: str) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
         with _protoc_lock:
@@ -139,8 +139,8 @@ def check_nameable(name: str, key: str) -> None:
     parts = name.split("/")
     long = len(name) > MAX_NAME or len(parts) > MAX_PARTS or any(len(part.encode()) > 255 for part in parts)
     if long or _CONTROLS.search(name) or name.count("**") > MAX_ANY_DEPTH:
-        shown = repr(name) if len(name) < 80 else f"{name[:60]!r} and so on"
-        raise BindError(Fault(f"{shown} can't be the name of a file or folder, or a pattern of them", key=key))
+        label = repr(name) if len(name) < 80 else f"{name[:60]!r} and so on"
+        raise BindError(Fault(f"{label} can't be the name of a file or folder, or a pattern of them", key=key))
 
 
 def place(root: Path, name: str, key: str) -> Path | None:
@@ -183,9 +183,9 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
     # Many vendors write imports relative to the importing file's folder. protoc accepts them when that folder is a
     # root, so the folders of the named files are roots.
     roots = list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
         if name in files:
             continue
         source = next((path for base in roots if (path := _inside(root, base, name))), None) or _shipped(name)
@@ -196,7 +196,7 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text)
-        waiting += imports(text.decode("utf-8", "replace"))
+        queue += imports(text.decode("utf-8", "replace"))
     return files
 
 
@@ -236,10 +236,10 @@ def _read(path: Path, key: str) -> bytes:
 
 
 def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -> FileDescriptorSet:
-    # One file that imports them all: protoc reads each once, and does not warn of unused imports in them.
+    # One file that imports all: protoc reads each file once, and doesn't warn of unused imports.
     roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
     (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
-    # get_protos reports errors as values. run_main writes them to standard error, so it runs only when there are none.
+    # get_protos returns errors as values; run_main writes them to standard error, so it runs only if there are none.
     try:
         with warnings.catch_warnings():  # warnings are for the author of the files
             warnings.simplefilter("ignore", protoc.ProtocWarning)
@@ -251,24 +251,24 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -
     arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
     if protoc.run_main([argument.encode() for argument in (*arguments, _ROOTS)]) or not out.is_file():
         raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
-    compiled = FileDescriptorSet.FromString(out.read_bytes())
-    return FileDescriptorSet(file=[file for file in compiled.file if file.name != _ROOTS])
+    descriptors = FileDescriptorSet.FromString(out.read_bytes())
+    return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
 
 
 def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:
     """protoc's errors, lines and columns counted from 1, without those that are consequences of others."""
     entries = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
-    absent = {name: message for name, line, _, message in entries if line < 0}
-    broken = {name for name, line, _, message in entries if line >= 0 and not _CONSEQUENCE.match(message)}
+    missing = {name: message for name, line, _, message in entries if line < 0}
+    error_files = {name for name, line, _, message in entries if line >= 0 and not _CONSEQUENCE.match(message)}
     for name, line, column, message in entries:
-        lacking = _CONSEQUENCE.match(message)
+        import_match = _CONSEQUENCE.match(message)
         if line < 0 and any(_CONSEQUENCE.match(other) and f'"{name}"' in other for _, _, _, other in entries):
             continue  # the import of it is reported, with its line
-        if lacking and lacking[1] in absent:
-            why = absent[lacking[1]].rstrip(".")
-            why = ", which is not in the proto folder" if why == "File not found" else f": {why}"
-            reason = f"it imports {lacking[1]!r}{why}"
-        elif lacking or (message.endswith("is not defined.") and (absent or broken - {name})):
+        if import_match and import_match[1] in missing:
+            cause = missing[import_match[1]].rstrip(".")
+            cause = ", which is not in the proto folder" if cause == "File not found" else f": {cause}"
+            reason = f"it imports {import_match[1]!r}{cause}"
+        elif import_match or (message.endswith("is not defined.") and (missing or error_files - {name})):
             continue  # a consequence of another error
         else:
             reason = message.strip().rstrip(".")

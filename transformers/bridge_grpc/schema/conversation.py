@@ -1,8 +1,8 @@
-"""Server reflection in one stream, and limits on what a server may answer.
+"""Server reflection in one stream, with limits on the server's replies.
 
-``grpc/reflection/v1/reflection.proto`` leaves much to the server: an answer may hold one file or all that it needs, in
-any order, and files that were sent before may be left out or sent again. So each answer adds to the known files, and
-what is still missing is asked for, many questions at once.
+``grpc/reflection/v1/reflection.proto`` leaves much to the server: a reply may hold one file or also its dependencies,
+in any order, and files that were sent before may be left out or repeated. So each reply adds to the collected files,
+and missing files are requested in batches.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionResponse as _
 from bridge.api import CallStream, GrpcReply
 from bridge_grpc.schema.shipped import shipped_file
 
-#: Of one answer, and of all files together. The whole of googleapis is about 10 MB.
+#: Of one reply, and of all files together. All of googleapis is about 10 MB.
 MAX_BYTES = 64 * 1024**2
 MAX_FILES = 10_000
 MAX_SERVICES = 5_000
 MAX_EXTENSIONS = 5_000
-#: Questions that are sent before their answers are read; they fit a new stream's window (RFC 9113, section 6.9.2).
+#: Requests that are sent before their replies are read; they fit a new stream's window (RFC 9113, section 6.9.2).
 TOGETHER = 64
 
 
 class SchemaLimitError(Exception):
-    """The server's answers exceed a limit."""
+    """The server's replies exceed a limit."""
 
 
 class ServerStatusError(Exception):
@@ -42,10 +42,10 @@ class ServerStatusError(Exception):
 
 
 async def list_services(call: CallStream) -> list[str]:
-    """The full names of the services in the answer to ``list_services``, each once.
+    """The full names of the services in the reply to ``list_services``, each once.
 
     :raises ServerStatusError: the call failed.
-    :raises ValueError: there is no such answer.
+    :raises ValueError: there is no such reply.
     """
     message = await call.read()
     if message is None:
@@ -62,7 +62,7 @@ async def list_services(call: CallStream) -> list[str]:
 
 
 class Conversation:
-    """One stream to a server. ``ValueError`` says why its answers can't be used.
+    """One stream to a server. ``ValueError`` says why its replies can't be used.
 
     :param call: a bidirectional call of ``ServerReflectionInfo``.
     """
@@ -70,46 +70,46 @@ class Conversation:
     def __init__(self, call: CallStream) -> None:
         self._call = call
         self._bytes = 0
-        self._seen: set[bytes] = set()
+        self._digests: set[bytes] = set()
         self._files: dict[str, FileDescriptorProto] = {}
-        self._needed: dict[str, None] = {}
+        self._dependencies: dict[str, None] = {}
 
     async def files(self, services: Sequence[str]) -> FileDescriptorSet:
         """The files that declare `services`, all that they import, and all that extend their messages."""
         async for question, answer in self._ask(_Request(file_containing_symbol=name) for name in services):
             _check(answer, question.file_containing_symbol)
-            self._take(answer)
+            self._add_files(answer)
         await self._imports()
-        with contextlib.suppress(ServerStatusError):  # some servers end the stream at questions that they don't know
+        with contextlib.suppress(ServerStatusError):  # some servers end the stream at requests that they don't support
             await self._extensions()
         return FileDescriptorSet(file=self._files.values())
 
     async def _imports(self) -> None:
-        while self._needed:
-            needed, self._needed = self._needed, {}
+        while self._dependencies:
+            names, self._dependencies = self._dependencies, {}
             reasons: dict[str, str] = {}
-            missing = (_Request(file_by_filename=name) for name in needed if name not in self._files)
+            missing = (_Request(file_by_filename=name) for name in names if name not in self._files)
             async for question, answer in self._ask(missing):
-                self._take(answer)
+                self._add_files(answer)
                 reasons[question.file_by_filename] = answer.error_response.error_message
             for name, reason in reasons.items():
                 if name in self._files:
                     continue
-                shipped = shipped_file(name)  # some servers leave out the well-known types
-                if shipped is None:
-                    why = f" ({reason})" if reason else ""
-                    raise ValueError(f"it imports {name!r}, which the server does not have{why}")
-                self._add(shipped)
+                file = shipped_file(name)  # some servers leave out the well-known types
+                if file is None:
+                    cause = f" ({reason})" if reason else ""
+                    raise ValueError(f"it imports {name!r}, which the server does not have{cause}")
+                self._add(file)
 
     async def _extensions(self) -> None:
         """Extensions in files that no service's file imports. Servers may not know of any."""
-        asked: set[str] = set()
-        while messages := [name for file in self._files.values() for name in _extendable(file) if name not in asked]:
-            asked.update(messages)
-            known = {pair for file in self._files.values() for pair in _extended(file)}
+        queries: set[str] = set()
+        while messages := [name for file in self._files.values() for name in _extendable(file) if name not in queries]:
+            queries.update(messages)
+            declarations = {pair for file in self._files.values() for pair in _extended(file)}
             numbers = await self._numbers(messages)
-            async for _, answer in self._ask(_extension(*pair) for pair in numbers if pair not in known):
-                self._take(answer)
+            async for _, answer in self._ask(_extension(*pair) for pair in numbers if pair not in declarations):
+                self._add_files(answer)
             await self._imports()
 
     async def _numbers(self, messages: Sequence[str]) -> Iterable[tuple[str, int]]:
@@ -123,13 +123,13 @@ class Conversation:
         return numbers
 
     async def _ask(self, questions: Iterable[_Request]) -> AsyncIterator[tuple[_Request, _Response]]:
-        """Each question with its answer, `TOGETHER` at a time.
+        """Each request with its reply, `TOGETHER` at a time.
 
-        :param questions: taken when they are sent, so that what earlier answers held need not be asked.
-        :raises ServerStatusError: the stream ended before the last answer.
+        :param questions: iterated lazily, so that the replies to earlier ones can make later ones unnecessary.
+        :raises ServerStatusError: the stream ended before the last reply.
         """
-        waiting = iter(questions)
-        while batch := list(islice(waiting, TOGETHER)):
+        remainder = iter(questions)
+        while batch := list(islice(remainder, TOGETHER)):
             for question in batch:
                 await self._call.write(question.SerializeToString())
             for question in batch:
@@ -138,13 +138,13 @@ class Conversation:
                     raise ServerStatusError(await self._call.status())
                 yield question, _Response.FromString(message)
 
-    def _take(self, answer: _Response) -> None:
+    def _add_files(self, answer: _Response) -> None:
         for raw in answer.file_descriptor_response.file_descriptor_proto:
             # Many servers send the same files with each service, hundreds of times.
             digest = hashlib.sha256(raw).digest()
-            if digest in self._seen:
+            if digest in self._digests:
                 continue
-            self._seen.add(digest)
+            self._digests.add(digest)
             self._bytes += len(raw)
             if self._bytes > MAX_BYTES:
                 raise SchemaLimitError(f"more than {MAX_BYTES // 1024**2} MB")
@@ -154,7 +154,7 @@ class Conversation:
         if file.name in self._files:
             return
         self._files[file.name] = file
-        self._needed.update(dict.fromkeys(file.dependency))
+        self._dependencies.update(dict.fromkeys(file.dependency))
         if len(self._files) > MAX_FILES:
             raise SchemaLimitError(f"more than {MAX_FILES} files")
 
@@ -170,18 +170,18 @@ def _extension(message: str, number: int) -> _Request:
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[tuple[str, DescriptorProto]]:
-    """Full name and descriptor of every message of the file, nested ones too. No recursion: the server decides how deep
-    they are nested."""
-    waiting = [(file.package, message) for message in file.message_type]
-    while waiting:
-        scope, message = waiting.pop()
+    """Full name and descriptor of every message of the file, nested ones too. Not recursive, since the server controls
+    the depth."""
+    stack = [(file.package, message) for message in file.message_type]
+    while stack:
+        scope, message = stack.pop()
         name = f"{scope}.{message.name}".lstrip(".")
         yield name, message
-        waiting += [(name, nested) for nested in message.nested_type]
+        stack += [(name, nested) for nested in message.nested_type]
 
 
 def _extendable(file: FileDescriptorProto) -> Iterator[str]:
-    """Messages that may be extended. Those of descriptor.proto are options, which no call carries."""
+    """Messages that can have extensions, except those of descriptor.proto: options are never sent in calls."""
     if file.name.startswith("google/protobuf/"):
         return iter(())
     return (name for name, message in _messages(file) if message.extension_range)

@@ -37,7 +37,7 @@ _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 #: By path, as in ``SourceCodeInfo``.
 Lines = dict[tuple[int, ...], SourceCodeInfo.Location]
 
-_sharing = threading.Lock()  # pools are built in worker threads
+_shared_lock = threading.Lock()  # pools are built in worker threads
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,17 @@ class Schema:
         for file in files:
             lines = _lines(file) if file.service else {}
             for number, service in enumerate(file.service):
-                full = f"{file.package}.{service.name}".lstrip(".")
-                self.services[full] = tuple(self._methods(file, number, full, lines))
+                full_name = f"{file.package}.{service.name}".lstrip(".")
+                self.services[full_name] = tuple(self._methods(file, number, full_name, lines))
 
-    def _methods(self, file: FileDescriptorProto, number: int, full: str, lines: Lines) -> Iterator[Method]:
-        descriptor = self.pool.FindServiceByName(full)
+    def _methods(self, file: FileDescriptorProto, number: int, full_name: str, lines: Lines) -> Iterator[Method]:
+        descriptor = self.pool.FindServiceByName(full_name)
         for position, method in enumerate(file.service[number].method):
             place = lines.get((6, number, 2, position))
             rule_place = lines.get((6, number, 2, position, 4, annotations_pb2.HTTP_FIELD_NUMBER), place)
             types = descriptor.methods_by_name[method.name]
             yield Method(
-                full,
+                full_name,
                 method.name,
                 types.input_type,
                 types.output_type,
@@ -141,44 +141,44 @@ def schema(files: FileDescriptorSet, origin: str = "", *, key: str = "transform.
     :param origin: the file of faults.
     :raises BindError: a file's dependency is missing, or a descriptor is not valid.
     """
-    ordered = list(_in_order(files, origin, key))
-    digest = hashlib.sha256(b"".join(file.SerializeToString(deterministic=True) for file in ordered)).digest()
-    with _sharing:
-        known = _shared.get(digest)
-    if known is None:
-        known = Schema(ordered, origin, key)
-        with _sharing:
-            known = _shared.setdefault(digest, known)
-    return known
+    sequence = list(_in_order(files, origin, key))
+    digest = hashlib.sha256(b"".join(file.SerializeToString(deterministic=True) for file in sequence)).digest()
+    with _shared_lock:
+        instance = _shared.get(digest)
+    if instance is None:
+        instance = Schema(sequence, origin, key)
+        with _shared_lock:
+            instance = _shared.setdefault(digest, instance)
+    return instance
 
 
 def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileDescriptorProto]:
     """Dependencies before their dependants."""
-    known = {file.name: file for file in files.file}
+    by_name = {file.name: file for file in files.file}
     done: set[str] = set()
     # (file, the file that imports it, whether its dependencies come first); no recursion, since a hostile set may nest
     # deeper than Python allows
     stack: list[tuple[str, str, bool]] = [(file.name, "", False) for file in reversed(files.file)]
-    under_way: set[str] = set()
+    active: set[str] = set()
     while stack:
-        name, wanted_by, ready = stack.pop()
+        name, importer, ready = stack.pop()
         if ready:
-            under_way.discard(name)
+            active.discard(name)
             done.add(name)
-            yield known[name]
+            yield by_name[name]
             continue
         if name in done:
             continue
-        if name in under_way:
+        if name in active:
             raise BindError(Fault(f"{name} imports itself in a circle", key, origin))
-        if name not in known:
+        if name not in by_name:
             shipped = shipped_file(name)
             if shipped is None:
-                raise BindError(Fault(f"{wanted_by} imports {name!r}, which the descriptor set lacks", key, origin))
-            known[name] = shipped
-        under_way.add(name)
-        stack.append((name, wanted_by, True))
-        stack += [(need, name, False) for need in known[name].dependency if need not in done]
+                raise BindError(Fault(f"{importer} imports {name!r}, which the descriptor set lacks", key, origin))
+            by_name[name] = shipped
+        active.add(name)
+        stack.append((name, importer, True))
+        stack += [(dependency, name, False) for dependency in by_name[name].dependency if dependency not in done]
 
 
 def _rule(method: MethodDescriptorProto) -> Any:
@@ -202,10 +202,10 @@ def _distinct(file: FileDescriptorProto) -> FileDescriptorProto:
 
 
 def _with_nested(message: DescriptorProto) -> Iterator[DescriptorProto]:
-    waiting = [message]
-    while waiting:
-        yield (each := waiting.pop())
-        waiting += each.nested_type
+    stack = [message]
+    while stack:
+        yield (each := stack.pop())
+        stack += each.nested_type
 
 
 def _colliding(message: DescriptorProto) -> list[FieldDescriptorProto]:

@@ -1,4 +1,4 @@
-"""Schemas from live servers: each server is asked once for all routes that name it."""
+"""Schemas from live servers: each server is queried once for all routes that name it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from bridge.api import BindError, Context, RouteSpec, read_tls
 from bridge_grpc.schema.reflection import reflect
 
-#: Seconds for which an answer, or the lack of one, counts as new: routes of one server are bound together.
+#: Seconds for which a reply or failure is reused: routes of one server are bound together.
 FRESH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reflection:
-    """One answer of a server.
+    """One reply of a server.
 
-    :ivar digest: the same for the same files and services, in whatever order they came.
+    :ivar digest: the same for the same files and services, in any order.
     """
 
     files: FileDescriptorSet
@@ -29,7 +29,7 @@ class Reflection:
 
 
 class _Server:
-    """The last answer of one server over one kind of connection. Only one question is under way at a time."""
+    """The last reply of one server over one kind of connection. Only one request is made at a time."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -55,18 +55,18 @@ class Servers:
         self._servers: dict[str, _Server] = {}
 
     async def ask(self, route: RouteSpec, max_age: float = FRESH) -> Reflection:
-        """What the server of `route` says of itself.
+        """The schema that the server of `route` describes.
 
-        :param max_age: seconds that the answer may be old.
-        :raises bridge.api.Unreachable: nobody answers.
-        :raises bridge.api.BindError: what answers has no reflection.
+        :param max_age: age in seconds up to which an earlier reply is reused.
+        :raises bridge.api.Unreachable: the server can't be reached.
+        :raises bridge.api.BindError: the server doesn't support reflection.
         """
         name = f"{route.upstream} {route.connection.model_dump_json()}"
         return await self._servers.setdefault(name, _Server()).ask(route, self._context, max_age)
 
 
 async def _ask(route: RouteSpec, context: Context) -> Reflection | BindError:
-    """:raises bridge.api.BindError: a file that the route names can't be had, or isn't the route's to name."""
+    """:raises bridge.api.BindError: a TLS file of the route can't be read or isn't allowed."""
     upstream, tls = route.upstream, None
     if upstream.scheme == "grpcs":
         tls = await asyncio.to_thread(read_tls, route.connection, context.proto_dir.parent)

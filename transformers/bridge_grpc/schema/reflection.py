@@ -1,6 +1,6 @@
-"""Server reflection (``grpc.reflection.v1`` and ``v1alpha``): a live server is asked for its descriptors.
+"""Server reflection (``grpc.reflection.v1`` and ``v1alpha``): reads a live server's descriptors.
 
-The two versions have the same messages on the wire; they differ in the service's name alone.
+The two versions have the same messages on the wire; only the service's name differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, SchemaLimit
 from bridge_grpc.status import CODES
 
 VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
-#: Seconds to find the server, to connect and to ask.
+#: Seconds for the lookup, the connection and all requests.
 TIMEOUT = 4.0
 UNIMPLEMENTED = 12
 _OWN = frozenset(f"{version}.ServerReflection" for version in VERSIONS)
@@ -29,8 +29,8 @@ async def reflect(
 ) -> tuple[FileDescriptorSet, list[str]]:
     """All files that the services at `name` need, and the services' full names (without reflection's own).
 
-    :raises Unreachable: nothing answers in time, or not with descriptors.
-    :raises BindError: what answers has no reflection, or its schema exceeds a limit.
+    :raises Unreachable: there is no reply in time, or none with descriptors.
+    :raises BindError: the server doesn't support reflection, or its schema exceeds a limit.
     """
     kind: type[BindError] = Unreachable
     try:
@@ -52,7 +52,7 @@ async def _ask(open_stream: OpenStream) -> tuple[FileDescriptorSet, list[str]]:
     for version in VERSIONS:
         path = f"/{version}.ServerReflection/ServerReflectionInfo"
         listing = await open_stream(path)
-        # In a call of its own, which is ended at once: some servers answer only then.
+        # In a separate call that is half-closed at once: some servers reply only then.
         await listing.write(ServerReflectionRequest(list_services="*").SerializeToString())
         await listing.end()
         try:

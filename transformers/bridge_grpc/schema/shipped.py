@@ -12,7 +12,7 @@ _SHIPPED = re.compile(r"google/(protobuf|api|rpc|type|logging|longrunning)/([a-z
 
 
 def shipped_file(name: str) -> FileDescriptorProto | None:
-    """The file `name` (``google/rpc/status.proto``) when it is installed, else None."""
+    """The file `name` (``google/rpc/status.proto``) if it is installed, else None."""
     if not _SHIPPED.fullmatch(name):
         return None
     try:

@@ -10,15 +10,15 @@ from google.protobuf.message import DecodeError
 
 from bridge.api import BindError, Context, Fault
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.schema.compile_protos import compile_protos, named, place
+from bridge_grpc.schema.compile_protos import compile_protos, expand, place
 from bridge_grpc.schema.pool import Schema, schema
 
 MAX_SET_BYTES = 64 * 1024**2
 
 
 async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...], list[str]]:
-    """The schema of the files that `options` name, the full names of their services (without those of imports), and
-    notes on files that were not read.
+    """The schema of the files in `options`, the full names of their services (without those of imports), and notes on
+    files that are shadowed.
 
     :raises BindError: a file can't be read or compiled.
     """
@@ -32,19 +32,19 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
             reason = f"there is no file {options.descriptor_set!r} in the proto folder"
             raise BindError(Fault(reason, "transform.grpc.descriptor_set", str(root)))
         files = read_set(path)
-        compiled = schema(files, str(path), key="transform.grpc.descriptor_set")
-        return compiled, tuple(compiled.services), []
+        grpc_schema = schema(files, str(path), key="transform.grpc.descriptor_set")
+        return grpc_schema, tuple(grpc_schema.services), []
     key, notes = "transform.grpc.protos", list[str]()
-    names = frozenset(named(options.protos, root, options.proto_paths, key))
+    names = frozenset(expand(options.protos, root, options.proto_paths, key))
     files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes)
-    compiled = schema(files, str(root), key=key)
-    own = {
+    grpc_schema = schema(files, str(root), key=key)
+    service_names = {
         f"{file.package}.{service.name}".lstrip(".")
         for file in files.file
         if file.name in names
         for service in file.service
     }
-    return compiled, tuple(name for name in compiled.services if name in own), notes
+    return grpc_schema, tuple(name for name in grpc_schema.services if name in service_names), notes
 
 
 def read_set(path: Path) -> FileDescriptorSet:
