@@ -1,4 +1,4 @@
-"""The operations of a route that has no schema, and the honest little that OpenAPI can say of them."""
+"""The operations of a route without a schema, and their OpenAPI parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec
 _PARAMETER = re.compile(r"\{([^{}*]+)\*?\}")
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 
-#: Makes the OpenAPI part of one method.
+#: From a method to its OpenAPI part.
 Describer = Callable[[str], OperationDoc]
 
 
@@ -33,15 +33,15 @@ def operations(route: RouteSpec, codec: HttpCodec, describe: Describer) -> Seque
 def describer(
     route: RouteSpec,
     *,
-    takes: str,
-    answers: str,
+    request_type: str,
+    reply_type: str,
     body: dict[str, Any] | None = None,
     reply: dict[str, Any] | None = None,
 ) -> Describer:
-    """Says what is known: path parameters are strings, and bodies are of a type but of no schema.
+    """Describes path parameters, all strings, and the media types of the bodies.
 
-    :param takes: the request's content type; `body` its schema, ``{}`` being anything.
-    :param answers: the reply's content type; `reply` its schema.
+    :param request_type: the request's content type; `body` its schema, ``{}`` being anything.
+    :param reply_type: the reply's content type; `reply` its schema.
     """
 
     def describe(method: str) -> OperationDoc:
@@ -53,11 +53,11 @@ def describer(
                 for name in _PARAMETER.findall(route.route)
             ],
             "responses": {
-                "200": {"description": "The service's answer.", "content": {answers: {"schema": reply or {}}}},
+                "200": {"description": "The service's answer.", "content": {reply_type: {"schema": reply or {}}}},
             },
         }
         if method not in _BODILESS:
-            operation["requestBody"] = {"required": False, "content": {takes: {"schema": body or {}}}}
+            operation["requestBody"] = {"required": False, "content": {request_type: {"schema": body or {}}}}
         return OperationDoc(operation)
 
     return describe

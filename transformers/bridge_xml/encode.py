@@ -1,7 +1,7 @@
-"""JSON to XML by xmltodict's conventions: ``@name`` is an attribute, ``#text`` text beside them, an array repeats.
+"""JSON to XML by xmltodict's conventions: ``@name`` is an attribute, ``#text`` text, an array repeated elements.
 
-Own code, since `xmltodict.unparse` takes three times as long (10 items: 300 µs against 90 µs), lets names through
-that no XML reader accepts, and writes characters that XML can't hold; the tests hold the two against each other.
+Own code, since `xmltodict.unparse` takes three times as long (10 items: 300 µs against 90 µs) and writes invalid names
+and characters; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 from bridge.api import Enough, FaultList, InvalidBody, XmlError, parse_xml
 from bridge_xml.names import prefix_of
 
-#: A place in the body: its parent's place and its own key or index; None is the top.
+#: A position in the body: its parent's position and its own key or index; None is the top.
 Place = tuple[Any, str | int] | None
 
-_MOST_FAULTS = 25
-# What can't be written as it is: one search finds both what needs a reference and what has none.
+_MAX_FAULTS = 25
+# Characters that need a reference or are not allowed in XML, so that one search finds both.
 _UNWRITABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
 _IN_TEXT = re.compile(f"[&<>\r{_UNWRITABLE}]")
 _IN_ATTRIBUTE = re.compile(f'[&<"\t\n\r{_UNWRITABLE}]')
 _BAD = re.compile(f"[{_UNWRITABLE}]")
-# A carriage return, and white space in an attribute, would else be normalised away (XML 1.0, 2.11 and 3.3.3).
+# Parsers normalise a carriage return, and white space in an attribute, without a reference (XML 1.0, 2.11 and 3.3.3).
 _REFERENCE = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _RESERVED = frozenset({"xml"})  # Namespaces 1.0, 3: bound without a declaration
 
 
 def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
-    """`value`, as `bridge.api.parse_json` gives it, as a document in UTF-8.
+    """`value`, a result of `bridge.api.parse_json`, as a document in UTF-8.
 
-    With `root`, the object's members become the content of an element of that name; without, the object's only
-    member is the root element. `namespace` becomes the root's ``xmlns`` where the body gives none.
+    With `root`, the object's members become the content of an element with that name; without, the object's only
+    member is the root element. `namespace` becomes the root's ``xmlns`` if the body has none.
 
     :raises bridge.api.InvalidBody: with a pointer to each part that has no XML form.
     """
@@ -41,10 +41,10 @@ def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
     with contextlib.suppress(Enough):
         _write(writer, value, root, namespace)
     if writer.faults:
-        raise InvalidBody(writer.faults[:_MOST_FAULTS])
+        raise InvalidBody(writer.faults[:_MAX_FAULTS])
     document = "".join(writer.out).encode()
     if writer.prefixed:
-        # Two prefixes bound to one namespace can still make two attributes one; the parser knows all such rules.
+        # Two prefixes bound to one namespace can still duplicate an attribute; the parser checks all such rules.
         try:
             parse_xml(document)
         except XmlError as error:
@@ -58,8 +58,8 @@ def _write(writer: _Writer, value: Any, root: str, namespace: str) -> None:
     elif root:
         writer.element(root, value, None, _RESERVED, namespace)
     elif len(value) != 1:
-        found = "none" if not value else f"{len(value)}: {', '.join(map(repr, list(value)[:5]))}"
-        writer.fault(None, f"an XML document has one root element, so the object needs one member; it has {found}")
+        members = "none" if not value else f"{len(value)}: {', '.join(map(repr, list(value)[:5]))}"
+        writer.fault(None, f"an XML document has one root element, so the object needs one member; it has {members}")
     else:
         ((name, content),) = value.items()
         if isinstance(content, list):
@@ -83,18 +83,18 @@ def _pointer(place: Place) -> str:
 
 
 class _Writer:
-    """Writes elements to `out` and what can't be written to `faults`, so that one answer names them all."""
+    """Writes elements to `out`, and faults to `faults`, so that one reply lists all of them."""
 
     def __init__(self) -> None:
         self.out: list[str] = [_PROLOG]
-        self.faults = FaultList(_MOST_FAULTS)
+        self.faults = FaultList(_MAX_FAULTS)
         self.prefixed = False
 
     def fault(self, place: Place, reason: str) -> None:
         self.faults.append((_pointer(place), reason))
 
     def element(self, name: str, value: Any, place: Place, scope: frozenset[str], namespace: str = "") -> None:
-        """One element. `scope` holds the prefixes that are declared around it, `namespace` the root's own."""
+        """One element. `scope`: the prefixes declared by its ancestors; `namespace`: the root's own."""
         if type(value) is not dict:
             text = self.text(value, place, _IN_TEXT)
             if prefix_of(name) != "":
@@ -130,10 +130,10 @@ class _Writer:
         if prefix_of(name) != "":
             self.name(name, place, scope)
         opening = name
-        for attribute, written, at in attributes:
+        for attribute, attribute_text, at in attributes:
             if prefix_of(attribute) != "":
                 self.name(attribute, at, scope)
-            opening += f' {attribute}="{written}"'
+            opening += f' {attribute}="{attribute_text}"'
         if not children:
             self.out.append(f"<{opening}>{text}</{name}>" if text else f"<{opening}/>")
             return
@@ -141,8 +141,8 @@ class _Writer:
         for key, item in children:
             at = (place, key)
             if type(item) is list:
-                for index, one in enumerate(item):
-                    self.element(key, one, (at, index), scope)
+                for index, child in enumerate(item):
+                    self.element(key, child, (at, index), scope)
             else:
                 self.element(key, item, at, scope)
         self.out.append(f"{text}</{name}>")
@@ -153,12 +153,12 @@ class _Writer:
         if kind is str:
             if not special.search(value):
                 return str(value)
-            bad = _BAD.search(value)
-            if bad:
-                self.fault(place, f"XML can't hold the character U+{ord(bad[0]):04X}")
+            match = _BAD.search(value)
+            if match:
+                self.fault(place, f"XML can't hold the character U+{ord(match[0]):04X}")
                 return ""
-            written: str = special.sub(lambda one: _REFERENCE[one[0]], value)
-            return written
+            text: str = special.sub(lambda match: _REFERENCE[match[0]], value)
+            return text
         if value is None:
             return ""
         if kind is bool:
@@ -169,7 +169,7 @@ class _Writer:
         return ""
 
     def name(self, name: str, place: Place, scope: frozenset[str]) -> None:
-        """Is `name` one, and is its prefix declared?"""
+        """Check that `name` is valid and that its prefix is declared."""
         prefix = prefix_of(name)
         if prefix is None:
             self.fault(place, f"{name!r} can't be a name in XML")

@@ -1,4 +1,4 @@
-"""What both transformers do with an HTTP call and its answer: path, headers, and an upstream's error statuses."""
+"""What both transformers do with an HTTP call and its reply: path, headers, and an upstream's error statuses."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from bridge.api import (
 
 _PARAMETER = re.compile(r"\{([^{}*]+)\*?\}")
 
-#: A part of a document can't be translated (RFC 9110, section 14.2), so none is asked for.
+#: Not forwarded: a partial document can't be translated (RFC 9110, section 14.2).
 _PARTIAL = frozenset(("range", "if-range"))
 
-#: They speak of the bytes as the upstream sent them (RFC 9110, sections 8 and 14; RFC 9530), not of a translation.
+#: Fields about the upstream's bytes (RFC 9110, sections 8 and 14; RFC 9530), which a translation changes.
 _OF_THE_BYTES = frozenset(
     (
         "content-type",
@@ -48,47 +48,47 @@ _OF_THE_BYTES = frozenset(
 
 _LINKS = frozenset(("location", "content-location"))
 
-#: What a refusal's headers tell the caller to do (RFC 9110, sections 10.2.1, 10.2.3 and 11.6.1).
+#: Header fields of an error that clients act on (RFC 9110, sections 10.2.1, 10.2.3 and 11.6.1).
 _OF_A_REFUSAL = frozenset(("allow", "retry-after", "www-authenticate"))
 
 
 def target(route: RouteSpec) -> Callable[[Call], str]:
-    """How a call's path and query become the upstream's, worked out once.
+    """A function from a call to the upstream's path and query, compiled once.
 
-    Without a path in `route.upstream` it is the request's own, else that path with the parameters filled in as they
-    were sent, still percent-encoded.
+    Without a path in `route.upstream` it is the request's own, else that path with the parameters as they were sent,
+    still percent-encoded.
 
     :raises bridge.api.BindError: it names a parameter that the route's own path doesn't have.
     """
     template = route.upstream.path
     if not template:
         return lambda call: f"{call.path}?{call.query}" if call.query else call.path
-    known = {found[1] for found in _PARAMETER.finditer(route.route)}
-    # Texts stand at even places, names at odd ones.
+    names = {match[1] for match in _PARAMETER.finditer(route.route)}
+    # Even items are text, odd ones are names.
     pieces = _PARAMETER.split(template)
     for name in pieces[1::2]:
-        if name not in known:
+        if name not in names:
             raise BindError(Fault(f"the path {route.route} has no parameter {name!r}", key="upstream"))
     if len(pieces) == 1:
         return lambda call: f"{template}?{call.query}" if call.query else template
 
     def fill(call: Call) -> str:
-        given = call.raw_params
-        path = "".join(given[piece] if odd & 1 else piece for odd, piece in enumerate(pieces))
+        parameters = call.raw_params
+        path = "".join(parameters[piece] if index & 1 else piece for index, piece in enumerate(pieces))
         return f"{path}?{call.query}" if call.query else path
 
     return fill
 
 
-def whole(headers: Headers) -> list[tuple[str, str]]:
-    """A request's `headers` without those that ask for a part of the answer."""
+def without_range(headers: Headers) -> list[tuple[str, str]]:
+    """A request's `headers` without those that ask for a partial reply."""
     return [field for field in headers if field[0] not in _PARTIAL]
 
 
 def hide_address(inbound: HttpReply, upstream: str) -> None:
-    """Where a reply points the caller to the upstream itself (by its mesh name or by an address), only the path stays.
+    """Reduce links to the upstream itself (its mesh name or an address) to their path.
 
-    A caller can't go there, and shouldn't learn of it. Links to other hosts stay.
+    Callers can't reach it and shouldn't see its address. Links to other hosts are kept.
     """
     if inbound.status >= 400 or not any(name in _LINKS for name, _ in inbound.headers):
         return
@@ -116,26 +116,26 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def rewritten(inbound: HttpReply, body: bytes, content_type: tuple[str, str] = JSON_TYPE) -> Reply:
-    """The reply with another body; headers that spoke of the old bytes go."""
-    kept = [field for field in inbound.headers if field[0] not in _OF_THE_BYTES]
-    return Reply(inbound.status, [*kept, content_type], body)
+def with_body(inbound: HttpReply, body: bytes, content_type: tuple[str, str] = JSON_TYPE) -> Reply:
+    """The reply with another body, without header fields about the old one."""
+    fields = [field for field in inbound.headers if field[0] not in _OF_THE_BYTES]
+    return Reply(inbound.status, [*fields, content_type], body)
 
 
-def as_it_came(inbound: HttpReply) -> Reply:
+def forward_reply(inbound: HttpReply) -> Reply:
     return Reply(inbound.status, list(inbound.headers), inbound.body)
 
 
 def without_body(inbound: HttpReply) -> Reply:
-    """Status and headers alone, for HEAD and for answers that have no body."""
-    kept = [field for field in inbound.headers if field[0] not in ("content-length", "content-type")]
-    return Reply(inbound.status, kept)
+    """Status and headers alone, for HEAD and for replies without a body."""
+    fields = [field for field in inbound.headers if field[0] not in ("content-length", "content-type")]
+    return Reply(inbound.status, fields)
 
 
 def refuse_failure(inbound: HttpReply) -> None:
-    """The upstream's own failures never get through: their pages and traces are nobody's business.
+    """Callers never see the upstream's error pages and stack traces.
 
-    :raises bridge.api.UpstreamError: its status is 500 or more, or none that a final answer can have.
+    :raises bridge.api.UpstreamError: its status is 500 or more, or is not one of a final reply.
     """
     if inbound.status >= 500:
         raise UpstreamError(
@@ -149,7 +149,7 @@ def refuse_failure(inbound: HttpReply) -> None:
 
 
 def refusal(inbound: HttpReply) -> UpstreamFault:
-    """A refusal (400 to 499) whose body says nothing that the caller may see: the status, in our own words."""
+    """The problem for a status of 400 to 499 whose body is not forwarded."""
     return UpstreamFault(
         f"The service behind this route refused the call with status {inbound.status}.",
         status=inbound.status,
@@ -160,15 +160,15 @@ def refusal(inbound: HttpReply) -> UpstreamFault:
 
 
 def json_refusal(inbound: HttpReply) -> Reply:
-    """A refusal that says it is JSON, as it came, if it is.
+    """A reply of 400 to 499 that is declared as JSON, unchanged.
 
-    :raises bridge.api.UpstreamFault: it isn't, so it may be anything.
+    :raises bridge.api.UpstreamFault: it isn't JSON.
     """
     try:
         parse_json(inbound.body)
     except (InvalidBody, TooLarge):
         raise refusal(inbound) from None
-    return as_it_came(inbound)
+    return forward_reply(inbound)
 
 
 def excerpt(body: bytes) -> str:

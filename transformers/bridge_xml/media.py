@@ -10,7 +10,7 @@ _CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9][A-Za-z0-9._:-]*)"?', re
 
 
 class Media(NamedTuple):
-    """What a content type says: how to read the body, and in which charset (``""``: it doesn't say)."""
+    """The kind of a content type, and its charset (``""`` if it has none)."""
 
     kind: Literal["json", "xml", "none", "other"]
     charset: str
@@ -18,13 +18,13 @@ class Media(NamedTuple):
 
 @lru_cache(maxsize=512)
 def media(content_type: str) -> Media:
-    """`content_type` judged; ``""`` is kind ``none``.
+    """The kind of `content_type`; ``""`` is kind ``none``.
 
-    XHTML is a page and SVG a picture: both are ``other``, though XML by their syntax.
+    XHTML and SVG are ``other``, although their syntax is XML.
     """
     name = content_type.partition(";")[0].strip().lower()
-    found = _CHARSET.search(content_type)
-    charset = found[1].lower() if found else ""
+    match = _CHARSET.search(content_type)
+    charset = match[1].lower() if match else ""
     if not name:
         return Media("none", charset)
     kind, _, sub = name.partition("/")

@@ -1,4 +1,4 @@
-"""What may be a name in an XML document (XML 1.0, 2.3; Namespaces 1.0, 4)."""
+"""Names in XML documents (XML 1.0, 2.3; Namespaces 1.0, 4)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ _QNAME = re.compile(f"(?:({_NCNAME}):)?{_NCNAME}")
 
 @lru_cache(maxsize=4096)
 def prefix_of(name: str) -> str | None:
-    """The prefix of `name`, ``""`` when it has none, None when it is no name (QName, Namespaces 1.0, 4).
-
-    Kept for the last names seen: a body repeats a handful of them.
-    """
-    found = _QNAME.fullmatch(name)
-    return None if found is None else found[1] or ""
+    """The prefix of `name`, ``""`` if it has none, None if it is not a name (QName, Namespaces 1.0, 4). Cached, since a
+    body repeats few names."""
+    match = _QNAME.fullmatch(name)
+    return None if match is None else match[1] or ""

@@ -1,4 +1,4 @@
-"""The transformer ``passthrough``: calls go up as they came; answers come down as they are, or XML as JSON."""
+"""The transformer ``passthrough``: requests are forwarded unchanged; replies are unchanged, or XML becomes JSON."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from bridge.api import (
 from bridge_xml.decode import to_json
 from bridge_xml.describe import describer, operations
 from bridge_xml.forward import (
-    as_it_came,
     content_type,
     excerpt,
+    forward_reply,
     hide_address,
     json_refusal,
     refusal,
     refuse_failure,
-    rewritten,
     target,
-    whole,
+    with_body,
     without_body,
+    without_range,
 )
 from bridge_xml.media import media
 
 
 class Bytes:
-    """``response: passthrough``: not a byte is touched in either direction, content-coding included."""
+    """``response: passthrough``: bodies are unchanged in both directions, with their content coding."""
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
@@ -48,19 +48,19 @@ class Bytes:
         return HttpRequest(call.method, self._target(call), list(call.headers), call.body, decode=False)
 
     def weighs(self, message: object) -> int:
-        return 0  # nothing is looked at
+        return 0  # nothing is read
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.api.UpstreamError: the upstream failed (status 500 or more)."""
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
-        return as_it_came(inbound)
+        return forward_reply(inbound)
 
 
 class XmlAsJson:
-    """``response: json``: an XML answer becomes JSON, a JSON answer passes byte for byte, others pass as they are.
+    """``response: json``: an XML reply becomes JSON, others are unchanged.
 
-    Refusals (400 to 499) pass in JSON, or in XML made JSON, and in no other type.
+    Errors (400 to 499) are forwarded only if they are JSON, or XML, which becomes JSON.
     """
 
     def __init__(self, route: RouteSpec) -> None:
@@ -68,35 +68,35 @@ class XmlAsJson:
         self._upstream = route.upstream.name
 
     def request(self, call: Call) -> HttpRequest:
-        return HttpRequest(call.method, self._target(call), whole(call.headers), call.body)
+        return HttpRequest(call.method, self._target(call), without_range(call.headers), call.body)
 
     def weighs(self, message: object) -> int:
-        """What is translated, and refusals in JSON, which are read to know that they are."""
+        """The size of bodies that are translated, and of JSON errors, which are validated."""
         if isinstance(message, HttpReply) and (message.status >= 400 or media(content_type(message)).kind == "xml"):
             return len(message.body)
         return 0
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.api.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
-        :raises bridge.api.BadReply: it says XML and isn't, or carries a DOCTYPE.
+        """:raises bridge.api.UpstreamError: the upstream failed, or sent an error of a type that isn't forwarded.
+        :raises bridge.api.BadReply: it is declared as XML and isn't, or has a DOCTYPE.
         """
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
         kind, charset = media(content_type(inbound))
         if call.method == "HEAD" and inbound.status < 400:
-            # Its headers are those of the answer to GET (RFC 9110, section 9.3.2), which would be JSON.
-            return rewritten(inbound, b"") if kind == "xml" else as_it_came(inbound)
+            # Its headers are those of the reply to GET (RFC 9110, section 9.3.2), which would be JSON.
+            return with_body(inbound, b"") if kind == "xml" else forward_reply(inbound)
         if not inbound.body and inbound.status < 400:
             return without_body(inbound)
         if kind == "xml" and inbound.status != 206:
-            return self._translated(inbound, charset)
+            return self._translate(inbound, charset)
         if inbound.status < 400:
-            return as_it_came(inbound)
+            return forward_reply(inbound)
         if kind == "json":
             return json_refusal(inbound)
         raise refusal(inbound)
 
-    def _translated(self, inbound: HttpReply, charset: str) -> Reply:
+    def _translate(self, inbound: HttpReply, charset: str) -> Reply:
         try:
             body = to_json(inbound.body, charset=charset)
         except XmlError as error:
@@ -105,16 +105,16 @@ class XmlAsJson:
             raise BadReply(
                 f"The service behind this route says it answers in XML, but {error}.", cause=excerpt(inbound.body)
             ) from None
-        return rewritten(inbound, body)
+        return with_body(inbound, body)
 
 
 class PassthroughOptions(Options):
-    """There are none."""
+    """No options."""
 
 
 class Passthrough:
-    """Any method, path, query, header and body as they came. ``transform.response`` says what becomes of the answer:
-    ``json`` (the default) or ``passthrough``."""
+    """Forwards method, path, query, headers and body unchanged. ``transform.response`` is for replies: ``json`` (the
+    default) or ``passthrough``."""
 
     name: ClassVar[str] = "passthrough"
     wire: ClassVar[str] = "http"
@@ -131,7 +131,7 @@ class Passthrough:
         raw = route.transform.response == "passthrough"
         codec = Bytes(route) if raw else XmlAsJson(route)
         answer = "*/*" if raw else "application/json"
-        return operations(route, codec, describer(route, takes="*/*", answers=answer))
+        return operations(route, codec, describer(route, request_type="*/*", reply_type=answer))
 
     async def aclose(self) -> None:
         """Nothing was taken."""

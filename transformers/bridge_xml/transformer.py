@@ -1,4 +1,4 @@
-"""The transformer ``xml``: JSON in front, XML behind, by xmltodict's conventions."""
+"""The transformer ``xml``: JSON for clients, XML for services, by xmltodict's conventions."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from bridge_xml.decode import check, to_json
 from bridge_xml.describe import describer, operations
 from bridge_xml.encode import encode
 from bridge_xml.forward import (
-    as_it_came,
     content_type,
     excerpt,
+    forward_reply,
     hide_address,
     json_refusal,
     refusal,
     refuse_failure,
-    rewritten,
     target,
-    whole,
+    with_body,
     without_body,
+    without_range,
 )
 from bridge_xml.media import media
 from bridge_xml.names import prefix_of
 
-#: The body is of another type now, and the caller's preferences were about JSON.
+#: Not forwarded: the body has another type now, and the caller's preferences were about JSON.
 _OURS = frozenset(("content-type", "accept", "accept-charset"))
 _ACCEPT = ("accept", "application/xml, text/xml;q=0.9")
 
@@ -65,19 +65,18 @@ def _xml_type(value: str) -> str:
 class XmlOptions(Options):
     """What a spec may say under ``transform.xml``."""
 
-    #: The element that a request's object is wrapped in. Without it the object's one member is the root.
+    #: The element around a request's object. Without it the object's only member is the root.
     root: Annotated[str, AfterValidator(_unprefixed)] | None = None
     #: The default namespace of requests: the root's ``xmlns``.
     namespace: Annotated[str, Field(min_length=1)] | None = None
-    #: Elements (as written, prefix included) that are arrays in replies even where they stand once.
+    #: Elements (as written, with prefix) that are always arrays in replies.
     force_list: tuple[Annotated[str, AfterValidator(_element)], ...] = ()
     #: The content type of requests.
     content_type: Annotated[str, AfterValidator(_xml_type)] = "application/xml; charset=utf-8"
 
 
 class XmlCodec:
-    """One route's codec: ``response`` is ``json``, ``xml`` (checked, as it came) or ``passthrough`` (not even looked
-    at)."""
+    """One route's codec: ``response`` is ``json``, ``xml`` (checked, unchanged) or ``passthrough`` (unchecked)."""
 
     def __init__(self, route: RouteSpec, options: XmlOptions) -> None:
         self._target = target(route)
@@ -89,13 +88,13 @@ class XmlCodec:
         self._content_type = ("content-type", options.content_type)
 
     def request(self, call: Call) -> HttpRequest:
-        """:raises bridge.api.InvalidBody: the body is no JSON, or JSON that has no XML form.
-        :raises bridge.api.UnsupportedMediaType: it doesn't say that it is JSON.
+        """:raises bridge.api.InvalidBody: the body isn't JSON, or has no XML form.
+        :raises bridge.api.UnsupportedMediaType: it isn't declared as JSON.
         """
         if self._response == "passthrough":
             headers = [field for field in call.headers if field[0] != "content-type"]
         else:
-            headers = [field for field in whole(call.headers) if field[0] not in _OURS]
+            headers = [field for field in without_range(call.headers) if field[0] not in _OURS]
             headers.append(_ACCEPT)
         body = call.body
         if body:
@@ -109,21 +108,21 @@ class XmlCodec:
         return 0 if isinstance(message, HttpReply) and self._response == "passthrough" else len(message.body)
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.api.UpstreamError: the upstream failed, or refused in a type that doesn't pass.
-        :raises bridge.api.BadReply: it answered in something else than XML, or in XML with a DOCTYPE.
+        """:raises bridge.api.UpstreamError: the upstream failed, or sent an error of a type that isn't forwarded.
+        :raises bridge.api.BadReply: the reply isn't XML, or has a DOCTYPE.
         """
         refuse_failure(inbound)
         hide_address(inbound, self._upstream)
         if self._response == "passthrough":
-            return as_it_came(inbound)
+            return forward_reply(inbound)
         if inbound.status >= 400:
-            return self._refused(inbound)
+            return self._refusal(inbound)
         if call.method == "HEAD" or not inbound.body:
             return without_body(inbound)
         kind, charset = media(content_type(inbound))
         if inbound.status >= 300 and kind != "xml":
-            return without_body(inbound)  # a redirect's page is for people in front of a browser
-        # Old services send XML as text/plain, or say nothing; its own first line is taken for an answer.
+            return without_body(inbound)  # a redirect's page is for browsers
+        # Old services send XML as text/plain or without a content type; then the XML declaration is enough.
         if kind not in ("xml", "none") and inbound.body.lstrip()[:5] != b"<?xml":
             raise BadReply(
                 "The service behind this route answered in something other than XML.",
@@ -140,10 +139,10 @@ class XmlCodec:
     def _answer(self, inbound: HttpReply, charset: str) -> Reply:
         if self._response == "xml":
             check(inbound.body, charset=charset)
-            return as_it_came(inbound)
-        return rewritten(inbound, to_json(inbound.body, charset=charset, force_list=self._force_list))
+            return forward_reply(inbound)
+        return with_body(inbound, to_json(inbound.body, charset=charset, force_list=self._force_list))
 
-    def _refused(self, inbound: HttpReply) -> Reply:
+    def _refusal(self, inbound: HttpReply) -> Reply:
         kind, charset = media(content_type(inbound))
         if kind == "json":
             return json_refusal(inbound)
@@ -167,16 +166,18 @@ class Xml:
 
     async def bind(self, route: RouteSpec, options: XmlOptions) -> Sequence[Operation]:
         """:raises bridge.api.BindError: the upstream's path has an unknown parameter."""
-        answers = {"json": "application/json", "xml": "application/xml", "passthrough": "*/*"}[route.transform.response]
-        free = {"type": "object", "additionalProperties": True}
-        described = describer(
+        reply_type = {"json": "application/json", "xml": "application/xml", "passthrough": "*/*"}[
+            route.transform.response
+        ]
+        anything = {"type": "object", "additionalProperties": True}
+        describe = describer(
             route,
-            takes="application/json",
-            answers=answers,
-            body=free,
-            reply=free if route.transform.response == "json" else None,
+            request_type="application/json",
+            reply_type=reply_type,
+            body=anything,
+            reply=anything if route.transform.response == "json" else None,
         )
-        return operations(route, XmlCodec(route, options), described)
+        return operations(route, XmlCodec(route, options), describe)
 
     async def aclose(self) -> None:
         """Nothing was taken."""
