@@ -21,6 +21,7 @@ Each class of `RequestError` carries its HTTP status, problem slug and title; an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -33,14 +34,41 @@ class BridgeError(Exception):
 # --- before any request ------------------------------------------------------------------------------------------
 
 
+#: Leads from the top of a document to one of its values: keys of mappings, and places in lists from 0.
+KeyPath = tuple[str | int, ...]
+
+
+def key_of(path: KeyPath) -> str:
+    """`path` as text for people: ``auth.roles``, ``http_rules[0].get``, ``headers["My.Block"].id``. A single key is not
+    quoted."""
+    if len(path) == 1:
+        return str(path[0])
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif "." in step:
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, and where: ``file:line: key: reason``. Parts that are not known are left out."""
+    """One thing that is wrong, and where: ``file:line: key: reason``. Parts that are not known are left out.
+
+    :ivar path: of the key in the document that `file` holds, or in the route spec.
+    """
 
     reason: str
-    key: str = ""
+    path: KeyPath = ()
     file: str = ""
     line: int = 0
+
+    @property
+    def key(self) -> str:
+        return key_of(self.path)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file

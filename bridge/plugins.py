@@ -62,7 +62,7 @@ def load_transformer(point: EntryPoint) -> Transformer[Any]:
     except BindError:
         raise
     except Exception as error:  # a plug-in may fail in any way
-        raise BindError(Fault(f"{_origin(point)} can't be loaded: {error}", "transform.request")) from error
+        raise BindError(Fault(f"{_origin(point)} can't be loaded: {error}", ("transform", "request"))) from error
     return transformer
 
 
@@ -86,7 +86,7 @@ class Transformers:
         point = self._points.get(name)
         if point is None:
             names = ", ".join(sorted(self._points))
-            raise BindError(Fault(f"no transformer is named {name!r}; there are {names}", "transform.request"))
+            raise BindError(Fault(f"no transformer is named {name!r}; there are {names}", ("transform", "request")))
         try:
             transformer = load_transformer(point)
         except BindError as error:
@@ -147,11 +147,11 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
         check_template((spec.route.rstrip("/") + operation.path) if operation.path else spec.route)
     except ValueError as error:
         raise BindError(
-            Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", "transform")
+            Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", ("transform",))
         ) from None
     if operation.method != "*" and not is_token(operation.method):
         raise BindError(
-            Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is not a method", "transform")
+            Fault(f"{transformer}: {operation.method!r} of {operation.name!r} is not a method", ("transform",))
         )
 
 
@@ -171,4 +171,4 @@ def _check(transformer: Any, point: EntryPoint) -> None:
     elif missing:
         reason = f"has no {', '.join(missing)}"
     if reason:
-        raise BindError(Fault(f"{_origin(point)} {reason}", "transform.request"))
+        raise BindError(Fault(f"{_origin(point)} {reason}", ("transform", "request")))

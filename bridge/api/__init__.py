@@ -67,6 +67,7 @@ from bridge.errors import (
     HeadTooLarge,
     InvalidBody,
     InvalidParameter,
+    KeyPath,
     NotAcceptable,
     RequestError,
     SetupError,
@@ -75,6 +76,7 @@ from bridge.errors import (
     UnsupportedMediaType,
     UpstreamError,
     UpstreamFault,
+    key_of,
 )
 from bridge.http.forwarding import forwardable, returnable
 from bridge.http.memo import Memo
@@ -82,6 +84,7 @@ from bridge.http.methods import is_served
 from bridge.http.token import is_token
 from bridge.payload.json_text import check_json, read_in_slices
 from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
+from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
 
 __all__ = [
     "ABSENT",
@@ -119,6 +122,7 @@ __all__ = [
     "InstanceVerdict",
     "InvalidBody",
     "InvalidParameter",
+    "KeyPath",
     "Memo",
     "NotAcceptable",
     "OpenStream",
@@ -160,8 +164,12 @@ __all__ = [
     "is_origin",
     "is_served",
     "is_token",
+    "key_of",
     "parse_json",
+    "parse_pointer",
     "parse_xml",
+    "pointer_of",
+    "pointer_token",
     "read_env",
     "read_in_slices",
     "read_origin",

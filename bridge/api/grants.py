@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from bridge.api.route_spec import Names, Upstream, check_name
-from bridge.errors import BindError, Fault
+from bridge.errors import BindError, Fault, KeyPath
 
 #: What the names of variables begin with that hold secrets for routes, and are no settings.
 SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, no password
@@ -178,7 +178,7 @@ class Grant:
     scheme: str = ""
     secrets: Secrets = NO_SECRETS
 
-    def check_variable(self, name: str, key: str, url: str = "") -> None:
+    def check_variable(self, name: str, path: KeyPath, url: str = "") -> None:
         """:param url: where the value would be sent, if that isn't the route's upstream.
         :raises bridge.api.BindError: the route may not name the variable, or not send it there.
         """
@@ -186,18 +186,18 @@ class Grant:
             reason = (
                 f"{name} can't be named by a route; a route may name variables that begin with {SECRET_PREFIX} only"
             )
-            raise BindError(Fault(reason, key=key))
-        self._check(name, name.startswith(tenant_prefix(self.tenant)), key, url)
+            raise BindError(Fault(reason, path))
+        self._check(name, name.startswith(tenant_prefix(self.tenant)), path, url)
 
-    def check_file(self, file: PurePosixPath, key: str) -> None:
+    def check_file(self, file: PurePosixPath, path: KeyPath) -> None:
         """As `check_variable`, of a file as the spec names it, which is known to lie where secrets do."""
         own = any(
             file.is_relative_to(folder) and file.relative_to(folder).parts[:-1][:1] == (self.tenant,)
             for folder in SECRET_DIRS
         )
-        self._check(str(file), own, key, "")
+        self._check(str(file), own, path, "")
 
-    def _check(self, secret: str, own: bool, key: str, url: str) -> None:
+    def _check(self, secret: str, own: bool, path: KeyPath, url: str) -> None:
         """The message is the same whether the secret exists or not, so that nobody learns of it which there are."""
         if self.operator:
             return
@@ -212,7 +212,7 @@ class Grant:
         entry = f"{{secret: {secret}, {'wsdls' if url else 'upstreams'}: ['{place}']"
         entry += f", tenants: [{self.tenant}]}}" if self.tenant and not own else "}"
         reason = f"{secret} is not bound to {place}; the operator may allow it in {self.secrets.file}, as {entry}"
-        raise BindError(Fault(reason, key=key))
+        raise BindError(Fault(reason, path))
 
 
 _current: ContextVar[Grant | None] = ContextVar("bridge.grant", default=None)
@@ -233,9 +233,9 @@ def current_grant() -> Grant | None:
     return _current.get()
 
 
-def needed_grant(key: str) -> Grant:
+def needed_grant(path: KeyPath) -> Grant:
     """:raises bridge.api.BindError: no route is being bound."""
     grant = _current.get()
     if grant is None:
-        raise BindError(Fault("secrets can be read only while a route is bound, in the task that binds it", key=key))
+        raise BindError(Fault("secrets can be read only while a route is bound, in the task that binds it", path))
     return grant

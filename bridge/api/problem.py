@@ -15,6 +15,7 @@ import orjson
 
 from bridge.api.call import Reply
 from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError
+from bridge.payload.pointer import pointer_of
 
 PROBLEM_TYPE = ("content-type", "application/problem+json")
 
@@ -34,17 +35,12 @@ def problem(error: BaseException, trace_id: str) -> Reply:
 def _of_setup(error: SetupError, trace_id: str) -> Reply:
     """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and its line where known."""
     errors = [
-        {"pointer": _pointer(fault.key), "reason": fault.reason} | ({"line": fault.line} if fault.line else {})
+        {"pointer": pointer_of(fault.path), "reason": fault.reason} | ({"line": fault.line} if fault.line else {})
         for fault in error.faults
     ]
     detail = error.faults[0].reason if len(errors) == 1 else f"{len(errors)} things in the spec need mending."
     kind = Conflict if isinstance(error, ConflictError) else InvalidSpec
     return _render(kind.slug, kind.title, kind.status, detail, trace_id, {"errors": errors}, ())
-
-
-def _pointer(key: str) -> str:
-    """A dotted key as a JSON pointer (RFC 6901, section 3)."""
-    return "/" + key.replace("~", "~0").replace("/", "~1").replace(".", "/") if key else ""
 
 
 def _render(

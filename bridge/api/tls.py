@@ -58,7 +58,7 @@ class Tls:
         try:
             made = default_context(self.roots.decode() if self.roots else None)
         except (ssl.SSLError, ValueError):
-            raise BindError(Fault("the file holds no certificates that can be read", "connection.ca")) from None
+            raise BindError(Fault("the file holds no certificates that can be read", ("connection", "ca"))) from None
         made.set_alpn_protocols([protocol])
         if self.certificate and self.key:
             with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
@@ -77,12 +77,14 @@ def load_chain(context: ssl.SSLContext, file: str, key_file: str | None = None) 
         # Without a word of ours, OpenSSL would ask for the passphrase at the terminal, and wait.
         context.load_cert_chain(file, key_file, password=_refuse)
     except _Encrypted:
-        raise BindError(Fault("the key is encrypted, and the gateway has no passphrase", "connection.key")) from None
+        raise BindError(
+            Fault("the key is encrypted, and the gateway has no passphrase", ("connection", "key"))
+        ) from None
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise BindError(Fault("it is not the key of the certificate", "connection.key")) from None
+            raise BindError(Fault("it is not the key of the certificate", ("connection", "key"))) from None
         reason = "it or its key can't be read"
-        raise BindError(Fault(reason, "connection.certificate")) from None
+        raise BindError(Fault(reason, ("connection", "certificate"))) from None
 
 
 class _Encrypted(Exception):
@@ -102,9 +104,9 @@ def read_tls(connection: Connection, home: Path) -> Tls:
     def pem(name: str | None, key: str) -> bytes | None:
         if name is None:
             return None
-        text = read_secret(Origin("file", name, f"connection.{key}"), home)
+        text = read_secret(Origin("file", name, ("connection", key)), home)
         if "-----BEGIN " not in text:
-            raise BindError(Fault(f"the file {name} holds no PEM", key=f"connection.{key}"))
+            raise BindError(Fault(f"the file {name} holds no PEM", ("connection", key)))
         return text.encode()
 
     made = Tls(

@@ -188,7 +188,7 @@ async def fetch_nothing(url: str, headers: Mapping[str, str]) -> bytes:
 
 async def call_nothing(*_target: object, **_options: object) -> NoReturn:
     """:raises bridge.api.Unreachable: always."""
-    raise Unreachable(Fault("no service is called here", "upstream"))
+    raise Unreachable(Fault("no service is called here", ("upstream",)))
 
 
 @dataclass(frozen=True, slots=True)

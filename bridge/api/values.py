@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bridge.api.call import Call
 from bridge.api.grants import SECRET_DIRS, needed_grant
-from bridge.errors import BindError, Fault
+from bridge.errors import BindError, Fault, KeyPath
 from bridge.http.field_value import as_utf8
 from bridge.http.token import is_token
 
@@ -33,12 +33,12 @@ _MAX_SECRET = 64 * 1024
 class Origin:
     """One value's origin. `default` is the JSON value where a call has none; ABSENT: there is no default.
 
-    :ivar key: where it stands in the spec, for messages.
+    :ivar path: where it stands in the spec, for messages.
     """
 
     kind: Literal["env", "file", "header", "claim"]
     name: str
-    key: str
+    path: KeyPath
     default: Any = ABSENT
 
     @property
@@ -61,10 +61,10 @@ def is_origin(value: object) -> bool:
     return isinstance(value, dict) and any(isinstance(key, str) and key.startswith("$") for key in value)
 
 
-def read_origin(value: dict[str, Any], key: str) -> Origin:
+def read_origin(value: dict[str, Any], path: KeyPath) -> Origin:
     """The origin that `value` names.
 
-    :param key: where it stands in the spec.
+    :param path: where it stands in the spec.
     :raises bridge.api.BindError: it is misspelt, or is more than one origin.
     """
     named = [name for name in value if name.startswith("$")]
@@ -72,22 +72,22 @@ def read_origin(value: dict[str, Any], key: str) -> Origin:
         if name not in KINDS:
             near = difflib.get_close_matches(name, KINDS, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
-            raise BindError(Fault(f"unknown; {hint}", key=f"{key}.{name}"))
+            raise BindError(Fault(f"unknown; {hint}", (*path, name)))
     if len(named) > 1:
-        raise BindError(Fault(f"one value can't come from both {named[0]} and {named[1]}", key=key))
+        raise BindError(Fault(f"one value can't come from both {named[0]} and {named[1]}", path))
     kind = named[0]
     allowed = {kind} if kind in _SECRET else {kind, "default"}
     for name in value:
         if name not in allowed:
-            raise BindError(Fault(f"it can't stand beside {kind}", key=f"{key}.{name}"))
+            raise BindError(Fault(f"it can't stand beside {kind}", (*path, name)))
     text = value[kind]
     if not isinstance(text, str) or not text.strip():
-        raise BindError(Fault("a name is wanted as a string", key=f"{key}.{kind}"))
+        raise BindError(Fault("a name is wanted as a string", (*path, kind)))
     if kind == "$header" and not is_token(text):
-        raise BindError(Fault(f"{text!r} can't be the name of a header", key=f"{key}.{kind}"))
+        raise BindError(Fault(f"{text!r} can't be the name of a header", (*path, kind)))
     if is_origin(value.get("default")):
-        raise BindError(Fault("a default is a plain value", key=f"{key}.default"))
-    return Origin(kind[1:], text, f"{key}.{kind}", value.get("default", ABSENT))  # type: ignore[arg-type]  # one of KINDS
+        raise BindError(Fault("a default is a plain value", (*path, "default")))
+    return Origin(kind[1:], text, (*path, kind), value.get("default", ABSENT))  # type: ignore[arg-type]  # one of KINDS
 
 
 # --- secrets: read at bind -----------------------------------------------------------------------------------------
@@ -99,50 +99,50 @@ def read_secret(origin: Origin, home: Path) -> str:
     :raises bridge.api.BindError: it can't be had; the message names the key and what was looked for.
     """
     if origin.kind == "env":
-        return read_env(origin.name, origin.key)
+        return read_env(origin.name, origin.path)
     return _read_file(origin, home)
 
 
-def read_env(name: str, key: str, *, url: str = "") -> str:
-    """The environment variable that a spec names at `key`.
+def read_env(name: str, path: KeyPath, *, url: str = "") -> str:
+    """The environment variable that a spec names at `path`.
 
     :param url: of whom the value is shown to, where that isn't the route's upstream: the URL of a WSDL, say.
     :raises bridge.api.BindError: the route may not name it or not send it there, it isn't set, or no route is being
         bound.
     """
-    needed_grant(key).check_variable(name, key, url)
+    needed_grant(path).check_variable(name, path, url)
     text = os.environ.get(name)
     if text is None:
-        raise BindError(Fault(f"the environment variable {name} is not set", key=key))
+        raise BindError(Fault(f"the environment variable {name} is not set", path))
     return text
 
 
 def _read_file(origin: Origin, home: Path) -> str:
     """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
     looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
-    grant = needed_grant(origin.key)
+    grant = needed_grant(origin.path)
     named = PurePosixPath(origin.name)
     if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
-        raise BindError(Fault("hidden files and parent folders can't be named here", key=origin.key))
+        raise BindError(Fault("hidden files and parent folders can't be named here", origin.path))
     if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in SECRET_DIRS):
         # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
         # settings, the token of its service account.
         places = ", ".join(map(str, SECRET_DIRS[1:]))
-        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", key=origin.key))
-    grant.check_file(named, origin.key)
+        raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", origin.path))
+    grant.check_file(named, origin.path)
     path = home / named
     try:
         if not path.is_file():
-            raise BindError(Fault(f"there is no file {origin.name}", key=origin.key))
+            raise BindError(Fault(f"there is no file {origin.name}", origin.path))
         if grant.secrets.reserves(path):
-            raise BindError(Fault(f"{origin.name} is a file that the gateway itself uses", key=origin.key))
+            raise BindError(Fault(f"{origin.name} is a file that the gateway itself uses", origin.path))
         if path.stat().st_size > _MAX_SECRET:
-            raise BindError(Fault(f"the file {origin.name} is larger than 64 KiB", key=origin.key))
+            raise BindError(Fault(f"the file {origin.name} is larger than 64 KiB", origin.path))
         text = path.read_bytes().decode()
     except OSError as error:
-        raise BindError(Fault(f"the file {origin.name} can't be read: {error.strerror}", key=origin.key)) from None
+        raise BindError(Fault(f"the file {origin.name} can't be read: {error.strerror}", origin.path)) from None
     except UnicodeDecodeError:
-        raise BindError(Fault(f"the file {origin.name} is not UTF-8 text", key=origin.key)) from None
+        raise BindError(Fault(f"the file {origin.name} is not UTF-8 text", origin.path)) from None
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 

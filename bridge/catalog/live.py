@@ -164,7 +164,7 @@ def placed(fault: Fault, source: Source) -> Fault:
     if fault.file or not source.file:
         return fault
     lines = source.document.lines() if source.document else NO_LINES
-    return replace(fault, file=source.file, line=lines.at(fault.key.split(".")).line)
+    return replace(fault, file=source.file, line=lines.at(fault.path).line)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def open_mesh(url: str, home: Path) -> Mesh:
     match scheme:
         case "static":
             if not rest:
-                raise SettingsError(Fault("static: names no file; write static:mesh.yml", key="BRIDGE_MESH"))
+                raise SettingsError(Fault("static: names no file; write static:mesh.yml", ("BRIDGE_MESH",)))
             return Mesh(StaticSource(home / rest))
         case "dns":
             from bridge.cluster.sources.dns import DnsSource  # its library is heavy, and most homes have a file
@@ -29,4 +29,4 @@ def open_mesh(url: str, home: Path) -> Mesh:
             reason = (
                 f"{url!r} names no source that this version offers; write static:mesh.yml, dns: or dns://SERVER:PORT"
             )
-            raise SettingsError(Fault(reason, key="BRIDGE_MESH"))
+            raise SettingsError(Fault(reason, ("BRIDGE_MESH",)))

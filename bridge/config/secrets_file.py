@@ -27,13 +27,13 @@ def read_bindings(path: Path) -> list[Binding]:
     faults: list[Fault] = []
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            line = document.lines().at([number]).line
+            line = document.lines().at((number,)).line
             faults.append(Fault("an entry is a mapping: {secret: …, upstreams: [name:port]}", file=file, line=line))
             continue
         try:
             bindings.append(Binding.model_validate(entry))
         except ValidationError as error:
-            faults += faults_of(error, Binding, entry, document.lines().at([number]), file)
+            faults += faults_of(error, Binding, entry, document.lines().at((number,)), file)
     if faults:
         raise SettingsError(faults)
     return bindings

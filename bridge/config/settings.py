@@ -111,7 +111,7 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
                 else entry["msg"].removeprefix("Value error, ")
             )
             if key in origin:
-                faults.append(Fault(reason, key=origin[key]))
+                faults.append(Fault(reason, (origin[key],)))
             else:
-                faults.append(Fault(reason, key=key, file=str(config), line=lines.at([key]).line))
+                faults.append(Fault(reason, (key,), file=str(config), line=lines.at((key,)).line))
         raise SettingsError(faults) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from pydantic import BaseModel, ValidationError
 from bridge.api.route_spec import RouteSpec
 from bridge.config import yaml
 from bridge.config.yaml import NO_LINES, Document, Lines
-from bridge.errors import Fault, SpecError
+from bridge.errors import Fault, KeyPath, SpecError
 
 MAX_SPEC = yaml.MAX_SIZE  #: bytes of one spec document
 #: All but tab and line ends, which a text of several lines has.
 _CONTROLS = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]")
 
 
-def _unstorable(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def _unstorable(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Path and reason of what a store could not return unchanged (numbers that JSON does not have, text that UTF-8 does
     not), and of control characters, which no name, path, header or message may hold."""
     if isinstance(value, str):
@@ -68,7 +68,7 @@ def faults_of(
     value: Any,
     lines: Lines = NO_LINES,
     file: str = "",
-    under: Sequence[str] = (),
+    under: KeyPath = (),
 ) -> list[Fault]:
     """What pydantic refuses in `value`: the path of each key, its line, and the nearest known key for an unknown one.
 
@@ -78,7 +78,7 @@ def faults_of(
     entry: Any
     for entry in error.errors(include_url=False):
         # A union's tag is pydantic's step, not a key of the document.
-        path: list[str] = [*under]
+        path = [*under]
         node: Any = value
         for step in entry["loc"]:
             known = (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int))
@@ -97,7 +97,7 @@ def faults_of(
             message = f"{entry['ctx']['tag']!r} is not one of {entry['ctx']['expected_tags']}"
         elif message[:1].isupper():
             message = message[0].lower() + message[1:]
-        faults.append(Fault(message, key=".".join(path), file=file, line=lines.at(path).line))
+        faults.append(Fault(message, tuple(path), file, lines.at(tuple(path)).line))
     return faults
 
 
@@ -117,7 +117,7 @@ def read_value(value: Any, file: str = "", document: Document | None = None) -> 
     else:
         unstorable = [((), "a route spec maps keys to values")]
     lines = document.lines() if document else NO_LINES
-    raise SpecError([Fault(reason, ".".join(path), file, lines.at(path).line) for path, reason in unstorable])
+    raise SpecError([Fault(reason, path, file, lines.at(path).line) for path, reason in unstorable])
 
 
 def read_text(text: str, file: str = "") -> list[tuple[RouteSpec, Document]]:

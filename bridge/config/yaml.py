@@ -11,7 +11,7 @@ holds one of them unescaped is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from bridge.errors import Fault, SettingsError, SetupError, SpecError
+from bridge.errors import Fault, KeyPath, SettingsError, SetupError, SpecError
 
 MAX_SIZE = 256 * 1024  #: characters of one text
 MAX_NODES = 10_000  #: keys and values of one text
@@ -55,7 +55,7 @@ class Lines:
     line: int = 0
     below: Mapping[str, Lines] = field(default_factory=dict)
 
-    def at(self, path: Sequence[str | int]) -> Lines:
+    def at(self, path: KeyPath) -> Lines:
         """The lines of the key that `path` leads to, or of the nearest one above it."""
         lines = self
         for step in path:
@@ -162,9 +162,9 @@ def read_text(path: Path, file: str, error: type[SetupError], *, optional: bool 
 
 
 class _Refused(Exception):
-    def __init__(self, reason: str, event: Any, key: str = "") -> None:
+    def __init__(self, reason: str, event: Any, path: KeyPath = ()) -> None:
         super().__init__(reason)
-        self.fault = Fault(reason, key, line=event.start_mark.line + 1)
+        self.fault = Fault(reason, path, line=event.start_mark.line + 1)
 
 
 class _Reader:
@@ -207,7 +207,7 @@ class _Reader:
                 raise _Refused("a key is a list or a mapping; only text is supported", event)
             key = event.value
             if key in values:
-                raise _Refused("it is not YAML: the key stands twice in one mapping", event, key)
+                raise _Refused("it is not YAML: the key stands twice in one mapping", event, (key,))
             values[key] = self._value(self._next_event(), depth)
         return values
 

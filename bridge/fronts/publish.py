@@ -83,7 +83,7 @@ class Fronts:
             published = [operation for operation in published if operation.method in allowed]
         if not published:
             methods = f" by {', '.join(spec.methods)}" if spec.methods else ""
-            raise BindError(Fault(f"{spec.transform.request} has nothing to publish{methods}", "methods"))
+            raise BindError(Fault(f"{spec.transform.request} has nothing to publish{methods}", ("methods",)))
         return published
 
     def _published(self, operations: Sequence[Operation]) -> Iterator[Operation]:

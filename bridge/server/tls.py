@@ -49,7 +49,8 @@ class ListenerTls:
             load_chain(context, *map(str, self._files.values()))
         except BindError as error:
             [fault] = error.faults
-            setting = "BRIDGE_TLS_KEY" if fault.key == "connection.key" and len(self._files) > 1 else "BRIDGE_TLS_CERT"
+            is_key = fault.path == ("connection", "key") and len(self._files) > 1
+            setting = "BRIDGE_TLS_KEY" if is_key else "BRIDGE_TLS_CERT"
             raise SettingsError(f"{setting}: {self._files[setting]}: {fault.reason}") from None
         return context
 
@@ -84,6 +85,6 @@ def listener_tls(certificate: Path | None, key: Path | None) -> ListenerTls | No
     """
     if certificate is None:
         if key is not None:
-            raise SettingsError(Fault("it needs BRIDGE_TLS_CERT beside it", key="BRIDGE_TLS_KEY"))
+            raise SettingsError(Fault("it needs BRIDGE_TLS_CERT beside it", ("BRIDGE_TLS_KEY",)))
         return None
     return ListenerTls(certificate, key)

@@ -38,15 +38,12 @@ class Transports:
         load = self._loaders.get(wire)
         if load is None:
             names = ", ".join(sorted(self._loaders))
-            raise BindError(
-                Fault(
-                    f"its transformer speaks {wire!r}, for which there is no transport; there are {names}", "upstream"
-                )
-            )
+            reason = f"its transformer speaks {wire!r}, for which there is no transport; there are {names}"
+            raise BindError(Fault(reason, ("upstream",)))
         try:
             transport = load()()
         except Exception as error:  # a plug-in may fail in any way
-            raise BindError(Fault(f"the transport {wire!r} can't be loaded: {error}", "upstream")) from error
+            raise BindError(Fault(f"the transport {wire!r} can't be loaded: {error}", ("upstream",))) from error
         self._made[wire] = transport
         return transport
 
@@ -64,13 +61,13 @@ def scheme_of(transport: Transport, upstream: Upstream, connection: Connection) 
     scheme = upstream.scheme or plain
     if scheme not in (plain, secure):
         reason = f"its transformer speaks {transport.name}; write {plain}:// or {secure}://, not {scheme}://"
-        raise BindError(Fault(reason, key="upstream"))
+        raise BindError(Fault(reason, ("upstream",)))
     if connection.secure and scheme == plain:
         reason = f"it says something of TLS, which {plain}:// does without; write {secure}://"
-        raise BindError(Fault(reason, key="connection"))
+        raise BindError(Fault(reason, ("connection",)))
     for name in connection.special:
         if name not in transport.options:
-            raise BindError(Fault(f"it means nothing to {transport.name}", key=f"connection.{name}"))
+            raise BindError(Fault(f"it means nothing to {transport.name}", ("connection", name)))
     return scheme
 
 
@@ -84,5 +81,5 @@ def policy_of(transport: Transport, retry: RetrySpec | None) -> Retry | None:
     try:
         codes = transport.retried if retry.on is None else frozenset(map(transport.code, retry.on))
     except ValueError as error:
-        raise BindError(Fault(str(error), key="retry.on")) from None
+        raise BindError(Fault(str(error), ("retry", "on"))) from None
     return Retry(retry.attempts, retry.backoff, retry.max_backoff, retry.multiplier, codes)

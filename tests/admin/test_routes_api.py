@@ -56,6 +56,17 @@ async def test_a_dry_run_finds_faults_and_publishes_nothing(gateway: Any) -> Non
     assert bad["problems"][0]["key"] == "x"
 
 
+async def test_a_key_with_a_dot_is_one_step_of_a_pointer(gateway: Any) -> None:
+    soap = {"headers": {"My.Block": {"a/b": "\x01"}}}
+    spec = {**SPEC, "transform": {"request": "soap", "soap": soap}}
+    refused = await gateway.register(spec)
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["pointer"] == "/transform/soap/headers/My.Block/a~1b"
+    admin = gateway.bearer(roles=("api_publisher",))
+    dry = (await gateway.client.post("/-/routes/check", json=spec, headers=admin)).json()
+    assert dry["problems"][0]["key"] == 'transform.soap.headers["My.Block"].a/b'
+
+
 async def test_a_publisher_of_a_tenant_keeps_to_it(gateway: Any) -> None:
     mine = await gateway.register(SPEC, tenant="revenue")
     assert mine.status_code == 201

@@ -106,7 +106,7 @@ def allowed(binding: dict[str, Any], secret: str, tenant: str, upstream: str, ur
     place = Upstream.parse(upstream)
     made = Grant(False, tenant, place, place.scheme or "http", Secrets([Binding.model_validate(binding)]))
     try:
-        made.check_variable(secret, "k", url)
+        made.check_variable(secret, ("k",), url)
     except BindError:
         return False
     return True
@@ -149,13 +149,13 @@ async def test_a_grant_holds_in_tasks_and_threads_of_the_bind_and_nowhere_else(m
     loop = asyncio.get_running_loop()
 
     async def read() -> str:
-        return read_env(A, "k")
+        return read_env(A, ("k",))
 
     with granted(Grant(operator=True)):
         assert await asyncio.create_task(read()) == "a"
-        assert await asyncio.to_thread(read_env, A, "k") == "a"
+        assert await asyncio.to_thread(read_env, A, ("k",)) == "a"
         # A thread that a plug-in starts by itself has no grant, and so gets nothing rather than the operator's.
         with pytest.raises(BindError, match="only while a route is bound"):
-            await loop.run_in_executor(None, read_env, A, "k")
+            await loop.run_in_executor(None, read_env, A, ("k",))
     with pytest.raises(BindError, match="only while a route is bound"):
         await read()

@@ -16,9 +16,9 @@ def test_what_is_an_origin(value: Any, is_one: bool) -> None:
 
 
 def test_defaults_may_be_null_and_absent() -> None:
-    assert read_origin({"$claim": "sub"}, "k").default is ABSENT
-    assert read_origin({"$claim": "sub", "default": None}, "k").default is None
-    assert read_origin({"$header": "X-A", "default": [1]}, "k").default == [1]
+    assert read_origin({"$claim": "sub"}, ("k",)).default is ABSENT
+    assert read_origin({"$claim": "sub", "default": None}, ("k",)).default is None
+    assert read_origin({"$header": "X-A", "default": [1]}, ("k",)).default == [1]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_defaults_may_be_null_and_absent() -> None:
 )
 def test_misspelt_origins(value: dict[str, Any], key: str, reason: str) -> None:
     with pytest.raises(BindError) as caught:
-        read_origin(value, "k")
+        read_origin(value, ("k",))
     assert caught.value.faults[0].key == key
     assert reason in caught.value.faults[0].reason
 
@@ -46,8 +46,8 @@ def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: None
     monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "t")
     for name in ("BRIDGE_STORE", "TALLY_KEY", "bridge_secret_x", "XBRIDGE_SECRET_X"):
         monkeypatch.setenv(name, "s")
-    assert read_secret(read_origin({"$env": "BRIDGE_SECRET_TALLY_KEY"}, "k"), tmp_path) == "t"
-    assert read_secret(read_origin({"$file": "secrets/key"}, "k"), tmp_path) == "abc"
+    assert read_secret(read_origin({"$env": "BRIDGE_SECRET_TALLY_KEY"}, ("k",)), tmp_path) == "t"
+    assert read_secret(read_origin({"$file": "secrets/key"}, ("k",)), tmp_path) == "abc"
     for name in (
         "BRIDGE_STORE",
         "TALLY_KEY",
@@ -57,11 +57,11 @@ def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: None
         " BRIDGE_SECRET_TALLY_KEY",
     ):
         with pytest.raises(BindError, match="begin with BRIDGE_SECRET_ only"):
-            read_secret(read_origin({"$env": name}, "k"), tmp_path)
+            read_secret(read_origin({"$env": name}, ("k",)), tmp_path)
     for value in ({"$env": "BRIDGE_SECRET_NOT_SET"}, {"$file": "issuers.yml"}, {"$file": "secrets/none"},
                   {"$file": "secrets/../issuers.yml"}):  # fmt: skip
         with pytest.raises(BindError):
-            read_secret(read_origin(value, "k"), tmp_path)
+            read_secret(read_origin(value, ("k",)), tmp_path)
 
 
 def test_what_a_call_brings() -> None:

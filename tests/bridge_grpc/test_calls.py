@@ -89,6 +89,14 @@ async def test_what_is_refused_at_bind(bind: Any, calls: Any, key: str, reason: 
     assert reason in fault.reason
 
 
+async def test_a_method_s_full_name_is_one_key(bind: Any) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind(PROTO, calls={"c.v1.S.Find": {"retry": {"codes": ["NOPE"]}}})
+    (fault,) = caught.value.faults
+    assert fault.path == ("transform", "grpc", "calls", "c.v1.S.Find", "retry", "codes")
+    assert fault.key == 'transform.grpc.calls["c.v1.S.Find"].retry.codes'
+
+
 async def test_a_route_of_one_method_has_that_one_s(bind: Any) -> None:
     (operation,) = await bind(PROTO, method="Peek", calls={"Peek": {"timeout": 1}})
     assert settings([operation], "POST", "")[0] == 1.0

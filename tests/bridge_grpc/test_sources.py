@@ -32,7 +32,7 @@ async def bound(folder: Path, **options: Any) -> Sequence[Operation]:
 
 def faults(folder: Path, *names: str) -> list[str]:
     with pytest.raises(BindError) as caught:
-        compile_protos(names or ("a.proto",), folder, key="k")
+        compile_protos(names or ("a.proto",), folder, key=("k",))
     return [str(fault).replace(str(folder), "DIR") for fault in caught.value.faults]
 
 

@@ -67,7 +67,7 @@ class News:
 
     async def _fingerprint(self) -> bytes:
         type(self).looks += 1
-        read_env("BRIDGE_SECRET_NEWS", "transform.news")  # under the grant of the route
+        read_env("BRIDGE_SECRET_NEWS", ("transform", "news"))  # under the grant of the route
         if self.failure is not None:
             raise self.failure
         return self.contract.encode()

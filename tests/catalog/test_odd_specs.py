@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -247,17 +248,17 @@ NO_NUMBER = [True, False, "1", "", "1e3", None, [], {}, [1]]
         ("transform.soap.security.digest", [1, "true"]),
         ("transform.grpc.refresh", [True, "0s", 0]),
         ("transform.grpc.print.proto_names", [1, "yes"]),
-        ("transform.grpc.calls.odd.S.Get.timeout", [True, 0, 1e-300]),
-        ("transform.grpc.calls.odd.S.Get.retry.max_attempts", [True, "2", 2.5, 6]),
-        ("transform.grpc.calls.odd.S.Get.retry.multiplier", [True, "2", 0.5, 101]),
-        ("transform.grpc.events.odd.S.List.retry", [True, 1e-300, 0, "2h"]),
+        ('transform.grpc.calls["odd.S.Get"].timeout', [True, 0, 1e-300]),
+        ('transform.grpc.calls["odd.S.Get"].retry.max_attempts', [True, "2", 2.5, 6]),
+        ('transform.grpc.calls["odd.S.Get"].retry.multiplier', [True, "2", 0.5, 101]),
+        ('transform.grpc.events["odd.S.List"].retry', [True, 1e-300, 0, "2h"]),
     ],
 )  # fmt: skip
 async def test_a_number_is_a_number_that_serves(judged: Callable[..., Any], key: str, values: list[Any]) -> None:
     base = (SPECS["secrets"] if ".soap." in key else SPECS["grpc"]) | {"rate_limit": {"rps": 1}}
     for value in values:
         spec = json.loads(json.dumps(base))
-        node, steps = spec, key.replace("odd.S.Get", "odd/S/Get").replace("odd.S.List", "odd/S/List").split(".")
+        node, steps = spec, re.sub(r'\["odd.S.(\w+)"\]', r".odd/S/\1", key).split(".")
         for step in steps[:-1]:
             node = node.setdefault(step.replace("/", "."), {})
         node[steps[-1]] = value

@@ -47,6 +47,33 @@ def test_check(cli: Any, home: Path) -> None:
     assert "published twice" in twice.stderr
 
 
+DOTTED = """\
+route: /v1/a
+upstream: svc:80
+auth: {type: none}
+transform:
+  request: soap
+  soap:
+    wsdl: vat.wsdl
+    headers:
+      Plain: 1
+      My.Block: 2
+"""
+
+
+def test_a_key_with_a_dot_is_named_with_its_line(cli: Any, home: Path) -> None:
+    (home / "wsdl/vat.wsdl").write_text((Path(__file__).parents[1] / "bridge_soap/wsdl/vat.wsdl").read_text())
+    (home / "a.yml").write_text(DOTTED.replace("      Plain: 1\n", ""))
+    key, reason = 'transform.soap.headers["My.Block"]', "no element of that name is in the contract"
+    bound = cli("check", "a.yml")
+    assert bound.stderr == f"a.yml:9: {key}: {reason}\n"
+    assert json.loads(cli("check", "a.yml", "--json").stdout)["problems"] == [
+        {"file": "a.yml", "line": 9, "key": key, "reason": reason}
+    ]
+    (home / "a.yml").write_text(DOTTED.replace("My.Block: 2", 'My.Block: {id: "\\x01"}'))
+    assert cli("check", "a.yml").stderr == f"a.yml:10: {key}.id: it holds the control character U+0001\n"
+
+
 def test_routes(cli: Any, home: Path) -> None:
     (home / "routes/a.yml").write_text(SPEC)
     (home / "routes/b.yml").write_text(SPEC.replace("/v1/a/{id}", "/v1/b"))

@@ -316,8 +316,8 @@ def test_lines_of_keys_and_items(lines: list[str]) -> None:
 def test_a_document_knows_its_lines() -> None:
     text = f"{SPEC}---\n# of another\n---\n{SPEC}"
     documents = [document for _, document in read_text(text, "a.yml")]
-    assert [document.lines().at(["auth", "audience", 1]).line for document in documents] == [7, 24]
-    assert [document.lines().at(["methods", 1, "none"]).line for document in documents] == [6, 23]
+    assert [document.lines().at(("auth", "audience", 1)).line for document in documents] == [7, 24]
+    assert [document.lines().at(("methods", 1, "none")).line for document in documents] == [6, 23]
 
 
 # --- cost --------------------------------------------------------------------------------------------------------

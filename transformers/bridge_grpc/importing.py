@@ -43,7 +43,7 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
         raise BindError(Fault("--tls goes with a live server, not with files"))
     if source and all(name.endswith(".proto") for name in source):
         root, names = _root([Path(name) for name in source], context.proto_dir, hints)
-        grpc_schema = schema(compile_protos(names, root, key=""), str(root))
+        grpc_schema = schema(compile_protos(names, root, key=()), str(root))
         services = [name for name, methods in grpc_schema.services.items() if any(m.file in names for m in methods)]
         options = f"protos: [{', '.join(names)}]"
     elif len(source) == 1:
@@ -61,7 +61,7 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
 async def _from_server(
     host: str, port: int, request: GrpcImport, context: Context, hints: list[str]
 ) -> tuple[str, list[str]]:
-    files, services = await reflect(context.call, host, str(port), key="", tls=_tls(request, host))
+    files, services = await reflect(context.call, host, str(port), key=(), tls=_tls(request, host))
     upstream = _upstream(host, port, hints)
     if request.tls:
         connection = _connection(request, host, upstream, context.proto_dir.parent, hints)

@@ -21,6 +21,7 @@ from bridge.api import (
     Fault,
     HeadTooLarge,
     InvalidParameter,
+    KeyPath,
     Origin,
     claim_text,
     forwardable,
@@ -154,7 +155,7 @@ class RequestMetadata:
         self._own_names = frozenset(name.replace("_", "-") for name in metadata)
         faults: list[Fault] = []
         for name, value in metadata.items():
-            key = f"transform.grpc.metadata.{name}"
+            key = ("transform", "grpc", "metadata", name)
             try:
                 check_name(name)
                 self._add(name, value, key, home)
@@ -168,14 +169,14 @@ class RequestMetadata:
             try:
                 self._check_passed(name.lower(), auth_headers)
             except ValueError as error:
-                faults.append(Fault(str(error), f"transform.grpc.pass_headers[{at}]"))
+                faults.append(Fault(str(error), ("transform", "grpc", "pass_headers", at)))
             (prefixes.append if name.endswith("*") else exact.add)(name.lower().rstrip("*"))
         self._exact, self._prefixes = frozenset(exact), tuple(prefixes)
         self.caching = caching(
             [call_value.origin for call_value in self._call_values], sorted(exact), private=bool(prefixes)
         )
         if not faults and size_of(self._fixed) > MAX_SIZE:
-            faults.append(Fault(f"all together are larger than {MAX_SIZE} bytes", "transform.grpc.metadata"))
+            faults.append(Fault(f"all together are larger than {MAX_SIZE} bytes", ("transform", "grpc", "metadata")))
         if faults:
             raise BindError(faults)
 
@@ -231,7 +232,7 @@ class RequestMetadata:
         if name.replace("_", "-") in self._own_names:
             raise ValueError(f"metadata fills {name!r} already")
 
-    def _add(self, name: str, value: Any, key: str, home: Path) -> None:
+    def _add(self, name: str, value: Any, key: KeyPath, home: Path) -> None:
         if not is_origin(value):
             self._fixed.append((name, constant(name, value)))
             return
@@ -270,7 +271,7 @@ class ResponseMetadata:
     def __init__(self, names: Sequence[str] = ()) -> None:
         faults: list[Fault] = []
         for at, name in enumerate(names):
-            key = f"transform.grpc.reply_headers[{at}]"
+            key = ("transform", "grpc", "reply_headers", at)
             if not _HEADER_NAME.fullmatch(name):
                 faults.append(Fault(f"{name!r} can't be a metadata name; '*' stands at the end, after letters", key))
             elif _is_internal(name.lower().rstrip("*")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, KeyPath
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.event_id import EventId
 from bridge_grpc.mapping.calls import no_method
@@ -45,7 +45,7 @@ def resumptions(
     faults: list[Fault] = []
     for name, options in events.items():
         matches = [method for method in methods if name in (method.full_name, method.name)]
-        key = f"transform.grpc.events.{name}"
+        key = ("transform", "grpc", "events", name)
         if not matches:
             faults.append(Fault(no_method(name, methods), key))
         elif not any(method.server_streaming for method in matches):
@@ -59,13 +59,15 @@ def resumptions(
     return by_method
 
 
-def _resumption(method: Method, options: EventOptions, encoders: Encoders, key: str, faults: list[Fault]) -> Resumption:
+def _resumption(
+    method: Method, options: EventOptions, encoders: Encoders, key: KeyPath, faults: list[Fault]
+) -> Resumption:
     event_id = target = None
     if options.id:
         try:
             event_id = EventId(method.output, options.id, encoders)
         except ValueError as error:
-            faults.append(Fault(str(error), f"{key}.id"))
+            faults.append(Fault(str(error), (*key, "id")))
     if options.resume:
         target = resolve(method.input, options.resume.split("."))
         reason = ""
@@ -76,5 +78,5 @@ def _resumption(method: Method, options: EventOptions, encoders: Encoders, key: 
         elif target.field.is_repeated:
             reason = "is a list, and the last id is one value"
         if reason:
-            faults.append(Fault(f"{options.resume!r} {reason}", f"{key}.resume"))
+            faults.append(Fault(f"{options.resume!r} {reason}", (*key, "resume")))
     return Resumption(event_id, target, round(options.retry * 1000))

@@ -64,7 +64,7 @@ class Grpc:
             raise BindError("the grpc transformer is not open")
         if route.transform.response != "json":
             reason = f"grpc answers in JSON; it can't answer {route.transform.response!r}"
-            raise BindError(Fault(reason, "transform.response"))
+            raise BindError(Fault(reason, ("transform", "response")))
         home = self._context.proto_dir.parent
         if options.reflection:
             answer = await self._servers.ask(route)
@@ -78,7 +78,7 @@ class Grpc:
             )
         except RecursionError:  # protobuf makes the classes of messages that contain one another by recursion
             reason = "too many of its messages contain one another in a circle"
-            raise BindError(Fault(reason, "transform.grpc")) from None
+            raise BindError(Fault(reason, ("transform", "grpc"))) from None
         self.skipped[route.route] = (*notes, *skipped)
         return operations
 
@@ -172,13 +172,13 @@ class _Compiler:
         service, services = self._options.service, self._schema.services
         if service is None:
             if not service_names:
-                raise BindError(Fault("its schema has no service", "transform.grpc"))
+                raise BindError(Fault("its schema has no service", ("transform", "grpc")))
             return [method for name in service_names for method in services[name]]
         matches = [service] if service in services else [name for name in services if name.endswith(f".{service}")]
         if len(matches) != 1:
             names = ", ".join(matches or services) or "none"
             reason = f"{len(matches) or 'no'} services are named {service!r}; there are {names}"
-            raise BindError(Fault(reason, "transform.grpc.service"))
+            raise BindError(Fault(reason, ("transform", "grpc", "service")))
         return list(services[matches[0]])
 
     def _unknown_fields(self, messages: Collection[Descriptor]) -> None:
@@ -195,13 +195,13 @@ class _Compiler:
         if len(matches) != 1:
             names = ", ".join(method.full_name for method in matches or methods)
             reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {names}"
-            raise BindError(Fault(reason, "transform.grpc.method"))
+            raise BindError(Fault(reason, ("transform", "grpc", "method")))
         method = matches[0]
         for parameter in self._parameters:
             if resolve(method.input, parameter.split(".")) is None:
                 reason = f"its parameter {parameter!r} is not a field of {method.input.full_name}"
-                self._faults.append(Fault(reason, "route"))
-        place = Place(f"method {method.full_name}", key="transform.grpc.method")
+                self._faults.append(Fault(reason, ("route",)))
+        place = Place(f"method {method.full_name}", path=("transform", "grpc", "method"))
         operations = []
         for verb in self._route.methods or ("POST",):
             body = "*" if verb in _WITH_BODY else ""

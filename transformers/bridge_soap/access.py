@@ -10,7 +10,7 @@ from bridge.api import BindError, Fault, read_env
 from bridge_soap.documents import is_url
 from bridge_soap.options import WsdlAuth
 
-_KEY = "transform.soap.wsdl_auth"
+_PATH = ("transform", "soap", "wsdl_auth")
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _PORTS = {"http": 80, "https": 443}
 
@@ -24,7 +24,7 @@ class Access:
 
     def __init__(self, auth: WsdlAuth, wsdl: str) -> None:
         if not is_url(wsdl):
-            raise BindError(Fault("the WSDL is a file, so there is nobody to show credentials to", key=_KEY))
+            raise BindError(Fault("the WSDL is a file, so there is nobody to show credentials to", _PATH))
         self._origin = _origin_of(wsdl)
         self._header = _basic(auth, wsdl) if auth.username is not None else _bearer(auth, wsdl)
 
@@ -43,16 +43,16 @@ def _basic(auth: WsdlAuth, wsdl: str) -> str:
     assert auth.username is not None
     assert auth.password_env is not None
     if ":" in auth.username or not auth.username.isprintable():
-        raise BindError(Fault("a user name can't hold a colon or control characters", key=f"{_KEY}.username"))
-    password = read_env(auth.password_env, f"{_KEY}.password_env", url=wsdl)
+        raise BindError(Fault("a user name can't hold a colon or control characters", (*_PATH, "username")))
+    password = read_env(auth.password_env, (*_PATH, "password_env"), url=wsdl)
     return "Basic " + base64.b64encode(f"{auth.username}:{password}".encode()).decode()
 
 
 def _bearer(auth: WsdlAuth, wsdl: str) -> str:
     assert auth.bearer_env is not None
-    token = read_env(auth.bearer_env, f"{_KEY}.bearer_env", url=wsdl).strip()
+    token = read_env(auth.bearer_env, (*_PATH, "bearer_env"), url=wsdl).strip()
     if not _B64TOKEN.fullmatch(token):
-        raise BindError(Fault(f"what {auth.bearer_env} holds is no bearer token", key=f"{_KEY}.bearer_env"))
+        raise BindError(Fault(f"what {auth.bearer_env} holds is no bearer token", (*_PATH, "bearer_env")))
     return f"Bearer {token}"
 
 

@@ -95,7 +95,7 @@ class Binder:
         for parameter in _PARAMETER.findall(self._route.route):
             if parameter not in parameters and parameter not in upstream:
                 raise BindError(
-                    Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", key="route")
+                    Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", ("route",))
                 )
         methods = self._methods(operation, flat, path)
         described = Description(contract, operation, body, output, parameters, self._route, headers, shape, reply_shape)
@@ -124,7 +124,7 @@ class Binder:
                 raise BindError(
                     Fault(
                         f"{operation.name} can't be published as {method}: its input is more than simple values",
-                        key="methods",
+                        ("methods",),
                     )
                 )
         return tuple(method for method in wanted if method != "OPTIONS")
@@ -141,7 +141,7 @@ class Binder:
         if options.reply is not None:
             if output is None or self._route.transform.response != "json":
                 why = f"{operation.name} has no reply" if output is None else "transform.response is not json"
-                raise BindError(Fault(f"{why}, so there is nothing to shape", key="transform.soap.reply"))
+                raise BindError(Fault(f"{why}, so there is nothing to shape", ("transform", "soap", "reply")))
             reply = Shaper(contract, output, _root_of(output), self._home, reply=True).shape(options.reply)
         return shape, reply, frozenset(secrets)
 

@@ -23,7 +23,7 @@ class Place:
 
     def fail(self, reason: str, key: str = "") -> NoReturn:
         """:raises BindError: always, with this place."""
-        raise BindError(Fault(reason, key=key, file=self.file, line=self.line))
+        raise BindError(Fault(reason, (key,) if key else (), file=self.file, line=self.line))
 
 
 NOWHERE = Place("")

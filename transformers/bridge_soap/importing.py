@@ -80,10 +80,7 @@ def _options(options: dict[str, Any]) -> SoapOptions:
         return SoapOptions.model_validate(options)
     except ValidationError as error:
         raise BindError(
-            [
-                Fault(each["msg"].removeprefix("Value error, "), ".".join(map(str, each["loc"])))
-                for each in error.errors()
-            ]
+            [Fault(each["msg"].removeprefix("Value error, "), tuple(map(str, each["loc"]))) for each in error.errors()]
         ) from None
 
 

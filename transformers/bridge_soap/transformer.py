@@ -91,7 +91,7 @@ class Soap:
             keys = [key for key in ("request", "reply") if getattr(options, key) is not None]
             if keys:
                 reason = "it shapes one operation, which operation must name"
-                raise BindError([Fault(reason, key=f"transform.soap.{key}") for key in keys])
+                raise BindError([Fault(reason, ("transform", "soap", key)) for key in keys])
         contract = self._contract(options, context.wsdl_dir, fetch)
         binder = Binder(contract, route, options, context.wsdl_dir.parent)
         chosen = choose(contract.wsdl, options)
@@ -153,7 +153,7 @@ def _checked(work: Callable[[], T]) -> T:
         if isinstance(error, BindError):
             raise
         reason = f"the contract can't be used: {type(error).__name__}: {str(error)[:200]}"
-        raise BindError(Fault(reason, key="transform.soap.wsdl")) from None
+        raise BindError(Fault(reason, ("transform", "soap", "wsdl"))) from None
 
 
 def _key(route: RouteSpec) -> str:

@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from bridge.api import Enough, FaultList, InvalidBody, XmlError, parse_xml
+from bridge.api import Enough, FaultList, InvalidBody, XmlError, parse_xml, pointer_of
 from bridge_xml.names import prefix_of
 
 #: A position in the body: its parent's position and its own key or index; None is the top.
@@ -74,12 +74,11 @@ def _kind(value: Any) -> str:
 
 
 def _pointer(place: Place) -> str:
-    """RFC 6901."""
-    parts: list[str] = []
+    path: list[object] = []
     while place is not None:
         place, step = place
-        parts.append("/" + str(step).replace("~", "~0").replace("/", "~1"))
-    return "".join(reversed(parts))
+        path.append(step)
+    return pointer_of(reversed(path))
 
 
 class _Writer:

@@ -68,7 +68,7 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
     pieces = _PARAMETER.split(template)
     for name in pieces[1::2]:
         if name not in names:
-            raise BindError(Fault(f"the path {route.route} has no parameter {name!r}", key="upstream"))
+            raise BindError(Fault(f"the path {route.route} has no parameter {name!r}", ("upstream",)))
     if len(pieces) == 1:
         return lambda call: f"{template}?{call.query}" if call.query else template
 

@@ -127,7 +127,7 @@ class Passthrough:
         """:raises bridge.api.BindError: ``response: xml``, or the upstream's path has an unknown parameter."""
         if route.transform.response == "xml":
             reason = "passthrough answers json or passthrough; for XML as it comes, write passthrough"
-            raise BindError(Fault(reason, key="transform.response"))
+            raise BindError(Fault(reason, ("transform", "response")))
         raw = route.transform.response == "passthrough"
         codec = Bytes(route) if raw else XmlAsJson(route)
         answer = "*/*" if raw else "application/json"

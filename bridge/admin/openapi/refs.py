@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from bridge.payload.pointer import parse_pointer
+
 PREFIX = "#/components/schemas/"
 
 # Below these, keys are names that somebody chose; below `_DATA` stand values, not schemas.
@@ -43,7 +45,7 @@ def schema_name(ref: object) -> tuple[str, str]:
     if not isinstance(ref, str) or not ref.startswith(PREFIX):
         raise BadReference(f"{ref!r} does not refer to a schema of the document")
     name, slash, below = ref.removeprefix(PREFIX).partition("/")
-    return unquote(name).replace("~1", "/").replace("~0", "~"), slash + below
+    return parse_pointer(f"/{unquote(name)}")[0], slash + below
 
 
 def targets(node: Any, known: Iterable[str]) -> set[str]:

@@ -75,10 +75,10 @@ class DnsSource:
                 ipaddress.ip_address(server)
             resolver = dns.asyncresolver.Resolver(configure=server is None)
         except ValueError as error:
-            raise SettingsError(Fault(f"{url!r} can't be used: {error}", key="BRIDGE_MESH")) from None
+            raise SettingsError(Fault(f"{url!r} can't be used: {error}", ("BRIDGE_MESH",))) from None
         except dns.resolver.NoResolverConfiguration:
             reason = "the host names no DNS server; write dns://SERVER:PORT"
-            raise SettingsError(Fault(reason, key="BRIDGE_MESH")) from None
+            raise SettingsError(Fault(reason, ("BRIDGE_MESH",))) from None
         if server is not None:
             resolver.nameservers, resolver.port = [server], port
         resolver.cache = None

@@ -140,7 +140,7 @@ def read(file: Path) -> Table:
     if faults:
         lines = document.lines()
         raise SettingsError(
-            [Fault(reason, name, str(file), lines.at([name, number]).line) for name, number, reason in faults]
+            [Fault(reason, (name,), str(file), lines.at((name, number)).line) for name, number, reason in faults]
         )
     return table
 

@@ -88,7 +88,7 @@ class ApiKeyVerifier:
 
     def __init__(self, auth: ApiKeyAuth, keys: KeyStore, clock: Callable[[], float] = time.time) -> None:
         if not is_token(auth.header):
-            raise BindError(Fault(f"{auth.header!r} can't be the name of a header field", key="auth.header"))
+            raise BindError(Fault(f"{auth.header!r} can't be the name of a header field", ("auth", "header")))
         self.field = auth.header
         self.header = auth.header.lower()
         self._keys = keys

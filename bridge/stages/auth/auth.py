@@ -108,7 +108,7 @@ class Jwt:
     def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks) -> None:
         if auth.issuer and not trust.trusts(auth.issuer):
             raise BindError(
-                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", key="auth.issuer")
+                Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
             )
         self._issuer = auth.issuer
         self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
@@ -297,5 +297,5 @@ def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks) -
     if isinstance(auth, spec.ApiKeyAuth):
         return ApiKey(auth, keys, internal)
     raise BindError(
-        Fault(f"auth of type {auth.type} is not offered in this version; JWT, api_key and none are", key="auth.type")
+        Fault(f"auth of type {auth.type} is not offered in this version; JWT, api_key and none are", ("auth", "type"))
     )

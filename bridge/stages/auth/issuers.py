@@ -128,7 +128,7 @@ class Trust:
             try:
                 keys = trust._keys(entry, settings, environ)
             except _BadSource as error:
-                faults.append(Fault(str(error), key=error.key, file=str(path), line=line.get(error.key, line[""])))
+                faults.append(Fault(str(error), (error.key,), str(path), line.get(error.key, line[""])))
             else:
                 trust.verifier.issuers[entry.issuer] = TrustedIssuer(
                     entry.issuer, entry.allowed, keys, entry.roles_claim, entry.tenant_claim
@@ -198,7 +198,7 @@ def read_issuers(path: Path) -> list[tuple[Issuer, dict[str, int]]]:
         return []
     if not isinstance(entries, list):
         raise SettingsError(Fault("it must be a list of issuers, each a mapping with its keys", file=file, line=1))
-    return _entries(entries, document.lines().at(["issuers"] if is_nested else []), file)
+    return _entries(entries, document.lines().at(("issuers",) if is_nested else ()), file)
 
 
 def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, dict[str, int]]]:
@@ -206,7 +206,7 @@ def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, 
     faults: list[Fault] = []
     seen: dict[str, int] = {}
     for number, entry in enumerate(entries):
-        place = lines.at([number])
+        place = lines.at((number,))
         if not isinstance(entry, dict):
             faults.append(Fault("an issuer is a mapping of keys to values", file=file, line=place.line))
             continue
@@ -217,9 +217,9 @@ def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, 
             continue
         if issuer.issuer in seen:
             reason = f"{issuer.issuer} has an entry in line {seen[issuer.issuer]} already"
-            faults.append(Fault(reason, key="issuer", file=file, line=place.at(["issuer"]).line))
+            faults.append(Fault(reason, ("issuer",), file=file, line=place.at(("issuer",)).line))
         seen.setdefault(issuer.issuer, place.line)
-        issuers.append((issuer, {"": place.line} | {key: place.at([key]).line for key in entry}))
+        issuers.append((issuer, {"": place.line} | {key: place.at((key,)).line for key in entry}))
     if faults:
         raise SettingsError(faults)
     return issuers

@@ -47,12 +47,12 @@ class Caller:
                 try:
                     addresses = await self._resolve(name, port)
                 except BridgeError as error:
-                    raise Unreachable(Fault(f"{host}:{port} can't be found: {error}", "upstream")) from None
+                    raise Unreachable(Fault(f"{host}:{port} can't be found: {error}", ("upstream",))) from None
                 if not addresses:
-                    raise Unreachable(Fault(f"{host}:{port} has no live address", "upstream"))
+                    raise Unreachable(Fault(f"{host}:{port} has no live address", ("upstream",)))
                 return await _first(addresses, host, talk, deadline, max_message, tls)
         except TimeoutError:
-            raise Unreachable(Fault(f"{host}:{port} did not answer within {timeout:g} s", "upstream")) from None
+            raise Unreachable(Fault(f"{host}:{port} did not answer within {timeout:g} s", ("upstream",))) from None
 
 
 async def _first(

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.api import Enough, FaultList, InvalidBody
+from bridge.api import Enough, FaultList, InvalidBody, pointer_token
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.element import (
     DROPPED,
@@ -24,9 +24,8 @@ from bridge_grpc.codec.element import (
     FieldReader,
     Judge,
     Read,
-    escaped,
     judge_with,
-    pointer_of,
+    pointer_of_missing,
     repeated,
     unknown_field,
 )
@@ -76,7 +75,7 @@ class MessageReader:
             return self._serialise(message)  # type: ignore[no-any-return]  # generated classes are untyped
         except EncodeError:
             missing: list[str] = self.cls.FindInitializationErrors(message)
-            raise InvalidBody([(pointer_of(path), "this field is required") for path in missing]) from None
+            raise InvalidBody([(pointer_of_missing(path), "this field is required") for path in missing]) from None
 
 
 class Decoders:
@@ -212,7 +211,7 @@ class Decoders:
             keys: dict[str, str] = {}
             members: dict[str, str] = {}
             for key, item in value.items():
-                pointer = f"{at}/{escaped(key)}"
+                pointer = f"{at}/{pointer_token(key)}"
                 part = parts.get(key)
                 if part is None:
                     extension = self._extension(descriptor, key)
@@ -295,7 +294,7 @@ class Decoders:
                 return {}
             out = {}
             for key, item in value.items():
-                pointer = f"{at}/{escaped(key)}"
+                pointer = f"{at}/{pointer_token(key)}"
                 try:
                     name = key if read_key is None else read_key(key)
                 except FieldValueError as error:
@@ -361,7 +360,7 @@ class Decoders:
         inner = self.reader(descriptor)
         if descriptor.full_name in wellknown.SPECIAL:
             for key in value.keys() - {"@type", "value"}:
-                faults.append((f"{at}/{escaped(key)}", f'{descriptor.full_name} has only "value" beside "@type"'))
+                faults.append((f"{at}/{pointer_token(key)}", f'{descriptor.full_name} has only "value" beside "@type"'))
             if "value" not in value:
                 faults.append((f"{at}/value", f"the {descriptor.full_name} is missing"))
                 return {}

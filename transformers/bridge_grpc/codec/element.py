@@ -96,11 +96,6 @@ def unknown_field(key: str, names: Sequence[str], faults: Faults) -> str:
     return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def escaped(key: str) -> str:
-    """RFC 6901, section 3."""
-    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
-
-
-def pointer_of(path: str) -> str:
+def pointer_of_missing(path: str) -> str:
     """``a.b[0].c``, as protobuf names a missing field, as a pointer."""
     return "/" + path.replace("[", "/").replace("]", "").replace(".", "/")

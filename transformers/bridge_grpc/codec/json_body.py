@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bridge.api import InvalidBody, check_json, parse_json, read_in_slices
+from bridge.api import InvalidBody, check_json, parse_json, pointer_token, read_in_slices
 
 MAX_DEPTH = 64  # protobuf itself reads at most 100 nested messages
 LARGE = 256 * 1024  #: bytes of a body from which on it is read in slices, so that other threads can run
@@ -120,7 +120,7 @@ def _duplicates(value: Any, at: str) -> Iterator[tuple[str, str]]:
         names: set[str] = set()
         for key, _ in value:
             if key in names:
-                yield f"{at}/{key.replace('~', '~0').replace('/', '~1')}", f"{key[:60]!r} is given twice"
+                yield f"{at}/{pointer_token(key)}", f"{key[:60]!r} is given twice"
             names.add(key)
         items = value
     elif isinstance(value, list):
@@ -128,4 +128,4 @@ def _duplicates(value: Any, at: str) -> Iterator[tuple[str, str]]:
     else:
         return
     for key, item in items:
-        yield from _duplicates(item, f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}")
+        yield from _duplicates(item, f"{at}/{pointer_token(str(key))}")

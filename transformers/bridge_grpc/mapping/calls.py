@@ -68,18 +68,18 @@ def _retry(options: RetryOptions | None, *, idempotent: bool) -> Retry | None:
 
 
 def _faults(name: str, options: CallOptions, methods: Sequence[Method], max_timeout: float) -> Iterator[Fault]:
-    key = f"transform.grpc.calls.{name}"
+    key = ("transform", "grpc", "calls", name)
     matches = [method for method in methods if name in (EVERY, method.full_name, method.name)]
     if not matches:
         yield Fault(no_method(name, methods), key)
     if options.timeout is not None and options.timeout > max_timeout:
-        yield Fault(f"the route's own timeout of {max_timeout:g}s is shorter", f"{key}.timeout")
+        yield Fault(f"the route's own timeout of {max_timeout:g}s is shorter", (*key, "timeout"))
     if options.retry is None:
         return
     if matches and name != EVERY and all(method.streaming for method in matches):
-        yield Fault("it streams, and what streams is never sent again", f"{key}.retry")
+        yield Fault("it streams, and what streams is never sent again", (*key, "retry"))
     if options.retry.max_backoff < options.retry.initial_backoff:
-        yield Fault("it is shorter than initial_backoff", f"{key}.retry.max_backoff")
+        yield Fault("it is shorter than initial_backoff", (*key, "retry", "max_backoff"))
     for code in options.retry.codes or ():
         if not _NUMBERS.get(code):
-            yield Fault(f"{code!r} is no status that a call can fail with", f"{key}.retry.codes")
+            yield Fault(f"{code!r} is no status that a call can fail with", (*key, "retry", "codes"))

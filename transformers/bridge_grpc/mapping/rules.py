@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.api import WEBSOCKET, BindError, Fault, is_served, is_token
+from bridge.api import WEBSOCKET, BindError, Fault, KeyPath, is_served, is_token, key_of
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.options import RuleOptions
 from bridge_grpc.schema.pool import Method
@@ -24,13 +24,13 @@ class Place:
     text: str
     file: str = ""
     line: int = 0
-    key: str = ""
+    path: KeyPath = ()
 
     def fault(self, reason: str) -> Fault:
-        return Fault(reason, self.key, self.file, self.line)
+        return Fault(reason, self.path, self.file, self.line)
 
     def __str__(self) -> str:
-        at = self.key or (f"{self.file}:{self.line}" if self.line else self.file)
+        at = key_of(self.path) or (f"{self.file}:{self.line}" if self.line else self.file)
         return f"{self.text} ({at})" if at else self.text
 
 
@@ -69,7 +69,7 @@ def publish(
             faults.append(_unknown_selector(at, rule.selector, all_methods))
         elif rule.selector not in {method.full_name for method in methods}:
             reason = f"the route publishes only its service, which {rule.selector!r} is not a method of"
-            faults.append(Fault(reason, f"transform.grpc.http_rules[{at}].selector"))
+            faults.append(Fault(reason, ("transform", "grpc", "http_rules", at, "selector")))
         overrides[rule.selector] = at, rule
     for method in methods:
         if method.full_name in overrides:
@@ -134,16 +134,17 @@ def _from_annotation(method: Method) -> Iterator[Pattern]:
 
 
 def _from_spec(method: Method, at: int, rule: RuleOptions) -> Iterator[Pattern]:
-    key = f"transform.grpc.http_rules[{at}]"
-    yield *rule.pattern, rule.body, rule.response_body, Place(f"the rule for {method.full_name}", key=key)
+    path = ("transform", "grpc", "http_rules", at)
+    yield *rule.pattern, rule.body, rule.response_body, Place(f"the rule for {method.full_name}", path=path)
     for number, binding in enumerate(rule.additional_bindings):
-        place = Place(f"the rule for {method.full_name}", key=f"{key}.additional_bindings[{number}]")
+        place = Place(f"the rule for {method.full_name}", path=(*path, "additional_bindings", number))
         yield *binding.pattern, binding.body, binding.response_body, place
 
 
 def _unknown_selector(at: int, selector: str, all_methods: Mapping[str, Method]) -> Fault:
     names = ", ".join(sorted(all_methods)[:5]) + (" …" if len(all_methods) > 5 else "")
-    return Fault(f"there is no method {selector!r}; there are {names}", f"transform.grpc.http_rules[{at}].selector")
+    reason = f"there is no method {selector!r}; there are {names}"
+    return Fault(reason, ("transform", "grpc", "http_rules", at, "selector"))
 
 
 def below(route: str, template: Template) -> Template:

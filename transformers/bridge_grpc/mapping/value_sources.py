@@ -15,6 +15,7 @@ from bridge.api import (
     BindError,
     Call,
     Fault,
+    KeyPath,
     Origin,
     claim_of,
     claim_text,
@@ -41,7 +42,7 @@ class ValueSource:
     """
 
     path: tuple[str, ...]
-    key: str
+    key: KeyPath
     origin: Origin | None
     value: Any
     text: bool = False
@@ -56,7 +57,7 @@ def read_sources(fields: Mapping[str, Any], home: Path) -> list[ValueSource]:
     entries: list[ValueSource] = []
     faults: list[Fault] = []
     for name, value in fields.items():
-        key, path = f"transform.grpc.fields.{name}", tuple(name.split("."))
+        key, path = ("transform", "grpc", "fields", name), tuple(name.split("."))
         try:
             if not is_origin(value):
                 if value is None:

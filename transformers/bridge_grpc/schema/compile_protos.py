@@ -20,7 +20,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, KeyPath
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
@@ -48,7 +48,7 @@ def compile_protos(
     root: Path,
     *,
     paths: Sequence[str] = (),
-    key: str = "transform.grpc.protos",
+    key: KeyPath = ("transform", "grpc", "protos"),
     notes: list[str] | None = None,
 ) -> FileDescriptorSet:
     """The files `names` and all they import, with source info.
@@ -65,7 +65,7 @@ def compile_protos(
     return files
 
 
-def expand(names: Sequence[str], root: Path, paths: Sequence[str], key: str) -> list[str]:
+def expand(names: Sequence[str], root: Path, paths: Sequence[str], key: KeyPath) -> list[str]:
     """`names` with each folder and pattern (``election/**/*.proto``) replaced by the files that match. Files are named
     as imports name them: relative to the first of the folders that contain them.
 
@@ -120,7 +120,7 @@ def _shadowed(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterat
                 yield f"{shadow}, since {source} comes before it and says something else"
 
 
-def _compile(names: Sequence[str], root: Path, bases: Sequence[Path], key: str) -> FileDescriptorSet:
+def _compile(names: Sequence[str], root: Path, bases: Sequence[Path], key: KeyPath) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
         with _protoc_lock:
@@ -134,16 +134,16 @@ def imports(text: str) -> Iterator[str]:
         yield "".join(double or single for double, single in _QUOTED.findall(statement[0]))
 
 
-def check_nameable(name: str, key: str) -> None:
+def check_nameable(name: str, key: KeyPath) -> None:
     """:raises BindError: no file can have this name, or it is a pattern beyond the limits."""
     parts = name.split("/")
     long = len(name) > MAX_NAME or len(parts) > MAX_PARTS or any(len(part.encode()) > 255 for part in parts)
     if long or _CONTROLS.search(name) or name.count("**") > MAX_ANY_DEPTH:
         label = repr(name) if len(name) < 80 else f"{name[:60]!r} and so on"
-        raise BindError(Fault(f"{label} can't be the name of a file or folder, or a pattern of them", key=key))
+        raise BindError(Fault(f"{label} can't be the name of a file or folder, or a pattern of them", key))
 
 
-def place(root: Path, name: str, key: str) -> Path | None:
+def place(root: Path, name: str, key: KeyPath) -> Path | None:
     """The file `name` below `root`; None when it does not exist.
 
     :raises BindError: the name leads out of `root`.
@@ -152,7 +152,7 @@ def place(root: Path, name: str, key: str) -> Path | None:
     path = root / name
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
     if not inside or not path.resolve().is_relative_to(root.resolve()):
-        raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key=key))
+        raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key))
     return path if path.is_file() else None
 
 
@@ -161,18 +161,18 @@ def _base(root: Path, path: str) -> Path:
 
     :raises BindError: it does not exist, or is not below `root`.
     """
-    key = "transform.grpc.proto_paths"
+    key = ("transform", "grpc", "proto_paths")
     check_nameable(path, key)
     base = root / path
     outside = PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
     if outside or not base.resolve().is_relative_to(root.resolve()):
-        raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key=key))
+        raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key))
     if not base.is_dir():
         raise BindError(Fault(f"there is no folder {path!r} in the proto folder", key, str(root)))
     return base
 
 
-def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Path, key: str) -> dict[str, Path]:
+def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Path, key: KeyPath) -> dict[str, Path]:
     """Copy the files that `names` need into `folder`; import name -> the file that was copied."""
     files: dict[str, Path] = {}
     missing = [
@@ -224,7 +224,7 @@ def _shipped(name: str) -> Path | None:
     return None
 
 
-def _read(path: Path, key: str) -> bytes:
+def _read(path: Path, key: KeyPath) -> bytes:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_PROTO_BYTES + 1)
@@ -235,7 +235,7 @@ def _read(path: Path, key: str) -> bytes:
     return text
 
 
-def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -> FileDescriptorSet:
+def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: KeyPath) -> FileDescriptorSet:
     # One file that imports all: protoc reads each file once, and doesn't warn of unused imports.
     roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
     (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
@@ -255,7 +255,7 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: str) -
     return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
 
 
-def _faults(errors: Sequence[Any], files: dict[str, Path], key: str) -> Iterator[Fault]:
+def _faults(errors: Sequence[Any], files: dict[str, Path], key: KeyPath) -> Iterator[Fault]:
     """protoc's errors, lines and columns counted from 1, without those that are consequences of others."""
     entries = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
     missing = {name: message for name, line, _, message in entries if line < 0}

@@ -30,7 +30,7 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, KeyPath
 from bridge_grpc.schema.shipped import shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
@@ -79,7 +79,7 @@ class Schema:
     :ivar codecs: the compiled codecs by their options; routes with the same schema share them.
     """
 
-    def __init__(self, files: Sequence[FileDescriptorProto], origin: str, key: str) -> None:
+    def __init__(self, files: Sequence[FileDescriptorProto], origin: str, key: KeyPath) -> None:
         self.pool = DescriptorPool()
         self._files = files
         for file in files:
@@ -133,7 +133,7 @@ class Schema:
         return comments
 
 
-def schema(files: FileDescriptorSet, origin: str = "", *, key: str = "transform.grpc") -> Schema:
+def schema(files: FileDescriptorSet, origin: str = "", *, key: KeyPath = ("transform", "grpc")) -> Schema:
     """The schema of a descriptor set; the existing one where an identical set is in use.
 
     Files may come in any order. Well-known and googleapis types that are missing are added.
@@ -152,7 +152,7 @@ def schema(files: FileDescriptorSet, origin: str = "", *, key: str = "transform.
     return instance
 
 
-def _in_order(files: FileDescriptorSet, origin: str, key: str) -> Iterator[FileDescriptorProto]:
+def _in_order(files: FileDescriptorSet, origin: str, key: KeyPath) -> Iterator[FileDescriptorProto]:
     """Dependencies before their dependants."""
     by_name = {file.name: file for file in files.file}
     done: set[str] = set()

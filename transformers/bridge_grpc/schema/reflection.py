@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from bridge.api import BindError, Fault, GrpcCall, OpenStream, Tls, Unreachable
+from bridge.api import BindError, Fault, GrpcCall, KeyPath, OpenStream, Tls, Unreachable
 from bridge_grpc.schema.conversation import MAX_BYTES, Conversation, SchemaLimitError, ServerStatusError, list_services
 from bridge_grpc.status import CODES
 
@@ -25,7 +25,7 @@ class NoReflectionError(Exception):
 
 
 async def reflect(
-    call: GrpcCall, name: str, port: str, *, tls: Tls | None = None, key: str = "transform.grpc.reflection"
+    call: GrpcCall, name: str, port: str, *, tls: Tls | None = None, key: KeyPath = ("transform", "grpc", "reflection")
 ) -> tuple[FileDescriptorSet, list[str]]:
     """All files that the services at `name` need, and the services' full names (without reflection's own).
 

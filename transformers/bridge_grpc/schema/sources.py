@@ -14,6 +14,7 @@ from bridge_grpc.schema.compile_protos import compile_protos, expand, place
 from bridge_grpc.schema.pool import Schema, schema
 
 MAX_SET_BYTES = 64 * 1024**2
+_KEY = ("transform", "grpc", "descriptor_set")
 
 
 async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[str, ...], list[str]]:
@@ -27,14 +28,14 @@ async def load(options: GrpcOptions, context: Context) -> tuple[Schema, tuple[st
 
 def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ...], list[str]]:
     if options.descriptor_set is not None:
-        path = place(root, options.descriptor_set, "transform.grpc.descriptor_set")
+        path = place(root, options.descriptor_set, _KEY)
         if path is None:
             reason = f"there is no file {options.descriptor_set!r} in the proto folder"
-            raise BindError(Fault(reason, "transform.grpc.descriptor_set", str(root)))
+            raise BindError(Fault(reason, _KEY, str(root)))
         files = read_set(path)
-        grpc_schema = schema(files, str(path), key="transform.grpc.descriptor_set")
+        grpc_schema = schema(files, str(path), key=_KEY)
         return grpc_schema, tuple(grpc_schema.services), []
-    key, notes = "transform.grpc.protos", list[str]()
+    key, notes = ("transform", "grpc", "protos"), list[str]()
     names = frozenset(expand(options.protos, root, options.proto_paths, key))
     files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes)
     grpc_schema = schema(files, str(root), key=key)
@@ -52,18 +53,17 @@ def read_set(path: Path) -> FileDescriptorSet:
 
     :raises BindError: it can't be read, or is not a descriptor set.
     """
-    key = "transform.grpc.descriptor_set"
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_SET_BYTES + 1)
     except OSError as error:
-        raise BindError(Fault(error.strerror or "it can't be read", key, str(path))) from None
+        raise BindError(Fault(error.strerror or "it can't be read", _KEY, str(path))) from None
     if len(raw) > MAX_SET_BYTES:
-        raise BindError(Fault(f"it is larger than {MAX_SET_BYTES // 1024**2} MB", key, str(path)))
+        raise BindError(Fault(f"it is larger than {MAX_SET_BYTES // 1024**2} MB", _KEY, str(path)))
     try:
         files = FileDescriptorSet.FromString(raw)
     except DecodeError:
-        raise BindError(Fault("it is not a descriptor set (protoc --descriptor_set_out)", key, str(path))) from None
+        raise BindError(Fault("it is not a descriptor set (protoc --descriptor_set_out)", _KEY, str(path))) from None
     if not files.file or not all(file.name for file in files.file):
-        raise BindError(Fault("it holds no file descriptors", key, str(path)))
+        raise BindError(Fault("it holds no file descriptors", _KEY, str(path)))
     return files

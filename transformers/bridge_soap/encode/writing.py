@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bridge.api import ABSENT
+from bridge.api import ABSENT, pointer_of
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.names import split
@@ -28,12 +28,11 @@ TypeWriter = Callable[[Any, str, str, Put, At, Faults], None]
 
 def pointer(at: At) -> str:
     """The place as a JSON pointer (RFC 6901)."""
-    parts: list[str] = []
+    path: list[object] = []
     while at is not None:
-        parent, key = at
-        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
-        at = parent
-    return "".join("/" + part for part in reversed(parts))
+        at, key = at
+        path.append(key)
+    return pointer_of(reversed(path))
 
 
 def missing(at: At, key: str, bad: Faults) -> None:

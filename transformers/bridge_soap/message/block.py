@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge.api import ABSENT, BindError, Call, Fault, Origin, is_origin, read_origin, read_secret
+from bridge.api import (
+    ABSENT,
+    BindError,
+    Call,
+    Fault,
+    KeyPath,
+    Origin,
+    is_origin,
+    parse_pointer,
+    pointer_token,
+    read_origin,
+    read_secret,
+)
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
 from bridge_soap.datatypes.facets import DatatypeError
@@ -31,7 +43,7 @@ _START = re.compile(r"<[^\s/>]+")
 class Block:
     """A header block of a spec.
 
-    :param key: where its value stands in the spec.
+    :param path: where its value stands in the spec.
     :param home: what ``$file`` is relative to.
     :ivar constant: the block's XML where nothing in it differs from call to call, else None.
     :ivar supplies: what each call fills in; `required` names those that the schema asks for.
@@ -40,35 +52,35 @@ class Block:
     """
 
     def __init__(
-        self, contract: Contract, element: Element, value: Any, key: str, version: Version, home: Path
+        self, contract: Contract, element: Element, value: Any, path: KeyPath, version: Version, home: Path
     ) -> None:
-        self._contract, self._key, self._home = contract, key, home
+        self._contract, self._path, self._home = contract, path, home
         self.element = element
         self.supplies: list[Supply] = []
         self.secrets: set[str] = set()
         self._hidden: list[Supply] = []
-        value, self._attributes = _soap_attributes(value, key, version)
+        value, self._attributes = _soap_attributes(value, path, version)
         whole = Property(element.name, "element", element)
-        self._template = self._read(value, whole, "", key, item=True)
+        self._template = self._read(value, whole, "", path, item=True)
         self._write: Writer = contract.encoders.element(element)
         self.required = self._judge()
         self.constant = self._encode(self._template) if not self.supplies else None
 
     # --- at bind ---
 
-    def _read(self, value: Any, place: Property | None, at: str, key: str, *, item: bool = False) -> Any:
+    def _read(self, value: Any, place: Property | None, at: str, path: KeyPath, *, item: bool = False) -> Any:
         """`value` with secrets in their place, and a `Supply` where a call will fill in."""
         if is_origin(value):
-            return self._bound(read_origin(value, key), place, at, many=place is not None and place.many and not item)
+            return self._bound(read_origin(value, path), place, at, many=place is not None and place.many and not item)
         if isinstance(value, list):
             return [
-                self._read(each, place, f"{at}/{number}", f"{key}.{number}", item=True)
+                self._read(each, place, f"{at}/{number}", (*path, str(number)), item=True)
                 for number, each in enumerate(value)
             ]
         if isinstance(value, dict):
             inner = self._inner(place)
             return {
-                name: self._read(each, inner(name), f"{at}/{_escaped(name)}", f"{key}.{name}")
+                name: self._read(each, inner(name), f"{at}/{pointer_token(name)}", (*path, name))
                 for name, each in value.items()
             }
         return value
@@ -84,13 +96,13 @@ class Block:
         return self._contract.properties.below(place).get
 
     def _bound(self, origin: Origin, place: Property | None, at: str, *, many: bool) -> Any:
-        key = origin.key.rpartition(".")[0]
+        path = origin.path[:-1]
         if place is None:
-            raise BindError(Fault("the schema has no such property here", key=key))
+            raise BindError(Fault("the schema has no such property here", path))
         anything = place.kind == "any" or (place.element is not None and place.element.type is ANY_TYPE)
         simple = place.simple
         if simple is None and not anything:
-            raise BindError(Fault("a single value can't stand here: the schema has an object", key=key))
+            raise BindError(Fault("a single value can't stand here: the schema has an object", path))
         supply = self._supply(origin, simple, at, many=many and not anything)
         if not origin.secret:
             self.supplies.append(supply)
@@ -115,7 +127,7 @@ class Block:
 
     def _unfit(self, supply: Supply) -> BindError:
         # The reason may quote the value, so it stays inside.
-        return BindError(Fault(f"what {supply.origin.words} holds is not of the schema's type", key=supply.origin.key))
+        return BindError(Fault(f"what {supply.origin.words} holds is not of the schema's type", supply.origin.path))
 
     def _judge(self) -> frozenset[str]:
         """Try the block with something in each open place, then without each.
@@ -129,9 +141,9 @@ class Block:
             if hidden is not None:
                 faults += self._unfit(hidden).faults
             elif open_ is None:
-                faults.append(Fault(why, key=self._key + at.replace("/", ".")))
+                faults.append(Fault(why, self._path + parse_pointer(at)))
             elif open_.origin.default is not ABSENT:
-                faults.append(Fault(why, key=f"{open_.origin.key.rpartition('.')[0]}.default"))
+                faults.append(Fault(why, (*open_.origin.path[:-1], "default")))
         if faults:
             raise BindError(faults)
         needed = set()
@@ -221,7 +233,7 @@ def _filled(template: Any, bring: Callable[[Supply], Any]) -> Any:
     return template
 
 
-def _soap_attributes(value: Any, key: str, version: Version) -> tuple[Any, str]:
+def _soap_attributes(value: Any, path: KeyPath, version: Version) -> tuple[Any, str]:
     """The value without its ``@soap:`` properties, and those as attributes (SOAP 1.1, sections 4.2.2 and 4.2.3; SOAP
     1.2 part 1, sections 5.2.2 and 5.2.3)."""
     if not isinstance(value, dict):
@@ -232,21 +244,17 @@ def _soap_attributes(value: Any, key: str, version: Version) -> tuple[Any, str]:
         local = name.removeprefix(_SOAP)
         if local == "mustUnderstand":
             if not isinstance(item, bool):
-                raise BindError(Fault("true or false is wanted", key=f"{key}.{name}"))
+                raise BindError(Fault("true or false is wanted", (*path, name)))
             words = ("0", "1") if version == "1.1" else ("false", "true")
             text += attribute("s:mustUnderstand", words[item])
         elif local in ("actor", "role"):
             if not isinstance(item, str) or not item.strip():
-                raise BindError(Fault("a URI is wanted as a string", key=f"{key}.{name}"))
+                raise BindError(Fault("a URI is wanted as a string", (*path, name)))
             actors += 1
             text += attribute("s:actor" if version == "1.1" else "s:role", item)
         else:
             known = ", ".join(f"{_SOAP}{each}" for each in ("mustUnderstand", "actor", "role"))
-            raise BindError(Fault(f"unknown; there are {known}", key=f"{key}.{name}"))
+            raise BindError(Fault(f"unknown; there are {known}", (*path, name)))
     if actors > 1:
-        raise BindError(Fault("actor and role are one thing, named by SOAP 1.1 and 1.2; give one", key=key))
+        raise BindError(Fault("actor and role are one thing, named by SOAP 1.1 and 1.2; give one", path))
     return {name: item for name, item in value.items() if name not in told}, text
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

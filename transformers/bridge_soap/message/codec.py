@@ -26,6 +26,7 @@ from bridge.api import (
     UpstreamError,
     XmlError,
     header,
+    parse_pointer,
 )
 from bridge_soap.contract import Body
 from bridge_soap.decode.packing import dump, to_json
@@ -173,7 +174,7 @@ class SoapCodec:
     def _refusal(self, bad: list[tuple[str, str]]) -> InvalidBody | InvalidParameter:
         if self._takes_body:
             return InvalidBody(bad)
-        return InvalidParameter([(pointer.strip("/").replace("/", "."), reason) for pointer, reason in bad])
+        return InvalidParameter([(".".join(parse_pointer(pointer)), reason) for pointer, reason in bad])
 
     # --- reply ---
 

@@ -63,8 +63,8 @@ def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -
         try:
             field = _field(contract, name, steps_of(path), declared)
         except BindError as error:
-            key = f"transform.soap.reply_headers.{name}"
-            faults += [Fault(fault.reason, key=key) for fault in error.faults]
+            key = ("transform", "soap", "reply_headers", name)
+            faults += [Fault(fault.reason, key) for fault in error.faults]
             continue
         if field is not None:
             found.append(field)

@@ -34,7 +34,14 @@ class HeaderPlan:
         inbound = declared_headers(contract, operation.output)
         set_ = set_by_route(contract, operation, options)
         self.blocks = [
-            Block(contract, element, options.headers[name], f"transform.soap.headers.{name}", operation.version, home)
+            Block(
+                contract,
+                element,
+                options.headers[name],
+                ("transform", "soap", "headers", name),
+                operation.version,
+                home,
+            )
             for name, element in set_.items()
         ]
         self.constant = "".join(block.constant for block in self.blocks if block.constant is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, KeyPath
 from bridge_soap.components import Element
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
@@ -68,7 +68,7 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
         tags = [tag for tag in tags if tag in declared.tags] or tags
         if len(tags) != 1:
             why = f"it may mean {', '.join(tags)}" if tags else "no element of that name is in the contract"
-            raise BindError(Fault(why, key=f"transform.soap.headers.{name}"))
+            raise BindError(Fault(why, ("transform", "soap", "headers", name)))
         found[name] = contract.schemas.element(tags[0])
     return found
 
@@ -87,26 +87,26 @@ def check_names(contract: Contract, operations: Sequence[SoapOperation], options
     outputs = [declared_headers(contract, each.output) for each in operations]
     faults: list[Fault] = []
 
-    def check(key: str, name: str, sides: list[Declared]) -> None:
+    def check(path: KeyPath, name: str, sides: list[Declared]) -> None:
         try:
             if any(side.named(name) is not None for side in sides):
                 return
         except BindError as error:
-            faults.extend(Fault(fault.reason, key=key) for fault in error.faults)
+            faults.extend(Fault(fault.reason, path) for fault in error.faults)
             return
         known = dict.fromkeys(local_name(tag) for side in sides for tag in side.tags)
         whose = operations[0].name if len(operations) == 1 else "no operation"
         what = "declares no such header block" if len(operations) == 1 else "declares such a header block"
-        faults.append(Fault(f"{whose} {what}; it may be {', '.join(known)}" if known else f"{whose} {what}", key=key))
+        faults.append(Fault(f"{whose} {what}; it may be {', '.join(known)}" if known else f"{whose} {what}", path))
 
     for number, name in enumerate(options.pass_headers):
-        check(f"transform.soap.pass_headers.{number}", name, [*inputs, *outputs])
+        check(("transform", "soap", "pass_headers", str(number)), name, [*inputs, *outputs])
         if name in options.headers and not any(side.named(name) for side in outputs) and not faults:
             why = "headers sets this block already, and no reply has it"
-            faults.append(Fault(why, key=f"transform.soap.pass_headers.{number}"))
+            faults.append(Fault(why, ("transform", "soap", "pass_headers", str(number))))
     for field, path in options.reply_headers.items():
         steps = steps_of(path)
-        check(f"transform.soap.reply_headers.{field}", steps[0] if steps else path, outputs)
+        check(("transform", "soap", "reply_headers", field), steps[0] if steps else path, outputs)
     if faults:
         raise BindError(faults)
 

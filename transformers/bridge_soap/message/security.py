@@ -12,7 +12,7 @@ from bridge_soap.message.envelope import ENVELOPES
 from bridge_soap.options import UsernameToken
 from bridge_soap.wsdl.model import Version
 
-_KEY = "transform.soap.security.password_env"
+_PATH = ("transform", "soap", "security", "password_env")
 
 
 def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
@@ -20,7 +20,7 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
 
     :raises bridge.api.BindError: the environment variable that should hold the password isn't set.
     """
-    password = read_env(options.password_env, _KEY)
+    password = read_env(options.password_env, _PATH)
     # Imported here since zeep brings much along, and few routes need it.
     from zeep.wsse.username import UsernameToken as ZeepToken
 
@@ -44,4 +44,4 @@ def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:
     """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
-    return frozenset({read_env(options.password_env, _KEY)}) - {""} if options is not None else frozenset()
+    return frozenset({read_env(options.password_env, _PATH)}) - {""} if options is not None else frozenset()

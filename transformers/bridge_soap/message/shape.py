@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.api import ABSENT
+from bridge.api import ABSENT, parse_pointer, pointer_of
 from bridge_soap.encode.writing import At, Faults, pointer
 from bridge_soap.xsd.model import NIL, TYPE
 
@@ -144,17 +144,17 @@ class Shape:
     def _place(self, at: str, why: str) -> tuple[str, str]:
         node: Shape | None = self
         parts: list[str] = []
-        for part in at.split("/")[1:]:
+        for part in parse_pointer(at):
             if node is None or part.isdigit():  # no XML name starts with a digit
                 parts.append(part)
                 continue
-            seen = node.seen.get(part.replace("~1", "/").replace("~0", "~"))
+            seen = node.seen.get(part)
             node = seen.node if seen is not None else None
             if seen is None or not seen.flat:
-                parts.append(part if seen is None else seen.name.replace("~", "~0").replace("/", "~1"))
+                parts.append(part if seen is None else seen.name)
         if node is not None and why.startswith(_CHOICE):
             why = node.words(why)
-        return "".join(f"/{part}" for part in parts), why
+        return pointer_of(parts), why
 
     def words(self, text: str) -> str:
         """A sentence on a choice's branches with the client's names."""

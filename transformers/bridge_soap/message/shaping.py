@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.api import ABSENT, BindError, Fault, is_origin, read_origin, read_secret
+from bridge.api import ABSENT, BindError, Fault, KeyPath, is_origin, parse_pointer, read_origin, read_secret
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import DatatypeError
@@ -30,7 +30,7 @@ class _Mark:
     path: str
     inner: dict[str, _Mark] = field(default_factory=dict[str, "_Mark"])
     name: str = ""
-    flat: str = ""
+    flat: KeyPath = ()
     constant: Any = ABSENT
     default: Any = ABSENT
 
@@ -58,7 +58,7 @@ class Shaper:
         self._encoders = contract.encoders if body.encoding is None else contract.encoded(body.encoding)
         self._nils = body.encoding is not None  # anything may be nil in SOAP's own encoding
         self.properties = properties_of(contract, body)
-        self._key = f"transform.soap.{'reply' if reply else 'request'}"
+        self._path = ("transform", "soap", "reply" if reply else "request")
         self._root = _Mark(Property(root.name, "element", root), "")
         self._faults: list[Fault] = []
         self.secrets: set[str] = set()
@@ -66,14 +66,14 @@ class Shaper:
     def shape(self, options: RequestShape | ReplyShape) -> Shape:
         """:raises bridge.api.BindError: a path leads nowhere, names collide, a value breaks its schema; all at once."""
         for number, path in enumerate(options.flatten):
-            self._mark(path, f"flatten.{number}", self._flatten)
+            self._mark(path, ("flatten", str(number)), self._flatten)
         for path, name in options.rename.items():
-            self._mark(path, f"rename.{path}", lambda mark, key, name=name: self._rename(mark, key, name))
+            self._mark(path, ("rename", path), lambda mark, key, name=name: self._rename(mark, key, name))
         if isinstance(options, RequestShape):
             for path, value in options.constants.items():
-                self._mark(path, f"constants.{path}", lambda mark, key, v=value: self._constant(mark, key, v))
+                self._mark(path, ("constants", path), lambda mark, key, v=value: self._constant(mark, key, v))
             for path, value in options.defaults.items():
-                self._mark(path, f"defaults.{path}", lambda mark, key, v=value: self._default(mark, key, v))
+                self._mark(path, ("defaults", path), lambda mark, key, v=value: self._default(mark, key, v))
         self._stop()
         self._consistent(self._root)
         self._stop()
@@ -85,12 +85,12 @@ class Shaper:
         if self._faults:
             raise BindError(self._faults)
 
-    def _fault(self, key: str, why: str) -> None:
-        self._faults.append(Fault(why, key=f"{self._key}.{key}"))
+    def _fault(self, key: KeyPath, why: str) -> None:
+        self._faults.append(Fault(why, self._path + key))
 
     # --- what the spec says ---
 
-    def _mark(self, path: str, key: str, note: Any) -> None:
+    def _mark(self, path: str, key: KeyPath, note: Any) -> None:
         steps = steps_of(path)
         if not steps:
             self._fault(key, "a path is wanted: names of properties with slashes between them")
@@ -107,7 +107,7 @@ class Shaper:
             mark = mark.inner.setdefault(step, _Mark(below[step], walked))
         note(mark, key)
 
-    def _flatten(self, mark: _Mark, key: str) -> None:
+    def _flatten(self, mark: _Mark, key: KeyPath) -> None:
         place, element = mark.place, mark.place.element
         type_ = element.type if element is not None else None
         if place.many:
@@ -120,21 +120,21 @@ class Shaper:
             self._fault(key, "it takes any attribute, so its properties have no names that are known")
         mark.flat = key
 
-    def _rename(self, mark: _Mark, key: str, name: str) -> None:
+    def _rename(self, mark: _Mark, key: KeyPath, name: str) -> None:
         if not name or name.startswith(_MEANING) or not name.isprintable():
             self._fault(key, f"{name!r} can't be a name for clients: it is empty or starts like what has a meaning")
         mark.name = name
 
-    def _constant(self, mark: _Mark, key: str, value: Any) -> None:
+    def _constant(self, mark: _Mark, key: KeyPath, value: Any) -> None:
         mark.constant = self._value(mark, key, value)
 
-    def _default(self, mark: _Mark, key: str, value: Any) -> None:
+    def _default(self, mark: _Mark, key: KeyPath, value: Any) -> None:
         if is_origin(value):
             self._fault(key, "a default is a plain value")
             value = ""
         mark.default = self._value(mark, key, value)
 
-    def _value(self, mark: _Mark, key: str, value: Any) -> Any:
+    def _value(self, mark: _Mark, key: KeyPath, value: Any) -> Any:
         place = mark.place
         if place.kind == "any" or place.element is None:
             self._fault(key, "a value can't be given for it as a whole")
@@ -149,9 +149,9 @@ class Shaper:
             for number, each in enumerate(value) if place.many else [(None, value)]:
                 found: Faults = []
                 self._judge(place, each, found)
-                bad += [(f".{number}{at}" if number is not None else at, why) for at, why in found]
+                bad += [(f"/{number}{at}" if number is not None else at, why) for at, why in found]
             for at, why in bad:
-                self._fault(key + at.replace("/", "."), why)
+                self._fault(key + parse_pointer(at), why)
         return value
 
     def _judge(self, place: Property, value: Any, bad: Faults) -> None:
@@ -166,9 +166,9 @@ class Shaper:
         except DatatypeError as error:
             bad.append(("", str(error)))
 
-    def _secret(self, place: Property, key: str, value: dict[str, Any]) -> Any:
+    def _secret(self, place: Property, key: KeyPath, value: dict[str, Any]) -> Any:
         """A constant from the environment or a file; its reason for not fitting may quote it, and so stays inside."""
-        origin = read_origin(value, f"{self._key}.{key}")
+        origin = read_origin(value, self._path + key)
         simple = place.simple
         if not origin.secret:
             self._fault(key, "a constant may come from $env or $file; what differs by call has its place in headers")
@@ -192,10 +192,10 @@ class Shaper:
             if each.flat and (each.name or each.whole):
                 self._fault(each.flat, "it is named elsewhere too, and flattened there is nothing left of it")
             if each.constant is not ABSENT and (each.name or each.default is not ABSENT):
-                self._fault(f"constants.{each.path}", "clients never see a constant, so nothing else can be said of it")
+                self._fault(("constants", each.path), "clients never see a constant, so nothing else can be said of it")
             if each.whole and each.inner:
                 kind = "constants" if each.constant is not ABSENT else "defaults"
-                self._fault(f"{kind}.{each.path}", "other paths lead into it")
+                self._fault((kind, each.path), "other paths lead into it")
             if mark.place.kind == "items" and each.flat:
                 self._fault(each.flat, "an item is one property, and flattened it could not say which")
             self._consistent(each)
@@ -261,12 +261,12 @@ class Shaper:
                 for name, steps, canonical, each in self._constants(mark.inner[key], seen.node):
                     yield name, (key, *steps), canonical, each
 
-    def _culprit(self, mark: _Mark, *paths: str) -> str:
+    def _culprit(self, mark: _Mark, *paths: str) -> KeyPath:
         """The key of the spec that makes two names one: a renaming, else a flattening."""
         steps = [steps_of(path[len(mark.path) + 1 :] if mark.path else path) for path in paths]
         marks = [each for way in steps for each in _along(mark, way)]
-        named = [f"rename.{each.path}" for each in marks if each.name]
-        return next(iter([*named, *(each.flat for each in marks if each.flat)]), "rename")
+        named = [("rename", each.path) for each in marks if each.name]
+        return next(iter([*named, *(each.flat for each in marks if each.flat)]), ("rename",))
 
     def _hidden(self, mark: _Mark, below: dict[str, Property]) -> frozenset[str]:
         hidden = {key for key, each in mark.inner.items() if each.name or each.flat or each.constant is not ABSENT}

@@ -33,12 +33,15 @@ def choose(wsdl: Wsdl, options: SoapOptions) -> list[Chosen]:
     if not matches:
         names = ", ".join(sorted({each.name for each in operations})[:30])
         raise BindError(
-            Fault(f"{wsdl.name} has no operation {options.operation!r}; it has {names}", key="transform.soap.operation")
+            Fault(
+                f"{wsdl.name} has no operation {options.operation!r}; it has {names}",
+                ("transform", "soap", "operation"),
+            )
         )
     if len(matches) > 1 and len({each.operation.port_type for each in matches}) > 1:
         ports = ", ".join(dict.fromkeys(each.operation.port for each in matches))
         raise BindError(
-            Fault(f"several ports have {options.operation!r}; say which: {ports}", key="transform.soap.port")
+            Fault(f"several ports have {options.operation!r}; say which: {ports}", ("transform", "soap", "port"))
         )
     return (exact or matches)[:1]
 
@@ -49,7 +52,7 @@ def _narrowed(operations: list[SoapOperation], kind: str, value: str | None, nam
     matches = [each for each in operations if getattr(each, kind) == value]
     if not matches:
         names = ", ".join(dict.fromkeys(getattr(each, kind) for each in operations))
-        raise BindError(Fault(f"{name} has no {kind} {value!r}; it has {names}", key=f"transform.soap.{kind}"))
+        raise BindError(Fault(f"{name} has no {kind} {value!r}; it has {names}", ("transform", "soap", kind)))
     return matches
 
 
