@@ -26,7 +26,6 @@ from lxml import etree
 from bridge.api import parse_json, parse_xml
 from bridge_soap.contract import Contract
 from bridge_soap.decode.packing import to_json
-from bridge_soap.message.envelope import has_attributes
 
 FOLDER = Path(__file__).parent.parent / "tests" / "bridge_soap" / "wsdl"
 ENCODE, DECODE, PARSE = 20.0, 10.0, 3.0
@@ -100,7 +99,7 @@ class Ours:
 
     def decode(self, body: bytes) -> Any:
         root = parse_xml(body)
-        return self._read(root[-1], _note, has_attributes(body))
+        return self._read(root[-1], _note)
 
     def learn(self, body: bytes) -> None:
         self._layouts.learn(body, "text/xml")

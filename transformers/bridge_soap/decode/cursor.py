@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.api import FAST_PATHS
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source
@@ -23,18 +23,12 @@ if TYPE_CHECKING:
     from bridge_soap.decode.decoders import Decoders, Note, Reader
 
 
-#: ``(element, note, odd)``: `odd` is false where the whole message is known to hold no attributes.
-QuickReader = Callable[["etree._Element", "Note", bool], Any]
-
-#: ``(elements of one declaration, note, odd) -> their values``.
-RunReader = Callable[[Sequence["etree._Element"], "Note", bool], list[Any]]
+#: ``(elements of one declaration, note) -> their values``.
+RunReader = Callable[[Sequence["etree._Element"], "Note"], list[Any]]
 
 #: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``. A fifth
 #: argument, what the last call gave back, lets it go on.
 RestReader = Callable[..., int]
-
-#: Longer rows hold so many optional elements that all of them are seldom there.
-_MAX_ROW = 32
 
 
 class _End:
@@ -87,6 +81,10 @@ def in_any_order(root: Part) -> bool:
     return any(part.kind == "all" for part in (root, *root.parts))
 
 
+def _attributed(type_: ComplexType) -> bool:
+    return bool(type_.attributes or type_.any_attribute)
+
+
 class Cursor:
     """Makes quick readers. `name` gives a type's function in `env`, which is there once `finish` has run."""
 
@@ -94,7 +92,7 @@ class Cursor:
         self._decoders = decoders
         self.env: dict[str, Any] = {"END": _End(), "DatatypeError": DatatypeError}
         self._names: dict[ComplexType, str] = {}
-        self._waiting: list[tuple[ComplexType, str, Reader, RestReader, Any]] = []
+        self._waiting: list[tuple[ComplexType, str, RestReader, Any]] = []
         self._made = 0
         self._runs: dict[Element, RunReader] = {}
 
@@ -119,21 +117,14 @@ class Cursor:
         name, env = f"d{len(self.env)}", self.env
         self._names[type_] = name
         env[name] = None  # keeps the number from being given twice
-        self._waiting.append((type_, name, general, rest, complete))
+        self._waiting.append((type_, name, rest, complete))
+
+        attributed = _attributed(type_)
 
         def read(node: etree._Element, note: Note) -> Any:
-            return env[name](node, note, True)  # looked up each time: it is there later than this
-
-        return read
-
-    def quick(self, type_: Type) -> QuickReader | None:
-        """The quick reader of a type, where it can be read this way."""
-        name, env = self._names.get(type_) if isinstance(type_, ComplexType) else None, self.env
-        if name is None:
-            return None
-
-        def read(node: etree._Element, note: Note, odd: bool) -> Any:
-            return env[name](node, note, odd)  # looked up each time, as above
+            if not attributed and node.keys():
+                return general(node, note)
+            return env[name](node, note)  # looked up each time: it is there later than this
 
         return read
 
@@ -152,7 +143,7 @@ class Cursor:
                 out.add("return found")
                 name = f"r{len(self.env)}"
                 self.env[name] = None
-                out.define(name, "cs, note, odd", f"decoder of {local_name(element.name)} in a row")
+                out.define(name, "cs, note", f"decoder of {local_name(element.name)} in a row")
                 self.finish()
                 known = self._runs[element] = self.env[name]
         return known
@@ -160,43 +151,37 @@ class Cursor:
     def finish(self) -> None:
         """Make what was asked for: at once while the contract is small, then when it is first used."""
         while self._waiting:
-            type_, name, general, rest, complete = self._waiting.pop()
+            type_, name, rest, complete = self._waiting.pop()
             if self._made < EAGER:
-                self._compile(type_, name, general, rest, complete)
+                self._compile(type_, name, rest, complete)
             else:
-                self.env[name] = self._later(type_, name, general, rest, complete)
+                self.env[name] = self._later(type_, name, rest, complete)
 
-    def _later(self, type_: ComplexType, name: str, general: Reader, rest: RestReader, complete: Any) -> QuickReader:
+    def _later(self, type_: ComplexType, name: str, rest: RestReader, complete: Any) -> Reader:
         """Stands for a type's function until it is first called."""
 
-        def read(node: etree._Element, note: Note, odd: bool) -> Any:
+        def read(node: etree._Element, note: Note) -> Any:
             with self._decoders.lock:
                 if self.env[name] is read:
-                    self._compile(type_, name, general, rest, complete)
+                    self._compile(type_, name, rest, complete)
                     self.finish()
-            return self.env[name](node, note, odd)
+            return self.env[name](node, note)
 
         return read
 
-    def _compile(self, type_: ComplexType, name: str, general: Reader, rest: RestReader, complete: Any) -> None:
+    def _compile(self, type_: ComplexType, name: str, rest: RestReader, complete: Any) -> None:
         self._made += 1
         content = self._decoders.graph.model(type_)
         assert content.root is not None
         out = Source(self.env)
-        out.env[f"g{name}"] = general
-        attributed = bool(type_.attributes or type_.any_attribute)
+        out.add("out = {}")
+        attributed = _attributed(type_)
         if attributed:
             attributes = out.const(self._decoders.attributes(type_))
             always = any(use.required for use in type_.attributes.values())
-            out.add("out = {}")
-            out.add(f"if {'True' if always else 'odd and node.items()'}: {attributes}(node, out, note)")
+            out.add(f"if {'True' if always else 'node.keys()'}: {attributes}(node, out, note)")
             out.add("own = len(out)")
-        else:
-            out.add("if odd and node.items():")
-            out.add(f"    return g{name}(node, note)")
-            out.add("out = {}")
         out.add("cs = node.getchildren()")
-        self._whole_row(out, content, attributed=attributed)
         out.add("cs.append(END)")
         out.add("c = cs[0]; i = 1")
         for leaf in content.root.leaves():
@@ -210,30 +195,7 @@ class Cursor:
         if content.counts or content.choices:
             out.add(f"else: {out.const(complete)}(out, node, note)")
         out.add("return out")
-        out.define(name, "node, note, odd", f"decoder of {local_name(type_.name) or 'a type'}")
-
-    def _whole_row(self, out: Source, content: Content, *, attributed: bool) -> None:
-        """Records, which are nothing but a row of single elements, and all of them there: no cursor is needed."""
-        assert content.root is not None
-        leaves = list(content.root.leaves())
-        row = content.root.kind == "sequence" and all(part.kind == "element" for part in content.root.parts)
-        if not row or len(leaves) > _MAX_ROW or any(slot.many for slot in content.slots.values()):
-            return
-        numbers = range(len(leaves))
-        out.add(f"if len(cs) == {len(leaves)}:")
-        out.depth += 1
-        out.add("".join(f"c{n}, " for n in numbers) + "= cs")
-        tests = (f"c{n}.tag == {leaf.element.name!r}" for n, leaf in enumerate(leaves) if leaf.element)
-        out.add(f"if {' and '.join(tests)}:")
-        out.depth += 1
-        for number, leaf in enumerate(leaves):
-            assert leaf.element is not None
-            out.add(f"c = c{number}")
-            self._value(out, leaf.element)
-            out.add(f"x{number} = x")
-        record = "{" + ", ".join(f"{leaf.key!r}: x{n}" for n, leaf in enumerate(leaves)) + "}"
-        out.add(f"return out | {record}" if attributed else f"return {record}")
-        out.depth -= 2
+        out.define(name, "node, note", f"decoder of {local_name(type_.name) or 'a type'}")
 
     def _leaf(self, out: Source, part: Part, content: Content) -> None:
         element = part.element
@@ -261,7 +223,7 @@ class Cursor:
         simple = self._decoders.simple[type_] if isinstance(type_, SimpleType) else None
         if simple is not None and not simple.names and element.fixed is None:
             out.add("x = c.text")
-            out.add("if x is None or odd and c.items() or len(c):")
+            out.add("if x is None or c.keys() or len(c):")
             out.add(f"    x = {reader}(c, note)")
             if simple.identity:
                 return
@@ -273,6 +235,6 @@ class Cursor:
             return
         quick = self._names.get(type_) if isinstance(type_, ComplexType) and not type_.abstract else None
         if quick is not None:
-            out.add(f"x = {reader}(c, note) if odd and c.items() else {quick}(c, note, odd)")
+            out.add(f"x = {reader}(c, note) if c.keys() else {quick}(c, note)")
         else:
             out.add(f"x = {reader}(c, note)")

@@ -15,7 +15,7 @@ from lxml import etree
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
-from bridge_soap.decode.cursor import Cursor, QuickReader
+from bridge_soap.decode.cursor import Cursor
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.order_check import OrderCheck
 from bridge_soap.decode.unknown import UnknownReader
@@ -69,16 +69,6 @@ class Decoders:
             self._fields.finish()
             return reader
 
-    def quick(self, element: Element) -> QuickReader:
-        """As `ready`, for a message of which it may be known that it holds no attributes."""
-        reader = self.ready(element)
-        quick = self._fields.cursor.quick(element.type)
-
-        def read(node: etree._Element, note: Note, odd: bool) -> Any:
-            return reader(node, note) if odd or quick is None else quick(node, note, False)
-
-        return read
-
     @property
     def cursor(self) -> Cursor:
         return self._fields.cursor
@@ -125,7 +115,7 @@ class Decoders:
         abstract = isinstance(declared, ComplexType) and declared.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
-            if not node.items():
+            if not node.keys():
                 if abstract:
                     note(node, "its type is abstract, and it names no other")
                 return read(node, note)
@@ -199,7 +189,7 @@ class Decoders:
         differs = self._other_than(element.fixed if element is not None else None, simple)
 
         def read(node: etree._Element, note: Note) -> Any:
-            if node.items():
+            if node.keys():
                 self.stray_attributes(node, note)
             if len(node):
                 note(node, "it holds child elements where only text belongs; they are left out")
@@ -297,7 +287,7 @@ class Decoders:
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
-            if node.items() or must:
+            if node.keys() or must:
                 attributes(node, out, note)
             items: list[Any] = []
             if mixed and node.text:

@@ -124,7 +124,7 @@ class FieldMaker:
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
             own = 0
-            if node.items() or must:
+            if node.keys() or must:
                 attributes(node, out, note)
                 own = len(out)
             for key in arrays:
@@ -173,7 +173,7 @@ class FieldMaker:
                     continue
                 if leaf:
                     text = child.text
-                    if text is None or child.items() or len(child):
+                    if text is None or child.keys() or len(child):
                         value = reader(child, note)
                     elif convert is None:
                         value = text

@@ -70,14 +70,14 @@ class OpenRecord(OpenElement):
         if leaf is None:
             return at
         assert leaf.element is not None
-        read, odd, end = self._opener.decoders.cursor.run(leaf.element), self._opener.odd, at + 1
+        read, end = self._opener.decoders.cursor.run(leaf.element), at + 1
         if not self._many(leaf):
-            (self._out[leaf.key],) = read(children[at:end], self.note, odd)
+            (self._out[leaf.key],) = read(children[at:end], self.note)
             return end
         tag = leaf.element.name
         while end < len(children) and children[end].tag == tag:
             end += 1
-        self._out.setdefault(leaf.key, []).extend(read(children[at:end], self.note, odd))
+        self._out.setdefault(leaf.key, []).extend(read(children[at:end], self.note))
         return end
 
     def _turn(self, tag: str) -> Part | None:

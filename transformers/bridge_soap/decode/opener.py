@@ -26,11 +26,10 @@ class Opener:
     one reply is read.
 
     :param careful: white space in elements that no schema types is kept until it is known whether it counts.
-    :param odd: as in `bridge_soap.decode.cursor`.
     """
 
-    def __init__(self, decoders: Decoders, *, careful: bool = False, odd: bool = True) -> None:
-        self.decoders, self._careful, self.odd = decoders, careful, odd
+    def __init__(self, decoders: Decoders, *, careful: bool = False) -> None:
+        self.decoders, self._careful = decoders, careful
         self._packed = 0
         self._finders: dict[ComplexType, Callable[[etree._Element, Note], dict[str, Any] | None]] = {}
         self._by_local: dict[int, dict[str, Slot | None]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from lxml import etree
@@ -13,9 +12,6 @@ from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.encode.writing import Writer
 from bridge_soap.names import local_name, tag_of
-
-#: Reads a reply's body: ``(soap:Body, note, odd) -> JSON value``; `odd` as in `bridge_soap.decode.cursor`.
-BodyReader = Callable[[etree._Element, Note, bool], Any]
 
 
 def body_writer(contract: Contract, body: Body) -> Writer:
@@ -31,14 +27,16 @@ def _write_nothing(value: Any, put: Any, at: Any, bad: list[tuple[str, str]]) ->
         bad.append(("", "this operation takes nothing: an empty object is wanted"))
 
 
-def body_reader(decoders: Decoders, body: Body) -> BodyReader:
-    """:raises bridge.api.BindError: something that the body must have is broken."""
+def body_reader(decoders: Decoders, body: Body) -> Reader:
+    """The reader of ``soap:Body``.
+
+    :raises bridge.api.BindError: something that the body must have is broken.
+    """
     if body.root is not None:
         return _root_reader(decoders, body, body.root)
     if body.content is not None:
-        content = decoders.ready_type(body.content)
-        return lambda node, note, odd: content(node, note)
-    return lambda node, note, odd: {}
+        return decoders.ready_type(body.content)
+    return lambda node, note: {}
 
 
 def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:
@@ -50,9 +48,9 @@ def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:
     return readers
 
 
-def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
+def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
     """Reads the body's one element, by name where the contract names it."""
-    quick, readers = decoders.quick(root), root_readers(decoders, root)
+    readers = root_readers(decoders, root)
     expected = readers[root.name]
 
     def encoded(wrapper: etree._Element, note: Note) -> Any:
@@ -60,13 +58,13 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> BodyReader:
         value = expected(wrapper, note)
         return {} if value is None else value  # some say of an answer without parts that it is nil
 
-    def read(body_node: etree._Element, note: Note, odd: bool) -> Any:
+    def read(body_node: etree._Element, note: Note) -> Any:
         for child in body_node:
             if child.tag == root.name:
                 if body.encoding is None:
                     if body.accessors is not None:
                         _drop_result(child)
-                    return quick(child, note, odd)
+                    return expected(child, note)
                 return encoded(child, note)
             reader = readers.get(child.tag)
             if reader is not None:

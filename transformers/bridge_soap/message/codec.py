@@ -29,14 +29,14 @@ from bridge.api import (
     parse_pointer,
 )
 from bridge_soap.contract import Body
+from bridge_soap.decode.decoders import Reader
 from bridge_soap.decode.packing import dump, to_json
 from bridge_soap.encode.writing import Writer
 from bridge_soap.message import large
 from bridge_soap.message.attachments import ATTACHMENTS, Attachments
 from bridge_soap.message.blocks_in import ReplyBlocks, beside
 from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
-from bridge_soap.message.bodies import BodyReader
-from bridge_soap.message.envelope import Envelope, Message, has_attributes, payload, read_message
+from bridge_soap.message.envelope import Envelope, Message, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.large import Early, LargeParser
 from bridge_soap.message.layouts import Layouts
@@ -70,7 +70,7 @@ class Plan:
     parameters: Mapping[str, Parameter]
     write: Writer
     output: Body | None
-    read: BodyReader
+    read: Reader
     #: puts the shared values of an encoded answer where they belong, before anything of it is read
     prepare: Callable[[etree._Element], None] | None
     faults: FaultReader
@@ -258,7 +258,7 @@ class SoapCodec:
             if plan.layouts is not None and not call.warnings and early.error is None:
                 plan.layouts.learn(inbound.body, kind)
             return self._told(call, early.take(), fields, parts, found, dump)
-        value = plan.read(message.body, note, has_attributes(message.text))
+        value = plan.read(message.body, note)
         if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)
         return self._told(call, value, fields, parts, found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,8 +29,6 @@ _KNOWN_CHARSET = re.compile(
     r"utf-?8|utf-?(?:16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso[-_]?8859-\d\d?|latin-?\d|windows-125\d|cp\d{3,4}|ibm\d{3,4}"
     r"|koi8-[ru]|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-(?:jp|kr)|mac-?roman"
 )
-#: A namespace declaration. The look back stands after the word, so that the search is for the word.
-_DECLARED = re.compile(rb"xmlns(?<=[ \t\r\n]xmlns)(?::[^\s=]+)?\s*=")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
@@ -92,12 +89,11 @@ def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A reply's parts: the body's elements, and the Fault among them if there is one. `text` is what was parsed."""
+    """A reply's parts: the body's elements, and the Fault among them if there is one."""
 
     body: etree._Element
     fault: etree._Element | None
     header: etree._Element | None
-    text: bytes
 
 
 #: Bytes to the root of their tree; raises `bridge.api.XmlError`.
@@ -112,7 +108,7 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Mes
     for draft in _DRAFTS:
         if draft in raw:
             raw = raw.replace(draft, XSD.encode())
-    root, text = _parse(raw, content_type, parse)
+    root = _parse(raw, content_type, parse)
     parts = PARTS.get(root.tag)
     if parts is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
@@ -129,20 +125,19 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Mes
         if child.tag == parts[2]:
             fault = child
             break
-    return Message(body, fault, header, text)
+    return Message(body, fault, header)
 
 
-def _parse(body: bytes, content_type: str, parse: Parse) -> tuple[etree._Element, bytes]:
-    """The root, and the text that it was parsed from. The charset parameter outranks what the document says of itself
-    (RFC 7303, section 3)."""
+def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
+    """The root element. The charset parameter outranks the document's own declaration (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return parse(body), body  # a byte order mark outranks both
+        return parse(body)  # a byte order mark outranks both
     found = _CHARSET.search(content_type)
     charset = found[1].lower() if found else "utf-8"
     says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
         try:
-            return parse(body), body
+            return parse(body)
         except XmlError:
             if found or b"encoding" not in body[:200]:
                 raise
@@ -153,8 +148,8 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> tuple[etree._Element
         except (LookupError, UnicodeError):
             pass  # the parameter is wrong; perhaps the document knows better
         else:
-            return parse(text), text
-    return parse(body), body
+            return parse(text)
+    return parse(body)
 
 
 #: How many characters are decoded in one go: some decoders take their time, and keep all else waiting.
@@ -177,16 +172,6 @@ def is_utf8(content_type: str) -> bool:
     """Whether a message of that type is one document in UTF-8, if it says nothing else itself."""
     found = _CHARSET.search(content_type)
     return (found is None or found[1].lower() in ("utf-8", "utf8")) and content_type[:10].lower() != "multipart/"
-
-
-def has_attributes(body: bytes, head: int = sys.maxsize) -> bool:
-    """Whether a message may hold attributes that aren't namespace declarations. Counting bytes is far cheaper than
-    looking at each element, and it errs on the safe side: an ``=`` in a text counts too, and a declaration that is not
-    among the first `head` bytes."""
-    start = body.find(b"?>", 0, 200) + 2 if body.startswith(b"<?xml") else 0
-    if b"</" not in body:
-        return True  # it is written in no kin of ASCII, and none of its marks can be told
-    return body.count(b"=", start) != len(_DECLARED.findall(body, start, head))
 
 
 def payload(message: Message) -> bytes:

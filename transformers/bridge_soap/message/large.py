@@ -14,7 +14,7 @@ from bridge.api import BadReply, Unsliced, parse_xml, xml_slices
 from bridge_soap.decode.decoders import Note
 from bridge_soap.decode.incremental import Mixed, OpenElement
 from bridge_soap.decode.packing import TOO_LARGE
-from bridge_soap.message.envelope import PARTS, has_attributes
+from bridge_soap.message.envelope import PARTS
 from bridge_soap.message.open_body import LargeBodies, OpenBody, Superseded
 from bridge_soap.message.shape import Shape
 
@@ -23,9 +23,6 @@ LARGE = 1024 * 1024
 SLICE = 128 * 1024
 #: How many marks (``<`` and ``=``) may stand in what must be held as a tree: each may come to some 400 bytes there.
 MAX_MARKS = 400_000
-
-#: How far namespace declarations are looked for to tell them from attributes.
-_HEAD = 64 * 1024
 
 
 def marks(data: bytes) -> int:
@@ -161,12 +158,12 @@ class LargeParser:
         return parse_xml(text)
 
     def _by_slices(self, bodies: LargeBodies, text: bytes) -> etree._Element:
-        early, odd = Early(), has_attributes(text, _HEAD)
+        early = Early()
         note, run = self._note(early.warnings), None
         root = None
 
         def open_body(node: etree._Element) -> OpenElement:
-            return bodies.open(node, note, self._shape, careful=self._careful, odd=odd, exact=self._exact)
+            return bodies.open(node, note, self._shape, careful=self._careful, exact=self._exact)
 
         for at, root in enumerate(xml_slices(text, SLICE)):
             if run is None:

@@ -27,11 +27,9 @@ class LargeBodies:
         self._decoders, self._body = decoders, body
         self._readers = root_readers(decoders, body.root) if body.root is not None else {}
 
-    def open(
-        self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, odd: bool, exact: bool
-    ) -> OpenElement:
+    def open(self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, exact: bool) -> OpenElement:
         """``soap:Body``, to be read in steps. `exact`: its element is there under its own name."""
-        opener, body = Opener(self._decoders, careful=careful, odd=odd), self._body
+        opener, body = Opener(self._decoders, careful=careful), self._body
         if body.root is not None:
             return OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
         if body.content is not None:
