@@ -82,6 +82,7 @@ from bridge.http.forwarding import forwardable, returnable
 from bridge.http.memo import Memo
 from bridge.http.methods import is_served
 from bridge.http.token import is_token
+from bridge.payload.codegen import define_function
 from bridge.payload.json_text import check_json, read_in_slices
 from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
@@ -157,6 +158,7 @@ __all__ = [
     "check_json",
     "claim_of",
     "claim_text",
+    "define_function",
     "fetch_error",
     "forwardable",
     "header",

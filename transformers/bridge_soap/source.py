@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bridge.api import define_function
 from bridge_soap.names import NCNAME
 
 #: Types of a contract that are compiled when it is bound; the others are compiled when they are first used, since of a
@@ -23,7 +24,7 @@ class Source:
 
     def __init__(self, env: dict[str, Any]) -> None:
         self.lines: list[str] = []
-        self.depth = 1
+        self.depth = 0
         self.env = env
 
     def add(self, line: str) -> None:
@@ -37,8 +38,7 @@ class Source:
 
     def define(self, name: str, parameters: str, label: str) -> None:
         """Make the function `name` in the namespace; tracebacks show `label` as its file."""
-        text = f"def {name}({parameters}):\n" + "\n".join(self.lines or ["    pass"]) + "\n"
-        exec(compile(text, f"<{label}>", "exec"), self.env)  # noqa: S102  # only structure, see above
+        define_function(f"{name}({parameters})", self.lines or ["pass"], self.env, filename=label)
 
 
 def tag_literal(tag: str) -> str:

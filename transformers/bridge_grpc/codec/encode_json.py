@@ -19,6 +19,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from bridge.api import define_function
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.large import LargeText
 from bridge_grpc.codec.scalars import INT64S, MESSAGES, FieldValueError
@@ -48,12 +49,14 @@ class Encoders:
         self._find = find
         self._print = options
         self._writers: dict[Descriptor, Write] = {}
+        self._texts: dict[Descriptor, Callable[[bytes], bytes]] = {}
         self._numbers: dict[Descriptor, int] = {}
         # Routes of one schema share this and are bound in threads; an Any may compile a type while requests are served.
         self._lock = threading.RLock()
         self._fields: dict[FieldDescriptor, Write] = {}
         self._enums: dict[EnumDescriptor, str] = {}
         self._space: dict[str, Any] = {
+            "dumps": orjson.dumps,
             "base64": base64,
             "double": double,
             "single": single,
@@ -86,14 +89,19 @@ class Encoders:
         :raises FieldValueError: (the function) as `writer`.
         :raises orjson.JSONEncodeError: (the function) it is nested too deep.
         """
+        text = self._texts.get(descriptor)
+        if text is not None:
+            return text
         parse, dumps = GetMessageClass(descriptor).FromString, orjson.dumps
         if descriptor.full_name in wellknown.SPECIAL:
             write = self.writer(descriptor)
             return lambda wire: dumps(write(parse(wire)))
         with self._lock:
-            lines = ["m = parse(wire)", *self._object(descriptor, "m", "v", "return dumps({})".format)]
+            number = len(self._texts)
+            lines = [f"m = parse_{number}(wire)", *self._object(descriptor, "m", "v", "return dumps({})".format)]
             self._finish()
-            text: Callable[[bytes], bytes] = self._function("text(wire)", lines, parse=parse, dumps=dumps)
+            self._space[f"parse_{number}"] = parse
+            text = self._texts[descriptor] = self._define(f"text_{number}(wire)", lines, descriptor)
         return text
 
     def field(self, field: FieldDescriptor) -> Write:
@@ -143,17 +151,10 @@ class Encoders:
         """Compiles every message that has a number but no function yet; its fields may add more messages."""
         while pending := [(d, n) for d, n in self._numbers.items() if f"write_{n}" not in self._space]:
             for descriptor, number in pending:
-                self._space[f"write_{number}"] = self._function("write(m)", list(self._body(descriptor)))
+                self._define(f"write_{number}(m)", list(self._body(descriptor)), descriptor)
 
-    def _function(self, head: str, lines: Iterable[str], **names: Any) -> Any:
-        """The function with the signature `head`; it can use `names` and the schema's functions."""
-        name, _, arguments = head.partition("(")
-        # In a nested function `names` are closure variables; the schema's functions are globals.
-        source = f"def make({', '.join(names)}):\n    def {name}({arguments}:\n"
-        source += "".join(f"        {line}\n" for line in lines) + f"    return {name}\n"
-        space: dict[str, Any] = {}
-        exec(source, self._space, space)  # noqa: S102  # generated here; see above for what a schema may put into it
-        return space["make"](**names)
+    def _define(self, head: str, lines: Iterable[str], thing: Descriptor | FieldDescriptor) -> Write:
+        return define_function(head, lines, self._space, filename=f"writer of {thing.full_name}")
 
     def _body(self, descriptor: Descriptor) -> Iterator[str]:
         if descriptor.full_name in wellknown.WRAPPERS:
@@ -337,7 +338,7 @@ class Encoders:
                 # `_read` copies a list's items in one step.
                 lines = [*(["v = v[:]"] if _is_list(field) else []), f"return {self._value(field, 'v')}"]
                 self._finish()
-                write = self._fields[field] = self._function("write(v)", lines)
+                write = self._fields[field] = self._define(f"write_field_{len(self._fields)}(v)", lines, field)
         return write
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 from google.protobuf.message import EncodeError
 
+from bridge.api import define_function
 from bridge_grpc.codec import json_body
 from bridge_grpc.codec.element import Element, Read
 from bridge_grpc.codec.scalars import InDoubt
@@ -73,7 +74,8 @@ def quick(plan: ReadPlan) -> Read:
         return by_key
     space: dict[str, Any] = {"InDoubt": InDoubt, "by_key": by_key}
     lines = [f"if len(o) * 4 < {len(plan.fields)}: return by_key(o)"] if plan.many else []
-    return _function("decode(o)", [*lines, *_object(plan, "o", "", space), "return o"], space)  # type: ignore[no-any-return]  # a namespace of ours
+    lines += [*_object(plan, "o", "", space), "return o"]
+    return define_function("decode(o)", lines, space, filename="reader of a message")
 
 
 def whole(plan: ReadPlan, cls: Any, decode: Read, *, bounded: bool) -> Callable[[bytes], bytes]:
@@ -101,13 +103,7 @@ def whole(plan: ReadPlan, cls: Any, decode: Read, *, bounded: bool) -> Callable[
     )
     lines += ["o = decode(o)"] if plan.mixed or plan.many else _object(plan, "o", "", space)
     lines += ["try: return serialise(cls(**o))", "except EncodeError: raise InDoubt from None"]
-    return _function("whole(body)", lines, space)  # type: ignore[no-any-return]  # a namespace of ours
-
-
-def _function(head: str, lines: Iterable[str], space: dict[str, Any]) -> Any:
-    source = "\n    ".join([f"def {head}:", *lines])
-    exec(source, space)  # noqa: S102  # generated here; names from the schema stand in it as literals by repr
-    return space[head.partition("(")[0]]
+    return define_function("whole(body)", lines, space, filename="reader of a body")
 
 
 def _object(plan: ReadPlan, holder: str, prefix: str, space: dict[str, Any], *, within: bool = False) -> Iterator[str]:
