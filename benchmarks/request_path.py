@@ -73,7 +73,7 @@ class Instant:
     def request(self, call: Call) -> bytes:
         return call.body
 
-    async def send(self, request: bytes, *, deadline: float, trace: Any, asked: float | None = None) -> Any:
+    async def send(self, request: bytes, *, deadline: float, trace: Any, client_timeout: float | None = None) -> Any:
         assert request == ASKED
         return SimpleNamespace(status=200, body=b"")
 

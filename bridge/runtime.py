@@ -11,7 +11,7 @@ from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Unconnected, Upstreams
+from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError
@@ -38,7 +38,7 @@ class Runtime:
         self.trust = Trust.load(settings)
         self.mesh = open_mesh(settings.mesh, settings.home)
         self.store = open_store(settings.store, settings.home)
-        self.upstreams = Upstreams(self.mesh, settings) if serving else Unconnected(settings.home)
+        self.upstreams = Upstreams(self.mesh, settings) if serving else OfflineUpstreams(settings.home)
         self.fetcher = Fetcher(settings.fetch_networks)
         self.context = Context(
             settings.path("wsdl"),

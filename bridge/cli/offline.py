@@ -32,7 +32,7 @@ from bridge.plugins import Transformers
 from bridge.runtime import Runtime
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
-from bridge.transport.reach import unfetchable
+from bridge.transport.reach import fetch_refusal
 
 
 @contextlib.asynccontextmanager
@@ -287,5 +287,5 @@ def _unfetchable(connected: Mapping[str, str], settings: Settings) -> list[str]:
         f"a gateway that serves this fetches nothing from {host} ({address}: {reason}): save the WSDL and what it"
         f" imports in wsdl/ and name the file, or set BRIDGE_FETCH_NETWORKS={address}"
         for host, address in connected.items()
-        if (reason := unfetchable(address, settings.fetch_networks))
+        if (reason := fetch_refusal(address, settings.fetch_networks))
     ]

@@ -65,12 +65,25 @@ class Attempts:
 
     :param addresses: the instances, the preferred one first.
     :param deadline: in the loop's `time()`.
-    :param asked: seconds that the caller asked for, where that is less than the route gives.
+    :param client_timeout: seconds that the caller asked for, where that is less than the route gives.
     """
 
     __slots__ = (
-        "_asked", "_backoff", "_cluster", "_epoch", "_refused", "_request", "_rest", "address", "addresses",
-        "answered", "began", "connect_timeout", "deadline", "repeats", "retries",
+        "_backoff",
+        "_client_timeout",
+        "_cluster",
+        "_epoch",
+        "_refused",
+        "_request",
+        "_rest",
+        "address",
+        "addresses",
+        "answered",
+        "began",
+        "connect_timeout",
+        "deadline",
+        "repeats",
+        "retries",
     )  # fmt: skip
 
     def __init__(
@@ -80,9 +93,9 @@ class Attempts:
         addresses: Sequence[Address],
         now: float,
         deadline: float,
-        asked: float | None,
+        client_timeout: float | None,
     ) -> None:
-        self._cluster, self._request, self._asked = cluster, request, asked
+        self._cluster, self._request, self._client_timeout = cluster, request, client_timeout
         self.deadline = deadline
         self.retries = self.repeats = 0
         self._backoff = 0.0
@@ -93,11 +106,11 @@ class Attempts:
         self._rest: Sequence[Address] | None = None  # to be tried after `address`; None until one refused
         self._refused: list[Address] = []
         self.began, self.answered = now, False
-        left = deadline - now
-        if left > CONNECT * ADDRESSES:
+        remaining = deadline - now
+        if remaining > CONNECT * ADDRESSES:
             self.connect_timeout = CONNECT
         else:
-            self.connect_timeout = min(CONNECT, max(left / min(len(addresses), ADDRESSES), 0.001))
+            self.connect_timeout = min(CONNECT, max(remaining / min(len(addresses), ADDRESSES), 0.001))
 
     async def again(self, attempt: Attempt) -> bool:
         """Report `attempt`. True when one more is to be made, now; this is then its context.
@@ -114,13 +127,13 @@ class Attempts:
             self.repeats += 1
             if await self._start(attempt):
                 return True
-        wait = self._wait(attempt)
-        while wait is not None:
+        delay = self._delay(attempt)
+        while delay is not None:
             self.retries += 1
-            await asyncio.sleep(wait)
+            await asyncio.sleep(delay)
             if await self._start(attempt):
                 return True
-            wait = self._wait(attempt)
+            delay = self._delay(attempt)
         return False
 
     def expired(self, error: Timeout) -> None:
@@ -139,34 +152,35 @@ class Attempts:
             if outliers.suspects and address in outliers.suspects:
                 outliers.succeeded(address, self._epoch)
         elif verdict is InstanceVerdict.BAD or (
-            verdict is InstanceVerdict.LATE and fair(self.deadline - self.began, self._asked, now - self.deadline)
+            verdict is InstanceVerdict.LATE
+            and fair(self.deadline - self.began, self._client_timeout, now - self.deadline)
         ):
             cluster.failed(address, self._epoch, cause)
         elif verdict is InstanceVerdict.UNREACHABLE:
-            waited = attempt.waited
-            if waited is None or fair(waited, self._asked, now - self.began - waited):
+            delay = attempt.waited
+            if delay is None or fair(delay, self._client_timeout, now - self.began - delay):
                 outliers.unreachable(address, self._epoch, cause)
 
     def _next(self, verdict: InstanceVerdict) -> bool:
         """Move on to the next instance of this round, if there is one. Those that are known to take no calls are not
         among the `ADDRESSES` that are tried."""
         if self._rest is None:
-            resting = self._cluster.channel.resting
-            self._rest = [address for address in self.addresses[1:] if not resting(address)]
+            is_resting = self._cluster.channel.resting
+            self._rest = [address for address in self.addresses[1:] if not is_resting(address)]
         if verdict is not InstanceVerdict.NONE:
             self._refused.append(self.address)
-        left = min(len(self._rest), ADDRESSES - len(self._refused))
-        if left <= 0:
+        count = min(len(self._rest), ADDRESSES - len(self._refused))
+        if count <= 0:
             return False
         self.address, self._rest = self._rest[0], self._rest[1:]
-        self._begin(left)
+        self._begin(count)
         return True
 
-    def _begin(self, left: int) -> None:
-        """:param left: instances that share the time."""
+    def _begin(self, count: int) -> None:
+        """:param count: instances that share the time."""
         now = asyncio.get_running_loop().time()
         self.began, self.answered = now, False
-        self.connect_timeout = min(CONNECT, max((self.deadline - now) / left, 0.001))
+        self.connect_timeout = min(CONNECT, max((self.deadline - now) / count, 0.001))
 
     async def _start(self, attempt: Attempt) -> bool:
         """Begin a new round, with the instances that there are now. False where there are none: `attempt` then has the
@@ -186,7 +200,7 @@ class Attempts:
 
         :raises bridge.errors.Timeout: the deadline is here.
         """
-        cause = f"none of {shown(self._refused)} took a connection: {cause_of(attempt)}"
+        cause = f"none of {format_addresses(self._refused)} took a connection: {cause_of(attempt)}"
         if asyncio.get_running_loop().time() >= self.deadline - TICK:
             raise Timeout(cause=cause)
         if len(self._refused) > 1:
@@ -194,32 +208,32 @@ class Attempts:
 
     # --- the policy -----------------------------------------------------------------------------------------------
 
-    def _wait(self, attempt: Attempt) -> float | None:
+    def _delay(self, attempt: Attempt) -> float | None:
         """Seconds until the policy has the call sent again; None where it does not."""
         cluster = self._cluster
-        own: Retry | None = self._request.retry
-        policy = own or cluster.retry
-        refused = attempt.outcome is Outcome.REFUSED
+        request_policy: Retry | None = self._request.retry
+        policy = request_policy or cluster.retry
+        is_refused = attempt.outcome is Outcome.REFUSED
         if attempt.verdict is InstanceVerdict.FINE:
             cluster.throttle.succeeded()
             return None
         if policy is None:
             return None
-        listed = refused or attempt.code in policy.codes
-        if listed or attempt.pushback == math.inf:
+        has_retry_code = is_refused or attempt.code in policy.codes
+        if has_retry_code or attempt.pushback == math.inf:
             cluster.throttle.failed()
-        again = listed and attempt.outcome is not Outcome.FINAL and attempt.pushback != math.inf
-        if not again or self.retries + 1 >= policy.max_attempts or not cluster.throttle.open:
+        may_repeat = has_retry_code and attempt.outcome is not Outcome.FINAL and attempt.pushback != math.inf
+        if not may_repeat or self.retries + 1 >= policy.max_attempts or not cluster.throttle.open:
             return None
-        if not refused and own is None and not cluster.channel.repeatable(self._request):
+        if not is_refused and request_policy is None and not cluster.channel.repeatable(self._request):
             return None
         if attempt.pushback is not None:
-            wait, self._backoff = attempt.pushback, 0.0  # a wait that the service named starts the series anew
+            delay, self._backoff = attempt.pushback, 0.0  # a wait that the service named starts the series anew
         else:
             last = self._backoff
             self._backoff = min(last * policy.multiplier, policy.max_backoff) if last else policy.initial_backoff
-            wait = self._backoff * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads callers, guards nothing
-        return wait if asyncio.get_running_loop().time() + wait < self.deadline else None
+            delay = self._backoff * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads callers, guards nothing
+        return delay if asyncio.get_running_loop().time() + delay < self.deadline else None
 
 
 def cause_of(attempt: Attempt) -> str:
@@ -230,5 +244,5 @@ def cause_of(attempt: Attempt) -> str:
     return f"status {attempt.code}"
 
 
-def shown(addresses: Sequence[Address]) -> str:
+def format_addresses(addresses: Sequence[Address]) -> str:
     return ", ".join(f"{host}:{port}" for host, port in addresses)

@@ -69,8 +69,8 @@ class Mesh:
             yield f"{name}:{port}", entry.outliers.ejections, entry.outliers.ejected
 
     async def aclose(self) -> None:
-        """Stop asking and close the source."""
-        tasks = [entry.asking for entry in self._entries.values() if entry.asking is not None]
+        """Stop lookup and close the source."""
+        tasks = [entry.lookup for entry in self._entries.values() if entry.lookup is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -83,16 +83,16 @@ class Mesh:
         return entry
 
     async def _freshen(self, key: tuple[str, str], entry: _Entry, now: float) -> None:
-        if entry.asking is None:
-            entry.asking = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
-        asking = entry.asking
+        if entry.lookup is None:
+            entry.lookup = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
+        task = entry.lookup
         stale = bool(entry.result.addresses) and now < entry.stale_until
         # wait(), unlike wait_for(), does not cancel the shared lookup when one of those who wait is cancelled.
-        await asyncio.wait((asking,), timeout=FRESH_TIMEOUT if stale else None)
-        if asking.cancelled():
+        await asyncio.wait((task,), timeout=FRESH_TIMEOUT if stale else None)
+        if task.cancelled():
             raise unavailable("the mesh is closed")
-        if asking.done():
-            asking.result()  # raises what no source should raise
+        if task.done():
+            task.result()  # raises what no source should raise
 
     async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
         try:
@@ -102,29 +102,29 @@ class Mesh:
             entry.expires = now + RETRY
             if now >= entry.stale_until:
                 entry.take(LookupResult((), RETRY, cause=error.cause))
-            elif not entry.reported:
+            elif not entry.failure_logged:
                 _log.warning("%s:%s can't be looked up, its last addresses stay in use: %s", *key, error.cause)
-            entry.reported = True
+            entry.failure_logged = True
         else:
             now = self._clock()
             entry.expires = now + result.ttl
             entry.stale_until = entry.expires + STALE if result.addresses else now
-            entry.reported = False
+            entry.failure_logged = False
             entry.take(result)
         finally:
-            entry.asking = None
+            entry.lookup = None
 
 
 class _Entry:
     """One name and port: the source's answer, when it expires, and which address is next."""
 
     __slots__ = (
-        "arranged",
-        "asking",
         "expires",
+        "failure_logged",
+        "lookup",
         "order",
+        "ordered_epoch",
         "outliers",
-        "reported",
         "rest",
         "result",
         "review",
@@ -137,9 +137,9 @@ class _Entry:
         self.outliers = outliers
         self.result = LookupResult((), 0)
         self.expires = self.stale_until = float("-inf")
-        self.asking: asyncio.Task[None] | None = None
-        self.reported = False
-        self.arranged = -1  # the detector's epoch at which `order` and `rest` were computed
+        self.lookup: asyncio.Task[None] | None = None
+        self.failure_logged = False
+        self.ordered_epoch = -1  # the detector's epoch at which `order` and `rest` were computed
         self.review = float("inf")  # when they have to be computed again
         self.order: tuple[Address, ...] = ()  # addresses that take turns
         self.rest: tuple[Address, ...] = ()  # addresses behind them: lower priorities, then the ejected
@@ -150,10 +150,10 @@ class _Entry:
     def take(self, result: LookupResult) -> None:
         self.result = result
         self.outliers.retain(result.addresses)
-        self.arranged = -1
+        self.ordered_epoch = -1
 
     def ordered(self, now: float) -> tuple[Address, ...]:
-        if now >= self.review or self.arranged != self.outliers.epoch:
+        if now >= self.review or self.ordered_epoch != self.outliers.epoch:
             probe = self._probe(now)
             self._arrange(now)
             if probe is not None:
@@ -164,7 +164,7 @@ class _Entry:
         first = self.schedule[self.turn % len(self.schedule)]
         return self.order[first:] + self.order[:first] + self.rest
 
-    def _ranked(self) -> list[tuple[tuple[int, int], Address]]:
+    def _by_rank(self) -> list[tuple[tuple[int, int], Address]]:
         ranks = self.result.ranks or ((0, 0),) * len(self.result.addresses)
         return sorted(zip(ranks, self.result.addresses, strict=True), key=lambda pair: pair[0][0])
 
@@ -174,7 +174,7 @@ class _Entry:
         outliers, due = self.outliers, self.outliers.due(now)
         if not due:
             return None
-        ranks = {address: priority for (priority, _), address in self._ranked()}
+        ranks = {address: priority for (priority, _), address in self._by_rank()}
         used = min((rank for address, rank in ranks.items() if outliers.in_service(address)), default=None)
         for address in due:
             if used is None or ranks[address] <= used:
@@ -184,7 +184,7 @@ class _Entry:
         return None
 
     def _arrange(self, now: float) -> None:
-        outliers, ranked = self.outliers, self._ranked()
+        outliers, ranked = self.outliers, self._by_rank()
         well = [pair for pair in ranked if outliers.in_service(pair[1])]
         ejected = [pair[1] for pair in ranked if not outliers.in_service(pair[1])]
         if not well:  # all are used as if none were ejected
@@ -199,7 +199,7 @@ class _Entry:
             weights = [100 * weight if any(weights) else 100 for weight in weights]
             weights = [round(weight * share) for weight, share in zip(weights, shares, strict=True)]
         self.schedule = turns(weights)
-        self.arranged, self.review = outliers.epoch, outliers.next_change(now)
+        self.ordered_epoch, self.review = outliers.epoch, outliers.next_change(now)
 
 
 def turns(weights: Sequence[int]) -> Sequence[int]:

@@ -21,7 +21,7 @@ class Cluster:
     """The instances of one mesh name and port, the channel to them, and the route's retry policy.
 
     :param lookup: where the instances are now, the preferred one first; raises `bridge.errors.Unavailable`.
-    :param known: the same without waiting, None where it must be waited for.
+    :param cached: the same without waiting, None where it must be waited for.
     :param outliers: told which instances fail; shared by all who ask for the same name and port.
     :param throttle: of retries; shared by all who use `channel`.
     :ivar stream: opens a call that streams; None where the protocol has none.
@@ -31,7 +31,7 @@ class Cluster:
         self,
         channel: Channel,
         lookup: Callable[[], Awaitable[Sequence[Address]]],
-        known: Callable[[], Sequence[Address] | None],
+        cached: Callable[[], Sequence[Address] | None],
         *,
         outliers: OutlierDetector | None = None,
         retry: Retry | None = None,
@@ -41,7 +41,7 @@ class Cluster:
         self.outliers = outliers or OutlierDetector()
         self.retry = retry
         self.throttle = throttle or Throttle()
-        self.lookup, self.known = lookup, known
+        self.lookup, self.known = lookup, cached
         self._deadlines = Deadlines()
         self.stream: Any = self._stream if channel.open is not None else None
 
@@ -51,13 +51,13 @@ class Cluster:
         *,
         deadline: float,
         trace: Sequence[tuple[str, str]] = (),
-        asked: float | None = None,
+        client_timeout: float | None = None,
     ) -> Any:
         """Send `request` and wait for its whole reply.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting and all attempts.
         :param trace: fields to add; they replace any that the request has under those names.
-        :param asked: seconds that the caller asked for, where that is less than the route gives.
+        :param client_timeout: seconds that the caller asked for, where that is less than the route gives.
         :raises bridge.errors.ClientError: something in the request can't be sent.
         :raises bridge.errors.Unavailable: no instance, none that takes a connection, or the connection was lost.
         :raises bridge.errors.Timeout: the deadline passed.
@@ -75,9 +75,9 @@ class Cluster:
             with self._deadlines.until(deadline):
                 addresses = self.known()
                 if addresses is None:
-                    attempts = await self._begin(request, now, deadline, asked)
+                    attempts = await self._begin(request, now, deadline, client_timeout)
                 else:
-                    attempts = Attempts(self, request, addresses, now, deadline, asked)
+                    attempts = Attempts(self, request, addresses, now, deadline, client_timeout)
                 while True:
                     attempt = await channel.attempt(message, attempts)
                     if attempt.verdict is _FINE and self.throttle.full and not self.outliers.suspects:
@@ -96,7 +96,7 @@ class Cluster:
         deadline: float | None,
         connect_by: float,
         trace: Sequence[tuple[str, str]] = (),
-        asked: float | None = None,
+        client_timeout: float | None = None,
     ) -> Any:
         """Open a call of any cardinality (`bridge.api.stream.UpstreamStream`). The message of `request` is not sent:
         write it, then end. No policy has a stream sent again.
@@ -116,7 +116,7 @@ class Cluster:
         if now >= by:
             raise Timeout(cause="the deadline had passed before anything was sent")
         with self._deadlines.until(by):
-            attempts = await self._begin(request, now, by, asked)
+            attempts = await self._begin(request, now, by, client_timeout)
             while True:
                 report = partial(self._stream_ended, attempts.address, self.outliers.epoch)
                 attempt = await channel.open(message, attempts, deadline, report)
@@ -147,15 +147,15 @@ class Cluster:
         if self.outliers.ejections != before:
             self.channel.forget(address)
 
-    async def _begin(self, request: Outbound, now: float, deadline: float, asked: float | None) -> Attempts:
+    async def _begin(self, request: Outbound, now: float, deadline: float, client_timeout: float | None) -> Attempts:
         """The attempts, once it is known where the instances are.
 
         :raises bridge.errors.Unavailable: nowhere, and the retry policy is no help.
         """
         try:
-            return Attempts(self, request, await self.addresses(), now, deadline, asked)
+            return Attempts(self, request, await self.addresses(), now, deadline, client_timeout)
         except Unavailable as error:
-            attempts = Attempts(self, request, NOWHERE, now, deadline, asked)
+            attempts = Attempts(self, request, NOWHERE, now, deadline, client_timeout)
             if not await attempts.again(Attempt(error, outcome=Outcome.REFUSED)):
                 raise
             return attempts

@@ -41,15 +41,15 @@ HELD_UP = 0.2  #: seconds by which a deadline may be noticed too late; after mor
 _log = logging.getLogger("bridge.mesh")
 
 
-def fair(seconds: float, asked: float | None, late: float = 0.0) -> bool:
+def fair(seconds: float, client_timeout: float | None, delay: float = 0.0) -> bool:
     """Whether a timeout counts as the instance's failure. Clients choose their own timeouts, and a very short one must
     not eject healthy instances. Neither must a moment in which the gateway itself was blocked.
 
     :param seconds: that the instance had.
-    :param asked: seconds that the client asked for, where that is less than the route gives.
-    :param late: seconds after the deadline at which it was noticed.
+    :param client_timeout: seconds that the client asked for, where that is less than the route gives.
+    :param delay: seconds after the deadline at which it was noticed.
     """
-    return seconds >= (SHORTEST if asked is None else FAIR) and late < HELD_UP
+    return seconds >= (SHORTEST if client_timeout is None else FAIR) and delay < HELD_UP
 
 
 class State(enum.Enum):
@@ -123,7 +123,7 @@ class OutlierDetector:
 
     def failed(self, address: Address, epoch: int, cause: str) -> None:
         """A call was lost there: reset, broken off, timed out after a `fair` time, or answered by a gateway failure."""
-        instance = self._reported(address, epoch)
+        instance = self._instance(address, epoch)
         if instance is None:
             return
         if instance.state is State.PROBED:
@@ -143,7 +143,7 @@ class OutlierDetector:
 
     def unreachable(self, address: Address, epoch: int, cause: str) -> None:
         """It took no connection. No call was lost."""
-        instance = self._reported(address, epoch)
+        instance = self._instance(address, epoch)
         if instance is not None:
             self._eject(instance, UNREACHABLE, f"it takes no connection: {cause}")
 
@@ -212,7 +212,7 @@ class OutlierDetector:
         give another selection each time; at most `REMEMBERED`, since it may also give new addresses each time."""
         self._addresses = addresses
         now = self._clock()
-        absent = []
+        others = []
         for address, instance in list(self._instances.items()):
             if address in addresses:
                 if not instance.remembers(now):
@@ -220,14 +220,14 @@ class OutlierDetector:
             elif instance.state is State.IN_SERVICE or instance.until <= now:
                 self._forget(address)
             else:
-                absent.append(instance)
-        absent.sort(key=lambda instance: instance.until)
-        for instance in absent[: max(0, len(absent) - REMEMBERED)]:
+                others.append(instance)
+        others.sort(key=lambda instance: instance.until)
+        for instance in others[: max(0, len(others) - REMEMBERED)]:
             self._forget(instance.address)
 
     # --------------------------------------------------------------------------------------------------------------
 
-    def _reported(self, address: Address, epoch: int) -> Instance | None:
+    def _instance(self, address: Address, epoch: int) -> Instance | None:
         """The instance, where a failure that is reported now is news; None otherwise."""
         if len(self._addresses) < 2 or address not in self._addresses:
             return None
@@ -240,8 +240,8 @@ class OutlierDetector:
 
     def _eject_failing(self, instance: Instance, cause: str) -> None:
         if instance.state is State.IN_SERVICE:
-            served = self._clock() - instance.readmitted
-            instance.ejections = max(0, instance.ejections - int(min(served, 1e6) // EJECTION))
+            uptime = self._clock() - instance.readmitted
+            instance.ejections = max(0, instance.ejections - int(min(uptime, 1e6) // EJECTION))
         instance.ejections += 1
         seconds = min(MAX_EJECTION, EJECTION * instance.ejections)
         self._eject(instance, seconds, f"{CONSECUTIVE} failed calls in a row, the last: {cause}")

@@ -41,7 +41,7 @@ class Upstreams:
 
         :raises bridge.BindError: nobody speaks `wire`, or what the spec says doesn't fit it.
         """
-        transport, key, policy = _judged(self._transports, upstream, wire, connection, retry, self._home)
+        transport, key, policy = _resolve(self._transports, upstream, wire, connection, retry, self._home)
         cluster = self._clusters.get((key, policy))
         if cluster is None:
             channel, throttle = self._channel(transport, key)
@@ -65,16 +65,16 @@ class Upstreams:
         await asyncio.gather(self._transports.aclose(), *(channel.aclose() for channel in channels))
 
     def _channel(self, transport: Transport, key: Key) -> tuple[Channel, Throttle]:
-        shared = self._channels.get(key)
-        if shared is None:
+        entry = self._channels.get(key)
+        if entry is None:
             _, scheme, name, port, connection, tls = key
             secure = scheme != transport.name
             target = Target(name, port, tls if secure else None, connection, self._max_reply)
-            shared = self._channels[key] = transport.channel(target), Throttle()
-        return shared
+            entry = self._channels[key] = transport.channel(target), Throttle()
+        return entry
 
 
-class Unconnected:
+class OfflineUpstreams:
     """What the command line binds: judged as `Upstreams` would, and never called. Loads no client."""
 
     def __init__(self, home: Path) -> None:
@@ -83,9 +83,9 @@ class Unconnected:
 
     def bind(
         self, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None = None
-    ) -> Unconnected:
+    ) -> OfflineUpstreams:
         """:raises bridge.BindError: as `Upstreams.bind`."""
-        _judged(self._transports, upstream, wire, connection, retry, self._home)
+        _resolve(self._transports, upstream, wire, connection, retry, self._home)
         return self
 
     async def send(self, request: Any, **_: Any) -> Any:
@@ -98,7 +98,7 @@ class Unconnected:
         """Nothing is held open."""
 
 
-def _judged(
+def _resolve(
     transports: Transports, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None, home: Path
 ) -> tuple[Transport, Key, Retry | None]:
     """:raises bridge.BindError: as `Upstreams.bind`."""

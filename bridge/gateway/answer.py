@@ -176,7 +176,7 @@ class Gateway:
             deadline=now + min(bounds) if bounds else None,
             connect_by=now + min([endpoint.timeout, *bounds]),
             trace=trace_headers(call.trace_id),
-            asked=asked if asked is None or asked < endpoint.timeout else None,
+            client_timeout=asked if asked is None or asked < endpoint.timeout else None,
         )
         relay = StreamRelay(side, translation, up, record, endpoint.bounds, self._max_body, connection)
         try:
@@ -202,7 +202,7 @@ class Gateway:
                 outbound,
                 deadline=deadline,
                 trace=trace_headers(call.trace_id),
-                asked=asked if asked is None or asked < endpoint.timeout else None,
+                client_timeout=asked if asked is None or asked < endpoint.timeout else None,
             )
         finally:
             answered = clock()

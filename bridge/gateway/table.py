@@ -35,7 +35,7 @@ class Sender(Protocol):
     """What the cluster room binds for a route (`bridge.cluster.cluster.Cluster`)."""
 
     async def send(
-        self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], asked: float | None = None
+        self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], client_timeout: float | None = None
     ) -> Any: ...
 
     @property

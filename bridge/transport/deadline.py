@@ -31,47 +31,47 @@ class Deadlines:
     """``with deadlines.until(when):`` what takes longer is cancelled; what is `add`ed is told, unless it is discarded
     before. For one event loop, the one that runs first."""
 
-    __slots__ = ("_next", "_timer", "_under_way", "until")
+    __slots__ = ("_active", "_next", "_timer", "until")
 
     def __init__(self) -> None:
-        self._under_way: set[Timed] = set()
+        self._active: set[Timed] = set()
         self._next = _NEVER  # when the timer goes off
         self._timer: asyncio.TimerHandle | None = None
         #: ``until(when)``: a context, `when` in the running loop's `time()`. Raises `bridge.errors.Timeout` on leaving
         #: where the time has passed, and what was awaited has been cancelled.
         self.until = partial(_Until, self)
 
-    def add(self, one: Timed) -> None:
-        self._under_way.add(one)
-        if one.when < self._next:
-            self._sooner(one.when)
+    def add(self, call: Timed) -> None:
+        self._active.add(call)
+        if call.when < self._next:
+            self._reschedule(call.when)
 
-    def discard(self, one: Timed) -> None:
-        self._under_way.discard(one)
+    def discard(self, call: Timed) -> None:
+        self._active.discard(call)
 
-    def _sooner(self, when: float) -> None:
+    def _reschedule(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._set(asyncio.get_running_loop(), when)
+        self._schedule(asyncio.get_running_loop(), when)
 
-    def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+    def _schedule(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
-        self._timer = loop.call_at(when, self._look, loop)
+        self._timer = loop.call_at(when, self._expire_due, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _expire_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._next = None, _NEVER
         now, soonest = loop.time() + TICK, _NEVER
-        overdue = []
-        for one in self._under_way:
-            if one.when <= now:
-                overdue.append(one)
-            elif one.when < soonest:
-                soonest = one.when
-        for one in sorted(overdue, key=lambda one: one.when):  # several at once, where the loop was held up
-            self._under_way.discard(one)
-            one.expire()
+        due = []
+        for call in self._active:
+            if call.when <= now:
+                due.append(call)
+            elif call.when < soonest:
+                soonest = call.when
+        for call in sorted(due, key=lambda call: call.when):  # several at once, where the loop was held up
+            self._active.discard(call)
+            call.expire()
         if soonest < _NEVER:
-            self._set(loop, soonest)
+            self._schedule(loop, soonest)
 
 
 class _Until:
@@ -88,14 +88,14 @@ class _Until:
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
         # As `Deadlines.add` does it, without another call.
-        self._all._under_way.add(self)
+        self._all._active.add(self)
         if self.when < self._all._next:
-            self._all._sooner(self.when)
+            self._all._reschedule(self.when)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._all._under_way.discard(self)
+        self._all._active.discard(self)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise Timeout(cause="the deadline passed") from None
 

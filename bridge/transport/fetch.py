@@ -2,7 +2,7 @@
 
 A publisher chooses the URL, so the gateway must not give access to the networks that it is in (SSRF):
 
-- A name is resolved once, every address is judged by `bridge.transport.reach.unfetchable`, and the connection goes to
+- A name is resolved once, every address is judged by `bridge.transport.reach.fetch_refusal`, and the connection goes to
 an
   address that was judged: there is no second resolution that could give another answer. TLS and ``Host`` keep the name.
 - Redirects are followed on the same host and port only, never from https to http, and each is judged anew. Credentials
@@ -30,7 +30,7 @@ from bridge.api.fetching import fetch_error
 from bridge.api.tls import default_context
 from bridge.errors import BadReply, Fault, FetchError
 from bridge.http.coding import decode
-from bridge.transport.reach import unfetchable
+from bridge.transport.reach import fetch_refusal
 
 if TYPE_CHECKING:
     import httpx
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 16 * 1024**2  #: of a document, as it comes and decoded
 MAX_REDIRECTS = 5
 #: Seconds: for connecting to one address, between two pieces of an answer, for a document with all its redirects.
-CONNECT, READ, WHOLE = 5.0, 15.0, 30.0
+CONNECT, READ, TOTAL = 5.0, 15.0, 30.0
 RESOLVERS = 16  #: names that are looked up at once; a lookup holds a thread, and can't be cancelled
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -82,7 +82,7 @@ class _Target:
         return self.scheme, self.host, self.port
 
 
-class _Failed(Exception):
+class _FetchFailure(Exception):
     """One fetch failed; the reason is for the operator."""
 
     def __init__(self, reason: str, *, answered: bool = True, status: int = 0) -> None:
@@ -118,12 +118,12 @@ class Fetcher:
         except ValueError as error:
             raise FetchError(Fault(f"the URL can't be used: {error}", file=re.sub(r"//[^/?#]*@", "//", url))) from None
         try:
-            async with asyncio.timeout(WHOLE):
+            async with asyncio.timeout(TOTAL):
                 return await self._follow(url, first, headers)
-        except _Failed as error:
+        except _FetchFailure as error:
             raise fetch_error(url, error.reason, answered=error.answered, status=error.status) from None
         except TimeoutError:
-            reason = f"it can't be fetched: there was no whole answer within {WHOLE:.0f} seconds"
+            reason = f"it can't be fetched: there was no whole answer within {TOTAL:.0f} seconds"
             raise fetch_error(url, reason, answered=False) from None
 
     async def aclose(self) -> None:
@@ -154,38 +154,43 @@ class Fetcher:
         target = first
         async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client:
             for _ in range(MAX_REDIRECTS + 1):
-                own = headers if target.origin == first.origin else {}
-                reply = await self._ask(client, target, own)
+                credentials = headers if target.origin == first.origin else {}
+                reply = await self._ask(client, target, credentials)
                 try:
                     location = reply.headers.get("location")
                     if reply.is_redirect and location is not None:
-                        url, target = _redirected(url, target, location)
+                        url, target = _redirect(url, target, location)
                         continue
                     if reply.status_code != 200:
-                        raise _Failed(_why_not(reply.status_code, sent=bool(own)), status=reply.status_code)
-                    return await _bounded(reply)
+                        raise _FetchFailure(
+                            _status_reason(reply.status_code, has_credentials=bool(credentials)),
+                            status=reply.status_code,
+                        )
+                    return await _read_body(reply)
                 except (httpx.HTTPError, OSError, ValueError) as error:
-                    raise _Failed(f"it can't be fetched: {str(error) or type(error).__name__}") from None
+                    raise _FetchFailure(f"it can't be fetched: {str(error) or type(error).__name__}") from None
                 finally:
                     await reply.aclose()
-        raise _Failed("it redirects too often")
+        raise _FetchFailure("it redirects too often")
 
-    async def _allowed(self, target: _Target) -> list[str]:
+    async def _usable_addresses(self, target: _Target) -> list[str]:
         """The addresses of the target's host that may be connected to; at least one.
 
-        :raises _Failed: it has none.
+        :raises _FetchFailure: it has none.
         """
         try:
             addresses = await self.addresses(target.host, target.port)
         except (OSError, ValueError) as error:
-            raise _Failed(f"it can't be fetched: {target.host} has no address: {error}", answered=False) from None
-        judged = {address: unfetchable(address, self._networks) for address in addresses}
-        allowed = [address for address, reason in judged.items() if not reason]
-        if not allowed:
-            why = ", ".join(f"{address} ({reason})" for address, reason in judged.items())
+            raise _FetchFailure(f"it can't be fetched: {target.host} has no address: {error}", answered=False) from None
+        reasons = {address: fetch_refusal(address, self._networks) for address in addresses}
+        public = [address for address, reason in reasons.items() if not reason]
+        if not public:
+            details = ", ".join(f"{address} ({reason})" for address, reason in reasons.items())
             hint = "; BRIDGE_FETCH_NETWORKS may list networks from where contracts are fetched"
-            raise _Failed(f"{target.host} leads only to addresses that are refused: {why}{hint}", answered=False)
-        return allowed
+            raise _FetchFailure(
+                f"{target.host} leads only to addresses that are refused: {details}{hint}", answered=False
+            )
+        return public
 
     async def _ask(self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str]) -> httpx.Response:
         """The answer's head, from the first allowed address that can be connected to."""
@@ -194,7 +199,7 @@ class Fetcher:
         fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": "hms-bridge"}
         fields |= {**headers, "host": target.authority}
         problem: Exception | None = None
-        for address in await self._allowed(target):
+        for address in await self._usable_addresses(target):
             literal = f"[{address}]" if ":" in address else address
             request = client.build_request(
                 "GET",
@@ -212,45 +217,45 @@ class Fetcher:
                 break
             self._connected(target.host, address)
             return reply
-        raise _Failed(f"it can't be fetched: {str(problem) or type(problem).__name__}", answered=False)
+        raise _FetchFailure(f"it can't be fetched: {str(problem) or type(problem).__name__}", answered=False)
 
 
-def _redirected(url: str, target: _Target, location: str) -> tuple[str, _Target]:
+def _redirect(url: str, target: _Target, location: str) -> tuple[str, _Target]:
     """Where a redirect leads.
 
-    :raises _Failed: elsewhere than to the same host and port.
+    :raises _FetchFailure: elsewhere than to the same host and port.
     """
     try:
-        there = urljoin(url, location)
-        parts = _Target.parse(there)
+        destination = urljoin(url, location)
+        parts = _Target.parse(destination)
     except ValueError:
-        raise _Failed("it redirects to what is no http(s) URL") from None
+        raise _FetchFailure("it redirects to what is no http(s) URL") from None
     if parts.authority != target.authority:
-        raise _Failed("it redirects to another host, which is refused")
+        raise _FetchFailure("it redirects to another host, which is refused")
     if target.scheme == "https" and parts.scheme == "http":
-        raise _Failed("it redirects from https to http, which is refused")
-    return there, parts
+        raise _FetchFailure("it redirects from https to http, which is refused")
+    return destination, parts
 
 
-async def _bounded(reply: httpx.Response) -> bytes:
-    """:raises _Failed: it is too large, or coded in a way that can't be undone."""
+async def _read_body(reply: httpx.Response) -> bytes:
+    """:raises _FetchFailure: it is too large, or coded in a way that can't be undone."""
     body = bytearray()
     async for part in reply.aiter_raw():
         body += part
         if len(body) > MAX_BYTES:
-            raise _Failed(f"it is larger than {MAX_BYTES // 1024**2} MiB")
+            raise _FetchFailure(f"it is larger than {MAX_BYTES // 1024**2} MiB")
     codings = reply.headers.get("content-encoding", "")
     if not codings:
         return bytes(body)
     try:
         return await asyncio.to_thread(decode, bytes(body), codings, MAX_BYTES)
     except BadReply as error:
-        raise _Failed(f"it can't be decoded: {error.cause}") from None
+        raise _FetchFailure(f"it can't be decoded: {error.cause}") from None
 
 
-def _why_not(status: int, *, sent: bool) -> str:
+def _status_reason(status: int, *, has_credentials: bool) -> str:
     if status not in (401, 403, 407):
         return f"the server answered HTTP {status}"
-    if sent:
+    if has_credentials:
         return f"the server refuses the credentials (HTTP {status})"
     return f"the server wants credentials (HTTP {status})"

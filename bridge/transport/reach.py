@@ -1,8 +1,8 @@
 """Which addresses a name may resolve to when its owner is not the operator (SSRF).
 
-For services of the mesh (`refused`) private networks are allowed, since services are there. Refused are addresses that
+For services of the mesh (`refusal`) private networks are allowed, since services are there. Refused are addresses that
 no service of another host can have, and those where clouds serve credentials to any client inside. For contracts that
-are fetched by URL (`unfetchable`) private networks are refused as well, unless the operator lists them.
+are fetched by URL (`fetch_refusal`) private networks are refused as well, unless the operator lists them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SPECIAL = tuple(
 _PUBLIC6 = IPv6Network("2000::/3")
 
 
-def refused(address: str, *, loopback: bool = False) -> str:
+def refusal(address: str, *, loopback: bool = False) -> str:
     """Why nothing may be sent to `address`; ``""`` when it may. `loopback` allows 127.0.0.0/8 and ::1.
 
     An IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo) is judged as itself.
@@ -53,20 +53,20 @@ def refused(address: str, *, loopback: bool = False) -> str:
     return ""
 
 
-def unfetchable(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> str:
+def fetch_refusal(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> str:
     """Why nothing is fetched from `address`; ``""`` when it may be.
 
     :param networks: the operator's, from where contracts may be fetched though they are not public. They may hold
         loopback and private addresses; metadata services, link-local, multicast and unspecified addresses stay refused.
     """
-    reason = refused(address, loopback=True)
+    reason = refusal(address, loopback=True)
     if reason:
         return reason
     ip = ip_address(address.partition("%")[0])
     # By NAT64, a host without IPv4 reaches public IPv4 addresses. No service has another address that holds one.
-    for each in _inside(ip) if ip in _NAT64 else (ip, *_inside(ip)):
-        if not _is_public(each) and not any(each in network for network in networks):
-            return "loopback" if each.is_loopback else "no public address"
+    for candidate in _inside(ip) if ip in _NAT64 else (ip, *_inside(ip)):
+        if not _is_public(candidate) and not any(candidate in network for network in networks):
+            return "loopback" if candidate.is_loopback else "no public address"
     return ""
 
 

@@ -26,13 +26,13 @@ class Transports:
 
     def __init__(self, loaders: Mapping[str, Load] | None = None) -> None:
         self._loaders = loaders if loaders is not None else {e.name: e.load for e in entry_points(group=TRANSPORTS)}
-        self._made: dict[str, Transport] = {}
+        self._instances: dict[str, Transport] = {}
 
     def get(self, wire: str) -> Transport:
         """:param wire: a transformer's.
         :raises bridge.BindError: nobody offers it, or it can't be loaded.
         """
-        transport = self._made.get(wire)
+        transport = self._instances.get(wire)
         if transport is not None:
             return transport
         load = self._loaders.get(wire)
@@ -44,11 +44,11 @@ class Transports:
             transport = load()()
         except Exception as error:  # a plug-in may fail in any way
             raise BindError(Fault(f"the transport {wire!r} can't be loaded: {error}", ("upstream",))) from error
-        self._made[wire] = transport
+        self._instances[wire] = transport
         return transport
 
     async def aclose(self) -> None:
-        for transport in self._made.values():
+        for transport in self._instances.values():
             await transport.aclose()
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bridge.api import Context
 from bridge.api.route_spec import RouteSpec
-from bridge.cluster.pool import Unconnected
+from bridge.cluster.pool import OfflineUpstreams
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
 from bridge.gateway.table import Binder, BoundRoute, Source, Table
 from bridge.plugins import Transformers
@@ -26,7 +26,7 @@ from bridge.stages.auth.auth import Open
 
 def binder() -> Binder:
     here = Path()
-    return Binder(Transformers(Context(here, here)), lambda spec: Open(()), Unconnected(here).bind)
+    return Binder(Transformers(Context(here, here)), lambda spec: Open(()), OfflineUpstreams(here).bind)
 
 
 def bind(binder: Binder, id: int, route: str, methods: list[str] | None = None, host: str | None = None) -> BoundRoute:

@@ -25,14 +25,14 @@ from bridge.transport.http1.exchange import (
     KEEPALIVE,
     MAX_FIELD,
     PER_ADDRESS,
-    BrokenOff,
     Client,
-    Dropped,
+    ConnectFailed,
+    ConnectionDropped,
     Field,
-    NotConnected,
     ReplyHead,
-    broken_off,
+    ReplyTruncated,
     own_trust,
+    reply_truncated,
     too_long,
 )
 
@@ -88,13 +88,13 @@ class AiohttpClient:
             if (ours := shortage(error)) is not None:
                 raise ours from None
             untrusted = isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError))
-            raise NotConnected(f"{where}: {error}", untrusted=untrusted) from None
+            raise ConnectFailed(f"{where}: {error}", untrusted=untrusted) from None
         except aiohttp.ConnectionTimeoutError:
-            raise NotConnected(f"{where}: no connection in {connect_timeout:.1f} s", waited=connect_timeout) from None
+            raise ConnectFailed(f"{where}: no connection in {connect_timeout:.1f} s", waited=connect_timeout) from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, HttpProcessingError) as error:
             raise BadReply(cause=f"{where}: {_text(error)}") from None
         except aiohttp.ClientError as error:
-            raise Dropped(f"{where}: {_text(error)}", reused=False) from None
+            raise ConnectionDropped(f"{where}: {_text(error)}", reused=False) from None
         return await _read(response, where, max_reply)
 
     async def aclose(self) -> None:
@@ -165,11 +165,13 @@ async def _once(request: ClientRequest, handler: aiohttp.ClientHandlerType) -> C
         raise
     except aiohttp.ServerDisconnectedError as error:
         if not isinstance(error.message, str):  # a message that has begun
-            raise BrokenOff(cause=f"{request.url.authority}: the connection ended within the reply's head") from None
+            raise ReplyTruncated(
+                cause=f"{request.url.authority}: the connection ended within the reply's head"
+            ) from None
         cause = f"{request.url.authority}: {error}"
     except aiohttp.ClientOSError as error:
         cause = f"{request.url.authority}: {error.strerror or error}"
-    raise Dropped(cause, reused=not getattr(request, "fresh", True))
+    raise ConnectionDropped(cause, reused=not getattr(request, "fresh", True))
 
 
 async def _read(response: ClientResponse, where: str, max_reply: int) -> tuple[ReplyHead, bytes]:
@@ -218,7 +220,7 @@ async def _body(response: ClientResponse, where: str, max_reply: int) -> bytes:
                 raise too_long(f"{where}: more than {max_reply} bytes")
             chunks.append(chunk)
     except (aiohttp.ClientError, HttpProcessingError, asyncio.IncompleteReadError) as error:
-        raise broken_off(f"{where}: {_text(error)}") from None
+        raise reply_truncated(f"{where}: {_text(error)}") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -54,7 +54,7 @@ async def test_what_is_done_in_time_is_left_alone() -> None:
     with pytest.raises(Timeout):
         await other
     await asyncio.sleep(0)
-    assert deadlines._under_way == set()
+    assert deadlines._active == set()
 
 
 async def test_many_calls_set_one_timer() -> None:
@@ -88,14 +88,14 @@ async def test_cancelling_from_outside_stays_cancelling() -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert deadlines._under_way == set()
+    assert deadlines._active == set()
 
 
 async def test_both_at_once_is_cancelling() -> None:
     deadlines = Deadlines()
     call = asyncio.create_task(wait_until(deadlines, 60))
     await asyncio.sleep(0)
-    [one] = deadlines._under_way
+    [one] = deadlines._active
     call.cancel()
     one.expire()
     with pytest.raises(asyncio.CancelledError):
@@ -119,4 +119,4 @@ async def test_an_error_is_not_taken_for_the_deadline() -> None:
     with pytest.raises(ZeroDivisionError):
         with deadlines.until(asyncio.get_running_loop().time() + 60):
             raise ZeroDivisionError
-    assert deadlines._under_way == set()
+    assert deadlines._active == set()

@@ -22,7 +22,7 @@ from bridge.api.call import GrpcRequest, HttpRequest, Retry
 from bridge.api.tls import Tls
 from bridge.cluster.cluster import Cluster
 from bridge.errors import Timeout
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from bridge.transport.grpc.subchannel import ConnectionOptions, Subchannel
 from bridge.transport.http1.client import HttpClient
 from bridge.transport.http1.exchange import Client
@@ -106,8 +106,8 @@ GRPC = {
     "answer": stalling(asked=True),
     "half a head": stalling(raw(1, 4, 1, OK)[:12], asked=True),
     "message": stalling(raw(1, 4, 1, OK), asked=True),
-    "half a message": stalling(raw(1, 4, 1, OK), raw(0, 0, 1, framed(b"hello")[:7]), asked=True),
-    "trailers": stalling(raw(1, 4, 1, OK), raw(0, 0, 1, framed(b"hello")), asked=True),
+    "half a message": stalling(raw(1, 4, 1, OK), raw(0, 0, 1, encode_message(b"hello")[:7]), asked=True),
+    "trailers": stalling(raw(1, 4, 1, OK), raw(0, 0, 1, encode_message(b"hello")), asked=True),
 }
 HTTP = {
     "reading": stalling(),

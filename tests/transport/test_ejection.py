@@ -436,12 +436,12 @@ async def test_those_that_take_no_connection_cost_nothing(start: Start, tmp_path
 @pytest.mark.parametrize("wire", ["http", "grpc"])
 async def test_a_client_that_asks_for_little_time_ejects_nobody(start: Start, wire: str) -> None:
     cluster = await start(wire, hangs, hangs, hangs)
-    await cluster.calls(60, workers=20, within=0.001, asked=0.001)
-    await cluster.calls(60, workers=20, within=WITHIN, asked=WITHIN)
+    await cluster.calls(60, workers=20, within=0.001, client_timeout=0.001)
+    await cluster.calls(60, workers=20, within=WITHIN, client_timeout=WITHIN)
     assert cluster.ends.total() == cluster.ends["Timeout"]
     assert cluster.outliers.ejections == 0
     assert not cluster.outliers.suspects
-    await cluster.calls(60, workers=20, within=WITHIN, asked=FAIR)  # this is more than the time that counts
+    await cluster.calls(60, workers=20, within=WITHIN, client_timeout=FAIR)  # this is more than the time that counts
     assert cluster.outliers.ejections == 0  # by the time that it had, and not by what was asked for
 
 
@@ -476,13 +476,13 @@ async def test_a_504_that_a_client_provokes_by_a_short_time_ejects_nobody(start:
     """The service is told how much time there is, and may say so before we do."""
     late = HTTP_FAULTS["504"]
     cluster = await start("http", late, late, late)
-    await cluster.calls(60, within=0.5, asked=0.5)
+    await cluster.calls(60, within=0.5, client_timeout=0.5)
     late = answers((1, 5, OK + b"\x00\x0bgrpc-status\x014"))
     also = await start("grpc", late, late, late)
-    await also.calls(60, within=0.5, asked=0.5)
+    await also.calls(60, within=0.5, client_timeout=0.5)
     cancelled = answers((3, 0, b"\x00\x00\x00\x08"))
     again = await start("grpc", cancelled, cancelled, cancelled)
-    await again.calls(60, within=0.5, asked=0.5)
+    await again.calls(60, within=0.5, client_timeout=0.5)
     assert [one.outliers.ejections for one in (cluster, also, again)] == [0, 0, 0]
     assert (cluster.ends["504"], again.ends["ok"]) == (60, 0)
 
@@ -539,7 +539,7 @@ async def test_a_connection_attempt_is_not_cut_short_for_others(serve: Any, grpc
     for _ in range(20):
         moment = asyncio.get_running_loop().time() + 0.002
         with pytest.raises(Timeout):
-            await upstream.send(GrpcRequest("/a.S/Do", b"q"), deadline=moment, asked=0.002)
+            await upstream.send(GrpcRequest("/a.S/Do", b"q"), deadline=moment, client_timeout=0.002)
     assert not patient.done()
     greets.set()
     assert (await patient).code == 0

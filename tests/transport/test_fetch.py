@@ -144,7 +144,7 @@ async def test_another_scheme_is_another_origin(fetcher: Fetcher, monkeypatch: p
 
 
 async def test_a_server_that_drips_is_left_in_time(fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "WHOLE", 0.2)
+    monkeypatch.setattr(fetch, "TOTAL", 0.2)
     for start in (b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\n\r\n"):
 
         async def drip(head: str, writer: asyncio.StreamWriter, start: bytes = start) -> None:

@@ -12,7 +12,7 @@ from bridge.api.call import HttpRequest
 from bridge.api.route_spec import Connection, Upstream
 from bridge.cluster.cluster import Cluster
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Unconnected, Upstreams
+from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, Unavailable
 
@@ -52,7 +52,7 @@ async def test_the_wire_chooses(upstreams: Any, text: Any, wire: Any, kind: Any)
     ],
 )
 async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams: Any, text: Any, wire: Any, words: Any) -> None:
-    for judge in (upstreams, Unconnected(Path())):
+    for judge in (upstreams, OfflineUpstreams(Path())):
         with pytest.raises(BindError) as bad:
             judge.bind(Upstream.parse(text), wire, PLAIN)
         assert words in bad.value.faults[0].reason
@@ -60,7 +60,7 @@ async def test_a_scheme_that_does_not_fit_is_told_at_bind(upstreams: Any, text: 
 
 
 async def test_what_is_bound_to_be_looked_at_is_never_called() -> None:
-    bound = Unconnected(Path()).bind(Upstream.parse("vat-svc:8080"), "http", PLAIN)
+    bound = OfflineUpstreams(Path()).bind(Upstream.parse("vat-svc:8080"), "http", PLAIN)
     with pytest.raises(Unavailable):
         await bound.send(HttpRequest("GET", "/"), deadline=0.0)
     await bound.aclose()
@@ -96,7 +96,7 @@ async def test_a_connection_that_does_not_fit_is_told_at_bind(
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/text.pem").write_text("hello")
     (tmp_path / "secrets/broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    for judge in (upstreams, Unconnected(tmp_path)):
+    for judge in (upstreams, OfflineUpstreams(tmp_path)):
         with pytest.raises(BindError) as bad:
             judge.bind(Upstream.parse(text), wire, Connection(**connection))
         assert bad.value.faults[0].key == key

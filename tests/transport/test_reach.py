@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from bridge.transport.reach import unfetchable
+from bridge.transport.reach import fetch_refusal
 
 PUBLIC = [
     "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0", "11.0.0.0",
@@ -29,25 +29,25 @@ EVERYWHERE = [ip_network("0.0.0.0/0"), ip_network("::/0")]
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address: str) -> None:
-    assert not unfetchable(address)
+    assert not fetch_refusal(address)
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_others_only_by_setting(address: str) -> None:
-    assert unfetchable(address)
-    assert not unfetchable(address, EVERYWHERE)
+    assert fetch_refusal(address)
+    assert not fetch_refusal(address, EVERYWHERE)
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_some_not_even_by_setting(address: str) -> None:
-    assert unfetchable(address)
-    assert unfetchable(address, EVERYWHERE)
+    assert fetch_refusal(address)
+    assert fetch_refusal(address, EVERYWHERE)
 
 
 def test_a_listed_network_opens_no_other() -> None:
-    assert not unfetchable("10.1.2.3", [ip_network("10.1.0.0/16")])
+    assert not fetch_refusal("10.1.2.3", [ip_network("10.1.0.0/16")])
     for address in ("10.2.0.1", "127.0.0.1", "fd00::1"):
-        assert unfetchable(address, [ip_network("10.1.0.0/16")])
+        assert fetch_refusal(address, [ip_network("10.1.0.0/16")])
     # A mapped address is another way to the same place, for which IPv6 must be listed as well.
-    assert unfetchable("::ffff:10.1.2.3", [ip_network("10.1.0.0/16")])
-    assert not unfetchable("64:ff9b::a01:203", [ip_network("10.1.0.0/16")])
+    assert fetch_refusal("::ffff:10.1.2.3", [ip_network("10.1.0.0/16")])
+    assert not fetch_refusal("64:ff9b::a01:203", [ip_network("10.1.0.0/16")])

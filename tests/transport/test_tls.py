@@ -27,7 +27,7 @@ from cryptography.x509.oid import NameOID
 from bridge.api.call import GrpcRequest, HttpRequest
 from bridge.api.route_spec import Connection, Upstream
 from bridge.cluster.mesh import open_mesh
-from bridge.cluster.pool import Unconnected, Upstreams
+from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, RequestError
 from bridge.stages.auth.issuers import Trust
@@ -98,7 +98,7 @@ def faults(home: Path, text: str, wire: str, **given: Any) -> dict[str, str]:
     (home / "mesh.yml").write_text("{}\n")
     connection = Connection.model_validate(given)
     found = []
-    for judge in (Upstreams(open_mesh("static:mesh.yml", home), Settings(home=home)), Unconnected(home)):
+    for judge in (Upstreams(open_mesh("static:mesh.yml", home), Settings(home=home)), OfflineUpstreams(home)):
         with pytest.raises(BindError) as caught:
             judge.bind(Upstream.parse(text), wire, connection)
         found.append({fault.key.removeprefix("connection."): fault.reason for fault in caught.value.faults})

@@ -31,7 +31,7 @@ from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
 from bridge.cluster.sources.source import LookupResult
 from bridge.errors import Fault, SettingsError, Unavailable
-from bridge.transport.reach import refused
+from bridge.transport.reach import refusal
 
 MIN_TTL, MAX_TTL = 1.0, 300.0
 MAX_NEGATIVE_TTL = 5.0  # a service that comes up should not stay unseen for its zone's half hour
@@ -69,8 +69,8 @@ class DnsSource:
                 raise ValueError("write dns: or dns://SERVER:PORT")
             for key, value in options.items():
                 if value not in _OPTIONS.get(key, ()):
-                    known = ", ".join(f"{name}={'|'.join(values)}" for name, values in _OPTIONS.items())
-                    raise ValueError(f"{key}={value} is none of its options ({known})")
+                    supported = ", ".join(f"{name}={'|'.join(values)}" for name, values in _OPTIONS.items())
+                    raise ValueError(f"{key}={value} is none of its options ({supported})")
             if server is not None:
                 ipaddress.ip_address(server)
             resolver = dns.asyncresolver.Resolver(configure=server is None)
@@ -117,13 +117,15 @@ class DnsSource:
             if errors:
                 raise errors[0]
             return LookupResult((), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"the DNS has no address of {name}")
-        kept = self._admit(name, pairs)
-        if not kept:
+        addresses = self._admit(name, pairs)
+        if not addresses:
             return LookupResult(
                 (), _clamp(ttls, MAX_NEGATIVE_TTL), cause=f"{name} leads only to addresses that are refused"
             )
         return LookupResult(
-            tuple(kept), _clamp(ttl for records, ttl in answers if records), tuple((rank, 0) for rank in kept.values())
+            tuple(addresses),
+            _clamp(ttl for records, ttl in answers if records),
+            tuple((rank, 0) for rank in addresses.values()),
         )
 
     async def _services(self, name: str) -> LookupResult:
@@ -156,13 +158,13 @@ class DnsSource:
         return record, await self._hosts(record.target.to_text(), record.port)
 
     def _admit(self, name: str, pairs: Iterable[tuple[Address, int]]) -> dict[Address, int]:
-        kept: dict[Address, int] = {}
+        addresses: dict[Address, int] = {}
         for address, rank in pairs:
-            if reason := refused(address[0], loopback=self._loopback):
+            if reason := refusal(address[0], loopback=self._loopback):
                 _log.warning("%s leads to %s, which is refused (%s)", name, address[0], reason)
             else:
-                kept.setdefault(address, rank)
-        return kept
+                addresses.setdefault(address, rank)
+        return addresses
 
     async def _ask(self, name: str, kind: RdataType) -> tuple[list[Any], float]:
         """The records and for how long they, or their absence, hold.
@@ -193,5 +195,5 @@ async def _settle(questions: Iterable[Awaitable[T]]) -> tuple[list[T], list[Unav
     return answers, errors
 
 
-def _clamp(ttls: Iterable[float], most: float = MAX_TTL) -> float:
-    return max(MIN_TTL, min(most, *ttls))
+def _clamp(ttls: Iterable[float], max_ttl: float = MAX_TTL) -> float:
+    return max(MIN_TTL, min(max_ttl, *ttls))

@@ -48,22 +48,22 @@ class StaticSource:
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file
         self._clock = clock
-        self._looked = clock()
-        self._seen = stamp_of(file)
+        self._checked = clock()
+        self._stamp = stamp_of(file)
         self._reading: asyncio.Task[None] | None = None
-        self._table = read(file) if self._seen else {}
+        self._table = read(file) if self._stamp else {}
 
     async def lookup(self, name: str, port: str) -> LookupResult:
         """As `bridge.cluster.sources.source.MeshSource`."""
-        await self._reread()
+        await self._refresh()
         targets = self._table.get(f"{name}:{port}") or self._table.get(name)
         if not targets:
             return LookupResult((), TTL, cause=f"{self._file.name} names neither {name}:{port} nor {name}")
         default = int(port) if port.isdigit() else None
-        if default is None and any(own is None for _, own in targets):
+        if default is None and any(target_port is None for _, target_port in targets):
             return LookupResult((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
-        lists = await asyncio.gather(*(_resolve(host, own or default or 0) for host, own in targets))
-        addresses = tuple(dict.fromkeys(address for some in lists for address in some))
+        lists = await asyncio.gather(*(_resolve(host, target_port or default or 0) for host, target_port in targets))
+        addresses = tuple(dict.fromkeys(address for group in lists for address in group))
         if not addresses:
             raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
         return LookupResult(addresses, TTL if all(map(_is_address, (host for host, _ in targets))) else NAME_TTL)
@@ -71,24 +71,24 @@ class StaticSource:
     async def aclose(self) -> None:
         """Nothing is held open."""
 
-    async def _reread(self) -> None:
+    async def _refresh(self) -> None:
         now = self._clock()
-        if self._reading is None and now - self._looked >= TTL:
-            self._looked = now
+        if self._reading is None and now - self._checked >= TTL:
+            self._checked = now
             # One stat a second: cheaper here than the hop to a thread.
-            if (seen := stamp_of(self._file)) != self._seen:
-                self._reading = asyncio.create_task(self._take(seen))
+            if (stamp := stamp_of(self._file)) != self._stamp:
+                self._reading = asyncio.create_task(self._load(stamp))
         if self._reading is not None:
             await asyncio.shield(self._reading)
 
-    async def _take(self, seen: Stamp | None) -> None:
+    async def _load(self, stamp: Stamp | None) -> None:
         try:
-            self._table = await asyncio.to_thread(read, self._file) if seen else {}
+            self._table = await asyncio.to_thread(read, self._file) if stamp else {}
             _log.info("%s: read again, %d names", self._file, len(self._table))
         except SetupError as error:
             _log.error("%s", error)
         finally:
-            self._seen = seen
+            self._stamp = stamp
             self._reading = None
 
 

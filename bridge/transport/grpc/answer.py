@@ -162,26 +162,26 @@ def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
     return Attempt(error, UNAVAILABLE, _after(committed), InstanceVerdict.BAD)
 
 
-def word(
-    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "", left: float = math.inf
+def final_attempt(
+    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "", remaining: float = math.inf
 ) -> Attempt:
     """How a call ended whose trailers are here: by the service's own word.
 
     :param metadata: of the initial section; None where there was none.
     :param goaway: why the service closes the connection, where it does. A server that shuts down says UNAVAILABLE for
         the calls that it had: that is the connection's end, unless the service has added words of its own.
-    :param left: seconds until our deadline, which the service was told of: it may notice a moment before we do.
+    :param remaining: seconds until our deadline, which the service was told of: it may notice a moment before we do.
     """
-    code, begun = answer.code, metadata is not None
+    code, committed = answer.code, metadata is not None
     assert code is not None
     if not code:
         reply = GrpcReply(0, message, metadata=metadata or (), trailers=answer.metadata)
         return Attempt(reply, 0, _FINAL, _FINE)
     if goaway and code == UNAVAILABLE and not answer.metadata:
-        return lost(f"{goaway} ({answer.message})", committed=begun, untouched=False)
-    if code == DEADLINE_EXCEEDED and left < SLACK:
-        late = Timeout(cause="the deadline passed, says the service")
-        return Attempt(late, code, _after(begun), InstanceVerdict.LATE)
+        return lost(f"{goaway} ({answer.message})", committed=committed, untouched=False)
+    if code == DEADLINE_EXCEEDED and remaining < SLACK:
+        timeout = Timeout(cause="the deadline passed, says the service")
+        return Attempt(timeout, code, _after(committed), InstanceVerdict.LATE)
     reply = GrpcReply(
         code,
         detail=answer.message,
@@ -189,7 +189,9 @@ def word(
         metadata=metadata or (),
         trailers=answer.metadata,
     )
-    return Attempt(reply, code, _after(begun), _VERDICTS.get(code, InstanceVerdict.ALIVE), pushback(answer.metadata))
+    return Attempt(
+        reply, code, _after(committed), _VERDICTS.get(code, InstanceVerdict.ALIVE), pushback(answer.metadata)
+    )
 
 
 _FINAL, _FINE = Outcome.FINAL, InstanceVerdict.FINE

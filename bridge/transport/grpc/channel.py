@@ -43,7 +43,7 @@ class GrpcChannel:
         return self._attempt(message, context)
 
     async def _attempt(self, message: GrpcMessage, context: AttemptContext) -> Attempt:
-        subchannel = await self._connected(context)
+        subchannel = await self._connect(context)
         if isinstance(subchannel, Attempt):
             return subchannel
         return await subchannel.unary(*message, context.deadline, context.retries)
@@ -51,7 +51,7 @@ class GrpcChannel:
     async def open(
         self, message: GrpcMessage, context: AttemptContext, deadline: float | None, report: Callable[[Attempt], None]
     ) -> Attempt:
-        subchannel = await self._connected(context)
+        subchannel = await self._connect(context)
         if isinstance(subchannel, Attempt):
             return subchannel
         path, _, metadata = message
@@ -69,7 +69,7 @@ class GrpcChannel:
 
     def forget(self, address: Address) -> None:
         if address in self._subchannels:
-            self._let_go({address})
+            self._release({address})
 
     async def aclose(self) -> None:
         subchannels, self._subchannels = [*self._subchannels.values(), *self._leaving.values()], {}
@@ -77,47 +77,47 @@ class GrpcChannel:
             task.cancel()
         await asyncio.gather(*(subchannel.aclose() for subchannel in subchannels))
 
-    async def _connected(self, context: AttemptContext) -> Subchannel | Attempt:
+    async def _connect(self, context: AttemptContext) -> Subchannel | Attempt:
         """The subchannel of the place's instance, connected and serving; how that failed otherwise."""
         if gone := self._subchannels.keys() - set(context.addresses):
-            self._let_go(gone)
+            self._release(gone)
         loop, address, share = asyncio.get_running_loop(), context.address, context.connect_timeout
         by = loop.time() + share
-        subchannel = self._at(address)
+        subchannel = self._subchannel(address)
         if subchannel.resting:
             return _not_serving(address)
         if not (subchannel.connected or await subchannel.connect(share)):
-            return self._refused(subchannel, share)
+            return self._connect_failure(subchannel, share)
         if not await subchannel.serves(by - loop.time()):
             return _not_serving(address)
         context.began = loop.time()
         return subchannel
 
-    def _refused(self, subchannel: Subchannel, share: float) -> Attempt:
+    def _connect_failure(self, subchannel: Subchannel, share: float) -> Attempt:
         # A connection that is being made is everybody's. If it ended with this caller's share of a short deadline, a
         # client that asks for little time could keep all others from connecting.
         pending = subchannel.connecting
         if not pending and self._subchannels.get(subchannel.address) is subchannel:
-            self._let_go({subchannel.address})
+            self._release({subchannel.address})
         if subchannel.shortage:
             short = Unavailable("The gateway is short of connections.", cause=subchannel.cause, headers=_RETRY_AFTER)
             return Attempt(short, UNAVAILABLE)
         host, port = subchannel.address
         cause = f"{host}:{port}: {subchannel.cause or f'nothing in {share:.1f} s'}"
         error = Unavailable(cause=cause, headers=_RETRY_AFTER)
-        waited = share if pending else None
-        return Attempt(error, UNAVAILABLE, Outcome.REFUSED, InstanceVerdict.UNREACHABLE, waited=waited)
+        delay = share if pending else None
+        return Attempt(error, UNAVAILABLE, Outcome.REFUSED, InstanceVerdict.UNREACHABLE, waited=delay)
 
-    def _at(self, address: Address) -> Subchannel:
+    def _subchannel(self, address: Address) -> Subchannel:
         subchannel = self._subchannels.get(address)
         if subchannel is not None and subchannel.lost:
-            self._let_go({address})
+            self._release({address})
             subchannel = None
         if subchannel is None:
             subchannel = self._subchannels[address] = self.make(address)
         return subchannel
 
-    def _let_go(self, addresses: set[Address]) -> None:
+    def _release(self, addresses: set[Address]) -> None:
         """Addresses that left the mesh, or took no connection; calls under way there may finish."""
         for address in addresses:
             subchannel = self._subchannels.pop(address)

@@ -11,37 +11,37 @@ from bridge.errors import BadReply
 _prefix = Struct(">BL")
 PREFIX = 5
 
-INLINE = 512 * 1024  #: bytes of a compressed message that are unpacked in the event loop
-SOME, SOME_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are cut apart at one time
+INLINE = 512 * 1024  #: bytes of a compressed message that are decompress in the event loop
+BATCH, BATCH_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are cut apart at one time
 
 #: What an answer may be coded in (``grpc-accept-encoding``), and how zlib is told of it.
 _BITS = {"gzip": 31, "deflate": 15}
 ACCEPTED = ",".join(("identity", "deflate", "gzip"))
 
 
-def framed(message: bytes, coding: str | None = None) -> bytes:
+def encode_message(message: bytes, coding: str | None = None) -> bytes:
     """`message` with its prefix; compressed by `coding` (``gzip``, ``deflate``) where that makes it smaller."""
     if coding is not None:
-        packed = gzip.compress(message, 6, mtime=0) if coding == "gzip" else zlib.compress(message)
-        if len(packed) < len(message):
-            return _prefix.pack(1, len(packed)) + packed
+        data = gzip.compress(message, 6, mtime=0) if coding == "gzip" else zlib.compress(message)
+        if len(data) < len(message):
+            return _prefix.pack(1, len(data)) + data
     return _prefix.pack(0, len(message)) + message
 
 
-def unpacked(message: bytes, coding: str, limit: int) -> bytes:
+def decompress(message: bytes, coding: str, limit: int) -> bytes:
     """A message whose flag says that it is compressed.
 
     :param limit: bytes that may come of it.
     :raises bridge.errors.BadReply: it isn't in its coding, or longer than `limit`.
     """
-    plain = _inflated(message, coding, limit)
+    plain = _inflate(message, coding, limit)
     if plain is None:
         raise too_large(f"more than {limit} bytes once it is decompressed")
     return plain
 
 
-def _inflated(message: bytes, coding: str, limit: int) -> bytes | None:
-    """As `unpacked`; None where more than `limit` bytes come of it."""
+def _inflate(message: bytes, coding: str, limit: int) -> bytes | None:
+    """As `decompress`; None where more than `limit` bytes come of it."""
     bits = _BITS.get(coding)
     if bits is None:
         raise BadReply(cause=f"a message compressed by {coding!r}")
@@ -57,7 +57,7 @@ def _inflated(message: bytes, coding: str, limit: int) -> bytes | None:
     return plain
 
 
-class Packed:
+class CompressedMessage:
     """A compressed message of which much comes: to unpack it takes long enough to keep others waiting."""
 
     __slots__ = ("_coding", "_limit", "_message", "size")
@@ -67,16 +67,16 @@ class Packed:
         self.size = min(limit, 8 * len(message))  #: bytes that probably come of it
 
     def unpack(self) -> bytes:
-        """Raises as `unpacked`."""
-        return unpacked(self._message, self._coding, self._limit)
+        """Raises as `decompress`."""
+        return decompress(self._message, self._coding, self._limit)
 
 
-def _unpacked_soon(message: bytes, coding: str, limit: int) -> bytes | Packed:
-    """As `unpacked`, where little comes of it."""
+def _decompress_small(message: bytes, coding: str, limit: int) -> bytes | CompressedMessage:
+    """As `decompress`, where little comes of it."""
     if limit <= INLINE:
-        return unpacked(message, coding, limit)
-    plain = _inflated(message, coding, INLINE)
-    return plain if plain is not None else Packed(message, coding, limit)
+        return decompress(message, coding, limit)
+    plain = _inflate(message, coding, INLINE)
+    return plain if plain is not None else CompressedMessage(message, coding, limit)
 
 
 def too_large(cause: str) -> BadReply:
@@ -89,12 +89,12 @@ class MessageReader:
     :param limit: bytes of one message.
     """
 
-    __slots__ = ("_buffer", "_limit", "_needed", "coding")
+    __slots__ = ("_buffer", "_limit", "_min_size", "coding")
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray()
         self._limit = limit
-        self._needed = PREFIX  # bytes without which nothing is whole
+        self._min_size = PREFIX  # bytes without which nothing is whole
         self.coding = "identity"
 
     def __len__(self) -> int:
@@ -104,36 +104,36 @@ class MessageReader:
     def feed(self, payload: bytes) -> None:
         self._buffer += payload
 
-    def some(self) -> list[bytes | Packed]:
+    def next_batch(self) -> list[bytes | CompressedMessage]:
         """The next messages that are whole, as many as are cheap to keep; none until one is.
 
         :raises bridge.errors.BadReply: the next one is larger than allowed, or not in its coding.
         """
         buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
-        messages: list[bytes | Packed] = []
+        messages: list[bytes | CompressedMessage] = []
         at, size = 0, len(buffer)
-        if size < self._needed:
+        if size < self._min_size:
             return messages
         with memoryview(buffer) as view:
-            while size - at >= PREFIX and at < SOME_BYTES and len(messages) < SOME:
+            while size - at >= PREFIX and at < BATCH_BYTES and len(messages) < BATCH:
                 flag, length = unpack(buffer, at)
                 end = at + PREFIX + length
                 if flag or length > limit:
                     if messages:
                         break  # those before it are good
-                    judge(flag, length, limit)
+                    check_prefix(flag, length, limit)
                 if end > size:
-                    self._needed = end - at
+                    self._min_size = end - at
                     break
                 message = bytes(view[at + PREFIX : end])
-                messages.append(_unpacked_soon(message, self.coding, limit) if flag else message)
+                messages.append(_decompress_small(message, self.coding, limit) if flag else message)
                 at = end
-                self._needed = PREFIX
+                self._min_size = PREFIX
         del buffer[:at]
         return messages
 
 
-def judge(flag: int, length: int, limit: int) -> None:
+def check_prefix(flag: int, length: int, limit: int) -> None:
     """:raises bridge.errors.BadReply: no prefix of a message, or one of a message that is larger than allowed."""
     if flag > 1:
         raise BadReply(

@@ -1,6 +1,6 @@
-"""gRPC's health protocol (grpc/doc/health-checking.md, gRFC A17): whether one address says that a service is serving.
+"""gRPC's health protocol (grpc/doc/health-checking.md, gRFC A17): whether an address reports that it serves.
 
-The watch is one call that stays open, so a server that stops serving is passed over from the next call on.
+The watch is one call that stays open, so a server that stops serving gets no further calls.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ _UNIMPLEMENTED = 12
 
 
 class Health:
-    """Watches one address from the first `heard` to the end of its connection, and likewise on each later connection. A
-    server without the protocol counts as serving. One whose watch breaks off does not, until it says so again.
+    """Watches one address from the first `wait_serving` to the end of its connection, and likewise on later
+    connections. A server without the protocol counts as serving. After a watch breaks off, the server counts as not
+    serving until it reports again.
 
-    :param watch: opens the call. :param disconnected: returns when the connection that is there now is gone.
-    :param service: whose health; ``""`` for the server's as a whole.
-    :ivar serving: None while it has not said anything on this connection.
+    :param watch: opens the call. :param disconnected: returns when the present connection is closed.
+    :param service: the service's name; ``""`` for the whole server.
+    :ivar serving: None until the server has reported on this connection.
     """
 
     def __init__(
         self, watch: Callable[[], UpstreamStream], disconnected: Callable[[], Awaitable[None]], service: str
     ) -> None:
         self._watch, self._disconnected = watch, disconnected
-        self._question = HealthCheckRequest(service=service).SerializeToString()
-        self._said = asyncio.Event()
+        self._request = HealthCheckRequest(service=service).SerializeToString()
+        self._status_known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.serving: bool | None = None
 
-    async def heard(self, seconds: float) -> bool:
-        """Whether it serves; waits for its word for `seconds` at most. It must be connected."""
+    async def wait_serving(self, seconds: float) -> bool:
+        """Whether it serves; waits at most `seconds` for its report. It must be connected."""
         if self._task is None or self._task.done():
-            self._say(None)
+            self._report(None)
             self._task = asyncio.get_running_loop().create_task(self._follow())
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
-                await self._said.wait()
+                await self._status_known.wait()
         except TimeoutError:
             return False
         return bool(self.serving)
@@ -55,41 +56,41 @@ class Health:
         if self._task is not None:
             self._task.cancel()
 
-    def _say(self, serving: bool | None) -> None:
+    def _report(self, serving: bool | None) -> None:
         self.serving = serving
         if serving is None:
-            self._said.clear()
+            self._status_known.clear()
         else:
-            self._said.set()
+            self._status_known.set()
 
     async def _follow(self) -> None:
-        gone = asyncio.ensure_future(self._disconnected())
+        disconnect = asyncio.ensure_future(self._disconnected())
         try:
-            asking = asyncio.ensure_future(self._ask())
-            await asyncio.wait((gone, asking), return_when=asyncio.FIRST_COMPLETED)
-            asking.cancel()
+            watch = asyncio.ensure_future(self._watch_forever())
+            await asyncio.wait((disconnect, watch), return_when=asyncio.FIRST_COMPLETED)
+            watch.cancel()
         finally:
-            gone.cancel()
-        self._say(None)
+            disconnect.cancel()
+        self._report(None)
 
-    async def _ask(self) -> None:
-        """The watch, repeated whenever it breaks off."""
+    async def _watch_forever(self) -> None:
+        """The watch, restarted whenever it breaks off."""
         pause = FIRST_PAUSE
         while True:
             call = self._watch()
             try:
-                await call.write(self._question)
+                await call.write(self._request)
                 await call.end()
                 while (answer := await call.read()) is not None:
-                    self._say(HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING)
+                    self._report(HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING)
                     pause = FIRST_PAUSE
                 if (await call.status()).code == _UNIMPLEMENTED:
-                    self._say(True)  # as long as it is the same server
+                    self._report(True)  # as long as it is the same server
                     await self._disconnected()
             except (UpstreamError, DecodeError):
                 pass
             finally:
                 call.cancel()
-            self._say(False)
+            self._report(False)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # spreads callers, guards nothing
             pause = min(pause * 2, MAX_PAUSE)

@@ -23,12 +23,12 @@ from bridge.transport.grpc.answer import (
     UNKNOWN,
     Metadata,
     broken_section,
+    final_attempt,
     lost,
     read,
     reset,
-    word,
 )
-from bridge.transport.grpc.framing import MessageReader, Packed, framed
+from bridge.transport.grpc.framing import CompressedMessage, MessageReader, encode_message
 from bridge.transport.http2.fields import Fields
 from bridge.transport.http2.stream import Http2Stream
 
@@ -47,13 +47,13 @@ class GrpcStream(Http2Stream):
 
     __slots__ = (
         "_coding",
+        "_final",
         "_head",
         "_inbound",
         "_max_message",
         "_pending",
         "_ready",
-        "_waiting",
-        "_word",
+        "_waiters",
         "done",
         "when",
     )
@@ -72,10 +72,10 @@ class GrpcStream(Http2Stream):
         self._coding = coding
         self._inbound = MessageReader(limit)
         self._pending = 0  # bytes of what came that were not credited
-        self._ready: list[bytes | Packed] = []  # messages that are cut apart, the next one last
+        self._ready: list[bytes | CompressedMessage] = []  # messages that are cut apart, the next one last
         self._head: Metadata | None = None
-        self._word: Attempt | None = None  # of the trailers, while messages before them are still to be read
-        self._waiting: list[asyncio.Future[None]] = []  # those who wait for anything to happen
+        self._final: Attempt | None = None  # of the trailers, while messages before them are still to be read
+        self._waiters: list[asyncio.Future[None]] = []  # those who wait for anything to happen
         self.done = done
         self.when = math.inf if deadline is None else deadline
 
@@ -84,16 +84,16 @@ class GrpcStream(Http2Stream):
     async def write(self, message: bytes) -> None:
         """Send one message; waits while the service doesn't read. One that is larger than allowed ends the call.
         Does nothing once that has ended."""
-        if self.done.done() or self._word is not None or self.last:
+        if self.done.done() or self._final is not None or self.last:
             return
         if self._max_message is not None and len(message) > self._max_message:
             self._fail(TooLarge("The message is larger than the route allows."))
             return
         if self._coding is not None and len(message) > LARGE:
-            self.send(await offload.run(len(message), partial(framed, message, self._coding)))
+            self.send(await offload.run(len(message), partial(encode_message, message, self._coding)))
         else:
-            self.send(framed(message, self._coding))
-        while (self.queue is not None or not self.id) and self._word is None and not self.done.done():
+            self.send(encode_message(message, self._coding))
+        while (self.queue is not None or not self.id) and self._final is None and not self.done.done():
             await self._wait()
 
     async def end(self) -> None:
@@ -105,23 +105,23 @@ class GrpcStream(Http2Stream):
         """The next message; None when there are no more."""
         while not self._ready:
             try:
-                messages = self._inbound.some()
+                messages = self._inbound.next_batch()
             except RequestError as error:
                 self._fail(error)
                 return None
             if messages:
                 # What was credited while it was not whole stands in front, so what is left is credited last.
-                left = min(self._pending, len(self._inbound))
-                self.credit(self._pending - left)
-                self._pending = left
+                incomplete = min(self._pending, len(self._inbound))
+                self.credit(self._pending - incomplete)
+                self._pending = incomplete
                 messages.reverse()
                 self._ready = messages
                 break
-            if self._word is not None:
+            if self._final is not None:
                 if len(self._inbound):
                     self._fail(BadReply(cause="an answer that ends within a message"))
                 else:
-                    self._finish(self._word)
+                    self._finish(self._final)
             if self.done.done():
                 return None
             # What is here of a message does not count, or one that is larger than the window would never be whole.
@@ -129,9 +129,9 @@ class GrpcStream(Http2Stream):
             self._pending = 0
             await self._wait()
         message = self._ready.pop()
-        return await self._unpacked(message) if isinstance(message, Packed) else message
+        return await self._decompress(message) if isinstance(message, CompressedMessage) else message
 
-    async def _unpacked(self, message: Packed) -> bytes | None:
+    async def _decompress(self, message: CompressedMessage) -> bytes | None:
         try:
             return await offload.run(message.size, message.unpack)
         except RequestError as error:
@@ -143,7 +143,7 @@ class GrpcStream(Http2Stream):
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came before the first message; waits for it. Empty where the call ended before."""
-        while self._head is None and not self.done.done() and self._word is None:
+        while self._head is None and not self.done.done() and self._final is None:
             await self._wait()
         return self._head or ()
 
@@ -156,8 +156,8 @@ class GrpcStream(Http2Stream):
         :raises bridge.errors.UpstreamError: the service broke it off, or `cancel` was called.
         """
         while not self.done.done():
-            if self._word is not None:
-                self._finish(self._word)  # whoever asks reads no more
+            if self._final is not None:
+                self._finish(self._final)  # whoever asks reads no more
                 break
             await self._wait()
         reply: GrpcReply = self.done.result().settle()
@@ -170,17 +170,17 @@ class GrpcStream(Http2Stream):
 
     def expire(self) -> None:
         """The deadline passed; the service's word counts that came before."""
-        if self._word is None:
+        if self._final is None:
             self._give_up(
                 Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=InstanceVerdict.LATE)
             )
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         return self.when - self.done.get_loop().time()
 
     async def _wait(self) -> None:
         future = self.done.get_loop().create_future()
-        self._waiting.append(future)
+        self._waiters.append(future)
         try:
             await future
         except asyncio.CancelledError:
@@ -195,7 +195,7 @@ class GrpcStream(Http2Stream):
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
                 self._give_up(broken_section(fields, answer))
                 return
-            self._word = word(answer, self._head, goaway=self.goaway, left=self._left())
+            self._final = final_attempt(answer, self._head, goaway=self.goaway, remaining=self._remaining())
             if not self.sent:
                 self.give_back()  # it has answered without reading on
             self._wake()
@@ -223,16 +223,16 @@ class GrpcStream(Http2Stream):
         self._wake()
 
     def closed(self, code: int, cause: str, *, local: bool = False) -> None:
-        if self._word is None:
+        if self._final is None:
             self._finish(reset(code, cause, committed=self._head is not None, local=local))
 
     def lost(self, cause: str, *, untouched: bool) -> None:
-        if self._word is None:
+        if self._final is None:
             self._finish(lost(cause, committed=self._head is not None, untouched=untouched))
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
+        waiters, self._waiters = self._waiters, []
+        for future in waiters:
             if not future.done():
                 future.set_result(None)
 

@@ -20,7 +20,7 @@ from bridge.payload.offload import LARGE
 from bridge.transport.connecting import CONNECT, authority, shortage
 from bridge.transport.deadline import Deadlines
 from bridge.transport.grpc.answer import CLOSING, RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN, Metadata
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from bridge.transport.grpc.head import metadata_fields, method_head, timeout_field
 from bridge.transport.grpc.health import WATCH, Health
 from bridge.transport.grpc.stream import GrpcStream
@@ -125,7 +125,7 @@ class Subchannel:
 
     async def serves(self, seconds: float) -> bool:
         """Whether it says that it does (True where nobody asks); waits for its answer for `seconds` at most."""
-        return self.health is None or self.health.serving or await self.health.heard(seconds)
+        return self.health is None or self.health.serving or await self.health.wait_serving(seconds)
 
     @property
     def connecting(self) -> bool:
@@ -210,9 +210,9 @@ class Subchannel:
         """One attempt at a time; a server that takes no more connections is not asked for one by every call."""
         return (self._growing is None or self._growing.done()) and self._loop.time() >= self._grow_from
 
-    async def _grow(self, full: Http2Transport) -> None:
+    async def _grow(self, connection: Http2Transport) -> None:
         if await self._connect() and self._current is not None:
-            full.http.hand_over(self._current.http)
+            connection.http.hand_over(self._current.http)
         else:
             self._grow_from = self._loop.time() + REFUSED
 
@@ -231,14 +231,14 @@ class Subchannel:
         coding = options.coding
         if coding is not None and len(message) > LARGE:
             try:
-                frame = await offload.run(len(message), partial(framed, message, coding), deadline=deadline)
+                frame = await offload.run(len(message), partial(encode_message, message, coding), deadline=deadline)
             except RequestError as error:
                 return Attempt(error, UNKNOWN)
         else:
-            frame = framed(message, coding)
+            frame = encode_message(message, coding)
         connection = self._pick()
         if connection is None:
-            return Attempt(_gone(), UNAVAILABLE, Outcome.NOT_PROCESSED)
+            return Attempt(_connection_lost(), UNAVAILABLE, Outcome.NOT_PROCESSED)
         block = self._head(path) + timeout_field(deadline - loop.time()) + metadata_fields(metadata)
         if retries:
             block += metadata_fields((("grpc-previous-rpc-attempts", str(retries)),))
@@ -246,10 +246,10 @@ class Subchannel:
         connection.http.open(call, block, frame, end=True)
         try:
             attempt = await call.done
-            packed, reply = call.packed, attempt.result
-            if packed is not None and isinstance(reply, GrpcReply):
+            compressed, reply = call.compressed, attempt.result
+            if compressed is not None and isinstance(reply, GrpcReply):
                 try:
-                    reply.message = await offload.run(packed.size, packed.unpack, deadline=deadline)
+                    reply.message = await offload.run(compressed.size, compressed.unpack, deadline=deadline)
                 except RequestError as error:
                     return Attempt(error, UNKNOWN)
             return attempt
@@ -275,7 +275,7 @@ class Subchannel:
         """
         options, loop, connection = self._options, self._loop, self._pick()
         if connection is None:
-            raise _gone()
+            raise _connection_lost()
         block = self._head(path) + metadata_fields(metadata)
         if deadline is not None:
             block += timeout_field(deadline - loop.time())
@@ -292,13 +292,13 @@ class Subchannel:
         if counts:
             self._streams.add(call)
             self._idle.clear()
-            call.done.add_done_callback(partial(self._ended, call))
+            call.done.add_done_callback(partial(self._discard_stream, call))
         if report is not None:
             call.done.add_done_callback(lambda done: report(done.result()))
         connection.http.open(call, block, end=False)
         return call
 
-    def _ended(self, call: GrpcStream, _: object) -> None:
+    def _discard_stream(self, call: GrpcStream, _: object) -> None:
         self._streams.discard(call)
         if not self._streams:
             self._idle.set()
@@ -346,7 +346,7 @@ class Subchannel:
             self.health.cancel()
 
 
-def _gone() -> Unavailable:
+def _connection_lost() -> Unavailable:
     return Unavailable(cause="the connection is gone", headers=[("retry-after", "1")])
 
 

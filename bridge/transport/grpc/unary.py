@@ -7,8 +7,8 @@ import math
 
 from bridge.api.transport import Attempt
 from bridge.errors import BadReply, RequestError
-from bridge.transport.grpc.answer import UNKNOWN, Answer, Metadata, broken_section, lost, read, reset, word
-from bridge.transport.grpc.framing import PREFIX, MessageReader, Packed
+from bridge.transport.grpc.answer import UNKNOWN, Answer, Metadata, broken_section, final_attempt, lost, read, reset
+from bridge.transport.grpc.framing import PREFIX, CompressedMessage, MessageReader
 from bridge.transport.http2.fields import Fields
 from bridge.transport.http2.stream import Http2Stream
 
@@ -21,10 +21,10 @@ class Unary(Http2Stream):
     :param limit: bytes of the answer's message.
     :param deadline: in the loop's `time()`.
     :ivar done: the `Attempt` it came to; never an exception.
-    :ivar packed: its answer's message, where that is still to be unpacked.
+    :ivar packed: its answer's message, where that is still to be decompress.
     """
 
-    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "done", "packed", "when")
+    __slots__ = ("_inbound", "_limit", "_message", "_metadata", "compressed", "done", "when")
 
     def __init__(self, limit: int, done: asyncio.Future[Attempt], deadline: float = math.inf) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Unary(Http2Stream):
         self._inbound: MessageReader | None = None
         self._message: bytes | None = None
         self._metadata: Metadata | None = None  # of the initial section; None until it is here
-        self.packed: Packed | None = None
+        self.compressed: CompressedMessage | None = None
         self.done = done
         self.when = deadline
 
@@ -86,7 +86,7 @@ class Unary(Http2Stream):
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         return self.when - self.done.get_loop().time()
 
     def _piece(self, payload: bytes) -> None:
@@ -94,11 +94,11 @@ class Unary(Http2Stream):
             self._inbound = MessageReader(self._limit)
         self._inbound.feed(payload)
         try:
-            for message in self._inbound.some():
+            for message in self._inbound.next_batch():
                 if self._message is not None:
                     raise BadReply(cause="more than one message in answer to one")
-                if isinstance(message, Packed):
-                    self.packed, self._message = message, b""
+                if isinstance(message, CompressedMessage):
+                    self.compressed, self._message = message, b""
                 else:
                     self._message = message
         except RequestError as error:
@@ -114,9 +114,11 @@ class Unary(Http2Stream):
                 self.give_back()  # it has answered without reading on
             message = self._message or b""
             if answer.code:
-                attempt = word(answer, self._metadata, message, goaway=self.goaway, left=self._left())
+                attempt = final_attempt(
+                    answer, self._metadata, message, goaway=self.goaway, remaining=self._remaining()
+                )
             else:
-                attempt = word(answer, self._metadata, message)
+                attempt = final_attempt(answer, self._metadata, message)
             self._finish(attempt)
 
     def _fail(self, error: RequestError) -> None:

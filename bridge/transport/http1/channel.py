@@ -13,7 +13,7 @@ from bridge.errors import ClientError, RequestError, Unavailable, UpstreamError
 from bridge.http.coding import Longer, decode
 from bridge.http.forwarding import without_authority
 from bridge.payload import offload
-from bridge.transport.http1.exchange import BrokenOff, Client, Dropped, Field, NotConnected
+from bridge.transport.http1.exchange import Client, ConnectFailed, ConnectionDropped, Field, ReplyTruncated
 from bridge.transport.http1.fields import check_method, outgoing
 
 BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop …
@@ -58,7 +58,7 @@ class HttpChannel:
         return method, path, outgoing(self._host, request, trace), request.body, request.decode
 
     async def attempt(self, message: HttpMessage, context: AttemptContext) -> Attempt:
-        method, path, fields, body, decoded = message
+        method, path, fields, body, decode_body = message
         try:
             head, body = await self._client.exchange(
                 context.address,
@@ -72,32 +72,34 @@ class HttpChannel:
                 max_reply=self._max_reply,
             )
             headers = list(head.fields)
-            if head.codings and decoded:
+            if head.codings and decode_body:
                 if body:
                     context.answered = True
                     body = await self._decode(body, head.codings)
                 headers = [field for field in headers if field[0] != "content-encoding"]
-        except NotConnected as error:
-            return _refused(error)
-        except Dropped as error:
+        except ConnectFailed as error:
+            return _connect_failure(error)
+        except ConnectionDropped as error:
             # RFC 9112, section 9.3.1: the service may have closed an idle connection without seeing the request.
             stale = error.reused and not context.repeats and method in IDEMPOTENT
-            lost = UpstreamError(
+            failure = UpstreamError(
                 "The service behind this route closed the connection without an answer.", cause=str(error)
             )
             if stale:
-                return Attempt(lost, lost.status, Outcome.NOT_PROCESSED)
-            return Attempt(lost, lost.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
-        except BrokenOff as error:
+                return Attempt(failure, failure.status, Outcome.NOT_PROCESSED)
+            return Attempt(failure, failure.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
+        except ReplyTruncated as error:
             return Attempt(error, error.status, verdict=InstanceVerdict.BAD)
         except RequestError as error:
             return Attempt(error, error.status)
-        if head.located:
+        if head.has_location:
             hosts = (host for host, _ in (*context.addresses, context.address))
             headers = without_authority(headers, frozenset((self._name, *hosts)))
         reply = HttpReply(head.status, headers, body)
         return (
-            Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE) if head.status < 400 else _refusing(reply)
+            Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE)
+            if head.status < 400
+            else _error_reply(reply)
         )
 
     def repeatable(self, request: HttpRequest) -> bool:
@@ -123,7 +125,7 @@ class HttpChannel:
         return await offload.run(min(limit, 8 * len(body)), partial(decode, body, codings, limit))
 
 
-def _refusing(reply: HttpReply) -> Attempt:
+def _error_reply(reply: HttpReply) -> Attempt:
     """A status from 400 on. A service may know how little time a client gave, and say 504 by itself."""
     verdict = {502: InstanceVerdict.BAD, 503: InstanceVerdict.BAD, 504: InstanceVerdict.LATE}.get(
         reply.status, InstanceVerdict.ALIVE
@@ -131,7 +133,7 @@ def _refusing(reply: HttpReply) -> Attempt:
     return Attempt(reply, reply.status, Outcome.RETRIABLE, verdict)
 
 
-def _refused(error: NotConnected) -> Attempt:
+def _connect_failure(error: ConnectFailed) -> Attempt:
     result: RequestError
     if error.untrusted:
         result = UpstreamError("The service behind this route could not prove who it is.", cause=str(error))

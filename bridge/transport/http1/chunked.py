@@ -1,12 +1,12 @@
 """Decoding of the chunked transfer coding (RFC 9112, section 7.1), without I/O.
 
-Stricter than llhttp in what could hide a second reading: every line ends with CRLF, an extension (section 7.1.1) holds
-no control character, and no trailer frames the message (RFC 9110, section 6.5.1). Blanks after a size are passed over,
-as old services send them. Extensions and trailers are read and dropped, as section 7.1.2 allows.
+Stricter than llhttp where two parsers could disagree: every line ends with CRLF, an extension (section 7.1.1) has no
+control characters, and no trailer frames the message (RFC 9110, section 6.5.1). Blanks after a size are ignored, since
+old services send them. Extensions and trailers are read and dropped, as section 7.1.2 allows.
 
-Services that write a byte at a time send a chunk for each, six bytes for one. So chunks are cheap where they are small
-and many (`Chunked._many`), and what came in one go is worked off in steps of `WORK`, between which others have their
-turn. What a chunk's line may hold beside its size is bounded as Go's ``net/http`` does it (`EXCESS`).
+Services that write single bytes send a chunk of six bytes for each. So many small chunks are read together
+(`Chunked._read_small_chunks`), and input is processed in steps of `WORK`, between which other connections are served.
+Bytes of a chunk's line beside its size are limited in the way of Go's ``net/http`` (`EXCESS`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_LINE = 4096  #: bytes of a line with a chunk's size and its extensions
 #: Bytes of framing that are accepted, beyond 16 and twice its size for each chunk.
 EXCESS = 16 * 1024
 WORK = 8000  #: units of work in one step; a small chunk among many counts 1
-ONE = 6  #: units that any other chunk counts, by the time that it takes
-_MIN_WINDOW, _MAX_WINDOW = 512, 16 * 1024  #: bytes that are read as many small chunks
-_SINGLES = 16, 1024  #: chunks that are then read one by one where they are not small: at first, and at most
+ONE = 6  #: units of any other chunk, by the time that it takes
+_MIN_WINDOW, _MAX_WINDOW = 512, 16 * 1024  #: bytes that are tried as many small chunks
+_SINGLES = 16, 1024  #: chunks that are read one by one after a try has failed: at first, and at most
 
 # Fifteen digits after leading zeros are more than any limit. The content of extensions is ignored.
 _SIZE = re.compile(rf"0{{0,16}}([0-9A-Fa-f]{{1,15}})[ \t]*(?:;[^{CONTROLS}]*)?".encode())
@@ -33,7 +33,7 @@ _SIZE = re.compile(rf"0{{0,16}}([0-9A-Fa-f]{{1,15}})[ \t]*(?:;[^{CONTROLS}]*)?".
 #: Small sizes as services usually write them.
 _SMALL = {form % size: size for size in range(1, 1024) for form in (b"%x", b"%X")}
 
-_UNFIT = frozenset(("content-length", "transfer-encoding", "host"))
+_FORBIDDEN = frozenset(("content-length", "transfer-encoding", "host"))
 
 _AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILER, _DONE = range(5)
 
@@ -41,16 +41,16 @@ _AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILER, _DONE = range(5)
 class Chunked:
     """One body. Call `feed` until it returns that the body is complete; `parts` are its pieces.
 
-    :param limit: bytes of the body that are taken.
-    :ivar more: not all input is processed yet: call `feed` with nothing to go on.
+    :param limit: bytes of the body that are accepted.
+    :ivar more: not all input is processed yet: call `feed` with no data to continue.
     """
 
     __slots__ = (
         "_buffer",
         "_excess",
         "_limit",
-        "_needed",
-        "_room",
+        "_missing",
+        "_remaining",
         "_single",
         "_singles",
         "_state",
@@ -71,8 +71,8 @@ class Chunked:
         self.rest = b""  #: what follows the body
         self._buffer = b""  # a line that has not ended yet
         self._state = _AT_SIZE
-        self._needed = 0  # bytes of this chunk still to come
-        self._limit = self._room = limit
+        self._missing = 0  # bytes of this chunk still to come
+        self._limit = self._remaining = limit
         self._trailer: list[bytes] = []
 
     def feed(self, data: bytes) -> bool:
@@ -84,32 +84,32 @@ class Chunked:
             data, self._buffer = self._buffer + data, b""
         self.more = False
         pieces: list[bytes] = []
-        whole = self._walk(data, pieces)
+        complete = self._parse(data, pieces)
         if pieces:  # joined, since chunks of one byte each would take forty times their size
             keep(self.parts, pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        return whole
+        return complete
 
-    def _walk(self, data: bytes, pieces: list[bytes]) -> bool:
-        at, end, left = 0, len(data), WORK
+    def _parse(self, data: bytes, pieces: list[bytes]) -> bool:
+        at, end, work = 0, len(data), WORK
         while at < end:
             state = self._state
             if state == _AT_SIZE:
-                if left <= 0:
+                if work <= 0:
                     self._buffer, self.more = data[at:], True
                     return False
-                left -= ONE
+                work -= ONE
                 self._single -= 1
                 if self._single < 0 and end - at > _MIN_WINDOW:
-                    count, at = self._many(data, at, pieces)
-                    left -= count
+                    count, at = self._read_small_chunks(data, at, pieces)
+                    work -= count
                     if count:
                         continue
             if state == _IN_DATA:
-                part = data[at : at + self._needed]
+                part = data[at : at + self._missing]
                 pieces.append(part)
                 at += len(part)
-                self._needed -= len(part)
-                if not self._needed:
+                self._missing -= len(part)
+                if not self._missing:
                     self._state = _AFTER_DATA
             elif state == _AFTER_DATA:
                 if end - at < 2 and data[at:] == b"\r":
@@ -135,20 +135,20 @@ class Chunked:
                     return True
         return False
 
-    def _many(self, data: bytes, at: int, pieces: list[bytes]) -> tuple[int, int]:
+    def _read_small_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> tuple[int, int]:
         """Read many small chunks with few calls into C.
 
-        :return: how many, and where the next one begins. It may be one that only `_walk` reads: with an extension, a
-            line's end within it, or the end of `data`.
+        :return: how many, and the position of the next one. Only `_parse` reads chunks with an extension, with a line
+            end in their data, or at the end of `data`.
         """
         parts = data[at : at + self._window].split(b"\r\n")
         count = (len(parts) - 1) // 2
         sizes, texts = parts[: 2 * count : 2], parts[1 : 2 * count : 2]
-        wanted, lengths = list(map(_SMALL.get, sizes)), list(map(len, texts))
-        if wanted == lengths:
+        expected, lengths = list(map(_SMALL.get, sizes)), list(map(len, texts))
+        if expected == lengths:
             self._window = min(2 * self._window, _MAX_WINDOW)
         else:
-            count = next(number for number, size in enumerate(wanted) if size != lengths[number])
+            count = next(number for number, size in enumerate(expected) if size != lengths[number])
             self._window = _MIN_WINDOW
             sizes, texts, lengths = sizes[:count], texts[:count], lengths[:count]
         if count < _SINGLES[0]:
@@ -156,15 +156,15 @@ class Chunked:
         else:
             self._singles = _SINGLES[0]
         size = sum(lengths)
-        self._room -= size
-        if self._room < 0:
+        self._remaining -= size
+        if self._remaining < 0:
             raise too_long(f"more than {self._limit} bytes")
         if count:
             pieces.append(b"".join(texts))
         return count, at + size + sum(map(len, sizes)) + 4 * count
 
     def _keep(self, line: bytes) -> None:
-        """Keep the beginning of a line. It is short, so joining it to what follows costs little."""
+        """Keep the beginning of a line. It is short, so joining it with the rest is cheap."""
         if len(line) > (MAX_LINE if self._state == _AT_SIZE else MAX_FIELD):
             raise BadReply(cause="a line between the chunks is too long")
         _check_end(line)
@@ -179,10 +179,10 @@ class Chunked:
         self._excess = max(0, self._excess + len(line) - 16 - 2 * size)
         if self._excess > EXCESS:
             raise BadReply(cause="the chunks hold too much that is no data")
-        self._room -= size
-        if self._room < 0:
+        self._remaining -= size
+        if self._remaining < 0:
             raise too_long(f"more than {self._limit} bytes")
-        self._needed = size
+        self._missing = size
         self._state = _IN_DATA if size else _IN_TRAILER
 
     def _trailing(self, line: bytes) -> None:
@@ -195,11 +195,11 @@ class Chunked:
         self._state = _DONE
         for line in self._trailer:
             (name, _), _ = read_field(line)
-            if name in _UNFIT:
+            if name in _FORBIDDEN:
                 raise BadReply(cause=f"{name} in a trailer")
 
 
 def _check_end(line: bytes) -> None:
-    """:raises BadReply: `line` holds the end of another one."""
+    """:raises BadReply: `line` contains a bare LF."""
     if b"\n" in line:
         raise BadReply(cause="a line between the chunks ends with a bare LF")

@@ -73,10 +73,10 @@ class HttpClient:
         pools = list(self._pools.values())
         for pool in pools:
             pool.close()
-        left = {connection: connection.end() for pool in pools for connection in pool.connections}
-        if left:
-            await asyncio.wait(left.values(), timeout=CLOSE_TIMEOUT)
-            for connection in left:
+        ends = {connection: connection.end() for pool in pools for connection in pool.connections}
+        if ends:
+            await asyncio.wait(ends.values(), timeout=CLOSE_TIMEOUT)
+            for connection in ends:
                 connection.abort()
 
     def _pool(self, key: Key) -> Pool:

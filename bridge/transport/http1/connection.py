@@ -7,7 +7,7 @@ import ssl
 from typing import Protocol, cast
 
 from bridge.errors import BadReply
-from bridge.transport.http1.exchange import BrokenOff, Dropped, ReplyHead, broken_off
+from bridge.transport.http1.exchange import ConnectionDropped, ReplyHead, ReplyTruncated, reply_truncated
 from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
 
@@ -45,10 +45,10 @@ class Http1Connection(asyncio.Protocol):
         "_owner",
         "_paused",
         "_response",
-        "_rest",
-        "_resting",
         "_transport",
+        "_unsent",
         "_used",
+        "_yielded",
         "closed",
         "until",
     )
@@ -58,9 +58,9 @@ class Http1Connection(asyncio.Protocol):
         self._response = Response(owner.heads)
         self._transport: asyncio.Transport | None = None
         self._future: asyncio.Future[Answer] | None = None
-        self._rest: memoryview | None = None  # of a large body: what the transport has not been given yet
+        self._unsent: memoryview | None = None  # of a large body: what the transport has not been given yet
         self._paused = False
-        self._resting = False  # it goes on in a turn to come
+        self._yielded = False  # it goes on in a turn to come
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
         self.closed = False
@@ -81,8 +81,8 @@ class Http1Connection(asyncio.Protocol):
             self._transport.write(head)
         else:
             self._transport.write(head)
-            self._rest = memoryview(body)
-            self._write_on()
+            self._unsent = memoryview(body)
+            self._write_unsent()
         return future
 
     def leave(self, future: asyncio.Future[Answer]) -> None:
@@ -104,7 +104,7 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _retire(self) -> None:
-        self._rest = None
+        self._unsent = None
         if not self.closed:
             self.closed = True
             self._owner.retire(self)
@@ -135,7 +135,7 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connections.discard(self)
-        self._catch_up()
+        self._process_rest()
         if self._future is not None:
             self._fail_lost(str(exc) if exc else "the connection was closed")
         else:
@@ -149,7 +149,7 @@ class Http1Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._write_on()
+        self._write_unsent()
 
     def data_received(self, data: bytes) -> None:
         future = self._future
@@ -157,25 +157,25 @@ class Http1Connection(asyncio.Protocol):
             self.abort()  # it belongs to no request, and must never be taken for the answer to the next one
             return
         try:
-            whole = self._response.feed(data)
+            complete = self._response.feed(data)
         except BadReply as error:
             error.cause = f"{self._owner.authority}: {error.cause}"
             self.fail(error)
             return
-        if whole:
+        if complete:
             self._finish(future)
-        elif self._response.more and not self._resting:
-            self._rest_a_turn(future)
+        elif self._response.more and not self._yielded:
+            self._yield_turn(future)
 
     def eof_received(self) -> None:
         """The service has closed its side; nothing more will come (section 9.6). The transport closes by itself."""
-        self._catch_up()
+        self._process_rest()
         future = self._future
         if future is None:
             self._retire()
             return
         head = self._response.head
-        if head is None or head.length != UNTIL_CLOSE or not self._told_the_end():
+        if head is None or head.length != UNTIL_CLOSE or not self._has_close_alert():
             self._fail_lost("the connection was closed")
         elif not future.done():
             self._response.eof()
@@ -183,27 +183,27 @@ class Http1Connection(asyncio.Protocol):
 
     # -------------------------------------------------------------------------------------------------------------
 
-    def _rest_a_turn(self, future: asyncio.Future[Answer]) -> None:
+    def _yield_turn(self, future: asyncio.Future[Answer]) -> None:
         """Input takes long to process: go on in a later turn of the loop, and read nothing more until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._resting = True
-        self._owner.loop.call_soon(self._go_on, future)
+        self._yielded = True
+        self._owner.loop.call_soon(self._continue, future)
 
-    def _go_on(self, future: asyncio.Future[Answer]) -> None:
-        self._resting = False
+    def _continue(self, future: asyncio.Future[Answer]) -> None:
+        self._yielded = False
         if self._future is not future:
             return
         self.data_received(b"")
-        if not self._resting and self._transport is not None and not self._transport.is_closing():
+        if not self._yielded and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _catch_up(self) -> None:
+    def _process_rest(self) -> None:
         """Process all remaining input at once: no more will come."""
         while self._response.more and self._future is not None and not self.closed:
             self.data_received(b"")
 
-    def _told_the_end(self) -> bool:
+    def _has_close_alert(self) -> bool:
         """Section 9.8: over TLS, an end without a closure alert may be an attack. uvloop reports it by itself."""
         assert self._transport is not None
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
@@ -214,12 +214,12 @@ class Http1Connection(asyncio.Protocol):
         except ssl.SSLError:
             return False
 
-    def _write_on(self) -> None:
-        rest, transport = self._rest, self._transport
-        while rest is not None and not self._paused and transport is not None and not transport.is_closing():
-            piece = rest[:PIECE]
-            rest = rest[PIECE:] if len(rest) > PIECE else None
-            self._rest = rest
+    def _write_unsent(self) -> None:
+        unsent, transport = self._unsent, self._transport
+        while unsent is not None and not self._paused and transport is not None and not transport.is_closing():
+            piece = unsent[:PIECE]
+            unsent = unsent[PIECE:] if len(unsent) > PIECE else None
+            self._unsent = unsent
             transport.write(piece)
 
     def _finish(self, future: asyncio.Future[Answer]) -> None:
@@ -228,8 +228,8 @@ class Http1Connection(asyncio.Protocol):
         assert head is not None
         assert transport is not None
         self._future = None
-        future.set_result((head.reply, response.taken()))
-        if self._rest is not None or transport.get_write_buffer_size():
+        future.set_result((head.reply, response.take_body()))
+        if self._unsent is not None or transport.get_write_buffer_size():
             # The answer is complete while the request is still being written: the service does not want the rest
             # (section 9.3: it must read the whole request, or close).
             self.abort()
@@ -240,10 +240,10 @@ class Http1Connection(asyncio.Protocol):
             self.close()
 
     def _fail_lost(self, cause: str) -> None:
-        where = self._owner.authority
+        authority = self._owner.authority
         if not self._response.begun:
-            self.fail(Dropped(f"{where}: {cause}", reused=self._used))
+            self.fail(ConnectionDropped(f"{authority}: {cause}", reused=self._used))
         elif self._response.head is None:
-            self.fail(BrokenOff(cause=f"{where}: {cause} within the reply's head"))
+            self.fail(ReplyTruncated(cause=f"{authority}: {cause} within the reply's head"))
         else:
-            self.fail(broken_off(f"{where}: {cause} within the reply's body"))
+            self.fail(reply_truncated(f"{authority}: {cause} within the reply's body"))

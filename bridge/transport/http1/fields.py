@@ -41,27 +41,27 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
     :raises ClientError: one can't stand in an HTTP message.
     """
     names = _names
-    dropped = [name for name, _ in trace]
-    for name in dropped:
+    skip = [name for name, _ in trace]
+    for name in skip:
         if name not in names:
             _learn(name)
     if request.decode:
-        dropped.append("accept-encoding")
+        skip.append("accept-encoding")
     fields = [host]
-    nominated = False
+    has_connection = False
     for field in request.headers:
         name = field[0]
         lower = names.get(name)
         if lower is None:
             lower = _learn(name)
         if lower:
-            if lower not in dropped:
+            if lower not in skip:
                 fields.append(field if lower == name else (lower, field[1]))
         elif name.lower() == "connection":
-            nominated = True
-    if nominated:  # rare: it names other fields that end here
-        kept = end_to_end([(name.lower(), value) for name, value in request.headers])
-        fields = [host, *(field for field in kept if field[0] not in dropped)]
+            has_connection = True
+    if has_connection:  # rare: it names other fields that end here
+        end_to_end_fields = end_to_end([(name.lower(), value) for name, value in request.headers])
+        fields = [host, *(field for field in end_to_end_fields if field[0] not in skip)]
     fields += trace
     if request.decode:
         fields.append(_IDENTITY)
@@ -76,8 +76,8 @@ def _learn(name: str) -> str:
     if not is_token(name):
         raise ClientError("A header's name holds characters that HTTP does not allow.")
     lower = name.lower()
-    known = _names[name] = lower if end_to_end([(lower, "")]) else ""
-    return known
+    result = _names[name] = lower if end_to_end([(lower, "")]) else ""
+    return result
 
 
 def _octets(name: str, value: str) -> str:

@@ -125,7 +125,7 @@ def read_head(raw: bytes) -> Head:
                 if not mark & _PASSED_ON:
                     continue
         fields.append(field)
-    return _judge(status, reusable, fields, special)
+    return _interpret(status, reusable, fields, special)
 
 
 def _read_first(line: bytes) -> tuple[int, bool]:
@@ -167,18 +167,18 @@ def _unfold(lines: list[bytes]) -> None:
 
     :raises BadReply: there is none (section 2.2), or it frames the message.
     """
-    whole: list[bytes] = []
+    unfolded: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t"):
-            if len(whole) < 2 or _MARKS.get(whole[-1].partition(b":")[0].decode("latin-1").lower(), 0) & _FRAMING:
+            if len(unfolded) < 2 or _MARKS.get(unfolded[-1].partition(b":")[0].decode("latin-1").lower(), 0) & _FRAMING:
                 raise BadReply(cause=f"no header field: {line[:80]!r}")
-            whole[-1] = whole[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
+            unfolded[-1] = unfolded[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
         else:
-            whole.append(line)
-    lines[:] = whole
+            unfolded.append(line)
+    lines[:] = unfolded
 
 
-def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple[Field, int]]) -> Head:
+def _interpret(status: int, reusable: bool, fields: list[Field], special: list[tuple[Field, int]]) -> Head:
     """The head that the fields make; `fields` are those passed on, `special` those with a mark."""
     marks = 0
     lengths: list[str] = []
@@ -186,13 +186,13 @@ def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple
         marks |= mark
         if mark == _LENGTH:
             lengths.append(field[1])
-    codings, located, keep = "", False, KEEPALIVE
+    codings, has_location, keep = "", False, KEEPALIVE
     if marks & ~_LENGTH:  # rare
         if marks & _CONNECTION:
             options = [(name, value) for (name, value), mark in special if mark == _CONNECTION]
             fields = end_to_end([*options, *fields])
         codings = ",".join([value for name, value in fields if name == "content-encoding"])
-        located = tells_where(fields)
+        has_location = tells_where(fields)
         keep = _keep(special, marks)
     if marks & _TRANSFER:
         transfer = [value.lower() for (_, value), mark in special if mark == _TRANSFER]
@@ -210,7 +210,7 @@ def _judge(status: int, reusable: bool, fields: list[Field], special: list[tuple
         length = 0
     if not reusable or length == UNTIL_CLOSE:
         keep = 0.0
-    return Head(status, length, keep, ReplyHead(status, fields, codings, located))
+    return Head(status, length, keep, ReplyHead(status, fields, codings, has_location))
 
 
 def _keep(special: list[tuple[Field, int]], marks: int) -> float:

@@ -9,7 +9,7 @@ from collections import deque
 from bridge.api.transport import Address
 from bridge.transport.connecting import authority, closing, shortage
 from bridge.transport.http1.connection import Http1Connection
-from bridge.transport.http1.exchange import NotConnected
+from bridge.transport.http1.exchange import ConnectFailed
 from bridge.transport.http1.head import Heads
 
 CLOSE_TIMEOUT = 2.0  #: seconds for a service to answer a TLS closure alert
@@ -56,24 +56,24 @@ class Pool:
         """A connection that is not in use, where none was idle.
 
         :param timeout: seconds for a new one to be made.
-        :raises NotConnected: it could not be.
+        :raises ConnectFailed: it could not be.
         :raises Unavailable: for reasons of the gateway's own.
         """
         self._asking += 1
         try:
             while self._open >= self._limit:
-                lent = await self._wait()
-                if lent is None:
+                idle = await self._wait()
+                if idle is None:
                     break  # a connection was closed, so one may be opened
-                if not lent.closed:
-                    return lent
+                if not idle.closed:
+                    return idle
             else:
                 self._open += 1
             connection = Http1Connection(self)
             try:
                 await self._connect(connection, timeout)
                 if connection.closed:
-                    raise NotConnected(f"{self.authority}: it was closed as soon as it was opened")
+                    raise ConnectFailed(f"{self.authority}: it was closed as soon as it was opened")
             except BaseException:
                 connection.abort()
                 # uvloop does not report the loss of a connection that was cancelled while it was opened.
@@ -150,10 +150,10 @@ class Pool:
                     ssl_shutdown_timeout=CLOSE_TIMEOUT if trust else None,
                 )
         except TimeoutError:
-            raise NotConnected(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
+            raise ConnectFailed(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
         except ssl.SSLError as error:
-            raise NotConnected(f"{self.authority}: {error}", untrusted=True) from None
+            raise ConnectFailed(f"{self.authority}: {error}", untrusted=True) from None
         except OSError as error:
-            raise shortage(error) or NotConnected(f"{self.authority}: {error}") from None
+            raise shortage(error) or ConnectFailed(f"{self.authority}: {error}") from None
         if self.closed:
             raise closing()

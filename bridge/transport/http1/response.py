@@ -10,7 +10,7 @@ import re
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
 from bridge.transport.http1.chunked import Chunked
-from bridge.transport.http1.exchange import broken_off, too_long
+from bridge.transport.http1.exchange import reply_truncated, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
 MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
@@ -33,8 +33,8 @@ class Response:
         "_chunked",
         "_heads",
         "_interim",
-        "_known",
         "_limit",
+        "_memo",
         "_missing",
         "_parts",
         "_without_body",
@@ -47,7 +47,7 @@ class Response:
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
-        self._known = heads.known
+        self._memo = heads.known
         self._buffer: bytearray | None = None  # a head that has not ended yet
         self._interim = 0
         self._parts: Pieces | None = None  # of a body that is not whole yet …
@@ -76,7 +76,7 @@ class Response:
         head = self.head
         if head is None and self._buffer is None:
             end = data.find(b"\r\n\r\n") + 4
-            head = self._known.get(data[:end])  # an end of 3 finds nothing
+            head = self._memo.get(data[:end])  # an end of 3 finds nothing
             if head is not None:
                 self.head = head
                 data = data[end:]
@@ -87,7 +87,7 @@ class Response:
             data, head = rest, self.head
         return self._read_body(head, data)
 
-    def taken(self) -> bytes:
+    def take_body(self) -> bytes:
         """The body, which is not kept here any longer."""
         body, self.body = self.body, b""
         return body
@@ -100,8 +100,8 @@ class Response:
         if self.head is None:
             raise BadReply(cause="the connection ended within the reply's head")
         if self.head.length != UNTIL_CLOSE or self._parts is None:
-            raise broken_off("the connection ended within the reply's body")
-        return self._whole(b"")
+            raise reply_truncated("the connection ended within the reply's body")
+        return self._complete(b"")
 
     def _read_head(self, data: bytes) -> bytes | None:
         """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
@@ -165,9 +165,9 @@ class Response:
                 self._parts = self._chunked.parts
         chunked = self._chunked
         if chunked is not None:
-            whole = chunked.feed(data)
+            complete = chunked.feed(data)
             self.more = chunked.more
-            return whole and self._whole(chunked.rest)
+            return complete and self._complete(chunked.rest)
         self._missing -= len(data)
         if length == UNTIL_CLOSE and self._missing < 0:
             raise too_long(f"more than {self._limit} bytes")
@@ -177,9 +177,9 @@ class Response:
             return False
         end = len(data) + self._missing
         parts.append(data[:end] if self._missing else data)
-        return self._whole(data[end:])
+        return self._complete(data[end:])
 
-    def _whole(self, rest: bytes) -> bool:
+    def _complete(self, rest: bytes) -> bool:
         """:raises BadReply: `rest`, what came in one go with the end of the response, is no empty line.
 
         Old services end bodies with one; anything else says that the reply is not what its head says.

@@ -86,7 +86,7 @@ class Http2Connection(Output):
         self._next += 2
         if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
             self.draining = True
-            self._send_away("the connection has no more numbers")
+            self._reject_pending("the connection has no more numbers")
         stream.window, stream.recv_window = self._initial, self._stream_window
         self.streams[number] = stream
         self._flood_guard.idle = 0
@@ -94,7 +94,7 @@ class Http2Connection(Output):
             block = NO_TABLE + block
         if end and body and len(block) <= frames.FRAME and self.send_window.fits(stream, len(body)):
             stream.last = stream.sent = True
-            self._put(frames.whole(number, block, body))  # nearly all requests
+            self._put(frames.request(number, block, body))  # nearly all requests
         else:
             stream.sent = end and not body
             self._put(frames.headers(number, block, end=stream.sent, largest=self.send_window.largest))
@@ -156,7 +156,7 @@ class Http2Connection(Output):
         """Send GOAWAY (section 6.8). New streams are not taken."""
         self.draining = True
         self._put(frames.goaway(code))
-        self._send_away("the connection takes no more streams")
+        self._reject_pending("the connection takes no more streams")
 
     def lose(self, cause: str) -> None:
         """The connection is gone, and every stream with it."""
@@ -164,9 +164,9 @@ class Http2Connection(Output):
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
             stream.lost(cause, untouched=False)
-        self._send_away(cause)
+        self._reject_pending(cause)
 
-    def _send_away(self, cause: str) -> None:
+    def _reject_pending(self, cause: str) -> None:
         """Tell the queued streams, which were never sent."""
         for entry in self._pending.all():
             entry.stream.lost(cause, untouched=True)
@@ -192,12 +192,12 @@ class Http2Connection(Output):
         at, size, unpack = 0, len(data), frames.head.unpack_from
         self.more = False
         count = LOOK if size > MUCH else size  # no frame is shorter than a byte
-        until = 0.0
+        step_end = 0.0
         while size - at >= 9:
             if not count:
                 count, now = LOOK, perf_counter()
-                until = until or now + self._pause
-                if now > until:
+                step_end = step_end or now + self._pause
+                if now > step_end:
                     self.more = True
                     break
             count -= 1
@@ -221,7 +221,7 @@ class Http2Connection(Output):
                 self._flood_guard.spend()  # sections 4.1, 5.3.2: unknown types and PRIORITY are ignored
         self._rest = data[at:]
 
-    def _known(self, number: int) -> Http2Stream | None:
+    def _find(self, number: int) -> Http2Stream | None:
         """The stream of that number; None for one that is closed.
 
         :raises Http2Error: it was never opened (section 5.1: idle).
@@ -245,7 +245,7 @@ class Http2Connection(Output):
             self._unacked = 0
         if flags & frames.PADDED:
             payload = frames.unpadded(payload)
-        stream = self.streams.get(number) or self._known(number)
+        stream = self.streams.get(number) or self._find(number)
         ended = flags & frames.END_STREAM != 0
         if not payload and not ended:
             self._flood_guard.spend()
@@ -267,7 +267,7 @@ class Http2Connection(Output):
         if flags & (frames.PADDED | frames.HAS_PRIORITY):
             payload = frames.fragment(flags, payload)
         if number not in self.streams:
-            self._known(number)
+            self._find(number)
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
@@ -278,10 +278,10 @@ class Http2Connection(Output):
         if block is None:
             raise Http2Error(frames.PROTOCOL_ERROR, "a CONTINUATION of nothing")
         self._flood_guard.spend()
-        whole = block.more(flags, number, payload)
-        if whole is not None:
+        fragment = block.more(flags, number, payload)
+        if fragment is not None:
             self._block = None
-            self._section(block.flags, number, whole, block.size)
+            self._section(block.flags, number, fragment, block.size)
 
     def _section(self, flags: int, number: int, block: bytes, size: int) -> None:
         stream = self.streams.get(number)
@@ -309,7 +309,7 @@ class Http2Connection(Output):
     def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        stream = self._known(number)
+        stream = self._find(number)
         if stream is None:
             self._flood_guard.spend()
             return
@@ -372,7 +372,7 @@ class Http2Connection(Output):
         for stream in [stream for number, stream in self.streams.items() if number > last]:
             self._forget(stream)
             stream.lost(cause, untouched=True)
-        self._send_away(cause)
+        self._reject_pending(cause)
 
     def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -381,11 +381,11 @@ class Http2Connection(Output):
         if not number:
             if not by or not self.send_window.widen(by):
                 raise Http2Error(frames.PROTOCOL_ERROR if not by else frames.FLOW_CONTROL_ERROR, f"a window by {by}")
-            if not self.send_window.waits or by < TINY:
+            if not self.send_window.has_queue or by < TINY:
                 self._flood_guard.spend()
             self.send_window.pump()
             return
-        stream = self._known(number)
+        stream = self._find(number)
         if stream is None or not stream.queue or by < min(TINY, len(stream.queue)):
             self._flood_guard.spend()
         if stream is None:

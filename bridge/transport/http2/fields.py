@@ -64,15 +64,15 @@ class Decoder:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known = Memo[bytes, Fields](KNOWN)
+        self._memo = Memo[bytes, Fields](KNOWN)
 
     def __call__(self, block: bytes) -> Fields:
         """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
-        section = self._known.get(block)
+        section = self._memo.get(block)
         if section is None:
             section = self._read(block)
             if len(block) <= MAX_KNOWN:
-                self._known[block] = section
+                self._memo[block] = section
         return section
 
     def _read(self, block: bytes) -> Fields:
@@ -89,12 +89,12 @@ class Decoder:
 def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
     status: int | None = None
     fault = ""
-    kept: list[tuple[str, str]] = []
+    fields: list[tuple[str, str]] = []
     for name, value in pairs:
         if (
             name == b":status"
             and status is None
-            and not kept
+            and not fields
             and len(value) == 3
             and value.isdigit()
             and value >= b"100"
@@ -103,8 +103,8 @@ def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
         elif not _NAME.fullmatch(name) or name in _OF_A_CONNECTION or UNREADABLE.search(value):
             fault = f"the field {name[:64]!r} may not stand in an answer"
         else:
-            kept.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
-    return Fields(status, tuple(kept), fault)
+            fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+    return Fields(status, tuple(fields), fault)
 
 
 def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
@@ -112,7 +112,7 @@ def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
 
     :raises Http2Error: it is no such block, or refers to a table that isn't there.
     """
-    at, begun = 0, False
+    at, has_fields = 0, False
     while at < len(block):
         first = block[at]
         if first & _INDEXED:
@@ -120,7 +120,7 @@ def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
             yield _entry(index)
         elif first & 0xE0 == _SIZE_UPDATE:
             size, at = _integer(block, at, 5)
-            if size or begun:  # section 4.2: at the beginning, and not above what was announced
+            if size or has_fields:  # section 4.2: at the beginning, and not above what was announced
                 raise Http2Error(COMPRESSION_ERROR, "a table size that was not allowed")
             continue
         else:
@@ -132,7 +132,7 @@ def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
                 name, at = _string(block, at)
             value, at = _string(block, at)
             yield name, value
-        begun = True
+        has_fields = True
 
 
 def _entry(index: int) -> tuple[bytes, bytes]:
@@ -143,18 +143,18 @@ def _entry(index: int) -> tuple[bytes, bytes]:
 
 def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
     """Section 5.1. No number needs more than four further bytes."""
-    full = (1 << bits) - 1
-    value = block[at] & full
+    mask = (1 << bits) - 1
+    value = block[at] & mask
     at += 1
-    if value < full:
+    if value < mask:
         return value, at
     for shift in range(0, 28, 7):
         if at >= len(block):
             break
-        more = block[at]
+        byte = block[at]
         at += 1
-        value += (more & 0x7F) << shift
-        if more < 0x80:
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
             return value, at
     raise Http2Error(COMPRESSION_ERROR, "a number that doesn't end")
 
@@ -163,13 +163,13 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     """Section 5.2."""
     if at >= len(block):
         raise Http2Error(COMPRESSION_ERROR, "a text is missing")
-    coded = block[at] & 0x80
+    huffman = block[at] & 0x80
     length, at = _integer(block, at, 7)
     end = at + length
     if end > len(block):
         raise Http2Error(COMPRESSION_ERROR, "a text that doesn't end")
     text = block[at:end]
-    if not coded:
+    if not huffman:
         return text, end
     try:
         return decode_huffman(text), end

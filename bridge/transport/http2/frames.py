@@ -87,7 +87,7 @@ def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
     )
 
 
-def whole(stream: int, block: bytes, body: bytes) -> bytes:
+def request(stream: int, block: bytes, body: bytes) -> bytes:
     """A request whose header block and whole body are one frame each."""
     length, size, pack = len(block), len(body), head.pack
     return (

@@ -16,14 +16,14 @@ class Output:
     def __init__(self, first: bytes, output: Callable[[], None]) -> None:
         self._output = output
         self._out: list[bytes] = [first]
-        self._asked = False
+        self._scheduled = False
         self._flood_guard = FloodGuard()
         self.pinged = False  #: our PING is not answered yet
 
     def take(self) -> bytes:
         """All that is to be sent now; nothing is kept."""
         out, self._out = self._out, []
-        self._asked, self._flood_guard.answers = False, 0
+        self._scheduled, self._flood_guard.answers = False, 0
         return out[0] if len(out) == 1 else b"".join(out)
 
     def ping(self) -> None:
@@ -33,8 +33,8 @@ class Output:
 
     def _put(self, data: bytes) -> None:
         self._out.append(data)
-        if not self._asked:
-            self._asked = True
+        if not self._scheduled:
+            self._scheduled = True
             self._output()
 
     def _answer(self, data: bytes) -> None:

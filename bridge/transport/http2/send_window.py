@@ -9,21 +9,21 @@ from bridge.transport.http2.stream import Http2Stream
 
 
 class SendWindow:
-    """:param put: takes frames.
-    :param over: called with a stream when both of its sides have ended.
+    """:param write: takes frames.
+    :param on_end: called with a stream when both of its sides have ended.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network takes no more at present.
     """
 
-    def __init__(self, put: Callable[[bytes], None], over: Callable[[Http2Stream], None]) -> None:
-        self._put, self._over = put, over
+    def __init__(self, write: Callable[[bytes], None], on_end: Callable[[Http2Stream], None]) -> None:
+        self._write, self._on_end = write, on_end
         self._window = frames.WINDOW
         self._queued: dict[Http2Stream, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
         self.paused = False
 
     @property
-    def waits(self) -> bool:
+    def has_queue(self) -> bool:
         """Whether a stream has something to send."""
         return bool(self._queued)
 
@@ -32,9 +32,9 @@ class SendWindow:
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
             stream.sent = end
-            self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
+            self._write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
             if end and stream.ended:
-                self._over(stream)
+                self._on_end(stream)
             return
         stream.queue = memoryview(data if stream.queue is None else bytes(stream.queue) + data)
         self._queued[stream] = None
@@ -60,11 +60,11 @@ class SendWindow:
 
     def pump(self) -> None:
         """Send what may be sent, one frame of each stream after the other."""
-        moved = True
-        while moved and self._queued and not self.paused:
-            moved = False
+        progress = True
+        while progress and self._queued and not self.paused:
+            progress = False
             for stream in list(self._queued):
-                moved = self._step(stream) or moved
+                progress = self._step(stream) or progress
 
     def _step(self, stream: Http2Stream) -> bool:
         """Send one frame, if it may be sent."""
@@ -75,18 +75,18 @@ class SendWindow:
         # An empty frame needs no window (section 6.9.1), but not every server accepts one below 0 (6.9.2).
         if size < 0 or (not size and len(queue)):
             return False
-        whole = size == len(queue)
-        end = whole and stream.last
+        complete = size == len(queue)
+        end = complete and stream.last
         self._window -= size
         stream.window -= size
-        self._put(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, bytes(queue[:size])))
-        if whole:
+        self._write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, bytes(queue[:size])))
+        if complete:
             del self._queued[stream]
             stream.queue = None
             stream.sent = end
             stream.flushed()
             if end and stream.ended:
-                self._over(stream)
+                self._on_end(stream)
         else:
             stream.queue = queue[size:]
         return True

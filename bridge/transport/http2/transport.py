@@ -30,8 +30,8 @@ class Http2Transport(asyncio.Protocol):
         self._keepalive, self._ping_timeout = keepalive, ping_timeout
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._unused = 0.0
-        self._parting = self._resting = False
+        self._idle_time = 0.0
+        self._closing = self._yielded = False
         self.cause = ""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.drained: asyncio.Future[None] = self._loop.create_future()
@@ -63,22 +63,22 @@ class Http2Transport(asyncio.Protocol):
             self.ready.set_result(None)
         if self.http.draining:
             self._drain()
-        if self.http.more and not self._resting:
-            self._rest_a_turn()
+        if self.http.more and not self._yielded:
+            self._yield_turn()
 
-    def _rest_a_turn(self) -> None:
+    def _yield_turn(self) -> None:
         """Input takes long to process: go on in a later turn, and read nothing from the network until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
-            self._resting = True
-            self._loop.call_soon(self._go_on)
+            self._yielded = True
+            self._loop.call_soon(self._continue)
 
-    def _go_on(self) -> None:
-        self._resting = False
+    def _continue(self) -> None:
+        self._yielded = False
         if self._transport is None or self._transport.is_closing():
             return
         self.data_received(b"")
-        if not self._resting and not self._transport.is_closing():
+        if not self._yielded and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -123,8 +123,8 @@ class Http2Transport(asyncio.Protocol):
         if http.pinged and not http.heard:
             self._end("the service does not answer a PING")
             return
-        self._unused = 0.0 if http.streams or http.heard else self._unused + pause
-        if self._unused > IDLE:
+        self._idle_time = 0.0 if http.streams or http.heard else self._idle_time + pause
+        if self._idle_time > IDLE:
             http.leave()
         elif http.streams and not http.heard and http.ready:
             http.ping()
@@ -138,9 +138,9 @@ class Http2Transport(asyncio.Protocol):
         _done(self.drained)
         if not self.http.streams:
             self._end("it was closed")
-        elif self.http.broken and not self._parting:
+        elif self.http.broken and not self._closing:
             # The other side must close the connection now (section 5.4.1), but some leave it open.
-            self._parting = True
+            self._closing = True
             self._loop.call_later(ERROR_GRACE, self._end, self.http.goaway)
 
     def _break(self, error: Http2Error) -> None:

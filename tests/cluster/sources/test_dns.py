@@ -17,7 +17,7 @@ from bridge.cluster.mesh import open_mesh
 from bridge.cluster.sources import dns as room
 from bridge.cluster.sources.dns import DnsSource
 from bridge.errors import SettingsError, Unavailable
-from bridge.transport.reach import refused
+from bridge.transport.reach import refusal
 
 
 @pytest.fixture
@@ -213,12 +213,12 @@ async def test_loopback_can_be_allowed_and_nothing_else_with_it(nameserver: Any,
     "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "8.8.8.8", "fd00::1", "2001:db8::1", "100.64.0.1"]
 )
 def test_what_services_have_is_fine(address: Any) -> None:
-    assert refused(address) == ""
+    assert refusal(address) == ""
 
 
 @pytest.mark.parametrize("text", ["", "name", "1.2.3", "2130706433", "0x7f000001"])
 def test_what_is_no_address_is_refused(text: Any) -> None:
-    assert refused(text) == "no address"
+    assert refusal(text) == "no address"
 
 
 # --- search lists ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from h2.events import StreamReset
 from bridge.api.call import GrpcReply
 from bridge.api.transport import Attempt
 from bridge.errors import RequestError
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from bridge.transport.grpc.stream import GrpcStream
 from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.fields import literal
@@ -47,7 +47,7 @@ def body(data: bytes, *, end: bool = False) -> Said:
     return Said(None, data, end)
 
 
-HELLO = [section(OK), body(framed(b"hello")), section(done(), end=True)]
+HELLO = [section(OK), body(encode_message(b"hello")), section(done(), end=True)]
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Called:
 def unary(message: bytes = b"q", *, limit: int = LIMIT, **settings: int) -> Called:
     pair = made(**settings)
     call = Unary(limit, asyncio.get_running_loop().create_future())
-    pair.ours.open(call, REQUEST, framed(message), end=True)
+    pair.ours.open(call, REQUEST, encode_message(message), end=True)
     pair.turn()
     return Called(pair, call)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from bridge.transport.http2.fields import literal
 from tests.transport.grpc.kit import HELLO, LIMIT, OK, Said, body, done, section, stream, unary
 
@@ -36,9 +36,9 @@ SAME: dict[str, tuple[str, int, str, list[Said]]] = {
     "a status that is no number": ("reply", 2, "", [section(OK + literal("grpc-status", b"-1"), end=True)]),
     "no status": ("BadReply", 2, "without a status", [*HELLO[:2], section(literal("x-a", b""), end=True)]),
     "no status in trailers alone": ("BadReply", 2, "", [section(OK, end=True)]),
-    "an end on DATA": ("BadReply", 2, "without a status", [section(OK), body(framed(b"hello"), end=True)]),
+    "an end on DATA": ("BadReply", 2, "without a status", [section(OK), body(encode_message(b"hello"), end=True)]),
     "an end on empty DATA": ("BadReply", 2, "without a status", [*HELLO[:2], body(b"", end=True)]),
-    "a body before its headers": ("BadReply", 2, "without a header", [body(framed(b"hello"))]),
+    "a body before its headers": ("BadReply", 2, "without a header", [body(encode_message(b"hello"))]),
     "trailers before the headers": ("BadReply", 2, "", [section(done(), end=True)]),
     "headers twice": ("BadReply", 2, "within", [section(OK), section(OK)]),
     "headers as trailers": ("BadReply", 2, "", [*HELLO[:2], section(OK + done(), end=True)]),
@@ -138,7 +138,7 @@ async def test_an_answer(which: str, kind: str, code: int, text: str, said: list
 @pytest.mark.parametrize("which", ["unary", "stream"])
 async def test_a_message_in_pieces(which: str, cut: int) -> None:
     """Frames know nothing of messages: prefix and message may be cut anywhere, with empty frames between."""
-    whole = framed(b"hello")
+    whole = encode_message(b"hello")
     pieces = [body(whole[:cut]), body(b""), *(body(whole[at : at + 1]) for at in range(cut, len(whole)))]
     if which == "unary":
         called = unary()
@@ -159,7 +159,10 @@ async def test_a_message_in_pieces(which: str, cut: int) -> None:
 async def test_messages_that_are_compressed(which: str, coding: str, pack: Any) -> None:
     """Each message says by its flag whether it is."""
     plain = b"\x00" * LIMIT
-    said = section(OK + literal("grpc-encoding", coding.encode())), body(packed(pack(plain)) if pack else framed(plain))
+    said = (
+        section(OK + literal("grpc-encoding", coding.encode())),
+        body(packed(pack(plain)) if pack else encode_message(plain)),
+    )
     called, call = (unary(), None) if which == "unary" else stream()
     called.say(*said, section(done(), end=True))
     assert (called.ended().settle().message if call is None else await call.read()) == plain

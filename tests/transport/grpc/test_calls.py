@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 
 from bridge.api.transport import Outcome
 from bridge.errors import Timeout, Unavailable, UpstreamError
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from tests.transport.grpc.kit import HELLO, OK, body, done, section, stream, unary
 from tests.transport.http2.kit import WINDOW, of, raw, received
 
@@ -37,13 +37,13 @@ async def test_ok_without_a_message_is_no_answer_to_a_unary_call(first: object, 
 
 async def test_two_messages_in_answer_to_one() -> None:
     called = unary()
-    called.say(*HELLO[:2], body(framed(b"again")))
+    called.say(*HELLO[:2], body(encode_message(b"again")))
     assert called.outcome()[0] == "BadReply"
     assert "more than one" in called.outcome()[2]
     assert called.resets() == [8]
 
 
-@pytest.mark.parametrize("rest", [b"\x00", framed(b"hello")[:-1]])
+@pytest.mark.parametrize("rest", [b"\x00", encode_message(b"hello")[:-1]])
 async def test_an_end_within_a_message(rest: bytes) -> None:
     called = unary()
     called.say(*HELLO[:2], body(rest), HELLO[2])
@@ -160,7 +160,7 @@ async def test_the_service_s_word_before_the_deadline_counts() -> None:
 
 async def test_what_came_before_the_break_is_read_first() -> None:
     called, call = stream()
-    called.say(*HELLO[:2], body(framed(b"more") + framed(b"and more")))
+    called.say(*HELLO[:2], body(encode_message(b"more") + encode_message(b"and more")))
     called.pair.ours.lose("gone")
     assert [await call.read() for _ in range(4)] == [b"hello", b"more", b"and more", None]
     with pytest.raises(Unavailable):
@@ -173,7 +173,7 @@ async def test_a_message_larger_than_the_window_comes_whole() -> None:
         called, call = (unary(limit=1 << 20), None) if which == "unary" else stream(limit=1 << 20)
         reading = asyncio.ensure_future(call.read()) if call is not None else None
         called.say(section(OK))
-        wire = framed(BIG)
+        wire = encode_message(BIG)
         while wire:
             await turn()
             called.pair.turn()
@@ -188,7 +188,7 @@ async def test_a_message_larger_than_the_window_comes_whole() -> None:
 async def test_a_reader_that_does_not_read_is_bounded_by_the_window() -> None:
     called, call = stream()
     called.say(section(OK))
-    piece, sent = framed(b"x" * 900), 0
+    piece, sent = encode_message(b"x" * 900), 0
     while call.recv_window >= len(piece):
         called.say(body(piece))
         called.pair.turn()
@@ -237,5 +237,5 @@ async def test_writing_while_waiting_for_a_turn() -> None:
     await call.end()
     await call.end()
     called.pair.turn()
-    assert received(called.pair.events, 1) == framed(b"hello")
+    assert received(called.pair.events, 1) == encode_message(b"hello")
     assert len(of(StreamEnded, called.pair.events)) == 1

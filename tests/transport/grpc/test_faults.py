@@ -16,7 +16,7 @@ from bridge.api.tls import Tls
 from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
 from bridge.transport.grpc import subchannel as peers
-from bridge.transport.grpc.framing import framed
+from bridge.transport.grpc.framing import encode_message
 from bridge.transport.http2 import transport
 from tests.transport.grpc.kit import HELLO, OK, Said, done, section
 from tests.transport.http2.kit import cut, raw
@@ -260,13 +260,13 @@ async def test_a_connection_that_is_used_between_two_looks_is_not_idle(serve: Se
     await send(upstream)
     (peer,) = upstream.channel._subchannels.values()
     link = peer._current
-    link._unused = transport.IDLE
+    link._idle_time = transport.IDLE
     assert link._timer is not None
     link._timer.cancel()
     link._tick()
     assert link.usable
     link._timer.cancel()
-    link._unused = transport.IDLE
+    link._idle_time = transport.IDLE
     link._tick()
     assert not link.usable
 
@@ -344,7 +344,7 @@ async def test_goodbyes_amid_many_calls(serve: Serve, grpc_upstream: Any) -> Non
             if number == 41:
                 last = number
                 await peer.say(raw(GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4)))
-            said = [section(OK), Said(None, framed(message[5:]), False), section(done(), end=True)]
+            said = [section(OK), Said(None, encode_message(message[5:]), False), section(done(), end=True)]
             await peer.say(b"".join(each.on(number) for each in said))
 
     server = await serve(behave)

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.errors import BadReply
 from bridge.transport.http1.connection import PIECE, Http1Connection
-from bridge.transport.http1.exchange import Dropped, NotConnected
+from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 from bridge.transport.http1.pool import Pool
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -175,10 +175,10 @@ async def test_a_fresh_connection_that_ends_too_early(serve: Any, exchange: Any,
             reset(peer)
 
     server = await serve(behave)
-    with pytest.raises((Dropped, BadReply)) as told:
+    with pytest.raises((ConnectionDropped, BadReply)) as told:
         await exchange(server)
     if not before:
-        assert isinstance(told.value, Dropped)
+        assert isinstance(told.value, ConnectionDropped)
         assert not told.value.reused
     elif not resets:  # with a reset, what was said before it may be lost
         assert isinstance(told.value, BadReply)
@@ -319,5 +319,5 @@ async def test_a_service_that_closes_as_soon_as_it_is_reached(serve: Any, exchan
 
     server = await serve(rude)
     for _ in range(20):
-        with pytest.raises((Dropped, NotConnected)):
+        with pytest.raises((ConnectionDropped, ConnectFailed)):
             await exchange(server, "POST", b"x")

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import BadReply
 from bridge.transport.http1.client import HttpClient
-from bridge.transport.http1.exchange import Dropped, NotConnected
+from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 
 CALLS, AT_ONCE, WIDTH = 1500, 40, 12
 
@@ -90,7 +90,7 @@ async def test_every_answer_is_ones_own(serve: Any, seed: int) -> None:
             try:
                 await call
                 outcomes["right"] += 1
-            except (Dropped, BadReply, NotConnected):
+            except (ConnectionDropped, BadReply, ConnectFailed):
                 outcomes["failed"] += 1
             except asyncio.CancelledError:
                 outcomes["left"] += 1

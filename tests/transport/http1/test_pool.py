@@ -10,7 +10,7 @@ import pytest
 
 from bridge.errors import Unavailable
 from bridge.transport.http1.client import HttpClient
-from bridge.transport.http1.exchange import Dropped, NotConnected
+from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 from bridge.transport.http1.pool import Pool
 
 HI = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -128,7 +128,7 @@ async def test_a_place_is_free_again_after_every_kind_of_failure(serve: Any, nar
             address = refusing.getsockname()
 
         for _ in range(3):
-            with pytest.raises(NotConnected):
+            with pytest.raises(ConnectFailed):
                 await ask(narrow, There, b"x")
     for said in (b"nonsense\r\n\r\n", b""):
 
@@ -174,7 +174,7 @@ async def test_connecting_that_is_cancelled_leaves_nothing(serve: Any, narrow: A
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
-        with pytest.raises(NotConnected, match="no connection in"):
+        with pytest.raises(ConnectFailed, match="no connection in"):
             await waiting
         for filler in fillers:
             filler.close()
@@ -195,7 +195,7 @@ async def test_the_last_used_is_used_first(serve: Any, exchange: Any, client: An
 async def test_names_and_trusts_do_not_share(serve: Any, exchange: Any, client: Any) -> None:
     server = await serve(HI)
     await exchange(server)
-    with pytest.raises((NotConnected, Dropped)):
+    with pytest.raises((ConnectFailed, ConnectionDropped)):
         await exchange(server, server_name="a", connect_timeout=0.05)
     assert len(client._pools) == 2
     await exchange(server)
@@ -216,7 +216,7 @@ async def test_closing_ends_what_is_under_way(serve: Any) -> None:
     async with asyncio.timeout(20):
         await client.aclose()
         told = await asyncio.gather(*busy, return_exceptions=True)
-    assert [type(one) for one in told] == [Dropped, Dropped, Unavailable, Unavailable]
+    assert [type(one) for one in told] == [ConnectionDropped, ConnectionDropped, Unavailable, Unavailable]
     with pytest.raises(Unavailable):
         await ask(client, server, b"x")
     await client.aclose()
@@ -229,6 +229,6 @@ async def test_closing_while_connecting(serve: Any) -> None:
     await asyncio.sleep(0)
     await client.aclose()
     async with asyncio.timeout(20):
-        with pytest.raises((Unavailable, Dropped)):
+        with pytest.raises((Unavailable, ConnectionDropped)):
             await asked
     assert not server.seen

@@ -220,7 +220,7 @@ def test_order_and_marks_are_kept() -> None:
     for _ in range(2):
         head = read(said).head
         assert head is not None
-        assert (head.reply.codings, head.reply.located) == ("x,z", True)
+        assert (head.reply.codings, head.reply.has_location) == ("x,z", True)
         assert [name for name, _ in head.reply.fields] == ["a", "content-encoding", "location", "content-encoding", "b"]
 
 
@@ -245,7 +245,7 @@ def test_one_head_serves_any_number_of_replies() -> None:
         for method, body in (("HEAD", b""), ("GET", b"hi"), ("HEAD", b""), ("GET", b"ho")):
             response.start(without_body=method == "HEAD", limit=10)
             assert response.feed(OK + TWO + b"\r\n" + body)
-            assert response.taken() == body
+            assert response.take_body() == body
         response.start(without_body=False, limit=1)
         with pytest.raises(BadReply):
             response.feed(OK + TWO + b"\r\nhi")
@@ -365,6 +365,6 @@ def test_a_dripped_body_of_tiny_chunks_is_kept_in_its_size() -> None:
     assert not response.feed(CODED + said)
     assert not response.feed(said)
     assert response.feed(b"0\r\n\r\n")
-    assert response.taken() == b"x" * 10_000
+    assert response.take_body() == b"x" * 10_000
     assert response.head is not None
     assert response.head.length == CHUNKED

@@ -15,7 +15,7 @@ import trustme
 
 from bridge.errors import BadReply
 from bridge.transport.http1.client import HttpClient
-from bridge.transport.http1.exchange import Dropped, NotConnected
+from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -64,7 +64,7 @@ async def test_another_name_is_not_trusted(
     serve: Any, exchange: Any, server_context: ssl.SSLContext, name: str
 ) -> None:
     server = await serve(OK + b"Content-Length: 2\r\n\r\nhi", ssl=server_context)
-    with pytest.raises(NotConnected) as told:
+    with pytest.raises(ConnectFailed) as told:
         await exchange(server, server_name=name)
     assert told.value.untrusted
     assert server.seen == []
@@ -74,7 +74,7 @@ async def test_another_authority_is_not_trusted(serve: Any, exchange: Any, serve
     server = await serve(OK + b"Content-Length: 2\r\n\r\nhi", ssl=server_context)
     stranger = ssl.create_default_context()
     trustme.CA().configure_trust(stranger)
-    with pytest.raises(NotConnected) as told:
+    with pytest.raises(ConnectFailed) as told:
         await exchange(server, server_name="svc.example", trust=stranger)
     assert told.value.untrusted
     assert (await exchange(server, server_name="svc.example"))[1] == b"hi"
@@ -86,7 +86,7 @@ async def test_who_speaks_no_tls_is_not_trusted_either(serve: Any, exchange: Any
         await peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await peer.reader.read()
 
-    with pytest.raises(NotConnected) as told:
+    with pytest.raises(ConnectFailed) as told:
         await exchange(await serve(plain), server_name="svc.example")
     assert told.value.untrusted
 
@@ -99,7 +99,7 @@ async def test_a_service_that_hangs_up_in_the_handshake(serve: Any, exchange: An
             sock = peer.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
-    with pytest.raises(NotConnected):
+    with pytest.raises(ConnectFailed):
         await exchange(await serve(rude), server_name="svc.example")
 
 
@@ -110,7 +110,7 @@ async def test_a_certificate_that_the_service_wants_and_does_not_get(
     server_context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(server_context)
     server = await serve(OK + b"Content-Length: 2\r\n\r\nhi", ssl=server_context)
-    with pytest.raises((NotConnected, Dropped)):
+    with pytest.raises((ConnectFailed, ConnectionDropped)):
         await exchange(server, server_name="svc.example")
     assert server.seen == []
 

@@ -175,4 +175,4 @@ def test_the_same_bytes_are_read_once_and_bounded() -> None:
     assert read(long) is not read(bytes(bytearray(long)))
     for at in range(3 * KNOWN):
         read(OK + literal("a", b"%d" % at))
-    assert len(read._known) <= KNOWN
+    assert len(read._memo) <= KNOWN

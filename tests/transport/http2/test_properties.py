@@ -293,7 +293,7 @@ class Exchange(RuleBasedStateMachine):
                 assert stream.body == self.given[stream]
         assert self.pair.ours.streams == {}
         assert theirs.open_inbound_streams == 0
-        assert not self.pair.ours.send_window.waits
+        assert not self.pair.ours.send_window.has_queue
         assert of(StreamEnded, self.pair.events) or not self.sent or self.dropped
 
 

@@ -33,7 +33,7 @@ def test_a_body_larger_than_their_windows(window: int, by: int) -> None:
     assert drink(pair, 1, by) == BODY
     assert stream.told == [("flushed",)]
     assert stream.sent
-    assert not pair.ours.send_window.waits
+    assert not pair.ours.send_window.has_queue
 
 
 @pytest.mark.parametrize("which", ["stream", "connection"])
