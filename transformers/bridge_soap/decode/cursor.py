@@ -51,8 +51,8 @@ def noting_order(rest: RestReader, content: Content) -> RestReader:
     apart = _out_of_order(rest)
 
     def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
-        known = [places[child.tag] for child in children if child.tag in places]
-        return (rest if known == sorted(known) else apart)(node, children, out, note)
+        order = [places[child.tag] for child in children if child.tag in places]
+        return (rest if order == sorted(order) else apart)(node, children, out, note)
 
     return read
 
@@ -61,17 +61,17 @@ def _out_of_order(rest: RestReader) -> RestReader:
     """Reads what isn't in order: if it finds nothing else to tell of, that is told."""
 
     def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
-        told = False
+        noted = False
 
         def listen(where: etree._Element, why: str) -> None:
-            nonlocal told
-            told = True
+            nonlocal noted
+            noted = True
             note(where, why)
 
-        passed = rest(node, children, out, listen)
-        if not told:
+        place = rest(node, children, out, listen)
+        if not noted:
             note(node, OUT_OF_ORDER)
-        return passed
+        return place
 
     return read
 
@@ -130,23 +130,23 @@ class Cursor:
 
     def run(self, element: Element) -> RunReader:
         """The reader of elements that stand in a row."""
-        known = self._runs.get(element)
-        if known is None:
+        reader = self._runs.get(element)
+        if reader is None:
             with self._decoders.lock:
                 out = Source(self.env)
-                out.add("found = []")
+                out.add("array = []")
                 out.add("for c in cs:")
                 out.depth += 1
                 self._value(out, element)
-                out.add("found.append(x)")
+                out.add("array.append(x)")
                 out.depth -= 1
-                out.add("return found")
+                out.add("return array")
                 name = f"r{len(self.env)}"
                 self.env[name] = None
                 out.define(name, "cs, note", f"decoder of {local_name(element.name)} in a row")
                 self.finish()
-                known = self._runs[element] = self.env[name]
-        return known
+                reader = self._runs[element] = self.env[name]
+        return reader
 
     def finish(self) -> None:
         """Make what was asked for: at once while the contract is small, then when it is first used."""
@@ -203,17 +203,17 @@ class Cursor:
         many, key = content.slots[element.name].many, part.key
         if many:
             if key in content.arrays:
-                out.add(f"out[{key!r}] = found = []")
+                out.add(f"out[{key!r}] = array = []")
             out.add(f"if c.tag == {element.name!r}:")
             out.depth += 1
             if key not in content.arrays:
-                out.add(f"found = out.setdefault({key!r}, [])")
+                out.add(f"array = out.setdefault({key!r}, [])")
             out.add(f"while c.tag == {element.name!r}:")
         else:
             out.add(f"if c.tag == {element.name!r}:")
         out.depth += 1
         self._value(out, element)
-        out.add("found.append(x)" if many else f"out[{key!r}] = x")
+        out.add("array.append(x)" if many else f"out[{key!r}] = x")
         out.add("c = cs[i]; i += 1")
         out.depth -= 2 if many else 1
 

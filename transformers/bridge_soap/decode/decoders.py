@@ -80,22 +80,22 @@ class Decoders:
 
     def ready_type(self, type_: Type) -> Reader:
         """The reader of a type's values; as `ready`."""
-        known = self._ready.get(type_)
-        if known is None:
+        reader = self._ready.get(type_)
+        if reader is None:
             with self.lock:
                 self.graph.usable(type_)
-                known = self._ready[type_] = self.type(type_)
+                reader = self._ready[type_] = self.type(type_)
                 self._fields.finish()
-        return known
+        return reader
 
     # --- elements ---
 
     def element(self, element: Element) -> Reader:
         """The reader of exactly this element, with nil and ``xsi:type``."""
-        known = self._elements.get(element)
-        if known is None:
-            known = self._elements[element] = self._element(element)
-        return known
+        reader = self._elements.get(element)
+        if reader is None:
+            reader = self._elements[element] = self._element(element)
+        return reader
 
     def member(self, element: Element, head: Element) -> Reader:
         """The reader of a substitution group's member: its value says what it is."""
@@ -108,38 +108,38 @@ class Decoders:
         return read_member
 
     def _element(self, element: Element) -> Reader:
-        declared = element.type
-        read = self._declared(element, declared)
-        attributes = self.attributes(declared) if isinstance(declared, ComplexType) else None
+        declared_type = element.type
+        read = self._declared(element, declared_type)
+        attributes = self.attributes(declared_type) if isinstance(declared_type, ComplexType) else None
         nillable = element.nillable
-        abstract = isinstance(declared, ComplexType) and declared.abstract
+        abstract = isinstance(declared_type, ComplexType) and declared_type.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.keys():
                 if abstract:
                     note(node, "its type is abstract, and it names no other")
                 return read(node, note)
-            chosen, label, found = read, "", None
-            named = node.get(XSI_TYPE)
-            if named is not None:
-                found = self.named_type(node, named, declared, note, element.block)
-                if found is not None:
-                    label, chosen = self.variants.short(found.name), self.ready_type(found)
+            reader, label, own_type = read, "", None
+            type_name = node.get(XSI_TYPE)
+            if type_name is not None:
+                own_type = self.named_type(node, type_name, declared_type, note, element.block)
+                if own_type is not None:
+                    label, reader = self.variants.short(own_type.name), self.ready_type(own_type)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 if not nillable:
                     note(node, "it is nil, which its schema does not allow")
                 if len(node) or (node.text or "").strip():
                     note(node, "it is nil and holds something; that is left out")
-                own = self.attributes(found) if isinstance(found, ComplexType) else attributes
+                own = self.attributes(own_type) if isinstance(own_type, ComplexType) else attributes
                 return self._nil(node, own, label, note)
             elif abstract and not label:
                 note(node, "its type is abstract, and it names no other")
-            value = chosen(node, note)
-            return self.labelled(label, value, found) if label else value
+            value = reader(node, note)
+            return self.labelled(label, value, own_type) if label else value
 
         return read_element
 
-    def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
+    def labelled(self, label: str, value: Any, own_type: Type | None) -> dict[str, Any]:
         """A value that says of what type it is, another than the declared one."""
         made: dict[str, Any] = labelled(TYPE, label, value)
         return made
@@ -153,23 +153,25 @@ class Decoders:
         return self.type(type_)
 
     def named_type(
-        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+        self, node: etree._Element, type_name: str, declared_type: Type, note: Note, block: Blocked = frozenset()
     ) -> Type | None:
         """The type that ``xsi:type`` names, where it is another than the declared one and may stand here. One that
         the schema blocks is read all the same, and told."""
-        name = resolve_names(named, node.nsmap)
-        if name == declared.name:
+        name = resolve_names(type_name, node.nsmap)
+        if name == declared_type.name:
             return None
-        found = self.variants.usable(name, self.graph)
-        if found is declared:
+        own_type = self.variants.usable(name, self.graph)
+        if own_type is declared_type:
             return None
-        if found is None or not derives(found, declared):
-            if declared is not ANY_TYPE and not (isinstance(declared, SimpleType) and isinstance(found, SimpleType)):
-                note(node, f"its xsi:type {named} is not known here; it is read as declared")
+        if own_type is None or not derives(own_type, declared_type):
+            if declared_type is not ANY_TYPE and not (
+                isinstance(declared_type, SimpleType) and isinstance(own_type, SimpleType)
+            ):
+                note(node, f"its xsi:type {type_name} is not known here; it is read as declared")
             return None
-        if blocked(found, declared, block):
-            note(node, f"the schema blocks the xsi:type {named} here")
-        return found
+        if blocked(own_type, declared_type, block):
+            note(node, f"the schema blocks the xsi:type {type_name} here")
+        return own_type
 
     def _nil(self, node: etree._Element, attributes: AttributesReader | None, label: str, note: Note) -> Any:
         out: dict[str, Any] = {}
@@ -197,13 +199,13 @@ class Decoders:
             if empty_stays and not text:
                 return ""
             try:
-                found = named(text, node.nsmap) if names else value(text)
+                result = named(text, node.nsmap) if names else value(text)
             except DatatypeError as error:
                 note(node, str(error))
                 return text
             if differs is not None and differs(text):
                 note(node, "it is another value than the fixed one")
-            return found
+            return result
 
         return read
 
@@ -217,7 +219,7 @@ class Decoders:
             rules.check(rules.normalize(fixed))
         except DatatypeError:
             return None
-        wanted = rules.same(rules.normalize(fixed))
+        fixed_value = rules.same(rules.normalize(fixed))
 
         def differs(text: str) -> bool:
             normal = rules.normalize(text)
@@ -225,25 +227,25 @@ class Decoders:
                 rules.check(normal)
             except DatatypeError:
                 return False  # which is told elsewhere
-            return bool(rules.same(normal) != wanted)
+            return bool(rules.same(normal) != fixed_value)
 
         return differs
 
     # --- types ---
 
     def type(self, type_: Type) -> Reader:
-        known = self._types.get(type_)
-        if known is None:
+        reader = self._types.get(type_)
+        if reader is None:
             if isinstance(type_, SimpleType):
-                known = self.leaf(None, type_)
+                reader = self.leaf(None, type_)
             elif type_ is ANY_TYPE:
-                known = self.unknown.value
+                reader = self.unknown.value
             elif type_.simple is not None:
-                known = self._text(type_, type_.simple)
+                reader = self._text(type_, type_.simple)
             else:
-                known = self._children(type_)
-            self._types[type_] = known
-        return known
+                reader = self._children(type_)
+            self._types[type_] = reader
+        return reader
 
     def _text(
         self, type_: ComplexType, simple: SimpleType, *, empty_stays: bool = False, fixed: str | None = None
@@ -314,10 +316,10 @@ class Decoders:
     # --- attributes ---
 
     def attributes(self, type_: ComplexType) -> AttributesReader:
-        known = self._attributes.get(type_)
-        if known is None:
-            known = self._attributes[type_] = self._make_attributes(type_)
-        return known
+        reader = self._attributes.get(type_)
+        if reader is None:
+            reader = self._attributes[type_] = self._make_attributes(type_)
+        return reader
 
     def _make_attributes(self, type_: ComplexType) -> AttributesReader:
         keys = attribute_keys(type_)
@@ -326,18 +328,18 @@ class Decoders:
             for name, use in type_.attributes.items()
         }
         required = [name for name, use in type_.attributes.items() if use.required]
-        wildcards, taken = type_.any_attribute, frozenset(keys.values())
+        wildcards, property_names = type_.any_attribute, frozenset(keys.values())
 
         def read(node: etree._Element, out: dict[str, Any], note: Note) -> None:
             for name, text in attributes_of(node):
-                found = table.get(name)
-                if found is not None:
-                    key, reader, differs = found
+                entry = table.get(name)
+                if entry is not None:
+                    key, reader, differs = entry
                 elif name.startswith(_XSI_START):
                     continue
-                elif allowed := [each for each in wildcards if each.allows(split(name)[0])]:
-                    key = f"@{name}" if f"@{name}" not in taken else f"@{{}}{name}"
-                    skip = all(each.process == "skip" for each in allowed)
+                elif matches := [each for each in wildcards if each.allows(split(name)[0])]:
+                    key = f"@{name}" if f"@{name}" not in property_names else f"@{{}}{name}"
+                    skip = all(each.process == "skip" for each in matches)
                     out[key] = text if skip else self.unknown.attribute(name, text, node, note)
                     continue
                 else:

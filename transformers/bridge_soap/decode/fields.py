@@ -151,7 +151,7 @@ class FieldMaker:
         stranger = self._stranger(content, table)
 
         def rest(
-            node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note, passed: int = 0
+            node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note, furthest: int = 0
         ) -> int:
             if not table.filled:
                 fill(table)
@@ -162,11 +162,11 @@ class FieldMaker:
                     continue
                 if late is not None:
                     place, wildcard = late[child.tag]
-                    if place < passed and wildcard is not None:
+                    if place < furthest and wildcard is not None:
                         item = {child.tag: self._decoders.unknown.element(child, wildcard, note)}
                         _append(out, ANY, item)
                         continue
-                    passed = max(passed, place)
+                    furthest = max(furthest, place)
                 key, many, in_items, leaf, convert, reader = field
                 if not many and not in_items and key in out:
                     stranger(child, out, note)  # before it is read: what is read twice at each level is read 2^n times
@@ -194,7 +194,7 @@ class FieldMaker:
                     _append(out, ITEMS, {key: value})
                 else:
                     out[key] = value
-            return passed
+            return furthest
 
         return rest
 
@@ -247,9 +247,9 @@ class FieldMaker:
             tag = child.tag
             for wildcard in content.wildcards:
                 if wildcard.allows(split(tag)[0]):
-                    listed = id(wildcard) in in_items
-                    name = f"{{}}{tag}" if listed and tag in keys else tag
-                    _append(out, ITEMS if listed else ANY, {name: unknown.element(child, wildcard, note)})
+                    to_items = id(wildcard) in in_items
+                    name = f"{{}}{tag}" if to_items and tag in keys else tag
+                    _append(out, ITEMS if to_items else ANY, {name: unknown.element(child, wildcard, note)})
                     return
             field = by_local.get(local_name(tag))
             if field is None or tag in fields:
@@ -258,10 +258,10 @@ class FieldMaker:
                 return
             if literal:
                 note(child, "its namespace is not the schema's")
-            key, many, listed, _, _, reader = field
+            key, many, to_items, _, _, reader = field
             if many:
                 _append(out, key, reader(child, note))
-            elif listed:
+            elif to_items:
                 _append(out, ITEMS, {key: reader(child, note)})
             else:
                 out.setdefault(key, reader(child, note))
@@ -275,14 +275,14 @@ def _append(out: dict[str, Any], key: str, value: Any) -> None:
 
 def _by_local(fields: dict[str, Field]) -> dict[str, Field]:
     """Fields by local name, for replies in the wrong namespace; those that would be ambiguous are left out."""
-    found: dict[str, Field] = {}
+    table: dict[str, Field] = {}
     twice: set[str] = set()
     for tag, field in fields.items():
         local = local_name(tag)
-        if local in found:
+        if local in table:
             twice.add(local)
-        found[local] = field
-    return {local: field for local, field in found.items() if local not in twice}
+        table[local] = field
+    return {local: field for local, field in table.items() if local not in twice}
 
 
 def _required(part: Part, content: Content) -> list[str]:
@@ -319,9 +319,9 @@ def _bounded(
         if count < low or (high is not None and count > high):
             note(node, f"it holds {count} of {key}, which the schema does not allow")
     for branches in content.choices:
-        taken = [keys for keys in branches if any(out.get(key, []) != [] for key in keys)]
-        if len(taken) > 1:
-            names = ", ".join(sorted(key for keys in taken for key in keys if key in out))
+        branches_present = [keys for keys in branches if any(out.get(key, []) != [] for key in keys)]
+        if len(branches_present) > 1:
+            names = ", ".join(sorted(key for keys in branches_present for key in keys if key in out))
             note(node, f"it holds {names}, of which the schema allows one")
 
 
@@ -333,9 +333,9 @@ def _late(content: Content) -> dict[str, tuple[int, Wildcard | None]] | None:
         return None
     if not content.wildcards or any(part.is_group for part in root.parts):
         return None
-    found: dict[str, tuple[int, Wildcard | None]] = {}
+    places: dict[str, tuple[int, Wildcard | None]] = {}
     for tag, slot in content.slots.items():
         place = next(n for n, part in enumerate(root.parts) if part.element is slot.head)
         later = [part.wildcard for part in root.parts[place + 1 :] if part.wildcard is not None]
-        found[tag] = place, next((each for each in later if each.allows(split(tag)[0])), None)
-    return found if any(wildcard for _, wildcard in found.values()) else None
+        places[tag] = place, next((each for each in later if each.allows(split(tag)[0])), None)
+    return places if any(wildcard for _, wildcard in places.values()) else None

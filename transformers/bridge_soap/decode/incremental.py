@@ -87,29 +87,29 @@ class OpenElement:
         raise NotImplementedError
 
     def _shape_of(self, key: str) -> Shape | None:
-        seen = self._shape.seen.get(key) if self._shape is not None else None
-        return seen.node if seen is not None else None
+        view = self._shape.seen.get(key) if self._shape is not None else None
+        return view.node if view is not None else None
 
-    def _pack(self, key: str, found: list[Any], *, last: bool = True) -> None:
+    def _pack(self, key: str, items: list[Any], *, last: bool = True) -> None:
         """The items of an array since it was last packed become one `msgspec.Raw` that holds them all; `last` is false
         where the last one stays as it is, since it holds packed arrays itself."""
         start = self._packed.get(key, 0)
-        end = len(found) if last else len(found) - 1
+        end = len(items) if last else len(items) - 1
         if start < end:
-            shape, items = self._shape_of(key), found[start:end]
+            shape, slice_ = self._shape_of(key), items[start:end]
             if shape is not None:
-                items = [shape.outward(item) for item in items]
-            packed = to_json(items)[1:-1]
-            self._opener.count(len(packed))
-            found[start:end] = [msgspec.Raw(packed)]
+                slice_ = [shape.outward(item) for item in slice_]
+            text = to_json(slice_)[1:-1]
+            self._opener.count(len(text))
+            items[start:end] = [msgspec.Raw(text)]
             self._items[key] = self._items.get(key, 0) + end - start - 1
-        self._packed[key] = len(found)
+        self._packed[key] = len(items)
 
     def _append(self, out: dict[str, Any], key: str, value: Any) -> None:
         """Add the value of an opened child to an array."""
-        found = out.setdefault(key, [])
-        found.append(value)
-        self._pack(key, found, last=False)
+        items = out.setdefault(key, [])
+        items.append(value)
+        self._pack(key, items, last=False)
 
 
 class OpenContent(OpenElement):
@@ -146,18 +146,18 @@ class OpenContent(OpenElement):
     def open(self, child: etree._Element) -> OpenElement | None:
         content, tag = self._content, child.tag
         slot = content.slots.get(tag)
-        told = ""
+        fault = ""
         if slot is None:
             for wildcard in content.wildcards:
                 if wildcard.allows(split(tag)[0]):
-                    taken = any(slot.key == tag for slot in content.slots.values())
-                    self._put = self._puts(f"{{}}{tag}" if taken else tag)
+                    clash = any(slot.key == tag for slot in content.slots.values())
+                    self._put = self._puts(f"{{}}{tag}" if clash else tag)
                     return self._opener.unknown(child, wildcard, self.note)
-            slot, told = self._opener.by_local(content, tag), "its namespace is not the schema's"
+            slot, fault = self._opener.by_local(content, tag), "its namespace is not the schema's"
             if slot is None:
                 return None
         self._put = self._puts(slot.key)
-        return self._opener.slot(slot, child, self.note, below(self._shape_of(self._key), slot.key), told)
+        return self._opener.slot(slot, child, self.note, below(self._shape_of(self._key), slot.key), fault)
 
     def _puts(self, name: str) -> Put:
         def put(value: Any) -> None:
@@ -249,5 +249,5 @@ class OpenUnknown(OpenElement):
 
 
 def below(shape: Shape | None, key: str) -> Shape | None:
-    seen = shape.seen.get(key) if shape is not None else None
-    return seen.node if seen is not None else None
+    view = shape.seen.get(key) if shape is not None else None
+    return view.node if view is not None else None

@@ -70,14 +70,14 @@ class OpenRecord(OpenElement):
         if leaf is None:
             return at
         assert leaf.element is not None
-        read, end = self._opener.decoders.cursor.run(leaf.element), at + 1
+        reader, end = self._opener.decoders.cursor.run(leaf.element), at + 1
         if not self._many(leaf):
-            (self._out[leaf.key],) = read(children[at:end], self.note)
+            (self._out[leaf.key],) = reader(children[at:end], self.note)
             return end
         tag = leaf.element.name
         while end < len(children) and children[end].tag == tag:
             end += 1
-        self._out.setdefault(leaf.key, []).extend(read(children[at:end], self.note))
+        self._out.setdefault(leaf.key, []).extend(reader(children[at:end], self.note))
         return end
 
     def _turn(self, tag: str) -> Part | None:
@@ -123,10 +123,10 @@ class OpenRecord(OpenElement):
             place, leaf = self._place, self._turn(tag)
             if leaf is not None:
                 slot = self._content.slots[tag]
-                opened = self._known(child, slot, self._puts(slot))
-                if opened is None:
+                element = self._known(child, slot, self._puts(slot))
+                if element is None:
                     self._place = place  # its turn is to come, when it is whole
-                return opened
+                return element
         return self._open_any(child, tag)
 
     def _open_any(self, child: etree._Element, tag: str) -> OpenElement | None:
@@ -140,10 +140,10 @@ class OpenRecord(OpenElement):
                 return self._unknown(child, wildcard, ANY, tag)
         if not slot.many and not slot.in_items and slot.key in self._out:
             return self._stranger(child, tag)
-        opened = self._known(child, slot, self._puts(slot))
-        if opened is not None and steps.late is not None:
+        element = self._known(child, slot, self._puts(slot))
+        if element is not None and steps.late is not None:
             self._passed = max(self._passed, steps.late[tag][0])
-        return opened
+        return element
 
     def _stranger(self, child: etree._Element, tag: str) -> OpenElement | None:
         """A child that the content model doesn't name, or names once and that comes again."""
@@ -151,21 +151,21 @@ class OpenRecord(OpenElement):
         for wildcard in content.wildcards:
             if wildcard.allows(split(tag)[0]):
                 region = content.region
-                listed = region is not None and any(leaf.wildcard is wildcard for leaf in region.leaves())
-                taken = listed and any(slot.key == tag for slot in content.slots.values())
-                return self._unknown(child, wildcard, ITEMS if listed else ANY, f"{{}}{tag}" if taken else tag)
+                to_items = region is not None and any(leaf.wildcard is wildcard for leaf in region.leaves())
+                clash = to_items and any(slot.key == tag for slot in content.slots.values())
+                return self._unknown(child, wildcard, ITEMS if to_items else ANY, f"{{}}{tag}" if clash else tag)
         slot = None if tag in content.slots else self._opener.by_local(content, tag)
         if slot is None:
             return None
         put = self._puts(slot) if slot.many or slot.in_items else self._defaults(slot.key)
         return self._known(child, slot, put, "its namespace is not the schema's")
 
-    def _known(self, child: etree._Element, slot: Slot, put: Put, told: str = "") -> OpenElement | None:
+    def _known(self, child: etree._Element, slot: Slot, put: Put, fault: str = "") -> OpenElement | None:
         shape = self._shape_of(slot.key)
         if slot.in_items:
             shape = below(self._shape_of(ITEMS), slot.key)
         self._put = put
-        return self._opener.slot(slot, child, self._inner, shape, told)
+        return self._opener.slot(slot, child, self._inner, shape, fault)
 
     def _unknown(self, child: etree._Element, wildcard: Wildcard, key: str, name: str) -> OpenElement | None:
         self._put = lambda value: self._append(self._out, key, {name: value})
@@ -202,9 +202,9 @@ class OpenRecord(OpenElement):
 
     def pack(self) -> None:
         for key in self._arrays:
-            found = self._out.get(key)
-            if found is not None:
-                self._pack(key, found)
+            items = self._out.get(key)
+            if items is not None:
+                self._pack(key, items)
 
     def _value(self) -> Any:
         steps, out = self._steps, self._out

@@ -45,10 +45,10 @@ class Opener:
 
     def finder(self, type_: ComplexType) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
         """Reads one child of ordered content."""
-        known = self._finders.get(type_)
-        if known is None:
-            known = self._finders[type_] = self.decoders.fields.items(self.decoders.graph.model(type_))
-        return known
+        reader = self._finders.get(type_)
+        if reader is None:
+            reader = self._finders[type_] = self.decoders.fields.items(self.decoders.graph.model(type_))
+        return reader
 
     def by_local(self, content: Content, tag: str) -> Slot | None:
         """The slot that an element in the wrong namespace means."""
@@ -63,45 +63,45 @@ class Opener:
     # --- elements ---
 
     def slot(
-        self, slot: Slot, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+        self, slot: Slot, node: etree._Element, note: Note, shape: Shape | None, fault: str = ""
     ) -> OpenElement | None:
         """A child that its content model names; `told` is what is wrong with its name."""
         if slot.element is not slot.head:
-            return self.member(slot.element, slot.head, node, note, shape, told)
-        return self.element(slot.element, node, note, shape, told)
+            return self.member(slot.element, slot.head, node, note, shape, fault)
+        return self.element(slot.element, node, note, shape, fault)
 
     def member(
-        self, element: Element, head: Element, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+        self, element: Element, head: Element, node: etree._Element, note: Note, shape: Shape | None, fault: str = ""
     ) -> OpenElement | None:
         """A member of a substitution group."""
-        opened = self.element(element, node, note, shape, told)
-        if opened is not None:
+        reader = self.element(element, node, note, shape, fault)
+        if reader is not None:
             name = self.decoders.schemas.member_name(element, head)
-            opened.labelled(lambda value: labelled(ELEMENT, name, value))
-        return opened
+            reader.labelled(lambda value: labelled(ELEMENT, name, value))
+        return reader
 
     def element(
-        self, element: Element, node: etree._Element, note: Note, shape: Shape | None, told: str = ""
+        self, element: Element, node: etree._Element, note: Note, shape: Shape | None, fault: str = ""
     ) -> OpenElement | None:
         """An element of that declaration, with ``xsi:type``."""
         if node.get(XSI_NIL, "").strip() in ("true", "1"):
             return None
-        decoders, declared, notes = self.decoders, element.type, _Notes()
-        if told:
-            notes(node, told)
-        named, type_, found = node.get(XSI_TYPE), declared, None
-        if named is not None:
-            found = decoders.named_type(node, named, declared, notes, element.block)
-            type_ = found if found is not None else declared
-        if found is None and isinstance(declared, ComplexType) and declared.abstract:
+        decoders, declared_type, notes = self.decoders, element.type, _Notes()
+        if fault:
+            notes(node, fault)
+        type_name, type_, own_type = node.get(XSI_TYPE), declared_type, None
+        if type_name is not None:
+            own_type = decoders.named_type(node, type_name, declared_type, notes, element.block)
+            type_ = own_type if own_type is not None else declared_type
+        if own_type is None and isinstance(declared_type, ComplexType) and declared_type.abstract:
             notes(node, "its type is abstract, and it names no other")
-        return self._labelled(found, self._typed(type_, node, note, shape, notes))
+        return self._labelled(own_type, self._typed(type_, node, note, shape, notes))
 
-    def _labelled(self, found: Type | None, opened: OpenElement | None) -> OpenElement | None:
-        if opened is not None and found is not None:
-            short = self.decoders.variants.short(found.name)
-            opened.labelled(lambda value: self.decoders.labelled(short, value, found))
-        return opened
+    def _labelled(self, own_type: Type | None, reader: OpenElement | None) -> OpenElement | None:
+        if reader is not None and own_type is not None:
+            short = self.decoders.variants.short(own_type.name)
+            reader.labelled(lambda value: self.decoders.labelled(short, value, own_type))
+        return reader
 
     def _typed(
         self, type_: Type, node: etree._Element, note: Note, shape: Shape | None, notes: _Notes
@@ -128,21 +128,21 @@ class Opener:
         if wildcard is not None and wildcard.process == "skip":
             return self.shape(node, note)
         try:
-            declared = decoders.schemas.find_element(node.tag)
-            if declared is not None:
-                decoders.ready(declared)
-                return self.element(declared, node, note, None)
+            declaration = decoders.schemas.find_element(node.tag)
+            if declaration is not None:
+                decoders.ready(declaration)
+                return self.element(declaration, node, note, None)
         except BindError as error:
             notes(node, f"its declaration can't be used: {error.faults[0].reason}")
-        named = node.get(XSI_TYPE)
-        if wildcard is not None and wildcard.process == "strict" and named is None:
+        type_name = node.get(XSI_TYPE)
+        if wildcard is not None and wildcard.process == "strict" and type_name is None:
             notes(node, "the schema allows only elements that it declares here")
         if node.get(XSI_NIL, "").strip() in ("true", "1"):
             return None
-        if named is not None:
-            found = decoders.named_type(node, named, ANY_TYPE, notes)
-            if found is not None:
-                return self._labelled(found, self._typed(found, node, note, None, notes))
+        if type_name is not None:
+            own_type = decoders.named_type(node, type_name, ANY_TYPE, notes)
+            if own_type is not None:
+                return self._labelled(own_type, self._typed(own_type, node, note, None, notes))
         notes.tell(note)
         return self._shape(node, note, typed=True)
 

@@ -34,11 +34,11 @@ class OrderCheck:
         if texts and not self._mixed:
             note(node, "it holds text where only elements belong")
         if self._checker is not None:
-            found = self._checker.check(tags)
+            fault = self._checker.check(tags)
         else:
-            found = (0, "no element can stand here") if tags else None
-        if found is not None:
-            note(node, found[1])
+            fault = (0, "no element can stand here") if tags else None
+        if fault is not None:
+            note(node, fault[1])
 
     @property
     def runs(self) -> frozenset[str]:

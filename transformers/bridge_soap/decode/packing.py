@@ -19,24 +19,24 @@ TOO_LARGE = "The service's answer is too large to be read in this form."
 _PIECE = 128 * 1024
 
 
-def pack(found: list[Any], start: int) -> tuple[int, int]:
+def pack(items: list[Any], start: int) -> tuple[int, int]:
     """Make JSON of an array's items from `start` on, one `msgspec.Raw` that holds them all; gives back how many it
     stands for beyond one, and its bytes."""
-    more = len(found) - start - 1
-    packed = to_json(found[start:])[1:-1]
-    found[start:] = [msgspec.Raw(packed)]
-    return more, len(packed)
+    more = len(items) - start - 1
+    text = to_json(items[start:])[1:-1]
+    items[start:] = [msgspec.Raw(text)]
+    return more, len(text)
 
 
-def packing(found: str, place: str, step: int) -> tuple[str, ...]:
+def packing(array: str, place: str, step: int) -> tuple[str, ...]:
     """Lines of generated code that pack the array `found` each time that `step` characters were read. ``mark`` is
     `place` when that is next, ``more`` how many items the array has beyond what it holds, ``packed`` the bytes of all.
     """
     return (
-        f"if {place} > {found}_mark:",
-        f"    {found}_mark = {place} + {step}",
-        f"    n, size = pack({found}, {found}_done)",
-        f"    {found}_more += n; {found}_done = len({found}); packed += size",
+        f"if {place} > {array}_mark:",
+        f"    {array}_mark = {place} + {step}",
+        f"    n, size = pack({array}, {array}_done)",
+        f"    {array}_more += n; {array}_done = len({array}); packed += size",
         f"    if packed > {MAX_JSON}: return A",
     )
 

@@ -132,9 +132,9 @@ class PatternMaker:
         self._after.append((self._inner, line))
 
     def _expression(self) -> re.Pattern[str]:
-        found = re.compile("".join(self._pattern))
+        pattern = re.compile("".join(self._pattern))
         self._pattern = []
-        return found
+        return pattern
 
     def _space(self) -> None:
         if self._gap:
@@ -275,14 +275,14 @@ class PatternMaker:
 
     def _loops_in(self, type_: ComplexType) -> bool:
         """Whether something repeats anywhere within a type."""
-        known = self._looping.get(type_)
-        if known is None:
+        loops = self._looping.get(type_)
+        if loops is None:
             slots = self._content(type_).slots.values()
             self._within.append(type_)
             inner = [self._loops_in(slot.element.type) for slot in slots if isinstance(slot.element.type, ComplexType)]
             self._within.pop()
-            known = self._looping[type_] = any(inner) or any(slot.many for slot in slots)
-        return known
+            loops = self._looping[type_] = any(inner) or any(slot.many for slot in slots)
+        return loops
 
     def _tag(self, element: Element) -> str:
         name = self._name_of(element.name)
@@ -298,31 +298,31 @@ class PatternMaker:
         if self._loops > _MAX_LOOPS:
             raise LayoutError  # Python bounds how deep blocks are
         self._flush()
-        found, item = self._var(), self._var()
-        out.add(f"{found} = []")
+        array, item = self._var(), self._var()
+        out.add(f"{array} = []")
         if self._every:
-            out.add(f"{found}_mark = p + {self._every}; {found}_more = {found}_done = 0")
+            out.add(f"{array}_mark = p + {self._every}; {array}_more = {array}_done = 0")
         outer, self._amp = self._amp, self._var()
         # Looked for once behind each place: a text of many short arrays would be gone through for each of them.
         out.add("if 0 <= at < p: at = t.find('&', p)")
         out.add(f"{self._amp} = at >= 0")
         flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
         if flat:
-            self._flat_items(element, found, item)
+            self._flat_items(element, array, item)
         else:
-            self._deep_items(element, found, item)
+            self._deep_items(element, array, item)
         self._amp = outer
         self._loops -= 1
         for key, low, high in content.counts:
             if key == part.key:
-                count = f"len({found}) + {found}_more" if self._every else f"len({found})"
+                count = f"len({array}) + {array}_more" if self._every else f"len({array})"
                 out.add(f"if not {low} <= {count}{'' if high is None else f' <= {high}'}: return A")
         always = part.key in content.arrays
         if part.low and not always:
-            out.add(f"if not {found}: return A")
-        return _Field(part.key, found, "" if always else found)
+            out.add(f"if not {array}: return A")
+        return _Field(part.key, array, "" if always else array)
 
-    def _flat_items(self, element: Element, found: str, item: str) -> None:
+    def _flat_items(self, element: Element, array: str, item: str) -> None:
         out = self._out
         if isinstance(element.type, SimpleType):
             outer = self._escaped, self._empty
@@ -334,8 +334,8 @@ class PatternMaker:
             self._escaped, self._empty = outer
         else:
             self._inlined(element, self._complex(element), item, optional=False)
-        self._later(f"{found}.append({item})")
-        for line in self._packed(found, "m.end()"):
+        self._later(f"{array}.append({item})")
+        for line in self._packed(array, "m.end()"):
             self._later(line)
         out.add("m = None")
         out.add(f"for m in iter({out.const(self._expression().scanner)}(t, p).match, None):")  # type: ignore[attr-defined]  # the stubs leave it out
@@ -344,21 +344,21 @@ class PatternMaker:
         out.depth -= 1
         out.add("if m is not None: p = m.end()")
 
-    def _deep_items(self, element: Element, found: str, item: str) -> None:
+    def _deep_items(self, element: Element, array: str, item: str) -> None:
         out, tag = self._out, self._tag(element)
         out.add(f"while t.startswith('<{tag}>', p):")
         out.depth += 1
         self._step(f"<{tag}>")
         self._record(self._complex(element), item)
         self._close(f"</{tag}>")
-        out.add(f"{found}.append({item})")
-        for line in self._packed(found, "p"):
+        out.add(f"{array}.append({item})")
+        for line in self._packed(array, "p"):
             out.add(line)
         out.depth -= 1
 
-    def _packed(self, found: str, place: str) -> Sequence[str]:
+    def _packed(self, array: str, place: str) -> Sequence[str]:
         """Lines that keep an array small, where that is wanted."""
-        return packing(found, place, self._every) if self._every else ()
+        return packing(array, place, self._every) if self._every else ()
 
     # --- leaves ---
 

@@ -29,9 +29,9 @@ class UnknownReader:
         if wildcard is not None and wildcard.process == "skip":
             return self._shape(node, note, typed=False)
         try:
-            declared = self._decoders.schemas.find_element(node.tag)
-            if declared is not None:
-                return self._decoders.ready(declared)(node, note)
+            declaration = self._decoders.schemas.find_element(node.tag)
+            if declaration is not None:
+                return self._decoders.ready(declaration)(node, note)
         except BindError as error:
             note(node, f"its declaration can't be used: {error.faults[0].reason}")
         if wildcard is not None and wildcard.process == "strict" and node.get(XSI_TYPE) is None:
@@ -40,14 +40,14 @@ class UnknownReader:
 
     def value_or_nil(self, node: etree._Element, note: Note) -> Any:
         """An undeclared element: nil, a type that it names itself, or its shape."""
-        named = node.get(XSI_TYPE)
+        type_name = node.get(XSI_TYPE)
         nil = node.get(XSI_NIL, "").strip() in ("true", "1")
-        if named is not None and not nil:
-            found = self._decoders.named_type(node, named, ANY_TYPE, note)
-            if found is not None:
-                value = self._decoders.ready_type(found)(node, note)
-                short = self._decoders.variants.short(found.name)
-                return self._decoders.labelled(short, value, found)
+        if type_name is not None and not nil:
+            own_type = self._decoders.named_type(node, type_name, ANY_TYPE, note)
+            if own_type is not None:
+                value = self._decoders.ready_type(own_type)(node, note)
+                short = self._decoders.variants.short(own_type.name)
+                return self._decoders.labelled(short, value, own_type)
         if nil:
             attributes = self._attributes(node)
             return {NIL: True, **attributes} if attributes else None
@@ -64,12 +64,12 @@ class UnknownReader:
     def begin(self, node: etree._Element, note: Note, *, typed: bool) -> dict[str, Any]:
         """The value of an element before its content is read."""
         out = self._attributes(node)
-        named = node.get(XSI_TYPE)
-        name = resolve_names(named, node.nsmap) if named is not None else ""
+        type_name = node.get(XSI_TYPE)
+        name = resolve_names(type_name, node.nsmap) if type_name is not None else ""
         if name and not (typed and self._decoders.variants.usable(name, self._decoders.graph)):
             out[TYPE] = name
             if typed:
-                note(node, f"its xsi:type {named} is not known here; it is passed on")
+                note(node, f"its xsi:type {type_name} is not known here; it is passed on")
         return out
 
     def _shape(self, node: etree._Element, note: Note, *, typed: bool) -> Any:

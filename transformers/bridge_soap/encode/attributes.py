@@ -33,24 +33,24 @@ class Attributes:
         self._made: dict[ComplexType, AttributesWriter] = {}
 
     def __getitem__(self, type_: ComplexType) -> AttributesWriter:
-        known = self._made.get(type_)
-        if known is None:
-            known = self._made[type_] = self._make(type_)
-        return known
+        writer = self._made.get(type_)
+        if writer is None:
+            writer = self._made[type_] = self._make(type_)
+        return writer
 
     def _make(self, type_: ComplexType) -> AttributesWriter:
         keys = attribute_keys(type_)
-        declared = [self._one(use, keys[name]) for name, use in type_.attributes.items()]
-        known = frozenset(keys.values())
+        writers = [self._one(use, keys[name]) for name, use in type_.attributes.items()]
+        keys_taken = frozenset(keys.values())
         if type_.any_attribute:
             return lambda value, at, bad: (
-                "".join(write(value, at, bad) for write in declared) + self._others(type_, known, value, at, bad)
+                "".join(write(value, at, bad) for write in writers) + self._others(type_, keys_taken, value, at, bad)
             )
-        if not declared:
+        if not writers:
             return _none
-        if len(declared) == 1:
-            return declared[0]
-        return lambda value, at, bad: "".join([write(value, at, bad) for write in declared])
+        if len(writers) == 1:
+            return writers[0]
+        return lambda value, at, bad: "".join([write(value, at, bad) for write in writers])
 
     def _one(self, use: Attribute, key: str) -> AttributesWriter:
         simple = self._encoders.simple[use.type]
@@ -59,8 +59,8 @@ class Attributes:
         # A required attribute with a fixed value can only be one thing; leaving it out is no fault of the caller's.
         filled = ""
         if required and use.fixed is not None:
-            declared, text = declare_names(constant_markup(use.type, use.fixed, escape_attribute), "f")
-            filled = f'{declared} {tag}="{text}"'
+            xmlns, text = declare_names(constant_markup(use.type, use.fixed, escape_attribute), "f")
+            filled = f'{xmlns} {tag}="{text}"'
 
         def write(value: dict[str, Any], at: At, bad: Faults) -> str:
             item = value.get(key, ABSENT)
@@ -74,46 +74,46 @@ class Attributes:
                 broken(error, item, (at, key), bad)
                 return ""
             if names:
-                declared, text = declare_names(text, "a" + local_name(use.name))
-                return f'{declared} {tag}="{text}"'
+                xmlns, text = declare_names(text, "a" + local_name(use.name))
+                return f'{xmlns} {tag}="{text}"'
             return f' {tag}="{text}"'
 
         return write
 
     def _fixed(self, type_: SimpleType, fixed: str, convert: Write) -> Write:
         rules, text_of = self._encoders.rules(type_), self._encoders.simple[type_].text
-        wanted = rules.same(rules.normalize(fixed))
+        fixed_value = rules.same(rules.normalize(fixed))
 
         def write(value: Any) -> str:
-            if rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
+            if rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != fixed_value:
                 raise DatatypeError(f"it can only be {fixed!r}")
             return convert(value)
 
         return write
 
-    def _others(self, type_: ComplexType, known: frozenset[str], value: dict[str, Any], at: At, bad: Faults) -> str:
+    def _others(self, type_: ComplexType, own_keys: frozenset[str], value: dict[str, Any], at: At, bad: Faults) -> str:
         """Attributes that only a wildcard lets in (part 1, section 3.10)."""
         out: list[str] = []
         for key, item in value.items():
-            if key[:1] != "@" or key in known or key in (TYPE, ELEMENT):
+            if key[:1] != "@" or key in own_keys or key in (TYPE, ELEMENT):
                 continue
             name = any_name(key[1:])
             namespace, local = split(name)
-            allowed = [wildcard for wildcard in type_.any_attribute if wildcard.allows(namespace)]
-            if not is_attribute(namespace, local) or not allowed:
+            matches = [wildcard for wildcard in type_.any_attribute if wildcard.allows(namespace)]
+            if not is_attribute(namespace, local) or not matches:
                 bad.append((pointer((at, key)), "the schema allows no such attribute here"))
                 continue
-            use = self._declared(name) if any(wildcard.process != "skip" for wildcard in allowed) else None
-            if use is None and all(wildcard.process == "strict" for wildcard in allowed):
+            use = self._declared(name) if any(wildcard.process != "skip" for wildcard in matches) else None
+            if use is None and all(wildcard.process == "strict" for wildcard in matches):
                 bad.append((pointer((at, key)), "the schema allows only attributes that it declares here"))
                 continue
             try:
                 text = self._encoders.simple[use.type].attribute(item) if use else escape_attribute(any_simple(item))
-                declared, text = declare_names(text, f"w{len(out)}q")
+                xmlns, text = declare_names(text, f"w{len(out)}q")
             except DatatypeError as error:
                 broken(error, item, (at, key), bad)
                 continue
-            out.append(declared + named_attribute(name, text, len(out)))
+            out.append(xmlns + named_attribute(name, text, len(out)))
         return "".join(out)
 
     def _declared(self, name: str) -> Attribute | None:

@@ -26,33 +26,33 @@ class Choice:
 
     def __call__(self, value: dict[str, Any], at: At, bad: Faults) -> int:
         """The branch's number; -1 where none is given or, with a fault told, none fits."""
-        given = frozenset(key for key in self._all if has(value, (key,), self._arrays))
-        if not given:
+        present = frozenset(key for key in self._all if has(value, (key,), self._arrays))
+        if not present:
             if not self._emptiable:
                 bad.append((pointer(at), f"exactly one of {self._words} is needed"))
             return -1
-        fitting = [number for number, keys in enumerate(self._keys) if given <= keys]
+        fitting = [number for number, keys in enumerate(self._keys) if present <= keys]
         if not fitting:
-            shown = ", ".join(key for key in value if key in given)
-            bad.append((pointer(at), f"only one of {self._words} may be given, not {shown} together"))
+            names = ", ".join(key for key in value if key in present)
+            bad.append((pointer(at), f"only one of {self._words} may be given, not {names} together"))
             return -1
         if len(fitting) == 1:
             return fitting[0]
         # Branches that share names: the one that the given properties complete; else the faults are told of the first.
-        return next((number for number in fitting if self._complete(self._parts[number], given)), fitting[0])
+        return next((number for number in fitting if self._complete(self._parts[number], present)), fitting[0])
 
-    def _complete(self, part: Part, given: frozenset[str]) -> bool:
+    def _complete(self, part: Part, present: frozenset[str]) -> bool:
         """Whether `given` is all that one occurrence of `part` asks for."""
         if part is self._region or not part.is_group:
-            return bool(given)
+            return bool(present)
         if part.kind == "choice":
             return any(
-                given <= keys_of(branch, self._region) and self._fulfilled(branch, given) for branch in part.parts
+                present <= keys_of(branch, self._region) and self._fulfilled(branch, present) for branch in part.parts
             )
-        return all(self._fulfilled(child, given & keys_of(child, self._region)) for child in part.parts)
+        return all(self._fulfilled(child, present & keys_of(child, self._region)) for child in part.parts)
 
-    def _fulfilled(self, part: Part, given: frozenset[str]) -> bool:
-        return self._complete(part, given) if given else part.emptiable
+    def _fulfilled(self, part: Part, present: frozenset[str]) -> bool:
+        return self._complete(part, present) if present else part.emptiable
 
 
 def _words(part: Part) -> str:

@@ -82,13 +82,13 @@ class Encoders:
 
     def _root(self, element: Element) -> Writer:
         """A plain element's writer as one generated function, which saves a few calls per message."""
-        known = self._roots.get(element)
-        if known is None:
+        writer = self._roots.get(element)
+        if writer is None:
             out, name = Source(self._env), f"r{len(self._env)}"
             self._item(out, element, "at")
             out.define(name, "x, put, at, bad", f"encoder of {local_name(element.name)}")
-            known = self._roots[element] = self._env[name]
-        return known
+            writer = self._roots[element] = self._env[name]
+        return writer
 
     def type(self, type_: Type) -> TypeWriter:
         """The writer of a type's values, compiled to the last of its parts; raises as `element` does."""
@@ -156,12 +156,12 @@ class Encoders:
     # --- generating ---
 
     def _name(self, complex_type: ComplexType) -> str:
-        known = self._names.get(complex_type)
-        if known is None:
-            known = self._names[complex_type] = f"c{len(self._env)}"
-            self._env[known] = None  # keeps the number from being given twice
+        name = self._names.get(complex_type)
+        if name is None:
+            name = self._names[complex_type] = f"c{len(self._env)}"
+            self._env[name] = None  # keeps the number from being given twice
             self._waiting.append(complex_type)
-        return known
+        return name
 
     def _compile(self, complex_type: ComplexType, name: str) -> None:
         self._made += 1
@@ -172,14 +172,14 @@ class Encoders:
         out = Source(self._env)
         out.add("if v.__class__ is not dict:")
         out.add("    return not_object(v, at, bad)")
-        known = {*attribute_keys(complex_type).values(), NIL} if complex_type.attributes else set[str]()
+        allowed_keys = {*attribute_keys(complex_type).values(), NIL} if complex_type.attributes else set[str]()
         if complex_type.any_attribute:
-            known.add(NIL)
+            allowed_keys.add(NIL)
         if content.root is not None:
-            known |= keys_of(content.root, content.region)
+            allowed_keys |= keys_of(content.root, content.region)
             self._part(out, content.root, complex_type, content)
-        keys, own = out.const(frozenset(known)), out.const(complex_type.name)
-        out.add(f"if not {out.const(frozenset(known).issuperset)}(v):")
+        keys, own = out.const(frozenset(allowed_keys)), out.const(complex_type.name)
+        out.add(f"if not {out.const(frozenset(allowed_keys).issuperset)}(v):")
         out.add(f"    unknown(v, {keys}, {bool(complex_type.any_attribute)}, {own}, at, bad)")
         out.define(name, "v, put, at, bad", f"encoder of {local_name(complex_type.name) or 'a type'}")
 
@@ -211,11 +211,11 @@ class Encoders:
             self._all(out, part, content)
 
     def _choice(self, out: Source, part: Part, owner: ComplexType, content: Content, *, optional: bool) -> None:
-        picked = f"b{out.depth}"
+        branch_var = f"b{out.depth}"
         choice = Choice(part, content, optional=optional)
-        out.add(f"{picked} = {out.const(choice)}(v, at, bad)")
+        out.add(f"{branch_var} = {out.const(choice)}(v, at, bad)")
         for number, branch in enumerate(part.parts):
-            out.add(f"{'el' if number else ''}if {picked} == {number}:")
+            out.add(f"{'el' if number else ''}if {branch_var} == {number}:")
             out.depth += 1
             self._part(out, branch, owner, content)
             out.depth -= 1
@@ -259,8 +259,8 @@ class Encoders:
         if text is None or part.low > 1 or needs_more:
             return f"missing(at, {part.key!r}, bad)"
         tag = self.prefixes.tag(element.name)
-        declared, text = declare_names(constant_markup(type_, text))
-        return f"put({out.const(f'<{tag}{declared}>{text}</{tag}>')})"
+        xmlns, text = declare_names(constant_markup(type_, text))
+        return f"put({out.const(f'<{tag}{xmlns}>{text}</{tag}>')})"
 
     def _value(self, out: Source, part: Part, content: Content) -> None:
         element = part.element

@@ -49,12 +49,12 @@ class ItemsWriter:
         if value.__class__ is not dict:
             not_object(value, at, bad)
             return
-        known = {self._list_key, NIL, *attribute_keys(self._owner).values()}
+        own_keys = {self._list_key, NIL, *attribute_keys(self._owner).values()}
         if self._list_key in value:
             self._listed(value[self._list_key], put, at, bad)
         else:
-            known |= self._keyed(value, put, at, bad)
-        unknown(value, frozenset(known), bool(self._owner.any_attribute), self._owner.name, at, bad)
+            own_keys |= self._keyed(value, put, at, bad)
+        unknown(value, frozenset(own_keys), bool(self._owner.any_attribute), self._owner.name, at, bad)
 
     def region(self, value: Any, put: Put, at: At, bad: Faults) -> None:
         """The repeated group of a content model that is otherwise keyed."""
@@ -124,9 +124,9 @@ class ItemsWriter:
 
     def _write(self, key: str, value: Any, put: Put, at: At, bad: Faults) -> str:
         """Write one item; its tag, or ``""`` where a fault was told."""
-        known = self._elements.get(key)
-        if known is not None:
-            element, writer = known
+        entry = self._elements.get(key)
+        if entry is not None:
+            element, writer = entry
             writer(value, put, at, bad)
             return self._tag(element, value)
         name = any_name(key)
@@ -149,39 +149,39 @@ class ItemsWriter:
             if tags:
                 bad.append((pointer(here), "the schema allows no element here"))
             return
-        found = self._order.check(tags)
+        fault = self._order.check(tags)
         # An item that a fault was told of already has no tag, so what seems missing may be that.
-        if found is not None and (found[0] < len(tags) or not bad):
-            bad.append((pointer(places[found[0]] if found[0] < len(tags) else here), found[1]))
+        if fault is not None and (fault[0] < len(tags) or not bad):
+            bad.append((pointer(places[fault[0]] if fault[0] < len(tags) else here), fault[1]))
 
     # --- keyed arrays, where they leave no doubt ---
 
     def _keyed(self, value: dict[str, Any], put: Put, at: At, bad: Faults) -> set[str]:
         """Without the list: read keyed properties where only one order is possible. Gives the keys it read."""
-        given: dict[str, list[Any]] = {}
+        lists: dict[str, list[Any]] = {}
         for key in self._elements:
             if key in value:
                 item = value[key]
-                given[key] = item if item.__class__ is list else [item]
-        order, items = self._order, self._one_order(given)
+                lists[key] = item if item.__class__ is list else [item]
+        order, items = self._order, self._one_order(lists)
         if items is None:
-            names = ", ".join(given)
+            names = ", ".join(lists)
             bad.append((pointer(at), f"the order of {names} can't be told; give them in {self._list_key}"))
-            return set(given)
+            return set(lists)
         tags = [self._tag(self._elements[key][0], item) for key, _, item in items]
-        found = order.check(tags) if order is not None else None
-        if found is not None:
-            bad.append((pointer((at, self._list_key)), found[1] if not tags else f"{found[1]}; give the order here"))
-            return set(given)
+        fault = order.check(tags) if order is not None else None
+        if fault is not None:
+            bad.append((pointer((at, self._list_key)), fault[1] if not tags else f"{fault[1]}; give the order here"))
+            return set(lists)
         for key, number, item in items:
             many = value[key].__class__ is list
             place: At = ((at, key), number) if many else (at, key)
             self._elements[key][1](item, put, place, bad)
-        return set(given)
+        return set(lists)
 
-    def _one_order(self, given: dict[str, list[Any]]) -> list[tuple[str, int, Any]] | None:
+    def _one_order(self, lists: dict[str, list[Any]]) -> list[tuple[str, int, Any]] | None:
         """The only order in which the keyed values can stand; None where there may be several."""
-        filled = {key: items for key, items in given.items() if items}
+        filled = {key: items for key, items in lists.items() if items}
         if len(filled) <= 1:
             return [(key, number, item) for key, items in filled.items() for number, item in enumerate(items)]
         if self._part is None or self._part.kind != "sequence":

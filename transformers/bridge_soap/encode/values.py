@@ -46,25 +46,25 @@ class ValueWriters:
     def warm(self) -> None:
         """Compile the types that ``xsi:type`` may name. One that is broken fails those who name it, no one else."""
         while self._fresh:
-            declared = self._fresh.pop()
-            if declared is ANY_TYPE:
+            base = self._fresh.pop()
+            if base is ANY_TYPE:
                 continue  # that would be every type there is
-            for name in self.schemas.derived(declared.name):
+            for name in self.schemas.derived(base.name):
                 try:
-                    found = self.schemas.type(name)
-                    self._encoders.graph.usable(found)
+                    subtype = self.schemas.type(name)
+                    self._encoders.graph.usable(subtype)
                 except BindError:
                     continue
-                self.type(found)
+                self.type(subtype)
                 self._encoders.finish()
 
     # --- elements ---
 
     def element(self, element: Element) -> Writer:
-        known = self._elements.get(element)
-        if known is None:
-            known = self._elements[element] = self._group(element) if self.has_members(element) else self._one(element)
-        return known
+        writer = self._elements.get(element)
+        if writer is None:
+            writer = self._elements[element] = self._group(element) if self.has_members(element) else self._one(element)
+        return writer
 
     def _group(self, head: Element) -> Writer:
         """A substitution group (part 1, section 3.3.6): ``@element`` says which member."""
@@ -80,11 +80,11 @@ class ValueWriters:
         def write(value: Any, put: Put, at: At, bad: Faults) -> None:
             if value.__class__ is dict and ELEMENT in value:
                 name = value[ELEMENT]
-                chosen = writers.get(name) if isinstance(name, str) else None
-                if chosen is None:
+                writer = writers.get(name) if isinstance(name, str) else None
+                if writer is None:
                     bad.append((pointer((at, ELEMENT)), f"it must name one of {words}"))
                     return
-                chosen(_without(value, ELEMENT), put, at, bad)
+                writer(_without(value, ELEMENT), put, at, bad)
             elif default is None:
                 bad.append((pointer(at), f"{ELEMENT} is required and must name one of {words}"))
             else:
@@ -94,13 +94,15 @@ class ValueWriters:
 
     def _one(self, element: Element) -> Writer:
         """Exactly this element, with nil and ``xsi:type``."""
-        tag, declared = self.prefixes.tag(element.name), element.type
+        tag, declared_type = self.prefixes.tag(element.name), element.type
         head, tail = f"<{tag}", f"</{tag}>"
-        plain = self.type(declared) if element.default is None and element.fixed is None else self._special(element)
-        abstract = isinstance(declared, ComplexType) and declared.abstract
-        nil = self._nil(element, declared)
-        if isinstance(declared, ComplexType) and declared.name:
-            self._fresh.append(declared)
+        plain = (
+            self.type(declared_type) if element.default is None and element.fixed is None else self._special(element)
+        )
+        abstract = isinstance(declared_type, ComplexType) and declared_type.abstract
+        nil = self._nil(element, declared_type)
+        if isinstance(declared_type, ComplexType) and declared_type.name:
+            self._fresh.append(declared_type)
 
         def write(value: Any, put: Put, at: At, bad: Faults) -> None:
             if value is None:
@@ -109,23 +111,25 @@ class ValueWriters:
                 else:
                     nil({}, head, put, at, bad)
                 return
-            chosen, start = plain, head
+            writer, start = plain, head
             if value.__class__ is dict:
-                if TYPE in value and declared is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
+                if TYPE in value and declared_type is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
                     start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
                     value = _without(value, TYPE)
                 elif TYPE in value:
-                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
-                    if found is None:
+                    own_type = self._named_type(value[TYPE], declared_type, at, bad, element.block)
+                    if own_type is None:
                         return
                     value = _without(value, TYPE)
-                    if found is not declared:
-                        chosen, start = self._ready(found, at, bad), f"{head}{self._type_attribute(found)}"
+                    if own_type is not declared_type:
+                        writer, start = self._ready(own_type, at, bad), f"{head}{self._type_attribute(own_type)}"
                         if value.get(NIL) is True:
-                            self._nil(element, found)(_without(value, NIL), start, put, at, bad)
+                            self._nil(element, own_type)(_without(value, NIL), start, put, at, bad)
                             return
                 elif abstract:
-                    bad.append((pointer(at), f"{TYPE} is required: the type {local_name(declared.name)} is abstract"))
+                    bad.append(
+                        (pointer(at), f"{TYPE} is required: the type {local_name(declared_type.name)} is abstract")
+                    )
                     return
                 if NIL in value:
                     if value[NIL] is True:
@@ -135,44 +139,44 @@ class ValueWriters:
             elif abstract:
                 not_object(value, at, bad)
                 return
-            chosen(value, start, tail, put, at, bad)
+            writer(value, start, tail, put, at, bad)
 
         return write
 
     def _nil(self, element: Element, type_: Type) -> Callable[[dict[str, Any], str, Put, At, Faults], None]:
         """Nil, with the attributes of `type_`: the declared one, or that which ``xsi:type`` names."""
         attributes = self._attributes[type_] if isinstance(type_, ComplexType) else None
-        known = frozenset(attribute_keys(type_).values()) if isinstance(type_, ComplexType) else frozenset[str]()
+        own_keys = frozenset(attribute_keys(type_).values()) if isinstance(type_, ComplexType) else frozenset[str]()
         open_ = bool(isinstance(type_, ComplexType) and type_.any_attribute)
 
         def write(value: dict[str, Any], head: str, put: Put, at: At, bad: Faults) -> None:
             if not element.nillable:
                 bad.append((pointer(at), "null is not allowed: the schema does not say nillable; leave it out"))
                 return
-            unknown(value, known, open_, type_.name, at, bad)
+            unknown(value, own_keys, open_, type_.name, at, bad)
             put(f"{head}{attributes(value, at, bad) if attributes else ''}{_NIL}")
 
         return write
 
     def _named_type(
-        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+        self, name: object, declared_type: Type, at: At, bad: Faults, block: Blocked = frozenset()
     ) -> Type | None:
         try:
-            return self.variants.find(name, declared, block)
+            return self.variants.find(name, declared_type, block)
         except DatatypeError as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return None
 
-    def _ready(self, found: Type, at: At, bad: Faults) -> TypeWriter:
+    def _ready(self, type_: Type, at: At, bad: Faults) -> TypeWriter:
         """The type's writer; compiled now where nothing asked for it before (below anyType)."""
         try:
-            return self._encoders.type(found)
+            return self._encoders.type(type_)
         except BindError as error:
             bad.append((pointer((at, TYPE)), f"this type can't be sent: {error.faults[0].reason}"))
             return _nothing
 
-    def _type_attribute(self, found: Type) -> str:
-        namespace, local = split(found.name)
+    def _type_attribute(self, type_: Type) -> str:
+        namespace, local = split(type_.name)
         prefix = self.prefixes.get(namespace)
         return f' xsi:type="{prefix}:{local}"' if prefix else f' xsi:type="{local}"'
 
@@ -201,10 +205,10 @@ class ValueWriters:
     # --- types ---
 
     def type(self, type_: Type) -> TypeWriter:
-        known = self._types.get(type_)
-        if known is None:
-            known = self._types[type_] = self._type(type_)
-        return known
+        writer = self._types.get(type_)
+        if writer is None:
+            writer = self._types[type_] = self._type(type_)
+        return writer
 
     def _type(self, type_: Type) -> TypeWriter:
         if isinstance(type_, SimpleType):
@@ -224,15 +228,15 @@ class ValueWriters:
         writer = self._encoders.simple[simple]
         markup = markup or writer.markup
         inner = _simple(markup, names=writer.names)
-        known = frozenset({TEXT, *attribute_keys(type_).values()})
+        own_keys = frozenset({TEXT, *attribute_keys(type_).values()})
         open_, own = bool(type_.any_attribute), type_.name
 
         def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
             if value.__class__ is not dict:
                 inner(value, head + attributes({}, at, bad), tail, put, at, bad)
                 return
-            if not known.issuperset(value):
-                unknown(value, known, open_, own, at, bad)
+            if not own_keys.issuperset(value):
+                unknown(value, own_keys, open_, own, at, bad)
             head += attributes(value, at, bad)
             text = value.get(TEXT, ABSENT)
             if text is ABSENT:
@@ -284,8 +288,8 @@ def _simple(markup: Write, *, names: bool) -> TypeWriter:
             broken(error, value, at, bad)
             return
         if names:
-            declared, text = declare_names(text)
-            head += declared
+            xmlns, text = declare_names(text)
+            head += xmlns
         put(f"{head}>{text}{tail}")
 
     return write
@@ -297,12 +301,12 @@ _ONLY_TEXT = frozenset({TEXT})
 def _fixed(encoders: Encoders, type_: SimpleType, fixed: str | None, markup: Write) -> Write:
     rules = encoders.rules(type_)
     text_of = encoders.simple[type_].text
-    wanted = rules.same(rules.normalize(fixed)) if fixed is not None else None
+    fixed_value = rules.same(rules.normalize(fixed)) if fixed is not None else None
 
     def write(value: Any) -> str:
         if value == "" and value.__class__ is str:
             return ""
-        if fixed is not None and rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != wanted:
+        if fixed is not None and rules.same(rules.normalize(text_of(value).replace(NAME_MARK, ""))) != fixed_value:
             raise DatatypeError(f"it can only be {fixed!r}, not {kind_of(value)} of another value")
         return markup(value)
 

@@ -28,16 +28,16 @@ _MARKED = re.compile(NAME_MARK + r"(?:\{([^{}]*)\})?")
 
 def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
     """Marked Clark names in a text to prefixed ones, with the declarations they need."""
-    declared: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
 
-    def prefixed(found: re.Match[str]) -> str:
-        namespace = found[1]
+    def prefixed(match: re.Match[str]) -> str:
+        namespace = match[1]
         if not namespace:
             return ""
-        return declared.setdefault(namespace, f"{letter}{len(declared)}") + ":"
+        return prefixes.setdefault(namespace, f"{letter}{len(prefixes)}") + ":"
 
     text = _MARKED.sub(prefixed, text)
-    return "".join(f' xmlns:{prefix}="{escape_attribute(name)}"' for name, prefix in declared.items()), text
+    return "".join(f' xmlns:{prefix}="{escape_attribute(name)}"' for name, prefix in prefixes.items()), text
 
 
 #: What lies within an element that a wildcard with ``processContents="skip"`` lets in.
@@ -66,48 +66,48 @@ class WildWriter:
             bad.append((pointer(at), "the key is no element's name; write {namespace}local"))
             return
         if wildcard is None or wildcard.process != "skip":
-            declared = self._declared(name)
-            if declared is not None:
-                self._encoders.element(declared)(value, put, at, bad)
+            declaration = self._declared(name)
+            if declaration is not None:
+                self._encoders.element(declaration)(value, put, at, bad)
                 return
             if wildcard is not None and wildcard.process == "strict":
                 bad.append((pointer(at), "the schema allows only elements that it declares here"))
                 return
-        tag, declaration = foreign(name)
+        tag, xmlns = foreign(name)
         skip = wildcard is not None and wildcard.process == "skip"
         if value is None or (value.__class__ is dict and value.get(NIL) is True):
             attributes = {key: item for key, item in (value or {}).items() if key != NIL}
             if skip and TYPE in attributes:
-                declaration += "".join(self.undeclared_type(attributes.pop(TYPE), at, bad))
+                xmlns += "".join(self.undeclared_type(attributes.pop(TYPE), at, bad))
             extra = self._attributes(attributes, at, bad)
             self._leftover(attributes, frozenset(), at, bad)
-            put(f'<{tag}{declaration}{extra} xmlns:xsi="{XSI}" xsi:nil="true"/>')
+            put(f'<{tag}{xmlns}{extra} xmlns:xsi="{XSI}" xsi:nil="true"/>')
             return
         if value.__class__ is dict and TYPE in value:
             if not (skip or self._encoders.values.variants.is_foreign(value[TYPE])):
                 anything = Element(name, lambda: ANY_TYPE, nillable=True)
-                self._typed(anything, tag, declaration, value, put, at, bad)
+                self._typed(anything, tag, xmlns, value, put, at, bad)
                 return
-            prefix, told = self.undeclared_type(value[TYPE], at, bad)
-            declaration += f'{prefix} xmlns:xsi="{XSI}"{told}'
+            prefix, attribute = self.undeclared_type(value[TYPE], at, bad)
+            xmlns += f'{prefix} xmlns:xsi="{XSI}"{attribute}'
             value = {key: item for key, item in value.items() if key != TYPE}
-        self.value(value, f"<{tag}{declaration}", f"</{tag}>", put, at, bad, SKIP if skip else None)
+        self.value(value, f"<{tag}{xmlns}", f"</{tag}>", put, at, bad, SKIP if skip else None)
 
     def undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
         """``xsi:type`` with a type that nobody looks up, and the declaration of its prefix."""
         if not isinstance(name, str) or not BUILTINS["QName"].valid(name):
             bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))
             return "", ""
-        declared, text = declare_names(NAME_MARK + name, "t")
-        return declared, f' xsi:type="{escape_attribute(text)}"'
+        xmlns, text = declare_names(NAME_MARK + name, "t")
+        return xmlns, f' xsi:type="{escape_attribute(text)}"'
 
     def _typed(
-        self, element: Element, tag: str, declaration: str, value: dict[str, Any], put: Put, at: At, bad: Faults
+        self, element: Element, tag: str, xmlns: str, value: dict[str, Any], put: Put, at: At, bad: Faults
     ) -> None:
         """An element that the contract doesn't declare, of a type that it does."""
         try:
-            found = self._encoders.values.variants.find(value[TYPE], element.type)
-            writer = self._encoders.type(found)
+            own_type = self._encoders.values.variants.find(value[TYPE], element.type)
+            writer = self._encoders.type(own_type)
         except DatatypeError as error:
             bad.append((pointer((at, TYPE)), str(error)))
             return
@@ -115,18 +115,18 @@ class WildWriter:
             bad.append((pointer((at, TYPE)), f"this type can't be sent: {error.faults[0].reason}"))
             return
         rest = {key: item for key, item in value.items() if key != TYPE}
-        prefix, text = declare_names(NAME_MARK + found.name, "t")
-        head = f'<{tag}{declaration}{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
+        prefix, text = declare_names(NAME_MARK + own_type.name, "t")
+        head = f'<{tag}{xmlns}{prefix} xmlns:xsi="{XSI}" xsi:type="{escape_attribute(text)}"'
         writer(rest, head, f"</{tag}>", put, at, bad)
 
     def _declared(self, name: str) -> Element | None:
         try:
-            declared = self._encoders.schemas.find_element(name)
-            if declared is not None:
-                self._encoders.element(declared)
+            declaration = self._encoders.schemas.find_element(name)
+            if declaration is not None:
+                self._encoders.element(declaration)
         except BindError:
             return None
-        return declared
+        return declaration
 
     # --- values without a type ---
 
@@ -208,7 +208,7 @@ class WildWriter:
                 broken(error, item, (at, key), bad)
         return "".join(out)
 
-    def _leftover(self, value: dict[str, Any], known: frozenset[str], at: At, bad: Faults) -> None:
+    def _leftover(self, value: dict[str, Any], own_keys: frozenset[str], at: At, bad: Faults) -> None:
         for key in value:
-            if key not in known and (key[:1] != "@" or key in (TYPE, ELEMENT)):
+            if key not in own_keys and (key[:1] != "@" or key in (TYPE, ELEMENT)):
                 bad.append((pointer((at, key)), f"what has no type is written with {ANY}, {TEXT} or {CONTENT}"))

@@ -67,10 +67,12 @@ def broken(error: DatatypeError, value: object, at: At, bad: Faults) -> None:
         bad.append((pointer(at), str(error)))
 
 
-def unknown(value: dict[str, Any], known: frozenset[str], open_attributes: bool, own: str, at: At, bad: Faults) -> None:
+def unknown(
+    value: dict[str, Any], own_keys: frozenset[str], open_attributes: bool, own: str, at: At, bad: Faults
+) -> None:
     """Tell of each property that the type doesn't have. ``@xsi:type`` may repeat the declared type's own name."""
     for key, item in value.items():
-        if key in known or (open_attributes and key[:1] == "@" and key not in (TYPE, ELEMENT)):
+        if key in own_keys or (open_attributes and key[:1] == "@" and key not in (TYPE, ELEMENT)):
             continue
         if key == TYPE:
             if item not in (own, split(own)[1]):
@@ -120,8 +122,8 @@ class Prefixes:
 
     def declare(self, namespaces: Iterable[str] | None = None) -> str:
         """``xmlns`` attributes for `namespaces`, or for all."""
-        wanted = [*self._of] if namespaces is None else [n for n in self._of if n in set(namespaces)]
-        return "".join(f' xmlns:{self._of[n]}="{escape_attribute(n)}"' for n in wanted)
+        names = [*self._of] if namespaces is None else [n for n in self._of if n in set(namespaces)]
+        return "".join(f' xmlns:{self._of[n]}="{escape_attribute(n)}"' for n in names)
 
 
 _FIXED = {
