@@ -44,7 +44,7 @@ class Binder:
     def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
         self._contract, self._route, self._options, self._home = contract, route, options, home
 
-    def all(self, chosen: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
+    def all(self, choices: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
         """Several operations, each below the route by its name, and a sentence on each thing that is left out.
 
         :raises bridge.api.BindError: none of them can be compiled.
@@ -52,7 +52,7 @@ class Binder:
         operations: list[Operation] = []
         faults: list[Fault] = []
         notes = [str(fault) for fault in self._contract.wsdl.faults]
-        for each in chosen:
+        for each in choices:
             try:
                 operations += self.operations(each.operation, f"/{each.name}", each.name)
             except BindError as error:
@@ -99,11 +99,11 @@ class Binder:
                 )
         methods = self._methods(operation, flat, path)
         described = Description(contract, operation, body, output, parameters, self._route, headers, shape, reply_shape)
-        found = []
+        operations = []
         for method in methods:
             takes_body = method not in _BODILESS or (method == "DELETE" and not flat)
             own = name if len(methods) == 1 or method == "POST" else f"{name}_{method.lower()}"
-            found.append(
+            operations.append(
                 Operation(
                     own,
                     method,
@@ -113,13 +113,13 @@ class Binder:
                     operation.name,
                 )
             )
-        return found
+        return operations
 
     def _methods(self, operation: SoapOperation, flat: bool, path: str) -> Sequence[str]:
-        wanted = self._route.methods
-        if wanted is None:
+        methods = self._route.methods
+        if methods is None:
             return ("POST", "GET") if flat and not path else ("POST",)
-        for method in wanted:
+        for method in methods:
             if method in ("GET", "HEAD") and not flat:
                 raise BindError(
                     Fault(
@@ -127,7 +127,7 @@ class Binder:
                         ("methods",),
                     )
                 )
-        return tuple(method for method in wanted if method != "OPTIONS")
+        return tuple(method for method in methods if method != "OPTIONS")
 
     def _shapes(
         self, operation: SoapOperation, body: Body, output: Body | None
@@ -156,14 +156,14 @@ class Binder:
         headers: HeaderPlan,
     ) -> Plan:
         contract = self._contract
-        sent = [*body.elements, *headers.sent]
+        elements = [*body.elements, *headers.sent]
         answer = output or Body()
-        for element in (*sent, *answer.elements):
+        for element in (*elements, *answer.elements):
             contract.graph.usable(element.type)
         native, encoded = self._options.numbers == "native", answer.encoding is not None
         decoders = contract.decoders(native=native, strict=self._options.strict, encoded=encoded)
-        write, read = body_writer(contract, body), body_reader(decoders, answer)
-        declarations = contract.prefixes.declare(self._namespaces(sent, body))
+        writer, reader = body_writer(contract, body), body_reader(decoders, answer)
+        declarations = contract.prefixes.declare(self._namespaces(elements, body))
         envelope = Envelope(operation.version, declarations, headers.constant, self._token(operation))
         faults = FaultReader(decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
@@ -171,9 +171,9 @@ class Binder:
             http_headers(operation.version, operation.action),
             self._route.upstream.path or address_path(operation.address),
             parameters,
-            write,
+            writer,
             output,
-            read,
+            reader,
             resolve if encoded else None,
             faults,
             self._route.transform.response,
@@ -200,11 +200,11 @@ class Binder:
             return None
         return Layouts(decoders, answer.root) if answer.root is not None else None
 
-    def _namespaces(self, sent: list[Element], body: Body) -> set[str] | None:
+    def _namespaces(self, elements: list[Element], body: Body) -> set[str] | None:
         """The namespaces that a request needs; None for all."""
         if len(self._contract.prefixes) <= _FEW or body.encoding is not None:
             return None
-        reached = self._contract.graph.reach([*sent, body.content] if body.content is not None else sent)
+        reached = self._contract.graph.reach([*elements, body.content] if body.content is not None else elements)
         return None if reached.open else reached.namespaces
 
     def _token(self, operation: SoapOperation) -> Any:

@@ -78,18 +78,18 @@ class Contract:
 
     def encoded(self, encoding: Encoding) -> EncodedEncoders:
         """The encoders of messages in SOAP encoding."""
-        known = self._encoded.get(encoding)
-        if known is None:
-            known = self._encoded[encoding] = EncodedEncoders(self.graph, self.prefixes, encoding)
-        return known
+        encoders = self._encoded.get(encoding)
+        if encoders is None:
+            encoders = self._encoded[encoding] = EncodedEncoders(self.graph, self.prefixes, encoding)
+        return encoders
 
     def decoders(self, *, native: bool, strict: bool, encoded: bool = False) -> Decoders:
-        known = self._decoders.get((native, strict, encoded))
-        if known is None:
+        decoders = self._decoders.get((native, strict, encoded))
+        if decoders is None:
             kind = EncodedDecoders if encoded else Decoders
-            known = kind(self.graph, self.lock, native=native, strict=strict)
-            self._decoders[native, strict, encoded] = known
-        return known
+            decoders = kind(self.graph, self.lock, native=native, strict=strict)
+            self._decoders[native, strict, encoded] = decoders
+        return decoders
 
     # --- messages ---
 

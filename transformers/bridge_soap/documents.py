@@ -112,9 +112,9 @@ class Library:
             raise BindError(
                 Fault(f"it is outside {self._folder.name}/, the folder of contracts", file=shown(reference))
             )
-        known = self._open.get(str(path))
-        if known is not None:
-            return known
+        document = self._open.get(str(path))
+        if document is not None:
+            return document
         name = path.relative_to(self._folder).as_posix()
         try:
             if path.stat().st_size > MAX_BYTES:
@@ -137,9 +137,9 @@ class Library:
 
     def _from_url(self, url: str, base: Document | None) -> Document:
         url = url.partition("#")[0]
-        known = self._open.get(url)
-        if known is not None:
-            return known
+        document = self._open.get(url)
+        if document is not None:
+            return document
         if shown(url) != url:
             raise BindError(Fault("a URL can't hold a user and password; wsdl_auth names them", file=shown(url)))
         host = urlsplit(url).netloc.lower()

@@ -51,27 +51,27 @@ class SoapImport(BaseModel):
         }
 
 
-def import_spec(asked: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
+def import_spec(options: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
     """A spec as YAML, and notes on what it leaves out. Comments in the spec tell what is still to be decided."""
     notes: list[str] = []
     hints: list[str] = []
-    reference, folder = _place(asked.wsdl, wsdl_dir, hints)
-    options: dict[str, Any] = {"wsdl": reference}
-    if asked.auth:
-        options["wsdl_auth"] = asked.auth
-    settings = _options(options)
+    reference, folder = _place(options.wsdl, wsdl_dir, hints)
+    keys: dict[str, Any] = {"wsdl": reference}
+    if options.auth:
+        keys["wsdl_auth"] = options.auth
+    settings = _options(keys)
     contract = Contract(reference, folder, access_of(settings.wsdl_auth, reference), fetch)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:
-        options["service"] = services[0]
+        keys["service"] = services[0]
         others = ", ".join(services[1:])
         notes.append(f"the services {others}, which are on other hosts: give each a spec of its own")
-        settings = _options(options)
-    chosen = choose(contract.wsdl, settings)
-    spec = _spec(chosen[0].operation, options, hints)
+        settings = _options(keys)
+    choices = choose(contract.wsdl, settings)
+    spec = _spec(choices[0].operation, keys, hints)
     binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
-    published, skipped = binder.all(chosen)
+    published, skipped = binder.all(choices)
     return _text(spec, published, hints), [*notes, *skipped]
 
 

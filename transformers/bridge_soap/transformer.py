@@ -94,23 +94,23 @@ class Soap:
                 raise BindError([Fault(reason, ("transform", "soap", key)) for key in keys])
         contract = self._contract(options, context.wsdl_dir, fetch)
         binder = Binder(contract, route, options, context.wsdl_dir.parent)
-        chosen = choose(contract.wsdl, options)
+        choices = choose(contract.wsdl, options)
         with contract.lock:
-            check_names(contract, [each.operation for each in chosen], options)
+            check_names(contract, [each.operation for each in choices], options)
         if options.operation is not None:
-            operations, skipped = binder.operations(chosen[0].operation, "", chosen[0].name), list[str]()
+            operations, skipped = binder.operations(choices[0].operation, "", choices[0].name), list[str]()
         else:
-            operations, skipped = binder.all(chosen)
-        self._skipped[_key(route)] = (*skipped, *self._unused_headers(contract, chosen, operations, options))
+            operations, skipped = binder.all(choices)
+        self._skipped[_key(route)] = (*skipped, *self._unused_headers(contract, choices, operations, options))
         return operations
 
     def _unused_headers(
-        self, contract: Contract, chosen: list[Chosen], operations: list[Operation], options: SoapOptions
+        self, contract: Contract, choices: list[Chosen], operations: list[Operation], options: SoapOptions
     ) -> list[str]:
         """A sentence for each operation whose binding declares header blocks that are never sent."""
         published = {each.upstream_name for each in operations}
         sentences = []
-        for each in chosen:
+        for each in choices:
             names = unused(contract, each.operation, options) if each.operation.name in published else []
             if names:
                 blocks = f"the header block{'s' if len(names) > 1 else ''} {', '.join(names)} of {each.name}"

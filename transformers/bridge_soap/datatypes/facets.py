@@ -200,12 +200,12 @@ def _pattern(group: tuple[str, ...]) -> Check:
 
 
 def _enumeration(values: tuple[str, ...], same: Callable[[str], Any]) -> Check:
-    allowed = {same(value) for value in values}
+    enumeration = {same(value) for value in values}
     texts = frozenset(values)
     listing = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
 
     def check(text: str) -> None:
-        if text not in texts and same(text) not in allowed:
+        if text not in texts and same(text) not in enumeration:
             raise DatatypeError(f"{_shown(text)} is not one of {listing}")
 
     return check

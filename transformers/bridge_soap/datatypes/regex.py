@@ -64,8 +64,8 @@ def inverse(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
     return tuple(out)
 
 
-def minus(left: tuple[Range, ...], right: tuple[Range, ...]) -> tuple[Range, ...]:
-    return inverse(union(inverse(left), right))
+def minus(ranges: tuple[Range, ...], others: tuple[Range, ...]) -> tuple[Range, ...]:
+    return inverse(union(inverse(ranges), others))
 
 
 def _of_class(text: str) -> tuple[Range, ...]:
@@ -363,8 +363,8 @@ def _grouped(part: Node, *, portable: bool) -> str:
 
 
 def _pick(ranges: tuple[Range, ...]) -> str:
-    for wanted in ("0-9", "A-Z", "a-z", " -~"):
-        low, high = ord(wanted[0]), ord(wanted[2])
+    for preference in ("0-9", "A-Z", "a-z", " -~"):
+        low, high = ord(preference[0]), ord(preference[2])
         for start, stop in ranges:
             if start <= high and stop >= low:
                 return chr(max(start, low))

@@ -36,17 +36,17 @@ class Attachments:
 
     def take(self, value: Any, bad: Faults) -> tuple[Any, list[BodyPart]]:
         """A body without its attachments, and these as parts."""
-        given = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
-        if given.__class__ is not dict:
-            bad.append((f"/{ATTACHMENTS}", f"an object is wanted, not {kind_of(given)}"))
-            given = {}
-        for name in given:
+        attachments = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
+        if attachments.__class__ is not dict:
+            bad.append((f"/{ATTACHMENTS}", f"an object is wanted, not {kind_of(attachments)}"))
+            attachments = {}
+        for name in attachments:
             if name not in self._declared:
                 bad.append((pointer(((None, ATTACHMENTS), name)), "the binding declares no such attachment"))
         parts = []
         for name, types in self._declared.items():
-            if name in given:
-                part = self._part(name, types, given[name], bad)
+            if name in attachments:
+                part = self._part(name, types, attachments[name], bad)
                 if part is not None:
                     parts.append(part)
             else:
@@ -86,26 +86,26 @@ class Attachments:
 
     def read(self, parts: Sequence[BodyPart], warnings: list[str]) -> dict[str, Any]:
         """What stands under ``#attachments``: parts by the name in their id, the others in the binding's order."""
-        found: dict[str, BodyPart] = {}
-        left: list[BodyPart] = []
+        by_name: dict[str, BodyPart] = {}
+        others: list[BodyPart] = []
         for part in parts:
             name = unquote(part.id.partition("=")[0])
-            if name in self._declared and name not in found:
-                found[name] = part
+            if name in self._declared and name not in by_name:
+                by_name[name] = part
             else:
-                left.append(part)
+                others.append(part)
         for name in self._declared:
-            if name not in found and left:
-                found[name] = left.pop(0)
-        if left:
-            warnings.append(f"{len(left)} attachments that the binding does not declare are left out")
-        lost = [name for name in self._declared if name not in found]
-        if lost:
-            warnings.append(f"the attachments {', '.join(lost)} are missing")
+            if name not in by_name and others:
+                by_name[name] = others.pop(0)
+        if others:
+            warnings.append(f"{len(others)} attachments that the binding does not declare are left out")
+        missing = [name for name in self._declared if name not in by_name]
+        if missing:
+            warnings.append(f"the attachments {', '.join(missing)} are missing")
         return {
-            name: {CONTENT_TYPE: found[name].content_type, TEXT: base64.b64encode(found[name].body).decode()}
+            name: {CONTENT_TYPE: by_name[name].content_type, TEXT: base64.b64encode(by_name[name].body).decode()}
             for name in self._declared
-            if name in found
+            if name in by_name
         }
 
 
@@ -114,8 +114,8 @@ def attachments_schema(declared: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     text = {"type": "string", "contentEncoding": "base64"}
     properties = {}
     for name, types in declared.items():
-        held = {CONTENT_TYPE: {"type": "string"}, TEXT: text}
-        whole = {"type": "object", "properties": held, "required": [TEXT], "additionalProperties": False}
+        content = {CONTENT_TYPE: {"type": "string"}, TEXT: text}
+        whole = {"type": "object", "properties": content, "required": [TEXT], "additionalProperties": False}
         properties[name] = {"anyOf": [whole, text], "description": ", ".join(types) or "any content"}
     return {
         "type": "object",

@@ -111,18 +111,18 @@ class Block:
         self._hidden.append(supply)
         self.secrets.add(secret)
         try:
-            found = supply.text(secret)
+            value = supply.text(secret)
             if simple is not None:
-                self.secrets.add(self._contract.encoders.simple[simple].text(found))
+                self.secrets.add(self._contract.encoders.simple[simple].text(value))
         except DatatypeError:
             raise self._unfit(supply) from None
-        return [found] if supply.many else found
+        return [value] if supply.many else value
 
     def _supply(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> Supply:
         if simple is None:
             return Supply(origin, at, many, same, anything, None)
         reader = self._contract.decoders(native=False, strict=False).simple[simple]
-        text = same if reader.names else (lambda given: settled(reader.value(given)))
+        text = same if reader.names else (lambda value: settled(reader.value(value)))
         return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
     def _unfit(self, supply: Supply) -> BindError:
@@ -150,8 +150,8 @@ class Block:
         for supply in self.supplies:
             if supply.at and supply.origin.default is ABSENT:
                 others = [each for each in self.supplies if each is not supply]
-                left = [at for at, _ in self._try(without=supply) if not any(each.holds(at) for each in others)]
-                if left:
+                places = [at for at, _ in self._try(without=supply) if not any(each.holds(at) for each in others)]
+                if places:
                     needed.add(supply.at)
         return frozenset(needed)
 
@@ -238,9 +238,9 @@ def _soap_attributes(value: Any, path: KeyPath, version: Version) -> tuple[Any, 
     1.2 part 1, sections 5.2.2 and 5.2.3)."""
     if not isinstance(value, dict):
         return value, ""
-    told = {name: item for name, item in value.items() if isinstance(name, str) and name.startswith(_SOAP)}
+    attributes = {name: item for name, item in value.items() if isinstance(name, str) and name.startswith(_SOAP)}
     text, actors = "", 0
-    for name, item in told.items():
+    for name, item in attributes.items():
         local = name.removeprefix(_SOAP)
         if local == "mustUnderstand":
             if not isinstance(item, bool):
@@ -253,8 +253,8 @@ def _soap_attributes(value: Any, path: KeyPath, version: Version) -> tuple[Any, 
             actors += 1
             text += attribute("s:actor" if version == "1.1" else "s:role", item)
         else:
-            known = ", ".join(f"{_SOAP}{each}" for each in ("mustUnderstand", "actor", "role"))
-            raise BindError(Fault(f"unknown; there are {known}", (*path, name)))
+            names = ", ".join(f"{_SOAP}{each}" for each in ("mustUnderstand", "actor", "role"))
+            raise BindError(Fault(f"unknown; there are {names}", (*path, name)))
     if actors > 1:
         raise BindError(Fault("actor and role are one thing, named by SOAP 1.1 and 1.2; give one", path))
-    return {name: item for name, item in value.items() if name not in told}, text
+    return {name: item for name, item in value.items() if name not in attributes}, text

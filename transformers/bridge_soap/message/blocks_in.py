@@ -30,7 +30,7 @@ class ReplyBlocks:
         self, header: etree._Element, note: Note, warnings: list[str]
     ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """What is passed, by property, and the fields of the response."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for block in header:
             tag = tag_of(block)
             reader = self._readers.get(tag)
@@ -39,28 +39,28 @@ class ReplyBlocks:
                     # The gateway is the ultimate receiver here. It doesn't act on header blocks, and refusing a
                     # finished reply would help nobody.
                     warnings.append(f"the reply's header block {local_name(tag)} says mustUnderstand; it is ignored")
-            elif tag in found:
+            elif tag in values:
                 note(block, "it stands twice in the header; the first one counts")
             else:
                 _drop_soap_attributes(block)
-                found[tag] = reader(block, note)
+                values[tag] = reader(block, note)
         fields = [
             (field.name, text)
             for field in self._fields
-            if field.tag in found
-            if (text := field.text(found[field.tag], warnings))
+            if field.tag in values
+            if (text := field.text(values[field.tag], warnings))
         ]
-        return {key: found[tag] for tag, key in self._keys.items() if tag in found}, fields
+        return {key: values[tag] for tag, key in self._keys.items() if tag in values}, fields
 
 
-def beside(value: Any, key: str, found: dict[str, Any], warnings: list[str]) -> Any:
+def beside(value: Any, key: str, extras: dict[str, Any], warnings: list[str]) -> Any:
     """The reply's JSON with what came beside its body: header blocks, or attachments."""
-    if not found:
+    if not extras:
         return value
     if not isinstance(value, dict):
-        warnings.append(f"{', '.join(found)} of the reply's {key} are left out: its body is no JSON object")
+        warnings.append(f"{', '.join(extras)} of the reply's {key} are left out: its body is no JSON object")
         return value
-    return {**value, key: found}
+    return {**value, key: extras}
 
 
 def _must_understand(block: etree._Element) -> bool:

@@ -40,15 +40,15 @@ class RequestBlocks:
         text = "".join([block.write(call) for block in self._blocks])
         if value.__class__ is not dict or HEADERS not in value:
             return value, text
-        given = value[HEADERS]
-        return {key: item for key, item in value.items() if key != HEADERS}, text + self._client(given, bad)
+        blocks = value[HEADERS]
+        return {key: item for key, item in value.items() if key != HEADERS}, text + self._client(blocks, bad)
 
-    def _client(self, given: Any, bad: Faults) -> str:
-        if not isinstance(given, dict):
-            bad.append((pointer(_AT), f"an object is wanted, not {kind_of(given)}"))
+    def _client(self, blocks: Any, bad: Faults) -> str:
+        if not isinstance(blocks, dict):
+            bad.append((pointer(_AT), f"an object is wanted, not {kind_of(blocks)}"))
             return ""
         out: list[str] = []
-        for key, item in given.items():
+        for key, item in blocks.items():
             writer = self._passed.get(key, ABSENT)
             if writer is not ABSENT:
                 writer(item, out.append, (_AT, key), bad)

@@ -86,9 +86,9 @@ _MAX_TOLD = 20
 
 def unexpected(names: list[str], root: Element) -> BadReply:
     """What a body of other elements is refused with; `names` are theirs."""
-    held = ", ".join(names[:_MAX_TOLD]) or "nothing"
+    elements = ", ".join(names[:_MAX_TOLD]) or "nothing"
     more = " and more" if len(names) > _MAX_TOLD else ""
-    return BadReply(f"The service's answer holds {held}{more} where {local_name(root.name)} was expected.")
+    return BadReply(f"The service's answer holds {elements}{more} where {local_name(root.name)} was expected.")
 
 
 #: Says which accessor is the return value (SOAP 1.2 part 2, section 4.2.1), which the WSDL has said already.
@@ -106,13 +106,13 @@ def _align(wrapper: etree._Element, body: Body) -> None:
     if body.encoding is None or body.accessors is None:
         return
     _drop_result(wrapper)
-    left = list(body.accessors)
+    names = list(body.accessors)
     strange = []
     for child in wrapper:
-        named = next((name for name in left if local_name(name) == local_name(tag_of(child))), None)
-        if named is not None:
-            left.remove(named)
+        match = next((name for name in names if local_name(name) == local_name(tag_of(child))), None)
+        if match is not None:
+            names.remove(match)
         else:
             strange.append(child)
-    for child, name in zip(strange, left, strict=False):
+    for child, name in zip(strange, names, strict=False):
         child.tag = name

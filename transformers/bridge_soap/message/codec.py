@@ -107,7 +107,7 @@ class SoapCodec:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad = FaultList(_MAX_FAULTS)
-        told = FaultList(_MAX_FAULTS)  # of what is in the client's names already
+        own_faults = FaultList(_MAX_FAULTS)  # of what is in the client's names already
         # The pieces of a large message take twice the room of what they make, so they are joined as they come.
         joined = StringIO() if len(call.body) > _LARGE else None
         out: list[str] = []
@@ -115,9 +115,9 @@ class SoapCodec:
         parts: list[BodyPart] = []
         try:
             if plan.attachments is not None:
-                value, parts = plan.attachments.take(value, told)
+                value, parts = plan.attachments.take(value, own_faults)
             if plan.shape is not None:
-                value = plan.shape.inward(value, None, told)
+                value = plan.shape.inward(value, None, own_faults)
             if plan.blocks is None:
                 out.append(plan.envelope.start)
             else:
@@ -128,9 +128,9 @@ class SoapCodec:
             pass
         except RecursionError:
             raise InvalidBody([("", "it is nested too deeply")]) from None
-        if bad or told:
-            found: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
-            raise self._refusal([*told, *found][:_MAX_FAULTS])
+        if bad or own_faults:
+            mapped: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
+            raise self._refusal([*own_faults, *mapped][:_MAX_FAULTS])
         if joined is not None:
             value = None
             call.forget()
@@ -146,7 +146,7 @@ class SoapCodec:
     def _path(self, call: Call) -> str:
         if not self._path_names:
             return self._plan.path
-        return _TEMPLATE.sub(lambda found: call.raw_params.get(found[1], ""), self._plan.path)
+        return _TEMPLATE.sub(lambda match: call.raw_params.get(match[1], ""), self._plan.path)
 
     def _from_parameters(self, call: Call) -> Any:
         if not (call.raw_params or call.query):
@@ -163,13 +163,13 @@ class SoapCodec:
         value = call.json if call.body else {}
         if not call.raw_params:
             return value
-        given = read_parameters(self._plan.parameters, call.params, (), self._path_names)
-        if given and not isinstance(value, dict):
+        parameters = read_parameters(self._plan.parameters, call.params, (), self._path_names)
+        if parameters and not isinstance(value, dict):
             raise InvalidBody([("", "an object is wanted")])
-        for name, item in given.items():
+        for name, item in parameters.items():
             if name in value and value[name] != item:
                 raise InvalidBody([(f"/{name}", "it differs from the path")])
-        return {**value, **given} if given else value
+        return {**value, **parameters} if parameters else value
 
     def _refusal(self, bad: list[tuple[str, str]]) -> InvalidBody | InvalidParameter:
         if self._takes_body:
@@ -218,8 +218,8 @@ class SoapCodec:
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
         if parts is not None:
-            used = inline(message.body, parts)
-            parts = [part for part in parts if part.id not in used]
+            ids = inline(message.body, parts)
+            parts = [part for part in parts if part.id not in ids]
         if plan.prepare is not None:
             plan.prepare(message.body)
         if message.fault is not None:
@@ -243,11 +243,11 @@ class SoapCodec:
     ) -> Reply:
         plan = self._plan
         note = refuse if plan.strict else _noter(call.warnings)
-        found: dict[str, Any] = {}
+        blocks: dict[str, Any] = {}
         fields = self._fields()
         if message.header is not None:
-            found, told = plan.inbound.read(message.header, note, call.warnings)
-            fields += told
+            blocks, more_fields = plan.inbound.read(message.header, note, call.warnings)
+            fields += more_fields
         if plan.response == "passthrough":
             return Reply(200, [("content-type", kind or "text/xml"), *fields], inbound.body)
         if plan.response == "xml":
@@ -257,11 +257,11 @@ class SoapCodec:
             call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
             if plan.layouts is not None and not call.warnings and early.error is None:
                 plan.layouts.learn(inbound.body, kind)
-            return self._told(call, early.take(), fields, parts, found, dump)
+            return self._told(call, early.take(), fields, parts, blocks, dump)
         value = plan.read(message.body, note)
         if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)
-        return self._told(call, value, fields, parts, found)
+        return self._told(call, value, fields, parts, blocks)
 
     def _told(
         self,
@@ -269,15 +269,15 @@ class SoapCodec:
         value: Any,
         fields: list[tuple[str, str]],
         parts: list[BodyPart],
-        found: dict[str, Any] | None = None,
+        blocks: dict[str, Any] | None = None,
         write: Callable[[Any], bytes] = to_json,
     ) -> Reply:
         """The answer with a body's value, and with the header blocks that were `found`."""
         plan = self._plan
         if plan.reply_shape is not None:
             value = plan.reply_shape.outward(value)
-        if found:
-            value = beside(value, HEADERS, found, call.warnings)
+        if blocks:
+            value = beside(value, HEADERS, blocks, call.warnings)
         if parts or plan.reply_attachments is not None:
             attached = (plan.reply_attachments or Attachments({})).read(parts, call.warnings)
             value = beside(value, ATTACHMENTS, attached, call.warnings)

@@ -132,14 +132,14 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
     """The root element. The charset parameter outranks the document's own declaration (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return parse(body)  # a byte order mark outranks both
-    found = _CHARSET.search(content_type)
-    charset = found[1].lower() if found else "utf-8"
-    says_other = found and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
+    parameter = _CHARSET.search(content_type)
+    charset = parameter[1].lower() if parameter else "utf-8"
+    says_other = parameter and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
     if charset in ("utf-8", "utf8") and not says_other:
         try:
             return parse(body)
         except XmlError:
-            if found or b"encoding" not in body[:200]:
+            if parameter or b"encoding" not in body[:200]:
                 raise
             # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
     if _KNOWN_CHARSET.fullmatch(charset):
@@ -170,8 +170,10 @@ def _as_utf8(body: bytes, charset: str) -> bytes:
 
 def is_utf8(content_type: str) -> bool:
     """Whether a message of that type is one document in UTF-8, if it says nothing else itself."""
-    found = _CHARSET.search(content_type)
-    return (found is None or found[1].lower() in ("utf-8", "utf8")) and content_type[:10].lower() != "multipart/"
+    parameter = _CHARSET.search(content_type)
+    if parameter is not None and parameter[1].lower() not in ("utf-8", "utf8"):
+        return False
+    return content_type[:10].lower() != "multipart/"
 
 
 def payload(message: Message) -> bytes:

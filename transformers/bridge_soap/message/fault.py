@@ -53,19 +53,19 @@ class FaultReader:
         else:
             code, subcode, reason, detail = _soap11(fault)
         reason = _clean(reason)
-        told: dict[str, Any] = {"code": code, "reason": reason}
+        fault_json: dict[str, Any] = {"code": code, "reason": reason}
         if subcode:
-            told["subcode"] = subcode
+            fault_json["subcode"] = subcode
         status = _STATUS.get(code.partition(".")[0], 502)
         if detail is not None:
-            told["detail"] = self._detail(detail)
+            fault_json["detail"] = self._detail(detail)
             for child in detail:
                 tag = tag_of(child)
                 mapped = self._statuses.get(local_name(tag), self._statuses.get(tag))
                 if mapped is not None:
                     status = mapped
                     break
-        return UpstreamFault(reason or "The service refused the call.", members={"fault": told}, status=status)
+        return UpstreamFault(reason or "The service refused the call.", members={"fault": fault_json}, status=status)
 
     def _detail(self, detail: etree._Element) -> Any:
         """Declared elements by name, typed; others in ``#any``; text alone as a string."""

@@ -57,7 +57,7 @@ def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -
 
     :raises bridge.api.BindError: a name that can't be a reply's to set, a path that leads to no simple value.
     """
-    found: list[ReplyField] = []
+    fields: list[ReplyField] = []
     faults: list[Fault] = []
     for name, path in options.reply_headers.items():
         try:
@@ -67,10 +67,10 @@ def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -
             faults += [Fault(fault.reason, key) for fault in error.faults]
             continue
         if field is not None:
-            found.append(field)
+            fields.append(field)
     if faults:
         raise BindError(faults)
-    return tuple(found)
+    return tuple(fields)
 
 
 def may_set(name: str) -> bool:
@@ -94,8 +94,8 @@ def _field(contract: Contract, name: str, steps: Sequence[str], declared: Declar
     for step in steps[1:]:
         below = contract.properties.below(place)
         if step not in below:
-            known = ", ".join(below) or "nothing"
-            raise BindError(f"{walked} has no property {step!r}; it has {known}")
+            names = ", ".join(below) or "nothing"
+            raise BindError(f"{walked} has no property {step!r}; it has {names}")
         place, walked = below[step], f"{walked}/{step}"
         if place.many:
             raise BindError(f"{walked} is an array, and a header has one value")

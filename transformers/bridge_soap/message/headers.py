@@ -30,10 +30,10 @@ class Declared:
 
         :raises bridge.api.BindError: it means several, or a block that isn't served.
         """
-        found = _meant(name, self.tags)
-        if found is None and name in self.typed:
+        tag = _meant(name, self.tags)
+        if tag is None and name in self.typed:
             raise BindError(Fault(f"the header part {name} names a type where an element is needed; it is not served"))
-        return found
+        return tag
 
 
 def declared_headers(contract: Contract, side: Side | None) -> Declared:
@@ -61,7 +61,7 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
     if not options.headers:
         return {}
     declared = declared_headers(contract, operation.input)
-    found = {}
+    elements = {}
     every = [tag for kind, tag in contract.schemas.index.definitions if kind == "element"]
     for name in options.headers:
         tags = [tag for tag in every if name in (tag, local_name(tag))]
@@ -69,8 +69,8 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
         if len(tags) != 1:
             why = f"it may mean {', '.join(tags)}" if tags else "no element of that name is in the contract"
             raise BindError(Fault(why, ("transform", "soap", "headers", name)))
-        found[name] = contract.schemas.element(tags[0])
-    return found
+        elements[name] = contract.schemas.element(tags[0])
+    return elements
 
 
 def passed(declared: Declared, names: Sequence[str]) -> list[str]:
@@ -94,10 +94,10 @@ def check_names(contract: Contract, operations: Sequence[SoapOperation], options
         except BindError as error:
             faults.extend(Fault(fault.reason, path) for fault in error.faults)
             return
-        known = dict.fromkeys(local_name(tag) for side in sides for tag in side.tags)
+        names = dict.fromkeys(local_name(tag) for side in sides for tag in side.tags)
         whose = operations[0].name if len(operations) == 1 else "no operation"
         what = "declares no such header block" if len(operations) == 1 else "declares such a header block"
-        faults.append(Fault(f"{whose} {what}; it may be {', '.join(known)}" if known else f"{whose} {what}", path))
+        faults.append(Fault(f"{whose} {what}; it may be {', '.join(names)}" if names else f"{whose} {what}", path))
 
     for number, name in enumerate(options.pass_headers):
         check(("transform", "soap", "pass_headers", str(number)), name, [*inputs, *outputs])
@@ -115,12 +115,12 @@ def unused(contract: Contract, operation: SoapOperation, options: SoapOptions) -
     """The declared blocks of an operation's input that the spec neither sets nor passes, by local name."""
     declared = declared_headers(contract, operation.input)
     names = [*options.headers, *options.pass_headers]
-    left = [local_name(tag) for tag in declared.tags if tag not in names and local_name(tag) not in names]
-    return [*left, *declared.typed]
+    leftover = [local_name(tag) for tag in declared.tags if tag not in names and local_name(tag) not in names]
+    return [*leftover, *declared.typed]
 
 
 def _meant(name: str, tags: Sequence[str]) -> str | None:
-    found = [tag for tag in tags if name in (tag, local_name(tag))]
-    if len(found) > 1:
-        raise BindError(Fault(f"it may mean {', '.join(found)}; write it in full"))
-    return found[0] if found else None
+    matches = [tag for tag in tags if name in (tag, local_name(tag))]
+    if len(matches) > 1:
+        raise BindError(Fault(f"it may mean {', '.join(matches)}; write it in full"))
+    return matches[0] if matches else None

@@ -252,11 +252,11 @@ class _Run:
             for child in node:
                 self._broken.look(child)
         fault = self._parts[2] if self._parts is not None else ""
-        kept = [child for child in node if child.tag == fault]
+        faults = [child for child in node if child.tag == fault]
         for child in list(node)[:-1]:
             if child.tag != fault:
                 node.remove(child)
-        while len(node) and node[-1] not in kept:
+        while len(node) and node[-1] not in faults:
             node = node[-1]
             del node[:-1]
             self._held = 0

@@ -110,8 +110,8 @@ class Layouts:
         """Look at a reply that was parsed and found to be as its schema wants it."""
         if not self._tries:
             return
-        known = next((layout for layout in self._layouts if body.startswith(layout.start)), None)
-        fresh = known is None or known.missed > 1  # it may be written in one way when short, and in another when long
+        match = next((each for each in self._layouts if body.startswith(each.start)), None)
+        fresh = match is None or match.missed > 1  # it may be written in one way when short, and in another when long
         if not fresh and content_type in self._types:
             return
         self._tries -= 1
@@ -120,11 +120,11 @@ class Layouts:
         if fresh:
             with self._decoders.lock:
                 try:
-                    found = _layout(_head(body), content_type, self._decoders, self._root)
+                    layout = _layout(_head(body), content_type, self._decoders, self._root)
                 except (LayoutError, UnicodeDecodeError, XmlError, BindError):
                     return
-            others = [layout for layout in self._layouts if layout.start != found.start]
-            self._layouts = sorted([*others, found], key=lambda layout: -len(layout.start))  # the closest comes first
+            others = [each for each in self._layouts if each.start != layout.start]
+            self._layouts = sorted([*others, layout], key=lambda each: -len(each.start))  # the closest comes first
         self._types.add(content_type)
 
 
@@ -155,11 +155,11 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     :raises bridge.api.XmlError: what looks like its start is none.
     """
     text = body.decode()
-    found = _START.match(text)
-    if found is None:
+    match = _START.match(text)
+    if match is None:
         raise LayoutError
-    inner = _INNER.match(text, found.end())
-    start, names = found[0], [found[3], found[2], found[1]]
+    inner = _INNER.match(text, match.end())
+    start, names = match[0], [match[3], match[2], match[1]]
     if inner is not None:
         start, names = start + inner[0], [inner[1], *names]
     if any(draft in start for draft in DRAFTS):
@@ -190,13 +190,13 @@ def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) 
     child = maker.only_child(root)
     if child is None or node.tag != child[1].name or node.items():
         raise LayoutError
-    key, read = child[0], maker.make(child[1], end)
+    key, reader = child[0], maker.make(child[1], end)
 
-    def reader(text: str, place: int) -> object:
-        value = read(text, place)
+    def read(text: str, place: int) -> object:
+        value = reader(text, place)
         return value if value is ABSENT else {key: value}
 
-    return reader
+    return read
 
 
 def _namer(node: etree._Element, text: str) -> NameOf:

@@ -35,10 +35,10 @@ class BodyPart:
 
 def parameters(content_type: str) -> dict[str, str]:
     """The parameters of a media type, names in lower case."""
-    found = {}
+    values = {}
     for name, quoted, plain in _PARAMETER.findall(content_type):
-        found[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
-    return found
+        values[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+    return values
 
 
 def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
@@ -46,8 +46,8 @@ def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
 
     :raises bridge.api.XmlError: it has no boundary or no parts, or too many.
     """
-    told = parameters(content_type)
-    boundary = told.get("boundary", "")
+    content_parameters = parameters(content_type)
+    boundary = content_parameters.get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise XmlError("it is a multipart message without a boundary")
     mark = b"--" + boundary.encode("latin-1", "replace")
@@ -63,7 +63,7 @@ def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
         parts.append(_part(piece))
     if not parts:
         raise XmlError("it is a multipart message without parts")
-    start = told.get("start", "").strip("<>")
+    start = content_parameters.get("start", "").strip("<>")
     root = next((part for part in parts if start and part.id == start), parts[0])
     return root, [part for part in parts if part is not root]
 
@@ -96,20 +96,20 @@ def inline(root: etree._Element, parts: Sequence[BodyPart]) -> set[str]:
     :raises bridge.api.BadReply: a part is missing, or used so often that the message would become many times as large.
     """
     by_id = {part.id: part for part in parts if part.id}
-    left = 2 * sum(len(part.body) for part in parts) + 1024**2
-    used: set[str] = set()
+    allowance = 2 * sum(len(part.body) for part in parts) + 1024**2
+    ids: set[str] = set()
     for node in list(root.iter(XOP_INCLUDE)):
         parent, id_ = node.getparent(), _CID.sub("", node.get("href", "").strip())
         part = by_id.get(id_) or by_id.get(unquote(id_))
         if part is None or parent is None:
             raise BadReply("The service's answer refers to an attachment that is not in it.")
-        left -= len(part.body)
-        if left < 0:
+        allowance -= len(part.body)
+        if allowance < 0:
             raise BadReply("The service's answer refers to the same attachments too often.")
         parent.remove(node)
         parent.text = base64.b64encode(part.body).decode()
-        used.add(part.id)
-    return used
+        ids.add(part.id)
+    return ids
 
 
 def join(root: bytes, root_type: str, parts: Sequence[BodyPart]) -> tuple[str, bytes]:

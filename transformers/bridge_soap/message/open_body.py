@@ -108,20 +108,20 @@ class OpenBody(OpenElement):
         return self._open_root(child, rank)
 
     def _open_root(self, child: etree._Element, rank: int) -> OpenElement | None:
-        told = NOT_ITS_NAMESPACE if rank and self._body.named else ""
+        fault = NOT_ITS_NAMESPACE if rank and self._body.named else ""
         before, self._rank = self._rank, rank
         schemas = self._opener.decoders.schemas
         members = [each for each in schemas.members(self._root) if each.name == child.tag]
         if members and child.tag != self._root.name:
-            opened = self._opener.member(members[0], self._root, child, self.note, self._shape)
+            element = self._opener.member(members[0], self._root, child, self.note, self._shape)
         else:
-            opened = self._opener.element(self._root, child, self.note, self._shape, told)
+            element = self._opener.element(self._root, child, self.note, self._shape, fault)
         self._put = self._set
-        if opened is None:
+        if element is None:
             self._rank = before  # it is chosen when it is whole
         elif child.tag == self._root.name and self._body.accessors is not None:
-            opened.skip = RESULT
-        return opened
+            element.skip = RESULT
+        return element
 
     def _set(self, value: Any) -> None:
         self._found = value

@@ -45,21 +45,21 @@ def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter],
     parts = root.parts if root.kind in ("sequence", "all") else (root,)
     flat = flat and not root.repeats if root.is_group else flat
     readers = contract.decoders(native=False, strict=False).simple
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for part in parts:
         element = part.element
         if element is None or not isinstance(element.type, SimpleType) or contract.schemas.members(element):
             flat = False
             continue
         filled = element.default is not None or element.fixed is not None
-        found[part.key] = Parameter(
+        parameters[part.key] = Parameter(
             part.key,
             element,
             part.repeats,
             bool(part.low) and not filled and root.low > 0,
             readers[element.type].value,
         )
-    return found, flat
+    return parameters, flat
 
 
 def shaped_parameters(
@@ -67,29 +67,29 @@ def shaped_parameters(
 ) -> tuple[dict[str, Parameter], bool]:
     """As `parameters_of`, for a body in the shape that clients see: under their names, flattened objects included."""
     readers = contract.decoders(native=False, strict=False).simple
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
 
     def walk(element: Element, shape: Shape | None, *, sure: bool) -> bool:
         flat = not isinstance(element.type, SimpleType) and element.type is not ANY_TYPE
         for key, place in properties.of(element.type).items():
-            seen = shape.seen.get(key) if shape is not None else None
-            if seen is not None and seen.constant:
+            view = shape.seen.get(key) if shape is not None else None
+            if view is not None and view.constant:
                 continue
-            if seen is not None and seen.flat and place.element is not None:
-                flat = walk(place.element, seen.node, sure=sure and seen.always) and flat
+            if view is not None and view.flat and place.element is not None:
+                flat = walk(place.element, view.node, sure=sure and view.always) and flat
                 continue
-            name, own = seen.name if seen is not None else key, place.element
+            name, own = view.name if view is not None else key, place.element
             if own is None or not isinstance(own.type, SimpleType) or contract.schemas.members(own):
                 flat = False
             elif place.settled and not name.startswith(("@", "#")):
-                required = sure and place.required and (seen is None or seen.default is ABSENT)
-                found[name] = Parameter(name, own, place.many, required, readers[own.type].value)
+                required = sure and place.required and (view is None or view.default is ABSENT)
+                parameters[name] = Parameter(name, own, place.many, required, readers[own.type].value)
             else:
                 flat = False
         return flat
 
     flat = walk(root, shape, sure=True)
-    return found, flat and not root.abstract
+    return parameters, flat and not root.abstract
 
 
 def read_parameters(
@@ -120,17 +120,17 @@ def _take(
     path_only: frozenset[str],
 ) -> None:
     for name, text in (*path.items(), *query):
-        known = parameters.get(name)
-        if known is None:
+        parameter = parameters.get(name)
+        if parameter is None:
             if not (name in path_only and name in path):
                 bad.append((name, "there is no such parameter"))
             continue
         try:
-            value = settled(known.read(text))
+            value = settled(parameter.read(text))
         except DatatypeError as error:
             bad.append((name, str(error)))
             continue
-        if known.many:
+        if parameter.many:
             out.setdefault(name, []).append(value)
         elif name in out:
             bad.append((name, "it is given twice"))

@@ -92,21 +92,21 @@ class Shape:
             return value
         out: dict[str, Any] = {}
         for key, item in value.items():
-            known = self.names.get(key)
-            if known is None:
+            entry = self.names.get(key)
+            if entry is None:
                 if key in self.hidden:
                     bad.append((pointer((at, key)), "the schema has no such property here"))
                 else:
                     out[key] = item
                 continue
-            steps, canonical, seen = known
-            if seen is not None and seen.constant:
+            steps, canonical, view = entry
+            if view is not None and view.constant:
                 bad.append((pointer((at, key)), "it is set by the route"))
                 continue
             place = out
             for step in steps:
                 place = place.setdefault(step, {})
-            inner = seen.node if seen is not None else None
+            inner = view.node if view is not None else None
             place[canonical] = item if inner is None else inner.inward(item, (at, key), bad)
         if value.get(NIL) is not True:
             for fill in self.fills:
@@ -123,15 +123,15 @@ class Shape:
             return value
         out: dict[str, Any] = {}
         for key, item in value.items():
-            seen = self.seen.get(key)
-            if seen is None:
+            view = self.seen.get(key)
+            if view is None:
                 out[key] = item
-            elif seen.constant:
+            elif view.constant:
                 continue
-            elif not seen.flat:
-                out[seen.name] = item if seen.node is None else seen.node.outward(item)
+            elif not view.flat:
+                out[view.name] = item if view.node is None else view.node.outward(item)
             elif item.__class__ is dict:
-                inner = item if seen.node is None else seen.node.outward(item)
+                inner = item if view.node is None else view.node.outward(item)
                 out.update((name, each) for name, each in inner.items() if name not in (NIL, TYPE))
             elif item is not None:
                 out[key] = item  # a reply that breaks its schema; nothing of it is lost
@@ -148,24 +148,24 @@ class Shape:
             if node is None or part.isdigit():  # no XML name starts with a digit
                 parts.append(part)
                 continue
-            seen = node.seen.get(part)
-            node = seen.node if seen is not None else None
-            if seen is None or not seen.flat:
-                parts.append(part if seen is None else seen.name)
+            view = node.seen.get(part)
+            node = view.node if view is not None else None
+            if view is None or not view.flat:
+                parts.append(part if view is None else view.name)
         if node is not None and why.startswith(_CHOICE):
             why = node.words(why)
         return pointer_of(parts), why
 
     def words(self, text: str) -> str:
         """A sentence on a choice's branches with the client's names."""
-        for key, seen in self.seen.items():
-            name = " or ".join(seen.node.visible()) if seen.flat and seen.node is not None else seen.name
-            text = re.sub(rf"(?<![\w{{}}@#.-]){re.escape(key)}(?![\w.-])", lambda found, name=name: name, text)  # type: ignore[misc]  # bound now
+        for key, view in self.seen.items():
+            name = " or ".join(view.node.visible()) if view.flat and view.node is not None else view.name
+            text = re.sub(rf"(?<![\w{{}}@#.-]){re.escape(key)}(?![\w.-])", lambda match, name=name: name, text)  # type: ignore[misc]  # bound now
         return text
 
     def visible(self) -> Iterator[str]:
         """The client's names of what a flattened object holds; `names` has them all there."""
-        return (name for name, (_, _, seen) in self.names.items() if seen is None or not seen.constant)
+        return (name for name, (_, _, view) in self.names.items() if view is None or not view.constant)
 
 
 _CHOICE = ("exactly one of ", "only one of ")

@@ -77,9 +77,9 @@ class Shaper:
         self._stop()
         self._consistent(self._root)
         self._stop()
-        made = self._build(self._root)
+        shape = self._build(self._root)
         self._stop()
-        return made
+        return shape
 
     def _stop(self) -> None:
         if self._faults:
@@ -147,9 +147,9 @@ class Shaper:
         else:
             bad: Faults = []
             for number, each in enumerate(value) if place.many else [(None, value)]:
-                found: Faults = []
-                self._judge(place, each, found)
-                bad += [(f"/{number}{at}" if number is not None else at, why) for at, why in found]
+                faults: Faults = []
+                self._judge(place, each, faults)
+                bad += [(f"/{number}{at}" if number is not None else at, why) for at, why in faults]
             for at, why in bad:
                 self._fault(key + parse_pointer(at), why)
         return value
@@ -177,12 +177,12 @@ class Shaper:
         else:
             text = read_secret(origin, self._home)
             try:
-                found = settled(self._contract.decoders(native=False, strict=False).simple[simple].value(text))
-                self.secrets |= {text, self._encoders.simple[simple].text(found)} - {""}
+                constant = settled(self._contract.decoders(native=False, strict=False).simple[simple].value(text))
+                self.secrets |= {text, self._encoders.simple[simple].text(constant)} - {""}
             except DatatypeError:
                 self._fault(key, f"what {origin.words} holds is not of the schema's type")
             else:
-                return found
+                return constant
         return ""
 
     # --- what goes together ---
@@ -207,16 +207,16 @@ class Shaper:
         below = self.properties.below(mark.place)
         for key, each in mark.inner.items():
             shape.seen[key] = self._seen(each)
-        taken: dict[str, str] = {}
-        for name, steps, key, seen, path in self._visible(mark, below, shape):
-            other = taken.setdefault(name, path)
+        paths: dict[str, str] = {}
+        for name, steps, key, view, path in self._visible(mark, below, shape):
+            other = paths.setdefault(name, path)
             if other != path:
                 self._fault(self._culprit(mark, path, other), f"{other} and {path} would both be {name!r}")
-            elif steps or seen is not None or mark.flat:
-                shape.names[name] = (steps, key, seen)
-        for name, steps, key, seen in self._constants(mark, shape):
-            if name not in taken:
-                shape.names.setdefault(name, (steps, key, seen))
+            elif steps or view is not None or mark.flat:
+                shape.names[name] = (steps, key, view)
+        for name, steps, key, view in self._constants(mark, shape):
+            if name not in paths:
+                shape.names.setdefault(name, (steps, key, view))
         shape.hidden = self._hidden(mark, below) - frozenset(shape.names)
         if mark is self._root or mark.place.many:
             shape.fills += self._fills(mark)
@@ -242,31 +242,31 @@ class Shaper:
         """Each property of a client's object: its name, the flattened objects on the way to it, its canonical name,
         what is seen of it, and its path."""
         for key in below:
-            seen = shape.seen.get(key)
+            view = shape.seen.get(key)
             path = f"{mark.path}/{key}" if mark.path else key
-            if seen is not None and seen.flat:
+            if view is not None and view.flat:
                 inner = mark.inner[key]
-                assert seen.node is not None
+                assert view.node is not None
                 properties = self.properties.below(inner.place)
-                for name, steps, canonical, each, where in self._visible(inner, properties, seen.node):
+                for name, steps, canonical, each, where in self._visible(inner, properties, view.node):
                     yield name, (key, *steps), canonical, each, where
-            elif seen is None or not seen.constant:
-                yield seen.name if seen is not None else key, (), key, seen, path
+            elif view is None or not view.constant:
+                yield view.name if view is not None else key, (), key, view, path
 
     def _constants(self, mark: _Mark, shape: Shape) -> Iterator[tuple[str, tuple[str, ...], str, Seen]]:
-        for key, seen in shape.seen.items():
-            if seen.constant:
-                yield key, (), key, seen
-            elif seen.flat and seen.node is not None:
-                for name, steps, canonical, each in self._constants(mark.inner[key], seen.node):
+        for key, view in shape.seen.items():
+            if view.constant:
+                yield key, (), key, view
+            elif view.flat and view.node is not None:
+                for name, steps, canonical, each in self._constants(mark.inner[key], view.node):
                     yield name, (key, *steps), canonical, each
 
     def _culprit(self, mark: _Mark, *paths: str) -> KeyPath:
         """The key of the spec that makes two names one: a renaming, else a flattening."""
         steps = [steps_of(path[len(mark.path) + 1 :] if mark.path else path) for path in paths]
         marks = [each for way in steps for each in _along(mark, way)]
-        named = [("rename", each.path) for each in marks if each.name]
-        return next(iter([*named, *(each.flat for each in marks if each.flat)]), ("rename",))
+        renamings = [("rename", each.path) for each in marks if each.name]
+        return next(iter([*renamings, *(each.flat for each in marks if each.flat)]), ("rename",))
 
     def _hidden(self, mark: _Mark, below: dict[str, Property]) -> frozenset[str]:
         hidden = {key for key, each in mark.inner.items() if each.name or each.flat or each.constant is not ABSENT}
@@ -277,19 +277,19 @@ class Shaper:
     def _fills(self, mark: _Mark) -> list[Fill]:
         """What the route fills into the body, or into an item of an array: flattened objects that the schema asks for,
         constants, defaults, each at any depth that no array lies before."""
-        found = [Fill(steps, key, ABSENT) for steps, key in self._needed(mark, ())]
+        fills = [Fill(steps, key, ABSENT) for steps, key in self._needed(mark, ())]
         leaves = list(_leaves(mark, ()))
-        found += [
+        fills += [
             Fill(tuple((each.place.key, each.place.settled) for each in way), leaf.place.key, leaf.constant, over=True)
             for way, leaf in leaves
             if leaf.constant is not ABSENT
         ]
-        found += [
+        fills += [
             Fill(tuple((each.place.key, each.place.required) for each in way), leaf.place.key, leaf.default)
             for way, leaf in leaves
             if leaf.default is not ABSENT
         ]
-        return found
+        return fills
 
     def _needed(
         self, mark: _Mark, way: tuple[tuple[str, bool], ...]
@@ -304,11 +304,11 @@ class Shaper:
 def _along(mark: _Mark, steps: tuple[str, ...]) -> Iterator[_Mark]:
     """The marks on the way that `steps` go."""
     for step in steps:
-        found = mark.inner.get(step)
-        if found is None:
+        inner = mark.inner.get(step)
+        if inner is None:
             return
-        yield found
-        mark = found
+        yield inner
+        mark = inner
 
 
 def _leaves(mark: _Mark, way: tuple[_Mark, ...]) -> Iterator[tuple[tuple[_Mark, ...], _Mark]]:
@@ -323,12 +323,12 @@ def _leaves(mark: _Mark, way: tuple[_Mark, ...]) -> Iterator[tuple[tuple[_Mark, 
 def _sure(mark: _Mark) -> bool:
     """Whether an object is there whatever the client gives: the schema asks for it, or a constant in it makes it. One
     that isn't flattened must be given by the client, unless the route fills something in."""
-    made = mark.place.settled and any(
+    by_constant = mark.place.settled and any(
         leaf.constant is not ABSENT and all(each.place.settled for each in way) for way, leaf in _leaves(mark, ())
     )
     if mark.flat:
-        return made or mark.place.required
-    filled = mark.place.required and any(
+        return by_constant or mark.place.required
+    by_default = mark.place.required and any(
         leaf.default is not ABSENT and all(each.place.required for each in way) for way, leaf in _leaves(mark, ())
     )
-    return not mark.place.many and (made or filled)
+    return not mark.place.many and (by_constant or by_default)

@@ -45,20 +45,20 @@ class Supply:
         :raises DatatypeError: it is not of the place's type.
         """
         if self.origin.kind == "header":
-            given: list[Any] = header_texts(call, self.origin.name.lower())
+            values: list[Any] = header_texts(call, self.origin.name.lower())
             if self.many:  # RFC 9110, section 5.6.1
-                given = [item for each in given for item in map(str.strip, each.split(",")) if item]
-            elif len(given) > 1:
+                values = [item for each in values for item in map(str.strip, each.split(",")) if item]
+            elif len(values) > 1:
                 raise DatatypeError("it is given twice")
         else:
             claim = claim_of(call.identity.claims, self.origin.name)
-            given = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
+            values = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
             if claim == [] and self.many:
                 return []
-        if not given:
+        if not values:
             return self.origin.default
-        values = [self._one(each) for each in given]
-        return values if self.many else values[0]
+        results = [self._one(each) for each in values]
+        return results if self.many else results[0]
 
     def _one(self, value: Any) -> Any:
         if isinstance(value, str):

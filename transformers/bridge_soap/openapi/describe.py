@@ -75,16 +75,16 @@ class _Writer:
     # --- request ---
 
     def _parameters(self) -> list[dict[str, Any]]:
-        found = []
+        parameters = []
         for name in self._in_path:
-            known = self._d.parameters.get(name)
-            schema = self._schemas.element(known.element) if known is not None else {"type": "string"}
-            found.append({"name": name, "in": "path", "required": True, "schema": _plain(schema)})
+            parameter = self._d.parameters.get(name)
+            schema = self._schemas.element(parameter.element) if parameter is not None else {"type": "string"}
+            parameters.append({"name": name, "in": "path", "required": True, "schema": _plain(schema)})
         if not self._takes_body:
-            for known in self._d.parameters.values():
-                if known.name not in self._in_path:
-                    found.append(self._query(known))
-        return found + header_parameters(self._d.headers.blocks, self._schemas)
+            for parameter in self._d.parameters.values():
+                if parameter.name not in self._in_path:
+                    parameters.append(self._query(parameter))
+        return parameters + header_parameters(self._d.headers.blocks, self._schemas)
 
     def _query(self, parameter: Parameter) -> dict[str, Any]:
         schema = _plain(self._schemas.element(parameter.element))
@@ -98,29 +98,29 @@ class _Writer:
         return out
 
     def _request(self) -> dict[str, Any]:
-        held = frozenset(self._in_path)
-        schema, example = self._shaped(self._d.body, self._d.shape, held)
+        in_path = frozenset(self._in_path)
+        schema, example = self._shaped(self._d.body, self._d.shape, in_path)
         schema, example = self._with_headers(schema, example, self._d.headers.given)
         schema, example = self._with_attachments(schema, example, self._d.operation.input)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
 
-    def _shaped(self, body: Body, shape: Shape | None, held: frozenset[str]) -> tuple[Schema, Any]:
+    def _shaped(self, body: Body, shape: Shape | None, hidden: frozenset[str]) -> tuple[Schema, Any]:
         """Schema and example of a body as clients see it, without the properties that the path holds."""
         if shape is None:
-            return self._body(body, held)
+            return self._body(body, hidden)
         schema, example = self._body(body)
         components = self._schemas.components
-        schema, example = without(shaped(schema, shape, components), held, components), shape.outward(example)
+        schema, example = without(shaped(schema, shape, components), hidden, components), shape.outward(example)
         if isinstance(example, dict):
-            example = {key: value for key, value in example.items() if key not in held}
+            example = {key: value for key, value in example.items() if key not in hidden}
         return schema, example
 
     def _body(self, body: Body, without: frozenset[str] = frozenset()) -> tuple[Schema, Any]:
         root = body.root
         if root is not None:
             type_ = root.type
-            known = self._keys(type_) if isinstance(type_, ComplexType) else frozenset[str]()
-            if isinstance(type_, ComplexType) and without & known:
+            own_keys = self._keys(type_) if isinstance(type_, ComplexType) else frozenset[str]()
+            if isinstance(type_, ComplexType) and without & own_keys:
                 schema = self._schemas.object(type_, without=without)
             else:
                 schema = self._schemas.element(root)
@@ -141,8 +141,8 @@ class _Writer:
         """A body with the header blocks that may come with it."""
         if not blocks:
             return schema, example
-        held = {key: self._schemas.element(element) for key, element in blocks.items()}
-        property_ = {"type": "object", "properties": held, "additionalProperties": False}
+        schemas = {key: self._schemas.element(element) for key, element in blocks.items()}
+        property_ = {"type": "object", "properties": schemas, "additionalProperties": False}
         schema = with_property(schema, HEADERS, property_, self._schemas.components)
         values = {key: self._examples.element(element) for key, element in blocks.items()}
         values = {key: value for key, value in values.items() if value is not None}
@@ -155,8 +155,8 @@ class _Writer:
     ) -> tuple[Schema, Any]:
         if not side.attachments:
             return schema, example
-        held = attachments_schema(side.attachments)
-        schema = with_property(schema, ATTACHMENTS, held, self._schemas.components, required=required)
+        attachments = attachments_schema(side.attachments)
+        schema = with_property(schema, ATTACHMENTS, attachments, self._schemas.components, required=required)
         if isinstance(example, dict):
             example = {**example, ATTACHMENTS: {name: {"#text": "AAAA"} for name in side.attachments}}
         return schema, example
@@ -192,13 +192,13 @@ class _Writer:
 
     def _fault_statuses(self) -> dict[str, list[str]]:
         """HTTP statuses with the detail elements that may come with each."""
-        found: dict[str, list[str]] = {}
+        statuses: dict[str, list[str]] = {}
         for tag in self._d.contract.fault_elements(self._d.operation):
             local = local_name(tag)
             mapped = self._statuses.get(local, self._statuses.get(tag))
             for status in (mapped,) if mapped is not None else (400, 502):
-                found.setdefault(str(status), []).append(local)
-        return found
+                statuses.setdefault(str(status), []).append(local)
+        return statuses
 
     def _fault_schema(self, names: list[str]) -> Schema:
         elements = self._d.contract.fault_elements(self._d.operation)

@@ -78,12 +78,12 @@ class Examples:
                     return label | (value if isinstance(value, dict) else {TEXT: value})
             raise _None
         type_ = element.type
-        given = element.fixed if element.fixed is not None else element.default
+        constant = element.fixed if element.fixed is not None else element.default
         if isinstance(type_, SimpleType):
-            return self._simple(type_, given)
+            return self._simple(type_, constant)
         value = self._type(type_, path)
-        if type_.simple is not None and isinstance(value, dict) and TEXT in value and given is not None:
-            value[TEXT] = self._simple(type_.simple, given)
+        if type_.simple is not None and isinstance(value, dict) and TEXT in value and constant is not None:
+            value[TEXT] = self._simple(type_.simple, constant)
         return value
 
     def _type(self, type_: ComplexType, path: list[Type]) -> Any:
@@ -91,9 +91,9 @@ class Examples:
             return "anything"
         if type_.abstract:
             for name in self._contract.schemas.derived(type_.name):
-                found = self._variants.known(name)
-                if isinstance(found, ComplexType) and not found.abstract:
-                    return {TYPE: self._variants.short(name), **self._type(found, path)}
+                derived = self._variants.known(name)
+                if isinstance(derived, ComplexType) and not derived.abstract:
+                    return {TYPE: self._variants.short(name), **self._type(derived, path)}
             raise _None
         if type_ in path or len(path) > _MAX_DEPTH:
             raise _None
@@ -130,32 +130,32 @@ class Examples:
         if part is content.region:
             out[ITEMS] = self._items(part, path)
         elif part.kind == "any":
-            found = self._wild(part)
-            if found:
-                out[ANY] = found
+            item = self._wild(part)
+            if item:
+                out[ANY] = item
         elif part.element is not None:
             self._property(part, part.element, content, path, out, optional=optional)
         elif part.kind == "choice":
             self._choice(part, content, path, out, optional=optional)
         else:
-            made: dict[str, Any] = {}
+            example: dict[str, Any] = {}
             try:
                 for child in part.parts:
-                    self._part(child, content, path, made, optional=False)
+                    self._part(child, content, path, example, optional=False)
             except _None:
                 if not optional:
                     raise
                 return
-            out.update(made)
+            out.update(example)
 
     def _choice(self, part: Part, content: Content, path: list[Type], out: dict[str, Any], *, optional: bool) -> None:
         for branch in part.parts:
-            made: dict[str, Any] = {}
+            example: dict[str, Any] = {}
             try:
-                self._part(branch, content, path, made, optional=False)
+                self._part(branch, content, path, example, optional=False)
             except _None:
                 continue
-            out.update(made)
+            out.update(example)
             return
         if not optional:
             raise _None
@@ -192,12 +192,12 @@ class Examples:
             return None
         if type_.abstract:
             raise _None
-        found = {
+        example = {
             key: self._simple(use.type, use.fixed if use.fixed is not None else use.default)
             for name, key in attribute_keys(type_).items()
             if (use := type_.attributes[name]).required
         }
-        return {NIL: True} | found if found else None
+        return {NIL: True} | example if example else None
 
     def _wild(self, part: Part) -> list[Any]:
         """As many elements as a wildcard asks for, of a name that it lets in and nobody declares."""
@@ -208,8 +208,8 @@ class Examples:
             raise _None
         names = (clark(namespace, "anything") for namespace in ("urn:example", *sorted(wildcard.namespaces)))
         name = next((each for each in names if wildcard.allows(split(each)[0])), None)
-        declared = name is not None and self._contract.schemas.find_element(name) is not None
-        if name is None or declared or wildcard.process == "strict":
+        is_declared = name is not None and self._contract.schemas.find_element(name) is not None
+        if name is None or is_declared or wildcard.process == "strict":
             raise _None
         return [{name: "anything"}] * part.low
 
@@ -229,20 +229,20 @@ class Examples:
                 except _None:
                     continue
             raise _None
-        found: list[Any] = []
+        items: list[Any] = []
         for child in part.parts:
             try:
-                found += self._items(child, path)
+                items += self._items(child, path)
             except _None:
                 if child.low:
                     raise
-        return found * count
+        return items * count
 
     # --- simple values ---
 
-    def _simple(self, simple: SimpleType, given: str | None) -> Any:
+    def _simple(self, simple: SimpleType, constant: str | None) -> Any:
         rules = self._contract.graph.rulebook[simple]
-        for text in self._candidates(simple, given):
+        for text in self._candidates(simple, constant):
             normal = rules.normalize(text)
             try:
                 rules.check(normal)
@@ -252,10 +252,10 @@ class Examples:
             return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
         raise _None
 
-    def _candidates(self, simple: SimpleType, given: str | None) -> Iterator[str]:
+    def _candidates(self, simple: SimpleType, constant: str | None) -> Iterator[str]:
         facets = simple.facets
-        if given is not None:
-            yield given
+        if constant is not None:
+            yield constant
         if facets.enumeration:
             yield from facets.enumeration
         for group in facets.patterns:

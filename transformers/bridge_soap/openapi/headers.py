@@ -17,7 +17,7 @@ _NOT_PARAMETERS = ("accept", "content-type", "authorization")
 
 def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[dict[str, Any]]:
     """The HTTP header fields that go into the route's header blocks, each once; required where one place needs it."""
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for block in blocks:
         for supply in block.supplies:
             origin = supply.origin
@@ -28,12 +28,12 @@ def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[di
             if origin.default is not ABSENT and not supply.many:
                 schema = {**schema, "default": origin.default}
             required = supply.at in block.required
-            known = found.get(lower)
-            if known is None:
-                known = found[lower] = {"name": origin.name, "in": "header", "required": False}
-                known["schema"] = {"type": "array", "items": schema} if supply.many else schema
-            known["required"] = known["required"] or required
-    return list(found.values())
+            parameter = by_name.get(lower)
+            if parameter is None:
+                parameter = by_name[lower] = {"name": origin.name, "in": "header", "required": False}
+                parameter["schema"] = {"type": "array", "items": schema} if supply.many else schema
+            parameter["required"] = parameter["required"] or required
+    return list(by_name.values())
 
 
 def header_fields(fields: Iterable[ReplyField], schemas: SchemaWriter) -> dict[str, Any]:

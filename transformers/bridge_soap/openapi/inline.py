@@ -11,12 +11,12 @@ _REF = "#/components/schemas/"
 
 def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     """A schema without ``$ref`` at its top; a description beside the reference goes before the component's own."""
-    seen: set[str] = set()
+    names: set[str] = set()
     while "$ref" in schema:
         name = schema["$ref"].removeprefix(_REF)
-        if name in seen:
+        if name in names:
             break
-        seen.add(name)
+        names.add(name)
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         schema = {**components[name], **beside}
     return schema
@@ -25,14 +25,14 @@ def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
 def with_objects(schema: Schema, components: Mapping[str, Schema], change: Callable[[Schema], Schema]) -> Schema:
     """A schema with each object that it may be replaced by what `change` makes of it. What isn't changed keeps its
     reference."""
-    found = resolved(schema, components)
-    if "properties" in found:
-        return change(found)
-    if "anyOf" in found:
-        branches = [with_objects(branch, components, change) for branch in found["anyOf"]]
-        if branches != found["anyOf"]:
+    target = resolved(schema, components)
+    if "properties" in target:
+        return change(target)
+    if "anyOf" in target:
+        branches = [with_objects(branch, components, change) for branch in target["anyOf"]]
+        if branches != target["anyOf"]:
             # A discriminator's mapping names the components, which are written out now.
-            return {key: value for key, value in found.items() if key != "discriminator"} | {"anyOf": branches}
+            return {key: value for key, value in target.items() if key != "discriminator"} | {"anyOf": branches}
     return schema
 
 
@@ -41,9 +41,9 @@ def with_property(
 ) -> Schema:
     """A schema whose objects may, or must, have one more property."""
 
-    def change(found: Schema) -> Schema:
-        more = {"required": [*found.get("required", ()), name]} if required else {}
-        return {**found, **more, "properties": {**found["properties"], name: value}}
+    def change(target: Schema) -> Schema:
+        more = {"required": [*target.get("required", ()), name]} if required else {}
+        return {**target, **more, "properties": {**target["properties"], name: value}}
 
     return with_objects(schema, components, change)
 
@@ -51,18 +51,18 @@ def with_property(
 def without(schema: Schema, names: frozenset[str], components: Mapping[str, Schema]) -> Schema:
     """A schema whose objects lack the properties of those names."""
 
-    def change(found: Schema) -> Schema:
-        kept = {key: value for key, value in found["properties"].items() if key not in names}
-        required = [key for key in found.get("required", []) if key not in names]
-        rest = {key: value for key, value in found.items() if key != "required"}
-        return rest | {"properties": kept} | ({"required": required} if required else {})
+    def change(target: Schema) -> Schema:
+        properties = {key: value for key, value in target["properties"].items() if key not in names}
+        required = [key for key in target.get("required", []) if key not in names]
+        rest = {key: value for key, value in target.items() if key != "required"}
+        return rest | {"properties": properties} | ({"required": required} if required else {})
 
     return with_objects(schema, components, change) if names else schema
 
 
 def references(part: Any) -> frozenset[str]:
     """The names of the components that `part` refers to itself."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting: list[Any] = [part]
     while waiting:
         each = waiting.pop()
@@ -71,5 +71,5 @@ def references(part: Any) -> frozenset[str]:
         elif isinstance(each, list):
             waiting += each
         elif isinstance(each, str) and each.startswith(_REF):  # a reference, or one in a discriminator's mapping
-            found.add(each.removeprefix(_REF))
-    return frozenset(found)
+            names.add(each.removeprefix(_REF))
+    return frozenset(names)

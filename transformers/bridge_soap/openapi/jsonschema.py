@@ -23,10 +23,10 @@ _ANYTHING: Schema = {"description": "Anything: text, or an object with #text, #a
 
 def schemas_of(contract: Contract, *, native: bool, encoded: bool) -> SchemaWriter:
     """The writer that all operations of a contract share: each component is made once."""
-    known = contract.documented.get((native, encoded))
-    if known is None:
-        known = contract.documented[native, encoded] = SchemaWriter(contract, native=native, encoded=encoded)
-    return known
+    writer = contract.documented.get((native, encoded))
+    if writer is None:
+        writer = contract.documented[native, encoded] = SchemaWriter(contract, native=native, encoded=encoded)
+    return writer
 
 
 class SchemaWriter:
@@ -44,16 +44,16 @@ class SchemaWriter:
 
     def reached(self, part: Any) -> dict[str, Schema]:
         """The components that a part of the document refers to, at any distance."""
-        found: dict[str, Schema] = {}
+        components: dict[str, Schema] = {}
         waiting = [*references(part)]
         while waiting:
             name = waiting.pop()
-            if name in self.components and name not in found:
-                found[name] = self.components[name]
+            if name in self.components and name not in components:
+                components[name] = self.components[name]
                 if name not in self._references:
-                    self._references[name] = references(found[name])
+                    self._references[name] = references(components[name])
                 waiting += self._references[name]
-        return found
+        return components
 
     # --- elements and types ---
 
@@ -128,13 +128,13 @@ class SchemaWriter:
 
     def _variant_types(self, type_: ComplexType) -> Schema:
         """A type and those that ``xsi:type`` may bring in its place."""
-        found = self._stand_ins(type_)
-        schemas = [self.type(each) for each in found]
-        if found == [type_]:
+        types = self._stand_ins(type_)
+        schemas = [self.type(each) for each in types]
+        if types == [type_]:
             return schemas[0]
         mapping = {
             self._variants.short(each.name): schema["$ref"]
-            for each, schema in zip(found, schemas, strict=True)
+            for each, schema in zip(types, schemas, strict=True)
             if "$ref" in schema
         }
         return {"anyOf": schemas, "discriminator": {"propertyName": TYPE, "mapping": mapping}} if schemas else {}
@@ -142,10 +142,10 @@ class SchemaWriter:
     def _stand_ins(self, type_: ComplexType) -> list[ComplexType]:
         """The type itself, and all that ``xsi:type`` may name in its place; none that is abstract."""
         names = self._contract.schemas.derived(type_.name) if type_.name else []
-        known = [type_, *map(self._variants.known, names)]
+        types = [type_, *map(self._variants.known, names)]
         return [
             each
-            for each in known
+            for each in types
             if isinstance(each, ComplexType)
             and not each.abstract
             and (each is type_ or (self.usable(each) and not blocked(each, type_, frozenset())))
@@ -181,11 +181,11 @@ class SchemaWriter:
 
         return make
 
-    def _component(self, type_: Type, wanted: str, make: Callable[[], Schema], extra: str = "") -> Schema:
+    def _component(self, type_: Type, base_name: str, make: Callable[[], Schema], extra: str = "") -> Schema:
         key = (type_, extra)
         name = self._named.get(key)
         if name is None:
-            base = _NOT_NAME.sub("_", wanted)
+            base = _NOT_NAME.sub("_", base_name)
             name, number = base, 2
             while name in self.components:
                 name, number = f"{base}_{number}", number + 1
@@ -301,16 +301,16 @@ class SchemaWriter:
 
     def _item(self, part: Part, *, mixed: bool) -> Schema:
         """One item of ``#items`` or ``#content``."""
-        found: list[Schema] = [{"type": "string"}] if mixed else []
+        alternatives: list[Schema] = [{"type": "string"}] if mixed else []
         for leaf in {leaf.key: leaf for leaf in part.leaves()}.values():
             if leaf.element is None:
-                found.append({"type": "object", "minProperties": 1, "maxProperties": 1})
+                alternatives.append({"type": "object", "minProperties": 1, "maxProperties": 1})
             else:
-                held = {leaf.key: self.element(leaf.element)}
-                found.append(
-                    {"type": "object", "properties": held, "required": [leaf.key], "additionalProperties": False}
+                properties = {leaf.key: self.element(leaf.element)}
+                alternatives.append(
+                    {"type": "object", "properties": properties, "required": [leaf.key], "additionalProperties": False}
                 )
-        return any_of(found)
+        return any_of(alternatives)
 
 
 def _either(old: Schema | None, new: Schema) -> Schema:
@@ -337,10 +337,10 @@ def _exactly_one(part: Part, region: Part | None) -> Schema:
 
 
 def _apart(part: Part, region: Part | None) -> list[bool]:
-    seen: set[str] = set()
+    all_keys: set[str] = set()
     out = []
     for branch in part.parts:
         keys = keys_of(branch, region)
-        out.append(not keys & seen)
-        seen |= keys
+        out.append(not keys & all_keys)
+        all_keys |= keys
     return out

@@ -23,32 +23,32 @@ class _Shaper:
         self._components = components
 
     def value(self, schema: Schema, shape: Shape) -> Schema:
-        found = resolved(schema, self._components)
-        if "properties" in found:
-            return self._object(found, shape)
-        if "items" in found:
-            return {**found, "items": self.value(found["items"], shape)}
-        if "anyOf" in found:
+        target = resolved(schema, self._components)
+        if "properties" in target:
+            return self._object(target, shape)
+        if "items" in target:
+            return {**target, "items": self.value(target["items"], shape)}
+        if "anyOf" in target:
             # A discriminator's mapping names the components, which are written out now.
-            rest = {key: value for key, value in found.items() if key != "discriminator"}
-            return rest | {"anyOf": [self.value(branch, shape) for branch in found["anyOf"]]}
+            rest = {key: value for key, value in target.items() if key != "discriminator"}
+            return rest | {"anyOf": [self.value(branch, shape) for branch in target["anyOf"]]}
         return schema
 
     def _object(self, schema: Schema, shape: Shape) -> Schema:
         properties: Schema = {}
         required: list[str] = []
         rules: list[Schema] = [self._rule(rule, schema, shape) for rule in schema.get("allOf", ())]
-        asked = schema.get("required", [])
-        for key, held in schema["properties"].items():
-            seen = shape.seen.get(key)
-            if seen is None:
-                properties[key] = held
-                required += [key] if key in asked else []
-            elif seen.flat:
-                self._flatten(held, seen, properties, required, rules)
-            elif not seen.constant:
-                properties[seen.name], needed = self._property(held, seen, asked=key in asked)
-                required += [seen.name] if needed else []
+        required_names = schema.get("required", [])
+        for key, inner in schema["properties"].items():
+            view = shape.seen.get(key)
+            if view is None:
+                properties[key] = inner
+                required += [key] if key in required_names else []
+            elif view.flat:
+                self._flatten(inner, view, properties, required, rules)
+            elif not view.constant:
+                properties[view.name], needed = self._property(inner, view, required=key in required_names)
+                required += [view.name] if needed else []
         out = {key: value for key, value in schema.items() if key not in ("required", "allOf")}
         out["properties"] = properties
         if required:
@@ -58,22 +58,22 @@ class _Shaper:
             out["allOf"] = rules
         return out
 
-    def _property(self, held: Schema, seen: Seen, *, asked: bool) -> tuple[Schema, bool]:
+    def _property(self, inner: Schema, view: Seen, *, required: bool) -> tuple[Schema, bool]:
         """A property's schema, and whether a client must give it."""
-        if seen.node is not None:
-            held = self.value(held, seen.node)
-        if seen.default is not ABSENT:
-            return {**held, "default": seen.default}, False
-        if seen.always:  # made by the route, which is enough where the client need give nothing of it
-            return held, not self._takes_nothing(held)
-        return held, asked
+        if view.node is not None:
+            inner = self.value(inner, view.node)
+        if view.default is not ABSENT:
+            return {**inner, "default": view.default}, False
+        if view.always:  # made by the route, which is enough where the client need give nothing of it
+            return inner, not self._takes_nothing(inner)
+        return inner, required
 
-    def _flatten(self, held: Schema, seen: Seen, properties: Schema, required: list[str], rules: list[Schema]) -> None:
-        inner = self._inner(held, seen)
+    def _flatten(self, inner: Schema, view: Seen, properties: Schema, required: list[str], rules: list[Schema]) -> None:
+        inner = self._inner(inner, view)
         own = {key: value for key, value in inner["properties"].items() if key not in (NIL, TYPE)}
         properties.update(own)
         needed, more = inner.get("required", []), inner.get("allOf", [])
-        if seen.always:
+        if view.always:
             required += needed
             rules += more
         elif own and (needed or more):
@@ -81,13 +81,13 @@ class _Shaper:
             then: Schema = ({"required": needed} if needed else {}) | ({"allOf": more} if more else {})
             rules.append({"if": _any_of(list(own)), "then": then})
 
-    def _inner(self, held: Schema, seen: Seen) -> Schema:
+    def _inner(self, inner: Schema, view: Seen) -> Schema:
         """The schema of a flattened object, in its own shape."""
-        found = resolved(held, self._components)
-        if "properties" not in found:  # nillable: the first branch is the object
-            found = resolved(found["anyOf"][0], self._components)
-        assert seen.node is not None
-        return self._object(found, seen.node)
+        target = resolved(inner, self._components)
+        if "properties" not in target:  # nillable: the first branch is the object
+            target = resolved(target["anyOf"][0], self._components)
+        assert view.node is not None
+        return self._object(target, view.node)
 
     # --- rules of choices ---
 
@@ -98,31 +98,31 @@ class _Shaper:
         if not isinstance(rule, dict):
             return rule
         if set(rule) == {"required"}:
-            found = [self._given(key, schema, shape) for key in rule["required"]]
-            return found[0] if len(found) == 1 else {"allOf": found}
+            conditions = [self._given(key, schema, shape) for key in rule["required"]]
+            return conditions[0] if len(conditions) == 1 else {"allOf": conditions}
         return {key: self._rule(value, schema, shape) for key, value in rule.items()}
 
     def _given(self, key: str, schema: Schema, shape: Shape) -> Schema:
         """What says that a canonical property is given."""
-        seen = shape.seen.get(key)
-        if seen is None or not (seen.flat or seen.constant):
-            return {"required": [key if seen is None else seen.name]}
-        if seen.constant:
+        view = shape.seen.get(key)
+        if view is None or not (view.flat or view.constant):
+            return {"required": [key if view is None else view.name]}
+        if view.constant:
             return {}
-        return _any_of([name for name in self._inner(schema["properties"][key], seen)["properties"] if name != TYPE])
+        return _any_of([name for name in self._inner(schema["properties"][key], view)["properties"] if name != TYPE])
 
     def _takes_nothing(self, schema: Schema) -> bool:
         """Whether a schema takes an empty object."""
-        found = resolved(schema, self._components)
-        if found.get("required") or found.get("type", "object") != "object":
+        target = resolved(schema, self._components)
+        if target.get("required") or target.get("type", "object") != "object":
             return False
-        if not all(self._takes_nothing(each) for each in found.get("allOf", ())):
+        if not all(self._takes_nothing(each) for each in target.get("allOf", ())):
             return False
-        if "anyOf" in found and not any(self._takes_nothing(each) for each in found["anyOf"]):
+        if "anyOf" in target and not any(self._takes_nothing(each) for each in target["anyOf"]):
             return False
-        if "oneOf" in found and sum(self._takes_nothing(each) for each in found["oneOf"]) != 1:
+        if "oneOf" in target and sum(self._takes_nothing(each) for each in target["oneOf"]) != 1:
             return False
-        return "not" not in found or not self._takes_nothing(found["not"])
+        return "not" not in target or not self._takes_nothing(target["not"])
 
 
 def _any_of(names: list[str]) -> Schema:

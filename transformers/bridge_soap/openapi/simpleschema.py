@@ -83,11 +83,11 @@ class SimpleSchemas:
         return {"type": "string"} if builtin.name != "anySimpleType" else {}
 
     def _reader(self, simple: SimpleType) -> Callable[[str], Any]:
-        read = self._readers[simple].value
+        reader = self._readers[simple].value
 
         def value(text: str) -> Any:
             try:
-                return read(text)
+                return reader(text)
             except DatatypeError:
                 return None
 
@@ -95,21 +95,21 @@ class SimpleSchemas:
 
     def values(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
         """``default`` and ``const``, as far as JSON Schema can say them."""
-        found: Schema = {}
+        keywords: Schema = {}
         for key, text in (("default", default), ("const", fixed)):
             value = self._reader(simple)(text) if text is not None else None
             exact = simple.variety == "atomic" and BUILTINS[simple.builtin].json in _EXACT
             if isinstance(value, str | int | float | bool | list) and (key == "default" or exact):
-                found[key] = value
-        return found
+                keywords[key] = value
+        return keywords
 
     def constrained(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
         """An element with a default or fixed value: empty stands for it."""
-        found = self.values(simple, default, fixed)
-        held = self[simple] | {key: value for key, value in found.items() if key == "const"}
-        rest = {key: value for key, value in found.items() if key != "const"}
-        plain = simple.variety == "atomic" and simple.builtin == "string" and held == {"type": "string"}
-        return (held if plain else {"anyOf": [held, {"const": ""}]}) | rest
+        keywords = self.values(simple, default, fixed)
+        schema = self[simple] | {key: value for key, value in keywords.items() if key == "const"}
+        rest = {key: value for key, value in keywords.items() if key != "const"}
+        plain = simple.variety == "atomic" and simple.builtin == "string" and schema == {"type": "string"}
+        return (schema if plain else {"anyOf": [schema, {"const": ""}]}) | rest
 
 
 def any_of(schemas: list[Schema]) -> Schema:

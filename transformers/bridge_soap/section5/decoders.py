@@ -24,9 +24,9 @@ class EncodedDecoders(Decoders):
     literal: ClassVar[bool] = False
 
     def _element(self, element: Element) -> Reader:
-        declared = element.type
-        read = self.type(declared) if isinstance(declared, ComplexType) else self.leaf(element, declared)
-        abstract = isinstance(declared, ComplexType) and declared.abstract
+        declared_type = element.type
+        read = self.type(declared_type) if isinstance(declared_type, ComplexType) else self.leaf(element, declared_type)
+        abstract = isinstance(declared_type, ComplexType) and declared_type.abstract
 
         def read_element(node: etree._Element, note: Note) -> Any:
             if not node.items():
@@ -35,53 +35,57 @@ class EncodedDecoders(Decoders):
                 return read(node, note)
             if node.get(XSI_NIL, "").strip() in ("true", "1"):
                 return None
-            chosen, label, found = read, "", None
-            named = node.get(XSI_TYPE)
-            if named is not None:
-                found = self.named_type(node, named, declared, note)
-                if found is not None:
-                    label, chosen = self._label(found), self.ready_type(found)
-            elif declared is ANY_TYPE and is_told(node):
-                label, chosen = "Array", self.ready_type(self.schemas.type(ARRAYS[0]))
+            reader, label, own_type = read, "", None
+            type_name = node.get(XSI_TYPE)
+            if type_name is not None:
+                own_type = self.named_type(node, type_name, declared_type, note)
+                if own_type is not None:
+                    label, reader = self._label(own_type), self.ready_type(own_type)
+            elif declared_type is ANY_TYPE and is_told(node):
+                label, reader = "Array", self.ready_type(self.schemas.type(ARRAYS[0]))
             elif abstract:
                 note(node, "its type is abstract, and it names no other")
-            value = chosen(node, note)
-            return self.labelled(label, value, found) if label else value
+            value = reader(node, note)
+            return self.labelled(label, value, own_type) if label else value
 
         return read_element
 
-    def labelled(self, label: str, value: Any, found: Type | None) -> dict[str, Any]:
+    def labelled(self, label: str, value: Any, own_type: Type | None) -> dict[str, Any]:
         """As for literal XML; an array's items stand in ``#items``."""
-        if isinstance(value, list) and (found is None or self.graph.arrays[found] is not None):
+        if isinstance(value, list) and (own_type is None or self.graph.arrays[own_type] is not None):
             return {TYPE: label, ITEMS: value}
-        return super().labelled(label, value, found)
+        return super().labelled(label, value, own_type)
 
-    def _label(self, found: Type) -> str:
-        return "Array" if found.name in ARRAYS else self.variants.short(found.name)
+    def _label(self, own_type: Type) -> str:
+        return "Array" if own_type.name in ARRAYS else self.variants.short(own_type.name)
 
     def named_type(
-        self, node: etree._Element, named: str, declared: Type, note: Note, block: Blocked = frozenset()
+        self, node: etree._Element, type_name: str, declared_type: Type, note: Note, block: Blocked = frozenset()
     ) -> Type | None:
         """As for literal XML; an array may also say that it is one, and a simple type that it is the encoding's."""
-        namespace, local = split(resolve_names(named, node.nsmap))
-        if self.graph.arrays[declared] is not None and (local == "Array" or local.startswith("ArrayOf")):
+        namespace, local = split(resolve_names(type_name, node.nsmap))
+        if self.graph.arrays[declared_type] is not None and (local == "Array" or local.startswith("ArrayOf")):
             return None
         if namespace in ENCODINGS and local == "Struct":
             return None
-        if isinstance(declared, SimpleType) and declared.builtin != "anySimpleType":
+        if isinstance(declared_type, SimpleType) and declared_type.builtin != "anySimpleType":
             # Servers of untyped languages guess a type for each value: 5 is an int and 5.5 is a double where both are
             # decimals. What is declared counts, unless the text means something else.
-            found = self.variants.known(resolve_names(named, node.nsmap))
-            binary = isinstance(found, SimpleType) and found.builtin in _BINARY and declared.builtin not in _BINARY
-            return found if binary else None
-        return super().named_type(node, named, declared, note, block)
+            own_type = self.variants.known(resolve_names(type_name, node.nsmap))
+            binary = (
+                isinstance(own_type, SimpleType)
+                and own_type.builtin in _BINARY
+                and declared_type.builtin not in _BINARY
+            )
+            return own_type if binary else None
+        return super().named_type(node, type_name, declared_type, note, block)
 
     def type(self, type_: Type) -> Reader:
         array = self.graph.arrays[type_] if isinstance(type_, ComplexType) else None
         if array is None or type_ in self._types:
             return super().type(type_)
-        known = self._types[type_] = self._members(array)
-        return known
+        reader = self._types[type_] = self._members(array)
+        return reader
 
     # --- arrays ---
 

@@ -67,54 +67,56 @@ class EncodedValues(ValueWriters):
 
     def _one(self, element: Element) -> Writer:
         """Exactly this element: nil, of its own type or of one that ``@xsi:type`` names."""
-        tag, declared = self.prefixes.tag(element.name), element.type
+        tag, declared_type = self.prefixes.tag(element.name), element.type
         head, tail = f"<{tag}", f"</{tag}>"
-        plain, own = self.type(declared), self._told(declared)
-        abstract = isinstance(declared, ComplexType) and declared.abstract
-        if isinstance(declared, ComplexType) and declared.name:
-            self._fresh.append(declared)
+        plain, own = self.type(declared_type), self._told(declared_type)
+        abstract = isinstance(declared_type, ComplexType) and declared_type.abstract
+        if isinstance(declared_type, ComplexType) and declared_type.name:
+            self._fresh.append(declared_type)
 
         def write(value: Any, put: Put, at: At, bad: Faults) -> None:
-            chosen, start = plain, head + own
+            writer, start = plain, head + own
             if value.__class__ is dict:
-                if TYPE in value and declared is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
+                if TYPE in value and declared_type is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
                     start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
                     value = {name: item for name, item in value.items() if name != TYPE}
                 elif TYPE in value:
-                    found = self._named_type(value[TYPE], declared, at, bad, element.block)
-                    if found is None:
+                    own_type = self._named_type(value[TYPE], declared_type, at, bad, element.block)
+                    if own_type is None:
                         return
                     value = {name: item for name, item in value.items() if name != TYPE}
-                    if found is not declared:
-                        chosen, start = self._ready(found, at, bad), head + self._told(found, named=True)
+                    if own_type is not declared_type:
+                        writer, start = self._ready(own_type, at, bad), head + self._told(own_type, named=True)
                 elif abstract:
-                    bad.append((pointer(at), f"{TYPE} is required: the type {split(declared.name)[1]} is abstract"))
+                    bad.append(
+                        (pointer(at), f"{TYPE} is required: the type {split(declared_type.name)[1]} is abstract")
+                    )
                     return
                 if value.get(NIL) is True:
                     value = None
             if value is None:
                 put(f'{head} xsi:nil="true"/>')
                 return
-            if declared is ANY_TYPE and chosen is plain:
-                found = _guess(value)
-                if found is not None:
-                    chosen, start = self.type(found), head + self._told(found)
-            chosen(value, start, tail, put, at, bad)
+            if declared_type is ANY_TYPE and writer is plain:
+                own_type = _guess(value)
+                if own_type is not None:
+                    writer, start = self.type(own_type), head + self._told(own_type)
+            writer(value, start, tail, put, at, bad)
 
         return write
 
     def _named_type(
-        self, name: object, declared: Type, at: At, bad: Faults, block: Blocked = frozenset()
+        self, name: object, declared_type: Type, at: At, bad: Faults, block: Blocked = frozenset()
     ) -> Type | None:
-        if name == "Array" and (declared is ANY_TYPE or self._array(declared) is not None):
+        if name == "Array" and (declared_type is ANY_TYPE or self._array(declared_type) is not None):
             return builtin_type(self._encoders.encoding.array)
-        told: Faults = []
-        found = super()._named_type(name, declared, at, told, block)
-        if found is None and isinstance(declared, SimpleType):
-            found = super()._named_type(name, _ANY_SIMPLE, at, [])  # what a server guesses, it takes
-        if found is None:
-            bad += told
-        return found
+        faults: Faults = []
+        own_type = super()._named_type(name, declared_type, at, faults, block)
+        if own_type is None and isinstance(declared_type, SimpleType):
+            own_type = super()._named_type(name, _ANY_SIMPLE, at, [])  # what a server guesses, it takes
+        if own_type is None:
+            bad += faults
+        return own_type
 
     def _told(self, type_: Type, *, named: bool = False) -> str:
         """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts, and an array only as one,

@@ -40,15 +40,15 @@ def told(node: etree._Element) -> tuple[str, list[int]]:
 
 def check_sizes(body: etree._Element) -> None:
     """:raises bridge.api.BadReply: the arrays of a message claim far more items than it holds."""
-    left = MAX_ADDED
+    allowance = MAX_ADDED
     for node in body.iter():
         # An element whose declared type is an array need not say that it is one.
         if is_told(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
             _, shape = told(node)
             # Rows without items are counted, too; an array that tells no lengths is as long as its last place.
             last = max(places_of(node, shape, keep=True) or [0])
-            left -= max(math.prod(max(length, 1) for length in shape) - len(node), last + 1 - len(node), 0)
-            if left < 0:
+            allowance -= max(math.prod(max(length, 1) for length in shape) - len(node), last + 1 - len(node), 0)
+            if allowance < 0:
                 raise BadReply("The arrays in the service's answer claim far more items than it holds.")
 
 
@@ -77,12 +77,12 @@ def _index(position: Sequence[int], shape: Sequence[int]) -> int:
     """The row-major index of a place with as many numbers as the array has dimensions."""
     if not shape:
         return position[-1]
-    found = 0
+    index = 0
     for number, length in zip(position, shape, strict=False):
         if number >= length:
             raise BadReply("An array in the service's answer places an item outside of itself.")
-        found = found * length + number
-    return found
+        index = index * length + number
+    return index
 
 
 def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int]) -> list[Any]:
@@ -90,8 +90,8 @@ def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int
     if 0 in shape:
         return items or _rows(shape[: shape.index(0)])
     if places is not None:
-        given, items = items, [None] * (max(places, default=-1) + 1)
-        for place, item in zip(places, given, strict=True):
+        members, items = items, [None] * (max(places, default=-1) + 1)
+        for place, item in zip(places, members, strict=True):
             items[place] = item
     items = items + [None] * (math.prod(shape or [0]) - len(items))
     for length in reversed(shape[1:]):

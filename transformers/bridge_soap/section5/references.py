@@ -65,9 +65,9 @@ def _resolve_names(body: etree._Element) -> None:
 def _root(body: etree._Element) -> etree._Element:
     """The call or answer itself: an element that doesn't say ``root="0"`` (section 5.6), one without an id if there is
     such a one."""
-    found = [child for child in body if child.get(_ROOT, "1").strip() != "0"]
-    plain = [child for child in found if all(child.get(encoding.id) is None for encoding in ENCODINGS)]
-    return next(iter(plain or found), body)
+    roots = [child for child in body if child.get(_ROOT, "1").strip() != "0"]
+    plain = [child for child in roots if all(child.get(encoding.id) is None for encoding in ENCODINGS)]
+    return next(iter(plain or roots), body)
 
 
 class _Resolver:
@@ -99,16 +99,16 @@ class _Resolver:
 
     def _target(self, reference: str) -> str:
         """The id that a reference leads to, through others if need be."""
-        seen: set[str] = set()
+        ids: set[str] = set()
         while True:
             id_ = reference.strip().removeprefix(self._encoding.mark)
             target = self._shared.get(id_)
             further = target.get(self._encoding.ref) if target is not None and not len(target) else None
             if further is None:
                 return id_
-            if id_ in seen:
+            if id_ in ids:
                 raise BadReply("The service's answer refers to itself in a circle, which JSON can't tell.")
-            seen.add(id_)
+            ids.add(id_)
             self.used.add(id_)
             reference = further
 
@@ -127,7 +127,7 @@ class _Resolver:
             self._left -= sum(len(name) + len(value) for name, value in each.items())
             if self._left < 0:
                 raise BadReply("The service's answer refers to the same values too often.")
-        made = copy.deepcopy(target)
-        made.tag, made.tail = child.tag, child.tail
-        parent.replace(child, made)
-        self.fill(made, path)
+        copy_ = copy.deepcopy(target)
+        copy_.tag, copy_.tail = child.tag, child.tail
+        parent.replace(child, copy_)
+        self.fill(copy_, path)

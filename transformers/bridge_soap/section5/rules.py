@@ -52,10 +52,10 @@ SILENT = frozenset(
 def numbers(text: str) -> list[int] | None:
     """The numbers in a size, an offset or a position: ``[2,3]`` or ``2 3``; None where there are none, or absurd
     ones. The ``*`` of SOAP 1.2 is no number: that dimension is as long as what it holds."""
-    found = _NUMBERS.findall(text)
-    if not found or "*" in text or len(found) > _DIMENSIONS or any(len(number) > _DIGITS for number in found):
+    numerals = _NUMBERS.findall(text)
+    if not numerals or "*" in text or len(numerals) > _DIMENSIONS or any(len(number) > _DIGITS for number in numerals):
         return None
-    return [int(number) for number in found]
+    return [int(number) for number in numerals]
 
 
 def sizes(lengths: Sequence[int], encoding: Encoding) -> str:

@@ -93,10 +93,10 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
     return wsdl
 
 
-def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -> None:
-    if document.id in seen:
+def _collect(wsdl: Wsdl, library: Library, document: Document, locations: set[str]) -> None:
+    if document.id in locations:
         return
-    seen.add(document.id)
+    locations.add(document.id)
     root = document.root
     if root.tag == xsd("schema"):  # a wsdl:import of a schema is invalid, but common
         wsdl.index.add(root, document)
@@ -108,7 +108,7 @@ def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -
             for schema in schemas_of(node):
                 wsdl.index.add(schema, document)
         elif tag == _w("import"):
-            _import(wsdl, library, document, node, seen)
+            _import(wsdl, library, document, node, locations)
         elif tag == _w("service"):
             wsdl.services.append(_Item(node, document, namespace))
         elif tag in (_w("message"), _w("portType"), _w("binding")):
@@ -116,7 +116,7 @@ def _collect(wsdl: Wsdl, library: Library, document: Document, seen: set[str]) -
             wsdl.items.setdefault(key, _Item(node, document, namespace))
 
 
-def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Element, seen: set[str]) -> None:
+def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Element, locations: set[str]) -> None:
     location, namespace = node.get("location", "").strip(), node.get("namespace", "").strip()
     if namespace not in WSDLS and (is_shipped(document) or not location):
         return
@@ -128,7 +128,7 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
         why = f"it imports {shown(location)}, which cannot be used: {fault}"
         wsdl.faults.append(Fault(why, file=document.name, line=line_of(node)))
         return
-    _collect(wsdl, library, imported, seen)
+    _collect(wsdl, library, imported, locations)
 
 
 def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: str) -> _Item:
@@ -293,9 +293,9 @@ def _side(
             if any(part.name == name for part in parts):
                 attached[name] = (*attached.get(name, ()), *filter(None, [child.get("type", "").strip()]))
     parts = tuple(part for part in parts if part.name not in attached)
-    named = body.get("parts") if body is not None else None
-    if named is not None:
-        parts = tuple(part for part in parts if part.name in named.split())
+    part_names = body.get("parts") if body is not None else None
+    if part_names is not None:
+        parts = tuple(part for part in parts if part.name in part_names.split())
     else:
         # A part that is sent as a header is not in the body.
         own = {header.part for header in headers if header.message == _message_name(port_type, message)}

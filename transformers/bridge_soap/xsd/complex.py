@@ -278,7 +278,7 @@ class ComplexReader:
         scope: Scope,
         owner: ComplexType,
         own: list[Wildcard],
-        seen: set[etree._Element],
+        visited: set[etree._Element],
     ) -> None:
         for child in node:
             tag = tag_of(child)
@@ -291,12 +291,12 @@ class ComplexReader:
                 definition = self._referred("attribute group", child, scope)
                 if definition.node in self._reading:
                     scope.place(child).fail("the attribute group contains itself", child.get("ref", ""))
-                if definition.node in seen:
+                if definition.node in visited:
                     continue  # groups that refer to others twice would double the work at each step
-                seen.add(definition.node)
+                visited.add(definition.node)
                 self._reading.append(definition.node)
                 try:
-                    self._collect(definition.node, definition.scope, owner, own, seen)
+                    self._collect(definition.node, definition.scope, owner, own, visited)
                 finally:
                     self._reading.pop()
             elif tag == xsd("anyAttribute"):
@@ -307,8 +307,8 @@ class ComplexReader:
             name = scope.qname(node, node.get("ref", ""))
             if name in _ARRAY_TYPES:
                 owner.array_type = _array_type(node, scope) or owner.array_type
-            declared = self._schemas.attribute(name)
-            use = Attribute(name, declared.type, False, declared.default, declared.fixed, declared.doc)
+            attribute = self._schemas.attribute(name)
+            use = Attribute(name, attribute.type, False, attribute.default, attribute.fixed, attribute.doc)
             use.default = _value(node, scope, use.type, node.get("default")) or use.default
             use.fixed = _value(node, scope, use.type, node.get("fixed")) or use.fixed
         else:

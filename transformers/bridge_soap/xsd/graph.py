@@ -75,12 +75,12 @@ class Graph:
             else:
                 waiting.append(root)
         self._walk(waiting, reached, variants)
-        seen: set[str] = set()
+        visited: set[str] = set()
         while variants:
             name = variants.pop()
-            if name in seen:
+            if name in visited:
                 continue
-            seen.add(name)
+            visited.add(name)
             try:
                 variant = self.schemas.type(name)
                 part = Reached(dict(reached.types))
@@ -111,14 +111,14 @@ class Graph:
         if type_ in self._sound:
             return
         with self.schemas.lock:
-            seen: set[Type] = set()
+            visited: set[Type] = set()
             waiting = [type_]
             while waiting:
                 each = waiting.pop()
-                if each not in seen and each not in self._sound:
-                    seen.add(each)
+                if each not in visited and each not in self._sound:
+                    visited.add(each)
                     waiting += self._node(each).types
-            self._sound |= seen
+            self._sound |= visited
 
     def _node(self, type_: Type) -> _Node:
         node = self._nodes.get(type_)

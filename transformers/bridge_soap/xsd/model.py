@@ -266,12 +266,12 @@ def _clashes(part: Part, tags: dict[int, frozenset[str]]) -> bool:
     if not part.is_group or part.repeats:
         return False
     if part.kind != "choice":
-        seen: set[str] = set()
+        names_so_far: set[str] = set()
         for child in part.parts:
             names = _union(tags, list(child.leaves()))
-            if names & seen:
+            if names & names_so_far:
                 return True
-            seen |= names
+            names_so_far |= names
     elif sum(ANY in _union(tags, list(child.leaves())) for child in part.parts) > 1:
         return True  # the elements do not tell which wildcard they match
     return any(_clashes(child, tags) for child in part.parts)

@@ -62,11 +62,13 @@ class Order:
             return None
         if max(ends, default=0) > run.furthest:  # a full match, followed by more elements
             run.furthest, run.wanted = max(ends), {}
-        wanted = ", ".join(list(run.wanted)[:8])
+        expected = ", ".join(list(run.wanted)[:8])
         if run.furthest < len(tags):
             name = local_name(tags[run.furthest])
-            return run.furthest, f"{name} can't stand here" + (f"; {wanted} can" if wanted else "")
-        return len(tags), f"{wanted} is missing at the end" if len(run.wanted) == 1 else f"one of {wanted} is missing"
+            return run.furthest, f"{name} can't stand here" + (f"; {expected} can" if expected else "")
+        return len(tags), f"{expected} is missing at the end" if len(
+            run.wanted
+        ) == 1 else f"one of {expected} is missing"
 
     def _step(self, part: Part, *, nested: bool) -> Step:
         """All occurrences of `part`."""
@@ -96,15 +98,15 @@ class Order:
         return False
 
     def _all(self, run: Run, part: Part, at: int) -> set[int]:
-        left = list(part.parts)
+        remaining = list(part.parts)
         while at < len(run.tags):
-            child = next((child for child in left if self._takes(run, child, at)), None)
+            child = next((child for child in remaining if self._takes(run, child, at)), None)
             if child is None:
                 break
-            left.remove(child)
+            remaining.remove(child)
             at += 1
-        if any(child.low for child in left):
-            for child in left:
+        if any(child.low for child in remaining):
+            for child in remaining:
                 if child.low:
                     run.expect(at, child.key)
             return set()

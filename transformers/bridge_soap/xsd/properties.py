@@ -95,7 +95,7 @@ class Properties:
         members = schemas.members(element)
         names = [name for each in (element, *members) if each.type.name for name in schemas.derived(each.type.name)]
         types = [each.type for each in members]
-        types += [known for known in map(self._variants.known, names) if known is not None]
+        types += [type_ for type_ in map(self._variants.known, names) if type_ is not None]
         return [type_ for type_ in dict.fromkeys(types) if type_ is not element.type and self._usable(type_)]
 
     def _usable(self, type_: Type) -> bool:
@@ -127,10 +127,10 @@ class Properties:
         if content.whole:
             yield _row(CONTENT if type_.mixed else ITEMS, content.root, content)
             return
-        seen: set[str] = set()
+        visited: set[str] = set()
         for each in _walk(content.root, content, settled=True):
-            if each.key not in seen:  # two branches of a choice may have the same name
-                seen.add(each.key)
+            if each.key not in visited:  # two branches of a choice may have the same name
+                visited.add(each.key)
                 yield each
 
 

@@ -192,11 +192,11 @@ _ANY_SIMPLE = xsd("anySimpleType")
 
 
 def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
-    seen, waiting = {start}, [start]
+    closure, waiting = {start}, [start]
     while waiting:
         for name in children_of.get(waiting.pop(0), ()):
-            if name not in seen:
-                seen.add(name)
+            if name not in closure:
+                closure.add(name)
                 waiting.append(name)
                 yield name
 
