@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,19 +15,23 @@ from ruamel.yaml import YAML
 from typer.core import TyperGroup
 
 import bridge
+from bridge.api import Context, HttpRequest
 from bridge.api.problem import slugs
-from bridge.api.route_spec import RouteSpec
+from bridge.api.route_spec import Connection, RouteSpec
+from bridge.api.transport import Target
 from bridge.cli.main import app
+from bridge.cluster.cluster import Cluster
 from bridge.config.settings import Settings
 from bridge.config.specfile import read_text
 from bridge.testing import bound
+from bridge.transport.registry import Transports
 
 ROOT = Path(bridge.__file__).parent.parent
 DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_every_problem_slug() -> None:
-    # Slugs live all over the house: their classes are known once it is imported.
+    # Slugs are on exception classes all over the package, which this imports.
     import bridge.app
 
     assert bridge.app
@@ -90,6 +96,58 @@ def test_links_lead_somewhere() -> None:
     for name, text in [*DOCS.items(), ("../README.md", (ROOT / "README.md").read_text("utf-8"))]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
             assert ((ROOT / "docs" / name).parent / target).exists(), f"{name} -> {target}"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_exist() -> None:
+    for name, text in DOCS.items():
+        for page, anchor in re.findall(r"\]\((?!https?:)([\w.]*)#([^)]+)\)", text):
+            if not page or page in DOCS:
+                assert anchor in anchors(DOCS[page or name]), f"{name} -> {page}#{anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = set(re.findall(r"\]\((\w+\.md)\)", DOCS["README.md"]))
+    assert linked == DOCS.keys() - {"README.md"}
+
+
+def python_of(page: str, heading: str) -> dict[str, Any]:
+    """What the Python block below a heading defines."""
+    section = DOCS[page].partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    space: dict[str, Any] = {"__name__": "example"}
+    [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    exec(block, space)
+    return space
+
+
+def test_the_front_of_the_guide() -> None:
+    front = python_of("extend.md", "A front")["JsonSequence"]()
+    format = front.formats["application/json-seq"](None)
+    assert format.headers[0] == ("content-type", "application/json-seq")
+    assert format.message(b"1") == b"\x1e1\n"
+
+
+async def test_the_transport_of_the_guide() -> None:
+    transport = Transports({"canned": lambda: python_of("extend.md", "A transport")["Canned"]}).get("canned")
+    channel = transport.channel(Target("hill", "80", None, Connection(), 1000))
+    cluster = Cluster(channel, lambda: asyncio.sleep(0, [("10.0.0.1", 80)]), lambda: [("10.0.0.1", 80)])
+    deadline = asyncio.get_running_loop().time() + 5
+    assert (await cluster.send(HttpRequest("GET", "/a"), deadline=deadline)).body == b"/a"
+
+
+async def test_the_followed_contract_of_the_guide() -> None:
+    async def fetch(url: str, headers: Any = None) -> bytes:
+        return url.encode()
+
+    following = python_of("extend.md", "A followed contract")["Following"]()
+    following.context = Context(Path(), Path(), fetch)
+    followed = following.follow(None, SimpleNamespace(contract_url="http://a/contract"))
+    assert len(await followed.fingerprint()) == 32
 
 
 async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
