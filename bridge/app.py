@@ -27,15 +27,16 @@ from starlette.types import Receive, Scope, Send
 from bridge.admin import portal
 from bridge.admin.api import Admin
 from bridge.admin.recorder import Recorder
+from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
+from bridge.api.record import Record
 from bridge.api.route_spec import JwtAuth
 from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
 from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
 from bridge.gateway.answer import Gateway
-from bridge.gateway.inbound import ServerRequest
-from bridge.observe.access import AccessLog, Record
+from bridge.observe.access import AccessLog
 from bridge.observe.metrics import Metrics
 from bridge.payload.json_text import give_memory
 from bridge.runtime import Runtime

@@ -178,7 +178,6 @@ class RequestError(BridgeError):
         self.members: Mapping[str, Any] = members or {}
         self.headers = tuple(headers)
         self.cause = cause
-        self.rendered: Any = None  #: the response, where it was made already: of a large error, by a thread
         if status is not None:
             self.status = status  # type: ignore[misc]  # one class may serve several statuses, as faults do
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from weakref import WeakValueDictionary
 
+from bridge.api.authenticator import Authenticator
 from bridge.api.grants import Secrets
 from bridge.api.route_spec import Auth, RouteSpec
 from bridge.api.transformer import Context
@@ -15,9 +16,11 @@ from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError
+from bridge.fronts.publish import Fronts
+from bridge.gateway.chain import Chain, stages
 from bridge.gateway.table import Binder
 from bridge.plugins import Transformers
-from bridge.stages.auth.auth import Authenticator, build_authenticator
+from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
@@ -48,10 +51,13 @@ class Runtime:
         )
         self.transformers = Transformers(self.context)
         self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
+        fronts = Fronts()
         self.binder = Binder(
             self.transformers,
             authenticate=self._authenticator,
             connect=self.upstreams.bind,
+            fronts=fronts,
+            chain=Chain(stages(settings, fronts.timeouts)),
             secrets=_secrets(settings, self.trust),
         )
         self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)

@@ -109,8 +109,8 @@ class Echo:
             warnings += call.warnings
         else:
             assert not call.warnings
-        self.last = reply.body
-        return json.loads(reply.body)
+        self.last = reply.content
+        return json.loads(reply.content)
 
     def trip(self, xml: str) -> Any:
         """XML to JSON and back must be the same infoset; the JSON."""

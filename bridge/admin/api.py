@@ -18,7 +18,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
+from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call, Identity
+from bridge.api.record import Record
 from bridge.api.route_spec import TENANT, RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
@@ -38,10 +40,8 @@ from bridge.errors import (
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table, spec_json
 from bridge.http.memo import Memo
 from bridge.http.preconditions import Preconditions
-from bridge.observe.access import Record
 from bridge.observe.metrics import Metrics
 from bridge.payload.parsing import parse_json
-from bridge.stages.auth.auth import Authenticator
 
 SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
 STEPS = 16  #: operations described at a stretch, in which nobody else is served; each takes a quarter of a millisecond
@@ -348,7 +348,7 @@ def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
     """What of `routes` the OpenAPI document tells."""
     found: list[PublishedOperation] = []
     for route in routes:
-        security = route.auth.openapi_scheme()
+        security = route.authenticator.openapi_scheme()
         found += [
             PublishedOperation(
                 str(route.source.id), route.source.spec, operation, security.requirements, security.schemes

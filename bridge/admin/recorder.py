@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from bridge.api.problem import problem
+from bridge.api.record import Record
 from bridge.config.settings import Networks
 from bridge.http.client_address import client_address, the_host
-from bridge.observe.access import Record
 from bridge.observe.tracing import trace_id_of
 
 Message = MutableMapping[str, Any]
@@ -65,7 +65,7 @@ class Recorder:
             record.cause = f"{type(error).__name__}: {error}"
             reply = problem(error, record.trace_id)
             if not record.status:
-                fields = [*reply.headers, ("content-length", str(len(reply.body)))]
+                fields = [*reply.headers, ("content-length", str(len(reply.content)))]
                 raw = [(name.encode(), value.encode()) for name, value in fields]
                 await noting({"type": "http.response.start", "status": reply.status, "headers": raw})
                 await noting({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,6 +14,8 @@ from bridge.payload.parsing import parse_json
 
 #: Header fields in order of arrival; names in lower case, values with no surrounding white space.
 Headers = Sequence[tuple[str, str]]
+#: A body: whole, or in pieces as they arrive.
+Body = bytes | AsyncIterable[bytes]
 
 
 def header(headers: Headers, name: str, default: str = "") -> str:
@@ -75,20 +78,25 @@ class Call:
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
     :ivar warnings: sentences for the access log, added by ``reply`` when an answer was read with leniency.
     :ivar state: what a codec keeps from ``request`` for ``reply``. It is the codec's alone; None at first.
+    :ivar clock: the time now, in Unix seconds. Messages with a time take it from here, so that ``explain`` can fix it.
+    :ivar random: gives as many random bytes as it is asked for: nonces, boundaries and ids are made of them.
     """
 
     __slots__ = (
-        "__dict__",
         "_fields",
         "_indexed",
         "_json",
+        "_params",
+        "_query_params",
         "body",
+        "clock",
         "headers",
         "identity",
         "method",
         "path",
         "peer",
         "query",
+        "random",
         "raw_params",
         "state",
         "trace_id",
@@ -107,6 +115,8 @@ class Call:
         identity: Identity = ANONYMOUS,
         peer: str = "",
         trace_id: str = "",
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.method = method
         self.path = path
@@ -117,32 +127,40 @@ class Call:
         self.identity = identity
         self.peer = peer
         self.trace_id = trace_id
+        self.clock = clock
+        self.random = random
         self.warnings: list[str] = []
         self.state: Any = None
         self._indexed: Headers | None = None
         self._json: Any = _UNREAD
+        self._params: Mapping[str, str] | None = None
+        self._query_params: Sequence[tuple[str, str]] | None = None
 
-    @cached_property
+    @property
     def params(self) -> Mapping[str, str]:
         """Path parameters, percent-decoded.
 
         :raises bridge.api.InvalidParameter: one is not UTF-8.
         """
-        return {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
+        if self._params is None:
+            self._params = {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
+        return self._params
 
-    @cached_property
+    @property
     def query_params(self) -> Sequence[tuple[str, str]]:
         """Query parameters in order, decoded; ``+`` and ``%20`` are both a space. Blank values are kept.
 
         :raises bridge.api.InvalidParameter: one is not UTF-8.
         """
-        pairs = []
-        for part in self.query.split("&"):
-            if part:
-                name, _, value = part.partition("=")
-                name = unescaped(name.replace("+", " "), name)
-                pairs.append((name, unescaped(value.replace("+", " "), name)))
-        return pairs
+        if self._query_params is None:
+            pairs = []
+            for part in self.query.split("&"):
+                if part:
+                    name, _, value = part.partition("=")
+                    name = unescaped(name.replace("+", " "), name)
+                    pairs.append((name, unescaped(value.replace("+", " "), name)))
+            self._query_params = pairs
+        return self._query_params
 
     @property
     def json(self) -> Any:
@@ -150,7 +168,7 @@ class Call:
 
         :raises bridge.api.InvalidBody: when it isn't JSON or too deep.
         """
-        if self._json is _UNREAD:  # a cached_property takes a lock, and its own dictionary
+        if self._json is _UNREAD:
             self._json = parse_json(self.body)
         return self._json
 
@@ -251,11 +269,22 @@ class GrpcReply:
 
 @dataclass(slots=True)
 class Reply:
-    """What the client gets. `headers` must name its ``content-type`` when there is a body."""
+    """What the client gets. `headers` must name its ``content-type`` when there is a body. A body in pieces is sent as
+    its iterator gives them; the iterator is closed however that ends."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    body: bytes = b""
+    body: Body = b""
+
+    @property
+    def content(self) -> bytes:
+        """The body of a reply that is whole.
+
+        :raises TypeError: it comes in pieces.
+        """
+        if not isinstance(self.body, bytes):
+            raise TypeError("the reply's body comes in pieces")
+        return self.body
 
 
 JSON_TYPE = ("content-type", "application/json")

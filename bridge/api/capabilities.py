@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel
 
+from bridge.api.call import Call, GrpcReply, HttpReply, Reply
 from bridge.api.route_spec import RouteSpec
 from bridge.api.transformer import Context
 
@@ -100,3 +101,36 @@ class Secretive(Protocol):
 
     @property
     def secrets(self) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A unary codec whose cost does not grow with the size of every message.
+
+    Codecs are called on the event loop for small messages and in a thread for large ones, where they must not touch
+    what calls share unless that is safe from several threads. A codec that passes bytes on without reading them needs
+    no thread.
+    """
+
+    def weighs(self, message: Call | HttpReply | GrpcReply) -> int:
+        """Bytes of `message`, which is a large one, that are worked on."""
+        ...
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """Its clients want refusals in their own protocol's words instead of problem+json."""
+
+    def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
+        """`reply`, which holds `problem` as problem+json, as the client of `call` reads it. Never raises."""
+        ...
+
+
+# --- of a body in pieces ---------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """It holds something that must be given back; asynchronous generators do."""
+
+    async def aclose(self) -> None: ...

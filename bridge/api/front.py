@@ -85,6 +85,8 @@ class Front:
     :cvar forms: media type of a request -> the form of the protocol that it declares.
     :cvar marks: a header field -> the form that a request with the type ``application/json`` has with it.
     :cvar formats: media type -> what makes the format of a reply that streams, where ``Accept`` prefers it.
+    :cvar timeouts: a header field (lower case) by which clients of the protocol say how long they wait -> its reader,
+        which gives seconds and raises `bridge.api.ClientError`. The fields count for every route.
     :cvar rank: its formats are preferred to those of a higher rank where ``Accept`` leaves it open.
     """
 
@@ -92,6 +94,7 @@ class Front:
     forms: ClassVar[Mapping[str, Form]] = {}
     marks: ClassVar[Mapping[tuple[str, str], Form]] = {}
     formats: ClassVar[Mapping[str, MakeFormat]] = {}
+    timeouts: ClassVar[Mapping[str, Callable[[str], float]]] = {}
     rank: ClassVar[int] = 0
 
     def operations(self, operation: Operation, service: Service) -> Iterable[Operation]:

@@ -14,7 +14,7 @@ decides the status: a call that ends before its head goes through `StreamTransla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
 
@@ -86,6 +86,7 @@ class StreamTranslation(Protocol):
         ...
 
 
+@runtime_checkable
 class StreamCodec(Protocol):
     """One streaming operation over gRPC.
 
@@ -100,14 +101,6 @@ class StreamCodec(Protocol):
 
         :raises bridge.api.ClientError: it can't be translated; nothing is sent.
         """
-        ...
-
-
-class Refusing(Protocol):
-    """A codec whose clients want refusals in their own protocol's words instead of problem+json."""
-
-    def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        """`reply`, which holds `problem` as problem+json, as this `call`'s client reads it. Never raises."""
         ...
 
 

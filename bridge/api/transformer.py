@@ -68,19 +68,6 @@ class GrpcCodec(Protocol):
         ...
 
 
-class Weighing(Protocol):
-    """What a unary codec may have beside its two functions.
-
-    They are called in the event loop where the message is small, and in a thread where it is large: then they must not
-    touch what calls share, unless that bears several threads. A codec that passes bytes on without a look at them needs
-    no thread for it.
-    """
-
-    def weighs(self, message: Call | HttpReply | GrpcReply) -> int:
-        """Bytes of `message`, which is a large one, that are worked on."""
-        ...
-
-
 # --- what a transformer publishes --------------------------------------------------------------------------------
 
 

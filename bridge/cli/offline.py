@@ -24,8 +24,8 @@ from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of, read_file
 from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
-from bridge.gateway.answer import parse_target
 from bridge.gateway.table import Endpoint, Source, Table
+from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
 from bridge.payload.parsing import XmlError, parse_xml
 from bridge.plugins import Transformers

@@ -4,7 +4,8 @@ in envelopes, whose last one holds the error and the trailers."""
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -109,12 +110,23 @@ class ConnectGetCodec:
         return reply
 
     def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        """`bridge.api.stream.Refusing`."""
+        """`bridge.api.capabilities.Refusing`."""
         return _refusal(self._service, problem, reply) if _query(call).get("connect") == b"v1" else reply
+
+
+def read_timeout(text: str) -> float:
+    """Seconds of ``Connect-Timeout-Ms`` (the Connect protocol: at most ten digits).
+
+    :raises bridge.api.ClientError: it is not written so.
+    """
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise ClientError("Connect-Timeout-Ms is written as at most ten digits, a number of milliseconds.")
+    return int(text) / 1000
 
 
 class Connect(Front):
     name = "connect"
+    timeouts: ClassVar[Mapping[str, Callable[[str], float]]] = {"connect-timeout-ms": read_timeout}
     marks: ClassVar[Mapping[tuple[str, str], Form]] = {VERSION: ConnectUnary(json=True)}
     forms: ClassVar[Mapping[str, Form]] = {
         "application/proto": ConnectUnary(),

@@ -7,15 +7,17 @@ can't follow the clause that would skip it there.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import Front
 from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
+from bridge.errors import ClientError
 from bridge.fronts.envelopes import EnvelopeStream, EnvelopeWriter, envelope
 from bridge.fronts.rpc import lawful, unpadded
 
@@ -75,9 +77,23 @@ FORMS = {
 }
 
 
+_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+def read_timeout(text: str) -> float:
+    """Seconds of ``grpc-timeout`` (gRPC over HTTP/2: at most eight digits and a unit).
+
+    :raises bridge.api.ClientError: it is not written so.
+    """
+    if not re.fullmatch(r"[0-9]{1,8}[HMSmun]", text):
+        raise ClientError("grpc-timeout is written as at most eight digits and one of H, M, S, m, u and n.")
+    return int(text[:-1]) * _SECONDS[text[-1]]
+
+
 class GrpcWeb(Front):
     name = "grpc_web"
     forms = FORMS
+    timeouts: ClassVar[Mapping[str, Callable[[str], float]]] = {"grpc-timeout": read_timeout}
 
 
 class _Writer(EnvelopeWriter):

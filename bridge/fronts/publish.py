@@ -56,6 +56,8 @@ class Fronts:
         self._forms = {kind: form for front in self._fronts for kind, form in front.forms.items()}
         self._marks = tuple(mark for front in self._fronts for mark in front.marks.items())
         self._formats = {kind: make for front in self._fronts for kind, make in front.formats.items()}
+        #: Header fields by which clients say how long they wait, and their readers (`bridge.api.Front.timeouts`).
+        self.timeouts = {field: read for front in self._fronts for field, read in front.timeouts.items()}
 
     def form_of(self, call: Call) -> Form | None:
         """The form of another protocol that a POST speaks; None: it is plain JSON, or nothing that a front reads."""
@@ -130,7 +132,7 @@ def _next(name: str) -> str:
 
 
 class _Fronted:
-    """`bridge.api.stream.Refusing`."""
+    """`bridge.api.capabilities.Refusing`."""
 
     __slots__ = ("_form_of", "_service", "secrets", "show")
 

@@ -7,77 +7,28 @@ client doesn't read.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from bridge.api.call import JSON_TYPE, Headers, Reply
+from bridge.api.downstream import Fields
 from bridge.errors import ClientDisconnected
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-#: The response's fields, fit to be sent (`ServerRequest.answer`).
-Fields = Callable[[Reply], list[tuple[str, str]]]
 
 #: Browsers can't put a token into a WebSocket's headers, so it may stand among the subprotocols: ``bearer, TOKEN``.
 BEARER = "bearer"
 _NORMAL, _INTERNAL = 1000, 1011  # RFC 6455, section 7.4.1
 
 
-class Connection(Protocol):
-    """What a stream needs of its connection beyond ASGI, as ``scope["bridge.connection"]``."""
-
-    def cut(self, *, now: bool) -> None:
-        """End it within the response, so that its client knows that for broken. `now`: for a client that takes nothing
-        of what it asked for, whatever is still to be sent."""
-        ...
-
-    def watch(self, left: Callable[[], None], *, half: bool) -> None:
-        """:param left: called when the client has left, which nobody may hear of who isn't reading.
-        :param half: a client that closes its half counts as having left, before the head too: nothing will be sent for
-            long that would tell."""
-        ...
-
-
 class Unwatched:
-    """The `Connection` of a server that isn't ours, which closes it by itself when a response is not completed."""
+    """The `bridge.api.downstream.ClientConnection` of a foreign server, which closes the connection by itself when a
+    response is not completed."""
 
     def cut(self, *, now: bool) -> None: ...
 
-    def watch(self, left: Callable[[], None], *, half: bool) -> None: ...
-
-
-class Downstream(Protocol):
-    """:ivar sent: bytes of the body, or of frames' payloads, that were sent.
-    :ivar complete: nothing more is to be sent."""
-
-    sent: int
-    complete: bool
-
-    async def read(self) -> bytes | None:
-        """The next bytes of the body, or the next frame; None when the client has said all.
-
-        :raises ClientDisconnected: it has left.
-        """
-        ...
-
-    async def gone(self) -> None:
-        """Returns when the client has left; what it still says is thrown away."""
-        ...
-
-    async def start(self, reply: Reply) -> int:
-        """Send the head; `reply.body` comes first. It is all that is sent to HEAD.
-
-        :returns: the status that was sent.
-        """
-        ...
-
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Send; waits while the client doesn't read."""
-        ...
-
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        """`last` and the end."""
-        ...
+    def watch(self, on_leave: Callable[[], None], *, half: bool) -> None: ...
 
 
 class HttpSide:
@@ -111,7 +62,7 @@ class HttpSide:
         if self._head_only:
             await self.close(b"", failed=False)
         elif reply.body:
-            await self.write([reply.body])
+            await self.write([reply.content])
         return reply.status
 
     async def write(self, chunks: Sequence[bytes]) -> None:

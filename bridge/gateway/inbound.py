@@ -1,20 +1,20 @@
-"""A request on its way in and its answer's way out, as `bridge.gateway.answer` takes them.
+"""Requests of foreign ASGI servers, and how bodies are read and written in pieces.
 
-Our own server gives them directly (`bridge.server.exchange.ServerExchange`). `Asgi` adapts any other ASGI server.
+Our own server needs no adapter: `bridge.server.exchange.ServerExchange` is a `ServerRequest`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from bridge.api.call import Body
+from bridge.api.capabilities import Closing, capability
+from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
-from bridge.errors import ClientDisconnected, RequestTimeout, TooLarge
+from bridge.errors import ClientDisconnected, RequestTimeout
 from bridge.gateway.downstream import (
-    Connection,
-    Downstream,
-    Fields,
     HttpSide,
     Unwatched,
     WebSocketSide,
@@ -22,69 +22,17 @@ from bridge.gateway.downstream import (
     with_bearer,
 )
 from bridge.http.client_address import canonical
+from bridge.stages.size import oversized
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-#: The body of a request or an answer: whole, or in pieces as they arrive.
-Body = bytes | AsyncIterable[bytes]
 
 CLIENT_SIDES: dict[str, Callable[..., Downstream]] = {"http": HttpSide, "websocket": WebSocketSide}
 
 
-class ServerRequest(Protocol):
-    """:ivar method: upper case; `bridge.api.stream.WEBSOCKET` for a WebSocket.
-    :ivar path: as sent, still percent-encoded, without the query.
-    :ivar query: as sent, without ``?``.
-    :ivar headers: the request's fields in order; names in lower case.
-    :ivar version: of HTTP, ``1.1``.
-    :ivar peer: the address at the connection's other end (`bridge.http.client_address.canonical`), or ``""``.
-    :ivar connection: what a stream needs of it.
-    """
-
-    method: str
-    path: str
-    query: str
-    headers: list[tuple[str, str]]
-    version: str
-    peer: str
-
-    @property
-    def connection(self) -> Connection: ...
-
-    async def body(self, most: int, patience: float) -> bytes:
-        """The whole body.
-
-        :raises TooLarge: it has more than `most` bytes.
-        :raises RequestTimeout: it did not arrive within `patience` seconds.
-        :raises ClientDisconnected: the client has left.
-        """
-        ...
-
-    def stream(self) -> AsyncIterator[bytes]:
-        """The body in pieces, in place of `body`. The client is not read while no piece is asked for.
-
-        :raises ClientDisconnected: from the iterator: the client left before the body's end.
-        """
-        ...
-
-    def side(self, fields: Fields) -> Downstream:
-        """The client's side of a stream, in place of `body` and `answer`."""
-        ...
-
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
-        """The answer. `fields` are fit to be sent (names are tokens, values hold no controls); those of Latin-1 alone
-        go out as they are. They frame a body of bytes. A body in pieces is framed here, unless they name its length.
-        Its iterator is closed at its end, at a failure, and when the client leaves.
-
-        :raises ClientDisconnected: the client left before a body in pieces had ended.
-        :raises Exception: as the iterator; the answer is cut off, so that the client knows that it is not complete.
-        """
-        ...
-
-
 class Asgi:
-    """What an ASGI server gives to an application (ASGI 3.0, HTTP and WebSocket message formats)."""
+    """`bridge.api.downstream.ServerRequest` of any ASGI server (ASGI 3.0, HTTP and WebSocket message formats)."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -98,11 +46,14 @@ class Asgi:
         self.peer: str = canonical(scope["client"][0]) if scope.get("client") else ""
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> ClientConnection:
         return Unwatched()
 
-    async def body(self, most: int, patience: float) -> bytes:
-        return await read_body(self.side(lambda reply: []).read, most, patience)
+    def received(self, max_bytes: int) -> None:
+        return None
+
+    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # as the Protocol has it
+        return await read_body(self.side(lambda reply: []).read, max_bytes, timeout)
 
     def stream(self) -> AsyncIterator[bytes]:
         return pieces(self.side(lambda reply: []).read)
@@ -131,10 +82,6 @@ class Asgi:
             pass
 
 
-def oversized(most: int) -> TooLarge:
-    return TooLarge(f"A request body may have at most {most} bytes.")
-
-
 async def pieces(read: Callable[[], Awaitable[bytes | None]]) -> AsyncIterator[bytes]:
     """What `read` gives until it gives None, as `Downstream.read` does (`ServerRequest.stream`)."""
     while (piece := await read()) is not None:
@@ -142,16 +89,20 @@ async def pieces(read: Callable[[], Awaitable[bytes | None]]) -> AsyncIterator[b
             yield piece
 
 
-async def read_body(read: Callable[[], Awaitable[bytes | None]], most: int, patience: float) -> bytes:
+async def read_body(
+    read: Callable[[], Awaitable[bytes | None]],
+    max_bytes: int,
+    timeout: float,  # noqa: ASYNC109  # it bounds more than one await
+) -> bytes:
     """All that `read` gives until it gives None (`ServerRequest.body`)."""
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             while (chunk := await read()) is not None:
                 size += len(chunk)
-                if size > most:
-                    raise oversized(most)
+                if size > max_bytes:
+                    raise oversized(max_bytes)
                 chunks.append(chunk)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
@@ -190,6 +141,5 @@ async def _write_all(body: AsyncIterable[bytes], write: Callable[[bytes], Awaita
 
 async def close_pieces(body: AsyncIterable[bytes]) -> None:
     """Close `body` where it can be: generators can, other iterators need not."""
-    aclose = getattr(body, "aclose", None)
-    if aclose is not None:
-        await aclose()
+    if closing := capability(body, Closing):
+        await closing.aclose()

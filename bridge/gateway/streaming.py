@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import orjson
 
 from bridge.api.call import GrpcReply, Reply
+from bridge.api.downstream import Downstream
+from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.route_spec import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
 from bridge.errors import BadReply, ClientDisconnected, Timeout, TooLarge, Unavailable, UpstreamError
-from bridge.gateway.downstream import Connection, Downstream
-from bridge.observe.access import Record
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 class StreamRelay:
     """One call, from its opening to its end; `run` is called once.
 
+    :param exchange: the call. :param side: the client's side of it.
     :param up: the call at the service, already open.
     :param bounds: how long both sides may be silent, and how often heartbeats are sent.
     :param max_message: bytes of one message of the client's.
@@ -42,16 +43,16 @@ class StreamRelay:
 
     def __init__(
         self,
+        exchange: Exchange,
         side: Downstream,
         translation: StreamTranslation,
         up: UpstreamStream,
-        record: Record,
         bounds: Stream,
         max_message: int,
-        connection: Connection,
     ) -> None:
-        self._side, self._translation, self._up, self._record = side, translation, up, record
-        self._bounds, self._max_message, self._connection = bounds, max_message, connection
+        self._side, self._translation, self._up = side, translation, up
+        self._record, self._connection = exchange.record, exchange.request.connection
+        self._bounds, self._max_message = bounds, max_message
         self._loop = asyncio.get_running_loop()
         self._chunks: list[bytes] = []
         self._size = 0
@@ -252,7 +253,7 @@ class StreamRelay:
         if error is not None:
             reply = problem(error, self._record.trace_id)
             self._record.cause = getattr(error, "cause", "") or str(error)
-            last = self._translation.fail(orjson.loads(reply.body))
+            last = self._translation.fail(orjson.loads(reply.content))
             if not last:  # the format can't say it
                 self._connection.cut(now=False)
                 return None

@@ -13,19 +13,23 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from bridge.api.capabilities import Followed
+from bridge.api.authenticator import Authenticator
+from bridge.api.cache import ReplyCache
+from bridge.api.capabilities import Followed, capability
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
+from bridge.api.limiter import Limiter
 from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
+from bridge.api.stream import StreamCodec
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
 from bridge.errors import ConflictError
 from bridge.fronts.publish import Fronts
+from bridge.gateway.chain import Chain
 from bridge.gateway.matcher import Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
 from bridge.plugins import Transformers
-from bridge.stages.auth.auth import Authenticator
-from bridge.stages.cache import MicroCache
-from bridge.stages.limits import Limiter
+from bridge.stages.cache.memory import MemoryCache
+from bridge.stages.quota.memory import MemoryLimiter
 
 #: A file's route is named after its file, a registered one has the number that the store gave it.
 RouteId = int | str
@@ -82,34 +86,29 @@ def digest_of(spec: RouteSpec) -> str:
 
 
 class Endpoint:
-    """One operation of one route with its guards, codec and upstream at hand: all that a request needs."""
+    """One operation of one route with all that a request needs (`bridge.api.stage.BoundOperation`).
+
+    :ivar handle: the chain of its stages.
+    :ivar upstream: name and port, for the log.
+    """
 
     __slots__ = (
-        "auth", "bounds", "cache", "codec", "limiter", "operation", "refusal", "route", "rpc", "send", "stream",
-        "streams", "tenant", "timeout", "upstream", "weighs",
+        "authenticator", "cache", "codec", "handle", "limiter", "operation", "route", "rpc", "send", "spec",
+        "stream", "streams", "tenant", "timeout", "upstream",
     )  # fmt: skip
 
-    def __init__(self, route: BoundRoute, operation: Operation, sender: Sender) -> None:
-        self.route = route
-        self.operation = operation
+    def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:
+        self.route, self.operation = route, operation
+        self.spec = spec = route.source.spec
         self.codec: Any = operation.codec
-        self.auth = route.auth
-        self.limiter = route.limiter
-        self.cache = route.cache
-        self.send = sender.send
-        self.stream = sender.stream
-        #: Whether the operation is a `bridge.api.stream.StreamCodec`.
-        self.streams = hasattr(operation.codec, "open")
-        #: How the operation's clients are refused, where not by problem+json (`bridge.api.stream.Refusing`).
-        self.refusal: Any = getattr(operation.codec, "refusal", None)
-        #: Whether its messages are gRPC's (`bridge.api.GrpcReply`).
+        self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
+        self.send, self.stream = sender.send, sender.stream
+        self.streams = capability(operation.codec, StreamCodec) is not None
         self.rpc = route.wire == "grpc"
-        #: How many bytes of a large message the codec works on (`bridge.api.transformer.Weighing`); None: all of them.
-        self.weighs: Any = getattr(operation.codec, "weighs", None)
-        self.bounds = route.source.spec.stream
-        self.tenant = route.source.spec.tenant or ""
-        self.timeout = route.source.spec.timeout
-        self.upstream = f"{route.source.spec.upstream.name}:{route.source.spec.upstream.port}"
+        self.tenant = spec.tenant or ""
+        self.timeout = spec.timeout
+        self.upstream = f"{spec.upstream.name}:{spec.upstream.port}"
+        self.handle = chain.bind(self)
 
     def __str__(self) -> str:
         return f"route {self.route.source.id}" if self.route.source.id else "the new route"
@@ -122,9 +121,9 @@ class BoundRoute:
     source: Source
     wire: str
     operations: Sequence[Operation]
-    auth: Authenticator
+    authenticator: Authenticator
     limiter: Limiter | None
-    cache: MicroCache | None
+    cache: ReplyCache | None
     #: How to see whether its contract has changed; None where only files of the gateway change it.
     followed: Followed | None = None
     #: Of the contract that it is bound to, where that is followed.
@@ -147,13 +146,15 @@ class Binder:
         transformers: Transformers,
         authenticate: Callable[[RouteSpec], Authenticator],
         connect: Callable[[Upstream, str, Connection, RetrySpec | None], Sender],
+        fronts: Fronts,
+        chain: Chain,
         secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
         self._connect = connect
+        self._fronts, self._chain = fronts, chain
         self._secrets = secrets
-        self._fronts = Fronts()
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
         """Of the contract of `route`, which is followed, as it is now (`bridge.api.Followed`)."""
@@ -182,13 +183,13 @@ class Binder:
             source=source,
             wire=transformer.wire,
             operations=operations,
-            auth=self._authenticate(spec),
+            authenticator=self._authenticate(spec),
             limiter=_limiter(spec, old),
-            cache=MicroCache(spec.cache.ttl) if spec.cache else None,
+            cache=MemoryCache(spec.cache.ttl) if spec.cache else None,
             followed=followed,
             fingerprint=fingerprint,
         )
-        route.endpoints = [Endpoint(route, operation, sender) for operation in operations]
+        route.endpoints = [Endpoint(route, operation, sender, self._chain) for operation in operations]
         route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)
         return route
 
@@ -196,7 +197,7 @@ class Binder:
 def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
     if old is not None and old.source.spec.rate_limit == spec.rate_limit:
         return old.limiter
-    return Limiter(spec.rate_limit) if spec.rate_limit else None
+    return MemoryLimiter(spec.rate_limit) if spec.rate_limit else None
 
 
 class Table:

@@ -6,7 +6,7 @@ pass on), `forwardable` (what of a client's request may go up), `returnable` (wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
@@ -102,9 +102,9 @@ _RETURNABLE = _Rule(_REPLY_ENDS)
 
 
 @cache
-def _forwardable(consumed: frozenset[str]) -> _Rule:
-    """There are as many as kinds of credentials that routes take."""
-    return _Rule(_REQUEST_ENDS | consumed, _REQUEST_FAMILIES, hyphened=True)
+def forwarding(consumed: frozenset[str]) -> Callable[[Sequence[tuple[str, str]]], list[tuple[str, str]]]:
+    """`forwardable` for one set of consumed fields; there are as many as kinds of credentials that routes take."""
+    return _Rule(_REQUEST_ENDS | consumed, _REQUEST_FAMILIES, hyphened=True).of
 
 
 def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ def forwardable(headers: Sequence[tuple[str, str]], consumed: frozenset[str] = f
 
     ``x_real_ip`` counts as ``x-real-ip``: CGI, WSGI and PHP can't tell them apart.
     """
-    return _forwardable(consumed).of(headers)
+    return forwarding(consumed)(headers)
 
 
 def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

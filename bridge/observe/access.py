@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import IO
 
 import orjson
 
+from bridge.api.record import Record
 from bridge.observe.masking import masked, masked_path, masked_text
 
 QUEUE = 100_000  #: records that wait for the disk before requests do
@@ -31,36 +31,6 @@ PAUSE = 0.005  #: seconds for which records gather before they are written
 CHUNK = 64  #: records that are made lines at a time: meanwhile the event loop may wait for the interpreter
 
 log = logging.getLogger("bridge.access")
-
-
-@dataclass(slots=True)
-class Record:
-    """One request, filled in as it goes its way. Times are seconds; sizes bytes; a status of 0 is "never got there"."""
-
-    at: float
-    trace_id: str
-    method: str
-    path: str
-    query: str = ""
-    host: str = ""
-    peer: str = ""
-    route: str = ""
-    operation: str = ""
-    tenant: str = ""
-    subject: str = ""
-    upstream: str = ""
-    status: int = 0
-    upstream_status: int | None = None
-    bytes_in: int = 0
-    bytes_out: int = 0
-    total: float = 0.0
-    waited: float = 0.0
-    translated: float = 0.0
-    messages_up: int = 0
-    messages_down: int = 0
-    cache: str = ""
-    cause: str = ""
-    warnings: tuple[str, ...] = ()
 
 
 def line_of(record: Record) -> bytes:

@@ -15,10 +15,10 @@ from typing import Any
 import httptools
 
 from bridge.api.problem import problem
+from bridge.api.record import Record
 from bridge.errors import ClientError, RequestError, RequestTimeout
 from bridge.http.client_address import canonical
 from bridge.http.memo import Memo
-from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
 from bridge.server.exchange import ServerExchange, hang_up
@@ -316,7 +316,7 @@ class ServerConnection(FlowControl):
         else:
             self._rest_timer = self.loop.call_later(left, self._check_rest)
 
-    # --- the stream's side (`bridge.gateway.downstream.Connection`) ---------------------------------------------
+    # --- the stream's side (`bridge.api.downstream.ClientConnection`) ---------------------------------------------
 
     def cut(self, *, now: bool) -> None:
         running = self._running
@@ -325,8 +325,8 @@ class ServerConnection(FlowControl):
         hang_up(self.transport, now=now or running.version == "1.0")
         running.leave()
 
-    def watch(self, left: Callable[[], None], *, half: bool) -> None:
-        self._left, self._half = left, half
+    def watch(self, on_leave: Callable[[], None], *, half: bool) -> None:
+        self._left, self._half = on_leave, half
 
     # --- refusing -----------------------------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class ServerConnection(FlowControl):
             last.leave()
         self.server.log(
             Record(
-                time.time(), trace_id, "-", "", peer=self.peer, status=reply.status, bytes_out=len(reply.body),
+                time.time(), trace_id, "-", "", peer=self.peer, status=reply.status, bytes_out=len(reply.content),
                 cause=error.detail,
             )
         )  # fmt: skip

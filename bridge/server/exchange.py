@@ -13,11 +13,12 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
-from bridge.api.call import Reply
+from bridge.api.call import Body, Reply
+from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.errors import ClientDisconnected
-from bridge.gateway.downstream import Connection, Downstream, Fields
-from bridge.gateway.inbound import Body, close_pieces, oversized, pieces, read_body, write_pieces
+from bridge.gateway.inbound import close_pieces, pieces, read_body, write_pieces
 from bridge.server.head import encode_head, last_answer
+from bridge.stages.size import oversized
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read
@@ -29,7 +30,7 @@ class Dated(Protocol):
     date: str
 
 
-class Host(Connection, Protocol):
+class Host(ClientConnection, Protocol):
     """What an exchange needs of its connection."""
 
     transport: Any
@@ -128,12 +129,15 @@ class ServerExchange:
 
     # --- the request's body -------------------------------------------------------------------------------------
 
-    async def body(self, most: int, patience: float) -> bytes:
+    def received(self, max_bytes: int) -> bytes | None:
         if self.more_body or self.disconnected:
-            return await read_body(self.read, most, patience)
-        if self.waiting > most:
-            raise oversized(most)
+            return None
+        if self.waiting > max_bytes:
+            raise oversized(max_bytes)
         return self._take()
+
+    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # as the Protocol has it
+        return await read_body(self.read, max_bytes, timeout)
 
     def stream(self) -> AsyncIterator[bytes]:
         return pieces(self.read)
@@ -280,7 +284,7 @@ class ServerExchange:
             self._transport.close()
         self._connection.on_response_complete()
 
-    # --- a stream's answer (`bridge.gateway.downstream.Downstream`) ---------------------------------------------
+    # --- a stream's answer (`bridge.api.downstream.Downstream`) ---------------------------------------------
 
     def side(self, fields: Fields) -> Downstream:
         self._fields = fields
@@ -292,7 +296,7 @@ class ServerExchange:
         if self.method == "HEAD":
             await self.send(b"", more=False)
         elif reply.body:
-            await self.send(reply.body)
+            await self.send(reply.content)
         return reply.status
 
     async def write(self, chunks: Sequence[bytes]) -> None:

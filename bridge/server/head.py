@@ -99,5 +99,5 @@ def encode_head(status: int, date: str, fields: Iterable[tuple[str, str]], *, cl
 
 def last_answer(reply: Reply, trace_id: str, date: str) -> bytes:
     """`reply` as the last answer of a connection."""
-    fields = [*reply.headers, ("x-trace-id", trace_id), ("content-length", str(len(reply.body)))]
-    return encode_head(reply.status, date, fields, close=True) + reply.body
+    fields = [*reply.headers, ("x-trace-id", trace_id), ("content-length", str(len(reply.content)))]
+    return encode_head(reply.status, date, fields, close=True) + reply.content

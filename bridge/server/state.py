@@ -9,10 +9,10 @@ from email.utils import formatdate
 from typing import Any, Protocol
 
 from bridge.api.call import Reply
+from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
+from bridge.api.record import Record
 from bridge.errors import ClientDisconnected, Unavailable
-from bridge.gateway.inbound import ServerRequest
-from bridge.observe.access import Record
 from bridge.observe.tracing import make_trace_id
 
 log = logging.getLogger("bridge")

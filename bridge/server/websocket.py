@@ -12,11 +12,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bridge.api.call import JSON_TYPE, Headers, Reply
+from bridge.api.call import JSON_TYPE, Body, Headers, Reply
+from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
-from bridge.gateway.downstream import BEARER, Connection, Downstream, Fields, bearer_of, with_bearer, without_content
-from bridge.gateway.inbound import Body
+from bridge.gateway.downstream import BEARER, bearer_of, with_bearer, without_content
 from bridge.server.exchange import hang_up
 from bridge.server.flow import FlowControl
 from bridge.server.head import encode_head, last_answer
@@ -239,10 +239,13 @@ class ServerWebSocket(FlowControl):
     # --- the gateway's side: a request --------------------------------------------------------------------------
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> ClientConnection:
         return self
 
-    async def body(self, most: int, patience: float) -> bytes:
+    def received(self, max_bytes: int) -> bytes:
+        return b""
+
+    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # as the Protocol has it
         return b""
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -272,10 +275,10 @@ class ServerWebSocket(FlowControl):
         self._disconnect()
         hang_up(self.transport, now=now)
 
-    def watch(self, left: Callable[[], None], *, half: bool) -> None:
-        self._left = left
+    def watch(self, on_leave: Callable[[], None], *, half: bool) -> None:
+        self._left = on_leave
 
-    # --- the gateway's side: a stream (`bridge.gateway.downstream.Downstream`) ----------------------------------
+    # --- the gateway's side: a stream (`bridge.api.downstream.Downstream`) ----------------------------------
 
     async def read(self) -> bytes | None:
         while not self._messages:

@@ -1,12 +1,13 @@
-"""What stands between a match and an operation: who calls, how often, and whether the answer is already known.
+"""What a route asks of every call before its operation: one stage a folder or file (`bridge.api.stage`).
 
 ::
 
-    keys       JSON Web Keys of one issuer, from a URL, a file or the environment; cached and rotated
-    jwt        bearer tokens: one signature check for all routes, each route's own conditions after it
-    issuers    issuers.yml and the local issuer -> Trust
-    api_key    keys made here, kept as hashes
-    auth       a spec's auth block -> Authenticator
-    limits     a spec's rate_limit block -> Limiter
-    cache      a spec's cache block -> MicroCache
+    size       a body that is too large is refused before anything is read
+    auth       who calls: tokens and keys, their issuers and their keys
+    quota      how often a caller may call
+    deadline   how long the client waits
+    receive    the fields that go on, and the whole body
+    cache      replies that are already known
+
+Their order is `bridge.gateway.chain.stages`.
 """

@@ -38,7 +38,7 @@ def answer(codec: HttpCodec, root: bytes, *parts: BodyPart, warnings: list[str] 
         warnings += call.warnings
     else:
         assert not call.warnings
-    return json.loads(reply.body)
+    return json.loads(reply.content)
 
 
 def test_attachments_go_beside_the_envelope(scans: dict[str, Operation]) -> None:
@@ -120,7 +120,7 @@ def test_mtom(scans: dict[str, Operation]) -> None:
     call = Call()
     kind, body = join(root, "text/xml", [BodyPart("thumb@x", "image/png", PNG)])
     reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
-    assert json.loads(reply.body) == {"bytes": 5, "thumb": b64(PNG)}
+    assert json.loads(reply.content) == {"bytes": 5, "thumb": b64(PNG)}
     assert call.warnings == ["the attachments receipt are missing"]
     with pytest.raises(BadReply, match="refers to an attachment that is not in it"):
         answer(codec, root, BodyPart("other@x", "image/png", PNG))
@@ -140,7 +140,7 @@ async def test_answers_as_xml(bind: Bind, response: str) -> None:
         envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>'), "text/xml", []
     )
     reply = codec_of(operations[0]).reply(Call(), HttpReply(200, [("content-type", kind)], body))
-    assert b"<pages>1</pages>" in reply.body
+    assert b"<pages>1</pages>" in reply.content
     assert (reply.body == body) is (response == "passthrough")
 
 

@@ -95,7 +95,7 @@ async def test_a_block_that_the_route_sets_and_the_reply_returns(bind: Bind) -> 
     operation = await post(bind, pass_headers=["TransactionInfo"], headers={"TransactionInfo": {"id": "1"}})
     with pytest.raises(InvalidBody, match="it is set by the route"):
         send(operation, {"account": "a", "cents": 1, "#headers": {"TransactionInfo": {"id": "2"}}})
-    assert json.loads(reply(operation, INFO.format("")).body)["#headers"]["TransactionInfo"]["id"] == "7"
+    assert json.loads(reply(operation, INFO.format("")).content)["#headers"]["TransactionInfo"]["id"] == "7"
 
 
 async def test_without_the_option_nothing_passes(bind: Bind) -> None:
@@ -103,7 +103,7 @@ async def test_without_the_option_nothing_passes(bind: Bind) -> None:
     with pytest.raises(InvalidBody) as caught:
         send(operation, {"account": "a", "cents": 1, "#headers": {}})
     assert dict(caught.value.errors) == {"/#headers": "the schema has no such property here"}
-    assert json.loads(reply(operation, INFO.format("")).body) == {"entry": 1}
+    assert json.loads(reply(operation, INFO.format("")).content) == {"entry": 1}
 
 
 async def test_blocks_of_the_reply(bind: Bind) -> None:
@@ -111,9 +111,9 @@ async def test_blocks_of_the_reply(bind: Bind) -> None:
     info = INFO.format(f' xmlns:s="{SOAP11}" s:mustUnderstand="1" s:actor="urn:x" s:encodingStyle=""')
     call = Call()
     answer = reply(operation, info + '<x xmlns="urn:x"/>', call=call)
-    assert json.loads(answer.body) == {"entry": 1, "#headers": {"TransactionInfo": {"id": "7", "step": [1]}}}
+    assert json.loads(answer.content) == {"entry": 1, "#headers": {"TransactionInfo": {"id": "7", "step": [1]}}}
     assert call.warnings == []
-    assert json.loads(reply(operation, "").body) == {"entry": 1}
+    assert json.loads(reply(operation, "").content) == {"entry": 1}
     with pytest.raises(BadReply, match="breaks its schema"):
         reply(operation, INFO.replace("7", "seven").format(""))
 
@@ -122,7 +122,7 @@ async def test_blocks_of_the_reply(bind: Bind) -> None:
 async def test_unknown_blocks_that_must_be_understood(bind: Bind, options: dict[str, Any]) -> None:
     call = Call()
     block = f'<n:Nonce xmlns:n="urn:n" xmlns:s="{SOAP11}" s:mustUnderstand="1"/>'
-    assert json.loads(reply(await post(bind, **options), block * 30, call=call).body) == {"entry": 1}
+    assert json.loads(reply(await post(bind, **options), block * 30, call=call).content) == {"entry": 1}
     assert len(call.warnings) == 20
     assert call.warnings[0] == "the reply's header block Nonce says mustUnderstand; it is ignored"
 
@@ -130,7 +130,7 @@ async def test_unknown_blocks_that_must_be_understood(bind: Bind, options: dict[
 async def test_a_body_that_is_no_object(bind: Bind) -> None:
     ping = (await bind("ledger.wsdl", options={"operation": "ping", "pass_headers": ["Session", "AuthHeader"]}))[0]
     call = Call()
-    assert json.loads(reply(ping, SESSION.format(""), '<pong xmlns="urn:ledger">p</pong>', call).body) == "p"
+    assert json.loads(reply(ping, SESSION.format(""), '<pong xmlns="urn:ledger">p</pong>', call).content) == "p"
     assert call.warnings == ["Session of the reply's #headers are left out: its body is no JSON object"]
     assert b":user>u</" in send(ping, {"#text": "p", "#headers": {"AuthHeader": {"user": "u"}}})
 
@@ -198,7 +198,7 @@ async def test_fields_of_the_response(bind: Bind, response: str) -> None:
         found = dict(answer.headers)
         assert found.pop("content-type")
         assert found == {"x-session-id": "s-1", "x-kind": "k", "x-seconds": "1.50", "x-flag": "true"}
-        assert b"#headers" not in answer.body
+        assert b"#headers" not in answer.content
 
 
 @pytest.mark.parametrize("evil", ["&#13;&#10;Set-Cookie: a=b", "&#10;x", "\u2028", "\u0100", "x" * 9000, "&#9;a"])
@@ -232,7 +232,7 @@ async def test_the_document_tells_of_blocks(bind: Bind) -> None:
     answer = doc.operation["responses"]["200"]
     assert answer["headers"] == {"x-session-id": {"schema": {"type": "string"}}}
     judge = Draft202012Validator({**answer["content"]["application/json"]["schema"], "components": components})
-    judge.validate(json.loads(reply(operation, INFO.format("") + SESSION.format("")).body))
+    judge.validate(json.loads(reply(operation, INFO.format("") + SESSION.format("")).content))
     assert not judge.is_valid({"entry": 1, "#headers": {"Ticket": "t"}})
 
 

@@ -36,7 +36,7 @@ def cheaply(*, seconds: float = 2.0, mebibytes: int = 64) -> Iterator[None]:
 
 
 def reply(codec: HttpCodec, body: bytes) -> Any:
-    return json.loads(codec.reply(Call(), HttpReply(200, [("content-type", "text/xml")], body)).body)
+    return json.loads(codec.reply(Call(), HttpReply(200, [("content-type", "text/xml")], body)).content)
 
 
 _C = '<xs:element name="c" type="t:T" minOccurs="0"/>'
@@ -179,7 +179,7 @@ def test_attributes_in_any_code(echo: MakeEcho) -> None:
     for charset in ("cp037", "utf-16", "utf-16-le", "utf-32"):
         body = envelope(xml).decode().encode(charset)
         call = HttpReply(200, [("content-type", f"text/xml; charset={charset}")], body)
-        assert json.loads(codec_of(service.operation).reply(Call(), call).body) == {"@q": "7", "d": None}
+        assert json.loads(codec_of(service.operation).reply(Call(), call).content) == {"@q": "7", "d": None}
     mime = b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(envelope(xml)) + b"\r\n--b--"
     call = HttpReply(200, [("content-type", "multipart/related; boundary=b")], mime)
-    assert json.loads(codec_of(service.operation).reply(Call(), call).body) == {"@q": "7", "d": None}
+    assert json.loads(codec_of(service.operation).reply(Call(), call).content) == {"@q": "7", "d": None}

@@ -148,7 +148,7 @@ def test_encodings(echo: MakeEcho, encoding: str, declared: str, header: str) ->
     codec = codec_of(echo('<xs:element name="r" type="xs:string"/>').operation)
     body = (declared + envelope(ANSWER).decode()).encode(encoding)
     answer = codec.reply(Call(), HttpReply(200, [("content-type", header)], body))
-    assert json.loads(answer.body) == "é€"
+    assert json.loads(answer.content) == "é€"
 
 
 LENIENT = """<xs:element name="r"><xs:complexType><xs:sequence>
@@ -213,7 +213,7 @@ async def test_other_forms_of_the_answer(bind: Bind) -> None:
         operations = await bind("vat.wsdl", response=response, options={"operation": "checkVat"})
         answer = codec_of(operations[0]).reply(Call(), HttpReply(200, XML, body))
         assert answer.headers == [("content-type", kind)]
-        assert told in answer.body
+        assert told in answer.content
         with pytest.raises(UpstreamFault):
             codec_of(operations[0]).reply(Call(), HttpReply(500, XML, envelope(fault11("s:Server"))))
 

@@ -59,7 +59,7 @@ def received(codec: HttpCodec, body: str, *, warnings: list[str] | None = None) 
     assert warnings is not None or not call.warnings, call.warnings
     if warnings is not None:
         warnings += call.warnings
-    return json.loads(reply.body)
+    return json.loads(reply.content)
 
 
 def parsed(xml: str) -> etree._Element:

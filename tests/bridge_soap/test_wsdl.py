@@ -60,7 +60,7 @@ async def test_a_contract_in_five_files(bind: Bind) -> None:
         "<name><given>A</given><family>L</family></name><home><c:street>S</c:street>"
         "<c:owner><given>B</given><family>M</family></c:owner></home><c:tag>x</c:tag></return></p:findResponse>"
     )
-    body = find.reply(Call(), HttpReply(200, [], envelope(reply))).body
+    body = find.reply(Call(), HttpReply(200, [], envelope(reply))).content
     expected = (
         b'{"return":[{"@id":"7","name":{"given":["A"],"family":"L"},'
         b'"home":{"street":"S","owner":{"given":["B"],"family":"M"}},"tag":["x"]}]}'

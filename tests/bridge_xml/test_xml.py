@@ -111,7 +111,7 @@ async def test_xml_comes_down_as_json(xml: Codec) -> None:
     body = b'<results n="1"><race>7</race><p:x/></results>'
     got = codec.reply(call(), HttpReply(201, [XML, ("etag", "x"), ("location", "http://things-svc:8080/t/1")], body))
     assert got.status == 201
-    assert orjson.loads(got.body) == {"results": {"@n": "1", "race": ["7"], "p:x": [None]}}
+    assert orjson.loads(got.content) == {"results": {"@n": "1", "race": ["7"], "p:x": [None]}}
     assert got.headers == [("location", "/t/1"), JSON]
 
 
@@ -124,7 +124,7 @@ async def test_xml_comes_down_as_json(xml: Codec) -> None:
     ],
 )
 async def test_old_services_that_mislabel_their_xml_are_read(xml: Codec, headers: Any, body: bytes) -> None:
-    assert orjson.loads((await xml()).reply(call(), HttpReply(200, headers, body)).body) == {"a": None}
+    assert orjson.loads((await xml()).reply(call(), HttpReply(200, headers, body)).content) == {"a": None}
 
 
 @pytest.mark.parametrize("response", ["json", "xml"])
@@ -172,7 +172,7 @@ async def test_an_upstreams_failure_is_told_in_our_words(xml: Codec, response: s
 async def test_refusals(xml: Codec) -> None:
     codec = await xml(options={"force_list": ["why"]})
     got = codec.reply(call(), HttpReply(404, [XML], b"<e><why>so</why></e>"))
-    assert (got.status, got.headers, orjson.loads(got.body)) == (404, [JSON], {"e": {"why": ["so"]}})
+    assert (got.status, got.headers, orjson.loads(got.content)) == (404, [JSON], {"e": {"why": ["so"]}})
     assert codec.reply(call(), HttpReply(422, [JSON], b'{"e":1}')).body == b'{"e":1}'
     assert (await xml("xml")).reply(call(), HttpReply(404, [XML], b"<e/>")).body == b"<e/>"
     for kind, body in (

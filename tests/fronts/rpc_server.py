@@ -82,7 +82,7 @@ class RpcServer:
             reply, body = self._answered(codec, call, parts)
         except Exception as error:
             refused = problem(error, "0" * 32)
-            reply = codec.refusal(call, orjson.loads(refused.body), refused)
+            reply = codec.refusal(call, orjson.loads(refused.content), refused)
             body = [reply.body]
         fields = [(name.encode(), value.encode()) for name, value in reply.headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": fields})
@@ -114,9 +114,9 @@ class RpcServer:
         if exchange.answers_once or not answers:
             end.message = answers[0] if answers else b""
             reply = exchange.reply(end)
-            return reply, [reply.body]
+            return reply, [reply.content]
         head = exchange.head(end.metadata)
-        return head, [head.body, *map(exchange.message, answers), exchange.end(end)]
+        return head, [head.content, *map(exchange.message, answers), exchange.end(end)]
 
     def _limit(self, *messages: bytes) -> None:
         if any(self._ask.FromString(message).county == LIMITED for message in messages):

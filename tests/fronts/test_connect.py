@@ -193,7 +193,7 @@ def test_error_codes(number: int, row: str, tally: Schema) -> None:
         reply = form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(number))
         assert reply.status == int(status)
         assert reply.headers[0] == ("content-type", "application/json")  # "must be", whatever the request's
-        assert orjson.loads(reply.body) == {"code": name}
+        assert orjson.loads(reply.content) == {"code": name}
 
 
 def detailed() -> GrpcReply:
@@ -220,7 +220,7 @@ DETAILED = {
 def test_an_error_with_details(tally: Schema) -> None:
     call = post(PROTOBUF)
     reply = form_of(call).reply(call, service_of(tally, "Get"), detailed())
-    assert orjson.loads(reply.body) == DETAILED
+    assert orjson.loads(reply.content) == DETAILED
     assert reply.status == 503
     assert ("trailer-cost", "7") in reply.headers
     assert ("retry-after", "30") in reply.headers
@@ -229,7 +229,7 @@ def test_an_error_with_details(tally: Schema) -> None:
 def test_details_that_can_not_be_read_are_left_out(tally: Schema) -> None:
     call = post(PROTOBUF)
     reply = form_of(call).reply(call, service_of(tally, "Get"), GrpcReply(5, detail="\ud800", status_details=b"\xff"))
-    assert orjson.loads(reply.body) == {"code": "not_found", "message": "?"}
+    assert orjson.loads(reply.content) == {"code": "not_found", "message": "?"}
 
 
 def test_an_answer_that_is_not_the_methods_type(tally: Schema) -> None:
@@ -286,7 +286,7 @@ def test_a_stream_that_ends_before_its_head(tally: Schema) -> None:
         exchange = form_of(call).open(call, service_of(tally, method))
         reply = exchange.reply(NOT_FOUND)
         assert (reply.status, reply.headers[0]) == (200, ("content-type", name))
-        ((flags, last),) = opened(reply.body)
+        ((flags, last),) = opened(reply.content)
         assert flags == 2
         assert orjson.loads(last)["error"] == {"code": "not_found", "message": NOT_FOUND.detail}
 
@@ -295,7 +295,7 @@ def test_a_client_stream_is_answered_at_once(tally: Schema) -> None:
     call = post(STREAM_PROTOBUF)
     exchange = form_of(call).open(call, service_of(tally, "Sum"))
     assert exchange.answers_once
-    assert list(opened(exchange.reply(GrpcReply(0, b"\n\x01a")).body)) == [(0, b"\n\x01a"), (2, b"{}")]
+    assert list(opened(exchange.reply(GrpcReply(0, b"\n\x01a")).content)) == [(0, b"\n\x01a"), (2, b"{}")]
 
 
 def test_a_stream_that_fails_midway_says_so(tally: Schema) -> None:
@@ -352,10 +352,10 @@ def test_garbage_in_a_query_is_a_clients_error(tally: Schema, rest: str) -> None
 
 def refuse(call: Call, tally: Schema, error: Exception) -> tuple[Reply, Any]:
     refused = problem(error, "0" * 32)
-    reply = form_of(call).refusal(call, service_of(tally, "Get"), orjson.loads(refused.body), refused)
+    reply = form_of(call).refusal(call, service_of(tally, "Get"), orjson.loads(refused.content), refused)
     if reply.headers[0][1] == "application/json":
-        return reply, orjson.loads(reply.body)
-    ((flags, last),) = opened(reply.body)
+        return reply, orjson.loads(reply.content)
+    ((flags, last),) = opened(reply.content)
     assert flags == 2
     return reply, orjson.loads(last)["error"]
 

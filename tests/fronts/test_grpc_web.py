@@ -79,7 +79,7 @@ def test_content_types(case: Named, tally: Schema) -> None:
     call = post(case.content_type, b"", ("accept", case.accept))
     reply = form_of(call).reply(call, service_of(tally, "Put"), GrpcReply(0, MESSAGES[2]))
     assert reply.headers[0] == ("content-type", case.answered)
-    body = base64.b64decode(reply.body, validate=True) if "-text" in case.answered else reply.body
+    body = base64.b64decode(reply.content, validate=True) if "-text" in case.answered else reply.content
     (flags, message), (last, _) = opened(body)
     assert (flags, last) == (0, 0x80)
     assert message == (b'{"county":"\xc3\xa9","ballots":"7"}' if "json" in case.answered else MESSAGES[2])
@@ -177,13 +177,13 @@ def test_trailers_are_the_last_message_of_the_body(tally: Schema) -> None:
     assert reply.status == 200
     assert reply.headers == [("content-type", "application/grpc-web+proto"), ("shard", "4")]
     block = b"grpc-status: 0\r\ncost: 7\r\nraw-bin: 01\r\n"
-    assert list(opened(reply.body)) == [(0, b"\n\x01a"), (0x80, block)]
+    assert list(opened(reply.content)) == [(0, b"\n\x01a"), (0x80, block)]
 
 
 def test_an_empty_answer_is_a_message(tally: Schema) -> None:
     call = post(BINARY)
     reply = form_of(call).reply(call, service_of(tally, "Put"), GrpcReply(0))
-    assert list(opened(reply.body)) == [(0, b""), (0x80, b"grpc-status: 0\r\n")]
+    assert list(opened(reply.content)) == [(0, b""), (0x80, b"grpc-status: 0\r\n")]
 
 
 def test_trailers_only(tally: Schema) -> None:
@@ -206,7 +206,7 @@ def test_large_details_go_into_the_body(tally: Schema) -> None:
         call = post(name)
         reply = form_of(call).reply(call, service_of(tally, "Put"), inbound)
         assert [name for name, _ in reply.headers] == ["content-type"]
-        ((flags, block),) = opened(base64.b64decode(reply.body) if name == TEXT else reply.body)
+        ((flags, block),) = opened(base64.b64decode(reply.content) if name == TEXT else reply.content)
         assert flags == 0x80
         sent = trailers_of(block)["grpc-status-details-bin"]
         assert "=" not in sent
@@ -218,7 +218,7 @@ def test_nothing_is_returned_unless_the_route_says_so(tally: Schema) -> None:
     call = post(BINARY)
     reply = form_of(call).reply(call, rpc, GrpcReply(0, metadata=[("a", "b")], trailers=[("c", "d")]))
     assert len(reply.headers) == 1
-    assert list(opened(reply.body))[1] == (0x80, b"grpc-status: 0\r\n")
+    assert list(opened(reply.content))[1] == (0x80, b"grpc-status: 0\r\n")
 
 
 @pytest.mark.parametrize("name", ["Bad", "a b", "grpc-status", "grpc-message", "x:y", "", "x\r\ny"])
@@ -227,13 +227,13 @@ def test_names_that_would_break_the_block_are_left_out(name: str, tally: Schema)
     call = post(BINARY)
     reply = form_of(call).reply(call, service_of(tally, "Put"), inbound)
     assert len(reply.headers) == 1
-    assert list(opened(reply.body))[1][1] == b"grpc-status: 0\r\nok: 1\r\n"
+    assert list(opened(reply.content))[1][1] == b"grpc-status: 0\r\nok: 1\r\n"
 
 
 def test_an_answer_that_is_not_the_methods_type(tally: Schema) -> None:
     inbound = GrpcReply(0, b"\xff")
     call = post(BINARY)
-    assert next(opened(form_of(call).reply(call, service_of(tally, "Put"), inbound).body)) == (0, b"\xff")
+    assert next(opened(form_of(call).reply(call, service_of(tally, "Put"), inbound).content)) == (0, b"\xff")
     call = post(f"{BINARY}+json")
     with pytest.raises(BadReply):
         form_of(call).reply(call, service_of(tally, "Put"), inbound)
@@ -274,7 +274,7 @@ def test_a_client_stream_is_answered_at_once(tally: Schema) -> None:
     call = post(BINARY)
     exchange = form_of(call).open(call, service_of(tally, "Sum"))
     assert exchange.answers_once
-    assert [flags for flags, _ in opened(exchange.reply(GrpcReply(0, b"")).body)] == [0, 0x80]
+    assert [flags for flags, _ in opened(exchange.reply(GrpcReply(0, b"")).content)] == [0, 0x80]
     assert dict(exchange.reply(NOT_FOUND).headers)["grpc-status"] == "5"
 
 
@@ -301,7 +301,7 @@ def refuse(call: Call, tally: Schema, error: Exception) -> tuple[dict[str, str],
     import orjson
 
     refused = problem(error, "0" * 32)
-    reply = form_of(call).refusal(call, service_of(tally, "Put"), orjson.loads(refused.body), refused)
+    reply = form_of(call).refusal(call, service_of(tally, "Put"), orjson.loads(refused.content), refused)
     assert reply.status == 200
     assert reply.body == b""
     told = dict(reply.headers)

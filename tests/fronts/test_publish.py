@@ -119,7 +119,7 @@ async def test_an_answer_in_json_is_the_routes_json(bind: Bind) -> None:
     (operation,) = (op for op in operations if (op.method, op.path) == ("POST", "/tally.v1.Tally/Put"))
     assert isinstance(operation.codec, FrontedCodec)
     reply = operation.codec.reply(post("application/grpc-web+json"), GrpcReply(0))
-    assert next(opened(reply.body)) == (0, b'{"county":"","tenant":"","ballots":"0"}')
+    assert next(opened(reply.content)) == (0, b'{"county":"","tenant":"","ballots":"0"}')
 
 
 async def test_connects_get_is_described(bind: Bind) -> None:

@@ -63,7 +63,7 @@ def test_the_code_of_each_slug(slug: str, name: str) -> None:
     ],
 )
 def test_a_slug_of_many_meanings_goes_by_its_status(status: int, name: str) -> None:
-    refused = orjson.loads(problem(ClientError(status=status), "").body)
+    refused = orjson.loads(problem(ClientError(status=status), "").content)
     assert code_pb2.Code.Name(code_of(refused)) == name
 
 
@@ -75,7 +75,7 @@ def test_no_slug_is_left_to_chance() -> None:
 
 def test_a_services_own_status_is_kept() -> None:
     refused: UpstreamFault = fault(GrpcReply(77, detail="odd"), dict)
-    assert code_of(orjson.loads(problem(refused, "").body)) == 77
+    assert code_of(orjson.loads(problem(refused, "").content)) == 77
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from bridge.config.specfile import read_file, read_value
 from bridge.gateway.table import Source
 from bridge.observe.metrics import Metrics
 from bridge.runtime import Runtime
-from bridge.stages.auth.auth import Open
+from bridge.stages.auth.auth import OpenAuthenticator
 
 
 def spec(number: int) -> dict[str, Any]:
@@ -168,7 +168,7 @@ async def test_what_another_process_registers_is_all_that_is_read_of_the_store(
 
 async def test_others_are_served_while_a_large_document_is_made(tmp_path: Path) -> None:
     async with opened(tmp_path, 100) as house:
-        made = Admin(house.registry, Open(()), Metrics(), "1", ready=lambda: True)
+        made = Admin(house.registry, OpenAuthenticator(()), Metrics(), "1", ready=lambda: True)
         operations = published(house.registry.table.routes.values())
         turns = 0
 
@@ -190,5 +190,5 @@ async def test_others_are_served_while_a_large_document_is_made(tmp_path: Path) 
 async def test_routes_that_ask_the_same_share_who_asks(tmp_path: Path) -> None:
     async with opened(tmp_path, 3) as house:
         routes = list(house.registry.table.routes.values())
-        assert routes[0].auth is routes[1].auth
+        assert routes[0].authenticator is routes[1].authenticator
         assert routes[0].limiter is not routes[1].limiter

@@ -18,15 +18,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bridge.api import Context
 from bridge.api.route_spec import RouteSpec
 from bridge.cluster.pool import OfflineUpstreams
+from bridge.config.settings import Settings
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
+from bridge.fronts.publish import Fronts
+from bridge.gateway.chain import Chain, stages
 from bridge.gateway.table import Binder, BoundRoute, Source, Table
 from bridge.plugins import Transformers
-from bridge.stages.auth.auth import Open
+from bridge.stages.auth.auth import OpenAuthenticator
 
 
 def binder() -> Binder:
     here = Path()
-    return Binder(Transformers(Context(here, here)), lambda spec: Open(()), OfflineUpstreams(here).bind)
+    return Binder(
+        Transformers(Context(here, here)),
+        lambda spec: OpenAuthenticator(()),
+        OfflineUpstreams(here).bind,
+        fronts=Fronts(),
+        chain=Chain(stages(Settings(), {})),
+    )
 
 
 def bind(binder: Binder, id: int, route: str, methods: list[str] | None = None, host: str | None = None) -> BoundRoute:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.observe.access import AccessLog, Record
+from bridge.api.record import Record
+from bridge.observe.access import AccessLog
 
 
 def entry(number: int = 0, **more: object) -> Record:

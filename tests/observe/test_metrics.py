@@ -7,7 +7,7 @@ import re
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.observe.access import Record
+from bridge.api.record import Record
 from bridge.observe.metrics import Metrics
 
 EJECTIONS = [("svc:80", 3, 1), ("vat-svc:http", 0, 0)]

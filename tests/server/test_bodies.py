@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from bridge.api.downstream import ServerRequest
 from bridge.errors import ClientDisconnected
-from bridge.gateway.inbound import Asgi, ServerRequest
+from bridge.gateway.inbound import Asgi
 from bridge.server.listener import accepting
 from bridge.server.state import ServerState
 from tests.conftest import bind, listening

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.gateway.inbound import ServerRequest
+from bridge.api.downstream import ServerRequest
 from bridge.server.state import ServerState
 from tests.server.test_bodies import GET, PLAIN, answering
 from tests.server.test_wire import END, OPEN, problem, talk

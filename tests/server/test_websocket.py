@@ -11,8 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.api.call import JSON_TYPE, Reply
+from bridge.api.downstream import ServerRequest
 from bridge.errors import ClientDisconnected
-from bridge.gateway.inbound import ServerRequest
 from bridge.server import websocket
 from tests.fronts.test_websocket_attacks import frame, handshake
 from tests.server.test_bodies import answering

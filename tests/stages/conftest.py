@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import settings as hypothesis_settings
 from jwt.algorithms import get_default_algorithms
 
+from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call
 from bridge.api.route_spec import JwtAuth
 from bridge.config.settings import Settings
 from bridge.errors import Unauthorized
 from bridge.stages.auth.api_key import MemoryKeys
-from bridge.stages.auth.auth import Authenticator, build_authenticator
+from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jwks import FixedKeys, KeySource
 from bridge.stages.auth.jwt import TrustedIssuer

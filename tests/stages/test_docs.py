@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 
 from bridge.api.route_spec import Auth, Cache, RateLimit
 from bridge.errors import Forbidden, IssuerUnavailable, RateLimited, Unauthorized
-from bridge.stages import cache, limits
 from bridge.stages.auth import jwks, jwt
 from bridge.stages.auth.issuers import Issuer, read_issuers
 from bridge.stages.auth.keys import ALGORITHMS
+from bridge.stages.cache import memory as cache
+from bridge.stages.quota import memory as limits
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridge.api import route_spec as spec
+from bridge.api.authenticator import Authenticator, Security
 from bridge.api.call import Call, Identity
 from bridge.config.settings import Networks
 from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError, Unauthorized
@@ -26,35 +27,6 @@ from bridge.stages.auth.jwt import REALM, Verified, refuse
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 #: RFC 6750, section 2.1.
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """An authenticator's part of an OpenAPI document: Security Scheme Objects by name, and the requirements that name
-    them, any one of which is enough. No requirements: open to all."""
-
-    schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    requirements: Sequence[Mapping[str, Sequence[str]]] = ()
-
-
-class Authenticator(Protocol):
-    """Who calls? Made once for a route, asked once for each request."""
-
-    consumes: frozenset[str]
-    """The header fields (lower case) that hold its credentials; they are not passed upstream."""
-
-    async def __call__(self, call: Call) -> Identity:
-        """The caller.
-
-        :raises Unauthorized: the credentials are missing or wrong; carries ``WWW-Authenticate``.
-        :raises Forbidden: they are good, but not for this.
-        :raises IssuerUnavailable: they can't be judged just now.
-        """
-        ...
-
-    def openapi_scheme(self) -> Security:
-        """What the document says about it."""
-        ...
 
 
 class _Kind(Authenticator, Protocol):
@@ -81,7 +53,7 @@ def _address_key(peer: str) -> str:
         return f"ip:{peer}"
 
 
-class Open:
+class OpenAuthenticator:
     """``none``: everybody, told apart by address."""
 
     consumes: frozenset[str] = frozenset()
@@ -89,15 +61,18 @@ class Open:
     def __init__(self, internal: Networks) -> None:
         self._internal = internal
 
-    async def __call__(self, call: Call) -> Identity:
+    def known(self, call: Call) -> Identity:
         inside = bool(self._internal) and within(call.peer, self._internal)
         return Identity(key=_address_key(call.peer), internal=inside)
+
+    async def __call__(self, call: Call) -> Identity:
+        return self.known(call)
 
     def openapi_scheme(self) -> Security:
         return Security()
 
 
-class Jwt:
+class JwtAuthenticator:
     """``JWT``: a bearer token of a trusted issuer, in the Authorization header and nowhere else (RFC 6750, 2.1)."""
 
     kind = "JWT"
@@ -119,16 +94,26 @@ class Jwt:
     def present(self, call: Call) -> bool:
         return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
 
-    async def __call__(self, call: Call) -> Identity:
+    def known(self, call: Call) -> Identity | None:
         values = call.values("authorization")
-        found = None
-        if len(values) == 1 and values[0].startswith("Bearer "):  # as nearly everybody writes it
-            found = self._verifier.known(values[0][7:])
-        if found is None:
-            found = await self._verifier.verify(self._token(values))
-        self._judge(found)
+        if len(values) != 1 or not values[0].startswith("Bearer "):  # as nearly everybody writes it
+            return None
+        verified = self._verifier.known(values[0][7:])
+        return None if verified is None else self._judged(verified, call)
+
+    async def __call__(self, call: Call) -> Identity:
+        token = self._token(call.values("authorization"))
+        return self._judged(await self._verifier.verify(token), call)
+
+    def _judged(self, verified: Verified, call: Call) -> Identity:
+        """:raises Forbidden, Unauthorized: the token is good, but not for this route."""
+        if self._issuer and verified.issuer.name != self._issuer:
+            refuse("The token comes from another issuer than this route takes.")
+        if self._audiences and self._audiences.isdisjoint(verified.audiences):
+            refuse("The token was made for another audience (aud).")
+        self._needs.judge(verified.identity)
         inside = bool(self._internal) and within(call.peer, self._internal)
-        identity = found.inside if inside else found.identity
+        identity = verified.inside if inside else verified.identity
         if not identity.key:
             identity = replace(identity, key=_address_key(call.peer))
         return identity
@@ -148,13 +133,6 @@ class Jwt:
             refuse("The bearer token is malformed.")
         return token
 
-    def _judge(self, found: Verified) -> None:
-        if self._issuer and found.issuer.name != self._issuer:
-            refuse("The token comes from another issuer than this route takes.")
-        if self._audiences and self._audiences.isdisjoint(found.audiences):
-            refuse("The token was made for another audience (aud).")
-        self._needs.judge(found.identity)
-
     def openapi_scheme(self) -> Security:
         scheme = {
             "type": "http",
@@ -165,7 +143,7 @@ class Jwt:
         return Security({"bearerJWT": scheme}, ({"bearerJWT": [*self._needs.roles, *self._needs.scopes]},))
 
 
-class ApiKey:
+class ApiKeyAuthenticator:
     """``api_key``: a key of the gateway's own in a header field."""
 
     kind = "api_key"
@@ -182,6 +160,9 @@ class ApiKey:
         return self._verifier.present(call)
 
     async def __call__(self, call: Call) -> Identity:
+        return self.known(call)
+
+    def known(self, call: Call) -> Identity:
         key = self._verifier.verify(call)
         identity = identity_of(key, bool(self._internal) and within(call.peer, self._internal))
         self._needs.judge(identity)
@@ -195,15 +176,18 @@ class ApiKey:
         return Security({name: scheme}, ({name: [*self._needs.roles, *self._needs.scopes]},))
 
 
-class FirstPresent:
+class AnyAuthenticator:
     """``any``: the first kind whose credentials the call brings decides. A later kind is no second chance for wrong
     credentials; only several entries of the deciding kind are tried in turn. ``none`` in the list lets callers
     without credentials in, wherever it stands."""
 
-    def __init__(self, kinds: Sequence[_Kind], fallback: Open | None) -> None:
+    def __init__(self, kinds: Sequence[_Kind], fallback: OpenAuthenticator | None) -> None:
         self._kinds = kinds
         self._fallback = fallback
         self.consumes = frozenset[str]().union(*(kind.consumes for kind in kinds))
+
+    def known(self, call: Call) -> Identity | None:
+        return None
 
     async def __call__(self, call: Call) -> Identity:
         first = next((kind for kind in self._kinds if kind.present(call)), None)
@@ -278,24 +262,24 @@ def build_authenticator(
     :raises BindError: a kind that this version doesn't have, an issuer that isn't trusted, or an impossible header.
     """
     if isinstance(auth, spec.NoAuth):
-        return Open(internal_networks)
+        return OpenAuthenticator(internal_networks)
     if isinstance(auth, spec.AnyAuth):
         kinds = [_one(one, trust, keys, internal_networks) for one in auth.any if not isinstance(one, spec.NoAuth)]
-        fallback = Open(internal_networks) if len(kinds) < len(auth.any) else None
-        return FirstPresent(kinds, fallback) if kinds else Open(internal_networks)
+        fallback = OpenAuthenticator(internal_networks) if len(kinds) < len(auth.any) else None
+        return AnyAuthenticator(kinds, fallback) if kinds else OpenAuthenticator(internal_networks)
     return _one(auth, trust, keys, internal_networks)
 
 
 def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) -> Authenticator:
     """The admin API's: a JWT of any trusted issuer, for any audience; roles are asked for with `require_role`."""
-    return Jwt(spec.JwtAuth(type="JWT"), trust, internal_networks)
+    return JwtAuthenticator(spec.JwtAuth(type="JWT"), trust, internal_networks)
 
 
 def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks) -> _Kind:
     if isinstance(auth, spec.JwtAuth):
-        return Jwt(auth, trust, internal)
+        return JwtAuthenticator(auth, trust, internal)
     if isinstance(auth, spec.ApiKeyAuth):
-        return ApiKey(auth, keys, internal)
+        return ApiKeyAuthenticator(auth, keys, internal)
     raise BindError(
         Fault(f"auth of type {auth.type} is not offered in this version; JWT, api_key and none are", ("auth", "type"))
     )

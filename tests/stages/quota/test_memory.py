@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.api.call import Call, Identity
 from bridge.api.route_spec import RateLimit
-from bridge.stages.limits import MAX_SLOTS, Bursting, Limiter, Sliding
+from bridge.stages.quota.memory import MAX_SLOTS, Bursting, MemoryLimiter, Sliding
 
 ANN, BOB = Identity(key="sub:i|ann"), Identity(key="sub:i|bob")
 CALL = Call(peer="192.0.2.7")
@@ -35,11 +35,11 @@ def moments(gaps: Any) -> Any:
 
 
 def limiter(clock: Any, **spec: Any) -> Any:
-    return Limiter(RateLimit.model_validate(spec), clock)
+    return MemoryLimiter(RateLimit.model_validate(spec), clock)
 
 
 def take(limit: Any, identity: Any = ANN, call: Any = CALL, tenant: Any = None) -> Any:
-    return limit.take(identity, call, tenant)
+    return limit.take_now(identity, call, tenant)
 
 
 # --- without burst ---------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_forgetting_gives_nobody_more(clock: Any) -> None:
 
 
 def test_the_number_of_buckets_is_bounded(clock: Any) -> None:
-    limit = Limiter(RateLimit(rps=1), clock, most=100)
+    limit = MemoryLimiter(RateLimit(rps=1), clock, most=100)
     for at in range(1000):
         take(limit, Identity(key=f"{at}"))
     assert len(limit._outside) == 100
@@ -339,7 +339,7 @@ def test_what_it_says_of_a_bucket(clock: Any) -> None:
 @given(gaps=steps, rps=st.floats(0.01, 500), burst=st.none() | st.integers(1, 100))
 def test_the_fields_are_always_whole_numbers_in_bounds(gaps: Any, rps: Any, burst: Any) -> None:
     now = [0.0]
-    limit = Limiter(RateLimit(rps=rps, burst=burst), lambda: now[0])
+    limit = MemoryLimiter(RateLimit(rps=rps, burst=burst), lambda: now[0])
     for now[0] in moments(gaps[:60]):
         verdict = take(limit)
         fields = dict(verdict.headers())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.api.call import Call, Identity, Reply
-from bridge.stages.cache import MicroCache, cache_key
+from bridge.stages.cache.memory import MemoryCache, cache_key
 
 
 class Upstream:
@@ -32,7 +32,7 @@ class Upstream:
 
 @pytest.fixture
 def cache(clock: Any) -> Any:
-    return MicroCache(5.0, clock=clock)
+    return MemoryCache(5.0, clock=clock)
 
 
 def said(reply: Any, name: Any) -> Any:
@@ -271,7 +271,7 @@ async def test_those_who_waited_get_no_reply_that_varies_by_who_asks(cache: Any)
 
 
 async def test_entries_are_bounded_and_the_least_used_goes(clock: Any) -> None:
-    cache, upstream = MicroCache(5.0, max_entries=3, clock=clock), Upstream()
+    cache, upstream = MemoryCache(5.0, max_entries=3, clock=clock), Upstream()
     for path in ("/1", "/2", "/3", "/1", "/4"):
         await ask(cache, upstream, Call("GET", path))
     assert (await ask(cache, upstream, Call("GET", "/1")))[1]
@@ -279,7 +279,7 @@ async def test_entries_are_bounded_and_the_least_used_goes(clock: Any) -> None:
 
 
 async def test_bytes_are_bounded_and_given_back(clock: Any) -> Any:
-    cache = MicroCache(5.0, max_bytes=100_000, clock=clock)
+    cache = MemoryCache(5.0, max_bytes=100_000, clock=clock)
 
     async def large() -> Any:
         return Reply(200, [], b"x" * 10_000)
@@ -295,7 +295,7 @@ async def test_bytes_are_bounded_and_given_back(clock: Any) -> Any:
 
 
 async def test_a_reply_too_large_to_keep_is_passed_on(clock: Any) -> Any:
-    cache, calls = MicroCache(5.0, max_bytes=1000, clock=clock), []
+    cache, calls = MemoryCache(5.0, max_bytes=1000, clock=clock), []
 
     async def huge() -> Any:
         calls.append(1)

@@ -16,62 +16,15 @@ import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 from bridge.api.call import Call, Identity
+from bridge.api.limiter import Verdict
 from bridge.api.route_spec import RateLimit
 
 MAX_BUCKETS = 100_000  #: callers told apart by one limiter at one time
 MAX_SLOTS = 64  #: moments that one window remembers
 _ULP = 1e-9  #: tokens; what floating point may have lost on the way to a whole one
-
-
-class Verdict:
-    """May the call go on? Times are in seconds from now.
-
-    :ivar allowed: it may.
-    :ivar limit: calls that fit in `window` seconds.
-    :ivar remaining: calls that may still follow at once.
-    :ivar reset_after: until the whole limit is there again; for a refused call, until one more is allowed.
-    :ivar retry_after: until one more call is allowed; 0 when this one was.
-    :ivar window: what `limit` is counted over.
-    """
-
-    __slots__ = ("allowed", "limit", "remaining", "reset_after", "retry_after", "window")
-
-    def __init__(
-        self, allowed: bool, limit: int, remaining: int, reset_after: float, retry_after: float, window: float
-    ) -> None:
-        self.allowed = allowed
-        self.limit = limit
-        self.remaining = remaining
-        self.reset_after = reset_after
-        self.retry_after = retry_after
-        self.window = window
-
-    def headers(self) -> list[tuple[str, str]]:
-        """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), the
-        ``X-RateLimit-*`` that most clients know (reset in seconds from now), and ``Retry-After`` on a refusal."""
-        policy, limit = _policy(self.limit, self.window)
-        remaining, reset = f"{self.remaining}", f"{math.ceil(self.reset_after)}"
-        fields = [
-            policy,
-            ("ratelimit", f'"default";r={remaining};t={reset}'),
-            limit,
-            ("x-ratelimit-remaining", remaining),
-            ("x-ratelimit-reset", reset),
-        ]
-        if not self.allowed:
-            fields.append(("retry-after", str(max(1, math.ceil(self.retry_after)))))
-        return fields
-
-
-@lru_cache(maxsize=1024)
-def _policy(limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The fields that say the same for as long as a limit is the same."""
-    policy = ("ratelimit-policy", f'"default";q={limit};w={math.ceil(window)}')
-    return policy, ("x-ratelimit-limit", str(limit))
 
 
 class Bucket(Protocol):
@@ -210,9 +163,10 @@ class Buckets:
             del buckets[oldest]
 
 
-class Limiter:
-    """A spec's ``rate_limit``. One for each route; callers with `Identity.internal` have a limit of their own where
-    the spec gives them one (`RateLimit.internal_rps`), with a burst of at least a second's worth where it has bursts.
+class MemoryLimiter:
+    """A spec's ``rate_limit``, counted in this process (`bridge.api.limiter.Limiter`). One for each route. Callers with
+    `Identity.internal` have a limit of their own where the spec gives them one (`RateLimit.internal_rps`), with a burst
+    of at least a second's worth where it has bursts.
 
     :param clock: seconds, never going back.
     :param most: buckets held at one time.
@@ -231,8 +185,10 @@ class Limiter:
             burst = None if rate_limit.burst is None else max(rate_limit.burst, math.ceil(rps))
             self._inside = Buckets(_maker(rps, burst), most)
 
-    def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
-        """Count one call. Waits for nothing."""
+    async def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
+        return self.take_now(identity, call, route_tenant)
+
+    def take_now(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
         buckets = self._inside if identity.internal else self._outside
         if self._per == "client":
             key = identity.key or f"ip:{call.peer}"

@@ -55,8 +55,8 @@ def cache_key(operation: str, call: Call) -> str | None:
     return "\n".join((operation, call.method, call.path, call.query, call.header("accept"), who))
 
 
-class MicroCache:
-    """The replies of one route.
+class MemoryCache:
+    """The replies of one route, kept in this process.
 
     :param ttl: seconds a reply is kept; less where its own ``max-age`` or ``s-maxage`` says less.
     :param clock: seconds, never going back.
@@ -84,6 +84,13 @@ class MicroCache:
     def size(self) -> int:
         """Bytes in use, as counted against `max_bytes`."""
         return self._bytes
+
+    def known(self, key: str, call: Call) -> Reply | None:
+        """A stored reply, with ``X-Cache`` and ``Age``."""
+        entry = self._look(self._full_key(key, call))
+        if entry is None or entry.reply is None:
+            return None
+        return _marked(entry.reply, int(self._clock() - entry.stored))
 
     async def get_or_call(
         self,
@@ -166,7 +173,7 @@ class MicroCache:
         size = len(full) + _OVERHEAD
         kept = None
         if seconds:
-            weight = len(reply.body) + sum(len(name) + len(value) for name, value in reply.headers)
+            weight = len(reply.content) + sum(len(name) + len(value) for name, value in reply.headers)
             if size + weight <= self._max_bytes // 8:
                 kept, size = Reply(reply.status, list(reply.headers), reply.body), size + weight
         self._entries[full] = _Entry(kept, now, now + (seconds or self._ttl), size)

@@ -1,0 +1,32 @@
+"""One call, from its head to the last byte of its answer: what the stages of a route hand on to each other."""
+
+from __future__ import annotations
+
+from bridge.api.call import Call, Reply
+from bridge.api.downstream import ServerRequest
+from bridge.api.record import Record
+
+
+class Exchange:
+    """A unary call or a stream. The gateway makes it; stages fill it in. What a codec keeps from ``request`` for
+    ``reply`` stands in `Call.state`.
+
+    :ivar request: the client's request, as the server has it.
+    :ivar call: the request as transformers see it.
+    :ivar record: its line in the access log.
+    :ivar fields: fields of the response that stages add, whatever the outcome.
+    :ivar has_body: a body follows that is read as a whole; known after the stage ``size``.
+    :ivar timeout: seconds that the client allows; None: it names none.
+    :ivar deadline: of a unary call, in the loop's `time()`; known after the stage ``receive``.
+    :ivar problem: the response to the error that is being raised, where a thread has already written it.
+    """
+
+    __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "timeout")
+
+    def __init__(self, request: ServerRequest, call: Call, record: Record) -> None:
+        self.request, self.call, self.record = request, call, record
+        self.fields: list[tuple[str, str]] = []
+        self.has_body = False
+        self.timeout: float | None = None
+        self.deadline = 0.0
+        self.problem: Reply | None = None

@@ -1,0 +1,54 @@
+"""The chain of stages that stands before every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bridge.api.exchange import Exchange
+from bridge.api.stage import BoundOperation, Handler, Stage
+from bridge.config.settings import Settings
+from bridge.gateway.translate import Translate
+from bridge.stages.auth.stage import Authenticate
+from bridge.stages.cache.stage import Cached
+from bridge.stages.deadline import Deadline
+from bridge.stages.quota.stage import Quota
+from bridge.stages.receive import Receive
+from bridge.stages.size import Size
+
+
+def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -> Sequence[Stage]:
+    """The stages, in the order in which a call passes through them.
+
+    :param timeouts: of the client protocols (`bridge.api.Front.timeouts`).
+    """
+    return (
+        Size(settings.max_body),
+        Authenticate(),
+        Quota(),
+        Deadline(timeouts),
+        Receive(settings.max_body, settings.body_timeout),
+        Cached(),
+        Translate(settings.max_body),
+    )
+
+
+class Chain:
+    """Binds stages for operations.
+
+    :param stages: in the order in which a call passes through them; the last one answers.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self._reversed = stages[::-1]
+
+    def bind(self, operation: BoundOperation) -> Handler:
+        """The handler of `operation`: those stages that it uses, as one function."""
+        handler: Handler = _unanswered
+        for stage in self._reversed:
+            handler = stage.bind(operation, handler) or handler
+        return handler
+
+
+async def _unanswered(exchange: Exchange) -> None:
+    raise RuntimeError("the last stage of the chain called the next one")

@@ -1,0 +1,89 @@
+"""The response: its fields, fit to be sent, and what a failed call is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+
+import orjson
+
+from bridge.api.call import Reply
+from bridge.api.capabilities import Refusing, capability
+from bridge.api.exchange import Exchange
+from bridge.api.problem import problem
+from bridge.api.record import Record
+from bridge.gateway.inbound import close_pieces
+from bridge.http.field_value import UNSENDABLE
+from bridge.http.forwarding import returnable
+from bridge.http.memo import Memo
+from bridge.http.token import is_token
+
+_LONGEST_NAME = 256  # of a response's field, in characters
+
+
+def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> list[tuple[str, str]]:
+    """The response's fields, fit to be sent: `reply`'s, those that stages added, and the gateway's own.
+
+    :param whole: `reply` holds all of the body, not its beginning.
+    :raises ValueError, TypeError: a plug-in's reply can't be sent: its status, a field's name, its body.
+    """
+    if not 200 <= reply.status <= 599:
+        raise ValueError(f"{reply.status} is no status of a response")
+    fields = [
+        (_tokens.get(name) or _token(name), value)
+        for name, value in returnable(reply.headers)
+        if value.isprintable() or not UNSENDABLE.search(value)
+    ]
+    fields += exchange.fields
+    fields.append(("x-trace-id", exchange.call.trace_id))
+    body = reply.body
+    if body.__class__ is bytes:
+        # RFC 9110, section 8.6: none with 204; with 304 and HEAD only what a GET would have had, which is not known
+        # where the service itself was asked with HEAD.
+        if whole and reply.status not in (204, 304) and (exchange.call.method != "HEAD" or body):
+            fields.append(("content-length", str(len(body))))
+    elif not isinstance(body, AsyncIterable):
+        raise TypeError(f"a reply's body is bytes or an asynchronous iterator of bytes, not {type(body).__name__}")
+    return fields
+
+
+def refused(exchange: Exchange, error: Exception, codec: object) -> Reply:
+    """What answers a call that failed by `error`: problem+json, or what the client's protocol has instead.
+
+    :param codec: of the operation; None: none was matched.
+    """
+    reply = exchange.problem or problem(error, exchange.call.trace_id)
+    refusing = capability(codec, Refusing)
+    return reply if refusing is None else refusing.refusal(exchange.call, orjson.loads(reply.content), reply)
+
+
+class CountedPieces:
+    """A body in pieces whose bytes are counted in `record`."""
+
+    def __init__(self, pieces: AsyncIterable[bytes], record: Record) -> None:
+        self._iterator, self._record = aiter(pieces), record
+
+    def __aiter__(self) -> CountedPieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._iterator)
+        self._record.bytes_out += len(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        await close_pieces(self._iterator)
+
+
+#: Names of fields that can be sent, as they are sent. Replies have the same ones again and again.
+_tokens = Memo[str, str](2048)
+
+
+def _token(name: str) -> str:
+    """`name` in lower case.
+
+    :raises ValueError: it can't be a field's (RFC 9110, section 5.1).
+    """
+    if len(name) > _LONGEST_NAME or not is_token(name):
+        raise ValueError(f"{name!r} is no name of a header field")
+    lower = _tokens[name] = name.lower()
+    return lower

@@ -1,0 +1,128 @@
+"""The last stage: the operation itself. Call to message, message up, reply down, reply to the client's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import Any, ClassVar
+
+from bridge.api.call import Reply
+from bridge.api.capabilities import Weighing, capability
+from bridge.api.exchange import Exchange
+from bridge.api.problem import problem
+from bridge.api.stage import BoundOperation, Handler
+from bridge.errors import RequestError
+from bridge.gateway.response import response_fields
+from bridge.gateway.streaming import StreamRelay
+from bridge.observe.tracing import trace_headers
+from bridge.payload import offload
+from bridge.payload.offload import LARGE
+
+
+class Translate:
+    """:param max_message: bytes of one message of a client's stream."""
+
+    name: ClassVar[str] = "translate"
+
+    def __init__(self, max_message: int) -> None:
+        self._max_message = max_message
+
+    def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
+        if operation.streams:
+            return partial(_relay, operation, self._max_message)
+        return partial(_translate, operation)
+
+
+async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
+    clock = time.perf_counter
+    call, record, codec = exchange.call, exchange.record, operation.codec
+    allowed = exchange.timeout
+    started = clock()
+    if record.bytes_in <= LARGE:
+        outbound = codec.request(call)
+    else:
+        outbound = await _large_request(codec, exchange)
+    sent = clock()
+    try:
+        inbound = await operation.send(
+            outbound,
+            deadline=exchange.deadline,
+            trace=trace_headers(call.trace_id),
+            client_timeout=allowed if allowed is None or allowed < operation.timeout else None,
+        )
+    finally:
+        answered = clock()
+        record.waited = answered - sent
+        record.translated = sent - started
+    if operation.rpc:
+        record.upstream_status, body = inbound.code, inbound.message
+    else:
+        record.upstream_status, body = inbound.status, inbound.body
+    try:
+        if len(body) <= LARGE:
+            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+        return await _large_reply(codec, exchange, inbound, len(body))
+    finally:
+        record.translated += clock() - answered
+
+
+async def _large_request(codec: Any, exchange: Exchange) -> Any:
+    """The message up, made in a thread where that takes time."""
+    call, size = exchange.call, exchange.record.bytes_in
+    if weighing := capability(codec, Weighing):
+        size = weighing.weighs(call)
+        if size <= LARGE:
+            return codec.request(call)
+
+    def work() -> Any:
+        try:
+            return codec.request(call)
+        finally:
+            call.forget()
+
+    return await offload.run(size, work, deadline=exchange.deadline, most=offload.REQUESTS)
+
+
+async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) -> Reply:
+    """The client's reply, made in a thread where that takes time."""
+    call = exchange.call
+    if weighing := capability(codec, Weighing):
+        size = weighing.weighs(inbound)
+        if size <= LARGE:
+            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+
+    def work() -> Reply:
+        try:
+            return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
+        except RequestError as error:
+            exchange.problem = problem(error, call.trace_id)  # a fault may be as large as any reply
+            raise
+
+    return await offload.run(size, work, deadline=exchange.deadline)
+
+
+async def _relay(operation: BoundOperation, max_message: int, exchange: Exchange) -> Reply | None:
+    """A streaming operation. None: its answer was sent, in whatever way it ended."""
+    call, record, allowed = exchange.call, exchange.record, exchange.timeout
+    now = asyncio.get_running_loop().time()
+    bounds = [bound for bound in (operation.spec.stream.timeout, allowed) if bound is not None]
+    if record.bytes_in <= LARGE:
+        translation = operation.codec.open(call)
+    else:
+        opening = partial(operation.codec.open, call)
+        translation = await offload.run(record.bytes_in, opening, most=offload.REQUESTS)
+    upstream = await operation.stream(
+        translation.request,
+        deadline=now + min(bounds) if bounds else None,
+        connect_by=now + min([operation.timeout, *bounds]),
+        trace=trace_headers(call.trace_id),
+        client_timeout=allowed if allowed is None or allowed < operation.timeout else None,
+    )
+    side = exchange.request.side(partial(response_fields, exchange, whole=False))
+    relay = StreamRelay(exchange, side, translation, upstream, operation.spec.stream, max_message)
+    try:
+        return await relay.run()
+    finally:
+        record.bytes_out = side.sent
+        record.warnings = tuple(call.warnings)
