@@ -187,7 +187,9 @@ class _Reader:
             self._next_event()
 
     def _value(self, event: Any, depth: int) -> Any:
-        self._check(event)
+        self._nodes += 1
+        if self._nodes > self._max_nodes or event.anchor is not None or event.tag is not None:
+            raise self._refusal(event)
         if type(event) is ScalarEvent:
             return _scalar(event) if event.implicit[0] else event.value
         if depth == MAX_DEPTH:
@@ -202,7 +204,9 @@ class _Reader:
     def _mapping(self, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         while type(event := self._next_event()) is not MappingEndEvent:
-            self._check(event)
+            self._nodes += 1
+            if self._nodes > self._max_nodes or event.anchor is not None or event.tag is not None:
+                raise self._refusal(event)
             if type(event) is not ScalarEvent:
                 raise _Refused("a key is a list or a mapping; only text is supported", event)
             key = event.value
@@ -211,14 +215,11 @@ class _Reader:
             values[key] = self._value(self._next_event(), depth)
         return values
 
-    def _check(self, event: Any) -> None:
-        self._nodes += 1
+    def _refusal(self, event: Any) -> _Refused:
         if self._nodes > self._max_nodes:
-            raise _Refused(f"it has more than {self._max_nodes} keys and values", event)
-        if event.anchor is not None:
-            raise _Refused("YAML anchors and aliases are not supported", event)
-        if event.tag is not None:
-            raise _Refused("YAML tags are not supported", event)
+            return _Refused(f"it has more than {self._max_nodes} keys and values", event)
+        kind = "tags" if event.anchor is None else "anchors and aliases"
+        return _Refused(f"YAML {kind} are not supported", event)
 
 
 def _scalar(event: Any) -> Any:
