@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from lxml import etree
 
-from bridge.api import parse_json, parse_xml
+from bridge.api import Call, parse_json, parse_xml
 from bridge_soap.contract import Contract
 from bridge_soap.decode.packing import to_json
 
@@ -91,7 +91,7 @@ class Ours:
         self._layouts = Layouts(decoders, root)
 
     def encode(self, value: Any) -> bytes:
-        out, bad = [self._envelope.start], list[tuple[str, str]]()
+        out, bad = [self._envelope.start(Call())], list[tuple[str, str]]()
         self._write(value, out.append, None, bad)
         assert not bad, bad
         out.append(self._envelope.end)

@@ -31,7 +31,7 @@ async def scans(bind: Bind) -> dict[str, Operation]:
 
 
 def answer(codec: HttpCodec, root: bytes, *parts: BodyPart, warnings: list[str] | None = None) -> Any:
-    kind, body = join(root, "text/xml; charset=utf-8", parts)
+    kind, body = join(root, "text/xml; charset=utf-8", parts, "1f")
     call = Call()
     reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
     if warnings is not None:
@@ -118,7 +118,7 @@ def test_mtom(scans: dict[str, Operation]) -> None:
     root = envelope(f'<stored xmlns="urn:scans"><bytes>5</bytes><thumb>{include}</thumb></stored>')
     codec = codec_of(scans["store"])
     call = Call()
-    kind, body = join(root, "text/xml", [BodyPart("thumb@x", "image/png", PNG)])
+    kind, body = join(root, "text/xml", [BodyPart("thumb@x", "image/png", PNG)], "1f")
     reply = codec.reply(call, HttpReply(200, [("content-type", kind)], body))
     assert json.loads(reply.content) == {"bytes": 5, "thumb": b64(PNG)}
     assert call.warnings == ["the attachments receipt are missing"]
@@ -137,7 +137,7 @@ def test_an_attachment_that_is_used_again_and_again(scans: dict[str, Operation])
 async def test_answers_as_xml(bind: Bind, response: str) -> None:
     operations = await bind("scans.wsdl", response=response, options={"operation": "fetch"})
     kind, body = join(
-        envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>'), "text/xml", []
+        envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>'), "text/xml", [], "1f"
     )
     reply = codec_of(operations[0]).reply(Call(), HttpReply(200, [("content-type", kind)], body))
     assert b"<pages>1</pages>" in reply.content
@@ -174,7 +174,7 @@ def test_what_others_send() -> None:
 @given(st.lists(st.binary(max_size=60), max_size=4), st.binary(max_size=40))
 def test_any_bytes_survive(bodies: list[bytes], root: bytes) -> None:
     parts = [BodyPart(f"p{number}", "a/b", body) for number, body in enumerate(bodies)]
-    kind, body = join(root, "text/xml", parts)
+    kind, body = join(root, "text/xml", parts, "1f")
     found, rest = split(body, kind)
     assert found.body == root
     assert rest == parts

@@ -1,14 +1,19 @@
-"""SOAP headers: constants of the spec, and WS-Security tokens judged by their own arithmetic."""
+"""SOAP headers: constants of the spec, and WS-Security tokens judged by their own arithmetic and by zeep's."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 from lxml import etree
+from zeep.wsse.username import UsernameToken as ZeepToken
 
 from bridge.api import BindError, Call
+from bridge.api.grants import Grant, granted
+from bridge_soap.message.security import token_writer
+from bridge_soap.options import UsernameToken
 from tests.soap_kit import SOAP11, Bind, codec_of
 
 WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
@@ -74,3 +79,30 @@ async def test_a_password_that_is_not_set(bind: Bind, monkeypatch: pytest.Monkey
     monkeypatch.delenv("BRIDGE_SECRET_PEOPLE_PASSWORD", raising=False)
     with pytest.raises(BindError, match="the environment variable BRIDGE_SECRET_PEOPLE_PASSWORD is not set"):
         await header_of(bind, security={"username": "ada", "password_env": "BRIDGE_SECRET_PEOPLE_PASSWORD"})
+
+
+@pytest.mark.parametrize("digest", [False, True])
+@pytest.mark.parametrize("name", ["ada", "a<b>&\r\n\u00e9\U0001f5f3"])
+def test_a_token_is_what_zeep_writes(name: str, digest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_SECRET_P", "s3cr<t")
+    monkeypatch.setattr("os.urandom", lambda size: b"n" * size)  # zeep's nonce
+    with granted(Grant(operator=True)):
+        write = token_writer(UsernameToken(username=name, password_env="BRIDGE_SECRET_P", digest=digest))
+    call = Call(clock=lambda: 1_790_000_000.9, random=lambda size: b"n" * size)
+    envelope = etree.fromstring(
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header/></s:Envelope>'
+    )
+    created = datetime.fromtimestamp(1_790_000_000, UTC)
+    ZeepToken(name, "s3cr<t", use_digest=digest, created=created).apply(envelope, {})
+    theirs = envelope[0][0]
+    etree.cleanup_namespaces(theirs)
+    assert etree.tostring(etree.fromstring(write(call)), method="c14n2") == etree.tostring(theirs, method="c14n2")
+
+
+def test_a_name_that_xml_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_SECRET_P", "p")
+    with (
+        granted(Grant(operator=True)),
+        pytest.raises(BindError, match="username: it holds a character that XML forbids"),
+    ):
+        token_writer(UsernameToken(username="a\x00", password_env="BRIDGE_SECRET_P"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bridge.api import FAST_PATHS, BindError, Fault, Operation, RouteSpec
+from bridge.api import FAST_PATHS, BindError, Call, Fault, Operation, RouteSpec
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders
@@ -164,7 +163,7 @@ class Binder:
         decoders = contract.decoders(native=native, strict=self._options.strict, encoded=encoded)
         writer, reader = body_writer(contract, body), body_reader(decoders, answer)
         declarations = contract.prefixes.declare(self._namespaces(elements, body))
-        envelope = Envelope(operation.version, declarations, headers.constant, self._token(operation))
+        envelope = Envelope(operation.version, declarations, headers.constant, self._token())
         faults = FaultReader(decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
             envelope,
@@ -207,10 +206,10 @@ class Binder:
         reached = self._contract.graph.reach([*elements, body.content] if body.content is not None else elements)
         return None if reached.open else reached.namespaces
 
-    def _token(self, operation: SoapOperation) -> Any:
+    def _token(self) -> Callable[[Call], str] | None:
         if self._options.security is None:
             return None
-        return token_writer(self._options.security, operation.version)
+        return token_writer(self._options.security)
 
 
 def _attachments(side: Side | None) -> Attachments | None:

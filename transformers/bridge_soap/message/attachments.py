@@ -6,11 +6,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
+from bridge.api import Call
 from bridge_soap.datatypes.simple_out import kind_of
 from bridge_soap.encode.writing import At, Faults, pointer
 from bridge_soap.message.multipart import BodyPart
@@ -34,7 +34,7 @@ class Attachments:
 
     # --- out ---
 
-    def take(self, value: Any, bad: Faults) -> tuple[Any, list[BodyPart]]:
+    def take(self, call: Call, value: Any, bad: Faults) -> tuple[Any, list[BodyPart]]:
         """A body without its attachments, and these as parts."""
         attachments = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
         if attachments.__class__ is not dict:
@@ -46,7 +46,7 @@ class Attachments:
         parts = []
         for name, types in self._declared.items():
             if name in attachments:
-                part = self._part(name, types, attachments[name], bad)
+                part = self._part(call, name, types, attachments[name], bad)
                 if part is not None:
                     parts.append(part)
             else:
@@ -55,7 +55,7 @@ class Attachments:
             value = {key: item for key, item in value.items() if key != ATTACHMENTS}
         return value, parts
 
-    def _part(self, name: str, types: Sequence[str], value: Any, bad: Faults) -> BodyPart | None:
+    def _part(self, call: Call, name: str, types: Sequence[str], value: Any, bad: Faults) -> BodyPart | None:
         at: At = ((None, ATTACHMENTS), name)
         kind: Any = next((each for each in types if "*" not in each), _ANY_MEDIA)
         if value.__class__ is dict:
@@ -80,7 +80,7 @@ class Attachments:
             bad.append((pointer(at), "it is not base64"))
             return None
         # The part's name stands before a mark that makes the id one of its own (WS-I AP 1.0, section 3.8).
-        return BodyPart(f"{quote(name, safe='')}={uuid.uuid4().hex}@bridge", kind, body)
+        return BodyPart(f"{quote(name, safe='')}={call.random(16).hex()}@bridge", kind, body)
 
     # --- in ---
 

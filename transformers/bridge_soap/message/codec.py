@@ -115,14 +115,14 @@ class SoapCodec:
         parts: list[BodyPart] = []
         try:
             if plan.attachments is not None:
-                value, parts = plan.attachments.take(value, own_faults)
+                value, parts = plan.attachments.take(call, value, own_faults)
             if plan.shape is not None:
                 value = plan.shape.inward(value, None, own_faults)
             if plan.blocks is None:
-                out.append(plan.envelope.start)
+                out.append(plan.envelope.start(call))
             else:
                 value, blocks = plan.blocks.write(call, value, bad)
-                out.append(plan.envelope.start_with(blocks))
+                out.append(plan.envelope.start(call, blocks))
             plan.write(value, put, None, bad)
         except Enough:
             pass
@@ -139,7 +139,7 @@ class SoapCodec:
         out.append(plan.envelope.end)
         headers, body = list(plan.headers), "".join(out).encode()
         if parts:
-            kind, body = join(body, header(headers, "content-type"), parts)
+            kind, body = join(body, header(headers, "content-type"), parts, call.random(16).hex())
             headers = [(name, kind if name == "content-type" else text) for name, text in headers]
         return HttpRequest("POST", self._path(call), headers, body)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge.api import XmlError, parse_xml
+from bridge.api import Call, XmlError, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
 from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, local_name, tag_of
 from bridge_soap.wsdl.model import Version
@@ -40,7 +40,7 @@ class Envelope:
     """
 
     def __init__(
-        self, version: Version, declarations: str, header: str = "", token: Callable[[], str] | None = None
+        self, version: Version, declarations: str, header: str = "", token: Callable[[Call], str] | None = None
     ) -> None:
         namespace = ENVELOPES[version]
         self._start = (
@@ -51,18 +51,14 @@ class Envelope:
         block = f"<s:Header>{header}</s:Header>" if header else ""
         self._constant = f"{self._start}{block}<s:Body>"
 
-    @property
-    def start(self) -> str:
-        """All up to the body's content."""
-        if self._token is None:
-            return self._constant
-        return f"{self._start}<s:Header>{self._header}{self._token()}</s:Header><s:Body>"
+    def start(self, call: Call, blocks: str = "") -> str:
+        """All up to the body's content.
 
-    def start_with(self, blocks: str) -> str:
-        """As `start`, with further header blocks of this call."""
-        if not blocks:
-            return self.start
-        token = self._token() if self._token is not None else ""
+        :param blocks: further header blocks of `call`, as XML.
+        """
+        if self._token is None and not blocks:
+            return self._constant
+        token = self._token(call) if self._token is not None else ""
         return f"{self._start}<s:Header>{self._header}{token}{blocks}</s:Header><s:Body>"
 
     end = "</s:Body></s:Envelope>"

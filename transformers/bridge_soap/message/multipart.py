@@ -6,7 +6,6 @@ import base64
 import binascii
 import quopri
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -112,9 +111,13 @@ def inline(root: etree._Element, parts: Sequence[BodyPart]) -> set[str]:
     return ids
 
 
-def join(root: bytes, root_type: str, parts: Sequence[BodyPart]) -> tuple[str, bytes]:
-    """Content type and body of a message with attachments. `root_type` is the envelope's own content type."""
-    boundary = f"part-{uuid.uuid4().hex}"
+def join(root: bytes, root_type: str, parts: Sequence[BodyPart], mark: str) -> tuple[str, bytes]:
+    """Content type and body of a message with attachments.
+
+    :param root_type: the envelope's own content type.
+    :param mark: what makes the boundary one that no part holds: random text (RFC 2046, section 5.1.1).
+    """
+    boundary = f"part-{mark}"
     out: list[bytes] = []
 
     def add(fields: Mapping[str, str], body: bytes) -> None:

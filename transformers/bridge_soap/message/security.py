@@ -1,45 +1,49 @@
-"""WS-Security UsernameToken (OASIS WSS UsernameToken Profile 1.1), made by zeep's implementation of it."""
+"""WS-Security UsernameToken (OASIS WSS UsernameToken Profile 1.1, section 3)."""
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
 
-from lxml import etree
-
-from bridge.api import read_env
-from bridge_soap.message.envelope import ENVELOPES
+from bridge.api import BindError, Call, Fault, read_env
+from bridge_soap.datatypes.lexical import NOT_XML
+from bridge_soap.datatypes.simple_out import escape
 from bridge_soap.options import UsernameToken
-from bridge_soap.wsdl.model import Version
 
-_PATH = ("transform", "soap", "security", "password_env")
+_PATH = ("transform", "soap", "security")
+_OASIS = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
+_START = f'<wsse:Security xmlns:wsse="{_OASIS}wssecurity-secext-1.0.xsd"><wsse:UsernameToken><wsse:Username>'
+_END = "</wsse:UsernameToken></wsse:Security>"
+_PASSWORD = f'</wsse:Username><wsse:Password Type="{_OASIS}username-token-profile-1.0#Password'
+_NONCE = f'<wsse:Nonce EncodingType="{_OASIS}soap-message-security-1.0#Base64Binary">'
+_CREATED = f'<wsu:Created xmlns:wsu="{_OASIS}wssecurity-utility-1.0.xsd">'
 
 
-def token_writer(options: UsernameToken, version: Version) -> Callable[[], str]:
+def token_writer(options: UsernameToken) -> Callable[[Call], str]:
     """A function that gives the ``wsse:Security`` block of a call as XML.
 
-    :raises bridge.api.BindError: the environment variable that should hold the password isn't set.
+    :raises bridge.api.BindError: the environment variable that should hold the password isn't set, or name or password
+        hold characters that XML can't.
     """
-    password = read_env(options.password_env, _PATH)
-    # Imported here since zeep brings much along, and few routes need it.
-    from zeep.wsse.username import UsernameToken as ZeepToken
+    password = read_env(options.password_env, (*_PATH, "password_env"))
+    for text, key in ((options.username, "username"), (password, "password_env")):
+        if NOT_XML.search(text):
+            raise BindError(Fault("it holds a character that XML forbids", (*_PATH, key)))
+    start = f"{_START}{escape(options.username)}{_PASSWORD}"
+    text = f'{start}Text">{escape(password)}</wsse:Password>{_END}'
 
-    namespace = ENVELOPES[version]
-    token: Any = ZeepToken(  # type: ignore[no-untyped-call]  # zeep has no types
-        options.username, password, use_digest=options.digest
-    )
+    def digest(call: Call) -> str:
+        nonce, created = call.random(16), datetime.fromtimestamp(int(call.clock()), UTC).isoformat()
+        # The profile fixes SHA-1: Base64(SHA-1(nonce + created + password)).
+        hashed = hashlib.sha1(nonce + created.encode() + password.encode(), usedforsecurity=False).digest()
+        return (
+            f'{start}Digest">{b64encode(hashed).decode()}</wsse:Password>'
+            f"{_NONCE}{b64encode(nonce).decode()}</wsse:Nonce>{_CREATED}{created}</wsu:Created>{_END}"
+        )
 
-    def write() -> str:
-        envelope = etree.Element(f"{{{namespace}}}Envelope", nsmap={"s": namespace})
-        header = etree.SubElement(envelope, f"{{{namespace}}}Header")
-        etree.SubElement(envelope, f"{{{namespace}}}Body")
-        token.apply(envelope, {})
-        return "".join(etree.tostring(block, encoding="unicode") for block in header)
-
-    if options.digest:  # a nonce and the time, new for each call
-        return write
-    text = write()
-    return lambda: text
+    return digest if options.digest else lambda call: text
 
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:
