@@ -10,10 +10,8 @@ from bridge.config.settings import Settings
 from bridge.gateway.translate import Translate
 from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
-from bridge.stages.deadline import Deadline
 from bridge.stages.quota.stage import Quota
-from bridge.stages.receive import Receive
-from bridge.stages.size import Size
+from bridge.stages.request import Deadline, Receive, Size
 
 
 def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -> Sequence[Stage]:

@@ -22,7 +22,7 @@ from bridge.gateway.downstream import (
     with_bearer,
 )
 from bridge.http.client_address import canonical
-from bridge.stages.size import oversized
+from bridge.stages.request import oversized
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

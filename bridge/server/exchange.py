@@ -18,7 +18,7 @@ from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import close_pieces, pieces, read_body, write_pieces
 from bridge.server.head import encode_head, last_answer
-from bridge.stages.size import oversized
+from bridge.stages.request import oversized
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read

@@ -2,11 +2,9 @@
 
 ::
 
-    size       a body that is too large is refused before anything is read
+    request    of the request itself: its size, how long its client waits, what of it goes on
     auth       who calls: tokens and keys, their issuers and their keys
     quota      how often a caller may call
-    deadline   how long the client waits
-    receive    the fields that go on, and the whole body
     cache      replies that are already known
 
 Their order is `bridge.gateway.chain.stages`.

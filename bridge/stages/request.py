@@ -1,0 +1,124 @@
+"""The stages of the request itself: its size, how long its client waits, and what of it goes on."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar
+
+from bridge.api.call import Reply
+from bridge.api.exchange import Exchange
+from bridge.api.route_spec import seconds
+from bridge.api.stage import BoundOperation, Handler
+from bridge.errors import ClientError, TooLarge
+from bridge.http.forwarding import forwarding
+
+
+class Size:
+    """Whether a body follows, and that its announced length is allowed (RFC 9112, section 6.3). Not for bodies that
+    stream: their messages are bounded one by one.
+
+    :param max_body: bytes.
+    """
+
+    name: ClassVar[str] = "size"
+
+    def __init__(self, max_body: int) -> None:
+        self._max_body = max_body
+
+    def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
+        if operation.streams and operation.codec.streams_up:
+            return None
+        max_body = self._max_body
+
+        def size(exchange: Exchange) -> Awaitable[Reply | None]:
+            fields = exchange.call.fields
+            length = fields.get("content-length")
+            if length:
+                if not length.isdigit() or int(length) > max_body:
+                    raise oversized(max_body)
+                exchange.has_body = length != "0"
+            else:
+                exchange.has_body = bool(fields.get("transfer-encoding"))
+            return next(exchange)
+
+        return size
+
+
+class Deadline:
+    """Reads `Exchange.timeout` from the fields of the client protocols; the lowest counts.
+
+    :param timeouts: header field (lower case) -> its reader (`bridge.api.Front.timeouts`).
+    """
+
+    name: ClassVar[str] = "deadline"
+
+    def __init__(self, timeouts: Mapping[str, Callable[[str], float]]) -> None:
+        self._timeouts = {"x-request-timeout": request_timeout, **timeouts}
+        self._names = self._timeouts.keys()
+
+    def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
+        timeouts, names = self._timeouts, self._names
+
+        def deadline(exchange: Exchange) -> Awaitable[Reply | None]:
+            fields = exchange.call.fields
+            if not names.isdisjoint(fields):
+                allowed = [read(value) for name, read in timeouts.items() if (value := fields.get(name))]
+                exchange.timeout = min(allowed) if allowed else None
+            return next(exchange)
+
+        return deadline
+
+
+class Receive:
+    """Takes away the fields that end at the gateway, reads the body, and sets the deadline: from here on, time counts
+    against the service.
+
+    :param max_body: bytes.
+    :param body_timeout: seconds for the body to arrive.
+    """
+
+    name: ClassVar[str] = "receive"
+
+    def __init__(self, max_body: int, body_timeout: float) -> None:
+        self._max_body, self._body_timeout = max_body, body_timeout
+
+    def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
+        forwardable = forwarding(operation.authenticator.consumes)
+        max_body, body_timeout, timeout = self._max_body, self._body_timeout, operation.timeout
+
+        def receive(exchange: Exchange, body: bytes | None = None) -> Awaitable[Reply | None]:
+            call = exchange.call
+            if body is None:
+                call.headers = forwardable(call.headers)
+                if exchange.has_body:
+                    body = exchange.request.received(max_body)
+                    if body is None:
+                        return read(exchange)
+            if body is not None:
+                call.body = body
+                exchange.record.bytes_in = len(body)
+            allowed = exchange.timeout
+            exchange.deadline = get_running_loop().time() + (timeout if allowed is None else min(timeout, allowed))
+            return next(exchange)
+
+        async def read(exchange: Exchange) -> Reply | None:
+            return await receive(exchange, await exchange.request.body(max_body, body_timeout))
+
+        return receive
+
+
+def oversized(max_bytes: int) -> TooLarge:
+    return TooLarge(f"A request body may have at most {max_bytes} bytes.")
+
+
+def request_timeout(text: str) -> float:
+    """Seconds of ``X-Request-Timeout``: ``2s``, ``500ms`` or a number of seconds.
+
+    :raises bridge.api.ClientError: it is none of these.
+    """
+    try:
+        value = float(text) if text.replace(".", "", 1).isdigit() else seconds(text)
+        return float(str(value))
+    except ValueError:
+        raise ClientError("X-Request-Timeout is written 2s, 500ms or as a number of seconds.") from None
