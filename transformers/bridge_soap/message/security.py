@@ -48,4 +48,8 @@ def token_writer(options: UsernameToken) -> Callable[[Call], str]:
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:
     """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
-    return frozenset({read_env(options.password_env, _PATH)}) - {""} if options is not None else frozenset()
+    return (
+        frozenset({read_env(options.password_env, (*_PATH, "password_env"))}) - {""}
+        if options is not None
+        else frozenset()
+    )
