@@ -22,7 +22,7 @@ from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document
 from bridge.errors import BindError, ConflictError, Fault, SpecError
-from bridge.http.template import check_template
+from bridge.http.template import join_template, parse_template
 from bridge.http.token import is_token
 
 GROUP = "bridge.transformers"
@@ -144,7 +144,7 @@ def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) ->
     try:
         if operation.path and not operation.path.startswith("/"):
             raise ValueError("it must be empty or start with /")
-        check_template((spec.route.rstrip("/") + operation.path) if operation.path else spec.route)
+        parse_template(join_template(spec.route, operation.path))
     except ValueError as error:
         raise BindError(
             Fault(f"{transformer} can't publish {operation.name!r} at {operation.path!r}: {error}", ("transform",))

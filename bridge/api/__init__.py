@@ -81,6 +81,7 @@ from bridge.errors import (
 from bridge.http.forwarding import forwardable, returnable
 from bridge.http.memo import Memo
 from bridge.http.methods import is_served
+from bridge.http.template import PathTemplate, fill_template, parse_template, split_template
 from bridge.http.token import is_token
 from bridge.payload.codegen import define_function
 from bridge.payload.json_text import check_json, read_in_slices
@@ -132,6 +133,7 @@ __all__ = [
     "Options",
     "Origin",
     "Outcome",
+    "PathTemplate",
     "Reply",
     "RequestError",
     "Retry",
@@ -160,6 +162,7 @@ __all__ = [
     "claim_text",
     "define_function",
     "fetch_error",
+    "fill_template",
     "forwardable",
     "header",
     "header_texts",
@@ -169,6 +172,7 @@ __all__ = [
     "key_of",
     "parse_json",
     "parse_pointer",
+    "parse_template",
     "parse_xml",
     "pointer_of",
     "pointer_token",
@@ -179,6 +183,7 @@ __all__ = [
     "read_tls",
     "returnable",
     "seconds",
+    "split_template",
     "unescaped",
     "xml_parser",
     "xml_slices",

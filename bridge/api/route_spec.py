@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.http.template import check_template, decoded
+from bridge.http.template import check_template, decoded, parse_template
 
 TRANSPORTS = "bridge.transports"  #: the group of their entry points
 
@@ -154,7 +154,7 @@ class Upstream(BaseModel):
         elif not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
             raise ValueError(f"{port!r} is neither a port number nor a service name")
         if slash:
-            check_template("/" + path)
+            parse_template("/" + path)
         return cls.model_validate({"scheme": scheme or None, "name": name, "port": port, "path": slash + path})
 
     def __str__(self) -> str:

@@ -8,7 +8,6 @@ A front's distribution declares::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
@@ -23,11 +22,11 @@ from bridge.api.transformer import Operation
 from bridge.errors import BindError, Fault
 from bridge.fronts.rest_json import RestStreamCodec
 from bridge.fronts.stream_doc import streaming
+from bridge.http.template import parse_template
 from bridge.plugins import discover
 
 GROUP = "bridge.fronts"
 
-_NAME = re.compile(r"\{[^}*]+")
 #: In `Call.state`: the call is plain JSON.
 _PLAIN: Any = object()
 
@@ -120,9 +119,9 @@ class Fronts:
         return replace(operation, codec=codec, describe=streaming(operation.describe, service))
 
 
-def _shape(path: str) -> str:
-    """A path's template without the names of its parameters."""
-    return _NAME.sub("{", path)
+def _shape(path: str) -> object:
+    """Equal for templates that take the same paths."""
+    return parse_template(path).key if path else None
 
 
 def _next(name: str) -> str:

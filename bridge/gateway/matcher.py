@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from bridge.api.route_spec import METHODS
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
+from bridge.http.template import PathTemplate, parse_template
 
 ANY = "*"
 MAX_SEGMENTS = 128
@@ -64,37 +65,6 @@ class _Node(Generic[E]):
         return not (self.literals or self.leaf or self.rest or self.one)
 
 
-class Shape:
-    """A template taken apart: its `steps` (a literal, or None for ``{name}``), whether it takes the `rest`, its `verb`,
-    and the `names` of its parameters."""
-
-    __slots__ = ("names", "rest", "steps", "verb")
-
-    def __init__(self, template: str) -> None:
-        self.steps: list[str | None] = []
-        self.rest = False
-        self.verb = ""
-        names: list[str] = []
-        for segment in template[1:].split("/"):
-            if not segment.startswith("{"):
-                self.steps.append(unquote(segment) if "%" in segment else segment)
-                continue
-            name, _, verb = segment.partition("}")
-            self.verb = verb.removeprefix(":")
-            if name.endswith("*"):
-                names.append(name[1:-1])
-                self.rest = True
-            else:
-                names.append(name[1:])
-                self.steps.append(None)
-        self.names = tuple(names)
-
-    @property
-    def key(self) -> object:
-        """Equal for templates that take the same paths."""
-        return tuple(self.steps), self.rest, self.verb
-
-
 class Matcher(Generic[E]):
     """Filled with `add_all`, then only read. What is to change is changed in a `copy`, which shares all but the nodes
     on the way to the change."""
@@ -116,22 +86,21 @@ class Matcher(Generic[E]):
     def add_all(self, claims: Iterable[Claim[E]], yields: Callable[[E], bool] | None = None) -> list[E]:
         """Publish every claim, or none of them.
 
-        Templates are as `bridge.http.template.check_template` takes them. Among these claims ``*`` is every method
-        that no
-        other of them takes; to those of other calls it is every method, or one route could take another's callers.
+        Among these claims ``*`` is every method that no other of them takes; to those of other calls it is every
+        method, or one route could take another's callers.
 
         :param yields: whether an endpoint that is in the way makes room.
         :returns: those that make room; the caller takes them away, with `remove_all` and all their other claims.
         :raises ConflictError: a method, host and path is taken; names both who want it.
         """
-        places: dict[tuple[str | None, str], tuple[Shape, Leaf[E]]] = {}
+        places: dict[tuple[str | None, str], tuple[PathTemplate, Leaf[E]]] = {}
         #: By host and shape: places that the trie doesn't have yet. Templates may differ in the names of parameters.
         new: dict[tuple[str | None, object], Leaf[E]] = {}
         wanted: dict[tuple[int, str], tuple[str | None, str, E]] = {}
         room: list[E] = []
         for host, template, method, endpoint in claims:
             if (host, template) not in places:
-                shape = Shape(template)
+                shape = parse_template(template)
                 found = self._find(host, shape)
                 places[host, template] = shape, new.setdefault((host, shape.key), {}) if found is None else found
             leaf = places[host, template][1]
@@ -155,7 +124,7 @@ class Matcher(Generic[E]):
     def remove_all(self, claims: Iterable[Claim[E]]) -> None:
         """Take away what these claims hold, and every node that then leads nowhere."""
         for host, template, method, endpoint in claims:
-            shape = Shape(template)
+            shape = parse_template(template)
             leaf = self._find(host, shape)
             held = leaf.get(method) if leaf else None
             if held is None or held[0] is not endpoint:
@@ -176,7 +145,7 @@ class Matcher(Generic[E]):
             if host and way[0].empty:
                 del self._hosts[host]
 
-    def _find(self, host: str | None, shape: Shape) -> Leaf[E] | None:
+    def _find(self, host: str | None, shape: PathTemplate) -> Leaf[E] | None:
         """Where endpoints of `shape` live, if there are or were any."""
         node = self._hosts.get(host) if host else self._everywhere
         for step in shape.steps:
@@ -187,7 +156,7 @@ class Matcher(Generic[E]):
             return None
         return (node.rest if shape.rest else node.leaf).get(shape.verb)
 
-    def _way(self, host: str | None, shape: Shape) -> list[_Node[E]]:
+    def _way(self, host: str | None, shape: PathTemplate) -> list[_Node[E]]:
         """The nodes that lead to `shape`, made where they aren't yet, and all of them this matcher's own."""
         owner = self._owner
         if host:
@@ -208,7 +177,7 @@ class Matcher(Generic[E]):
             way.append(node)
         return way
 
-    def _leaf(self, host: str | None, shape: Shape) -> Leaf[E]:
+    def _leaf(self, host: str | None, shape: PathTemplate) -> Leaf[E]:
         node = self._way(host, shape)[-1]
         return (node.rest if shape.rest else node.leaf).setdefault(shape.verb, {})
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from bridge.api.route_spec import RouteSpec
 from bridge.errors import NotOwned
-from bridge.gateway.matcher import Shape
+from bridge.http.template import parse_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _overlap(mine: OwnedPath, its: OwnedPath, owner: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _owned_path(host: str | None, template: str, *, exact: bool) -> OwnedPath:
-    steps = tuple(Shape(template).steps)
+    steps = parse_template(template).steps
     if steps[-1:] == ("",):  # operations of /a/ are found below /a
         steps = steps[:-1]
     return OwnedPath(host, steps, exact, template)

@@ -27,6 +27,7 @@ from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain
 from bridge.gateway.matcher import Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
+from bridge.http.template import join_template
 from bridge.plugins import Transformers
 from bridge.stages.cache.memory import MemoryCache
 from bridge.stages.quota.memory import MemoryLimiter
@@ -134,8 +135,7 @@ class BoundRoute:
 
     def template(self, operation: Operation) -> str:
         """The whole public path of `operation`."""
-        base = self.source.spec.route
-        return (base.rstrip("/") + operation.path) if operation.path else base
+        return join_template(self.source.spec.route, operation.path)
 
 
 class Binder:

@@ -3,49 +3,119 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)(\*?)\}")
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 #: What may stand behind the colon of ``{name}:verb``. A request's verb is compared as it is sent: no escapes.
 _VERB = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=@-]+")
 _CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def check_template(path: str) -> str:
-    """A path template: ``/a/{name}/b/{rest*}``.
+@dataclass(frozen=True, slots=True)
+class PathTemplate:
+    """A template taken apart. `parse_template` makes it.
+
+    :ivar text: as it was written.
+    :ivar pieces: literal text at even places, the names of parameters at odd ones.
+    :ivar steps: its segments without ``{rest*}``: a literal, percent-decoded, or None for ``{name}``.
+    :ivar rest: the parameter that takes the rest of the path, or ``""``.
+    :ivar verb: without its colon, or ``""``.
+    """
+
+    text: str
+    pieces: tuple[str, ...]
+    steps: tuple[str | None, ...]
+    rest: str
+    verb: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its parameters, in order."""
+        return self.pieces[1::2]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for templates that take the same paths."""
+        return self.steps, bool(self.rest), self.verb
+
+
+def split_template(text: str) -> tuple[str, ...]:
+    """The `PathTemplate.pieces` of any text with ``{name}`` and ``{name*}`` in it."""
+    return tuple(_PARAMETER.split(text))
+
+
+def fill_template(pieces: Sequence[str], values: Mapping[str, str]) -> str:
+    """`pieces` with `values` in the place of parameters, as they are (nothing is quoted), or ``""`` without a value."""
+    parts = [*pieces]
+    parts[1::2] = [values.get(name, "") for name in pieces[1::2]]
+    return "".join(parts)
+
+
+def join_template(route: str, path: str) -> str:
+    """The whole public path of an operation at `path` below `route`; ``""`` is the route itself."""
+    return route.rstrip("/") + path if path else route
+
+
+@lru_cache(maxsize=4096)
+def parse_template(path: str) -> PathTemplate:
+    """The template ``/a/{name}/b/{rest*}``.
 
     :raises ValueError: it doesn't start with ``/``, names a parameter twice, ``{name*}`` is not last, or a segment or
         verb holds what none can.
     """
     if not path.startswith("/"):
         raise ValueError(f"{path!r} must start with /")
+    steps: list[str | None] = []
     names: set[str] = set()
-    segments = path[1:].split("/") if path != "/" else []
+    rest = verb = ""
+    segments = path[1:].split("/")
     for at, segment in enumerate(segments):
+        last = at == len(segments) - 1
         text, _, verb = segment.partition("}:")
         if verb:
             text += "}"
-        if "{" in text or "}" in text:
-            found = _PARAMETER.fullmatch(text)
-            if not found:
-                raise ValueError(f"{segment!r}: a parameter fills a whole segment, as {{name}} or {{name*}}")
-            if found[1] in names:
-                raise ValueError(f"the parameter {found[1]!r} stands in it twice")
-            names.add(found[1])
-            if found[2] and at != len(segments) - 1:
-                raise ValueError(f"{segment!r} takes the rest of the path, so it must come last")
-            if verb and at != len(segments) - 1:
-                raise ValueError(f"{segment!r}: a :verb belongs at the end of the path")
-            if verb and not _VERB.fullmatch(verb):
-                raise ValueError(f"{segment!r}: a :verb is one word of letters, digits and -._~!$&'()*+,;=@")
-        elif not text:
-            if at != len(segments) - 1:
-                raise ValueError(f"{path!r} has an empty segment")
-        elif not _SEGMENT.fullmatch(text) or _ESCAPE.search(text) or _CONTROL.search(text) or _climbs(text):
-            raise ValueError(f"{segment!r} can't be a path segment")
-    return path
+        if "{" not in text and "}" not in text:
+            _check_literal(path, segment, text, last=last)
+            steps.append(unquote(text) if "%" in text else text)
+            continue
+        match = _PARAMETER.fullmatch(text)
+        if not match:
+            raise ValueError(f"{segment!r}: a parameter fills a whole segment, as {{name}} or {{name*}}")
+        if match[1] in names:
+            raise ValueError(f"the parameter {match[1]!r} stands in it twice")
+        names.add(match[1])
+        if not text.endswith("*}"):
+            steps.append(None)
+        elif last:
+            rest = match[1]
+        else:
+            raise ValueError(f"{segment!r} takes the rest of the path, so it must come last")
+        if verb and not last:
+            raise ValueError(f"{segment!r}: a :verb belongs at the end of the path")
+        if verb and not _VERB.fullmatch(verb):
+            raise ValueError(f"{segment!r}: a :verb is one word of letters, digits and -._~!$&'()*+,;=@")
+    return PathTemplate(path, split_template(path), tuple(steps), rest, verb)
+
+
+def check_template(path: str) -> str:
+    """`path`, if `parse_template` takes it.
+
+    :raises ValueError: it doesn't.
+    """
+    return parse_template(path).text
+
+
+def _check_literal(path: str, segment: str, text: str, *, last: bool) -> None:
+    if not text:
+        if not last:
+            raise ValueError(f"{path!r} has an empty segment")
+    elif not _SEGMENT.fullmatch(text) or _ESCAPE.search(text) or _CONTROL.search(text) or _climbs(text):
+        raise ValueError(f"{segment!r} can't be a path segment")
 
 
 def _climbs(segment: str) -> bool:

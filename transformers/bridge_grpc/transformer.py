@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec
+from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec, parse_template
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
@@ -31,7 +30,6 @@ from bridge_grpc.schema.reflected import Servers
 from bridge_grpc.schema.sources import load
 from bridge_grpc.service import GrpcService
 
-_ROUTE_PARAMETER = re.compile(r"\{([^}*]+)(\*?)\}")
 #: Types that an error detail or an Any may hold although the service's schema doesn't have them.
 _COMMON = ("google.rpc.", "google.protobuf.", "google.type.", "google.api.")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -145,7 +143,8 @@ class _Compiler:
         self._response_metadata = ResponseMetadata(options.reply_headers)
         self._decode_all = options.http.decode_all
         self._sources = read_sources(options.fields, home)
-        self._parameters = {name: bool(star) for name, star in _ROUTE_PARAMETER.findall(route.route)}
+        template = parse_template(route.route)
+        self._parameters = {name: name == template.rest for name in template.names}
         self._faults: list[Fault] = []
         self._names: dict[str, int] = {}
         self._templates: set[tuple[str, ...]] = set()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from bridge.api import FAST_PATHS, BindError, Call, Fault, Operation, RouteSpec
+from bridge.api import FAST_PATHS, BindError, Call, Fault, Operation, RouteSpec, parse_template, split_template
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders
@@ -30,7 +29,6 @@ from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.model import Side, SoapOperation
 from bridge_soap.wsdl.selection import Chosen
 
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 #: Up to so many namespaces are declared in each envelope, whether it needs them or not.
 _FEW = 3
 #: Methods whose requests have no body; their parameters are in path and query.
@@ -90,8 +88,8 @@ class Binder:
                 plan, attachments=_attachments(operation.input), reply_attachments=_attachments(operation.output)
             )
         flat = flat and plan.attachments is None
-        upstream = set(_PARAMETER.findall(plan.path))
-        for parameter in _PARAMETER.findall(self._route.route):
+        upstream = split_template(plan.path)[1::2]
+        for parameter in parse_template(self._route.route).names:
             if parameter not in parameters and parameter not in upstream:
                 raise BindError(
                     Fault(f"{operation.name} has no simple input {parameter!r} for this parameter", ("route",))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec
+from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec, parse_template
 
-_PARAMETER = re.compile(r"\{([^{}*]+)\*?\}")
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 
 #: From a method to its OpenAPI part.
@@ -50,7 +48,7 @@ def describer(
             "description": "The service behind it publishes no schema, so the shape of the bodies is its own.",
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in _PARAMETER.findall(route.route)
+                for name in parse_template(route.route).names
             ],
             "responses": {
                 "200": {"description": "The service's answer.", "content": {reply_type: {"schema": reply or {}}}},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -21,11 +20,12 @@ from bridge.api import (
     TooLarge,
     UpstreamError,
     UpstreamFault,
+    fill_template,
     header,
     parse_json,
+    parse_template,
+    split_template,
 )
-
-_PARAMETER = re.compile(r"\{([^{}*]+)\*?\}")
 
 #: Not forwarded: a partial document can't be translated (RFC 9110, section 14.2).
 _PARTIAL = frozenset(("range", "if-range"))
@@ -63,9 +63,8 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
     template = route.upstream.path
     if not template:
         return lambda call: f"{call.path}?{call.query}" if call.query else call.path
-    names = {match[1] for match in _PARAMETER.finditer(route.route)}
-    # Even items are text, odd ones are names.
-    pieces = _PARAMETER.split(template)
+    names = parse_template(route.route).names
+    pieces = split_template(template)
     for name in pieces[1::2]:
         if name not in names:
             raise BindError(Fault(f"the path {route.route} has no parameter {name!r}", ("upstream",)))
@@ -73,8 +72,7 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
         return lambda call: f"{template}?{call.query}" if call.query else template
 
     def fill(call: Call) -> str:
-        parameters = call.raw_params
-        path = "".join(parameters[piece] if index & 1 else piece for index, piece in enumerate(pieces))
+        path = fill_template(pieces, call.raw_params)
         return f"{path}?{call.query}" if call.query else path
 
     return fill

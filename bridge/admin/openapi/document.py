@@ -11,7 +11,7 @@ from bridge.admin.openapi.part import Place, described, finished
 from bridge.admin.openapi.problems import HEADERS, PROBLEM, PROBLEM_SCHEMA, problem_responses
 from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.schemas import Names, SchemaPool
-from bridge.admin.openapi.template import PathTemplate, plain, words
+from bridge.admin.openapi.template import DocumentPath, plain, words
 from bridge.api.route_spec import METHODS
 from bridge.api.stream import WEBSOCKET
 
@@ -108,9 +108,9 @@ def _contenders(operations: Iterable[PublishedOperation]) -> list[list[Place]]:
     Paths that differ in their parameters' names alone are one path to OpenAPI (3.1, section 4.8.8), so all that share
     it share the spelling of the first.
     """
-    sortable = [(PathTemplate.of(one.spec.route, one.operation.path), one) for one in operations]
+    sortable = [(DocumentPath.of(one.spec.route, one.operation.path), one) for one in operations]
     sortable.sort(key=_order)
-    spelling: dict[str, PathTemplate] = {}
+    spelling: dict[str, DocumentPath] = {}
     taken: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for template, one in sortable:
         spelling.setdefault(template.key, template)
@@ -123,7 +123,7 @@ def _contenders(operations: Iterable[PublishedOperation]) -> list[list[Place]]:
     return [found[at] for at in sorted(found)]
 
 
-def _order(item: tuple[PathTemplate, PublishedOperation]) -> tuple[object, ...]:
+def _order(item: tuple[DocumentPath, PublishedOperation]) -> tuple[object, ...]:
     """One segment before the rest of the path and one method before ``*``, as the gateway matches; a host's own before
     every host's, since the document for a host holds both."""
     template, one = item

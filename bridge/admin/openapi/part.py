@@ -14,7 +14,7 @@ from bridge.admin.openapi.problems import header_refs, problem_names
 from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.refs import renamed
 from bridge.admin.openapi.schemas import SchemaPool
-from bridge.admin.openapi.template import PathTemplate
+from bridge.admin.openapi.template import DocumentPath
 from bridge.api.route_spec import Upstream
 from bridge.api.transformer import OperationDoc
 
@@ -37,8 +37,8 @@ class Place:
     """
 
     published: PublishedOperation
-    own: PathTemplate
-    shown: PathTemplate
+    own: DocumentPath
+    shown: DocumentPath
     method: str
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_PARAMETER = re.compile(r"\{([^{}*]+)(\*?)\}")
+from bridge.http.template import fill_template, join_template, parse_template, split_template
+
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class PathTemplate:
+class DocumentPath:
     """A whole public path.
 
     :ivar text: as OpenAPI writes it, ``/v1/books/{name}:publish``.
@@ -29,21 +30,17 @@ class PathTemplate:
     key: str
 
     @classmethod
-    def of(cls, route: str, path: str) -> PathTemplate:
+    def of(cls, route: str, path: str) -> DocumentPath:
         """The route's path with an operation's `path` below it."""
-        whole = route.rstrip("/") + path if path else route
-        found = _PARAMETER.findall(whole)
-        return cls(
-            text=_PARAMETER.sub(r"{\1}", whole),
-            names=tuple(name for name, _ in found),
-            rest=next((name for name, star in found if star), ""),
-            key=_PARAMETER.sub("{}", whole),
-        )
+        template = parse_template(join_template(route, path))
+        names, pieces = template.names, template.pieces
+        text = fill_template(pieces, {name: f"{{{name}}}" for name in names})
+        return cls(text, names, template.rest, fill_template(pieces, dict.fromkeys(names, "{}")))
 
 
 def words(path: str) -> list[str]:
     """The literal parts of a template as plain words: ``/v1/my-books/{id}:publish`` is v1, my_books, publish."""
-    literals = _PARAMETER.sub("/", path).replace(":", "/").split("/")
+    literals = "/".join(split_template(path)[::2]).replace(":", "/").split("/")
     return [word for literal in literals if (word := _WORD.sub("_", literal).strip("_"))]
 
 

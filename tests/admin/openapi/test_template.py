@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.admin.openapi.template import PathTemplate, words
+from bridge.admin.openapi.template import DocumentPath, words
 from bridge.api import OperationDoc
 
 
@@ -25,7 +25,7 @@ from bridge.api import OperationDoc
     ],
 )
 def test_templates(route: Any, path: Any, text: Any, names: Any, rest: Any, key: Any) -> None:
-    assert PathTemplate.of(route, path) == PathTemplate(text, names, rest, key)
+    assert DocumentPath.of(route, path) == DocumentPath(text, names, rest, key)
 
 
 def test_words() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.api import WEBSOCKET, BindError, Fault, KeyPath, is_served, is_token, key_of
+from bridge.api import WEBSOCKET, BindError, Fault, KeyPath, is_served, is_token, key_of, parse_template
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.options import RuleOptions
 from bridge_grpc.schema.pool import Method
@@ -153,10 +153,17 @@ def below(route: str, template: Template) -> Template:
     So a route ``/v1`` publishes the rule ``/v1/counts`` at ``/v1/counts``, and a route ``/tally`` publishes it at
     ``/tally/v1/counts``.
     """
-    base = [unquote(part) for part in route.strip("/").split("/") if part]
+    parent = parse_template(route)
+    base = [step for step in parent.steps if step != ""]
     segments = [segment if segment in ("*", "**") else unquote(segment) for segment in template.segments]
     inside_variable = any(variable.start < len(base) for variable in template.variables)
-    if not base or segments[: len(base)] != base or inside_variable or (len(segments) == len(base) and template.verb):
+    if (
+        not base
+        or parent.rest
+        or segments[: len(base)] != base
+        or inside_variable
+        or (len(segments) == len(base) and template.verb)
+    ):
         return template
     length = len(base)
     variables = tuple(type(v)(v.field_path, v.start - length, v.end - length) for v in template.variables)

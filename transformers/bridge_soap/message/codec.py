@@ -25,8 +25,10 @@ from bridge.api import (
     UnsupportedMediaType,
     UpstreamError,
     XmlError,
+    fill_template,
     header,
     parse_pointer,
+    split_template,
 )
 from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Reader
@@ -49,7 +51,6 @@ from bridge_soap.names import local_name, tag_of
 _MAX_FAULTS = 500
 _LARGE = 256 * 1024  #: bytes of a body whose message is written to one text as it is made
 _MAX_WARNINGS = 20
-_TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
 
 
@@ -94,7 +95,8 @@ class SoapCodec:
 
     def __init__(self, plan: Plan, *, takes_body: bool) -> None:
         self._plan, self._takes_body = plan, takes_body
-        self._path_names = frozenset(_TEMPLATE.findall(plan.path))
+        self._path = split_template(plan.path)
+        self._path_names = frozenset(self._path[1::2])
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -141,12 +143,7 @@ class SoapCodec:
         if parts:
             kind, body = join(body, header(headers, "content-type"), parts, call.random(16).hex())
             headers = [(name, kind if name == "content-type" else text) for name, text in headers]
-        return HttpRequest("POST", self._path(call), headers, body)
-
-    def _path(self, call: Call) -> str:
-        if not self._path_names:
-            return self._plan.path
-        return _TEMPLATE.sub(lambda match: call.raw_params.get(match[1], ""), self._plan.path)
+        return HttpRequest("POST", fill_template(self._path, call.raw_params), headers, body)
 
     def _from_parameters(self, call: Call) -> Any:
         if not (call.raw_params or call.query):

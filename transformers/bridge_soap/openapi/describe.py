@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.api import OperationDoc, RouteSpec
+from bridge.api import OperationDoc, RouteSpec, parse_template
 from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.message.attachments import ATTACHMENTS, attachments_schema
@@ -23,8 +22,6 @@ from bridge_soap.openapi.shape import shaped
 from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.model import Side, SoapOperation
 from bridge_soap.xsd.model import keys_of
-
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class _Writer:
         self._schemas = schemas_of(described.contract, native=native, encoded=encoded)
         decoders = described.contract.decoders(native=native, strict=False, encoded=encoded)
         self._examples = Examples(described.contract, decoders, encoded=encoded)
-        self._in_path = list(_PARAMETER.findall(described.route.route))
+        self._in_path = parse_template(described.route.route).names
 
     def document(self) -> OperationDoc:
         operation: dict[str, Any] = {"summary": self._d.operation.name}
