@@ -272,7 +272,7 @@ class Cache(Model):
 _SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 
-class Connection(Model):
+class ConnectionSpec(Model):
     """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
     containers get theirs."""
 
@@ -290,7 +290,7 @@ class Connection(Model):
     max_metadata: Annotated[Size, Field(le=2**20)] | None = None  #: bytes of an answer's metadata
 
     @model_validator(mode="after")
-    def _pair(self) -> Connection:
+    def _pair(self) -> ConnectionSpec:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together")
         return self
@@ -382,7 +382,7 @@ class RouteSpec(Model):
     cache: Cache | None = None
     timeout: Seconds = 30.0
     stream: Stream = Stream()
-    connection: Connection = Connection()
+    connection: ConnectionSpec = ConnectionSpec()
     retry: RetrySpec | None = None
     transform: Transform
 

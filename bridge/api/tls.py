@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.values import Origin, read_secret
 from bridge.errors import BindError, Fault
 
@@ -95,7 +95,7 @@ def _refuse() -> str:
     raise _Encrypted
 
 
-def read_tls(connection: Connection, home: Path) -> Tls:
+def read_tls(connection: ConnectionSpec, home: Path) -> Tls:
     """The files that `connection` names, read now. They lie where a spec's secrets do (`bridge.api.values`).
 
     :raises bridge.api.BindError: one can't be had, is no PEM, or the key doesn't belong to the certificate.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.errors import RequestError
 
@@ -116,7 +116,7 @@ class Target:
     name: str
     port: str
     tls: Tls | None
-    connection: Connection
+    connection: ConnectionSpec
     max_reply: int
 
 

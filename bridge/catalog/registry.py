@@ -28,7 +28,7 @@ from bridge.config.specfile import read_value
 from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
-from bridge.stages.auth.api_key import ApiKey
+from bridge.stages.auth.api_key import StoredKey
 
 log = logging.getLogger("bridge.routes")
 
@@ -49,7 +49,7 @@ class Registry:
         self._store = store
         self._live = Live(binder)
         self._folder = SpecFolder(self._live, folder, home)
-        self.keys: dict[str, ApiKey] = {}
+        self.keys: dict[str, StoredKey] = {}
         self._version = UNREAD
         self._catching: set[asyncio.Task[None]] = set()
         #: Of the stored texts that were read, so that they are not read again where another of them has changed.
@@ -355,7 +355,7 @@ class Registry:
             raise NotFound(f"No route has the id {route_id}.")
         return found
 
-    def find(self, key_id: str) -> ApiKey | None:
+    def find(self, key_id: str) -> StoredKey | None:
         """An API key by its id (`bridge.stages.auth.api_key.KeyStore`)."""
         return self.keys.get(key_id)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import Connection, RetrySpec, Upstream
+from bridge.api.route_spec import ConnectionSpec, RetrySpec, Upstream
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transport import Channel, Target, Transport
 from bridge.cluster.attempts import Throttle
@@ -19,7 +19,7 @@ from bridge.errors import Unavailable
 from bridge.transport.registry import Transports, policy_of, scheme_of
 
 #: Transport, scheme, name, port, connection, and the texts of its files.
-Key = tuple[str, str, str, str, Connection, Tls]
+Key = tuple[str, str, str, str, ConnectionSpec, Tls]
 
 
 class Upstreams:
@@ -36,7 +36,9 @@ class Upstreams:
         self._channels: dict[Key, tuple[Channel, Throttle]] = {}
         self._clusters: dict[tuple[Key, Retry | None], Cluster] = {}
 
-    def bind(self, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None = None) -> Cluster:
+    def bind(
+        self, upstream: Upstream, wire: str, connection: ConnectionSpec, retry: RetrySpec | None = None
+    ) -> Cluster:
         """The upstream that a spec names, for a transformer that speaks `wire`.
 
         :raises bridge.BindError: nobody speaks `wire`, or what the spec says doesn't fit it.
@@ -82,7 +84,7 @@ class OfflineUpstreams:
         self._transports = Transports()
 
     def bind(
-        self, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None = None
+        self, upstream: Upstream, wire: str, connection: ConnectionSpec, retry: RetrySpec | None = None
     ) -> OfflineUpstreams:
         """:raises bridge.BindError: as `Upstreams.bind`."""
         _resolve(self._transports, upstream, wire, connection, retry, self._home)
@@ -99,7 +101,12 @@ class OfflineUpstreams:
 
 
 def _resolve(
-    transports: Transports, upstream: Upstream, wire: str, connection: Connection, retry: RetrySpec | None, home: Path
+    transports: Transports,
+    upstream: Upstream,
+    wire: str,
+    connection: ConnectionSpec,
+    retry: RetrySpec | None,
+    home: Path,
 ) -> tuple[Transport, Key, Retry | None]:
     """:raises bridge.BindError: as `Upstreams.bind`."""
     transport = transports.get(wire)

@@ -9,6 +9,7 @@ import binascii
 import re
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
@@ -147,7 +148,7 @@ class Base64Text:
             raise ClientError("The body ends within a group of four characters of its base64.")
 
 
-class EnvelopeWriter:
+class EnvelopeWriter(ABC):
     """How one call is answered: the half of a `bridge.api.stream.StreamTranslation` that goes down.
 
     :cvar reserved: names of metadata that begin so belong to the protocol.
@@ -170,14 +171,16 @@ class EnvelopeWriter:
     def message(self, message: bytes) -> bytes:
         return envelope(0, self._write(message))
 
+    @abstractmethod
     def end(self, inbound: GrpcReply) -> bytes:
-        raise NotImplementedError
+        """The end of a stream's answer, with the call's status."""
 
     def fail(self, problem: Mapping[str, Any]) -> bytes:
         return self.end(as_status(self.service, problem))
 
+    @abstractmethod
     def reply(self, inbound: GrpcReply) -> Reply:
-        raise NotImplementedError
+        """The whole answer to a call of one message."""
 
     def refusal(self, problem: Mapping[str, Any], reply: Reply) -> Reply:
         refused = self.reply(as_status(self.service, problem, reply.headers))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from bridge.api.front import Front, MakeFormat, StreamFormat
 
 
-class Lines(StreamFormat):
+class NdjsonFormat(StreamFormat):
     """The heartbeat is an empty line, which readers of NDJSON skip."""
 
     heartbeat = b"\n"
@@ -25,5 +25,5 @@ class Ndjson(Front):
     rank = 0
     formats: ClassVar[Mapping[str, MakeFormat]] = dict.fromkeys(
         ("application/x-ndjson", "application/ndjson", "application/jsonl"),
-        lambda service: Lines("application/x-ndjson"),
+        lambda service: NdjsonFormat("application/x-ndjson"),
     )

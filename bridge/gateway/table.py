@@ -18,7 +18,7 @@ from bridge.api.cache import ReplyCache
 from bridge.api.capabilities import Followed, capability
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
-from bridge.api.route_spec import Connection, RetrySpec, RouteSpec, Upstream
+from bridge.api.route_spec import ConnectionSpec, RetrySpec, RouteSpec, Upstream
 from bridge.api.stream import StreamCodec
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
@@ -145,7 +145,7 @@ class Binder:
         self,
         transformers: Transformers,
         authenticate: Callable[[RouteSpec], Authenticator],
-        connect: Callable[[Upstream, str, Connection, RetrySpec | None], Sender],
+        connect: Callable[[Upstream, str, ConnectionSpec, RetrySpec | None], Sender],
         fronts: Fronts,
         chain: Chain,
         secrets: Secrets = NO_SECRETS,

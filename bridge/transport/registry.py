@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import TRANSPORTS, Connection, RetrySpec, Upstream
+from bridge.api.route_spec import TRANSPORTS, ConnectionSpec, RetrySpec, Upstream
 from bridge.api.transport import Transport
 from bridge.errors import BindError, Fault
 
@@ -52,7 +52,7 @@ class Transports:
             await transport.aclose()
 
 
-def scheme_of(transport: Transport, upstream: Upstream, connection: Connection) -> str:
+def scheme_of(transport: Transport, upstream: Upstream, connection: ConnectionSpec) -> str:
     """The scheme to speak to `upstream` by.
 
     :raises bridge.BindError: the spec's scheme is not the transport's, or its connection doesn't fit the scheme.

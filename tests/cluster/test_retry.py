@@ -333,7 +333,7 @@ async def test_a_grpc_route_and_the_method_that_differs(start: Start) -> None:
 
 
 async def test_routes_that_differ_in_retry_alone_share_connections(tmp_path: Any) -> None:
-    from bridge.api.route_spec import Connection
+    from bridge.api.route_spec import ConnectionSpec
     from bridge.cluster.mesh import open_mesh
     from bridge.cluster.pool import Upstreams
     from bridge.config.settings import Settings
@@ -342,8 +342,8 @@ async def test_routes_that_differ_in_retry_alone_share_connections(tmp_path: Any
     upstreams = Upstreams(mesh, Settings(home=tmp_path))
     upstream = Upstream.parse("svc:80")
     plain, retried = (
-        upstreams.bind(upstream, "http", Connection()),
-        upstreams.bind(upstream, "http", Connection(), RetrySpec()),
+        upstreams.bind(upstream, "http", ConnectionSpec()),
+        upstreams.bind(upstream, "http", ConnectionSpec(), RetrySpec()),
     )
     assert plain is not retried
     assert plain.channel is retried.channel

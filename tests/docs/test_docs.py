@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 import bridge
 from bridge.api import Context, HttpRequest
 from bridge.api.problem import slugs
-from bridge.api.route_spec import Connection, RouteSpec
+from bridge.api.route_spec import ConnectionSpec, RouteSpec
 from bridge.api.transport import Target
 from bridge.cli.main import app
 from bridge.cluster.cluster import Cluster
@@ -134,7 +134,7 @@ def test_the_front_of_the_guide() -> None:
 
 async def test_the_transport_of_the_guide() -> None:
     transport = Transports({"canned": lambda: python_of("extend.md", "A transport")["Canned"]}).get("canned")
-    channel = transport.channel(Target("hill", "80", None, Connection(), 1000))
+    channel = transport.channel(Target("hill", "80", None, ConnectionSpec(), 1000))
     cluster = Cluster(channel, lambda: asyncio.sleep(0, [("10.0.0.1", 80)]), lambda: [("10.0.0.1", 80)])
     deadline = asyncio.get_running_loop().time() + 5
     assert (await cluster.send(HttpRequest("GET", "/a"), deadline=deadline)).body == b"/a"

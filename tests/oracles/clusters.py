@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Target
 from bridge.cluster.cluster import Cluster
@@ -61,11 +61,11 @@ def grpc_cluster(
     known: Callable[[], Sequence[Address] | None] = unknown,
     outliers: OutlierDetector | None = None,
     trust: Tls | None = None,
-    connection: Connection | None = None,
+    connection: ConnectionSpec | None = None,
     retry: Retry | None = None,
 ) -> Cluster:
     """:param tls: where no `trust` is given, by the system's authorities."""
-    target = Target(name, "1", (trust or Tls()) if tls else None, connection or Connection(), max_reply)
+    target = Target(name, "1", (trust or Tls()) if tls else None, connection or ConnectionSpec(), max_reply)
     channel = GrpcChannel(target) if clients == "lean" else GrpcioChannel(target)
     return Cluster(channel, lookup, known, outliers=outliers, retry=retry)
 
@@ -84,7 +84,7 @@ def http_cluster(
     retry: Retry | None = None,
 ) -> Cluster:
     """:param tls: where no `trust` is given, by whom `client` trusts."""
-    target = Target(name, port, (trust or Tls()) if tls else None, Connection(), max_reply)
+    target = Target(name, port, (trust or Tls()) if tls else None, ConnectionSpec(), max_reply)
     return Cluster(HttpChannel(client, target), lookup, known, outliers=outliers, retry=retry)
 
 

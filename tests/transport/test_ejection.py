@@ -20,7 +20,7 @@ import grpc
 import pytest
 
 from bridge.api.call import GrpcRequest, HttpRequest
-from bridge.api.route_spec import Connection, Upstream
+from bridge.api.route_spec import ConnectionSpec, Upstream
 from bridge.cluster.balance import Mesh
 from bridge.cluster.outlier import CONSECUTIVE, EJECTION, FAIR, JITTER, PROBE_TIMEOUT, SLOW_START, OutlierDetector
 from bridge.cluster.pool import Upstreams
@@ -227,7 +227,7 @@ async def start(serve: Any, tmp_path: Path, clients: Any) -> AsyncIterator[Start
         mesh = Mesh(StaticSource(file, clock), clock)
         settings = Settings(home=tmp_path, max_reply=1000)
         upstreams = Upstreams(mesh, settings, transports(clients))
-        upstream = upstreams.bind(Upstream.parse("svc:80"), wire, Connection())
+        upstream = upstreams.bind(Upstream.parse("svc:80"), wire, ConnectionSpec())
         made.append(Cluster(instances, upstream, upstreams, mesh, clock, wire))
         return made[-1]
 
@@ -518,7 +518,7 @@ async def test_both_protocols_share_what_they_know(start: Start) -> None:
     cluster = await start("http", resets, None, None)
     await cluster.calls(60, within=10.0)
     assert cluster.outliers.ejected == 1
-    upstream: Any = cluster.upstreams.bind(Upstream.parse("svc:80"), "grpc", Connection())
+    upstream: Any = cluster.upstreams.bind(Upstream.parse("svc:80"), "grpc", ConnectionSpec())
     assert upstream.outliers is cluster.outliers
     for _ in range(10):
         assert cluster.instances[0].address != upstream.known()[0]

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.api.call import GrpcRequest, Retry
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.api.transport import Target
 from bridge.cluster import attempts
@@ -94,7 +94,7 @@ async def test_mutual_tls(serve_grpc: Any, grpc_upstream: Make, authority: trust
 
 async def test_max_message_bounds_both_ways(serve_grpc: Any, grpc_upstream: Make) -> None:
     running = await serve_grpc({"Do": Service().answer})
-    upstream = grpc_upstream(running.address, connection=Connection(max_message=100))
+    upstream = grpc_upstream(running.address, connection=ConnectionSpec(max_message=100))
     assert (await upstream.send(GrpcRequest("/a.S/Do", bytes(90)), deadline=soon())).message == bytes(90)
     with pytest.raises(TooLarge):
         await upstream.send(GrpcRequest("/a.S/Do", bytes(200)), deadline=soon())
@@ -106,7 +106,7 @@ async def test_metadata_of_an_answer_is_bounded(serve_grpc: Any, grpc_upstream: 
         return message
 
     running = await serve_grpc({"Do": chatty})
-    small = grpc_upstream(running.address, connection=Connection(max_metadata=1000))
+    small = grpc_upstream(running.address, connection=ConnectionSpec(max_metadata=1000))
     with pytest.raises(BadReply, match="more metadata"):
         await small.send(REQUEST, deadline=soon())
     assert (await grpc_upstream(running.address).send(REQUEST, deadline=soon())).code == 0
@@ -128,7 +128,7 @@ async def test_an_address_that_does_not_serve_is_passed_over(serve_grpc: Any, gr
     await health.set("tally", health_pb2.HealthCheckResponse.NOT_SERVING)
     resting = await healthy(serve_grpc, first, health)
     other = await serve_grpc({"Do": second.answer})  # knows nothing of health, and counts as serving
-    upstream = grpc_upstream(resting.address, other.address, connection=Connection(health="tally"))
+    upstream = grpc_upstream(resting.address, other.address, connection=ConnectionSpec(health="tally"))
     await upstream.send(REQUEST, deadline=soon())
     assert (len(first.seen), len(second.seen)) == (0, 1)
     await health.set("tally", health_pb2.HealthCheckResponse.SERVING)
@@ -149,7 +149,7 @@ async def test_where_none_serves_it_is_503(serve_grpc: Any, grpc_upstream: Make)
     await health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     service = Service()
     running = await healthy(serve_grpc, service, health)
-    upstream = grpc_upstream(running.address, connection=Connection(health=True))
+    upstream = grpc_upstream(running.address, connection=ConnectionSpec(health=True))
     with pytest.raises(Unavailable) as refused:
         await upstream.send(REQUEST, deadline=soon(1))
     assert "don't serve" in refused.value.cause
@@ -256,7 +256,7 @@ async def test_an_address_that_another_call_gives_up_takes_no_connection(clients
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-    target = Target("", "1", None, Connection(), 1)
+    target = Target("", "1", None, ConnectionSpec(), 1)
     peer = (
         GrpcioSubchannel(address, target) if clients == "general" else Subchannel(address, ConnectionOptions.of(target))
     )

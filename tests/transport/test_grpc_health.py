@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.cluster.attempts import ADDRESSES
 from bridge.cluster.cluster import Cluster
 from bridge.errors import Unavailable
@@ -80,7 +80,7 @@ async def eventually(upstream: Cluster, good: Callable[[], bool]) -> None:
 async def test_those_that_do_not_serve_are_passed_over(watched: Watched, grpc_upstream: Connect, reports: Any) -> None:
     first, told = await watched.start(all=NOT_SERVING)
     second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True), outliers=reports)
+    upstream = grpc_upstream(first.address, second.address, connection=ConnectionSpec(health=True), outliers=reports)
     for _ in range(5):
         assert (await send(upstream)).code == 0
     assert watched.served == {0: 0, 1: 5}
@@ -94,7 +94,7 @@ async def test_those_that_do_not_serve_are_passed_over(watched: Watched, grpc_up
 
 async def test_none_serves(watched: Watched, grpc_upstream: Connect) -> None:
     servers = [await watched.start(all=NOT_SERVING) for _ in range(2)]
-    upstream = grpc_upstream(*(server.address for server, _ in servers), connection=Connection(health=True))
+    upstream = grpc_upstream(*(server.address for server, _ in servers), connection=ConnectionSpec(health=True))
     for _ in range(2):  # when it is heard first, and when it is known
         with pytest.raises(Unavailable, match="can't be reached") as caught:
             await send(upstream)
@@ -107,16 +107,16 @@ async def test_none_serves(watched: Watched, grpc_upstream: Connect) -> None:
 async def test_one_service_of_several(watched: Watched, grpc_upstream: Connect) -> None:
     said = {"all": SERVING, "a.S": NOT_SERVING, "a.T": SERVING}
     server, _ = await watched.start(**said)
-    assert (await send(grpc_upstream(server.address, connection=Connection(health="a.T")))).code == 0
+    assert (await send(grpc_upstream(server.address, connection=ConnectionSpec(health="a.T")))).code == 0
     for unfit in ("a.S", "a.Unknown"):
         with pytest.raises(Unavailable):
-            await send(grpc_upstream(server.address, connection=Connection(health=unfit)))
+            await send(grpc_upstream(server.address, connection=ConnectionSpec(health=unfit)))
     assert watched.served == {0: 1}
 
 
 async def test_a_server_that_can_not_say_counts_as_healthy(serve_grpc: Serve, grpc_upstream: Connect) -> None:
     server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(health=True))
+    upstream = grpc_upstream(server.address, connection=ConnectionSpec(health=True))
     assert (await send(upstream)).code == 0
     assert (await send(upstream)).code == 0
 
@@ -131,13 +131,13 @@ async def test_health_that_fails_is_no_health(serve_grpc: Serve, grpc_upstream: 
         add=lambda server: health_pb2_grpc.add_HealthServicer_to_server(Broken(), server),
     )
     with pytest.raises(Unavailable, match="can't be reached"):
-        await send(grpc_upstream(server.address, connection=Connection(health=True)))
+        await send(grpc_upstream(server.address, connection=ConnectionSpec(health=True)))
 
 
 async def test_a_server_that_comes_back_is_asked_anew(watched: Watched, grpc_upstream: Connect) -> None:
     first, _ = await watched.start(all=SERVING)
     second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True))
+    upstream = grpc_upstream(first.address, second.address, connection=ConnectionSpec(health=True))
     await send(upstream)
     await first.server.stop(0)
     await eventually(upstream, lambda: watched.served[1] > 0)
@@ -147,7 +147,7 @@ async def test_a_server_that_comes_back_is_asked_anew(watched: Watched, grpc_ups
 async def test_streams_go_to_the_healthy(watched: Watched, grpc_upstream: Connect) -> None:
     first, _ = await watched.start(all=NOT_SERVING)
     second, _ = await watched.start(all=SERVING)
-    upstream = grpc_upstream(first.address, second.address, connection=Connection(health=True))
+    upstream = grpc_upstream(first.address, second.address, connection=ConnectionSpec(health=True))
     stream = await upstream.stream(
         GrpcRequest("/a.S/Do", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
     )
@@ -161,7 +161,7 @@ async def test_streams_go_to_the_healthy(watched: Watched, grpc_upstream: Connec
 async def test_the_ninth_may_serve_where_eight_do_not(watched: Watched, grpc_upstream: Connect) -> None:
     servers = [(await watched.start(all=NOT_SERVING))[0] for _ in range(ADDRESSES)]
     servers.append((await watched.start(all=SERVING))[0])
-    upstream = grpc_upstream(*(server.address for server in servers), connection=Connection(health=True))
+    upstream = grpc_upstream(*(server.address for server in servers), connection=ConnectionSpec(health=True))
     await eventually(upstream, lambda: watched.served[ADDRESSES] > 0)
 
 
@@ -173,7 +173,7 @@ async def test_a_server_that_starts_anew_is_heard_at_once(
     first, _ = await watched.start(all=SERVING)
     second, _ = await watched.start(all=SERVING)
     between = await relay(first.address)
-    upstream = grpc_upstream(between.address, connection=Connection(health=True))
+    upstream = grpc_upstream(between.address, connection=ConnectionSpec(health=True))
     await send(upstream)
     between.to = second.address
     between.drop()

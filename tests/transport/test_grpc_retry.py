@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest, Retry
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.transport import Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.cluster.attempts import MAX_TOKENS, Throttle
 from bridge.cluster.cluster import Cluster
@@ -205,7 +205,7 @@ class Failing(GrpcChannel):
     """Each attempt fails as UNAVAILABLE, with the `pushback` of its number."""
 
     def __init__(self, pushback: dict[int, float] | None = None) -> None:
-        super().__init__(Target("a", "1", None, Connection(), 1))
+        super().__init__(Target("a", "1", None, ConnectionSpec(), 1))
         self._pushback = pushback or {}
 
     async def attempt(self, message: Any, context: AttemptContext) -> Attempt:

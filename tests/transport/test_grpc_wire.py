@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.transport import Target
 from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, TooLarge, Unavailable
@@ -41,7 +41,7 @@ async def send(upstream: Cluster, message: bytes = b"abc", within: float = 5.0) 
 
 async def test_messages_are_bounded_both_ways(serve_grpc: Serve, grpc_upstream: Connect) -> None:
     server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(max_message=1000))
+    upstream = grpc_upstream(server.address, connection=ConnectionSpec(max_message=1000))
     assert len((await send(upstream, b"give:1000")).message) == 1000
     with pytest.raises(BadReply, match="larger"):
         await send(upstream, b"give:1001")
@@ -59,16 +59,16 @@ async def test_messages_are_bounded_both_ways(serve_grpc: Serve, grpc_upstream: 
 
 async def test_a_route_may_not_take_more_than_the_gateway(serve_grpc: Serve, grpc_upstream: Connect) -> None:
     server = await serve_grpc({"Do": echo})
-    upstream = grpc_upstream(server.address, connection=Connection(max_message=10**6), max_reply=1000)
+    upstream = grpc_upstream(server.address, connection=ConnectionSpec(max_message=10**6), max_reply=1000)
     with pytest.raises(BadReply, match="larger"):
         await send(upstream, b"give:1001")
 
 
 async def test_metadata_is_bounded(serve_grpc: Serve, grpc_upstream: Connect) -> None:
     server = await serve_grpc({"Do": echo})
-    wide = grpc_upstream(server.address, connection=Connection(max_metadata=64 * 1024))
+    wide = grpc_upstream(server.address, connection=ConnectionSpec(max_metadata=64 * 1024))
     assert len(dict((await send(wide, b"trail:30000")).trailers)["x-long"]) == 30_000
-    narrow = grpc_upstream(server.address, connection=Connection(max_metadata=2000))
+    narrow = grpc_upstream(server.address, connection=ConnectionSpec(max_metadata=2000))
     assert (await send(narrow, b"trail:1000")).code == 0
     for upstream, count in ((narrow, 3000), (grpc_upstream(server.address), 30_000)):
         with pytest.raises(BadReply, match="metadata"):
@@ -82,7 +82,7 @@ async def test_metadata_is_bounded(serve_grpc: Serve, grpc_upstream: Connect) ->
 async def test_requests_are_compressed(serve_grpc: Serve, relay: Serve, grpc_upstream: Connect, coding: Any) -> None:
     server = await serve_grpc({"Do": echo}, options=[("grpc.max_receive_message_length", -1)])
     between = await relay(server.address)
-    upstream = grpc_upstream(between.address, connection=Connection(compression=coding), max_reply=1 << 20)
+    upstream = grpc_upstream(between.address, connection=ConnectionSpec(compression=coding), max_reply=1 << 20)
     assert (await send(upstream, bytes(1_000_000))).message == bytes(1_000_000)
     assert (between.up < 20_000) == (coding is not None)
 
@@ -95,7 +95,7 @@ async def test_a_dead_connection_is_noticed(serve_grpc: Serve, relay: Serve, grp
     server = await serve_grpc({"Stay": stay}, stream=True)
     between = await relay(server.address)
     async with asyncio.timeout(10):
-        hasty = Connection.model_construct(keepalive=0.3)  # a spec may not say so little
+        hasty = ConnectionSpec.model_construct(keepalive=0.3)  # a spec may not say so little
         upstream = grpc_upstream(between.address, connection=hasty)
         stream = await upstream.stream(
             GrpcRequest("/a.S/Stay", b""), deadline=None, connect_by=asyncio.get_running_loop().time() + 5
@@ -110,6 +110,6 @@ async def test_a_dead_connection_is_noticed(serve_grpc: Serve, relay: Serve, grp
 def test_by_default_no_server_is_asked_too_often() -> None:
     """grpc-core and grpc-go end a connection that is tested more often than every five minutes."""
     assert KEEPALIVE > 300
-    options = dict(options_of(Target("", "1", None, Connection(), 1)).options)
+    options = dict(options_of(Target("", "1", None, ConnectionSpec(), 1)).options)
     assert options["grpc.keepalive_time_ms"] == KEEPALIVE * 1000
     assert "grpc.keepalive_permit_without_calls" not in options

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from bridge.api.call import HttpRequest
-from bridge.api.route_spec import Connection, Upstream
+from bridge.api.route_spec import ConnectionSpec, Upstream
 from bridge.cluster.cluster import Cluster
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings
 from bridge.errors import BindError, Unavailable
 
-PLAIN = Connection()
+PLAIN = ConnectionSpec()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_what_is_bound_to_be_looked_at_is_never_called() -> None:
 
 async def test_the_same_name_and_port_share(upstreams: Any) -> Any:
     def bind(text: Any, wire: Any = "http", **connection: Any) -> Any:
-        return upstreams.bind(Upstream.parse(text), wire, Connection(**connection))
+        return upstreams.bind(Upstream.parse(text), wire, ConnectionSpec(**connection))
 
     assert bind("vat-svc:8080/a") is bind("http://vat-svc:8080/b")
     assert bind("vat-svc:8080") is not bind("https://vat-svc:8080")
@@ -98,7 +98,7 @@ async def test_a_connection_that_does_not_fit_is_told_at_bind(
     (tmp_path / "secrets/broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for judge in (upstreams, OfflineUpstreams(tmp_path)):
         with pytest.raises(BindError) as bad:
-            judge.bind(Upstream.parse(text), wire, Connection(**connection))
+            judge.bind(Upstream.parse(text), wire, ConnectionSpec(**connection))
         assert bad.value.faults[0].key == key
 
 

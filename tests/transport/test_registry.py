@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.api import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply, route_spec
-from bridge.api.route_spec import Connection, Upstream
+from bridge.api.route_spec import ConnectionSpec, Upstream
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import BindError, Unavailable
 from bridge.transport.registry import Transports, scheme_of
@@ -114,11 +114,11 @@ async def test_a_route_over_it(start: Start, installed: None, scheme: str, tls: 
 
 def test_what_the_spec_says_must_fit_it(installed: None) -> None:
     transport = Transports().get("smoke")
-    assert scheme_of(transport, Upstream.parse("hill:80"), Connection(keepalive=20.0)) == "smoke"
+    assert scheme_of(transport, Upstream.parse("hill:80"), ConnectionSpec(keepalive=20.0)) == "smoke"
     for text, connection, key in (
-        ("http://hill:80", Connection(), "upstream"),
-        ("hill:80", Connection(server_name="a"), "connection"),
-        ("hill:80", Connection(health=True), "connection.health"),
+        ("http://hill:80", ConnectionSpec(), "upstream"),
+        ("hill:80", ConnectionSpec(server_name="a"), "connection"),
+        ("hill:80", ConnectionSpec(health=True), "connection.health"),
     ):
         with pytest.raises(BindError) as bad:
             scheme_of(transport, Upstream.parse(text), connection)

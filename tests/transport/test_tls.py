@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from bridge.api.call import GrpcRequest, HttpRequest
-from bridge.api.route_spec import Connection, Upstream
+from bridge.api.route_spec import ConnectionSpec, Upstream
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings
@@ -96,7 +96,7 @@ async def upstreams(tmp_path: Path) -> Any:
 def faults(home: Path, text: str, wire: str, **given: Any) -> dict[str, str]:
     """What both who serve and who only look say of it, by key."""
     (home / "mesh.yml").write_text("{}\n")
-    connection = Connection.model_validate(given)
+    connection = ConnectionSpec.model_validate(given)
     found = []
     for judge in (Upstreams(open_mesh("static:mesh.yml", home), Settings(home=home)), OfflineUpstreams(home)):
         with pytest.raises(BindError) as caught:
@@ -145,7 +145,7 @@ async def test_files_are_judged_at_bind(
 )
 def test_what_is_misspelt_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="validation error"):
-        Connection.model_validate(given)
+        ConnectionSpec.model_validate(given)
 
 
 async def send(upstream: Any, *, http: bool) -> Any:
@@ -165,13 +165,13 @@ async def test_mutual_tls_over_grpc(
     server = await serve_grpc({"Do": answer}, credentials=authority.grpc_server("svc.example"))
     pool = upstreams(server.address[1])
     text = Upstream.parse("grpcs://vat-svc:1")
-    whole = Connection(**FILES, server_name="svc.example")
+    whole = ConnectionSpec(**FILES, server_name="svc.example")
     assert (await send(pool.bind(text, "grpc", whole), http=False)).message == b"abc"
     assert b"gateway" in seen[0][0]
     for wrong in (
-        Connection(**FILES),  # the certificate bears another name
-        Connection(ca=FILES["ca"], server_name="svc.example"),  # the server wants to know who we are
-        Connection(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),  # not trusted
+        ConnectionSpec(**FILES),  # the certificate bears another name
+        ConnectionSpec(ca=FILES["ca"], server_name="svc.example"),  # the server wants to know who we are
+        ConnectionSpec(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),  # not trusted
     ):
         with pytest.raises(RequestError) as caught:
             await send(pool.bind(text, "grpc", wrong), http=False)
@@ -187,13 +187,13 @@ async def test_mutual_tls_over_http(
     server = await serve(reply(b"hello"), ssl=authority.http_server("svc.example"))
     pool = upstreams(server.port)
     text = Upstream.parse("https://vat-svc:8443")
-    whole = Connection(**FILES, server_name="svc.example")
+    whole = ConnectionSpec(**FILES, server_name="svc.example")
     assert (await send(pool.bind(text, "http", whole), http=True)).body == b"hello"
     assert server.seen[0].all(b"host") == [b"vat-svc:8443"]
     for wrong in (
-        Connection(**FILES),
-        Connection(ca=FILES["ca"], server_name="svc.example"),
-        Connection(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),
+        ConnectionSpec(**FILES),
+        ConnectionSpec(ca=FILES["ca"], server_name="svc.example"),
+        ConnectionSpec(certificate=FILES["certificate"], key=FILES["key"], server_name="svc.example"),
     ):
         with pytest.raises(RequestError) as caught:
             await send(pool.bind(text, "http", wrong), http=True)
@@ -236,7 +236,7 @@ async def test_an_old_authority_is_trusted_by_every_python(
     """From 3.13 on, Python's default context refuses such certificates, as no gRPC client, curl or Envoy does."""
     server = await serve(reply(b"hello"), ssl=old_authority(tmp_path, "vat-svc"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "secrets/old.pem"))
-    upstream = upstreams(server.port).bind(Upstream.parse("https://vat-svc:8443"), "http", Connection(**given))
+    upstream = upstreams(server.port).bind(Upstream.parse("https://vat-svc:8443"), "http", ConnectionSpec(**given))
     assert (await send(upstream, http=True)).body == b"hello"
 
 
@@ -270,7 +270,7 @@ async def test_routes_that_say_the_same_share(
     pool = upstreams(1)
 
     def bind(**given: Any) -> Any:
-        return pool.bind(Upstream.parse("grpcs://vat-svc:1"), "grpc", Connection(**given))
+        return pool.bind(Upstream.parse("grpcs://vat-svc:1"), "grpc", ConnectionSpec(**given))
 
     first = bind(**FILES)
     assert bind(**FILES) is first

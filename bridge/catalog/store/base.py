@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.stages.auth.api_key import ApiKey
+from bridge.stages.auth.api_key import StoredKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Store(Protocol):
         """
         ...
 
-    async def keys(self) -> Sequence[ApiKey]: ...
+    async def keys(self) -> Sequence[StoredKey]: ...
 
-    async def put_key(self, key: ApiKey) -> None: ...
+    async def put_key(self, key: StoredKey) -> None: ...
 
     async def version(self) -> int:
         """Differs from the last answer when somebody else has written since."""

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from bridge.catalog.store.base import Judge, StoredRoute
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
-from bridge.stages.auth.api_key import ApiKey
+from bridge.stages.auth.api_key import StoredKey
 
 WAIT = 5.0  #: seconds to wait for another process's lock
 
@@ -269,11 +269,11 @@ class SqliteStore:
 
         return await self._do(delete, writes=True)
 
-    async def keys(self) -> Sequence[ApiKey]:
+    async def keys(self) -> Sequence[StoredKey]:
         rows = await self._do(lambda db: db.execute("SELECT record FROM api_key ORDER BY id").fetchall())
         return [_key(json.loads(record)) for (record,) in rows]
 
-    async def put_key(self, key: ApiKey) -> None:
+    async def put_key(self, key: StoredKey) -> None:
         record = json.dumps(
             asdict(key), default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value)
         )
@@ -347,6 +347,6 @@ def _row(db: sqlite3.Connection, route_id: int) -> StoredRoute | None:
     return StoredRoute(*row) if row else None
 
 
-def _key(record: dict[str, object]) -> ApiKey:
+def _key(record: dict[str, object]) -> StoredKey:
     sets = {name: frozenset(record[name]) for name in ("roles", "scopes")}  # type: ignore[call-overload]
-    return ApiKey(**{**record, **sets})
+    return StoredKey(**{**record, **sets})

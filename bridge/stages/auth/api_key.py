@@ -27,7 +27,7 @@ _NOBODY = sha256(b"nobody").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
+class StoredKey:
     """What is kept of a key. `hash` is the hex SHA-256 of the whole text; times are Unix seconds, ``None``: never."""
 
     id: str
@@ -44,7 +44,7 @@ class ApiKey:
 class KeyStore(Protocol):
     """Where keys are kept."""
 
-    def find(self, key_id: str) -> ApiKey | None:
+    def find(self, key_id: str) -> StoredKey | None:
         """The key with this id. Called on the event loop for each request: looks in memory, waits for nothing."""
         ...
 
@@ -52,10 +52,10 @@ class KeyStore(Protocol):
 class MemoryKeys:
     """A `KeyStore` that holds what it is given: for tests, and as the memory in front of a database."""
 
-    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
+    def __init__(self, keys: Iterable[StoredKey] = ()) -> None:
         self.keys = {key.id: key for key in keys}
 
-    def find(self, key_id: str) -> ApiKey | None:
+    def find(self, key_id: str) -> StoredKey | None:
         return self.keys.get(key_id)
 
 
@@ -67,11 +67,11 @@ def mint_key(
     scopes: Iterable[str] = (),
     ttl: float | None = None,
     clock: Callable[[], float] = time.time,
-) -> tuple[str, ApiKey]:
+) -> tuple[str, StoredKey]:
     """A new key: the text to hand out, and what to keep. `ttl` is in seconds; ``None``: it doesn't expire."""
     key_id, now = secrets.token_hex(8), clock()
     text = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-    return text, ApiKey(
+    return text, StoredKey(
         id=key_id,
         hash=sha256(text.encode()).hexdigest(),
         subject=subject,
@@ -98,7 +98,7 @@ class ApiKeyVerifier:
         """Whether the call brings a key, good or not."""
         return any(name == self.header for name, _ in call.headers)
 
-    def verify(self, call: Call) -> ApiKey:
+    def verify(self, call: Call) -> StoredKey:
         """The caller's key.
 
         :raises Unauthorized: there is none, or it isn't good; only who knows the secret learns more than that.
@@ -130,7 +130,7 @@ class ApiKeyVerifier:
         return f'ApiKey realm="hms-bridge", header="{self.field}"'
 
 
-def identity_of(key: ApiKey, internal: bool) -> Identity:
+def identity_of(key: StoredKey, internal: bool) -> Identity:
     """Who calls with this key."""
     return Identity(
         subject=key.subject,

@@ -149,7 +149,9 @@ def read_jwk(jwk: Mapping[str, Any]) -> Key:
         raise BadKey("its numbers make no valid key") from None
     if isinstance(material, bytes):
         return secret_key(material, [alg] if alg else SYMMETRIC, kid)
-    return public_key(material.public_key() if hasattr(material, "public_key") else material, kid, alg)
+    if isinstance(material, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        material = material.public_key()
+    return public_key(material, kid, alg)
 
 
 def read_jwks(body: bytes) -> KeySet:

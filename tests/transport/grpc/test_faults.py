@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import Connection
+from bridge.api.route_spec import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
@@ -216,7 +216,7 @@ async def test_who_stops_reading(serve: Serve, grpc_upstream: Any) -> None:
     server = await serve(behave)
     with pytest.raises(Timeout):
         await send(grpc_upstream(server.address), bytes(8_000_000), within=0.5)
-    hasty = grpc_upstream(server.address, connection=Connection.model_construct(keepalive=0.2))
+    hasty = grpc_upstream(server.address, connection=ConnectionSpec.model_construct(keepalive=0.2))
     with pytest.raises(Unavailable) as lost:
         await send(hasty, bytes(8_000_000))
     assert "does not answer a PING" in (lost.value.cause or "")
@@ -236,7 +236,7 @@ async def test_pings_while_calls_wait(serve: Serve, grpc_upstream: Any) -> None:
         await client.rest()
 
     server = await serve(behave)
-    upstream = grpc_upstream(server.address, connection=Connection.model_construct(keepalive=0.05))
+    upstream = grpc_upstream(server.address, connection=ConnectionSpec.model_construct(keepalive=0.05))
     assert (await send(upstream)).message == b"hello"
 
 
@@ -245,7 +245,7 @@ async def test_an_idle_connection_is_given_back(
 ) -> None:
     monkeypatch.setattr(transport, "IDLE", 0.1)
     server = await serve(speaking(ANSWER))
-    upstream = grpc_upstream(server.address, connection=Connection.model_construct(keepalive=0.05))
+    upstream = grpc_upstream(server.address, connection=ConnectionSpec.model_construct(keepalive=0.05))
     assert (await send(upstream)).message == b"hello"
     async with asyncio.timeout(10):
         await server.closed.wait()
