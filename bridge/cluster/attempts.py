@@ -15,17 +15,14 @@ import asyncio
 import math
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bridge.api.call import Retry
-from bridge.api.transport import Address, Attempt, InstanceVerdict, Outcome
-from bridge.cluster.outlier import fair
+from bridge.api.transport import Address, Attempt, Channel, InstanceVerdict, Outcome
+from bridge.cluster.outlier import OutlierDetector, fair
 from bridge.errors import RequestError, Timeout, Unavailable
 from bridge.transport.connecting import CONNECT
 from bridge.transport.deadline import TICK
-
-if TYPE_CHECKING:
-    from bridge.cluster.cluster import Cluster
 
 NOWHERE: Sequence[Address] = (("", 0),)  #: in place of instances that can't be looked up
 ADDRESSES = 8  #: instances that are tried for one attempt
@@ -60,6 +57,19 @@ class Throttle:
         return self._tokens > MAX_TOKENS / 2
 
 
+class Instances(Protocol):
+    """What the attempts of a call need of its `bridge.cluster.cluster.Cluster`."""
+
+    channel: Channel
+    outliers: OutlierDetector
+    retry: Retry | None
+    throttle: Throttle
+
+    async def addresses(self) -> Sequence[Address]: ...
+
+    def failed(self, address: Address, epoch: int, cause: str) -> None: ...
+
+
 class Attempts:
     """The attempts of one call: the `bridge.api.transport.AttemptContext` of the present one, until `again` moves on.
 
@@ -88,7 +98,7 @@ class Attempts:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Instances,
         request: Any,
         addresses: Sequence[Address],
         now: float,
