@@ -129,16 +129,16 @@ class FaultList(list[tuple[str, str]]):
     """Collects ``(pointer or name, reason)`` until there are more than anybody mends at once: a body may hold a million
     faults, and to describe them takes far longer than to find that there are many.
 
-    :param most: faults after which one more is taken, so that it is known that there are more, and `Enough` raised.
+    :param limit: faults after which one more is taken, so that it is known that there are more, and `Enough` raised.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self._most = most
+        self._limit = limit
 
     def append(self, fault: tuple[str, str]) -> None:
         super().append(fault)
-        if len(self) > self._most:
+        if len(self) > self._limit:
             raise Enough
 
     def extend(self, faults: Iterable[tuple[str, str]]) -> None:

@@ -28,8 +28,8 @@ THREADS = 112
 
 
 def enough_threads() -> ThreadPoolExecutor:
-    """A pool for the event loop (`asyncio.to_thread`) in which hanging binds leave room for others. The usual one has
-    six threads on two processors."""
+    """A pool for the event loop (`asyncio.to_thread`) that is large enough for hanging binds. The default one
+    has six threads on two processors."""
     return ThreadPoolExecutor(THREADS, "work")
 
 
@@ -104,8 +104,8 @@ class Publishers:
 
 
 @asynccontextmanager
-async def _one(turns: asyncio.Semaphore, most: float | None = None) -> AsyncIterator[None]:
-    """One of `turns`, which is given back at the end, or already after `most` seconds.
+async def _one(turns: asyncio.Semaphore, max_seconds: float | None = None) -> AsyncIterator[None]:
+    """One of `turns`, which is given back at the end, or already after `max_seconds` seconds.
 
     :raises RateLimited: there is none for a while.
     """
@@ -122,7 +122,7 @@ async def _one(turns: asyncio.Semaphore, most: float | None = None) -> AsyncIter
             held = False
             turns.release()
 
-    early = asyncio.get_running_loop().call_later(most, give_back) if most is not None else None
+    early = asyncio.get_running_loop().call_later(max_seconds, give_back) if max_seconds is not None else None
     try:
         yield
     finally:

@@ -33,9 +33,9 @@ class ImportCommands(TyperGroup):
 
 @cache
 def import_command(name: str) -> Any:
-    """The command that imports with the transformer `name`, None where there is none.
+    """The import command of the transformer `name`; None if it has none.
 
-    A plug-in that can't be used is reported once and left out; it may fail in any way.
+    A plug-in that fails to load is reported once and left out.
     """
     try:
         point = discover().get(name)

@@ -1,4 +1,4 @@
-"""The command line. Each error that its user can cause is one sentence on standard error, and the exit code is 1."""
+"""The command line. Each error that a user can cause is one sentence on standard error, with exit code 1."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def check(
     settings = settings_of(config)
     faults, notes, count = run(lambda: judge(settings, specs or []))
     if as_json:
-        listed = [{"file": f.file, "line": f.line or None, "key": f.key, "reason": f.reason} for f in faults]
-        out(json.dumps({"ok": not faults, "routes": count, "problems": listed, "notes": notes}))
+        rows = [{"file": f.file, "line": f.line or None, "key": f.key, "reason": f.reason} for f in faults]
+        out(json.dumps({"ok": not faults, "routes": count, "problems": rows, "notes": notes}))
     else:
         for note in notes:
             out(note)
@@ -151,7 +151,7 @@ def explain(
     settings = settings_of(config)
     with explained():
         data = _body(body)
-        headers = [_field(each) for each in header or ()]
+        headers = [_field(field) for field in header or ()]
         identity = _claims(claims)
     out(run(lambda: explanation(settings, route, data, host, headers, identity)))
 

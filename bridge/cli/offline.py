@@ -37,7 +37,7 @@ from bridge.transport.reach import fetch_refusal
 
 @contextlib.asynccontextmanager
 async def _loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
-    """A runtime with every route bound that can be, and the faults of the others."""
+    """A runtime with all valid routes bound, and the faults of the others."""
     runtime = Runtime(settings, serving=False)
     try:
         faults: list[Fault] = []
@@ -45,8 +45,8 @@ async def _loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault
             await runtime.registry.load()
         except SetupError as error:
             faults += error.faults
-        waiting = [broken for broken in runtime.registry.broken.values() if broken.source.kind == "file"]
-        faults += [fault for broken in waiting for fault in broken.error.faults if fault not in faults]
+        file_routes = [route for route in runtime.registry.broken.values() if route.source.kind == "file"]
+        faults += [fault for route in file_routes for fault in route.error.faults if fault not in faults]
         yield runtime, faults
     finally:
         await runtime.aclose()
@@ -57,7 +57,7 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
     runtime = Runtime(settings, serving=False)
     faults: list[Fault] = []
     notes: list[str] = []
-    bound = []
+    routes = []
     try:
         for path in files or runtime.registry.spec_files():
             try:
@@ -68,18 +68,18 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
             for number, (spec, document) in enumerate(documents):
                 source = Source(f"{path}#{number}" if number else str(path), "file", spec, str(path), document)
                 try:
-                    bound.append(await runtime.binder.bind(source))
+                    routes.append(await runtime.binder.bind(source))
                 except SetupError as error:
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
                 transformer = await runtime.transformers.get(spec.transform.request)
                 if noting := capability(transformer, Noting):
                     notes += [f"{path}: left out: {note}" for note in noting.notes(spec)]
-        for route, conflict in Table(bound).refused:
+        for route, conflict in Table(routes).refused:
             faults += [placed(fault, route.source) for fault in conflict.faults]
     finally:
         await runtime.aclose()
-    return faults, notes, len(bound)
+    return faults, notes, len(routes)
 
 
 async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fault]]:
@@ -158,7 +158,7 @@ async def explanation(
 
 
 def _find(
-    table: Table, method: str, target: str, body: bytes, host: str, given: Sequence[tuple[str, str]]
+    table: Table, method: str, target: str, body: bytes, host: str, fields: Sequence[tuple[str, str]]
 ) -> tuple[Endpoint, Call]:
     path, query = parse_target(target)
     tries = [method] if method else (["POST", "PUT", "PATCH"] if body else ["GET", "POST", "DELETE"])
@@ -169,13 +169,13 @@ def _find(
             if at + 1 == len(tries):
                 raise
             continue
-        headers = [("content-type", "application/json"), *given] if body else given
+        headers = [("content-type", "application/json"), *fields] if body else fields
         return endpoint, Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
     raise InvalidParameter([("ROUTE", "name a path")])
 
 
 def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:
-    """What would be sent: one request, or one for each message of a stream."""
+    """The upstream requests: one, or one for each message of a stream."""
     if not endpoint.streams:
         return [endpoint.codec.request(call)]
     exchange = endpoint.codec.open(call)
@@ -185,22 +185,22 @@ def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequ
     return [replace(exchange.request, message=message) for message in messages] or [exchange.request]
 
 
-def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *more: HttpRequest | GrpcRequest) -> str:
-    """`outbound` as readable text, with the messages of `more` of the same stream. Values that the codec knows to be
-    secret are masked, and those whose names suggest it."""
+def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpRequest | GrpcRequest) -> str:
+    """`outbound` as readable text, with the messages of `rest` of the same stream. Secrets of the codec are masked, and
+    values whose names suggest a secret."""
     spec = endpoint.route.source.spec
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
-    explaining, secretive = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
-    secrets = secretive.secrets if secretive else ()
+    explainer, secret_holder = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
+    secrets = secret_holder.secrets if secret_holder else ()
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
         for name, value in outbound.metadata:
             text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
             lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
-        for each in (outbound, *more):
-            assert isinstance(each, GrpcRequest)
-            shown = explaining.show(each) if explaining else each.message.hex(" ")
-            lines += ["", shown.rstrip("\n")]
+        for message in (outbound, *rest):
+            assert isinstance(message, GrpcRequest)
+            text = explainer.show(message) if explainer else message.message.hex(" ")
+            lines += ["", text.rstrip("\n")]
         return "\n".join(lines)
     lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
     for name, value in outbound.headers:
@@ -257,35 +257,35 @@ async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> 
     async def resolve(host: str, port: str) -> Sequence[tuple[str, int]]:
         return [(host, int(port))]
 
-    # An operator may reach every host that this machine reaches. A document may not lead to another host.
-    connected: dict[str, str] = {}
-    fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), connected.__setitem__)
+    # Operators may fetch from all hosts that this machine reaches. Redirects to other hosts are still refused.
+    addresses: dict[str, str] = {}
+    fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), addresses.__setitem__)
     context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call)
     transformers = Transformers(context)
     try:
-        importing = capability(await transformers.get(name), Importing)
-        if importing is None:
+        importer = capability(await transformers.get(name), Importing)
+        if importer is None:
             raise BindError(f"the transformer {name!r} can't import")
         try:
-            options = importing.import_options.model_validate(values)
+            options = importer.import_options.model_validate(values)
         except ValidationError as error:
-            raise BindError(faults_of(error, importing.import_options, values, NO_LINES)) from None
+            raise BindError(faults_of(error, importer.import_options, values, NO_LINES)) from None
         with granted(Grant(operator=True)):
-            text, notes = await importing.import_spec(options, context)
+            text, notes = await importer.import_spec(options, context)
     finally:
         await transformers.aclose()
         await fetcher.aclose()
-    return text, [*notes, *_unfetchable(connected, settings)]
+    return text, [*notes, *_unfetchable(addresses, settings)]
 
 
-def _unfetchable(connected: Mapping[str, str], settings: Settings) -> list[str]:
-    """A note on each host that the command fetched from, and that a gateway with these settings does not fetch from.
+def _unfetchable(addresses: Mapping[str, str], settings: Settings) -> list[str]:
+    """A note for each host that the command fetched from, but that a gateway with these settings may not.
 
-    :param connected: hosts and their addresses.
+    :param addresses: hosts and their addresses.
     """
     return [
         f"a gateway that serves this fetches nothing from {host} ({address}: {reason}): save the WSDL and what it"
         f" imports in wsdl/ and name the file, or set BRIDGE_FETCH_NETWORKS={address}"
-        for host, address in connected.items()
+        for host, address in addresses.items()
         if (reason := fetch_refusal(address, settings.fetch_networks))
     ]

@@ -1,4 +1,4 @@
-"""What all commands share: settings, output, and one place where errors become sentences and an exit code."""
+"""What all commands share: settings, output, and the conversion of errors to sentences and an exit code."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class StreamRelay:
             if size <= LARGE:
                 batch, error = _batch(messages)
             else:
-                batch, error = await offload.run(size, partial(_batch, messages), most=offload.REQUESTS)
+                batch, error = await offload.run(size, partial(_batch, messages), max_waiting=offload.REQUESTS)
             for message in batch:
                 self._bound(len(message))
                 await self._up.write(message)

@@ -81,7 +81,7 @@ async def _large_request(codec: Any, exchange: Exchange) -> Any:
         finally:
             call.forget()
 
-    return await offload.run(size, work, deadline=exchange.deadline, most=offload.REQUESTS)
+    return await offload.run(size, work, deadline=exchange.deadline, max_waiting=offload.REQUESTS)
 
 
 async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) -> Reply:
@@ -111,7 +111,7 @@ async def _relay(operation: BoundOperation, max_message: int, exchange: Exchange
         translation = operation.codec.open(call)
     else:
         opening = partial(operation.codec.open, call)
-        translation = await offload.run(record.bytes_in, opening, most=offload.REQUESTS)
+        translation = await offload.run(record.bytes_in, opening, max_waiting=offload.REQUESTS)
     upstream = await operation.stream(
         translation.request,
         deadline=now + min(bounds) if bounds else None,

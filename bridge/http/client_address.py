@@ -1,4 +1,4 @@
-"""Whose word counts: which peers are trusted proxies, whom they say they speak for, and which host is asked."""
+"""The client's address behind trusted proxies, and the host that a request is for."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
-    """The Host field as sent, and the name in it, in lower case and without the dot that may end it (`a.` is `a`).
-    HTTP/1.0 may leave it out.
+    """The Host field as sent, and the name in it, in lower case and without a final dot (`a.` is `a`). HTTP/1.0 may
+    leave it out.
 
-    :param hosts: every value that it has in the request.
-    :raises ClientError: there is none, more than one, or one that is no host.
+    :param hosts: all its values in the request.
+    :raises ClientError: there is none, more than one, or an invalid one.
     """
     if len(hosts) == 1:
-        found = _authority(hosts[0])
-        if found is not None:
-            return hosts[0], found[0]
+        authority = _authority(hosts[0])
+        if authority is not None:
+            return hosts[0], authority[0]
     elif not hosts and http_version == "1.0":
         return "", ""
     raise ClientError("The request needs exactly one valid Host header.")
@@ -38,17 +38,17 @@ def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _authority(host: str) -> tuple[str, int | None] | None:
-    """Name and port of what a Host field holds; None where it is no host.
+    """Name and port of a Host field; None if it is invalid.
 
-    :raises ClientError: it is longer than any host. (What is raised is not remembered: a client chooses this text.)
+    :raises ClientError: it is too long. (Exceptions are not cached, so clients can't fill the cache with long texts.)
     """
     if len(host) > _LONGEST_HOST:
         raise ClientError("The request needs exactly one valid Host header.")
-    found = _HOST.fullmatch(host)
-    if found is None:
+    match = _HOST.fullmatch(host)
+    if match is None:
         return None
-    name = found[1].lower().removesuffix(".")
-    port = int(found[2]) if found[2] else None
+    name = match[1].lower().removesuffix(".")
+    port = int(match[2]) if match[2] else None
     if name.startswith("["):
         try:
             ipaddress.IPv6Address(name[1:-1])
@@ -60,52 +60,55 @@ def _authority(host: str) -> tuple[str, int | None] | None:
 def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tuple[str, str, str]:
     """Path, query and authority of a request target in absolute-form (RFC 9112, section 3.2.2).
 
-    The section lets the target's authority count and has clients send the same as Host. Whoever sends two that differ
-    wants one of two readers to take one for the other, so they must agree. HTTP/1.0 may leave Host out.
+    By this section the target's authority counts, and clients send the same as Host. Different values are used for
+    attacks on systems with two parsers, so they are refused. HTTP/1.0 may leave Host out.
 
-    :param hosts: every value that Host has in the request.
-    :raises ClientError: the target is no http or https URL, names a user, or differs from Host; or Host is missing.
+    :param hosts: all values of Host in the request.
+    :raises ClientError: the target is not an http or https URL, names a user, or differs from Host; or Host is missing.
     """
     if target == "*":  # asterisk-form (section 3.2.4)
         raise ClientError("OPTIONS is answered for a path, not for the server as a whole (*).")
-    found = _ABSOLUTE.fullmatch(target)
-    if found is None:
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
         raise ClientError("The request target must be a path, or a whole http or https URL without a fragment.")
-    scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
+    scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
     if "@" in authority:
         raise ClientError("The request target must not hold user information.")
-    asked = _authority(authority)
-    if asked is None:
+    target_host = _authority(authority)
+    if target_host is None:
         raise ClientError("The request target names no valid host.")
     if hosts or http_version != "1.0":
-        said = _authority(the_host(hosts, http_version)[0])
+        field_host = _authority(the_host(hosts, http_version)[0])
         default = _PORTS[scheme]
-        if said is None or (said[0], said[1] or default) != (asked[0], asked[1] or default):
+        if field_host is None or (field_host[0], field_host[1] or default) != (
+            target_host[0],
+            target_host[1] or default,
+        ):
             raise ClientError("The Host header and the request target name different hosts.")
     return path, query, authority
 
 
 @lru_cache(maxsize=65536)
 def canonical(address: str) -> str:
-    """The one spelling of an IP address (RFC 5952): without a zone, and as IPv4 where it is one that is mapped into
-    IPv6 (RFC 4291, section 2.5.5.2). Text that is no address stays as it is."""
+    """The canonical form of an IP address (RFC 5952): without a zone; IPv4-mapped IPv6 addresses (RFC 4291, section
+    2.5.5.2) as IPv4. Other text is returned unchanged."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    return str(found)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return str(ip)
 
 
 @lru_cache(maxsize=65536)
 def within(address: str, networks: Networks) -> bool:
-    """Is `address` in one of `networks`? Text that is no address is in none."""
+    """Whether `address` is in one of `networks`; False for other text."""
     try:
-        found = ipaddress.ip_address(canonical(address))
+        ip = ipaddress.ip_address(canonical(address))
     except ValueError:
         return False
-    return any(found in network for network in networks)
+    return any(ip in network for network in networks)
 
 
 # An address, with a port where some proxies write one, quoted as in Forwarded (RFC 7239, section 6) or not.
@@ -117,28 +120,28 @@ _HOP = re.compile(
 
 @lru_cache(maxsize=65536)
 def _hop(text: str) -> str:
-    """The address that a hop of ``X-Forwarded-For`` names; ``""`` where it names none (``unknown``, ``_hidden``)."""
-    found = _HOP.fullmatch(text)
-    if found is None:
+    """The address in a hop of ``X-Forwarded-For``; ``""`` if there is none (``unknown``, ``_hidden``)."""
+    match = _HOP.fullmatch(text)
+    if match is None:
         return ""
-    bracketed, plain = found[2], found[4] or found[6]
-    if int(found[3] or found[5] or 0) > _MOST_PORT:
+    ipv6, plain = match[2], match[4] or match[6]
+    if int(match[3] or match[5] or 0) > _MOST_PORT:
         return ""
     try:
-        if bracketed:
-            ipaddress.IPv6Address(bracketed)
+        if ipv6:
+            ipaddress.IPv6Address(ipv6)
         else:
             ipaddress.ip_address(plain.partition("%")[0])
     except ValueError:
         return ""
-    return canonical(bracketed or plain)
+    return canonical(ipv6 or plain)
 
 
 def client_address(peer: str, headers: Headers, proxies: Networks) -> tuple[str, bool]:
-    """The caller's own address in its canonical spelling, and whether `peer` is a trusted proxy.
+    """The caller's own address in its canonical form, and whether `peer` is a trusted proxy.
 
-    ``X-Forwarded-For`` is read from the right, past every trusted proxy and past empty elements, which are none (RFC
-    9110, section 5.6.1.2). What stands left of a stranger, or of a hop that names no address, is hearsay.
+    ``X-Forwarded-For`` is read from the right, past trusted proxies and empty elements (RFC 9110, section 5.6.1.2), up
+    to the first other address. Elements to the left of that, or of a hop without an address, can't be trusted.
     """
     peer = canonical(peer)
     if not within(peer, proxies):

@@ -1,4 +1,4 @@
-"""Content-codings undone within a size limit (RFC 9110, section 8.4.1), so that no small reply becomes a huge one."""
+"""Decodes content-codings within a size limit (RFC 9110, section 8.4.1), against compression bombs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import zlib
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
 
-MAX_MEMBERS = 10_000  #: of one body in gzip; tools that cut it into members do so every 64 kB
+MAX_MEMBERS = 10_000  #: of one gzip body; tools that write several members use one for each 64 kB
 PIECE = 64 * 1024  #: bytes that are decoded at one time
-MAX_CODINGS = 3  # real services apply one; each layer multiplies what a hostile one can reach
+MAX_CODINGS = 3  # real services apply one; each layer multiplies the size that an attacker can reach
 
 _GZIP = frozenset(("gzip", "x-gzip"))  # section 8.4.1.3: the two are one
 
 
 class TooLong(Exception):
-    """The decoded body passes the limit."""
+    """The decoded body exceeds the limit."""
 
 
 class Longer(BadReply):
-    """A decoded body has more than the limit that was given."""
+    """As `TooLong`, as the error of a reply."""
 
 
 def decode(body: bytes, codings: str, limit: int) -> bytes:
-    """`body` with the codings of a ``Content-Encoding`` value undone, last first.
+    """`body`, decoded from the codings of a ``Content-Encoding`` value, the last one first.
 
-    :param limit: bytes that no step's result may pass.
+    :param limit: bytes that no step's result may exceed.
     :raises Longer: too many bytes.
     :raises BadReply: an unknown coding, or a body that isn't what its coding says.
     """
@@ -54,7 +54,7 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
-    """Section 8.4.1.2 says zlib format; some servers send the bare stream, and every client copes."""
+    """Section 8.4.1.2 requires the zlib format; some servers send the bare stream, which clients accept."""
     try:
         return _inflate(body, 15, limit)
     except zlib.error:
@@ -62,11 +62,11 @@ def _deflate(body: bytes, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
-    """:raises zlib.error: broken, cut short, followed by something else, or cut into very many members."""
+    """:raises zlib.error: invalid, truncated, followed by other data, or of too many members."""
     parts: Pieces = []
-    room, members = limit, 1
+    space, members = limit, 1
     inflater = zlib.decompressobj(wbits)
-    # Piece by piece, since each member copies what follows it.
+    # In pieces, since `unused_data` copies all that follows a member.
     for at in range(0, len(body), PIECE):
         piece = body[at : at + PIECE]
         while piece:
@@ -75,9 +75,9 @@ def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
                 if wbits != 31 or members > MAX_MEMBERS:
                     raise zlib.error("something follows its end" if wbits != 31 else f"more than {MAX_MEMBERS} members")
                 inflater = zlib.decompressobj(wbits)
-            part = inflater.decompress(piece, room + 1)
-            room -= len(part)
-            if room < 0:
+            part = inflater.decompress(piece, space + 1)
+            space -= len(part)
+            if space < 0:
                 raise TooLong
             if part:
                 keep(parts, part)

@@ -1,7 +1,7 @@
-"""Which header fields end at the gateway, in each direction. Tables first, with the clause behind each.
+"""Which header fields the gateway forwards, in each direction: tables with clauses, and three functions.
 
-Names are lower case, as everywhere in the gateway. Three questions, three functions: `end_to_end` (what no hop may
-pass on), `forwardable` (what of a client's request may go up), `returnable` (what of an upstream's reply may go down).
+`end_to_end` removes fields that no hop forwards, `forwardable` filters a client's request, `returnable` an upstream's
+reply. Names are lower case, as everywhere in the gateway.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "proxy-connection")
 )
 
-#: RFC 9112, section 6, and RFC 9110, sections 7.2 and 10.1.1: whoever sends a message frames it anew.
+#: RFC 9112, section 6, and RFC 9110, sections 7.2 and 10.1.1: each sender frames messages itself.
 FRAMING = frozenset(("content-length", "host", "expect"))
 
 _NEVER = HOP_BY_HOP | FRAMING
 
-#: RFC 9110, section 11.7: for the next proxy alone, which is the gateway.
+#: RFC 9110, section 11.7: only for the next proxy, which is the gateway.
 _PROXY = "proxy-"
 
-#: What only the trust boundary may say: who is calling (RFC 7239 and its forerunners) …
+#: Fields that only a trusted proxy may set: the caller's address (RFC 7239 and its forerunners) …
 ORIGIN = frozenset(
     ("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip")
 )
 _ORIGIN_FAMILY = "x-forwarded-"
 
-#: … and what is asked for: these make some frameworks serve another path or method than the one that was authorised.
+#: … and overrides, by which some frameworks serve another path or method than the one that was authorised.
 OVERRIDES = frozenset(
     (
         "x-original-url",
@@ -47,28 +47,28 @@ OVERRIDES = frozenset(
 _REQUEST_FAMILIES = (_PROXY, _ORIGIN_FAMILY)
 _REQUEST_ENDS = _NEVER | ORIGIN | OVERRIDES
 
-#: What an upstream says of itself, and what the gateway's own server writes.
+#: Fields about the upstream's software, and fields that the gateway's own server writes.
 _REPLY_ENDS = _NEVER | frozenset(("server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "via", "date"))
 
-#: Fields that Connection may not take out, whatever it names: a client could otherwise unsay what others rely on.
+#: Fields that Connection can't remove: a client could otherwise remove credentials or content types.
 _LASTING = frozenset(("content-type", "content-encoding", "authorization", "cookie", "set-cookie", "cache-control"))
 
 
-_MAX_NAMES, _LONGEST_NAME = 2048, 64  # that are remembered for each rule
+_MAX_NAMES, _LONGEST_NAME = 2048, 64  # of each rule's cache
 
 
 def _nominated(headers: Sequence[tuple[str, str]]) -> frozenset[str]:
     """The fields that ``Connection`` names (RFC 9110, section 7.6.1)."""
-    named = (token.strip().lower() for name, value in headers if name == "connection" for token in value.split(","))
-    return frozenset(named) - _LASTING
+    names = (token.strip().lower() for name, value in headers if name == "connection" for token in value.split(","))
+    return frozenset(names) - _LASTING
 
 
 class _Rule:
-    """Which fields pass, by their names: judged once for each, since the same ones come again and again.
+    """Which fields are forwarded, by their names; the result for each name is cached.
 
-    :param ends: names that don't pass.
-    :param families: beginnings of names that don't.
-    :param hyphened: nor do names that would be one of these with hyphens for underscores.
+    :param ends: names that aren't forwarded.
+    :param families: prefixes of names that aren't.
+    :param hyphened: names with underscores are treated like those with hyphens.
     """
 
     def __init__(self, ends: frozenset[str], families: tuple[str, ...] = (_PROXY,), *, hyphened: bool = False) -> None:
@@ -76,16 +76,16 @@ class _Rule:
         self._known = Memo[str, bool](_MAX_NAMES)
 
     def of(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """What of `headers` passes."""
-        known = self._known
+        """The forwarded ones of `headers`."""
+        memo = self._known
         try:
-            return [field for field in headers if known[field[0]]]
+            return [field for field in headers if memo[field[0]]]
         except KeyError:
             return self._judged(headers)
 
     def _judged(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         for name, _ in headers:
-            # Never `connection`: each message that has it has names of its own that end.
+            # Not `connection`, whose effect depends on its value.
             if name != "connection" and len(name) <= _LONGEST_NAME:
                 self._known[name] = self._passes(name, self._ends)
         ends = self._ends | _nominated(headers)
@@ -108,38 +108,38 @@ def forwarding(consumed: frozenset[str]) -> Callable[[Sequence[tuple[str, str]]]
 
 
 def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """`headers` without those of one connection, its proxies and its framing."""
+    """`headers` without hop-by-hop, proxy and framing fields."""
     return _END_TO_END.of(headers)
 
 
 def forwardable(headers: Sequence[tuple[str, str]], consumed: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
-    """What of a client's request may go up: less hop-by-hop and framing fields, less `consumed` (the credentials that
-    the route's auth used up), less what only the gateway may say about origin, path and method.
+    """The fields of a client's request for the upstream: without hop-by-hop and framing fields, `consumed` (the
+    credentials of the route's auth), and fields by which only a proxy may state origin, path and method.
 
-    ``x_real_ip`` counts as ``x-real-ip``: CGI, WSGI and PHP can't tell them apart.
+    ``x_real_ip`` counts as ``x-real-ip``, since CGI, WSGI and PHP don't distinguish them.
     """
     return forwarding(consumed)(headers)
 
 
 def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What of an upstream's reply may go down: less hop-by-hop and framing fields, and less what tells of the
-    upstream's software or is the gateway's own to say (``date``, ``server``)."""
+    """The fields of an upstream's reply for the client: without hop-by-hop and framing fields, and without those about
+    the upstream's software or that the gateway writes itself (``date``, ``server``)."""
     return _RETURNABLE.of(headers)
 
 
-#: Fields whose value is a URI that services build from the Host they were called by, or from their own address.
+#: Fields with a URI that services build from the Host field or from their own address.
 _LOCATIONS = frozenset(("location", "content-location"))
 
 
 def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
-    """Whether `without_authority` has anything to look at."""
+    """Whether `without_authority` applies to any field."""
     return any(name in _LOCATIONS for name, _ in headers)
 
 
 def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str]) -> list[tuple[str, str]]:
-    """`headers` with ``Location`` and ``Content-Location`` made relative where they name one of `hosts` (lower case): a
-    client must learn neither the mesh name nor an address. What can't be read as a URI is left out."""
-    kept = []
+    """`headers` with ``Location`` and ``Content-Location`` made relative if they name one of `hosts` (lower case), so
+    that clients see neither mesh names nor addresses. Invalid URIs are left out."""
+    fields = []
     for name, value in headers:
         if name in _LOCATIONS:
             try:
@@ -150,7 +150,7 @@ def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str])
             if inner:
                 # One slash: two would make the path's first segment the host.
                 path = "/" + parts.path.lstrip("/\\")
-                kept.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))
+                fields.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))
                 continue
-        kept.append((name, value))
-    return kept
+        fields.append((name, value))
+    return fields

@@ -9,18 +9,18 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """A dict of at most `most` entries: setting one more removes the oldest. Reading costs what it costs in any dict.
+    """A dict of at most `max_size` entries: setting one more removes the oldest. Reading is as fast as in any dict.
 
     Only ``memo[key] = value`` keeps the bound; ``update`` and ``setdefault`` don't.
     """
 
-    __slots__ = ("_most",)
+    __slots__ = ("_max_size",)
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_size: int) -> None:
         super().__init__()
-        self._most = most
+        self._max_size = max_size
 
     def __setitem__(self, key: K, value: V) -> None:
-        if len(self) >= self._most:
+        if len(self) >= self._max_size:
             del self[next(iter(self))]
         super().__setitem__(key, value)

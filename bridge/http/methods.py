@@ -1,4 +1,4 @@
-"""Which HTTP methods a client can reach the gateway by: those that its server's parser knows, and no others."""
+"""The HTTP methods that clients can use: those that the server's parser supports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bridge.http.token import is_token
 
 @functools.lru_cache(maxsize=256)
 def is_served(method: str) -> bool:
-    """Whether the gateway's server reads requests with `method`. The parser is asked, since its table is its own and
-    grows; ``CONNECT`` is no request for a resource (RFC 9110, section 9.3.6)."""
+    """Whether the gateway's server reads requests with `method`. This is tried with the parser, whose table changes
+    with its versions. ``CONNECT`` is not supported (RFC 9110, section 9.3.6)."""
     if not is_token(method):
         return False
     parser = httptools.HttpRequestParser(_Nothing())
@@ -24,4 +24,4 @@ def is_served(method: str) -> bool:
 
 
 class _Nothing:
-    """Callbacks of a parser whose findings nobody wants."""
+    """A parser's callbacks; all are ignored."""

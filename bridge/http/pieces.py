@@ -1,4 +1,4 @@
-"""The pieces of a body that is not whole yet."""
+"""The pieces of an incomplete body."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Pieces = list[bytes | bytearray]
 
 
 def keep(parts: Pieces, data: bytes) -> None:
-    """Add `data` to the pieces of a body. Small ones are joined: an object for each would take forty times its room."""
+    """Add `data` to the pieces of a body. Small pieces are joined: an object for each takes forty times the memory."""
     if len(data) >= JOINED or not parts:
         parts.append(data)
     elif type(parts[-1]) is bytearray:

@@ -10,7 +10,7 @@ from bridge.errors import ClientError, PreconditionFailed
 
 #: An entity-tag (RFC 9110, section 8.8.3): whether it is weak, and the opaque part between the quotes.
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-#: A list as a recipient has to take it: with empty elements (section 5.6.1.2).
+#: A list as recipients must accept it, with empty elements (section 5.6.1.2).
 _LIST = re.compile(rf"[ \t,]*(?:{_TAG}[ \t]*(?:,[ \t,]*|$))*")
 _TAGS = re.compile(_TAG)
 
@@ -20,7 +20,7 @@ Tags = Sequence[tuple[bool, str]] | None
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What a request wants to be so of the version that there is. A field that was not sent is `absent`."""
+    """A request's conditions on the current version; `has_match` and `has_none_match`: the field was sent."""
 
     match: Tags
     none_match: Tags
@@ -31,7 +31,7 @@ class Preconditions:
     def of(cls, match: Sequence[str], none_match: Sequence[str]) -> Preconditions:
         """From the values of all fields named ``If-Match`` and ``If-None-Match``.
 
-        :raises ClientError: one is malformed; ignoring it could overwrite what nobody has seen.
+        :raises ClientError: one is malformed; ignoring it could overwrite a version that the client hasn't read.
         """
         return cls(_tags("If-Match", match), _tags("If-None-Match", none_match), bool(match), bool(none_match))
 
@@ -46,9 +46,9 @@ class Preconditions:
         return self.none_match is None or any(tag == etag for _, tag in self.none_match)
 
     def judge(self, etag: str) -> None:
-        """For a change of what has `etag`.
+        """Check a change to the version `etag`.
 
-        :raises PreconditionFailed: the request was made for another version.
+        :raises PreconditionFailed: the request is for another version.
         """
         if not self.matches(etag):
             raise PreconditionFailed(

@@ -1,4 +1,4 @@
-"""Path templates of routes and upstreams: ``/a/{name}/b/{rest*}``, perhaps with a ``:verb`` at the end."""
+"""Path templates of routes and upstreams: ``/a/{name}/b/{rest*}``, with an optional ``:verb`` at the end."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parse_template(path: str) -> PathTemplate:
     """The template ``/a/{name}/b/{rest*}``.
 
     :raises ValueError: it doesn't start with ``/``, names a parameter twice, ``{name*}`` is not last, or a segment or
-        verb holds what none can.
+        verb has invalid characters.
     """
     if not path.startswith("/"):
         raise ValueError(f"{path!r} must start with /")
@@ -119,7 +119,7 @@ def _check_literal(path: str, segment: str, text: str, *, last: bool) -> None:
 
 
 def _climbs(segment: str) -> bool:
-    """Whether no request could ever reach it: the gateway refuses paths with a dot segment in any disguise."""
+    """Whether it is a dot segment in any encoding; the gateway refuses requests with these."""
     if "." not in segment and "%" not in segment:
         return False
     return any(part in (".", "..") for part in re.split(r"[/\\]", unquote(segment).partition(";")[0]))
@@ -128,7 +128,7 @@ def _climbs(segment: str) -> bool:
 def decoded(template: str) -> str:
     """`template`, percent-decoded.
 
-    :raises ValueError: it is not UTF-8. What can't be decoded would be taken for anything else that can't be.
+    :raises ValueError: it is not UTF-8. All undecodable templates would look the same.
     """
     try:
         plain = unquote(template, errors="strict")

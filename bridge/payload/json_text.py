@@ -16,7 +16,7 @@ from bridge.errors import InvalidBody, TooLarge
 
 MAX_JSON_DEPTH = 200
 #: Bytes that the values of a JSON text may take once they are read, and how many times its own size where that is more.
-#: The text itself, and what is made of the values, take room beside them.
+#: The text itself, and what is made of the values, take memory beside them.
 MAX_JSON_MEMORY, MAX_JSON_GROWTH = 48 * 1024 * 1024, 6
 UNCOUNTED = 64 * 1024  #: bytes of a text whose values are not counted
 SLICE = 128 * 1024  #: bytes that one call into C works on
@@ -66,8 +66,8 @@ def _memory(text: bytes, *, exact: bool) -> int:
     return size
 
 
-def _judge(body: bytes, most: int, depth: int, *, exact: bool) -> None:
-    """:param most: bytes that the values may take. :param depth: levels that they may be nested in."""
+def _judge(body: bytes, max_memory: int, depth: int, *, exact: bool) -> None:
+    """:param max_memory: bytes that the values may take. :param depth: levels that they may be nested in."""
     size = level = 0
     for text in _unquoted(body):
         levels = list(accumulate(map(_STEP.__getitem__, text.translate(None, _NOT_BRACKETS)), initial=level))
@@ -75,7 +75,7 @@ def _judge(body: bytes, most: int, depth: int, *, exact: bool) -> None:
             raise InvalidBody([("", f"it is nested deeper than {depth} levels")])
         level = levels[-1]
         size += _memory(text, exact=exact)
-        if size > most and len(body) > UNCOUNTED:
+        if size > max_memory and len(body) > UNCOUNTED:
             raise _too_many()
 
 
@@ -91,14 +91,14 @@ def check_json(body: bytes, *, exact: bool = False, depth: int = MAX_JSON_DEPTH)
     :raises bridge.api.InvalidBody: they are nested deeper than `depth` levels.
     """
     size = len(body)
-    most = max(_memory_given, MAX_JSON_GROWTH * size)
+    max_memory = max(_memory_given, MAX_JSON_GROWTH * size)
     if size > UNCOUNTED:
         strings = (body.count(b'"') - body.count(b'\\"')) // 2
-        if strings * _TEXT > most:
+        if strings * _TEXT > max_memory:
             raise _too_many()
     # Counting is enough for nearly every body, though it counts what stands in strings, too; only a rich one is walked.
-    if body.count(b"[") + body.count(b"{") > depth or (size > UNCOUNTED and _memory(body, exact=exact) > most):
-        _judge(body, most, depth, exact=exact)
+    if body.count(b"[") + body.count(b"{") > depth or (size > UNCOUNTED and _memory(body, exact=exact) > max_memory):
+        _judge(body, max_memory, depth, exact=exact)
 
 
 # --- reading in slices ------------------------------------------------------------------------------------------------

@@ -109,18 +109,20 @@ class Offload:
         self._lock = threading.Lock()
         self.waiting = 0  #: bytes of messages that are not done
 
-    async def run(self, size: int, work: Callable[[], T], *, deadline: float | None = None, most: int = REPLIES) -> T:
+    async def run(
+        self, size: int, work: Callable[[], T], *, deadline: float | None = None, max_waiting: int = REPLIES
+    ) -> T:
         """The result of ``work()``, which is called in a thread.
 
         :param size: bytes of the message, what decides which thread it is.
         :param deadline: in the running loop's `time()`. Work that has not begun by then never does; what has begun
             ends for nobody.
-        :param most: bytes of messages that may be waiting, this one included: `REQUESTS` or `REPLIES`.
+        :param max_waiting: bytes of messages that may be waiting, this one included: `REQUESTS` or `REPLIES`.
         :raises bridge.errors.Overloaded: there are too many.
         :raises bridge.errors.Timeout: the deadline passed.
         """
         with self._lock:
-            if self.waiting and self.waiting + size > most:
+            if self.waiting and self.waiting + size > max_waiting:
                 raise Overloaded(headers=[("retry-after", "1")])
             self.waiting += size
         job = _Job(size, work, self._garbage)

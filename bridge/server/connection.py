@@ -1,7 +1,7 @@
-"""The server's end of a connection, on httptools' parser, with bounds on what comes before a request is understood.
+"""The server's end of a connection, on httptools' parser, with limits on heads and waiting requests.
 
-httptools refuses what is not HTTP. It leaves open how long a header may be and how long it may take. What is refused
-here gets the same problem+json as everything else, a trace id and a line in the access log.
+httptools refuses invalid HTTP, but has no limits on the size of a head and the time for it. Requests that are refused
+here get problem+json, a trace id and a line in the access log like all others.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from bridge.server.websocket import Handshake, ServerWebSocket
 
 MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again of trailers
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
-KEEP_ALIVE = 5.0  #: seconds that a connection may rest between requests
-PIPELINE = 100  #: requests that may wait on one connection for the answers before theirs
-STALL = 300.0  #: seconds within which a client takes something of an answer that waits for it
-LINGER = 2.0  #: seconds that what a refused client still sends is thrown away, so that it can read why
-#: Bytes that are parsed in one go: of a body of a known length, and of anything else. A chunk of a byte costs a call: a
-#: read of 256 kB would be forty thousand, tens of milliseconds in which nobody else is served.
+KEEP_ALIVE = 5.0  #: seconds that a connection may be idle between requests
+PIPELINE = 100  #: requests on one connection that may wait for earlier answers
+STALL = 300.0  #: seconds without progress after which an answer that the client doesn't read is given up
+LINGER = 2.0  #: seconds for which the input of a refused client is discarded, so that it can read the reason
+#: Bytes that are parsed in one step: of a body with a known length, and of other input. Chunks of one byte cost a call
+#: each: 256 kB of them would be 40,000 calls, tens of milliseconds in which no other connection is served.
 LENGTHY, STEP = 64 * 1024, 8 * 1024
 
-#: Fields' names as they are sent -> in lower case, as text. Clients send the same ones again and again.
+#: Field names as sent -> in lower case, as text; clients repeat the same ones.
 _names = Memo[bytes, str](2048)
 _LONGEST_NAME = 64
 
 
 class ServerConnection(FlowControl):
-    """Callback of the parser: what its methods `on_…` raise becomes a parser's error (`bridge.server.head.refusal`)."""
+    """Callbacks of the parser: exceptions of `on_…` become the parser's errors (`bridge.server.head.refusal`)."""
 
     parser: Any
 
@@ -107,7 +107,7 @@ class ServerConnection(FlowControl):
             self._stall_timer.cancel()
 
     def _check_stall(self, before: int) -> None:
-        """An answer of which nothing is taken would be kept for ever, even after a close, which waits for it."""
+        """Without this, an answer that the client doesn't read would be kept for ever, even after a close."""
         size = self.transport.get_write_buffer_size()
         if size >= before:
             hang_up(self.transport, now=True)
@@ -115,9 +115,9 @@ class ServerConnection(FlowControl):
             self._stall_timer = self.loop.call_later(STALL, self._check_stall, size)
 
     def eof_received(self) -> bool | None:
-        """A client that has sent all it wants may close its half and still gets its answer (RFC 9112, 9.6).
+        """A client may close its half of the connection and still gets its answer (RFC 9112, 9.6).
 
-        TLS knows no half: the transport would close in spite of the result, and warn.
+        TLS has no half-closed connections: the transport would close in spite of the result, and warn.
         """
         last, running = self._last, self._running
         if last is None or running is None or last.started or last.more_body:
@@ -165,7 +165,7 @@ class ServerConnection(FlowControl):
                 self._start_head_timer()  # for what did not come whole: most heads need no clock
 
     def _put_off(self, data: bytes) -> None:
-        """Parse `data` step by step; nothing more is read until it is done."""
+        """Parse `data` in steps; nothing more is read until that is done."""
         self.transport.pause_reading()
         if self._backlog is not None:
             self._backlog += data
@@ -174,7 +174,7 @@ class ServerConnection(FlowControl):
             self._parse_on()
 
     def _parse_on(self) -> None:
-        """One step, and those of a body of known length at once; before any other, others have their turn."""
+        """One step, or all steps of a body with a known length; between others the event loop runs."""
         backlog, self._backlog = self._backlog, None
         while backlog and self._listens():
             size = LENGTHY if self._sized else STEP
@@ -191,7 +191,7 @@ class ServerConnection(FlowControl):
             protocol.data_received(bytes(backlog))  # a WebSocket's first frames
 
     def _listens(self) -> bool:
-        """Whether what comes is still to be parsed here: not once it was refused, or is a WebSocket."""
+        """Whether input is still parsed here: not after a refusal, or once it is a WebSocket."""
         return self.parser is not None and not self._deaf and self.transport.get_protocol() is self
 
     # --- the parser's side --------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class ServerConnection(FlowControl):
         self._fields = []
         self._in_head, self._size, self._counted = True, 0, 0
         self._expects, self._codings = False, ()
-        # A head that is within one small piece needs no count.
+        # A head within one small piece needs no count.
         self._counts = self._piece > MAX_HEAD
 
     def on_url(self, url: bytes) -> None:
@@ -213,20 +213,20 @@ class ServerConnection(FlowControl):
         if self._counts:
             self._count(len(name) + len(value) + 4)
         try:
-            known = _names[name]
+            lower = _names[name]
         except KeyError:
-            known = self._named(name, value)
-        self._fields.append((known, str(value, "latin-1")))
+            lower = self._named(name, value)
+        self._fields.append((lower, str(value, "latin-1")))
 
     def _named(self, name: bytes, value: bytes) -> str:
-        known = name.decode("latin-1").lower()
-        if known == "expect":
+        lower = name.decode("latin-1").lower()
+        if lower == "expect":
             self._expects = self._expects or value.lower() == b"100-continue"
-        elif known == "transfer-encoding":
+        elif lower == "transfer-encoding":
             self._codings += (value.decode("latin-1"),)
         elif len(name) <= _LONGEST_NAME:
-            _names[name] = known
-        return known
+            _names[name] = lower
+        return lower
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -254,7 +254,7 @@ class ServerConnection(FlowControl):
             expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
         self._sized = not self._codings
-        # What fields still come are trailers, and no headers, whatever they call themselves (RFC 9110, section 6.5.1).
+        # Further fields are trailers, which can't replace headers (RFC 9110, section 6.5.1).
         self._fields, self._counts, self._counted = [], True, 0
         self._last = exchange
         if self._running is None or self._running.complete:
@@ -310,11 +310,11 @@ class ServerConnection(FlowControl):
         self._rest_timer = None
         if self._in_head or self._last is None or not self._last.complete:
             return
-        left = self._rested + KEEP_ALIVE - self.loop.time()
-        if left <= 0:
+        remaining = self._rested + KEEP_ALIVE - self.loop.time()
+        if remaining <= 0:
             self.transport.close()
         else:
-            self._rest_timer = self.loop.call_later(left, self._check_rest)
+            self._rest_timer = self.loop.call_later(remaining, self._check_rest)
 
     # --- the stream's side (`bridge.api.downstream.ClientConnection`) ---------------------------------------------
 
@@ -351,9 +351,9 @@ class ServerConnection(FlowControl):
         if self.transport.is_closing():
             return
         last = self._last
-        waits = last is not self._running  # for the answers before its own
-        if last is not None and not last.complete and (last.started or not last.more_body or waits):
-            # An answer is still owed; one to what follows would be taken for it. It is given, and then it is over.
+        must_wait = last is not self._running  # for the answers before its own
+        if last is not None and not last.complete and (last.started or not last.more_body or must_wait):
+            # An earlier request has no answer yet, so the refusal would be taken for that: close after that answer.
             last.keep_alive = False
             return
         reply = problem(error, trace_id := make_trace_id())
@@ -374,14 +374,14 @@ class ServerConnection(FlowControl):
     # --- upgrades -----------------------------------------------------------------------------------------------
 
     def _past_upgrade(self, rest: memoryview) -> bool:
-        """Go on behind a head with an ``Upgrade``, where the parser has stopped: as a WebSocket, or as if the field
-        were not there (RFC 9110, section 7.8).
+        """Continue after a head with ``Upgrade``, where the parser has stopped: as a WebSocket, or as if the field were
+        absent (RFC 9110, section 7.8).
 
-        llhttp takes all that follows such a head for another protocol, and can't be told otherwise. So a new parser
-        reads the head again without the field: the framing is llhttp's verdict still.
+        llhttp treats all data after such a head as another protocol, which can't be turned off. So a new parser reads
+        the head again without the field, and llhttp still decides on the framing.
 
-        :param rest: what has come behind the head.
-        :returns: whether the connection goes on in HTTP.
+        :param rest: the data after the head.
+        :returns: whether the connection continues in HTTP.
         """
         while True:
             if self._websocket:
@@ -400,7 +400,7 @@ class ServerConnection(FlowControl):
                 return False
 
     def _become_websocket(self, rest: memoryview) -> None:
-        """:param rest: what has come behind the handshake's head."""
+        """:param rest: the data after the handshake's head."""
         parser, server = self.parser, self.server
         try:
             if self._running is not None and not self._running.complete:
@@ -428,6 +428,6 @@ class ServerConnection(FlowControl):
 
 def _parser(connection: ServerConnection) -> httptools.HttpRequestParser:
     parser = httptools.HttpRequestParser(connection)
-    # What comes behind a request with ``Connection: close`` is no error: its answer is given, and then it is over.
+    # Data after a request with ``Connection: close`` is not an error: it is answered, then the connection closes.
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser

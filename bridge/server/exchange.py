@@ -1,7 +1,7 @@
 """One request on a `ServerConnection`, and its answer (RFC 9112).
 
-It is the gateway's `ServerRequest`: fields as text, a body that has mostly come with the head, the answer in one write.
-For a stream it is the `Downstream` as well.
+It is the gateway's `ServerRequest`: fields as text, a body that usually arrives with the head, the answer in one write.
+For a stream it is also the `Downstream`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bridge.server.head import encode_head, last_answer
 from bridge.stages.request import oversized
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
-HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; beyond, the client is not read
+HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; then reading from the client is paused
 
 
 class Dated(Protocol):
@@ -50,10 +50,10 @@ class Host(ClientConnection, Protocol):
 
 
 class ServerExchange:
-    """:ivar more_body: the end of the request's body has not come.
+    """:ivar more_body: the end of the request's body has not arrived.
     :ivar expects: its client waits for ``100 Continue`` before it sends the body.
-    :ivar waiting: bytes of the body that nobody has taken.
-    :ivar disconnected: nothing more can be sent, nor will come.
+    :ivar waiting: bytes of the body that are not consumed yet.
+    :ivar disconnected: nothing more can be sent or will arrive.
     :ivar started: the head of the answer was sent.
     :ivar complete: all of the answer was sent.
     :ivar sent: bytes of a stream's body that were sent.
@@ -87,7 +87,7 @@ class ServerExchange:
         self._parts: list[bytes] = []
         self._event: asyncio.Event | None = None  # made when somebody waits, which is rare
         self._chunked = False
-        self._due: int | None = 0  # bytes of the answer that its Content-Length still owes; None: that is not known
+        self._due: int | None = 0  # bytes of the answer that are left by its Content-Length; None if it has none
 
     @property
     def connection(self) -> Host:
@@ -98,8 +98,8 @@ class ServerExchange:
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
         self._parts.append(data)
-        self.waiting = waiting = self.waiting + len(data)
-        if waiting > HIGH_WATER:
+        self.waiting = size = self.waiting + len(data)
+        if size > HIGH_WATER:
             self._connection.pause_reading()
         if self._event is not None:
             self._event.set()
@@ -117,7 +117,7 @@ class ServerExchange:
             self._event.set()
 
     def abandon(self, reply: Reply, trace_id: str) -> None:
-        """Nobody will answer any more: `reply` is the answer, or the one that has begun is cut off."""
+        """The application will not answer: send `reply`, or cut off an answer that has begun."""
         if self.disconnected or self.complete:
             return
         if self.started:
@@ -166,7 +166,7 @@ class ServerExchange:
             await self._news()
 
     async def _left(self) -> None:
-        """`gone`, without touching the body, which somebody may still be reading."""
+        """As `gone`, but without discarding the body, which may still be read."""
         while not self.disconnected:
             await self._news()
 
@@ -225,8 +225,8 @@ class ServerExchange:
             raise
 
     async def begin(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
-        """The head of an answer whose body `send` writes. Unless `fields` name the body's length, it is chunked, or
-        for HTTP/1.0 ended by the connection's end (RFC 9112, section 6.3)."""
+        """The head of an answer whose body is written by `send`. Without a length in `fields` the body is chunked, or
+        for HTTP/1.0 ends with the connection (RFC 9112, section 6.3)."""
         await self._writable()
         if self.disconnected:
             return
@@ -243,10 +243,10 @@ class ServerExchange:
         self._transport.write(encode_head(status, self._connection.server.date, fields, close=not self.keep_alive))
 
     async def send(self, data: bytes, *, more: bool = True) -> None:
-        """The next bytes of the body; to HEAD, none are sent.
+        """The next bytes of the body; none are sent for HEAD.
 
         :param more: whether others follow.
-        :raises RuntimeError: they are more, or all of them fewer, than the head said.
+        :raises RuntimeError: the body is longer or shorter than its Content-Length.
         """
         await self._writable()
         if self.disconnected or self.complete:
@@ -272,8 +272,8 @@ class ServerExchange:
             await self._connection.drain()
 
     def _forgo_body(self) -> None:
-        """Its client was not told to send the body. Whether that still comes can't be known, nor what the next bytes
-        are (RFC 9110, section 10.1.1)."""
+        """The client was not told to send the body, and may send it or not, so the connection can't be used again (RFC
+        9110, section 10.1.1)."""
         self.keep_alive = self.expects = False
 
     def _end(self) -> None:
@@ -307,7 +307,7 @@ class ServerExchange:
 
 
 def hang_up(transport: asyncio.Transport, *, now: bool) -> None:
-    """`now`: by a reset, which throws away what is still to be sent, the kernel's part too."""
+    """`now`: by a reset, which discards all unsent data, also that in the kernel."""
     if not now:
         transport.close()
         return

@@ -1,4 +1,4 @@
-"""The heads of requests and answers (RFC 9112): requests' are judged where the parser leaves that open."""
+"""The heads of requests and answers (RFC 9112): checks that the parser doesn't make, and encoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.api.call import Headers, Reply
 from bridge.errors import ClientError, HeadTooLarge, RequestError, Unsupported
 from bridge.http.client_address import absolute_target
 
-#: What the parser says of a version that it doesn't know, and of the preface of HTTP/2.
+#: The parser's errors for an unsupported version, and for the preface of HTTP/2.
 _OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 
 
@@ -24,11 +24,11 @@ STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
 
 
 def check_framing(version: str, codings: Sequence[str]) -> None:
-    """Judge what is not plain HTTP/1.1 without a ``Transfer-Encoding`` (RFC 9112, section 6.1).
+    """Check version and ``Transfer-Encoding`` (RFC 9112, section 6.1).
 
-    :param codings: every value of that field.
-    :raises Unsupported: a body whose end is known but whose coding is not.
-    :raises ClientError: 505 for an unsupported version; 400 where not even the end of the body is known, and for
+    :param codings: all values of that field.
+    :raises Unsupported: an unsupported coding of a body with a known end.
+    :raises ClientError: 505 for an unsupported version; 400 if the end of the body can't be determined, and for
         HTTP/1.0, which has no codings.
     """
     if version not in ("1.0", "1.1"):
@@ -44,9 +44,9 @@ def check_framing(version: str, codings: Sequence[str]) -> None:
 
 
 def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tuple[str, str]:
-    """Path and query of a target that is not simply a path (RFC 9112, section 3.2).
+    """Path and query of a target that is not just a path (RFC 9112, section 3.2).
 
-    :param fields: of the request. Where Host is missing, and may be, the target's authority is added under its name.
+    :param fields: of the request. If Host is missing and optional, the target's authority is added under its name.
     :raises ClientError: as `absolute_target`.
     """
     hosts = [value for name, value in fields if name == "host"]
@@ -57,21 +57,20 @@ def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tu
 
 
 def begins_websocket(fields: Headers, version: str) -> bool:
-    """Whether a head with an ``Upgrade`` is a WebSocket's handshake (RFC 6455, section 4.2.1). By HTTP/1.0, any
-    ``Upgrade`` is to be ignored (RFC 9110, section 7.8). Of a list of protocols the server may choose: it stays with
-    HTTP."""
+    """Whether a head with ``Upgrade`` is a WebSocket's handshake (RFC 6455, section 4.2.1). In HTTP/1.0, ``Upgrade`` is
+    ignored (RFC 9110, section 7.8). From a list of protocols the server may choose: it stays with HTTP."""
     upgrades = [value.strip().lower() for name, value in fields if name == "upgrade"]
     return upgrades == ["websocket"] and version != "1.0" and any(name == "sec-websocket-key" for name, _ in fields)
 
 
 def rewritten(method: bytes, target: bytes, version: str, fields: Headers) -> bytes:
-    """The head that the parser read these from, without its ``Upgrade``."""
+    """The original head without its ``Upgrade``."""
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in fields if name != "upgrade"]
     return b"%s %s HTTP/%s\r\n%s\r\n" % (method, target, version.encode(), b"".join(lines))
 
 
 def refusal(error: httptools.HttpParserError) -> RequestError:
-    """Why the parser went no further: what a callback raised, or what it could not read itself."""
+    """The error of the parser: raised by a callback, or by itself."""
     if isinstance(error.__context__, RequestError):
         return error.__context__
     if str(error) in _OTHER_VERSION:

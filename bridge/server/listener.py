@@ -25,19 +25,19 @@ BACKLOG = 2048  #: connections that wait to be accepted
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; `port` 0 takes a free one.
+    """A listening socket; `port` 0 takes a free one.
 
-    :raises SettingsError: the port is in use, not allowed, or the host is none of this machine's.
+    :raises SettingsError: the port is in use or not allowed, or the host is not one of this machine's.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind(address)
-            bound.listen(BACKLOG)
+            listener.bind(address)
+            listener.listen(BACKLOG)
         except OSError:
-            bound.close()
+            listener.close()
             raise
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -45,44 +45,43 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise SettingsError(f"port {port} may not be opened by this user; choose one above 1023") from None
         raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}") from None
-    bound.setblocking(False)
-    return bound
+    listener.setblocking(False)
+    return listener
 
 
 @contextlib.asynccontextmanager
-async def accepting(server: ServerState, bound: socket.socket, tls: ListenerTls | None = None) -> AsyncIterator[None]:
-    """Accept connections of `server` on `bound`, which is closed at the end. The connections are not: `drain` ends
-    them."""
+async def accepting(server: ServerState, sock: socket.socket, tls: ListenerTls | None = None) -> AsyncIterator[None]:
+    """Accept connections of `server` on `sock`, which is closed at the end. Connections stay open until `drain`."""
     loop = asyncio.get_running_loop()
-    secured: dict[str, Any] = {}
+    tls_options: dict[str, Any] = {}
     if tls is not None:
-        secured = {
+        tls_options = {
             "ssl": tls.context,
             "ssl_handshake_timeout": HANDSHAKE_TIMEOUT,
             "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
         }
-    listener = await loop.create_server(lambda: ServerConnection(server), sock=bound, backlog=BACKLOG, **secured)
-    following = loop.create_task(tls.follow()) if tls is not None else None
+    listener = await loop.create_server(lambda: ServerConnection(server), sock=sock, backlog=BACKLOG, **tls_options)
+    watch = loop.create_task(tls.follow()) if tls is not None else None
     server.start()
     try:
         yield
     finally:
-        if following is not None:
-            following.cancel()
+        if watch is not None:
+            watch.cancel()
         listener.close()
-        bound.close()
+        sock.close()
 
 
 def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM, then let calls under way end within `Settings.drain`; a second signal ends them.
 
-    :param ready: called with the base URL and the number of routes once requests are answered.
-    :raises SetupError: before the first request: something written down can't be served.
+    :param ready: called with the base URL and the number of routes once requests are served.
+    :raises SetupError: before the first request: settings or routes can't be served.
     """
     tls = listener_tls(*(path and settings.path(path) for path in (settings.tls_cert, settings.tls_key)))
-    bound = listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    url = f"{'https' if tls else 'http'}://{shown}:{bound.getsockname()[1]}"
+    sock = listen(host, port)
+    address = f"[{host}]" if ":" in host else host
+    url = f"{'https' if tls else 'http'}://{address}:{sock.getsockname()[1]}"
 
     async def run() -> None:
         app = build(settings)
@@ -93,9 +92,9 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], 
             (hurry if stop.is_set() else stop).set()
 
         async with app.router.lifespan_context(app):
-            async with accepting(server, bound, tls):
-                # What the routes are made of is looked through by no collection of garbage any more: with thousands of
-                # them that took a fifth of a second, in which nobody was answered.
+            async with accepting(server, sock, tls):
+                # Garbage collection skips the routes' objects: with thousands of routes a full collection took a fifth
+                # of a second.
                 gc.freeze()
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, signalled)
@@ -114,7 +113,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, int], 
     except KeyboardInterrupt:
         pass
     finally:
-        bound.close()
+        sock.close()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

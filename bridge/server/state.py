@@ -1,4 +1,4 @@
-"""What all connections of one server share: the application, the log, and who is connected."""
+"""What all connections of one server share: the application, the log, and the set of connections."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Endable(Protocol):
     transport: Any
 
     def shutdown(self) -> None:
-        """Close once the requests that have come are answered."""
+        """Close once the requests received so far are answered."""
         ...
 
 
 class ServerState:
-    """:ivar app: the ASGI application, for requests that `direct` does not take.
-    :ivar direct: takes a request without ASGI's events; None for one that `app` must have.
-    :ivar log: takes the record of a request that was refused before `direct` had it.
+    """:ivar app: the ASGI application, for requests that `direct` does not handle.
+    :ivar direct: handles a request without ASGI's events; None for one that is for `app`.
+    :ivar log: takes the record of a request that was refused before `direct`.
     :ivar max_message: bytes of one message on a WebSocket.
     :ivar date: the ``Date`` field, renewed each second.
     """
@@ -65,7 +65,7 @@ class ServerState:
         self._timer = asyncio.get_running_loop().call_later(1.0, self.start)
 
     async def run(self, request: Answerable, work: Coroutine[Any, Any, None]) -> None:
-        """`work` until it ends; whatever it does, `request` has an answer then, or its connection is closed."""
+        """Run `work`; in the end `request` has an answer or its connection is closed, in any case."""
         try:
             await work
             if not request.complete and not request.disconnected:

@@ -1,4 +1,4 @@
-"""A connection that became a WebSocket (RFC 6455), on the sans-IO protocol of `websockets`, with bounds for clients."""
+"""A connection that became a WebSocket (RFC 6455), on the sans-IO protocol of `websockets`, with limits for clients."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from bridge.server.head import encode_head, last_answer
 from bridge.server.state import ServerState, shutting_down
 
 MAX_EARLY = 64 * 1024  #: bytes that a client may send before its handshake is answered
-#: Bytes that are parsed in one go, and seconds after which others have their turn: a frame of no byte takes seven on
-#: the wire, and more microseconds than that here.
+#: Bytes that are parsed in one step, and seconds after which the event loop runs: an empty frame has seven bytes, and
+#: takes more than seven microseconds.
 STEP, PAUSE = 1024, 0.002
 JOINED = 4096  #: bytes of a fragment below which it is joined to others
-PING_INTERVAL = 20.0  #: seconds between pings; a client that has not answered one by the next is let go
+PING_INTERVAL = 20.0  #: seconds between pings; a client that has not answered one by the next is disconnected
 CLOSE_TIMEOUT = 10.0  #: seconds for the client to answer a close
 
 
 class Handshake:
     """A handshake that can be accepted (RFC 6455, section 4.2).
 
-    The library judges it before it gets the connection: it would answer in words of its own, or not at all.
+    The library checks it before it gets the connection, since its own answers would not be problem+json.
 
     :param headers: names in lower case.
     :raises ClientError, UpgradeRequired, HeadTooLarge: it can't be accepted.
@@ -44,8 +44,8 @@ class Handshake:
         if method != "GET" or version != "1.1":
             raise ClientError("A WebSocket begins with GET, by HTTP/1.1.")
         if ("sec-websocket-version", "13") not in headers:
-            supported = [("sec-websocket-version", "13")]
-            raise UpgradeRequired("This gateway speaks version 13 of WebSocket.", headers=supported)
+            versions = [("sec-websocket-version", "13")]
+            raise UpgradeRequired("This gateway speaks version 13 of WebSocket.", headers=versions)
         self.target, self.headers = target, headers
         self.protocol = ServerProtocol(max_size=max_message)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
@@ -66,7 +66,7 @@ class Handshake:
 class ServerWebSocket(FlowControl):
     """One WebSocket: the gateway's `ServerRequest`, and its `Downstream` once it is accepted.
 
-    :ivar disconnected: the client has left, or was sent away.
+    :ivar disconnected: the client has left, or was disconnected.
     :ivar complete: a close or a refusal was sent.
     """
 
@@ -86,8 +86,8 @@ class ServerWebSocket(FlowControl):
         self._event = asyncio.Event()
         self._fragments: list[bytes | bytearray | memoryview] = []
         self._message_is_text = False
-        # What came before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); one that
-        # doesn't must not have its ping answered before it.
+        # Data before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); if it doesn't, its
+        # ping must not be answered first.
         self._early = b""
         self._backlog = bytearray()  # what came and is not parsed yet
         self._scheduled = False  # the next step of parsing
@@ -119,7 +119,7 @@ class ServerWebSocket(FlowControl):
             self._left()
 
     def pause_writing(self) -> None:
-        """A client that doesn't read isn't read: the answers to its pings would pile up."""
+        """Reading is paused, too: otherwise the answers to pings would accumulate."""
         super().pause_writing()
         self.pause_reading()
 
@@ -128,7 +128,7 @@ class ServerWebSocket(FlowControl):
         self._go_on()
 
     def shutdown(self) -> None:
-        """The server ends: the client is told to come again (1012), or that its handshake came too late."""
+        """The server stops: close with 1012 (service restart), or refuse the handshake."""
         if not self._accepted:
             self.abandon(*shutting_down())
         elif not self.complete and not self.disconnected:
@@ -141,19 +141,18 @@ class ServerWebSocket(FlowControl):
 
     @property
     def _waits(self) -> bool:
-        """Whether nothing is to be parsed now: a message waits to be taken, answers to pings wait to be sent, or it is
-        over."""
+        """Whether parsing must pause: a message is not consumed yet, output is paused, or the connection is closing."""
         return bool(self._messages) or self.write_paused or self.disconnected or self.transport.is_closing()
 
     def _parse_on(self) -> None:
-        """Parse what came, step by step; nothing more is read until it is done."""
+        """Parse the input in steps; nothing more is read until that is done."""
         self._scheduled = False
-        began = time.perf_counter()
+        start = time.perf_counter()
         while self._backlog and not self._waits:
             piece = bytes(self._backlog[:STEP])
             del self._backlog[:STEP]
             self._parse(piece)
-            if self._backlog and not self._waits and time.perf_counter() - began > PAUSE:
+            if self._backlog and not self._waits and time.perf_counter() - start > PAUSE:
                 self.pause_reading()
                 self._scheduled = True
                 self.loop.call_soon(self._parse_on)
@@ -194,9 +193,9 @@ class ServerWebSocket(FlowControl):
         if frame.fin or len(frame.data) >= JOINED:
             fragments.append(frame.data)
         elif not frame.data:
-            pass  # fragments of nothing would be kept, without end
+            pass  # empty fragments would accumulate
         elif len(fragments) > 1 and isinstance(last := fragments[-1], bytearray) and len(last) < 16 * JOINED:
-            last += frame.data  # an object for each would take fifty times the room of a byte
+            last += frame.data  # an object for each would take fifty times the memory
         else:
             fragments.append(bytearray(frame.data))
 
@@ -208,12 +207,12 @@ class ServerWebSocket(FlowControl):
             except UnicodeDecodeError:
                 self._protocol.fail(CloseCode.INVALID_DATA, "a text frame is not UTF-8")  # RFC 6455, section 8.1
                 return
-        if not self.complete:  # the application has closed: only the answer to that is waited for
+        if not self.complete:  # after a close only the client's close matters
             self._messages.append(message)
             self._event.set()
 
     def _flush(self) -> None:
-        """Send what the protocol has to say, and close where it says so: it has failed, or both have closed."""
+        """Send the protocol's output, and close the connection after a failure or both sides' close."""
         data = b"".join(self._protocol.data_to_send())
         if data and not self.transport.is_closing():
             self.transport.write(data)
@@ -311,8 +310,8 @@ class ServerWebSocket(FlowControl):
         self._accepted = True
         self._timer = self.loop.call_later(PING_INTERVAL, self._ping)
         if self._early:
-            early, self._early = self._early, b""
-            self.data_received(early)
+            data, self._early = self._early, b""
+            self.data_received(data)
         return 101
 
     async def write(self, chunks: Sequence[bytes]) -> None:
@@ -346,5 +345,5 @@ class ServerWebSocket(FlowControl):
         self._timer = self.loop.call_later(CLOSE_TIMEOUT, self._cut_off)
 
     def _cut_off(self) -> None:
-        """The client answers no close: it may not be reading either."""
+        """The client doesn't answer the close; it may not be reading either."""
         hang_up(self.transport, now=True)

@@ -121,7 +121,7 @@ async def test_more_than_may_wait_is_refused() -> None:
     first = asyncio.create_task(threads.run(REQUESTS - 10, gate))
     await begun(gate)
     with pytest.raises(Overloaded) as caught:
-        await threads.run(11, lambda: None, most=REQUESTS)
+        await threads.run(11, lambda: None, max_waiting=REQUESTS)
     assert (caught.value.status, caught.value.headers) == (503, (("retry-after", "1"),))
     # An answer, for which a service has worked, still has room; and what has room is taken.
     other = asyncio.create_task(threads.run(REPLIES - REQUESTS + 10, lambda: "other"))

@@ -134,9 +134,9 @@ class Sliding:
 class Buckets:
     """The buckets of all callers under one limit, the least recently used first."""
 
-    def __init__(self, make: Callable[[float], Bucket], most: int) -> None:
+    def __init__(self, make: Callable[[float], Bucket], max_buckets: int) -> None:
         self._make = make
-        self._most = most
+        self._max_buckets = max_buckets
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def __len__(self) -> int:
@@ -153,12 +153,12 @@ class Buckets:
         return bucket.take(now)
 
     def _sweep(self, now: float) -> None:
-        """Make room: two idle buckets go for each new one, so the idle never pile up. Where all are busy and there
-        is no room, the one that has waited longest goes."""
+        """Remove two idle buckets for each new one, so that idle ones never accumulate. If all are busy and the
+        limit is reached, the one that was unused for longest is removed."""
         buckets = self._buckets
         for _ in range(2):
             oldest = next(iter(buckets), None)
-            if oldest is None or not (len(buckets) >= self._most or buckets[oldest].full(now)):
+            if oldest is None or not (len(buckets) >= self._max_buckets or buckets[oldest].full(now)):
                 return
             del buckets[oldest]
 
@@ -169,21 +169,21 @@ class MemoryLimiter:
     of at least a second's worth where it has bursts.
 
     :param clock: seconds, never going back.
-    :param most: buckets held at one time.
+    :param max_buckets: buckets held at one time.
     """
 
     def __init__(
-        self, rate_limit: RateLimit, clock: Callable[[], float] = time.monotonic, most: int = MAX_BUCKETS
+        self, rate_limit: RateLimit, clock: Callable[[], float] = time.monotonic, max_buckets: int = MAX_BUCKETS
     ) -> None:
         self._clock = clock
         self._per = rate_limit.per
         self._claim = rate_limit.per.removeprefix("claim:") if rate_limit.per.startswith("claim:") else ""
-        self._outside = Buckets(_maker(rate_limit.rps, rate_limit.burst), most)
+        self._outside = Buckets(_maker(rate_limit.rps, rate_limit.burst), max_buckets)
         self._inside = self._outside
         if rate_limit.internal_rps is not None:
             rps = rate_limit.internal_rps
             burst = None if rate_limit.burst is None else max(rate_limit.burst, math.ceil(rps))
-            self._inside = Buckets(_maker(rps, burst), most)
+            self._inside = Buckets(_maker(rps, burst), max_buckets)
 
     async def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:
         return self.take_now(identity, call, route_tenant)

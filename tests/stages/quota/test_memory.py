@@ -293,7 +293,7 @@ def test_forgetting_gives_nobody_more(clock: Any) -> None:
 
 
 def test_the_number_of_buckets_is_bounded(clock: Any) -> None:
-    limit = MemoryLimiter(RateLimit(rps=1), clock, most=100)
+    limit = MemoryLimiter(RateLimit(rps=1), clock, max_buckets=100)
     for at in range(1000):
         take(limit, Identity(key=f"{at}"))
     assert len(limit._outside) == 100
