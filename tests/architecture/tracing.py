@@ -147,9 +147,10 @@ async def grpc_service() -> AsyncIterator[int]:
     async def get_count(request: Any, context: Any) -> Any:
         return reply
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        get_count, lambda data: data, lambda message: message.SerializeToString()
-    )
+    def serialise(message: Any) -> bytes:
+        return bytes(message.SerializeToString())
+
+    handler = grpc.unary_unary_rpc_method_handler(get_count, bytes, serialise)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("election.v1.BallotCount", {"GetCount": handler}),)
