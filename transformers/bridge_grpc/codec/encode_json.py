@@ -32,7 +32,7 @@ _AS_IS = frozenset({_T.TYPE_STRING, _T.TYPE_BOOL, _T.TYPE_INT32, _T.TYPE_UINT32,
                     _T.TYPE_SFIXED32})  # fmt: skip
 
 
-#: Up to this many fields, the code tries one dict literal first, and the items of a list are written inline.
+#: Up to this many fields of a message, the items of a list are written inline.
 _FEW = 16
 _FUNCTIONS = {_T.TYPE_BYTES: "base64", _T.TYPE_DOUBLE: "double", _T.TYPE_FLOAT: "single"}
 #: From the expression of an object to the statement that uses it.
@@ -175,31 +175,6 @@ class Encoders:
         variables = {field: f"{prefix}{field.number}" for field in fields if not field.has_presence}
         for field, variable in variables.items():
             yield f"{variable} = {_read(field, holder)}"
-        if not 0 < len(variables) == len(fields) <= _FEW or descriptor.is_extendable:
-            yield from self._statements(descriptor, fields, holder, prefix, deliver, within)
-            return
-        # If all fields are set, as usual in list items, the object is one literal.
-        parts = [self._field_lines(field, variable, within) for field, variable in variables.items()]
-        pairs = (f"{self._key(field)}: {value}" for field, (_, value) in zip(variables, parts, strict=True))
-        literal = [*(line for lines, _ in parts for line in lines), deliver(f"{{{', '.join(pairs)}}}")]
-        if self._print.default_values:
-            yield from literal
-            return
-        yield f"if {' and '.join(variables.values())}:"
-        yield from _indented(literal)
-        yield "else:"
-        yield from _indented(self._statements(descriptor, fields, holder, prefix, deliver, within))
-
-    def _statements(
-        self,
-        descriptor: Descriptor,
-        fields: list[FieldDescriptor],
-        holder: str,
-        prefix: str,
-        deliver: _Deliver,
-        within: bool,
-    ) -> Iterator[str]:
-        """The same field by field; the variables of fields without presence are set already."""
         number, out = self._number(descriptor), f"{prefix}o"
         oneofs = {oneof.name: f"{prefix}w{oneof.index}" for oneof in descriptor.oneofs if len(oneof.fields) > 1}
         # By the class, since a field of the message may be named HasField.
@@ -216,8 +191,8 @@ class Encoders:
                 yield f"if {test}: {value}"
                 continue
             variable = f"{prefix}{field.number}"
-            lines, value = self._field_lines(field, variable, within)
-            lines = [*lines, f"{out}[{self._key(field)}] = {value}"]
+            statements, value = self._field_lines(field, variable, within)
+            lines = [*statements, f"{out}[{self._key(field)}] = {value}"]
             if self._print.default_values:
                 yield from lines
                 continue
@@ -279,8 +254,6 @@ class Encoders:
         if kind == _T.TYPE_ENUM:
             assert field.enum_type is not None
             return self._enum(field.enum_type, source)
-        if kind == _T.TYPE_DOUBLE and source.isidentifier():
-            return f"({source} if {source} - {source} == 0 else double({source}))"  # NaN and infinities differ
         return f"{_FUNCTIONS[kind]}({source})"
 
     def _message(self, descriptor: Descriptor) -> str:
