@@ -6,6 +6,7 @@ reply. Names are lower case, as everywhere in the gateway.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
@@ -127,6 +128,14 @@ def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return _RETURNABLE.of(headers)
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 #: Fields with a URI that services build from the Host field or from their own address.
 _LOCATIONS = frozenset(("location", "content-location"))
 
@@ -137,17 +146,17 @@ def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str]) -> list[tuple[str, str]]:
-    """`headers` with ``Location`` and ``Content-Location`` made relative if they name one of `hosts` (lower case), so
-    that clients see neither mesh names nor addresses. Invalid URIs are left out."""
+    """`headers` with ``Location`` and ``Content-Location`` made relative if they name one of `hosts` (lower case), an
+    IP address or ``localhost``, so that clients see neither mesh names nor addresses. Invalid URIs are left out."""
     fields = []
     for name, value in headers:
         if name in _LOCATIONS:
             try:
                 parts = urlsplit(value)
-                inner = parts.hostname in hosts
+                host = parts.hostname
             except ValueError:
                 continue
-            if inner:
+            if host and (host in hosts or host == "localhost" or _is_address(host)):
                 # One slash: two would make the path's first segment the host.
                 path = "/" + parts.path.lstrip("/\\")
                 fields.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))

@@ -215,29 +215,6 @@ async def test_refusals_pass_in_json_only(passthrough: Codec, status: int) -> No
         assert "secret" not in caught.value.detail
 
 
-@pytest.mark.parametrize("response", ["json", "passthrough"])
-@pytest.mark.parametrize(
-    ("link", "seen"),
-    [
-        ("/next?a=1#b", "/next?a=1#b"),
-        ("next", "next"),
-        ("http://things-svc:8080/next?a=1#b", "/next?a=1#b"),
-        ("http://THINGS-SVC/", "/"),
-        ("http://10.0.0.7:8080/next", "/next"),
-        ("http://[::1]:8080", "/"),
-        ("//127.0.0.1/x", "/x"),
-        ("http://localhost:9/x", "/x"),
-        ("https://www.example.org/x", "https://www.example.org/x"),
-        ("http://[broken/x", "/"),
-    ],
-)
-async def test_an_upstreams_address_is_not_told(passthrough: Codec, response: str, link: str, seen: str) -> None:
-    codec = await passthrough(response)
-    for name, status in (("location", 201), ("location", 302), ("content-location", 200)):
-        got = codec.reply(call(), HttpReply(status, [(name, link), JSON], b"{}"))
-        assert got.headers == [(name, seen), JSON]
-
-
 # --- what is published -------------------------------------------------------------------------------------------
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from bridge.api import (
     JSON_TYPE,
@@ -46,8 +44,6 @@ _OF_THE_BYTES = frozenset(
     )
 )
 
-_LINKS = frozenset(("location", "content-location"))
-
 #: Header fields of an error that clients act on (RFC 9110, sections 10.2.1, 10.2.3 and 11.6.1).
 _OF_A_REFUSAL = frozenset(("allow", "retry-after", "www-authenticate"))
 
@@ -81,37 +77,6 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
 def without_range(headers: Headers) -> list[tuple[str, str]]:
     """A request's `headers` without those that ask for a partial reply."""
     return [field for field in headers if field[0] not in _PARTIAL]
-
-
-def hide_address(inbound: HttpReply, upstream: str) -> None:
-    """Reduce links to the upstream itself (its mesh name or an address) to their path.
-
-    Callers can't reach it and shouldn't see its address. Links to other hosts are kept.
-    """
-    if inbound.status >= 400 or not any(name in _LINKS for name, _ in inbound.headers):
-        return
-    inbound.headers = [
-        (name, _path_only(value, upstream) if name in _LINKS else value) for name, value in inbound.headers
-    ]
-
-
-def _path_only(link: str, upstream: str) -> str:
-    try:
-        parts = urlsplit(link)
-        host = parts.hostname or ""
-    except ValueError:
-        return "/"
-    if not host or (host != upstream.lower() and not _is_address(host)):
-        return link
-    return parts._replace(scheme="", netloc="", path=parts.path or "/").geturl()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
 
 
 def with_body(inbound: HttpReply, body: bytes, content_type: tuple[str, str] = JSON_TYPE) -> Reply:

@@ -25,7 +25,6 @@ from bridge_xml.forward import (
     content_type,
     excerpt,
     forward_reply,
-    hide_address,
     json_refusal,
     refusal,
     refuse_failure,
@@ -42,7 +41,6 @@ class Bytes:
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
-        self._upstream = route.upstream.name
 
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), list(call.headers), call.body, decode=False)
@@ -53,7 +51,6 @@ class Bytes:
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.api.UpstreamError: the upstream failed (status 500 or more)."""
         refuse_failure(inbound)
-        hide_address(inbound, self._upstream)
         return forward_reply(inbound)
 
 
@@ -65,7 +62,6 @@ class XmlAsJson:
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
-        self._upstream = route.upstream.name
 
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), without_range(call.headers), call.body)
@@ -81,7 +77,6 @@ class XmlAsJson:
         :raises bridge.api.BadReply: it is declared as XML and isn't, or has a DOCTYPE.
         """
         refuse_failure(inbound)
-        hide_address(inbound, self._upstream)
         kind, charset = media(content_type(inbound))
         if call.method == "HEAD" and inbound.status < 400:
             # Its headers are those of the reply to GET (RFC 9110, section 9.3.2), which would be JSON.

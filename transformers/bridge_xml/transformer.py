@@ -27,7 +27,6 @@ from bridge_xml.forward import (
     content_type,
     excerpt,
     forward_reply,
-    hide_address,
     json_refusal,
     refusal,
     refuse_failure,
@@ -80,7 +79,6 @@ class XmlCodec:
 
     def __init__(self, route: RouteSpec, options: XmlOptions) -> None:
         self._target = target(route)
-        self._upstream = route.upstream.name
         self._response = route.transform.response
         self._root = options.root or ""
         self._namespace = options.namespace or ""
@@ -112,7 +110,6 @@ class XmlCodec:
         :raises bridge.api.BadReply: the reply isn't XML, or has a DOCTYPE.
         """
         refuse_failure(inbound)
-        hide_address(inbound, self._upstream)
         if self._response == "passthrough":
             return forward_reply(inbound)
         if inbound.status >= 400:
