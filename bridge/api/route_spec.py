@@ -6,7 +6,6 @@ A transformer's own options stay raw here (`Transform.options`), since only the 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -25,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from bridge.http.client_address import is_address
 from bridge.http.template import check_template, decoded, parse_template
 
 TRANSPORTS = "bridge.transports"  #: the group of their entry points
@@ -88,16 +88,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def _is_address(text: str) -> bool:
-    if ":" not in text and not text.replace(".", "").isdigit():
-        return False  # as nearly every name is, found without an exception
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -144,7 +134,7 @@ class Upstream(BaseModel):
         name, colon, port = authority.rpartition(":")
         if not colon:
             raise ValueError(f"{text!r} names no port; write name:port")
-        if _is_address(name.strip("[]")):
+        if is_address(name.strip("[]")):
             raise ValueError(f"{name!r} is an address; write a name and let the mesh say where it is")
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't be a name in the mesh")

@@ -88,6 +88,17 @@ def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tup
     return path, query, authority
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 address, or an IPv6 address without brackets."""
+    if ":" not in text and not text.replace(".", "").isdigit():
+        return False  # as nearly every name is, found without an exception
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=65536)
 def canonical(address: str) -> str:
     """The canonical form of an IP address (RFC 5952): without a zone; IPv4-mapped IPv6 addresses (RFC 4291, section

@@ -6,11 +6,11 @@ reply. Names are lower case, as everywhere in the gateway.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
+from bridge.http.client_address import is_address
 from bridge.http.memo import Memo
 
 #: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
@@ -128,14 +128,6 @@ def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return _RETURNABLE.of(headers)
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 #: Fields with a URI that services build from the Host field or from their own address.
 _LOCATIONS = frozenset(("location", "content-location"))
 
@@ -156,7 +148,7 @@ def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str])
                 host = parts.hostname
             except ValueError:
                 continue
-            if host and (host in hosts or host == "localhost" or _is_address(host)):
+            if host and (host in hosts or host == "localhost" or is_address(host)):
                 # One slash: two would make the path's first segment the host.
                 path = "/" + parts.path.lstrip("/\\")
                 fields.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))

@@ -11,7 +11,6 @@ The more exact key wins: ``name:port`` before ``name``. Loopback is allowed, sin
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 import socket
@@ -27,6 +26,7 @@ from bridge.cluster.sources.source import LookupResult
 from bridge.config.stamp import Stamp, stamp_of
 from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError, SetupError
+from bridge.http.client_address import is_address
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
 Target = tuple[str, int | None]
@@ -66,7 +66,7 @@ class StaticSource:
         addresses = tuple(dict.fromkeys(address for group in lists for address in group))
         if not addresses:
             raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
-        return LookupResult(addresses, TTL if all(map(_is_address, (host for host, _ in targets))) else NAME_TTL)
+        return LookupResult(addresses, TTL if all(map(is_address, (host for host, _ in targets))) else NAME_TTL)
 
     async def aclose(self) -> None:
         """Nothing is held open."""
@@ -92,16 +92,8 @@ class StaticSource:
             self._reading = None
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 async def _resolve(host: str, port: int) -> list[Address]:
-    if _is_address(host):
+    if is_address(host):
         return [(host, port)]
     loop = asyncio.get_running_loop()
     try:
@@ -164,19 +156,19 @@ def _target(text: Any, *, needs_port: bool) -> Target:
     host, port = text, ""
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")
-        ok = bracket and (not port or port[0] == ":") and ":" in host and _is_address(host)
+        ok = bracket and (not port or port[0] == ":") and ":" in host and is_address(host)
         if not ok or port == ":":
             raise ValueError(f"{text!r} is neither [address] nor [address]:port")
         port = port[1:]
     elif text.count(":") > 1:
-        hint = "; write an IPv6 address in brackets" if _is_address(text) else ""
+        hint = "; write an IPv6 address in brackets" if is_address(text) else ""
         raise ValueError(f"{text!r} is neither host nor host:port{hint}")
     elif ":" in text:
         host, _, port = text.partition(":")
         port = port or "?"
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{text!r}: {port!r} is no port")
-    if not _is_address(host) and (not _HOST.fullmatch(host) or host.replace(".", "").isdigit()):
+    if not is_address(host) and (not _HOST.fullmatch(host) or host.replace(".", "").isdigit()):
         raise ValueError(f"{host!r} is neither a host name nor an address")
     if needs_port and not port:
         raise ValueError(f"{text!r} needs a port, since the key's is a service name")
