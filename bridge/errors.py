@@ -7,7 +7,7 @@
     │   ├── SettingsError         an environment variable or --config key
     │   ├── SpecError             a route spec: file, line, key
     │   ├── BindError             a spec is well formed, but its WSDL, proto or options don't compile
-    │   │   └── Unreachable           … or can't be had just now; it is tried again
+    │   │   └── Unreachable           … or can't be reached now; it is tried again
     │   └── ConflictError         two routes or two plug-ins want the same name
     └── RequestError          one call went wrong; carries what problem+json needs
         ├── ClientError           4xx: the caller can mend it
@@ -76,7 +76,7 @@ class Fault:
 
 
 class SetupError(BridgeError):
-    """Something written down is wrong. `faults` holds all that was found at once, never only the first."""
+    """Something written down is wrong. `faults` holds every fault, not only the first."""
 
     def __init__(self, faults: str | Fault | Sequence[Fault]) -> None:
         if isinstance(faults, str):
@@ -98,13 +98,13 @@ class BindError(SetupError):
 
 
 class Unreachable(BindError):
-    """What a spec names can't be had just now. Its route is kept and tried again, and the others serve meanwhile."""
+    """What a spec names can't be reached now. Its route is kept and tried again; other routes serve meanwhile."""
 
 
 class FetchError(BindError):
-    """A document that a spec names by URL can't be fetched, or is not what was asked for.
+    """A document that a spec names by URL can't be fetched, or is not what was expected.
 
-    :ivar answered: whether a server gave an HTTP answer; without one, asking it for more is of no use.
+    :ivar answered: whether a server gave an HTTP answer; without one, further requests to it are pointless.
     :ivar status: the HTTP status, where the reader of the message may know it; else 0.
     """
 
@@ -122,14 +122,14 @@ class ConflictError(SetupError):
 
 
 class Enough(Exception):
-    """A `FaultList` is full. Whoever made the list catches it; what it holds is told."""
+    """A `FaultList` is full. Its creator catches this and reports the faults that it holds."""
 
 
 class FaultList(list[tuple[str, str]]):
-    """Collects ``(pointer or name, reason)`` until there are more than anybody mends at once: a body may hold a million
-    faults, and to describe them takes far longer than to find that there are many.
+    """Collects ``(pointer or name, reason)`` up to a limit: a body may hold a million faults, and describing them takes
+    far longer than detecting them.
 
-    :param limit: faults after which one more is taken, so that it is known that there are more, and `Enough` raised.
+    :param limit: the limit. One fault more is taken, which shows that there are more, and `Enough` is raised.
     """
 
     def __init__(self, limit: int) -> None:
@@ -291,7 +291,7 @@ class UnsupportedMediaType(ClientError):
 
 
 class InvalidSpec(ClientError):
-    """A publisher's spec was judged and refused; `errors` holds key, line and reason of each fault."""
+    """A publisher's spec was checked and refused; `errors` holds key, line and reason of each fault."""
 
     slug = "invalid-spec"
     title = "The route spec can't be used"
@@ -326,7 +326,7 @@ class Unsupported(ClientError):
 
 
 class ClientDisconnected(ClientError):
-    """The client left before it had said everything; nobody reads the answer, but the log keeps it."""
+    """The client closed the connection before its request was complete. The answer is only logged."""
 
     status = 499
     slug = "client-closed-request"
@@ -388,7 +388,7 @@ class Unavailable(UpstreamError):
 
 
 class IssuerUnavailable(UpstreamError):
-    """A token can't be judged: its issuer's keys can't be had just now. Not the caller's fault, so no 401."""
+    """A token can't be verified: its issuer's keys are unavailable. The caller is not at fault, so it is not 401."""
 
     status = 503
     slug = "issuer-unavailable"

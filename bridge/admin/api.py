@@ -130,11 +130,11 @@ class Admin:
     def _judge(self, request: Request, who: Identity) -> Callable[[Source], None]:
         """What a change asks of the version that it replaces. It is asked of the one that is there when the request
         comes, and again by the store when the change is committed."""
-        wanted = _preconditions(request)
+        preconditions = _preconditions(request)
 
         def judge(current: Source) -> None:
             self._may(who, current.spec)
-            wanted.judge(current.etag)
+            preconditions.judge(current.etag)
 
         return judge
 
@@ -175,10 +175,10 @@ class Admin:
     async def show(self, request: Request) -> Response:
         who = await self._publisher(request)
         source = await self._own(request, who)
-        wanted, etag = _preconditions(request), f'"{source.etag}"'
-        if not wanted.matches(source.etag):
-            wanted.judge(source.etag)
-        if wanted.known(source.etag):
+        preconditions, etag = _preconditions(request), f'"{source.etag}"'
+        if not preconditions.matches(source.etag):
+            preconditions.judge(source.etag)
+        if preconditions.known(source.etag):
             return Response(status_code=304, headers={"etag": etag})
         return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=etag)
 
@@ -261,15 +261,15 @@ class Admin:
     async def openapi(self, request: Request) -> Response:
         """The document for the host it is asked at, and for one ``tenant`` where the query names it."""
         host, tenant = request.url.hostname or "", request.query_params.get("tenant", "")
-        made = self._made(host, tenant)
-        if made is None:
+        document = self._made(host, tenant)
+        if document is None:
             async with self._drafting:
-                made = self._made(host, tenant) or await self._make(host, tenant)
-        return Response(made, media_type="application/json")
+                document = self._made(host, tenant) or await self._make(host, tenant)
+        return Response(document, media_type="application/json")
 
     def _key(self, host: str, tenant: str) -> tuple[str, str]:
-        known = {route.source.spec.host for route in self._registry.table.routes.values()}
-        return host if host in known else "", tenant
+        hosts = {route.source.spec.host for route in self._registry.table.routes.values()}
+        return host if host in hosts else "", tenant
 
     def _made(self, host: str, tenant: str) -> bytes | None:
         """The document as it was made last, if no route has changed since."""
@@ -282,9 +282,9 @@ class Admin:
         if tenant:
             operations = for_tenant(operations, tenant)
         document = await self._document(operations)
-        made = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
-        self._documents[key] = (table, made)
-        return made
+        text = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
+        self._documents[key] = (table, text)
+        return text
 
     async def _document(self, operations: Iterable[PublishedOperation]) -> dict[str, Any]:
         """The document of `operations`. With thousands of them calls are answered while it is made."""
@@ -346,13 +346,13 @@ def _by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) 
 
 def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
     """What of `routes` the OpenAPI document tells."""
-    found: list[PublishedOperation] = []
+    operations: list[PublishedOperation] = []
     for route in routes:
         security = route.authenticator.openapi_scheme()
-        found += [
+        operations += [
             PublishedOperation(
                 str(route.source.id), route.source.spec, operation, security.requirements, security.schemes
             )
             for operation in route.operations
         ]
-    return found
+    return operations

@@ -25,12 +25,12 @@ def lifetime(text: str) -> float:
     :raises SettingsError: it is none.
     """
     try:
-        found = float(str(seconds(text)))
+        ttl = float(str(seconds(text)))
     except ValueError as error:
         raise SettingsError(f"--ttl: {error}") from None
-    if found <= 0:
+    if ttl <= 0:
         raise SettingsError("--ttl: it must be longer than nothing")
-    return found
+    return ttl
 
 
 def mint_token(

@@ -38,31 +38,31 @@ async def each(
     work: Callable[[T], Awaitable[None]],
     meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Work on `items` in their order, one at a time, since compiling takes the processor from callers. While one takes
-    longer than `PATIENCE` the next go on beside it, so that a server that hangs holds up no other item.
+    """Run `work` on `items` in order, one at a time, since compiling takes CPU time from calls. While one takes longer
+    than `PATIENCE`, the next ones start beside it, so that a hanging server delays no other item.
 
     :param meanwhile: awaited now and then while an item takes long, to make use of what is done.
     """
-    rest = iter(items)
-    begun, ended = 0, False
+    remaining = iter(items)
+    started, ended = 0, False
 
     async def worker() -> None:
-        nonlocal begun, ended
-        for item in rest:
-            begun += 1
+        nonlocal started, ended
+        for item in remaining:
+            started += 1
             await work(item)
         ended = True
 
     workers = {asyncio.ensure_future(worker())}
     try:
         while workers:
-            before = begun
+            before = started
             done, workers = await asyncio.wait(workers, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             if workers and meanwhile is not None:
                 await meanwhile()
-            if workers and not ended and begun == before and len(workers) < AT_ONCE:
+            if workers and not ended and started == before and len(workers) < AT_ONCE:
                 workers.add(asyncio.ensure_future(worker()))
     finally:
         for task in workers:
@@ -105,7 +105,7 @@ class Publishers:
 
 @asynccontextmanager
 async def _one(turns: asyncio.Semaphore, max_seconds: float | None = None) -> AsyncIterator[None]:
-    """One of `turns`, which is given back at the end, or already after `max_seconds` seconds.
+    """One of `turns`, which is released at the end, or after `max_seconds` seconds.
 
     :raises RateLimited: there is none for a while.
     """
@@ -114,12 +114,12 @@ async def _one(turns: asyncio.Semaphore, max_seconds: float | None = None) -> As
             await turns.acquire()
     except TimeoutError:
         raise _too_many() from None
-    held = True
+    is_held = True
 
     def give_back() -> None:
-        nonlocal held
-        if held:
-            held = False
+        nonlocal is_held
+        if is_held:
+            is_held = False
             turns.release()
 
     early = asyncio.get_running_loop().call_later(max_seconds, give_back) if max_seconds is not None else None

@@ -48,24 +48,24 @@ class Folder:
 
     def look(self) -> list[File]:
         """As `files`, with what `read` wants to know. May be called in a thread."""
-        found = sorted(self._listed(), key=lambda one: one[0].split(os.sep))
-        self._read = {path: self._read[path] for path, _ in found if path in self._read}
+        files = sorted(self._listed(), key=lambda one: one[0].split(os.sep))
+        self._read = {path: self._read[path] for path, _ in files if path in self._read}
         prefix = len(str(self.path)) + 1
-        return [File(f"file:{path[prefix:].replace(os.sep, '/')}", path, stamp) for path, stamp in found]
+        return [File(f"file:{path[prefix:].replace(os.sep, '/')}", path, stamp) for path, stamp in files]
 
     def read(self, file: File) -> Sequence[Source]:
         """The routes of a file.
 
         :raises SpecError: it is wrong.
         """
-        known = self._read.get(file.path)
-        if known is not None and known[0] == file.stamp:
-            return known[1]
+        cached = self._read.get(file.path)
+        if cached is not None and cached[0] == file.stamp:
+            return cached[1]
         name, path, stamp = file
-        shown = os.path.join(self._shown, name.removeprefix("file:"))
+        label = os.path.join(self._shown, name.removeprefix("file:"))
         sources = [
-            Source(f"{name}{f'#{number}' if number else ''}", "file", spec, shown, document)
-            for number, (spec, document) in enumerate(read_file(Path(path), shown))
+            Source(f"{name}{f'#{number}' if number else ''}", "file", spec, label, document)
+            for number, (spec, document) in enumerate(read_file(Path(path), label))
         ]
         if time.time() - max(stamp[:2]) / 1e9 > YOUNG:
             self._read[path] = (stamp, sources)

@@ -49,7 +49,7 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have `work` go on by itself, until it ends or the registry is closed."""
+        """Run `work` in the background until it ends or the registry is closed."""
         task = asyncio.create_task(_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -68,8 +68,7 @@ class Live:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 
     async def outcome(self, source: Source, before: str = "") -> BoundRoute | UnboundRoute:
-        """What becomes of a route that nobody waits for. A plug-in may fail in any way, and keeps no other route
-        from being bound.
+        """The result of binding a route in the background. Whatever a plug-in raises, other routes are still bound.
 
         :param before: the error of the last try, which is not logged again.
         """
@@ -103,21 +102,21 @@ class Live:
 
     def swap(self, table: Table) -> None:
         """Let `table` serve, and say which routes it leaves out that the one before didn't."""
-        told = {route.source.id: str(error) for route, error in self.table.refused}
+        reasons = {route.source.id: str(error) for route, error in self.table.refused}
         self.broken = {id: broken for id, broken in self.broken.items() if not isinstance(broken.error, ConflictError)}
         for route, error in table.refused:
-            if told.get(route.source.id) != str(error):
+            if reasons.get(route.source.id) != str(error):
                 log.error("%s is left out: %s", route.source.file or f"registered route {route.source.id}", error)
             self.broken[route.source.id] = UnboundRoute(route.source, error)
         self.table = table
         self.on_change(table)
 
     def source(self, id: RouteId) -> Source | None:
-        """What is written down as the route `id`, whether it serves or not."""
+        """The source of the route `id`, whether it serves or not."""
         for place in (self.files.get(file_of(id), {}), self.stored, self.broken):
-            found = place.get(id)
-            if found is not None:
-                return found.source
+            route = place.get(id)
+            if route is not None:
+                return route.source
         return None
 
     def drop(self, id: RouteId) -> None:
@@ -155,7 +154,7 @@ def same(known: BoundRoute | UnboundRoute | None, source: Source) -> bool:
 async def _logged(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except Exception:  # nobody waits for it, so nobody else would see it
+    except Exception:  # nothing awaits the task, so it would go unseen
         log.exception("a change of routes was not taken over")
 
 
@@ -169,8 +168,8 @@ def placed(fault: Fault, source: Source) -> Fault:
 
 @contextmanager
 def growing() -> Iterator[None]:
-    """Have the collector of garbage look less often: of thousands of routes nearly all that is made stays, and looking
-    it through again and again took a third of the time."""
+    """Run the garbage collector less often: when thousands of routes are bound nearly every object stays, and repeated
+    collections took a third of the time."""
     threshold = gc.get_threshold()
     gc.set_threshold(max(50_000, threshold[0]), *threshold[1:])
     try:

@@ -108,35 +108,35 @@ class Registry:
             raise SettingsError(error.cause) from None
 
     async def _load(self) -> None:
-        table, found = await self._folder.load()
+        table, faults = await self._folder.load()
         self._live.swap(table)
         await self._bind_stored(await self._read_store())
-        if found:
-            raise SetupError(found)
+        if faults:
+            raise SetupError(faults)
 
     # --- the store ----------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
         """See what other processes wrote to the store, and try again what could not be bound, until cancelled. A store
         that can't be read is told once; what is live goes on serving."""
-        told = ""
+        cause = ""
         while True:
             await asyncio.sleep(POLL)
             try:
                 await self._catch_up()
             except StoreError as error:
-                if error.cause != told:
+                if error.cause != cause:
                     log.error("%s; what is live goes on serving", error.cause)
-                told = error.cause
+                cause = error.cause
             else:
-                if told:
+                if cause:
                     log.info("the store can be used again")
-                told = ""
-            tried = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
-            waiting = [one for one in tried if self._trying.get(one.source.id) is not one]
-            if waiting:
-                self._trying |= {broken.source.id: broken for broken in waiting}
-                self._live.spawn(each(waiting, self._try_again))
+                cause = ""
+            candidates = [one for one in self._live.broken.values() if isinstance(one.error, BindError)]
+            retries = [one for one in candidates if self._trying.get(one.source.id) is not one]
+            if retries:
+                self._trying |= {broken.source.id: broken for broken in retries}
+                self._live.spawn(each(retries, self._try_again))
 
     async def _catch_up(self) -> None:
         """Take over what other processes wrote to the store. `_catching` then holds what still binds it."""
@@ -172,26 +172,26 @@ class Registry:
                     self._live.binding[row.id] = source
                     fresh.append(source)
             marks[row.id] = row.mark
-        gone = [id for id in self._marks if id not in marks]
-        for id in gone:
+        deleted = [id for id in self._marks if id not in marks]
+        for id in deleted:
             self._live.drop(id)
         self._marks, self._version = marks, version
-        if gone:
+        if deleted:
             self._live.rebuild()
         return fresh
 
     async def _bind_stored(self, fresh: Sequence[Source]) -> None:
         """Bind what was registered, and let it serve in one swap: routes may have exchanged their paths."""
-        done: list[tuple[Source, BoundRoute | UnboundRoute]] = []
+        outcomes: list[tuple[Source, BoundRoute | UnboundRoute]] = []
 
         async def bind(source: Source) -> None:
-            done.append((source, await self._live.outcome(source)))
+            outcomes.append((source, await self._live.outcome(source)))
 
         async def apply() -> None:
             async with self._live.lock:
-                taken = [self._take_stored(*one) for one in done]
-                done.clear()
-                if any(taken):
+                changes = [self._take_stored(*one) for one in outcomes]
+                outcomes.clear()
+                if any(changes):
                     self._live.rebuild()
 
         await each(fresh, bind, meanwhile=apply)
@@ -327,9 +327,9 @@ class Registry:
     def _written(self, route_id: RouteId, row: StoredRoute | None) -> Source:
         """:raises NotFound: there is no such row, or this version can't read it."""
         if row is not None:
-            known = self._live.stored.get(row.id) or self._live.broken.get(row.id)
-            if known is not None and self._marks.get(row.id) == row.mark and row.id not in self._live.binding:
-                return known.source
+            route = self._live.stored.get(row.id) or self._live.broken.get(row.id)
+            if route is not None and self._marks.get(row.id) == row.mark and row.id not in self._live.binding:
+                return route.source
             with suppress(SpecError):
                 return _source(row)
         raise NotFound(f"No registered route has the number {route_id}.")
@@ -350,10 +350,10 @@ class Registry:
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""
-        found = self._live.source(route_id)
-        if found is None:
+        source = self._live.source(route_id)
+        if source is None:
             raise NotFound(f"No route has the id {route_id}.")
-        return found
+        return source
 
     def find(self, key_id: str) -> StoredKey | None:
         """An API key by its id (`bridge.stages.auth.api_key.KeyStore`)."""

@@ -63,10 +63,10 @@ class SpecFolder:
                 faults[file.name] = error.faults
 
         await each(files, bind)
-        found = [fault for file in files for fault in faults.get(file.name, ())]
+        all_faults = [fault for file in files for fault in faults.get(file.name, ())]
         table = Table(self._live.all())
-        found += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
-        return table, found
+        all_faults += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
+        return table, all_faults
 
     def paths(self) -> list[Path]:
         """Every spec file of the folder, in the order they are read."""
@@ -90,8 +90,8 @@ class SpecFolder:
 
     async def reload(self, *, rebind: bool = False) -> None:
         """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has).
-        Several may be under way: a file whose contract hangs holds up no other, and its last word counts."""
-        done: list[Reading | tuple[BoundRoute, BoundRoute]] = []
+        Several may run at once: a file whose contract hangs delays no other, and its latest version counts."""
+        outcomes: list[Reading | tuple[BoundRoute, BoundRoute]] = []
         async with self._looking:
             readings, gone = await self._look_again(rebind)
         stored = list(self._live.stored.values()) if rebind else []
@@ -99,22 +99,22 @@ class SpecFolder:
         async def bind(item: Reading | BoundRoute) -> None:
             if isinstance(item, Reading):
                 await self._bind_file(item)
-                done.append(item)
+                outcomes.append(item)
                 return
             outcome = await self._live.outcome(item.source)
             if isinstance(outcome, UnboundRoute):
                 log.error("registered route %s is not compiled again: %s", item.source.id, outcome.error)
             else:
-                done.append((item, outcome))
+                outcomes.append((item, outcome))
 
         async def apply() -> None:
             async with self._live.lock:
-                changed = self._forget(gone)
-                for item in done:
+                is_changed = self._forget(gone)
+                for item in outcomes:
                     if self._take_file(item) if isinstance(item, Reading) else self._live.replace(*item):
-                        changed = True
-                done.clear()
-                if changed:
+                        is_changed = True
+                outcomes.clear()
+                if is_changed:
                     self._live.rebuild()
                     log.info("%d routes are live", len(self._live.table.routes))
 
@@ -157,13 +157,13 @@ class SpecFolder:
         if isinstance(under_way, Reading) and not rebind and _alike(under_way.sources, sources):
             return None
         self._live.binding.pop(file.name, None)
-        known = self._live.files.get(file.name, {})
-        bind = [source for source in sources if rebind or not same(known.get(source.id), source)]
+        current = self._live.files.get(file.name, {})
+        bind = [source for source in sources if rebind or not same(current.get(source.id), source)]
         # What waits for a contract that is away is `follow`'s to try.
         bind = [source for source in bind if not self._waits(source)]
-        said = {source.id: source for source in sources}
-        stale = [id for id in known if id not in said]
-        stale += [one.source.id for one in waiting if one.source.id not in said or not same(one, said[one.source.id])]
+        by_id = {source.id: source for source in sources}
+        stale = [id for id in current if id not in by_id]
+        stale += [one.source.id for one in waiting if one.source.id not in by_id or not same(one, by_id[one.source.id])]
         return Reading(file.name, sources, bind) if bind or stale else None
 
     def _waits(self, source: Source) -> bool:
@@ -183,39 +183,37 @@ class SpecFolder:
             reading.outcomes[source.id] = outcome
 
     def _take_file(self, reading: Reading) -> bool:
-        """Whether what was bound of a file is still its last word, and is taken over. Under the lock."""
+        """Serve what was bound of a file; false where it has changed since, or is wrong. Under the lock."""
         name = reading.name
         if self._live.binding.get(name) is not reading:
             return False
         del self._live.binding[name]
         if not reading.right:
             return False
-        known, taken = self._live.files.get(name, {}), dict[RouteId, BoundRoute]()
+        current, routes = self._live.files.get(name, {}), dict[RouteId, BoundRoute]()
         for source in reading.sources:
-            old, outcome = known.get(source.id), reading.outcomes.get(source.id)
+            old, outcome = current.get(source.id), reading.outcomes.get(source.id)
             if isinstance(outcome, BoundRoute):
-                taken[source.id] = outcome
+                routes[source.id] = outcome
             elif old is not None:
-                taken[source.id] = old
+                routes[source.id] = old
             if isinstance(outcome, UnboundRoute) and not same(old, source):
                 self._live.broken[source.id] = outcome
             elif not self._waits(source):
                 self._live.broken.pop(source.id, None)
-        said = {source.id for source in reading.sources}
-        self._live.broken = {
-            id: broken for id, broken in self._live.broken.items() if file_of(id) != name or id in said
-        }
-        self._live.files[name] = taken
+        ids = {source.id for source in reading.sources}
+        self._live.broken = {id: broken for id, broken in self._live.broken.items() if file_of(id) != name or id in ids}
+        self._live.files[name] = routes
         return True
 
     def _forget(self, gone: set[str]) -> bool:
-        """Whether any of the files that were `gone` is so still, and its routes are dropped. Under the lock."""
-        listed = set(self._listing)
-        left = {name: routes for name, routes in self._live.files.items() if name in listed or name not in gone}
-        dropped = self._live.files.keys() - left.keys()
+        """Drop the routes of the files in `gone` that are still missing; whether there were any. Under the lock."""
+        names = set(self._listing)
+        remaining = {name: routes for name, routes in self._live.files.items() if name in names or name not in gone}
+        dropped = self._live.files.keys() - remaining.keys()
         if dropped:
             self._live.broken = {id: broken for id, broken in self._live.broken.items() if file_of(id) not in dropped}
-        self._live.files = {name: left.pop(name, {}) for name in self._listing} | left
+        self._live.files = {name: remaining.pop(name, {}) for name in self._listing} | remaining
         return bool(dropped)
 
 

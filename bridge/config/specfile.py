@@ -81,10 +81,10 @@ def faults_of(
         path = [*under]
         node: Any = value
         for step in entry["loc"]:
-            known = (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int))
-            if known or (entry["type"] in ("missing", "extra_forbidden") and step == entry["loc"][-1]):
+            is_key = (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int))
+            if is_key or (entry["type"] in ("missing", "extra_forbidden") and step == entry["loc"][-1]):
                 path.append(str(step))
-                node = node[step] if known else None
+                node = node[step] if is_key else None
         message = entry["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if entry["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(entry["loc"][-1]), model.model_fields, 1)

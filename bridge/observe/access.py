@@ -28,54 +28,54 @@ from bridge.observe.masking import masked, masked_path, masked_text
 
 QUEUE = 100_000  #: records that wait for the disk before requests do
 PAUSE = 0.005  #: seconds for which records gather before they are written
-CHUNK = 64  #: records that are made lines at a time: meanwhile the event loop may wait for the interpreter
+CHUNK = 64  #: records that are formatted at a time; meanwhile the event loop may wait for the GIL
 
 log = logging.getLogger("bridge.access")
 
 
 def line_of(record: Record) -> bytes:
     """The record as one JSON line; what is not known is left out. Times are milliseconds with three decimals."""
-    known: dict[str, object] = {"time": time_of(record.at), "trace_id": record.trace_id}
+    members: dict[str, object] = {"time": time_of(record.at), "trace_id": record.trace_id}
     if record.route:
-        known["route"] = record.route
+        members["route"] = record.route
     if record.operation:
-        known["operation"] = record.operation
+        members["operation"] = record.operation
     if record.tenant:
-        known["tenant"] = record.tenant
+        members["tenant"] = record.tenant
     if record.subject:
-        known["subject"] = record.subject
+        members["subject"] = record.subject
     if record.peer:
-        known["peer"] = record.peer
-    known["method"] = record.method
+        members["peer"] = record.peer
+    members["method"] = record.method
     if record.host:
-        known["host"] = record.host
-    known["path"] = masked_path(record.path)
+        members["host"] = record.host
+    members["path"] = masked_path(record.path)
     if record.query:
-        known["query"] = masked(record.query)
-    known["status"] = record.status
+        members["query"] = masked(record.query)
+    members["status"] = record.status
     if record.upstream:
-        known["upstream"] = record.upstream
+        members["upstream"] = record.upstream
     if record.upstream_status is not None:
-        known["upstream_status"] = record.upstream_status
-    known["bytes_in"] = record.bytes_in
-    known["bytes_out"] = record.bytes_out
+        members["upstream_status"] = record.upstream_status
+    members["bytes_in"] = record.bytes_in
+    members["bytes_out"] = record.bytes_out
     if record.messages_up:
-        known["messages_up"] = record.messages_up
+        members["messages_up"] = record.messages_up
     if record.messages_down:
-        known["messages_down"] = record.messages_down
-    known["ms_total"] = round(record.total * 1000, 3)
-    known["ms_upstream"] = round(record.waited * 1000, 3)
-    known["ms_translation"] = round(record.translated * 1000, 3)
+        members["messages_down"] = record.messages_down
+    members["ms_total"] = round(record.total * 1000, 3)
+    members["ms_upstream"] = round(record.waited * 1000, 3)
+    members["ms_translation"] = round(record.translated * 1000, 3)
     if record.cache:
-        known["cache"] = record.cache
+        members["cache"] = record.cache
     if record.cause:
-        known["cause"] = masked_text(record.cause)
+        members["cause"] = masked_text(record.cause)
     if record.warnings:
-        known["warnings"] = [masked_text(warning) for warning in record.warnings]
+        members["warnings"] = [masked_text(warning) for warning in record.warnings]
     try:
-        return orjson.dumps(known, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(members, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # half a surrogate pair in a foreign text, or a 70-bit number: stdlib's writer escapes them
-        return json.dumps(known, default=str).encode() + b"\n"
+        return json.dumps(members, default=str).encode() + b"\n"
 
 
 def time_of(at: float) -> str:
@@ -168,12 +168,12 @@ class AccessLog:
                 self._file = self._open()
             while lines:
                 # Unbuffered files may take less than all of it.
-                taken = self._file.write(lines)
-                self._written += taken
-                lines = lines[taken:]
+                written = self._file.write(lines)
+                self._written += written
+                lines = lines[written:]
             self._file.flush()
         except (OSError, ValueError) as error:  # ValueError: standard output was closed
-            # The service goes on without its log rather than not at all, but never in silence.
+            # The gateway goes on without its access log, and says so in its own log.
             log.error("the access log can't be written: %s; %d bytes are lost", error, len(lines))
 
     def _rotate(self) -> None:

@@ -53,13 +53,13 @@ def is_secret(name: str) -> bool:
 
 
 def _judged(name: str) -> bool:
-    # Twice: who decodes twice sees another name than who decodes once.
+    # Decoded twice, since a reader that decodes twice sees another name than one that decodes once.
     plain = unquote(unquote_plus(name)) if "%" in name or "+" in name else name
     if _ANYWHERE.search(plain.lower()):
         return True
     words = {word.lower() for word in _WORD.findall(plain)}
-    found = words & _WORDS
-    return bool(found) and not (found == {"code"} and words & _PUBLIC_CODES)
+    matches = words & _WORDS
+    return bool(matches) and not (matches == {"code"} and words & _PUBLIC_CODES)
 
 
 _remembered = lru_cache(maxsize=4096)(_judged)

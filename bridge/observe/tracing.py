@@ -18,15 +18,15 @@ _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
 def make_trace_id() -> str:
-    """32 hex digits. Ids are for finding, not for secrecy, so the quick generator serves."""
-    return (getrandbits(128) or 1).to_bytes(16, "big").hex()  # thrice as fast as to format it
+    """32 hex digits. Ids need not be unpredictable, so the fast generator is enough."""
+    return (getrandbits(128) or 1).to_bytes(16, "big").hex()  # three times as fast as formatting it
 
 
 def taken_trace_id(traceparent: str, x_trace_id: str) -> str:
     """The trace id that a trusted proxy's header fields carry, or ``""``; ``traceparent`` goes first."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found:
-        return found[1]
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match:
+        return match[1]
     plain = x_trace_id.replace("-", "").lower()
     return plain if _TRACE_ID.fullmatch(plain) else ""
 
@@ -34,8 +34,8 @@ def taken_trace_id(traceparent: str, x_trace_id: str) -> str:
 def trace_id_of(headers: Headers, *, trusted: bool) -> str:
     """A request's trace id: what a trusted proxy says, else a new one."""
     if trusted:
-        found = dict(headers)
-        return taken_trace_id(found.get("traceparent", ""), found.get("x-trace-id", "")) or make_trace_id()
+        fields = dict(headers)
+        return taken_trace_id(fields.get("traceparent", ""), fields.get("x-trace-id", "")) or make_trace_id()
     return make_trace_id()
 
 

@@ -197,9 +197,9 @@ def read_in_slices(body: bytes, decode: Callable[[bytes], Any]) -> Any:
 
 def _moved(error: Exception, by: int) -> Exception:
     """`error` with the place where it is in the whole text."""
-    said = str(error)
-    found = _PLACE.search(said)
-    return type(error)(_PLACE.sub(f"(byte {int(found[1]) + by})", said)) if found else error
+    message = str(error)
+    match = _PLACE.search(message)
+    return type(error)(_PLACE.sub(f"(byte {int(match[1]) + by})", message)) if match else error
 
 
 def _merged(open_: list[Any], value: Any, path: list[Any]) -> list[Any]:
@@ -208,11 +208,11 @@ def _merged(open_: list[Any], value: Any, path: list[Any]) -> list[Any]:
     :param path: the containers of `value` that the next piece goes on in.
     :return: those, as they are in the whole.
     """
-    whole, last = list(path), len(open_) - 1
+    containers, last = list(path), len(open_) - 1
     inner: Any = value
     for level, container in enumerate(open_):
         if level < len(path) and path[level] is inner:
-            whole[level] = container
+            containers[level] = container
         if type(container) is list:
             container.extend(inner if level == last else inner[1:])
             inner = inner[0] if level < last else None
@@ -220,7 +220,7 @@ def _merged(open_: list[Any], value: Any, path: list[Any]) -> list[Any]:
             following = inner.pop(_BEFORE) if level < last else None
             container.update(inner)
             inner = following
-    return whole
+    return containers
 
 
 def _path(value: Any, levels: int) -> list[Any]:
@@ -230,10 +230,10 @@ def _path(value: Any, levels: int) -> list[Any]:
         return []
     if levels == 1:
         if kind is list:
-            found = bool(value) and value[-1] == _CUT and value.pop() is not None
+            is_marked = bool(value) and value[-1] == _CUT and value.pop() is not None
         else:
-            found = value.pop(_CUT, None) is not None
-        return [value] if found else []
+            is_marked = value.pop(_CUT, None) is not None
+        return [value] if is_marked else []
     # Nearly always it is in the last one; but a name that stood in its object before has kept its place there.
     for child in reversed(value if kind is list else value.values()):
         path = _path(child, levels - 1)

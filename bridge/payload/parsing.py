@@ -33,9 +33,9 @@ class Literal(Decimal):
     _text: str
 
     def __new__(cls, text: str) -> Literal:
-        made = super().__new__(cls, text)
-        made._text = text
-        return made
+        literal = super().__new__(cls, text)
+        literal._text = text
+        return literal
 
     def __str__(self) -> str:
         return self._text
@@ -176,8 +176,8 @@ def xml_slices(body: bytes, size: int = 64 * 1024) -> Iterator[etree._Element]:
     # `remove_pis` would drop the anchor, too.
     parser = etree.XMLPullParser(events=("pi",), remove_pis=False, **_doors(huge=len(body) >= _TEXT_LIMIT))
     parser.resolvers.add(_Nothing())
-    found = _DECLARATION.match(body)
-    start = found.end() if found is not None else 0
+    declaration = _DECLARATION.match(body)
+    start = declaration.end() if declaration is not None else 0
     if b"\0" in body[: start + 4]:
         raise Unsliced
     line = body.count(b"\n", 0, start) + 1
@@ -243,8 +243,8 @@ def _told(anchored: int) -> Iterator[None]:
         yield
     except etree.XMLSyntaxError as error:
 
-        def moved(found: re.Match[str]) -> str:
-            return found[0] if int(found[2]) != anchored else f"{found[1]}{int(found[3]) - len(_ANCHOR)}"
+        def moved(match: re.Match[str]) -> str:
+            return match[0] if int(match[2]) != anchored else f"{match[1]}{int(match[3]) - len(_ANCHOR)}"
 
         raise XmlError(_syntax(_COLUMN.sub(moved, error.msg))) from None
     except XmlError:

@@ -141,7 +141,7 @@ def _order(item: tuple[DocumentPath, PublishedOperation]) -> tuple[object, ...]:
     )
 
 
-def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
+def _methods(published: PublishedOperation, methods: set[str]) -> Sequence[str]:
     method = published.operation.method
     if method == WEBSOCKET:
         return ()  # its HTTP operation tells of it
@@ -150,7 +150,7 @@ def _methods(published: PublishedOperation, taken: set[str]) -> Sequence[str]:
         return ()
     if method != "*":
         return (method,)
-    return [method for method in published.spec.methods or ANY_METHODS if method not in taken]
+    return [method for method in published.spec.methods or ANY_METHODS if method not in methods]
 
 
 def _other(place: Place) -> dict[str, Any]:
@@ -205,11 +205,11 @@ class _Schemes:
             for requirement in published.security
         ]
 
-    def _name(self, wanted: str, scheme: Mapping[str, Any]) -> str:
-        known = self._known.setdefault(wanted, [])
-        for name in known:
+    def _name(self, base: str, scheme: Mapping[str, Any]) -> str:
+        names = self._known.setdefault(base, [])
+        for name in names:
             if self.components[name] == scheme:
                 return name
-        known.append(self._names.fresh(wanted))
-        self.components[known[-1]] = scheme
-        return known[-1]
+        names.append(self._names.fresh(base))
+        self.components[names[-1]] = scheme
+        return names[-1]

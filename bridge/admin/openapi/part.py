@@ -148,8 +148,8 @@ def _parameters(declared: Sequence[Mapping[str, Any]], place: Place) -> list[dic
     by_name = {(one["in"], one["name"]): dict(one) for one in declared}
     parameters = []
     for own, shown in zip(place.own.names, place.shown.names, strict=True):
-        given = by_name.get(("path", own), {})
-        parameter = {**given, "name": shown, "in": "path", "required": True}
+        declaration = by_name.get(("path", own), {})
+        parameter = {**declaration, "name": shown, "in": "path", "required": True}
         if "content" not in parameter:
             parameter.setdefault("schema", {"type": "string"})
         if own == place.own.rest:

@@ -54,16 +54,16 @@ def targets(node: Any, known: Iterable[str]) -> set[str]:
     :raises BadReference: one of them is not in `known`.
     """
     names = frozenset(known)
-    found: set[str] = set()
+    references: set[str] = set()
 
     def note(name: str) -> str:
         if name not in names:
             raise BadReference(f"it refers to the schema {name!r}, which it does not describe")
-        found.add(name)
+        references.add(name)
         return name
 
     _walk(node, names, note)
-    return found
+    return references
 
 
 def renamed(node: Any, names: Mapping[str, str]) -> Any:

@@ -84,17 +84,17 @@ class SchemaPool:
         return names
 
     def _text(self, schema: dict[str, Any]) -> bytes:
-        known = self._texts.get(id(schema))
-        if known is None:
-            known = self._texts[id(schema)] = (schema, _text(schema))
-        return known[1]
+        entry = self._texts.get(id(schema))
+        if entry is None:
+            entry = self._texts[id(schema)] = (schema, _text(schema))
+        return entry[1]
 
     def _refs(self, raw: bytes, schema: dict[str, Any], known: Mapping[str, str]) -> frozenset[str]:
         """Operations of one service mostly bring the same schemas; walking each text once is what makes it quick."""
-        found = self._targets.get(raw)
-        if found is None or not found <= known.keys():
-            found = self._targets[raw] = frozenset(targets(schema, known))
-        return found
+        references = self._targets.get(raw)
+        if references is None or not references <= known.keys():
+            references = self._targets[raw] = frozenset(targets(schema, known))
+        return references
 
 
 def _text(schema: object) -> bytes:

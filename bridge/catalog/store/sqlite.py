@@ -110,27 +110,27 @@ class SqliteStore:
         SQLite itself goes on writing to files that have been deleted or replaced. Only `stat` is used: POSIX drops
         all of a process's locks on a file when any descriptor of it is closed.
         """
-        found = []
+        inodes = []
         real = os.path.realpath(self._path)
         try:
             for suffix in ("", "-wal", "-shm"):
                 stat = os.stat(real + suffix)
                 if not suffix and not stat.st_size:
                     return None
-                found.append((stat.st_dev, stat.st_ino))
+                inodes.append((stat.st_dev, stat.st_ino))
         except OSError:
-            return tuple(found) or None  # without its log, it is another than the one that was opened
-        return tuple(found)
+            return tuple(inodes) or None  # without its log, it is another than the one that was opened
+        return tuple(inodes)
 
     def _connection(self) -> sqlite3.Connection:
         """The connection to the file that is at the store's path, which is opened again where it was replaced.
 
         :raises StoreError: there is none, or none that can be opened.
         """
-        found = self._look()
-        if self._db is not None and found is not None and found == self._identity:
+        identity = self._look()
+        if self._db is not None and identity is not None and identity == self._identity:
             return self._db
-        if found is None:
+        if identity is None:
             # The connection is kept: a file that was moved away may come back.
             raise StoreError(
                 "The gateway's store is gone from its place, so nothing was changed. What was live stays live.",
@@ -143,7 +143,7 @@ class SqliteStore:
                 # only the log is gone, closing writes into the database what the log held.
                 self._db.close()
                 self._db = None
-                self._clear(found)
+                self._clear(identity)
             return self._open(create=False)
         except sqlite3.Error as error:
             raise self._explained(error) from None
@@ -154,15 +154,15 @@ class SqliteStore:
                 retry_after=10,
             ) from None
 
-    def _clear(self, found: Identity) -> None:
+    def _clear(self, identity: Identity) -> None:
         """Delete the log and the index that the store, closed just now, left beside the file which replaced it: SQLite
         would write what they hold over that file.
 
-        :param found: before it was closed, so that no other file could have the same inode.
+        :param identity: as it was before closing, so that no other file could have the same inode.
         """
-        if self._identity and found[0] != self._identity[0]:
-            for suffix, left in zip(("-wal", "-shm"), found[1:], strict=False):
-                if left in self._identity[1:]:
+        if self._identity and identity[0] != self._identity[0]:
+            for suffix, inode in zip(("-wal", "-shm"), identity[1:], strict=False):
+                if inode in self._identity[1:]:
                     with suppress(OSError):
                         os.unlink(os.path.realpath(self._path) + suffix)
 
@@ -171,7 +171,7 @@ class SqliteStore:
         if writes and not os.access(self._path, os.W_OK):
             raise self._unwritable("the file is read-only")
         try:
-            done = work(db)
+            result = work(db)
         except sqlite3.Error as error:
             raise self._explained(error) from None
         if writes and self._look() != self._identity:
@@ -181,7 +181,7 @@ class SqliteStore:
                 f"{self._path}: the store's file was deleted or replaced while it was written",
                 retry_after=10,
             )
-        return done
+        return result
 
     def _explained(self, error: sqlite3.Error) -> Exception:
         """What SQLite says, as the gateway says it. A defect of ours stays what it is."""
@@ -261,11 +261,11 @@ class SqliteStore:
             with _transaction(db):
                 if judge is not None:
                     judge(_row(db, route_id))
-                gone = db.execute("DELETE FROM route WHERE id = ?", (route_id,)).rowcount > 0
-                if gone:
+                is_deleted = db.execute("DELETE FROM route WHERE id = ?", (route_id,)).rowcount > 0
+                if is_deleted:
                     note = (time.time(), by, "delete", route_id, None)
                     db.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?)", note)
-            return gone
+            return is_deleted
 
         return await self._do(delete, writes=True)
 

@@ -1,4 +1,7 @@
-"""Messages of several MIME parts (RFC 2046, section 5.1; RFC 2387): SOAP with Attachments, and MTOM."""
+"""Messages of several MIME parts (RFC 2046, section 5.1; RFC 2387): SOAP with Attachments, and MTOM.
+
+They are not read by python-multipart, which reads forms: it refuses preambles and bare line feeds, which services send.
+"""
 
 from __future__ import annotations
 
