@@ -13,6 +13,7 @@
         ├── ClientError           4xx: the caller can mend it
         ├── StoreError            503, 507: what the gateway keeps can't be read or written
         ├── Overloaded            503: the gateway has too much to do
+        ├── ShuttingDown          503: the gateway ends
         └── UpstreamError         5xx: the service behind the gateway failed
 
 `problem.py` is the only module that turns any of them into bytes, and `cli.py` the only one that prints them.
@@ -361,6 +362,17 @@ class Overloaded(RequestError):
     title = "The gateway has too much to do just now"
 
 
+class ShuttingDown(RequestError):
+    """The gateway ends before the call does; another instance of it may take the call."""
+
+    status = 503
+    slug = "shutting-down"
+    title = "The gateway is shutting down"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is shutting down.", headers=[("retry-after", "1")])
+
+
 class UpstreamError(RequestError):
     status = 502
     slug = "upstream-failed"
@@ -372,6 +384,13 @@ class BadReply(UpstreamError):
 
     slug = "bad-reply"
     title = "The service behind this route gave an answer that can't be read"
+
+
+class ReplyTooLarge(BadReply):
+    """The reply is longer than the gateway takes (``BRIDGE_MAX_REPLY``)."""
+
+    slug = "reply-too-large"
+    title = "The answer of the service behind this route is larger than the gateway takes"
 
 
 class UpstreamFault(UpstreamError):
@@ -387,6 +406,13 @@ class Unavailable(UpstreamError):
     title = "The service behind this route can't be reached"
 
 
+class UnknownUpstream(Unavailable):
+    """The mesh has no address for the route's upstream; nothing was sent."""
+
+    slug = "upstream-unknown"
+    title = "The service behind this route can't be reached: it has no address"
+
+
 class IssuerUnavailable(UpstreamError):
     """A token can't be verified: its issuer's keys are unavailable. The caller is not at fault, so it is not 401."""
 
@@ -399,3 +425,10 @@ class Timeout(UpstreamError):
     status = 504
     slug = "upstream-timeout"
     title = "The service behind this route took too long"
+
+
+class DeadlineExceeded(Timeout):
+    """The time for the call was over within the gateway; no service was waited for at that moment."""
+
+    slug = "deadline-exceeded"
+    title = "The time for this call is over"

@@ -12,7 +12,7 @@ from math import gcd
 from bridge.api.transport import Address
 from bridge.cluster.outlier import OutlierDetector
 from bridge.cluster.sources.source import LookupResult, MeshSource
-from bridge.errors import Unavailable
+from bridge.errors import Unavailable, UnknownUpstream
 
 STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
 RETRY = 1.0  #: seconds between questions to a source that can't be asked
@@ -23,9 +23,9 @@ NOBODY = "No service answers to this route's upstream name."
 _log = logging.getLogger("bridge.mesh")
 
 
-def unavailable(cause: str) -> Unavailable:
+def unavailable(cause: str) -> UnknownUpstream:
     """`cause` may name addresses: it goes to the log and never to a client."""
-    return Unavailable(NOBODY, cause=cause, headers=[("retry-after", "1")])
+    return UnknownUpstream(NOBODY, cause=cause, headers=[("retry-after", "1")])
 
 
 class Mesh:

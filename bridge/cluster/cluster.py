@@ -11,7 +11,7 @@ from bridge.api.call import Retry
 from bridge.api.transport import Address, Attempt, Channel, InstanceVerdict, Outbound, Outcome
 from bridge.cluster.attempts import NOWHERE, Attempts, Throttle, cause_of
 from bridge.cluster.outlier import OutlierDetector
-from bridge.errors import Timeout, Unavailable
+from bridge.errors import Timeout, Unavailable, UnknownUpstream
 from bridge.transport.deadline import Deadlines
 
 _FINE = InstanceVerdict.FINE
@@ -136,7 +136,7 @@ class Cluster:
         """
         addresses = self.known() or await self.lookup()
         if not addresses:
-            raise Unavailable(cause="there is no live address", headers=[("retry-after", "1")])
+            raise UnknownUpstream(cause="there is no live address", headers=[("retry-after", "1")])
         return addresses
 
     def failed(self, address: Address, epoch: int, cause: str) -> None:

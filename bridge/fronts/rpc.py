@@ -12,10 +12,12 @@ from bridge.api.service import Service
 
 #: Code -> slugs of problems. ``bad-request`` comes with several statuses, so it goes by its status.
 _SLUGS = {
-    1: "client-closed-request", 2: "upstream-fault", 3: "invalid-body invalid-parameter", 4: "upstream-timeout",
+    1: "client-closed-request", 2: "upstream-fault", 3: "invalid-body invalid-parameter",
+    4: "upstream-timeout deadline-exceeded",
     7: "forbidden", 8: "too-large head-too-large rate-limited", 9: "precondition-failed", 10: "conflict",
-    12: "not-found method-not-allowed unsupported-media-type", 13: "internal bad-reply",
-    14: "upstream-failed upstream-unavailable issuer-unavailable", 16: "unauthorized",
+    12: "not-found method-not-allowed unsupported-media-type", 13: "internal bad-reply reply-too-large",
+    14: "upstream-failed upstream-unavailable upstream-unknown issuer-unavailable overloaded shutting-down",
+    16: "unauthorized",
 }  # fmt: skip
 BY_SLUG = {slug: code for code, slugs in _SLUGS.items() for slug in slugs.split()}
 #: HTTP status -> code of other problems. 401, 403, 404, 429, 502, 503: "HTTP to gRPC Status Code Mapping"; the gateway

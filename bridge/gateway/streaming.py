@@ -20,7 +20,7 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.route_spec import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
-from bridge.errors import BadReply, ClientDisconnected, Timeout, TooLarge, Unavailable, UpstreamError
+from bridge.errors import BadReply, ClientDisconnected, ShuttingDown, Timeout, TooLarge, UpstreamError
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
 
@@ -86,7 +86,7 @@ class StreamRelay:
             assert task is not None
             task.uncancel()
             self._send_timeout = 0.0
-            self._fail(Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")]))
+            self._fail(ShuttingDown())
         finally:
             self._up.cancel()
             for task in tasks:

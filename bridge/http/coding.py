@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from bridge.errors import BadReply
+from bridge.errors import BadReply, ReplyTooLarge
 from bridge.http.pieces import Pieces, keep
 
 MAX_MEMBERS = 10_000  #: of one gzip body; tools that write several members use one for each 64 kB
@@ -18,15 +18,11 @@ class TooLong(Exception):
     """The decoded body exceeds the limit."""
 
 
-class Longer(BadReply):
-    """As `TooLong`, as the error of a reply."""
-
-
 def decode(body: bytes, codings: str, limit: int) -> bytes:
     """`body`, decoded from the codings of a ``Content-Encoding`` value, the last one first.
 
-    :param limit: bytes that no step's result may exceed.
-    :raises Longer: too many bytes.
+    :param limit: bytes that no step's result may pass.
+    :raises ReplyTooLarge: too many bytes.
     :raises BadReply: an unknown coding, or a body that isn't what its coding says.
     """
     names = [name for part in codings.lower().split(",") if (name := part.strip()) and name != "identity"]
@@ -44,7 +40,7 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
                     cause=f"content-encoding: {codings[:80]}",
                 )
         except TooLong:
-            raise Longer(
+            raise ReplyTooLarge(
                 "The service behind this route gave a longer answer than the gateway takes.",
                 cause=f"more than {limit} bytes once {name} is undone",
             ) from None

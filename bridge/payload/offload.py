@@ -24,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from bridge.errors import Overloaded, Timeout
+from bridge.errors import DeadlineExceeded, Overloaded
 
 LARGE = 64 * 1024  #: bytes from which a message is worked on in a thread
 HUGE = 2 * 1024 * 1024  #: bytes from which it is the second thread
@@ -119,7 +119,7 @@ class Offload:
             ends for nobody.
         :param max_waiting: bytes of messages that may be waiting, this one included: `REQUESTS` or `REPLIES`.
         :raises bridge.errors.Overloaded: there are too many.
-        :raises bridge.errors.Timeout: the deadline passed.
+        :raises bridge.errors.DeadlineExceeded: the deadline passed.
         """
         with self._lock:
             if self.waiting and self.waiting + size > max_waiting:
@@ -137,7 +137,7 @@ class Offload:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise Timeout(
+            raise DeadlineExceeded(
                 "The message could not be translated in the time that this route allows.",
                 cause=f"the deadline passed while {size} bytes were translated",
             ) from None

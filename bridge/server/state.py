@@ -12,7 +12,7 @@ from bridge.api.call import Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
 from bridge.api.record import Record
-from bridge.errors import ClientDisconnected, Unavailable
+from bridge.errors import ClientDisconnected, ShuttingDown
 from bridge.observe.tracing import make_trace_id
 
 log = logging.getLogger("bridge")
@@ -100,7 +100,7 @@ class ServerState:
 
 def shutting_down() -> tuple[Reply, str]:
     """What a client is told whose call the end of the server cuts short, and its trace id."""
-    error = Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
+    error = ShuttingDown()
     return problem(error, trace_id := make_trace_id()), trace_id
 
 

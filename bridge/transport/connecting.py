@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from bridge.api.transport import Address
-from bridge.errors import Unavailable
+from bridge.errors import Overloaded, ShuttingDown
 
 CONNECT = 3.0  #: seconds for one instance to take a connection, TLS included; less where the deadline leaves less
 
@@ -19,12 +19,12 @@ def authority(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def closing() -> Unavailable:
-    return Unavailable("The gateway is shutting down.", headers=[("retry-after", "1")])
+def closing() -> ShuttingDown:
+    return ShuttingDown()
 
 
-def shortage(error: BaseException) -> Unavailable | None:
+def shortage(error: BaseException) -> Overloaded | None:
     """What to raise where `error` is the gateway's own lack of sockets; None where it is not."""
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
-        return Unavailable("The gateway is short of connections.", cause=str(error), headers=[("retry-after", "1")])
+        return Overloaded("The gateway is short of connections.", cause=str(error), headers=[("retry-after", "1")])
     return None

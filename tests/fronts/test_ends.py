@@ -231,6 +231,6 @@ async def test_the_servers_end_is_told(stage: Any, path: str, caplog: pytest.Log
         task.cancel()
         told = await reader.readuntil(b"\r\n0\r\n\r\n")
         await given_up(made)
-    assert b"urn:bridge:problem:upstream-unavailable" in told
+    assert b"urn:bridge:problem:shutting-down" in told
     assert [(line["status"], line["cause"]) for line in made.gateway.log()] == [(200, "The gateway is shutting down.")]
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -39,6 +39,11 @@ EXPECTED = {
     "upstream-unavailable": "UNAVAILABLE",
     "issuer-unavailable": "UNAVAILABLE",
     "upstream-timeout": "DEADLINE_EXCEEDED",
+    "upstream-unknown": "UNAVAILABLE",
+    "shutting-down": "UNAVAILABLE",
+    "overloaded": "UNAVAILABLE",
+    "deadline-exceeded": "DEADLINE_EXCEEDED",
+    "reply-too-large": "INTERNAL",
 }
 
 

@@ -22,7 +22,7 @@ async def test_a_call_that_takes_too_long_is_told_why(caplog: pytest.LogCaptureF
         writer.write(GET.replace(b"close", b"keep-alive"))
         await asyncio.sleep(0.1)
     answer = await reader.read()
-    problem(answer, 503, "upstream-unavailable")
+    problem(answer, 503, "shutting-down")
     assert b"retry-after: 1" in answer
     writer.close()
     assert "longer than BRIDGE_DRAIN" in caplog.text

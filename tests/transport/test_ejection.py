@@ -26,7 +26,7 @@ from bridge.cluster.outlier import CONSECUTIVE, EJECTION, FAIR, JITTER, PROBE_TI
 from bridge.cluster.pool import Upstreams
 from bridge.cluster.sources.static import StaticSource
 from bridge.config.settings import Settings
-from bridge.errors import RequestError, Timeout, UpstreamError
+from bridge.errors import RequestError, Timeout
 from tests.oracles.clusters import transports
 from tests.transport.grpc.kit import HELLO, OK
 from tests.transport.grpc.test_faults import SETTINGS, Reading
@@ -186,7 +186,7 @@ class Cluster:
             else:
                 reply = await self.upstream.send(GrpcRequest("/a.S/Do", b"q"), deadline=deadline, **more)
                 end = "ok" if reply.code == 0 else f"code {reply.code}"
-        except UpstreamError as error:
+        except RequestError as error:
             end = type(error).__name__
         self.ends[end] += 1
         return end
@@ -388,7 +388,7 @@ async def test_a_lack_of_sockets_is_not_the_instances_fault(start: Start) -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for number in taken:
             os.close(number)
-    assert cluster.ends["Unavailable"] == 10
+    assert cluster.ends["Overloaded"] == 10
     assert cluster.outliers.ejections == 0
     assert await cluster.calls(10, within=10.0) == 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from bridge.errors import Timeout, Unavailable, UpstreamError
+from bridge.errors import Overloaded, ShuttingDown, Timeout, Unavailable, UpstreamError
 
 Address = tuple[str, int]
 
@@ -312,7 +312,7 @@ async def test_closing_twice_or_unopened_is_fine_and_final(
     client = make_client()
     await client.aclose()
     await client.aclose()
-    with pytest.raises(Unavailable):
+    with pytest.raises(ShuttingDown):
         await ask(connect(await serve(reply()), with_client=client))
 
 
@@ -325,7 +325,7 @@ async def test_running_out_of_sockets_is_nobody_elses_fault(
     highest = os.dup(0)  # the lowest number that is free: the next would pass the limit
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
     try:
-        with pytest.raises(Unavailable, match="short of connections") as short:
+        with pytest.raises(Overloaded, match="short of connections") as short:
             await ask(upstream)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)

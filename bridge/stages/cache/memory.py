@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bridge.api.call import Call, Reply
-from bridge.errors import Timeout
+from bridge.errors import DeadlineExceeded
 
 MAX_BYTES = 16 * 1024**2  #: of one cache
 MAX_ENTRIES = 4096
@@ -107,7 +107,7 @@ class MemoryCache:
 
         :param call: who asks and how, for replies with ``Vary``; without it, such replies are not stored.
         :param deadline: in the running loop's `time()`, for waiting for another call's reply; `fetch` has its own.
-        :raises bridge.errors.Timeout: `deadline` passed while another call's reply was waited for.
+        :raises bridge.errors.DeadlineExceeded: `deadline` passed while another call's reply was waited for.
         :raises: what `fetch` raises; a failure is never stored.
         """
         full = self._full_key(key, call)
@@ -117,7 +117,7 @@ class MemoryCache:
                 async with asyncio.timeout_at(deadline):
                     await asyncio.shield(self._flights[full])
             except TimeoutError:
-                raise Timeout(cause="the deadline passed while another call's reply was waited for") from None
+                raise DeadlineExceeded(cause="the deadline passed while another call's reply was waited for") from None
             # The first reply may just have taught what its replies vary by.
             full = self._full_key(key, call)
             entry = self._look(full)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.api.call import GrpcRequest
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
-from bridge.errors import RequestError, Unavailable
+from bridge.errors import Overloaded, RequestError, Unavailable
 from bridge.transport.grpc.answer import UNAVAILABLE, Metadata
 from bridge.transport.grpc.subchannel import ConnectionOptions, Subchannel
 
@@ -100,7 +100,7 @@ class GrpcChannel:
         if not pending and self._subchannels.get(subchannel.address) is subchannel:
             self._release({subchannel.address})
         if subchannel.shortage:
-            short = Unavailable("The gateway is short of connections.", cause=subchannel.cause, headers=_RETRY_AFTER)
+            short = Overloaded("The gateway is short of connections.", cause=subchannel.cause, headers=_RETRY_AFTER)
             return Attempt(short, UNAVAILABLE)
         host, port = subchannel.address
         cause = f"{host}:{port}: {subchannel.cause or f'nothing in {share:.1f} s'}"

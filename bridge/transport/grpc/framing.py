@@ -6,7 +6,7 @@ import gzip
 import zlib
 from struct import Struct
 
-from bridge.errors import BadReply
+from bridge.errors import BadReply, ReplyTooLarge
 
 _prefix = Struct(">BL")
 PREFIX = 5
@@ -79,8 +79,8 @@ def _decompress_small(message: bytes, coding: str, limit: int) -> bytes | Compre
     return plain if plain is not None else CompressedMessage(message, coding, limit)
 
 
-def too_large(cause: str) -> BadReply:
-    return BadReply("The service's answer is larger than the gateway takes.", cause=cause)
+def too_large(cause: str) -> ReplyTooLarge:
+    return ReplyTooLarge("The service's answer is larger than the gateway takes.", cause=cause)
 
 
 class MessageReader:

@@ -9,8 +9,8 @@ from functools import partial
 from bridge.api.call import HttpReply, HttpRequest
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
-from bridge.errors import ClientError, RequestError, Unavailable, UpstreamError
-from bridge.http.coding import Longer, decode
+from bridge.errors import ClientError, ReplyTooLarge, RequestError, Unavailable, UpstreamError
+from bridge.http.coding import decode
 from bridge.http.forwarding import without_authority
 from bridge.payload import offload
 from bridge.transport.http1.exchange import Client, ConnectFailed, ConnectionDropped, Field, ReplyTruncated
@@ -119,7 +119,7 @@ class HttpChannel:
         if len(body) < BLOCKING:
             try:
                 return decode(body, codings, min(limit, INLINE))
-            except Longer:
+            except ReplyTooLarge:
                 if limit <= INLINE:
                     raise
         return await offload.run(min(limit, 8 * len(body)), partial(decode, body, codings, limit))

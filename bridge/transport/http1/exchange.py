@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bridge.api.tls import default_context
 from bridge.api.transport import Address
-from bridge.errors import BadReply
+from bridge.errors import BadReply, ReplyTooLarge
 from bridge.http.forwarding import end_to_end, tells_where
 
 Field = tuple[str, str]
@@ -125,8 +125,8 @@ def own_trust() -> ssl.SSLContext:
     return context
 
 
-def too_long(cause: str) -> BadReply:
-    return BadReply(_TOO_LONG, cause=cause)
+def too_long(cause: str) -> ReplyTooLarge:
+    return ReplyTooLarge(_TOO_LONG, cause=cause)
 
 
 def reply_truncated(cause: str) -> ReplyTruncated:

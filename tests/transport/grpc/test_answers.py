@@ -83,15 +83,15 @@ SAME: dict[str, tuple[str, int, str, list[Said]]] = {
     "gzip that is none": ("BadReply", 2, "no gzip", [section(GZIP), body(packed(b"x" * 30))]),
     "gzip cut off": ("BadReply", 2, "no whole gzip", [section(GZIP), body(packed(gzip.compress(b"x" * 99)[:-4]))]),
     "gzip and more": ("BadReply", 2, "no whole gzip", [section(GZIP), body(packed(gzip.compress(b"x") + b"y"))]),
-    "a bomb": ("BadReply", 2, "larger", [section(GZIP), body(packed(BOMB)[:9000]), body(packed(BOMB)[9000:])]),
-    "a byte too many": ("BadReply", 2, "larger", [section(GZIP), body(packed(gzip.compress(bytes(LIMIT + 1))))]),
+    "a bomb": ("ReplyTooLarge", 2, "larger", [section(GZIP), body(packed(BOMB)[:9000]), body(packed(BOMB)[9000:])]),
+    "a byte too many": ("ReplyTooLarge", 2, "larger", [section(GZIP), body(packed(gzip.compress(bytes(LIMIT + 1))))]),
     "larger than allowed, at its prefix": (
-        "BadReply",
+        "ReplyTooLarge",
         2,
         "1001 bytes",
         [section(OK), body(packed(b"", 0)[:3]), body(b"\x03\xe9")],
     ),
-    "4 GB": ("BadReply", 2, "4294967295 bytes", [section(OK), body(b"\x00\xff\xff\xff\xff")]),
+    "4 GB": ("ReplyTooLarge", 2, "4294967295 bytes", [section(OK), body(b"\x00\xff\xff\xff\xff")]),
     # "Custom-Metadata"
     "bytes that are no base64": ("BadReply", 2, "x-b-bin", [section(OK + literal("x-b-bin", b"a*"))]),
     "such bytes in trailers": (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import Unavailable
+from bridge.errors import ShuttingDown
 from bridge.transport.http1.client import HttpClient
 from bridge.transport.http1.exchange import ConnectFailed, ConnectionDropped
 from bridge.transport.http1.pool import Pool
@@ -216,8 +216,8 @@ async def test_closing_ends_what_is_under_way(serve: Any) -> None:
     async with asyncio.timeout(20):
         await client.aclose()
         told = await asyncio.gather(*busy, return_exceptions=True)
-    assert [type(one) for one in told] == [ConnectionDropped, ConnectionDropped, Unavailable, Unavailable]
-    with pytest.raises(Unavailable):
+    assert [type(one) for one in told] == [ConnectionDropped, ConnectionDropped, ShuttingDown, ShuttingDown]
+    with pytest.raises(ShuttingDown):
         await ask(client, server, b"x")
     await client.aclose()
 
@@ -229,6 +229,6 @@ async def test_closing_while_connecting(serve: Any) -> None:
     await asyncio.sleep(0)
     await client.aclose()
     async with asyncio.timeout(20):
-        with pytest.raises((Unavailable, ConnectionDropped)):
+        with pytest.raises((ShuttingDown, ConnectionDropped)):
             await asked
     assert not server.seen
