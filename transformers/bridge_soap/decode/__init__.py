@@ -1,1 +1,1 @@
-"""XML to JSON: decoders made once for each type."""
+"""XML to JSON: decoders, each made once per type."""

@@ -1,8 +1,8 @@
-"""The quick way of decoding: generated code that goes through a type's children in the schema's order.
+"""Fast path of decoding: generated code that reads a type's children in the schema's order.
 
-Nearly every reply keeps that order and holds nothing unknown. Where one doesn't, the code leaves the element to the
-general reader, which goes on from there and takes children in any order. Choices and optional groups need no care here:
-whatever of them is there stands in the schema's order too.
+Nearly every reply keeps that order and has no unknown elements. If one does not, the general reader takes over at that
+element; it accepts children in any order. Choices and optional groups need no special code, since their elements also
+appear in the schema's order.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 RunReader = Callable[[Sequence["etree._Element"], "Note"], list[Any]]
 
 #: Reads some of an element's children, in any order, into an object: ``(element, children, object, note)``. A fifth
-#: argument, what the last call gave back, lets it go on.
+#: argument, the result of the previous call, continues from there.
 RestReader = Callable[..., int]
 
 
 class _End:
-    """Stands after the last child; no tag is equal to its own."""
+    """Stands after the last child; its tag equals no other."""
 
     __slots__ = ()
     tag = ""
@@ -42,7 +42,7 @@ OUT_OF_ORDER = "its children are not in the schema's order"
 
 
 def noting_order(rest: RestReader, content: Content) -> RestReader:
-    """The plain path's way to notice children that are not in the schema's order, as generated code does."""
+    """Reports children that are not in the schema's order, as the generated code does."""
     assert content.root is not None
     places: dict[str, int] = {}
     for place, leaf in enumerate(content.root.leaves()):
@@ -58,7 +58,7 @@ def noting_order(rest: RestReader, content: Content) -> RestReader:
 
 
 def _out_of_order(rest: RestReader) -> RestReader:
-    """Reads what isn't in order: if it finds nothing else to tell of, that is told."""
+    """Reads children that are out of order, and reports that unless it reports something else."""
 
     def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
         noted = False
@@ -77,7 +77,7 @@ def _out_of_order(rest: RestReader) -> RestReader:
 
 
 def in_any_order(root: Part) -> bool:
-    """Whether the schema leaves open the order of some children."""
+    """Whether the schema allows any order for some children."""
     return any(part.kind == "all" for part in (root, *root.parts))
 
 
@@ -86,7 +86,7 @@ def _attributed(type_: ComplexType) -> bool:
 
 
 class Cursor:
-    """Makes quick readers. `name` gives a type's function in `env`, which is there once `finish` has run."""
+    """Makes the fast readers. `env` holds a type's function by name once `finish` has run."""
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
@@ -97,11 +97,11 @@ class Cursor:
         self._runs: dict[Element, RunReader] = {}
 
     def fits(self, content: Content) -> bool:
-        """Whether a type's children can be read this way: named elements only, none of them in a repeated group."""
+        """Whether a type's children can be read this way: only named elements, none in a repeated group."""
         return FAST_PATHS and self.has_order(content)
 
     def has_order(self, content: Content) -> bool:
-        """As `fits`, whether or not fast paths are on."""
+        """As `fits`, but independent of the switch for fast paths."""
         return (
             not self._decoders.strict
             and content.root is not None
@@ -112,11 +112,11 @@ class Cursor:
         )
 
     def reader(self, type_: ComplexType, general: Reader, rest: RestReader, complete: Any) -> Reader:
-        """The quick reader of a type. `general` reads elements that it can't, `rest` children, and `complete` looks for
-        what is missing."""
+        """The fast reader of a type. `general` reads elements with unexpected attributes, `rest` the remaining
+        children; `complete` reports missing ones."""
         name, env = f"d{len(self.env)}", self.env
         self._names[type_] = name
-        env[name] = None  # keeps the number from being given twice
+        env[name] = None  # reserves the number
         self._waiting.append((type_, name, rest, complete))
 
         attributed = _attributed(type_)
@@ -124,12 +124,12 @@ class Cursor:
         def read(node: etree._Element, note: Note) -> Any:
             if not attributed and node.keys():
                 return general(node, note)
-            return env[name](node, note)  # looked up each time: it is there later than this
+            return env[name](node, note)  # looked up per call: it is compiled later
 
         return read
 
     def run(self, element: Element) -> RunReader:
-        """The reader of elements that stand in a row."""
+        """The reader of consecutive elements with one declaration."""
         reader = self._runs.get(element)
         if reader is None:
             with self._decoders.lock:
@@ -149,7 +149,7 @@ class Cursor:
         return reader
 
     def finish(self) -> None:
-        """Make what was asked for: at once while the contract is small, then when it is first used."""
+        """Compile the requested types: the first `EAGER` at once, the others on first use."""
         while self._waiting:
             type_, name, rest, complete = self._waiting.pop()
             if self._made < EAGER:
@@ -158,7 +158,7 @@ class Cursor:
                 self.env[name] = self._later(type_, name, rest, complete)
 
     def _later(self, type_: ComplexType, name: str, rest: RestReader, complete: Any) -> Reader:
-        """Stands for a type's function until it is first called."""
+        """Compiles a type's function on its first call."""
 
         def read(node: etree._Element, note: Note) -> Any:
             with self._decoders.lock:
@@ -218,7 +218,7 @@ class Cursor:
         out.depth -= 2 if many else 1
 
     def _value(self, out: Source, element: Element) -> None:
-        """One element's value into ``x``."""
+        """Generate one element's value into ``x``."""
         type_, reader = element.type, out.const(self._decoders.element(element))
         simple = self._decoders.simple[type_] if isinstance(type_, SimpleType) else None
         if simple is not None and not simple.names and element.fixed is None:

@@ -1,7 +1,8 @@
-"""XML to JSON, compiled: `Decoders` turns each type into a function made once, which walks lxml's elements.
+"""XML to JSON: `Decoders` makes one function per type, which reads lxml's elements.
 
-A reply that breaks its schema is read as far as that is safe, and each liberty is told through ``note``; a route with
-``strict`` refuses it instead (its ``note`` raises). Dispatch is by tag through one dictionary per content model.
+A reply that violates its schema is read as far as that is safe, and each deviation is reported to ``note``. On a route
+with ``strict``, ``note`` raises and so refuses the reply. Elements are looked up by tag, in one dictionary per content
+model.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bridge_soap.xsd.order import Order
 from bridge_soap.xsd.schemas import blocked, derives
 from bridge_soap.xsd.variants import Variants
 
-#: Tells of a liberty taken: ``(element, sentence)``. In strict routes it raises.
+#: Reports a deviation from the schema: ``(element, sentence)``. On strict routes it raises.
 Note = Callable[[etree._Element, str], None]
 #: Reads one element: ``(element, note) -> JSON value``.
 Reader = Callable[[etree._Element, Note], Any]
@@ -38,7 +39,7 @@ AttributesReader = Callable[[etree._Element, dict[str, Any], Note], None]
 class Decoders:
     """The decoders of one contract, for one choice of ``numbers`` and ``strict``.
 
-    :cvar literal: order and namespaces of children are part of the contract; they aren't in SOAP's own encoding.
+    :cvar literal: order and namespaces of children are part of the contract; in the SOAP encoding they are not.
     """
 
     literal: ClassVar[bool] = True
@@ -53,15 +54,15 @@ class Decoders:
         self._types: dict[Type, Reader] = {}
         self._ready: dict[Type, Reader] = {}
         self._attributes: dict[ComplexType, AttributesReader] = {}
-        #: held while compiling: a reply may bring a type that nothing asked for, while another route is being bound
+        #: held while compiling: a reply may need a new type while another route is being bound
         self.lock = lock
 
-    # --- what others ask for ---
+    # --- entry points ---
 
     def ready(self, element: Element) -> Reader:
-        """The reader of exactly this element, compiled to the last of its parts.
+        """The reader of this element declaration, with all its parts compiled.
 
-        :raises bridge.api.BindError: something that its values must have is broken.
+        :raises bridge.api.BindError: a required part is invalid.
         """
         with self.lock:
             self.graph.usable(element.type)
@@ -79,7 +80,7 @@ class Decoders:
         return self._fields
 
     def ready_type(self, type_: Type) -> Reader:
-        """The reader of a type's values; as `ready`."""
+        """As `ready`, for a type's values."""
         reader = self._ready.get(type_)
         if reader is None:
             with self.lock:
@@ -91,14 +92,14 @@ class Decoders:
     # --- elements ---
 
     def element(self, element: Element) -> Reader:
-        """The reader of exactly this element, with nil and ``xsi:type``."""
+        """The reader of this element declaration, with nil and ``xsi:type``."""
         reader = self._elements.get(element)
         if reader is None:
             reader = self._elements[element] = self._element(element)
         return reader
 
     def member(self, element: Element, head: Element) -> Reader:
-        """The reader of a substitution group's member: its value says what it is."""
+        """The reader of a substitution group's member, whose value contains its name."""
         read = self.element(element)
         name = self.schemas.member_name(element, head)
 
@@ -140,12 +141,12 @@ class Decoders:
         return read_element
 
     def labelled(self, label: str, value: Any, own_type: Type | None) -> dict[str, Any]:
-        """A value that says of what type it is, another than the declared one."""
+        """A value with the name of its type, which is not the declared one."""
         made: dict[str, Any] = labelled(TYPE, label, value)
         return made
 
     def _declared(self, element: Element, type_: Type) -> Reader:
-        """The reader of an element's declared type; empty stands for a default or fixed value and stays empty."""
+        """The reader of an element's declared type. An empty element with a default or fixed value stays empty."""
         if isinstance(type_, SimpleType):
             return self.leaf(element, type_)
         if type_.simple is not None and (element.default is not None or element.fixed is not None):
@@ -155,8 +156,8 @@ class Decoders:
     def named_type(
         self, node: etree._Element, type_name: str, declared_type: Type, note: Note, block: Blocked = frozenset()
     ) -> Type | None:
-        """The type that ``xsi:type`` names, where it is another than the declared one and may stand here. One that
-        the schema blocks is read all the same, and told."""
+        """The type in ``xsi:type``, if it is not the declared one and is allowed here; else None. A type that the
+        schema blocks is accepted and reported."""
         name = resolve_names(type_name, node.nsmap)
         if name == declared_type.name:
             return None
@@ -184,7 +185,7 @@ class Decoders:
         return ({TYPE: label} if label else {}) | {NIL: True} | out
 
     def leaf(self, element: Element | None, simple: SimpleType) -> Reader:
-        """An element of a simple type, all eventualities; `bridge_soap.decode.fields` has the quick way."""
+        """The reader of an element with a simple type; `bridge_soap.decode.fields` has the fast path."""
         reader = self.simple[simple]
         value, named, names = reader.value, reader.named, reader.names
         empty_stays = element is not None and (element.default is not None or element.fixed is not None)
@@ -210,8 +211,8 @@ class Decoders:
         return read
 
     def _other_than(self, fixed: str | None, simple: SimpleType) -> Callable[[str], bool] | None:
-        """Whether a text has another value than the only one allowed (structures, section 3.3.4); names, whose
-        prefixes are each document's own, are not judged."""
+        """Whether a text differs from the fixed value (structures, section 3.3.4). QNames are not compared, since each
+        document has its own prefixes."""
         if fixed is None or self.simple[simple].names:
             return None
         rules = self.graph.rulebook[simple]
@@ -226,7 +227,7 @@ class Decoders:
             try:
                 rules.check(normal)
             except DatatypeError:
-                return False  # which is told elsewhere
+                return False  # reported elsewhere
             return bool(rules.same(normal) != fixed_value)
 
         return differs
@@ -281,7 +282,7 @@ class Decoders:
         return self._fields.keyed(type_, content, attributes)
 
     def _whole(self, content: Content, type_: ComplexType, attributes: AttributesReader) -> Reader:
-        """``#content`` or ``#items``: every child in document order."""
+        """``#content`` or ``#items``: all children in document order."""
         mixed, key = type_.mixed, CONTENT if type_.mixed else ITEMS
         find = self._fields.items(content)
         order = self.order(content, mixed=mixed)
@@ -308,7 +309,7 @@ class Decoders:
         return read
 
     def order(self, content: Content, *, mixed: bool = False) -> OrderCheck | None:
-        """In strict routes: the check of an element's children against the content model."""
+        """The check of an element's children against the content model; None unless the route is strict."""
         if not self.strict or not self.literal:
             return None
         return OrderCheck(Order(self.schemas, content.root) if content.root is not None else None, mixed=mixed)
@@ -368,7 +369,7 @@ _XSI_START = f"{{{XSI}}}"
 
 
 def labelled(key: str, name: str, value: Any) -> Any:
-    """`value` as an object that says what it is."""
+    """`value` as an object with its name under `key`."""
     if isinstance(value, dict):
         return {key: name, **value}
     return {key: name, NIL: True} if value is None else {key: name, TEXT: value}

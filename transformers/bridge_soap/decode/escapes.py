@@ -1,4 +1,4 @@
-"""The entities that XML has without a DTD (4.6)."""
+"""The entities that XML predefines (1.0, section 4.6)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ _MAX_ESCAPED = 1024 * 1024
 
 
 class EscapeError(Exception):
-    """The text holds references that only a parser reads."""
+    """The text contains references that need a parser."""
 
 
 def unescaped(text: str) -> str:
-    """`text` with the five entities that XML has without a DTD (4.6).
+    """`text` with the five predefined entities replaced.
 
-    :raises EscapeError: it holds other references, or is so long that the parser, which releases the GIL, is faster.
+    :raises EscapeError: it contains other references, or is so long that the parser, which releases the GIL, is faster.
     """
     if len(text) > _MAX_ESCAPED or sum(map(text.count, _MARKUP)) != text.count("&"):
         raise EscapeError

@@ -1,4 +1,4 @@
-"""The hot loop of decoding: child elements to properties."""
+"""The main loop of decoding: child elements to properties."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bridge_soap.decode.decoders import AttributesReader, Decoders, Note, Reader
     from bridge_soap.decode.order_check import OrderCheck
 
-#: One tag of a content model: key, whether it is an array, whether it goes into ``#items``, the text's converter for
-#: a plain leaf (None: the text itself), and the reader for everything else.
+#: One tag of a content model: key, whether it is an array, whether it goes into ``#items``, whether it is a plain leaf,
+#: the converter of a leaf's text (None: the text itself), and the reader for all other cases.
 Field = tuple[str, bool, bool, bool, Callable[[str], Any] | None, "Reader"]
 
 _NO_ITEMS: Mapping[str, int] = MappingProxyType({})
@@ -29,9 +29,9 @@ _NO_ITEMS: Mapping[str, int] = MappingProxyType({})
 
 @dataclasses.dataclass(slots=True)
 class _Table:
-    """The fields of one content model by tag, and by local name where that is unambiguous.
+    """The fields of one content model by tag, and by local name if that is unambiguous.
 
-    They are filled in when first needed: types contain themselves, and most need the general reader never.
+    They are filled on first use, since types may be recursive and most never need the general reader.
     """
 
     content: Content
@@ -42,16 +42,16 @@ class _Table:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Steps:
-    """The reader of a type whose children are properties, in its steps, for an element that is read bit by bit.
+    """The parts of a reader whose children are properties, for elements that are read incrementally.
 
-    :ivar quick: children are read in the schema's order first, as `bridge_soap.decode.cursor` does.
-    :ivar rest: reads some of the children; takes and gives back how far in a row of elements it has come.
-    :ivar complete: tells of what is missing: ``(object, element, note, items)``; `items` are those that an array had
-        beyond the ones in the object.
-    :ivar bounded: as `complete`, of arrays' lengths and of choices alone.
-    :ivar full: the number of properties of an object in which nothing can be missing.
+    :ivar quick: read children in the schema's order first, as `bridge_soap.decode.cursor` does.
+    :ivar rest: reads some of the children; takes and returns the place reached in a sequence of elements.
+    :ivar complete: reports missing properties: ``(object, element, note, items)``. `items` counts the array items that
+        are not in the object.
+    :ivar bounded: as `complete`, but checks only array lengths and choices.
+    :ivar full: the number of properties if none is missing.
     :ivar late: see `_late`.
-    :ivar order: the check of the children's order, in strict routes.
+    :ivar order: the check of the children's order, on strict routes.
     """
 
     content: Content
@@ -68,7 +68,7 @@ class FieldMaker:
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
         self._cursor = Cursor(decoders)
-        #: by type, once its reader was made
+        #: by type, after its reader is made
         self.steps: dict[ComplexType, Steps] = {}
 
     @property
@@ -109,7 +109,7 @@ class FieldMaker:
         attributes: AttributesReader,
         complete: Callable[..., None],
     ) -> tuple[Reader, Steps]:
-        """The reader that takes children in any order, and its steps, with which others go on."""
+        """The reader that takes children in any order, and its `Steps`."""
         arrays = content.arrays
         full = len({slot.key for slot in content.slots.values() if not slot.in_items}) + len({*arrays} & {ANY, ITEMS})
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
@@ -119,7 +119,7 @@ class FieldMaker:
             assert content.root is not None
             if not in_any_order(content.root):
                 plain = noting_order(rest, content)
-        must = self._decoders.strict  # then required attributes are looked for even where there are none
+        must = self._decoders.strict  # strict routes check required attributes too
 
         def read(node: etree._Element, note: Note) -> Any:
             out: dict[str, Any] = {}
@@ -145,7 +145,7 @@ class FieldMaker:
         return read, Steps(content, quick, rest, complete, bound, full, late, order)
 
     def _rest(self, content: Content, late: dict[str, tuple[int, Wildcard | None]] | None) -> Callable[..., int]:
-        """Reads children in any order into an object, from the first to the last; gives back the furthest place."""
+        """The function that reads children in any order into an object; it returns the furthest place reached."""
         table, fill = _Table(content), self._fill
         get = table.fields.get
         stranger = self._stranger(content, table)
@@ -169,7 +169,7 @@ class FieldMaker:
                     furthest = max(furthest, place)
                 key, many, in_items, leaf, convert, reader = field
                 if not many and not in_items and key in out:
-                    stranger(child, out, note)  # before it is read: what is read twice at each level is read 2^n times
+                    stranger(child, out, note)  # checked before reading: reading twice per level would read 2^n times
                     continue
                 if leaf:
                     text = child.text
@@ -199,7 +199,7 @@ class FieldMaker:
         return rest
 
     def items(self, content: Content) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
-        """For ordered content: one child to ``{key: value}``; None where it is left out."""
+        """For ordered content: one child to ``{key: value}``; None if it is left out."""
         table, fill = _Table(content), self._fill
         fields, by_local, unknown = table.fields, table.by_local, self._decoders.unknown
         literal = self._decoders.literal
@@ -237,7 +237,7 @@ class FieldMaker:
         return slot.key, slot.many, slot.in_items, False, None, reader
 
     def _stranger(self, content: Content, table: _Table) -> Callable[[etree._Element, dict[str, Any], Note], None]:
-        """What to do with a child that the content model doesn't name, or names once and that comes again."""
+        """Handles a child that the content model does not name, or that repeats without permission."""
         fields, by_local, literal = table.fields, table.by_local, self._decoders.literal
         unknown, region = self._decoders.unknown, content.region
         keys = frozenset(slot.key for slot in content.slots.values())
@@ -274,7 +274,7 @@ def _append(out: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _by_local(fields: dict[str, Field]) -> dict[str, Field]:
-    """Fields by local name, for replies in the wrong namespace; those that would be ambiguous are left out."""
+    """Fields by local name, for replies in the wrong namespace; ambiguous names are left out."""
     table: dict[str, Field] = {}
     twice: set[str] = set()
     for tag, field in fields.items():
@@ -300,7 +300,7 @@ def _complete(
     branch_arrays: tuple[tuple[frozenset[str], tuple[str, ...]], ...],
     note: Note,
 ) -> None:
-    """Tell of what is missing; give a chosen branch its empty arrays."""
+    """Report missing properties, and add the empty arrays of a chosen branch."""
     for key in required:
         if key not in out:
             note(node, f"{key} is missing in it")
@@ -313,7 +313,8 @@ def _complete(
 def _bounded(
     out: dict[str, Any], node: etree._Element, content: Content, note: Note, items: Mapping[str, int] = _NO_ITEMS
 ) -> None:
-    """Tell of too many or too few items, and of choices that were made twice. `items` of an array are not in `out`."""
+    """Report arrays with too many or too few items, and choices with two branches. `items` counts array items that are
+    not in `out`."""
     for key, low, high in content.counts:
         count = len(out.get(key, ())) + items.get(key, 0)
         if count < low or (high is not None and count > high):
@@ -326,8 +327,8 @@ def _bounded(
 
 
 def _late(content: Content) -> dict[str, tuple[int, Wildcard | None]] | None:
-    """Where a row of elements ends in wildcards: each tag's place in the row, and the wildcard that takes it in when
-    its place has passed, since it may be one of a name that the row has, too. None where there is no such row."""
+    """For a sequence that ends in wildcards: each tag's place in the sequence, and the wildcard that accepts it after
+    that place has passed. None for other content models."""
     root = content.root
     if root is None or root.kind != "sequence" or root.repeats or content.region is not None:
         return None

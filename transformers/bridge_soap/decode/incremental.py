@@ -1,11 +1,10 @@
-"""Elements that are read while they are still being parsed, for replies too large to be held as a tree.
+"""Elements that are read while they are being parsed, for replies too large for a tree.
 
-Each class here is the counterpart of one reader of `bridge_soap.decode`: what that does with an element in one go, this
-does in steps, with the same value and the same notes in the same order. Children are taken once they are whole, by the
-compiled readers, and can then be removed from the tree. What an array has gathered becomes JSON at once (`pack`), so
-that neither elements nor Python values pile up.
+Each class is the incremental counterpart of a reader in `bridge_soap.decode`: it gives the same value and the same
+notes in the same order. Complete children are read by the compiled readers and then removed from the tree. Array items
+become JSON at once (`pack`), so that neither elements nor Python values accumulate.
 
-An element that can't be read in steps (nil, simple, of a type that forbids it) is left to its reader, once it is whole.
+An element that can't be read incrementally (nil, simple) is left to its usual reader once it is complete.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ Put = Callable[[Any], None]
 
 
 class Mixed(Exception):
-    """Text came to light in an element whose white space was passed over: it is to be read again, with that kept."""
+    """Text appeared in an element whose white space was dropped; it must be read again with white space kept."""
 
 
 class OpenElement:
-    """What is known so far of the value of an element that may not have ended yet.
+    """The partial value of an element that may not have ended.
 
-    :param shape: what the route makes of the value, where that is something.
-    :ivar skip: children that are no part of it.
+    :param shape: the route's shape for the value, if any.
+    :ivar skip: tag of children to ignore.
     """
 
     skip = ""
@@ -50,38 +49,38 @@ class OpenElement:
         self._put: Put | None = None
         self._labels: list[Callable[[Any], Any]] = []
 
-    # --- what its parser asks for ---
+    # --- called by the parser ---
 
     def take(self, children: Sequence[etree._Element]) -> None:
-        """Read children that are whole, text behind them included. They are removed afterwards."""
+        """Read complete children, including the text after each. The caller removes them."""
         raise NotImplementedError
 
     def open(self, child: etree._Element) -> OpenElement | None:
-        """The next child, which may not have ended, to be read in steps; None where it must be whole first."""
+        """Start to read the next child, which may not have ended; None if it must be complete first."""
         raise NotImplementedError
 
     def close_child(self, child: etree._Element, value: Any) -> None:
-        """The value of the child that was opened, which is whole now."""
+        """Store the value of the opened child, which is now complete."""
         assert self._put is not None
         self._put(value)
         self._put = None
 
     def pack(self) -> None:
-        """Make JSON of what has been gathered."""
+        """Convert the collected items to JSON."""
         raise NotImplementedError
 
     def close(self) -> Any:
-        """The element's value: it has ended, and all its children were taken."""
+        """The value of the element, which has ended."""
         value = self._value()
         for label in self._labels:
             value = label(value)
         return value
 
     def labelled(self, label: Callable[[Any], Any]) -> None:
-        """`label` makes of the value what is told of it."""
+        """Apply `label` to the value at the end."""
         self._labels.append(label)
 
-    # --- for those below ---
+    # --- for subclasses ---
 
     def _value(self) -> Any:
         raise NotImplementedError
@@ -91,8 +90,8 @@ class OpenElement:
         return view.node if view is not None else None
 
     def _pack(self, key: str, items: list[Any], *, last: bool = True) -> None:
-        """The items of an array since it was last packed become one `msgspec.Raw` that holds them all; `last` is false
-        where the last one stays as it is, since it holds packed arrays itself."""
+        """Replace an array's new items by one `msgspec.Raw` that contains them all. Without `last`, the last item
+        stays, since it contains packed arrays."""
         start = self._packed.get(key, 0)
         end = len(items) if last else len(items) - 1
         if start < end:
@@ -106,14 +105,14 @@ class OpenElement:
         self._packed[key] = len(items)
 
     def _append(self, out: dict[str, Any], key: str, value: Any) -> None:
-        """Add the value of an opened child to an array."""
+        """Add an opened child's value to an array."""
         items = out.setdefault(key, [])
         items.append(value)
         self._pack(key, items, last=False)
 
 
 class OpenContent(OpenElement):
-    """An element of which every child counts in its order: ``#content`` or ``#items``."""
+    """An element with all children in document order: ``#content`` or ``#items``."""
 
     def __init__(
         self, opener: Opener, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None
@@ -183,8 +182,8 @@ class OpenContent(OpenElement):
 
 
 class OpenUnknown(OpenElement):
-    """An element that no schema types; see `bridge_soap.decode.unknown`. Whether its white space counts is known when
-    all of it has been read; `careful`, it is kept until then."""
+    """An element without a schema type; see `bridge_soap.decode.unknown`. Whether its white space matters is known only
+    at its end; `careful` keeps it until then."""
 
     def __init__(
         self, opener: Opener, node: etree._Element, note: Note, *, typed: bool, out: dict[str, Any], careful: bool
@@ -193,7 +192,7 @@ class OpenUnknown(OpenElement):
         self._typed, self._out, self._careful = typed, out, careful
         self._mixed = is_text(node.text)
         self._passed_over = bool(node.text) and not self._mixed
-        #: the items without white space, and where that may count, with it
+        #: the items without white space; and with it, if `careful`
         self._found: list[Any] = [node.text] if self._mixed else []
         self._spaced: list[Any] = [node.text] if node.text else []
 
@@ -232,7 +231,7 @@ class OpenUnknown(OpenElement):
         return self._opener.shape(child, self.note)
 
     def close_child(self, child: etree._Element, value: Any) -> None:
-        if self._careful:  # both lists must be able to hold it
+        if self._careful:  # both lists contain it
             value = msgspec.Raw(to_json(value))
         self.pack()
         self._add({child.tag: value}, child.tail)

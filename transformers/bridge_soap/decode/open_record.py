@@ -1,5 +1,4 @@
-"""Elements whose children are properties, read while they are still being parsed; see
-`bridge_soap.decode.incremental`."""
+"""Elements whose children are properties, read while being parsed; see `bridge_soap.decode.incremental`."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class OpenRecord(OpenElement):
         if items or required or decoders.strict:
             decoders.attributes(type_)(node, self._out, note)
         self._own = len(self._out)
-        #: the leaves in the schema's order, the place among them, and how many of them have got their arrays
+        #: the leaves in the schema's order, the place among them, and the number of them whose arrays exist
         self._leaves: list[Part] = []
         self._place = self._begun = 0
         if self._quick:
@@ -65,7 +64,7 @@ class OpenRecord(OpenElement):
             self._passed = self._steps.rest(self.node, children[at:], self._out, self._inner, self._passed)
 
     def _run(self, children: Sequence[etree._Element], at: int) -> int:
-        """Read what belongs to one leaf, where that is in its turn; gives back how far it came."""
+        """Read consecutive children of one leaf, if they are in order; returns the index after them."""
         leaf = self._turn(children[at].tag)
         if leaf is None:
             return at
@@ -81,7 +80,7 @@ class OpenRecord(OpenElement):
         return end
 
     def _turn(self, tag: str) -> Part | None:
-        """The leaf of that tag, if it stands in the schema's order; otherwise what is left is read in any order."""
+        """The leaf with that tag, if it is in order; otherwise all other children are read in any order."""
         leaves, place = self._leaves, self._place
         while place < len(leaves):
             leaf = leaves[place]
@@ -97,7 +96,7 @@ class OpenRecord(OpenElement):
         return leaf.element is not None and self._content.slots[leaf.element.name].many
 
     def _begin(self, end: int) -> None:
-        """Arrays of leaves up to `end` that are there even when empty."""
+        """Create the arrays of leaves up to `end` that are present even if empty."""
         for leaf in self._leaves[self._begun : end]:
             if leaf.key in self._content.arrays and self._many(leaf):
                 self._out[leaf.key] = []
@@ -125,7 +124,7 @@ class OpenRecord(OpenElement):
                 slot = self._content.slots[tag]
                 element = self._known(child, slot, self._puts(slot))
                 if element is None:
-                    self._place = place  # its turn is to come, when it is whole
+                    self._place = place  # it is read later, when complete
                 return element
         return self._open_any(child, tag)
 
@@ -146,7 +145,7 @@ class OpenRecord(OpenElement):
         return element
 
     def _stranger(self, child: etree._Element, tag: str) -> OpenElement | None:
-        """A child that the content model doesn't name, or names once and that comes again."""
+        """A child that the content model does not name, or that repeats without permission."""
         content = self._content
         for wildcard in content.wildcards:
             if wildcard.allows(split(tag)[0]):

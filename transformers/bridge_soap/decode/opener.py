@@ -1,4 +1,4 @@
-"""How an element is read while it is still being parsed; see `bridge_soap.decode.incremental`."""
+"""How an element is read while it is being parsed; see `bridge_soap.decode.incremental`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 
 class Opener:
-    """Decides how an element is read in steps, for one contract; the counterpart of `Decoders`. It lives as long as
-    one reply is read.
+    """Chooses how an element of one contract is read incrementally: the counterpart of `Decoders`, for one reply.
 
-    :param careful: white space in elements that no schema types is kept until it is known whether it counts.
+    :param careful: keep white space in elements without a schema type until it is known whether it matters.
     """
 
     def __init__(self, decoders: Decoders, *, careful: bool = False) -> None:
@@ -35,23 +34,23 @@ class Opener:
         self._by_local: dict[int, dict[str, Slot | None]] = {}
 
     def count(self, size: int) -> None:
-        """That many bytes of JSON more.
+        """Add to the total of JSON bytes.
 
-        :raises bridge.api.BadReply: too many have come together.
+        :raises bridge.api.BadReply: the total exceeds `MAX_JSON`.
         """
         self._packed += size
         if self._packed > MAX_JSON:
             raise BadReply(TOO_LARGE)
 
     def finder(self, type_: ComplexType) -> Callable[[etree._Element, Note], dict[str, Any] | None]:
-        """Reads one child of ordered content."""
+        """The reader of single children in ordered content."""
         reader = self._finders.get(type_)
         if reader is None:
             reader = self._finders[type_] = self.decoders.fields.items(self.decoders.graph.model(type_))
         return reader
 
     def by_local(self, content: Content, tag: str) -> Slot | None:
-        """The slot that an element in the wrong namespace means."""
+        """The slot with the tag's local name, for an element in the wrong namespace."""
         table = self._by_local.get(id(content))
         if table is None:
             table = self._by_local[id(content)] = {}
@@ -65,7 +64,7 @@ class Opener:
     def slot(
         self, slot: Slot, node: etree._Element, note: Note, shape: Shape | None, fault: str = ""
     ) -> OpenElement | None:
-        """A child that its content model names; `told` is what is wrong with its name."""
+        """A child that its content model names; `fault` is what is wrong with its name."""
         if slot.element is not slot.head:
             return self.member(slot.element, slot.head, node, note, shape, fault)
         return self.element(slot.element, node, note, shape, fault)
@@ -83,7 +82,7 @@ class Opener:
     def element(
         self, element: Element, node: etree._Element, note: Note, shape: Shape | None, fault: str = ""
     ) -> OpenElement | None:
-        """An element of that declaration, with ``xsi:type``."""
+        """An element with this declaration; respects ``xsi:type``."""
         if node.get(XSI_NIL, "").strip() in ("true", "1"):
             return None
         decoders, declared_type, notes = self.decoders, element.type, _Notes()
@@ -112,7 +111,7 @@ class Opener:
         return self.content(type_, node, note, shape)
 
     def content(self, type_: ComplexType, node: etree._Element, note: Note, shape: Shape | None) -> OpenElement:
-        """An element's content, of a type that has children."""
+        """The content of an element whose type has children."""
         if type_ is ANY_TYPE:
             return self._shape(node, note, typed=True)
         self.decoders.ready_type(type_)
@@ -120,10 +119,10 @@ class Opener:
             return OpenContent(self, type_, node, note, shape)
         return OpenRecord(self, type_, node, note, shape)
 
-    # --- elements that no content model names ---
+    # --- elements that are not in a content model ---
 
     def unknown(self, node: etree._Element, wildcard: Wildcard | None, note: Note) -> OpenElement | None:
-        """An element that a wildcard lets in."""
+        """An element that matches a wildcard."""
         decoders, notes = self.decoders, _Notes()
         if wildcard is not None and wildcard.process == "skip":
             return self.shape(node, note)
@@ -147,7 +146,7 @@ class Opener:
         return self._shape(node, note, typed=True)
 
     def shape(self, node: etree._Element, note: Note) -> OpenElement | None:
-        """An element that nothing is to be known of."""
+        """An element that is not typed at all."""
         if node.get(XSI_NIL, "").strip() in ("true", "1"):
             return None
         return self._shape(node, note, typed=False)
@@ -158,7 +157,7 @@ class Opener:
 
 
 class _Notes:
-    """Notes that wait until it is known who reads the element: its reader would tell them once more."""
+    """Collects notes until it is known who reads the element, since its usual reader would repeat them."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[etree._Element, str]] = []

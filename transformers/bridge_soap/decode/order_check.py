@@ -1,4 +1,4 @@
-"""Strict routes: whether an element's children stand in their schema's order."""
+"""For strict routes: whether an element's children are in the schema's order."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bridge.api import BadReply
 from bridge_soap.names import tag_of
 from bridge_soap.xsd.order import Order
 
-#: How many tags the check of an order may have to remember. Its sets of places take a hundred bytes for each.
+#: The limit on tags that a check remembers; it needs about a hundred bytes for each.
 _MAX_TAGS = 500_000
 
 _Note = Callable[[etree._Element, str], None]
 
 
 class OrderCheck:
-    """Whether an element's children stand in the order that its content model wants.
+    """Whether an element's children match the order in its content model.
 
-    :param checker: None where no element may stand there.
+    :param checker: None if no element is allowed.
     """
 
     def __init__(self, checker: Order | None, *, mixed: bool) -> None:
@@ -30,7 +30,7 @@ class OrderCheck:
         self.judge(node, [tag_of(child) for child in node], texts, note)
 
     def judge(self, node: etree._Element, tags: Sequence[str], texts: bool, note: _Note) -> None:
-        """As a call, of children that are not there any more: their tags, and whether text stood between them."""
+        """Check children that are no longer in the tree: their tags, and whether there was text between them."""
         if texts and not self._mixed:
             note(node, "it holds text where only elements belong")
         if self._checker is not None:
@@ -42,17 +42,17 @@ class OrderCheck:
 
     @property
     def runs(self) -> frozenset[str]:
-        """Tags of which one in a row says as much as many."""
+        """Tags of which one stands for any number of consecutive ones."""
         return self._checker.runs if self._checker is not None else frozenset()
 
 
 def is_text(text: str | None) -> bool:
-    """Whether it is more than the white space between elements."""
+    """Whether it is more than white space."""
     return text is not None and text != "" and not text.isspace()
 
 
 class OrderLog:
-    """What the check of an order needs to know of children that are not there any more."""
+    """What the check needs to know of children that are no longer in the tree."""
 
     def __init__(self, order: OrderCheck, node: etree._Element) -> None:
         self._order, self._runs = order, order.runs

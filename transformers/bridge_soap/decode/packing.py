@@ -1,4 +1,4 @@
-"""Values that are JSON before all of a reply is read, so that they don't pile up as Python's."""
+"""Values that become JSON before the whole reply is read, so that Python values do not accumulate."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 #: Decimals and long integers in native mode are already digits; this writes the rest.
 to_json = msgspec.json.Encoder().encode
 
-#: How many bytes of JSON may come of one large reply: what is written of it is there twice for a moment.
+#: The limit on JSON bytes from one large reply; for a moment, its output exists twice.
 MAX_JSON = 96 * 1024 * 1024
 TOO_LARGE = "The service's answer is too large to be read in this form."
 
-#: How many characters of a long text are written at a time.
+#: Characters of a long text that are written at a time.
 _PIECE = 128 * 1024
 
 
 def pack(items: list[Any], start: int) -> tuple[int, int]:
-    """Make JSON of an array's items from `start` on, one `msgspec.Raw` that holds them all; gives back how many it
-    stands for beyond one, and its bytes."""
+    """Replace the items of an array from `start` on by one `msgspec.Raw` with all of them. Returns the number of items
+    it stands for beyond one, and its bytes."""
     more = len(items) - start - 1
     text = to_json(items[start:])[1:-1]
     items[start:] = [msgspec.Raw(text)]
@@ -29,9 +29,8 @@ def pack(items: list[Any], start: int) -> tuple[int, int]:
 
 
 def packing(array: str, place: str, step: int) -> tuple[str, ...]:
-    """Lines of generated code that pack the array `found` each time that `step` characters were read. ``mark`` is
-    `place` when that is next, ``more`` how many items the array has beyond what it holds, ``packed`` the bytes of all.
-    """
+    """Lines of generated code that pack `array` after every `step` characters. ``mark`` is the `place` of the next
+    packing, ``more`` the number of items beyond those in the array, ``packed`` the total bytes."""
     return (
         f"if {place} > {array}_mark:",
         f"    {array}_mark = {place} + {step}",
@@ -42,9 +41,9 @@ def packing(array: str, place: str, step: int) -> tuple[str, ...]:
 
 
 def dump(value: Any) -> bytes:
-    """`value` as JSON. Its packed arrays are given up on the way, so that they and what they become are not both there.
+    """`value` as JSON. Its packed arrays are released on the way, so that they and their output do not exist at once.
 
-    :param value: as `to_json` takes it; what it holds is gone afterwards.
+    :param value: as `to_json` takes it; its content is lost.
     """
     out = io.BytesIO()
     _dump(value, out.write)
@@ -71,7 +70,7 @@ def _dump(value: Any, put: Callable[[Any], object]) -> None:
         put(value)
     elif value.__class__ is str and len(value) > _PIECE:
         put(b'"')
-        for at in range(0, len(value), _PIECE):  # as a whole it would be kept once more, in UTF-8
+        for at in range(0, len(value), _PIECE):  # in one piece, another UTF-8 copy would be kept
             put(to_json(value[at : at + _PIECE])[1:-1])
         put(b'"')
     else:

@@ -1,12 +1,12 @@
-"""The quickest way of decoding: a reply's text by regular expressions, without an XML parser.
+"""The fastest way to decode: regular expressions on a reply's text, without an XML parser.
 
-A service writes its replies alike: the same prefixes, the schema's order, no attributes, no comments. For such text the
-expressions made here give a record's values in one step. They match a part of XML so small that what matches is
-well-formed and means just what the parser would find in it: start tags, text and end tags, letter by letter. Of all
-else (attributes but ``xsi:nil``, CDATA, comments, character references, stray elements, another order) the generated
-code says that it is unlike, and the reply is parsed as any other (`bridge_soap.message.layouts`).
+A service writes all its replies alike: with the same prefixes, in the schema's order, without attributes and comments.
+For such text, one expression gives the values of a whole record. The expressions match a small subset of XML, so that a
+match is well-formed and means what a parser would find: start tags, text and end tags, character by character. For
+anything else (attributes except ``xsi:nil``, CDATA, comments, character references, unknown elements, another order)
+there is no match, and the reply is parsed (`bridge_soap.message.layouts`).
 
-No part of an expression is tried twice at one place: each repetition is possessive or bounded.
+The expressions do not backtrack: each repetition is possessive or bounded.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from bridge_soap.xsd.model import Content, Part, straight
 if TYPE_CHECKING:
     from bridge_soap.decode.decoders import Decoders
 
-#: ``(text, position after the root's start tag) -> JSON value``. Where the text does not match, it returns ABSENT or
+#: ``(text, position after the root's start tag) -> JSON value``. If the text does not match, it returns ABSENT or
 #: raises `EscapeError` or `DatatypeError`.
 PatternReader = Callable[[str, int], Any]
-#: A Clark name as it is written within the body; None where no prefix stands for its namespace.
+#: A Clark name as it is written in the body; None if its namespace has no prefix.
 NameOf = Callable[[str], str | None]
 
-#: Characters of a text: XML's own (2.2), less markup and the carriage return, which a parser folds.
+#: Characters of a text: those of XML (2.2) without markup and the carriage return, which a parser normalizes.
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f]"
-_MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a tenth of a millisecond each, once
+_MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a leaf costs 0.1 ms at compile time
 _SPACE = r"[ \t\r\n]*+"
 
 
 class LayoutError(Exception):
-    """No expression can be made for a type, or none in these names."""
+    """There is no expression for a type, or for the names in this reply."""
 
 
 class _Field:
-    """A property of a record under way.
+    """A property of the record that is being generated.
 
-    :ivar var: the variable that holds its value, and None too where a nil or an empty element is still to be told.
-    :ivar there: the test that it is there; none: always.
-    :ivar sure: the test that it is there and nothing is to be told of it.
+    :ivar var: the variable with its value; also None for a nil or empty element that is not handled yet.
+    :ivar there: the test whether it is present; empty: always.
+    :ivar sure: the test whether it is present and needs no further handling.
     """
 
     __slots__ = ("key", "sure", "there", "var")
@@ -58,11 +58,11 @@ class _Field:
 
 
 class PatternMaker:
-    """Makes the reader of one root element, in the names that one service writes.
+    """Makes the reader of one root element, with the names that one service writes.
 
     :param name_of: how the service writes a name.
-    :param loose: white space may stand between the elements.
-    :param step: what an array has gathered becomes JSON each time that so many characters of it were read; 0: never.
+    :param loose: white space may occur between elements.
+    :param step: pack arrays after this many characters; 0: never.
     """
 
     def __init__(self, decoders: Decoders, name_of: NameOf, *, loose: bool, step: int = 0) -> None:
@@ -71,21 +71,21 @@ class PatternMaker:
         nil = name_of(clark(XSI, "nil"))
         self._nil = f' {re.escape(nil)}="(?:true|1)" ?/>' if nil is not None and ":" in nil else None
         self._out = Source({"A": ABSENT, "unescaped": unescaped, "pack": pack})
-        self._pattern: list[str] = []  # what the next expression matches
+        self._pattern: list[str] = []  # the next expression
         self._groups: list[str] = []  # the variables of its groups
-        self._after: list[tuple[int, str]] = []  # what is done once it has matched
-        self._inner = 0  # how deep these lines are
-        self._escaped: list[str] = []  # what is done with the record's texts where there are references at all
-        self._amp = "amp"  # the variable that says whether there may be references in what is still to come
-        self._empty: list[str] = []  # what is done where one of its elements is not there, or without text
+        self._after: list[tuple[int, str]] = []  # the code after its match
+        self._inner = 0  # the depth of these lines
+        self._escaped: list[str] = []  # the code that replaces references in the record's texts
+        self._amp = "amp"  # the variable for whether references may follow
+        self._empty: list[str] = []  # the code for absent and empty elements
         self._count = self._leaves = self._loops = 0
         self._within: list[ComplexType] = []
         self._looping: dict[ComplexType, bool] = {}
 
     def make(self, root: Element, end: str) -> PatternReader:
-        """The reader of `root`'s content and of all that follows it; `end` matches that.
+        """The reader of `root`'s content and all that follows; `end` matches the latter.
 
-        :raises LayoutError: there can be none.
+        :raises LayoutError: there is none.
         """
         if not isinstance(root.type, ComplexType):
             raise LayoutError
@@ -104,9 +104,9 @@ class PatternMaker:
         return reader
 
     def only_child(self, root: Element) -> tuple[str, Element] | None:
-        """The one element that `root` may hold, with its key: some services declare namespaces there.
+        """The single child that `root` may have, with its key; some services declare namespaces there.
 
-        :raises LayoutError: `root` can't be read in this way.
+        :raises LayoutError: `root` can't be read this way.
         """
         if not isinstance(root.type, ComplexType):
             raise LayoutError
@@ -141,7 +141,7 @@ class PatternMaker:
             self._pattern.append(self._gap)
 
     def _flush(self) -> None:
-        """Match what was gathered, or leave."""
+        """Generate the match of the collected expression; without a match, the code returns."""
         out = self._out
         if self._pattern:
             out.add(f"m = {out.const(self._expression().match)}(t, p)")
@@ -150,12 +150,12 @@ class PatternMaker:
         self._unpack()
 
     def _step(self, markup: str) -> None:
-        """Go on behind a tag that was found to be there."""
+        """Continue after a tag that was found."""
         self._out.add(f"p += {len(markup)}")
         self._space()
 
     def _close(self, markup: str) -> None:
-        """Match what was gathered and an end tag, which alone needs no expression."""
+        """Match the collected expression and an end tag; an end tag alone needs no expression."""
         out = self._out
         if self._pattern or self._gap:
             self._pattern.append(re.escape(markup))
@@ -177,7 +177,7 @@ class PatternMaker:
     # --- records ---
 
     def _record(self, type_: ComplexType, target: str) -> None:
-        """The children of an element of `type_`, as an object in `target`."""
+        """The children of an element with `type_`, as an object in `target`."""
         content = self._content(type_)
         self._within.append(type_)
         outer = self._escaped, self._empty
@@ -210,9 +210,9 @@ class PatternMaker:
                 self._later(f"    {line}")
 
     def _content(self, type_: ComplexType) -> Content:
-        """The content model of a type that is nothing but a row of elements."""
+        """The content model of a type that is a plain sequence of elements."""
         if type_ in self._within or len(self._within) > _MAX_DEPTH:
-            raise LayoutError  # a parser bounds how deep elements may be, and such a type does not
+            raise LayoutError  # a recursive type has no limit on depth; a parser has
         if type_.abstract or type_.mixed or type_.simple is not None:
             raise LayoutError
         if any(use.required for use in type_.attributes.values()):
@@ -247,7 +247,7 @@ class PatternMaker:
         return _Field(part.key, value, f"{value} is not A" if part.low == 0 else "")
 
     def _inlined(self, element: Element, type_: ComplexType, value: str, *, optional: bool) -> None:
-        """An element whose whole content goes into the expression under way. `value` is ABSENT where it isn't there."""
+        """An element whose whole content is part of the current expression. `value` is ABSENT if it is absent."""
         nil = self._nil if element.nillable else None
         pattern, tag = self._pattern, re.escape(self._tag(element))
         guarded = optional or nil is not None
@@ -274,7 +274,7 @@ class PatternMaker:
         return element.type
 
     def _loops_in(self, type_: ComplexType) -> bool:
-        """Whether something repeats anywhere within a type."""
+        """Whether anything repeats within a type."""
         loops = self._looping.get(type_)
         if loops is None:
             slots = self._content(type_).slots.values()
@@ -291,19 +291,19 @@ class PatternMaker:
         return tag_literal(name)
 
     def _many(self, part: Part, content: Content) -> _Field:
-        """Elements that repeat: a loop of their own."""
+        """Elements that repeat, in a loop."""
         element, out = part.element, self._out
         assert element is not None
         self._loops += 1
         if self._loops > _MAX_LOOPS:
-            raise LayoutError  # Python bounds how deep blocks are
+            raise LayoutError  # Python limits nested blocks
         self._flush()
         array, item = self._var(), self._var()
         out.add(f"{array} = []")
         if self._every:
             out.add(f"{array}_mark = p + {self._every}; {array}_more = {array}_done = 0")
         outer, self._amp = self._amp, self._var()
-        # Looked for once behind each place: a text of many short arrays would be gone through for each of them.
+        # Searched only after the last result: many short arrays must not scan the text each time.
         out.add("if 0 <= at < p: at = t.find('&', p)")
         out.add(f"{self._amp} = at >= 0")
         flat = isinstance(element.type, SimpleType) or not self._loops_in(self._complex(element))
@@ -357,13 +357,13 @@ class PatternMaker:
         out.depth -= 1
 
     def _packed(self, array: str, place: str) -> Sequence[str]:
-        """Lines that keep an array small, where that is wanted."""
+        """Lines that pack an array, if required."""
         return packing(array, place, self._every) if self._every else ()
 
     # --- leaves ---
 
     def _leaf(self, part: Part, element: Element, type_: SimpleType) -> _Field:
-        """An element of a simple type."""
+        """An element with a simple type."""
         self._leaves += 1
         simple = self._decoders.simple[type_]
         if self._leaves > _MAX_LEAVES or element.fixed is not None or simple.names:
@@ -380,7 +380,7 @@ class PatternMaker:
             there = f"({var} is not None or {self._group()} is not None)"
         self._pattern.append(f"){'?+' if optional else ''}{self._gap}")
         if not optional and there == sure and not simple.identity:
-            sure = ""  # an expression that matched has it
+            sure = ""  # a match implies it
         guard = f"if {var} is not None: " if sure else ""
         if simple.identity:
             self._escaped.append(f"if {var} is not None and '&' in {var}: {var} = unescaped({var})")
@@ -392,8 +392,8 @@ class PatternMaker:
 
 
 def _shape(simple: SimpleReader) -> str:
-    """The expression of a type's text."""
+    """The expression for a type's text."""
     if simple.identity:
         return f"{_TEXT}*+"
-    # What needs converting must hold something: that it holds nothing is told.
+    # A text that is converted must not be empty: the parser's path reports empty ones.
     return simple.shape[0] if simple.shape is not None else f"{_TEXT[:-1]}&]++"

@@ -1,4 +1,4 @@
-"""XML that the schema doesn't type, to JSON: wildcards, anyType (the other way: `bridge_soap.encode.wild`)."""
+"""XML without a schema type to JSON: wildcards and anyType. The reverse is `bridge_soap.encode.wild`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UnknownReader:
         self._decoders = decoders
 
     def element(self, node: etree._Element, wildcard: Wildcard | None, note: Note) -> Any:
-        """An element that a wildcard lets in: typed where the contract declares it, else as its shape is."""
+        """An element that matches a wildcard: typed if the contract declares it, otherwise by its structure."""
         if wildcard is not None and wildcard.process == "skip":
             return self._shape(node, note, typed=False)
         try:
@@ -39,7 +39,7 @@ class UnknownReader:
         return self.value_or_nil(node, note)
 
     def value_or_nil(self, node: etree._Element, note: Note) -> Any:
-        """An undeclared element: nil, a type that it names itself, or its shape."""
+        """An undeclared element: nil, of the type in its ``xsi:type``, or by its structure."""
         type_name = node.get(XSI_TYPE)
         nil = node.get(XSI_NIL, "").strip() in ("true", "1")
         if type_name is not None and not nil:
@@ -54,15 +54,15 @@ class UnknownReader:
         return self._shape(node, note, typed=True)
 
     def value(self, node: etree._Element, note: Note) -> Any:
-        """An element of anyType that names no type."""
+        """An element of anyType without ``xsi:type``."""
         return self._shape(node, note, typed=True)
 
     def shape(self, node: etree._Element, note: Note) -> Any:
-        """An element that nothing is to be known of."""
+        """An element that is not typed at all."""
         return self._shape(node, note, typed=False)
 
     def begin(self, node: etree._Element, note: Note, *, typed: bool) -> dict[str, Any]:
-        """The value of an element before its content is read."""
+        """The start of an element's value: its attributes and type."""
         out = self._attributes(node)
         type_name = node.get(XSI_TYPE)
         name = resolve_names(type_name, node.nsmap) if type_name is not None else ""
@@ -100,7 +100,7 @@ class UnknownReader:
         return {f"@{name}": text for name, text in attributes_of(node) if not name.startswith(_XSI_START)}
 
     def attribute(self, name: str, text: str, node: etree._Element, note: Note) -> Any:
-        """An attribute that a wildcard lets in."""
+        """An attribute that matches a wildcard."""
         try:
             use = self._decoders.schemas.find_attribute(name)
         except BindError:

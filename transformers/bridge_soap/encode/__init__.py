@@ -1,1 +1,1 @@
-"""JSON to XML: encoders made once for each type."""
+"""JSON to XML: encoders, each made once per type."""

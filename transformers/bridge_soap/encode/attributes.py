@@ -1,4 +1,4 @@
-"""Attributes from JSON: ``@name`` properties to the text of a start tag."""
+"""Attributes: ``@name`` properties to the text of a start tag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge_soap.xsd.model import ELEMENT, TYPE, any_name, attribute_keys
 if TYPE_CHECKING:
     from bridge_soap.encode.encoders import Encoders
 
-#: The text of a start tag for an object's attributes: ``(object, at, bad) -> ' a="1" b="2"'``.
+#: Writes an object's attributes: ``(object, at, bad) -> ' a="1" b="2"'``.
 AttributesWriter = Callable[[dict[str, Any], At, Faults], str]
 
 
@@ -56,7 +56,7 @@ class Attributes:
         simple = self._encoders.simple[use.type]
         tag, names, required = self._encoders.prefixes.tag(use.name), simple.names, use.required
         convert = simple.attribute if use.fixed is None else self._fixed(use.type, use.fixed, simple.attribute)
-        # A required attribute with a fixed value can only be one thing; leaving it out is no fault of the caller's.
+        # A required attribute with a fixed value has one possible value, so the caller may omit it.
         filled = ""
         if required and use.fixed is not None:
             xmlns, text = declare_names(constant_markup(use.type, use.fixed, escape_attribute), "f")
@@ -92,7 +92,7 @@ class Attributes:
         return write
 
     def _others(self, type_: ComplexType, own_keys: frozenset[str], value: dict[str, Any], at: At, bad: Faults) -> str:
-        """Attributes that only a wildcard lets in (part 1, section 3.10)."""
+        """Attributes that only a wildcard allows (part 1, section 3.10)."""
         out: list[str] = []
         for key, item in value.items():
             if key[:1] != "@" or key in own_keys or key in (TYPE, ELEMENT):
@@ -124,7 +124,7 @@ class Attributes:
 
 
 def named_attribute(name: str, text: str, number: int) -> str:
-    """One attribute whose namespace is declared where it stands; `text` is escaped."""
+    """One attribute with the declaration of its namespace; `text` is escaped."""
     namespace, local = split(name)
     if not namespace:
         return f' {local}="{text}"'

@@ -1,4 +1,4 @@
-"""Which branch of a choice a body means: the properties that it gives decide."""
+"""Selects the branch of a choice by the properties in the body."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, keys_of
 
 
 def arrays_of(content: Content) -> frozenset[str]:
-    """The properties that are arrays since their elements may repeat."""
+    """The properties that are arrays because their elements may repeat."""
     return frozenset({ITEMS, ANY, *(slot.key for slot in content.slots.values() if slot.many)})
 
 
 class Choice:
-    """Picks the branch of one choice; called with a body's object for each of its instances."""
+    """Selects the branch of one choice for a body's object."""
 
     def __init__(self, part: Part, content: Content, *, optional: bool) -> None:
         self._parts, self._region = part.parts, content.region
@@ -25,7 +25,7 @@ class Choice:
         self._words = ", ".join(map(_words, part.parts))
 
     def __call__(self, value: dict[str, Any], at: At, bad: Faults) -> int:
-        """The branch's number; -1 where none is given or, with a fault told, none fits."""
+        """The branch's number; -1 if no branch is present, or none fits, which is reported."""
         present = frozenset(key for key in self._all if has(value, (key,), self._arrays))
         if not present:
             if not self._emptiable:
@@ -38,11 +38,11 @@ class Choice:
             return -1
         if len(fitting) == 1:
             return fitting[0]
-        # Branches that share names: the one that the given properties complete; else the faults are told of the first.
+        # Branches that share names: the one that the properties complete; otherwise the first one reports the faults.
         return next((number for number in fitting if self._complete(self._parts[number], present)), fitting[0])
 
     def _complete(self, part: Part, present: frozenset[str]) -> bool:
-        """Whether `given` is all that one occurrence of `part` asks for."""
+        """Whether `present` has all properties that one occurrence of `part` requires."""
         if part is self._region or not part.is_group:
             return bool(present)
         if part.kind == "choice":

@@ -1,9 +1,8 @@
-"""JSON to XML, compiled: `Encoders` turns each complex type into a Python function made once.
+"""JSON to XML: `Encoders` makes one Python function per complex type.
 
-The common content (properties in the schema's order) becomes generated source, straight-line code with the tags as
-constants; that is what makes an encoder twenty times as fast as a generic walk. Everything rarer (attributes, mixed
-content, ``xsi:type``, substitution groups, wildcards) is hand-written in `bridge_soap.encode.values`, and generated
-code calls it. See `bridge_soap.source` for what may enter generated code.
+The common content (properties in the schema's order) becomes generated source: straight-line code with the tags as
+constants, twenty times as fast as a generic walk. Rarer content (attributes, mixed content, ``xsi:type``, substitution
+groups, wildcards) is handled by the functions in `bridge_soap.encode.values`, which generated code calls.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from bridge_soap.xsd.model import NIL, Content, Part, attribute_keys, keys_of
 class Encoders:
     """The encoders of one contract.
 
-    `element` and `content` compile what they need, all the way down, so that whatever can't be compiled is told then.
+    `element` and `content` compile all that they need, so that errors appear then.
     """
 
     def __init__(self, graph: Graph, prefixes: Prefixes) -> None:
@@ -64,12 +63,12 @@ class Encoders:
     def _value_writers(self) -> ValueWriters:
         return ValueWriters(self)
 
-    # --- what others ask for ---
+    # --- entry points ---
 
     def element(self, element: Element) -> Writer:
-        """The writer of an element with all its variants, compiled to the last of its parts.
+        """The writer of an element with all its variants, completely compiled.
 
-        :raises bridge.api.BindError: something that its values must have is broken.
+        :raises bridge.api.BindError: a required part is invalid.
         """
         with self.lock:
             self.graph.usable(element.type)
@@ -91,7 +90,7 @@ class Encoders:
         return writer
 
     def type(self, type_: Type) -> TypeWriter:
-        """The writer of a type's values, compiled to the last of its parts; raises as `element` does."""
+        """As `element`, for a type's values."""
         with self.lock:
             self.graph.usable(type_)
             writer = self.values.type(type_)
@@ -100,7 +99,7 @@ class Encoders:
             return writer
 
     def content(self, complex_type: ComplexType) -> Writer:
-        """The writer of a type's child elements without an element around them, compiled; raises as `element` does."""
+        """As `element`, for a type's child elements without an element around them."""
         with self.lock:
             self.graph.usable(complex_type)
             writer = self.late_content(complex_type)
@@ -109,8 +108,8 @@ class Encoders:
             return writer
 
     def late_content(self, complex_type: ComplexType) -> Writer:
-        """The writer of a type's child elements (not its attributes), looked up when it is used: the types that it
-        needs may still be under way."""
+        """The writer of a type's child elements (not its attributes), looked up per call: the types that it needs may
+        not be compiled yet."""
         name, env = self._name(complex_type), self._env
 
         def write(value: Any, put: Any, at: Any, bad: Any) -> None:
@@ -122,7 +121,7 @@ class Encoders:
         return self.graph.rulebook[simple]
 
     def finish(self) -> None:
-        """Compile all that was asked for and isn't yet. `Graph` vouched for it, so nothing in it can fail."""
+        """Compile all requested types. `Graph` has validated them, so this can't fail."""
         while self._waiting:
             complex_type = self._waiting.pop()
             name = self._names[complex_type]
@@ -132,7 +131,7 @@ class Encoders:
                 self._env[name] = self._later(complex_type, name)
 
     def _later(self, complex_type: ComplexType, name: str) -> Writer:
-        """Stands for a type's function until it is first called."""
+        """Compiles a type's function on its first call."""
 
         def write(value: Any, put: Any, at: Any, bad: Any) -> None:
             with self.lock:
@@ -144,7 +143,7 @@ class Encoders:
         return write
 
     def is_plain(self, element: Element) -> bool:
-        """Whether the element's type has child elements and nothing else: no attributes, variants or mixed text."""
+        """Whether the element's type has only child elements: no attributes, variants or mixed text."""
         type_ = element.type
         return (
             isinstance(type_, ComplexType)
@@ -159,7 +158,7 @@ class Encoders:
         name = self._names.get(complex_type)
         if name is None:
             name = self._names[complex_type] = f"c{len(self._env)}"
-            self._env[name] = None  # keeps the number from being given twice
+            self._env[name] = None  # reserves the number
             self._waiting.append(complex_type)
         return name
 
@@ -221,7 +220,7 @@ class Encoders:
             out.depth -= 1
 
     def _all(self, out: Source, part: Part, content: Content) -> None:
-        """Any order is valid, so the body's own is kept: what came in that order goes back in it."""
+        """Any order is valid, so the order of the body is kept."""
         out.add("for key, x in v.items():")
         out.depth += 1
         for number, child in enumerate(part.parts):
@@ -248,7 +247,7 @@ class Encoders:
         out.depth -= 1
 
     def _absent(self, out: Source, part: Part) -> str:
-        """What to do where a required element isn't given: its default or fixed value is what was meant."""
+        """The code for an absent required element: its default or fixed value, or a fault."""
         element = part.element
         assert element is not None
         text = element.fixed if element.fixed is not None else element.default
@@ -284,7 +283,7 @@ class Encoders:
         out.depth -= 2
 
     def _item(self, out: Source, element: Element, at: str) -> None:
-        """One element from ``x``."""
+        """One element with the value ``x``."""
         type_ = element.type
         if isinstance(type_, SimpleType) and not self.values.has_members(element):
             writer = self.simple[type_]

@@ -1,4 +1,4 @@
-"""Content whose order the body must tell: ``#items``, ``#content`` and ``#any``."""
+"""Content whose order is in the body: ``#items``, ``#content`` and ``#any``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bridge_soap.xsd.order import Order
 if TYPE_CHECKING:
     from bridge_soap.encode.encoders import Encoders
 
-#: One element in order: where it stands in the body, its key and its value.
+#: One element in order: its place in the body, its key and its value.
 Item = tuple[At, str, Any]
 
 
 class ItemsWriter:
-    """Writers for one content model's ordered parts; the three public methods give a `Writer` each."""
+    """Writers for the ordered parts of one content model; each public method is or returns a `Writer`."""
 
     def __init__(self, encoders: Encoders, owner: ComplexType, content: Content) -> None:
         self._encoders, self._owner, self._content = encoders, owner, content
@@ -42,10 +42,10 @@ class ItemsWriter:
                 self._elements[leaf.key] = (leaf.element, self._encoders.values.element(leaf.element))
         self._wildcards = tuple(leaf.wildcard for leaf in part.leaves() if leaf.wildcard is not None)
 
-    # --- the three places ---
+    # --- the writers ---
 
     def content(self, value: Any, put: Put, at: At, bad: Faults) -> None:
-        """All child elements of a type whose order can't follow from keys."""
+        """All child elements of a type whose keys do not determine the order."""
         if value.__class__ is not dict:
             not_object(value, at, bad)
             return
@@ -90,7 +90,7 @@ class ItemsWriter:
 
         return write
 
-    # --- how they are read ---
+    # --- lists ---
 
     def _listed(self, items: Any, put: Put, at: At, bad: Faults) -> None:
         if items.__class__ is not list:
@@ -123,7 +123,7 @@ class ItemsWriter:
                 yield ((here, number), key), key, value
 
     def _write(self, key: str, value: Any, put: Put, at: At, bad: Faults) -> str:
-        """Write one item; its tag, or ``""`` where a fault was told."""
+        """Write one item. Returns its tag, or ``""`` after a fault."""
         entry = self._elements.get(key)
         if entry is not None:
             element, writer = entry
@@ -150,14 +150,14 @@ class ItemsWriter:
                 bad.append((pointer(here), "the schema allows no element here"))
             return
         fault = self._order.check(tags)
-        # An item that a fault was told of already has no tag, so what seems missing may be that.
+        # An item with a fault has no tag, so it may be the one that seems to be missing.
         if fault is not None and (fault[0] < len(tags) or not bad):
             bad.append((pointer(places[fault[0]] if fault[0] < len(tags) else here), fault[1]))
 
-    # --- keyed arrays, where they leave no doubt ---
+    # --- keyed arrays with only one possible order ---
 
     def _keyed(self, value: dict[str, Any], put: Put, at: At, bad: Faults) -> set[str]:
-        """Without the list: read keyed properties where only one order is possible. Gives the keys it read."""
+        """Write keyed properties, if only one order is possible. Returns the keys."""
         lists: dict[str, list[Any]] = {}
         for key in self._elements:
             if key in value:
@@ -180,7 +180,7 @@ class ItemsWriter:
         return set(lists)
 
     def _one_order(self, lists: dict[str, list[Any]]) -> list[tuple[str, int, Any]] | None:
-        """The only order in which the keyed values can stand; None where there may be several."""
+        """The only possible order of the keyed values; None if there may be several."""
         filled = {key: items for key, items in lists.items() if items}
         if len(filled) <= 1:
             return [(key, number, item) for key, items in filled.items() for number, item in enumerate(items)]

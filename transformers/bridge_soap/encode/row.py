@@ -1,4 +1,4 @@
-"""Records in one piece: most of what is sent is rows of simple values, complete and in their usual forms."""
+"""Fast path for records of simple values: one string instead of one per value."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from bridge_soap.xsd.model import straight
 if TYPE_CHECKING:
     from bridge_soap.encode.encoders import Encoders
 
-#: Longer rows hold so many optional elements that all of them are seldom given.
+#: Longer records usually have optional elements that are absent.
 _MAX_ROW = 32
 _X = re.compile(r"\bx\b")
 
 
 def row_of(encoders: Encoders, out: Source, type_: ComplexType) -> str:
-    """The markup of the record ``x`` inside an f-string; empty for types that are more than a few simple values.
+    """The markup of the record ``x`` for an f-string; empty if the type has more than a few simple values.
 
-    The code that is added to `out` leaves in ``ok`` whether the record is complete, holds nothing else, and needs no
-    second look: all its values are in the forms that `SimpleWriter.fast` tests for.
+    The code added to `out` sets ``ok``: whether the record is complete, has no other properties, and all its values are
+    in the forms that `SimpleWriter.fast` tests for.
     """
     content = encoders.graph.model(type_)
     parts = straight(content)
@@ -43,7 +43,7 @@ def row_of(encoders: Encoders, out: Source, type_: ComplexType) -> str:
         tag = tag_literal(encoders.prefixes.tag(element.name))
         markup += f"<{tag}>{_text(name, fast)}</{tag}>"
     if len(texts) > 1:
-        # One look at all texts together is cheaper than one at each.
+        # One test of the joined texts is cheaper than a test of each.
         tests += [f"{name}.__class__ is str" for name in texts]
         tests.append(f"(y := {' + '.join(texts)}).isprintable() and '&' not in y and '<' not in y and '>' not in y")
     elif texts:
@@ -58,7 +58,7 @@ def row_of(encoders: Encoders, out: Source, type_: ComplexType) -> str:
 
 
 def _fast(encoders: Encoders, element: Element) -> tuple[tuple[str, str], ...]:
-    """As `SimpleWriter.fast`; none for elements that need another writer."""
+    """`SimpleWriter.fast`; empty for elements that need another writer."""
     type_ = element.type
     if not isinstance(type_, SimpleType) or encoders.values.has_members(element):
         return ()
@@ -69,7 +69,7 @@ def _fast(encoders: Encoders, element: Element) -> tuple[tuple[str, str], ...]:
 
 
 def _text(name: str, fast: tuple[tuple[str, str], ...]) -> str:
-    """What stands between the tags, inside an f-string: one of two constants, or the value itself."""
+    """The text between the tags, inside an f-string: one of two constants, or the value."""
     (test, first), *others = fast
     if not others:
         return _of(name, first)
@@ -78,5 +78,5 @@ def _text(name: str, fast: tuple[tuple[str, str], ...]) -> str:
 
 
 def _of(name: str, source: str) -> str:
-    """`source`, which is about ``x``, about `name`."""
+    """The expression `source` with `name` in place of ``x``."""
     return _X.sub(name, source)

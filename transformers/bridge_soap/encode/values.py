@@ -1,4 +1,4 @@
-"""Writers for what generated code leaves alone: nil, ``xsi:type``, substitution groups, text beside attributes."""
+"""Writers for rare content: nil, ``xsi:type``, substitution groups, text with attributes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NIL = ' xsi:nil="true"/>'
 
 
 class ValueWriters:
-    """Element and type writers of one contract, each made once. Making one compiles nothing by itself."""
+    """Element and type writers of one contract, each made once. Making one does not compile anything."""
 
     def __init__(self, encoders: Encoders) -> None:
         self._encoders = encoders
@@ -40,15 +40,16 @@ class ValueWriters:
         return element.abstract or bool(self.schemas.members(element))
 
     def has_variants(self, element: Element) -> bool:
-        """Whether the element's value may say what it is: a substitution group or a type with derived types."""
+        """Whether the element's value may name its element or type: a substitution group, or a type with derived
+        types."""
         return self.has_members(element) or bool(element.type.name and self.schemas.derived(element.type.name))
 
     def warm(self) -> None:
-        """Compile the types that ``xsi:type`` may name. One that is broken fails those who name it, no one else."""
+        """Compile the types that ``xsi:type`` may name. An invalid one fails only the calls that name it."""
         while self._fresh:
             base = self._fresh.pop()
             if base is ANY_TYPE:
-                continue  # that would be every type there is
+                continue  # that would be all types
             for name in self.schemas.derived(base.name):
                 try:
                     subtype = self.schemas.type(name)
@@ -67,7 +68,7 @@ class ValueWriters:
         return writer
 
     def _group(self, head: Element) -> Writer:
-        """A substitution group (part 1, section 3.3.6): ``@element`` says which member."""
+        """A substitution group (part 1, section 3.3.6): ``@element`` names the member."""
         writers: dict[str, Writer] = {}
         members = [element for element in (head, *self.schemas.members(head)) if not element.abstract]
         for element in members:
@@ -93,7 +94,7 @@ class ValueWriters:
         return write
 
     def _one(self, element: Element) -> Writer:
-        """Exactly this element, with nil and ``xsi:type``."""
+        """One element, with nil and ``xsi:type``."""
         tag, declared_type = self.prefixes.tag(element.name), element.type
         head, tail = f"<{tag}", f"</{tag}>"
         plain = (
@@ -144,7 +145,7 @@ class ValueWriters:
         return write
 
     def _nil(self, element: Element, type_: Type) -> Callable[[dict[str, Any], str, Put, At, Faults], None]:
-        """Nil, with the attributes of `type_`: the declared one, or that which ``xsi:type`` names."""
+        """Nil, with the attributes of `type_`."""
         attributes = self._attributes[type_] if isinstance(type_, ComplexType) else None
         own_keys = frozenset(attribute_keys(type_).values()) if isinstance(type_, ComplexType) else frozenset[str]()
         open_ = bool(isinstance(type_, ComplexType) and type_.any_attribute)
@@ -168,7 +169,7 @@ class ValueWriters:
             return None
 
     def _ready(self, type_: Type, at: At, bad: Faults) -> TypeWriter:
-        """The type's writer; compiled now where nothing asked for it before (below anyType)."""
+        """The type's writer; a type below anyType may be compiled only now."""
         try:
             return self._encoders.type(type_)
         except BindError as error:
@@ -181,7 +182,7 @@ class ValueWriters:
         return f' xsi:type="{prefix}:{local}"' if prefix else f' xsi:type="{local}"'
 
     def _special(self, element: Element) -> TypeWriter:
-        """An element with a default or fixed value: empty stands for it, and a fixed one can't be another."""
+        """An element with a default or fixed value: empty is allowed, and a fixed value can't differ."""
         type_ = element.type
         if isinstance(type_, SimpleType):
             return _simple(self.leaf(element, type_), names=self._encoders.simple[type_].names)
@@ -194,7 +195,7 @@ class ValueWriters:
         return _fixed(self._encoders, type_, element.fixed, self._encoders.simple[type_].markup)
 
     def slow(self, error: DatatypeError, element: Element, value: Any, put: Put, at: At, bad: Faults) -> None:
-        """What a leaf's own writer refused: an object may still hold the value (with ``@xsi:type``), or a fault."""
+        """Handles a value that a leaf's writer refused: an object with the value (and ``@xsi:type``), or a fault."""
         if value.__class__ is dict:
             with self._encoders.lock:
                 writer = self.element(element)
@@ -224,7 +225,7 @@ class ValueWriters:
     def _text(
         self, type_: ComplexType, simple: SimpleType, attributes: AttributesWriter, markup: Write | None = None
     ) -> TypeWriter:
-        """Simple content: text in ``#text`` beside attributes."""
+        """Simple content: ``#text`` and attributes."""
         writer = self._encoders.simple[simple]
         markup = markup or writer.markup
         inner = _simple(markup, names=writer.names)
@@ -270,7 +271,7 @@ class ValueWriters:
 
 
 def _nothing(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
-    """Writes a value that a fault was told of already."""
+    """Writes nothing: the fault is already reported."""
 
 
 def _without(value: dict[str, Any], key: str) -> dict[str, Any]:

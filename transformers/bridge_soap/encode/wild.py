@@ -1,7 +1,7 @@
-"""What the schema doesn't type: wildcards' elements and anyType, from JSON to XML.
+"""Values without a schema type to XML: elements that match wildcards, and anyType.
 
-An element in ``#any`` is typed where the contract declares it (lax and strict); otherwise its JSON is its shape:
-a string, or an object of ``@attributes`` with ``#text``, ``#any`` (child elements) or ``#content`` (mixed).
+An element in ``#any`` is typed if the contract declares it (lax and strict). Otherwise its JSON is a string, or an
+object of ``@attributes`` with ``#text``, ``#any`` (child elements) or ``#content`` (mixed).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MARKED = re.compile(NAME_MARK + r"(?:\{([^{}]*)\})?")
 
 
 def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
-    """Marked Clark names in a text to prefixed ones, with the declarations they need."""
+    """Replace marked Clark names in a text by prefixed names. Returns the declarations and the text."""
     prefixes: dict[str, str] = {}
 
     def prefixed(match: re.Match[str]) -> str:
@@ -40,12 +40,12 @@ def declare_names(text: str, letter: str = "q") -> tuple[str, str]:
     return "".join(f' xmlns:{prefix}="{escape_attribute(name)}"' for name, prefix in prefixes.items()), text
 
 
-#: What lies within an element that a wildcard with ``processContents="skip"`` lets in.
+#: The content of an element that matches a wildcard with ``processContents="skip"``.
 SKIP = Wildcard(frozenset(), excluded=True, process="skip")
 
 
 def is_attribute(namespace: str, local: str) -> bool:
-    """Whether an attribute that no schema declares may have that name: none that XML itself gives a meaning."""
+    """Whether an undeclared attribute may have that name; those with a meaning in XML itself may not."""
     return bool(
         NCNAME.fullmatch(local)
         and NAMESPACE.fullmatch(namespace)
@@ -59,7 +59,7 @@ class WildWriter:
         self._encoders = encoders
 
     def element(self, name: str, value: Any, wildcard: Wildcard | None, put: Put, at: At, bad: Faults) -> None:
-        """One element that a wildcard lets in; `name` is its key. None as `wildcard` is lax."""
+        """One element that matches a wildcard; `name` is its key. Without `wildcard`, it is processed as lax."""
         name = any_name(name)
         namespace, local = split(name)
         if not NCNAME.fullmatch(local) or not NAMESPACE.fullmatch(namespace) or namespace in (XML, XMLNS):
@@ -94,7 +94,7 @@ class WildWriter:
         self.value(value, f"<{tag}{xmlns}", f"</{tag}>", put, at, bad, SKIP if skip else None)
 
     def undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
-        """``xsi:type`` with a type that nobody looks up, and the declaration of its prefix."""
+        """``xsi:type`` with a type that is not resolved, and the declaration of its prefix."""
         if not isinstance(name, str) or not BUILTINS["QName"].valid(name):
             bad.append((pointer((at, TYPE)), 'a name such as "{namespace}local" is wanted'))
             return "", ""
@@ -104,7 +104,7 @@ class WildWriter:
     def _typed(
         self, element: Element, tag: str, xmlns: str, value: dict[str, Any], put: Put, at: At, bad: Faults
     ) -> None:
-        """An element that the contract doesn't declare, of a type that it does."""
+        """An undeclared element with a declared type."""
         try:
             own_type = self._encoders.values.variants.find(value[TYPE], element.type)
             writer = self._encoders.type(own_type)
@@ -128,12 +128,12 @@ class WildWriter:
             return None
         return declaration
 
-    # --- values without a type ---
+    # --- anyType ---
 
     def value(
         self, value: Any, head: str, tail: str, put: Put, at: At, bad: Faults, wildcard: Wildcard | None = None
     ) -> None:
-        """A value of anyType into an element whose start tag is open; `wildcard` is what lets its elements in."""
+        """A value of anyType, into an element whose start tag is open; `wildcard` applies to its child elements."""
         if value.__class__ is not dict:
             self._text(value, head, tail, put, at, bad)
             return
@@ -169,7 +169,7 @@ class WildWriter:
         bad: Faults,
         wildcard: Wildcard | None,
     ) -> None:
-        """The elements of ``#any``, or elements and text of ``#content``, without a schema's order."""
+        """The elements of ``#any``, or elements and text of ``#content``, in the order of the body."""
         if items.__class__ is not list:
             not_list(items, at, key, bad)
             return

@@ -1,8 +1,8 @@
-"""What the generated encoders and the hand-written writers share: the place in the body, and how faults are told.
+"""What all writers share: the place in the body, and the messages of faults.
 
 A writer takes ``(value, …, put, at, bad)``: `put` appends text to the message, `at` is the place of the value as a
-linked list (parent, key), None at the top, and `bad` collects ``(pointer, reason)``. A writer that finds a fault says
-so and goes on, so that one answer tells all faults; the message is then thrown away.
+linked list of (parent, key), None at the top, and `bad` collects ``(pointer, reason)``. After a fault a writer
+continues, so that one answer reports all faults; the message is then discarded.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def not_object(value: object, at: At, bad: Faults) -> None:
 
 
 def broken(error: DatatypeError, value: object, at: At, bad: Faults) -> None:
-    """A simple value that isn't of its type."""
+    """A simple value that is not valid for its type."""
     if value is None:
         bad.append((pointer(at), "null is not allowed: the schema does not say nillable; leave it out"))
     else:
@@ -70,7 +70,7 @@ def broken(error: DatatypeError, value: object, at: At, bad: Faults) -> None:
 def unknown(
     value: dict[str, Any], own_keys: frozenset[str], open_attributes: bool, own: str, at: At, bad: Faults
 ) -> None:
-    """Tell of each property that the type doesn't have. ``@xsi:type`` may repeat the declared type's own name."""
+    """Report each property that the type does not have. ``@xsi:type`` may repeat the declared type's name."""
     for key, item in value.items():
         if key in own_keys or (open_attributes and key[:1] == "@" and key not in (TYPE, ELEMENT)):
             continue
@@ -86,8 +86,8 @@ def unknown(
 
 
 def has(value: dict[str, Any], keys: Iterable[str], arrays: frozenset[str]) -> bool:
-    """Whether any of the properties is given. In `arrays`, those for elements that may repeat, an empty one counts as
-    not given; elsewhere ``[]`` is a value: an empty list type."""
+    """Whether any of the properties is present. An empty array counts as absent for `arrays`, whose elements may
+    repeat; for others ``[]`` is the value of a list type."""
     for key in keys:
         item = value.get(key, ABSENT)
         if item is not ABSENT and (item != [] or key not in arrays):
@@ -96,7 +96,7 @@ def has(value: dict[str, Any], keys: Iterable[str], arrays: frozenset[str]) -> b
 
 
 class Prefixes:
-    """Namespace prefixes, one for each namespace of a contract, so that tags are constants."""
+    """Namespace prefixes: one for each namespace of a contract, so that tags are constants."""
 
     def __init__(self, namespaces: Iterable[str]) -> None:
         self._of: dict[str, str] = {}
@@ -134,7 +134,7 @@ _FIXED = {
 
 
 def foreign(name: str, letter: str = "f") -> tuple[str, str]:
-    """Tag and declaration for a name of a namespace that the contract doesn't know."""
+    """Tag and declaration for a name in a namespace outside the contract."""
     namespace, local = split(name)
     if not namespace:
         return local, ""

@@ -1,4 +1,4 @@
-"""Encoded XML to JSON: the literal decoders, with nil everywhere, arrays as arrays and order without meaning."""
+"""Encoded XML to JSON: the literal decoders, plus nil for all elements and arrays, without an order of children."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EncodedDecoders(Decoders):
         return read_element
 
     def labelled(self, label: str, value: Any, own_type: Type | None) -> dict[str, Any]:
-        """As for literal XML; an array's items stand in ``#items``."""
+        """As for literal XML; an array's items go into ``#items``."""
         if isinstance(value, list) and (own_type is None or self.graph.arrays[own_type] is not None):
             return {TYPE: label, ITEMS: value}
         return super().labelled(label, value, own_type)
@@ -62,15 +62,16 @@ class EncodedDecoders(Decoders):
     def named_type(
         self, node: etree._Element, type_name: str, declared_type: Type, note: Note, block: Blocked = frozenset()
     ) -> Type | None:
-        """As for literal XML; an array may also say that it is one, and a simple type that it is the encoding's."""
+        """As for literal XML; an array may also name the type Array, and a simple type its counterpart in the
+        encoding's namespace."""
         namespace, local = split(resolve_names(type_name, node.nsmap))
         if self.graph.arrays[declared_type] is not None and (local == "Array" or local.startswith("ArrayOf")):
             return None
         if namespace in ENCODINGS and local == "Struct":
             return None
         if isinstance(declared_type, SimpleType) and declared_type.builtin != "anySimpleType":
-            # Servers of untyped languages guess a type for each value: 5 is an int and 5.5 is a double where both are
-            # decimals. What is declared counts, unless the text means something else.
+            # Servers in untyped languages guess the type of each value: 5 is an int and 5.5 a double where both are
+            # decimals. The declared type is used, unless the text has another meaning.
             own_type = self.variants.known(resolve_names(type_name, node.nsmap))
             binary = (
                 isinstance(own_type, SimpleType)
@@ -95,7 +96,7 @@ class EncodedDecoders(Decoders):
 
         def read(node: etree._Element, note: Note) -> list[Any]:
             nonlocal reader
-            if reader is None:  # made now, since an array may hold itself
+            if reader is None:  # created now, since an array may contain itself
                 reader = self.ready(array.item)
             item_type, shape = told(node)
             if (node.text and not node.text.isspace()) or any(c.tail and not c.tail.isspace() for c in node):

@@ -1,4 +1,4 @@
-"""JSON to encoded XML: the literal encoders, with each element's type told and arrays as arrays."""
+"""JSON to encoded XML: the literal encoders, plus the type of each element and arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS, BUILTIN_TYPES, builtin_typ
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.model import ITEMS, NIL, TYPE
 
-#: What a JSON value without a type is taken for, where the schema says anyType.
+#: The types of JSON values without a type, for anyType.
 _INT = range(-(2**31), 2**31)
 _LONG = range(-(2**63), 2**63)
 
@@ -37,14 +37,14 @@ class EncodedEncoders(Encoders):
         return EncodedValues(self)
 
     def is_plain(self, element: Element) -> bool:
-        """Never: even what has neither attributes nor variants says its type."""
+        """Never: each element names its type."""
         return False
 
     def _item(self, out: Source, element: Element, at: str) -> None:
         out.add(f"{out.const(self.values.element(element))}(x, put, {at}, bad)")
 
     def wrapper(self, element: Element) -> Writer:
-        """The writer of a body's own element, which says in which encoding it is.
+        """The writer of a body's element, which names the encoding.
 
         :raises bridge.api.BindError: as `element`.
         """
@@ -66,7 +66,7 @@ class EncodedValues(ValueWriters):
     _encoders: EncodedEncoders
 
     def _one(self, element: Element) -> Writer:
-        """Exactly this element: nil, of its own type or of one that ``@xsi:type`` names."""
+        """One element: nil, of its declared type, or of the type in ``@xsi:type``."""
         tag, declared_type = self.prefixes.tag(element.name), element.type
         head, tail = f"<{tag}", f"</{tag}>"
         plain, own = self.type(declared_type), self._told(declared_type)
@@ -113,14 +113,14 @@ class EncodedValues(ValueWriters):
         faults: Faults = []
         own_type = super()._named_type(name, declared_type, at, faults, block)
         if own_type is None and isinstance(declared_type, SimpleType):
-            own_type = super()._named_type(name, _ANY_SIMPLE, at, [])  # what a server guesses, it takes
+            own_type = super()._named_type(name, _ANY_SIMPLE, at, [])  # a server accepts the types that it guesses
         if own_type is None:
             bad += faults
         return own_type
 
     def _told(self, type_: Type, *, named: bool = False) -> str:
-        """The ``xsi:type`` of a value; an anonymous simple type is told by what it restricts, and an array only as one,
-        which is what services expect, unless JSON `named` its type."""
+        """The ``xsi:type`` of a value. An anonymous simple type is replaced by its base, and an array by Array, which
+        services expect, unless the JSON `named` its type."""
         if self._array(type_) is not None and (not named or not type_.name or type_.name in ARRAYS):
             return f' xsi:type="{self._encoders.prefix}:Array"'
         step: Type | None = type_
@@ -147,7 +147,7 @@ class EncodedValues(ValueWriters):
 
         def write(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) -> None:
             nonlocal writer
-            if writer is None:  # made now, since an array may hold itself
+            if writer is None:  # created now, since an array may contain itself
                 with self._encoders.lock:
                     writer = self.element(item)
                     self._encoders.finish()
@@ -183,12 +183,12 @@ class EncodedValues(ValueWriters):
         size = sizes(lengths, encoding)
         if encoding.is_11:
             return f' {prefix}:arrayType="{name}{ranks}[{size}]"'
-        # SOAP 1.2 has no notation for arrays of arrays: their items are just arrays.
+        # SOAP 1.2 has no notation for arrays of arrays: the items are arrays.
         name = f"{prefix}:Array" if ranks else name
         return f' {prefix}:itemType="{name}" {prefix}:arraySize="{size}"'
 
     def _common(self, items: list[Any]) -> Type | None:
-        """The one type that all items of an array of anything say they are."""
+        """The type that all items of an untyped array name."""
         names = {each[TYPE] if each.__class__ is dict and isinstance(each.get(TYPE), str) else "" for each in items}
         if len(names) != 1:
             return None
@@ -216,7 +216,7 @@ def _flatten(value: Any, at: At, dimensions: int, lengths: list[int], flat: list
 
 
 def _guess(value: Any) -> Type | None:
-    """The type of a JSON value where the schema and the body say none."""
+    """The type of a JSON value that has none in the schema and the body."""
     if value.__class__ is str:
         return builtin_type(xsd("string"))
     if value.__class__ is bool:

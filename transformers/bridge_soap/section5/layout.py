@@ -1,4 +1,4 @@
-"""Where an encoded array's items stand: sizes, offsets and positions (SOAP 1.1, sections 5.4.2.1 and 5.4.2.2)."""
+"""The places of an encoded array's items: sizes, offsets and positions (SOAP 1.1, sections 5.4.2.1 and 5.4.2.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge_soap.names import SOAP11_ENCODING, SOAP12_ENCODING, clark
 from bridge_soap.section5.rules import numbers
 from bridge_soap.xsd.arrays import split_array_type
 
-#: How many items may be added to the arrays of one message, beyond those that it holds.
+#: The limit on items that are added to the arrays of one message, beyond those in it.
 MAX_ADDED = 100_000
 
 ARRAY_TYPE = clark(SOAP11_ENCODING, "arrayType")
@@ -24,13 +24,12 @@ _ARRAY_SIZE = clark(SOAP12_ENCODING, "arraySize")
 
 
 def is_told(node: etree._Element) -> bool:
-    """Whether an element says that it is an array."""
+    """Whether an element has an attribute for arrays."""
     return node.get(ARRAY_TYPE) is not None or node.get(ITEM_TYPE) is not None
 
 
 def told(node: etree._Element) -> tuple[str, list[int]]:
-    """What an array says of itself: the type of its items with a prefix (``""`` where they are arrays, too), and its
-    lengths."""
+    """The attributes of an array: the type of its items with a prefix (``""`` for arrays), and its lengths."""
     text = node.get(ARRAY_TYPE)
     if text is not None:
         type_, inner, size = split_array_type(text)
@@ -39,13 +38,13 @@ def told(node: etree._Element) -> tuple[str, list[int]]:
 
 
 def check_sizes(body: etree._Element) -> None:
-    """:raises bridge.api.BadReply: the arrays of a message claim far more items than it holds."""
+    """:raises bridge.api.BadReply: the arrays of a message claim far more items than it has."""
     allowance = MAX_ADDED
     for node in body.iter():
-        # An element whose declared type is an array need not say that it is one.
+        # An element whose declared type is an array may lack the attribute.
         if is_told(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
             _, shape = told(node)
-            # Rows without items are counted, too; an array that tells no lengths is as long as its last place.
+            # Empty rows count too; without lengths, an array ends at its last place.
             last = max(places_of(node, shape, keep=True) or [0])
             allowance -= max(math.prod(max(length, 1) for length in shape) - len(node), last + 1 - len(node), 0)
             if allowance < 0:
@@ -53,10 +52,10 @@ def check_sizes(body: etree._Element) -> None:
 
 
 def places_of(node: etree._Element, shape: Sequence[int], *, keep: bool = False) -> list[int] | None:
-    """Where each item stands in row-major order; None where they stand in a row from the first. Their positions are
-    taken from them, unless they are to `keep` them.
+    """The place of each item in row-major order; None if they are consecutive from the first. The position attributes
+    are removed unless `keep` is set.
 
-    :raises bridge.api.BadReply: an item's place is outside of the array.
+    :raises bridge.api.BadReply: an item's place is outside the array.
     """
     offset = numbers(node.get(_OFFSET, ""))
     place = _index(offset, shape) if offset else 0
@@ -74,7 +73,7 @@ def places_of(node: etree._Element, shape: Sequence[int], *, keep: bool = False)
 
 
 def _index(position: Sequence[int], shape: Sequence[int]) -> int:
-    """The row-major index of a place with as many numbers as the array has dimensions."""
+    """The row-major index of a place with one number per dimension."""
     if not shape:
         return position[-1]
     index = 0
@@ -86,7 +85,7 @@ def _index(position: Sequence[int], shape: Sequence[int]) -> int:
 
 
 def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int]) -> list[Any]:
-    """Items at their places: rows of rows where there are several dimensions, None where nothing was sent."""
+    """Items at their places: nested rows for several dimensions, None for missing items."""
     if 0 in shape:
         return items or _rows(shape[: shape.index(0)])
     if places is not None:
@@ -100,5 +99,5 @@ def laid_out(items: list[Any], places: Sequence[int] | None, shape: Sequence[int
 
 
 def _rows(shape: Sequence[int]) -> list[Any]:
-    """Rows that hold nothing: ``[2,0]`` is two of them."""
+    """Rows without items: ``[2,0]`` is two of them."""
     return [_rows(shape[1:]) for _ in range(shape[0])] if shape else []

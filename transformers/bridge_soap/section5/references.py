@@ -1,7 +1,7 @@
-"""Shared values, put where they are referred to: ``href`` and ``id``, ``enc:ref`` and ``enc:id``.
+"""Shared values, inserted where they are referred to: ``href`` and ``id``, ``enc:ref`` and ``enc:id``.
 
-Afterwards a body holds its own element and nothing that is only referred to. JSON has no references, so a value that
-several places share stands in each of them; how much may come of that is bounded, and circles are refused.
+JSON has no references, so a shared value is copied to each place. The total size of the copies is limited, and circular
+references are refused. Afterwards the body has its own element only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bridge_soap.names import SOAP11_ENCODING, XSI, XSI_NIL, XSI_TYPE, clark
 from bridge_soap.section5.layout import ARRAY_TYPE, ITEM_TYPE, check_sizes
 from bridge_soap.section5.rules import ENCODINGS, SILENT, Encoding
 
-#: How deep what is referred to may come to stand; libxml2 lets no message be deeper by itself.
+#: The limit on depth after references are resolved; libxml2 has the same limit for messages.
 MAX_DEPTH = 256
-#: What copying may cost beyond a message's own size, in characters; an element counts for some.
+#: The limit on copies beyond a message's size, in characters; an element counts for some.
 MAX_COPIED = 32 * 1024**2
 _ELEMENT = 200
 
@@ -28,9 +28,9 @@ _ROOT = clark(SOAP11_ENCODING, "root")
 
 
 def resolve(body: etree._Element) -> None:
-    """Replace each reference below ``soap:Body`` by what it refers to, and drop what stood only to be referred to.
+    """Replace each reference below ``soap:Body`` by its value, and remove elements that are only referred to.
 
-    :raises bridge.api.BadReply: a reference leads nowhere, in a circle, too deep, or to more than can be held.
+    :raises bridge.api.BadReply: a reference has no target, is circular or too deep, or the copies are too large.
     """
     for encoding in ENCODINGS:
         root = _root(body)
@@ -44,7 +44,7 @@ def resolve(body: etree._Element) -> None:
                 if child is not root and child.get(encoding.id) in targets.used:
                     body.remove(child)
     for node in body.iter():
-        if node.get(_NULL) is not None:  # as drafts of XML Schema called it
+        if node.get(_NULL) is not None:  # the name in drafts of XML Schema
             node.set(XSI_NIL, node.attrib.pop(_NULL))
     check_sizes(body)
     for node in body.iter():
@@ -53,7 +53,7 @@ def resolve(body: etree._Element) -> None:
 
 
 def _resolve_names(body: etree._Element) -> None:
-    """Types by their full names: an element that is moved loses prefixes that were declared where it stood."""
+    """Replace type names by full names: an element that moves loses the prefixes declared around it."""
     for node in body.iter():
         for attribute in (XSI_TYPE, ARRAY_TYPE, ITEM_TYPE):
             text = node.get(attribute)
@@ -63,8 +63,7 @@ def _resolve_names(body: etree._Element) -> None:
 
 
 def _root(body: etree._Element) -> etree._Element:
-    """The call or answer itself: an element that doesn't say ``root="0"`` (section 5.6), one without an id if there is
-    such a one."""
+    """The call or reply itself: an element without ``root="0"`` (section 5.6), preferably one without an id."""
     roots = [child for child in body if child.get(_ROOT, "1").strip() != "0"]
     plain = [child for child in roots if all(child.get(encoding.id) is None for encoding in ENCODINGS)]
     return next(iter(plain or roots), body)
@@ -79,8 +78,8 @@ class _Resolver:
     def fill(
         self, node: etree._Element, path: tuple[str, ...], children: Sequence[etree._Element] | None = None
     ) -> None:
-        """Resolve all references below `node`, or in some of its `children`; `path` holds the ids of what it stands
-        in."""
+        """Resolve all references below `node`, or in some of its `children`; `path` has the ids of the values around
+        it."""
         own = node.get(self._encoding.id)
         if own is not None:
             del node.attrib[self._encoding.id]
@@ -90,7 +89,7 @@ class _Resolver:
             child = waiting.pop()
             reference = child.get(self._encoding.ref)
             if reference is not None and not len(child):
-                if not reference.strip().lower().startswith("cid:"):  # an attachment's, which is no value
+                if not reference.strip().lower().startswith("cid:"):  # refers to an attachment
                     self._replace(child, self._target(reference), path)
             elif child.get(self._encoding.id) is not None:
                 self.fill(child, path)
@@ -98,7 +97,7 @@ class _Resolver:
                 waiting.extend(child)
 
     def _target(self, reference: str) -> str:
-        """The id that a reference leads to, through others if need be."""
+        """The id that a reference leads to, directly or through others."""
         ids: set[str] = set()
         while True:
             id_ = reference.strip().removeprefix(self._encoding.mark)

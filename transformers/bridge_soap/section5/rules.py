@@ -1,4 +1,4 @@
-"""The two versions of the encoding: the names of their attributes, and how they write an array's size."""
+"""The two versions of the encoding: their attribute names, and how they write an array's size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from bridge_soap.names import SOAP11, SOAP11_ENCODING, SOAP12, SOAP12_ENCODING, clark
 
 _NUMBERS = re.compile(r"[0-9]+")
-#: No array is as large as that; it keeps absurd sizes from being worked with at all.
+#: The limits on sizes; no real array is larger.
 _DIGITS = 9
 _DIMENSIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """:ivar style: what ``encodingStyle`` says, and the namespace of everything else.
-    :ivar envelope: the namespace that ``encodingStyle`` stands in.
-    :ivar id, ref: the attributes of a shared value, and of the places that refer to it.
-    :ivar mark: what a reference begins with.
-    """
+    """:ivar style: the value of ``encodingStyle``, and the namespace of all other names.
+    :ivar envelope: the namespace of the attribute ``encodingStyle``.
+    :ivar id, ref: the attributes of a shared value, and of the references to it.
+    :ivar mark: the prefix of a reference."""
 
     style: str
     envelope: str
@@ -42,7 +41,7 @@ ENCODING_11 = Encoding(SOAP11_ENCODING, SOAP11, "id", "href", "#")
 ENCODING_12 = Encoding(SOAP12_ENCODING, SOAP12, clark(SOAP12_ENCODING, "id"), clark(SOAP12_ENCODING, "ref"), "")
 ENCODINGS = (ENCODING_11, ENCODING_12)
 
-#: Attributes that say how a message is encoded, and nothing of its values.
+#: Attributes that describe the encoding, not values.
 SILENT = frozenset(
     {clark(namespace, "encodingStyle") for namespace in (SOAP11, SOAP12)}
     | {clark(SOAP11_ENCODING, "root"), clark(SOAP12_ENCODING, "nodeType")}
@@ -50,8 +49,8 @@ SILENT = frozenset(
 
 
 def numbers(text: str) -> list[int] | None:
-    """The numbers in a size, an offset or a position: ``[2,3]`` or ``2 3``; None where there are none, or absurd
-    ones. The ``*`` of SOAP 1.2 is no number: that dimension is as long as what it holds."""
+    """The numbers in a size, an offset or a position: ``[2,3]`` or ``2 3``; None if there are none, or absurd ones. The
+    ``*`` of SOAP 1.2 is not a number: that dimension has as many items as the message."""
     numerals = _NUMBERS.findall(text)
     if not numerals or "*" in text or len(numerals) > _DIMENSIONS or any(len(number) > _DIGITS for number in numerals):
         return None
