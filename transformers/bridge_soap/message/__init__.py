@@ -1,1 +1,1 @@
-"""SOAP messages: what stands around a body, and the two functions of an operation."""
+"""SOAP messages: envelope, headers, faults and attachments, and the codec of an operation."""

@@ -1,5 +1,5 @@
-"""SOAP with Attachments: message parts that a binding puts beside the envelope (WSDL 1.1, section 5; WS-I Attachments
-Profile 1.0). In JSON they stand under ``#attachments``, by the part's name."""
+"""SOAP with Attachments: message parts outside the envelope (WSDL 1.1, section 5; WS-I Attachments Profile 1.0). In
+JSON they are in ``#attachments``, by the part's name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ANY_MEDIA = "application/octet-stream"
 class Attachments:
     """The attachments of one direction.
 
-    :param declared: content types by part; empty, or with a ``*`` in them, they leave the type open.
+    :param declared: content types by part. If empty, or with a ``*`` in them, any type is allowed.
     """
 
     def __init__(self, declared: Mapping[str, Sequence[str]]) -> None:
@@ -35,7 +35,7 @@ class Attachments:
     # --- out ---
 
     def take(self, call: Call, value: Any, bad: Faults) -> tuple[Any, list[BodyPart]]:
-        """A body without its attachments, and these as parts."""
+        """A body without its attachments, and the attachments as parts."""
         attachments = value.get(ATTACHMENTS, {}) if value.__class__ is dict else {}
         if attachments.__class__ is not dict:
             bad.append((f"/{ATTACHMENTS}", f"an object is wanted, not {kind_of(attachments)}"))
@@ -79,13 +79,13 @@ class Attachments:
         except (binascii.Error, ValueError):
             bad.append((pointer(at), "it is not base64"))
             return None
-        # The part's name stands before a mark that makes the id one of its own (WS-I AP 1.0, section 3.8).
+        # The id starts with the part's name and has a unique rest (WS-I AP 1.0, section 3.8).
         return BodyPart(f"{quote(name, safe='')}={call.random(16).hex()}@bridge", kind, body)
 
     # --- in ---
 
     def read(self, parts: Sequence[BodyPart], warnings: list[str]) -> dict[str, Any]:
-        """What stands under ``#attachments``: parts by the name in their id, the others in the binding's order."""
+        """The content of ``#attachments``: parts by the name in their id, the others in the binding's order."""
         by_name: dict[str, BodyPart] = {}
         others: list[BodyPart] = []
         for part in parts:

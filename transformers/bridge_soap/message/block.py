@@ -1,7 +1,7 @@
-"""One header block that a route sends: constants judged at bind, and what each call fills in.
+"""One header block that a route sends: constants are checked at bind, other values come with each call.
 
-A block without anything of the call's is text, made once. One with an HTTP header or a claim in it is encoded for each
-call by its element's own encoder, so that no value can be more than a value.
+A constant block is text, made once. A block with a header field or a claim is encoded for each call by its element's
+encoder, so that a value can't contain markup.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _START = re.compile(r"<[^\s/>]+")
 class Block:
     """A header block of a spec.
 
-    :param path: where its value stands in the spec.
-    :param home: what ``$file`` is relative to.
-    :ivar constant: the block's XML where nothing in it differs from call to call, else None.
-    :ivar supplies: what each call fills in; `required` names those that the schema asks for.
-    :ivar secrets: texts that no one may be shown.
-    :raises bridge.api.BindError: it names a secret that can't be had, or breaks its schema; with the key of each fault.
+    :param path: the place of its value in the spec.
+    :param home: the folder that ``$file`` is relative to.
+    :ivar constant: the block's XML if it is the same for all calls, else None.
+    :ivar supplies: the values that come with a call; `required` has the places that the schema requires.
+    :ivar secrets: texts that must not be shown.
+    :raises bridge.api.BindError: a secret is missing, or the block violates its schema; with the key of each fault.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Block:
     # --- at bind ---
 
     def _read(self, value: Any, place: Property | None, at: str, path: KeyPath, *, item: bool = False) -> Any:
-        """`value` with secrets in their place, and a `Supply` where a call will fill in."""
+        """`value` with secrets inserted, and a `Supply` for each value that comes with a call."""
         if is_origin(value):
             return self._bound(read_origin(value, path), place, at, many=place is not None and place.many and not item)
         if isinstance(value, list):
@@ -89,9 +89,9 @@ class Block:
         if place is None:
             return lambda name: None
         if place.kind == "any" or (place.element is not None and place.element.type is ANY_TYPE):
-            return lambda name: Property(name, "any", many=True)  # anything: a text is taken as it is
+            return lambda name: Property(name, "any", many=True)  # untyped: text is unchanged
         if place.element is not None and isinstance(place.element.type, SimpleType):
-            text = Property(TEXT, "text", place.element)  # a plain value may be written so too
+            text = Property(TEXT, "text", place.element)  # a plain value may have this form too
             return lambda name: text if name == TEXT else None
         return self._contract.properties.below(place).get
 
@@ -126,13 +126,13 @@ class Block:
         return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
     def _unfit(self, supply: Supply) -> BindError:
-        # The reason may quote the value, so it stays inside.
+        # The reason may quote the value, so it is not shown.
         return BindError(Fault(f"what {supply.origin.words} holds is not of the schema's type", supply.origin.path))
 
     def _judge(self) -> frozenset[str]:
-        """Try the block with something in each open place, then without each.
+        """Encode the block with a value in each open place, then without each.
 
-        :returns: the places (pointers) that the schema asks for.
+        :returns: the places (pointers) that the schema requires.
         """
         faults: list[Fault] = []
         for at, why in self._try():
@@ -170,10 +170,10 @@ class Block:
     # --- for each call ---
 
     def write(self, call: Call) -> str:
-        """The block as XML; ``""`` where all of it is one value that the call doesn't bring.
+        """The block as XML; ``""`` if it consists of one value that the call does not have.
 
-        :raises bridge.api.InvalidParameter: a header is missing or not of its type.
-        :raises bridge.api.Forbidden: a claim is.
+        :raises bridge.api.InvalidParameter: a header field is missing or invalid.
+        :raises bridge.api.Forbidden: a claim is missing or invalid.
         """
         if self.constant is not None:
             return self.constant
@@ -208,11 +208,11 @@ class Block:
         if not self._attributes:
             return text
         start = _START.match(text)
-        assert start is not None  # an element starts with its tag
+        assert start is not None  # an element starts with a tag
         return f"{start[0]}{self._attributes}{text[start.end() :]}"
 
     def _blame(self, bad: Faults, absent: list[Supply]) -> Iterator[tuple[Supply, str]]:
-        """Whose fault each is: the constants were judged at bind."""
+        """The supply that caused each fault; constants were checked at bind."""
         for at, why in bad:
             missing = [supply for supply in absent if supply.at == at or supply.at.startswith(f"{at}/")]
             if missing:
@@ -222,7 +222,7 @@ class Block:
 
 
 def _filled(template: Any, bring: Callable[[Supply], Any]) -> Any:
-    """The template with what `bring` gives for each supply; what is absent is left out."""
+    """The template with the result of `bring` for each supply; absent values are left out."""
     if isinstance(template, Supply):
         return bring(template)
     if isinstance(template, dict):

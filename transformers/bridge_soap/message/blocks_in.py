@@ -1,4 +1,4 @@
-"""The header blocks of a reply: to ``#headers`` in its JSON, and to header fields of the HTTP response."""
+"""The header blocks of a reply, to ``#headers`` in its JSON and to fields of the HTTP response."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ReplyBlocks:
     """Reads ``soap:Header``.
 
     :param readers: readers of declared blocks by tag.
-    :param keys: the properties in ``#headers`` of those that the route passes, by tag.
-    :param fields: what becomes a field of the HTTP response.
+    :param keys: the properties in ``#headers`` of the blocks that the route passes, by tag.
+    :param fields: the blocks' values that become fields of the HTTP response.
     """
 
     def __init__(self, readers: Mapping[str, Reader], keys: Mapping[str, str], fields: tuple[ReplyField, ...]) -> None:
@@ -29,15 +29,15 @@ class ReplyBlocks:
     def read(
         self, header: etree._Element, note: Note, warnings: list[str]
     ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """What is passed, by property, and the fields of the response."""
+        """The passed blocks by property, and the fields of the response."""
         values: dict[str, Any] = {}
         for block in header:
             tag = tag_of(block)
             reader = self._readers.get(tag)
             if reader is None:
                 if len(warnings) < _MAX_WARNINGS and _must_understand(block):
-                    # The gateway is the ultimate receiver here. It doesn't act on header blocks, and refusing a
-                    # finished reply would help nobody.
+                    # The gateway is the ultimate receiver. It does not process header blocks, but the call is already
+                    # done, so the reply is not refused.
                     warnings.append(f"the reply's header block {local_name(tag)} says mustUnderstand; it is ignored")
             elif tag in values:
                 note(block, "it stands twice in the header; the first one counts")
@@ -54,7 +54,7 @@ class ReplyBlocks:
 
 
 def beside(value: Any, key: str, extras: dict[str, Any], warnings: list[str]) -> Any:
-    """The reply's JSON with what came beside its body: header blocks, or attachments."""
+    """The reply's JSON with its header blocks or attachments."""
     if not extras:
         return value
     if not isinstance(value, dict):
@@ -68,7 +68,7 @@ def _must_understand(block: etree._Element) -> bool:
 
 
 def _drop_soap_attributes(block: etree._Element) -> None:
-    """Take out what the envelope's namespace says of the block: it is no part of its content."""
+    """Remove attributes in the envelope's namespace, which are not part of the block's content."""
     for name, _ in attributes_of(block):
         if name.startswith(_OURS):
             del block.attrib[name]

@@ -1,4 +1,4 @@
-"""The header blocks of a request: those that the route sets, and those that the client gives under ``#headers``."""
+"""The header blocks of a request: those set by the route, and those that the client gives in ``#headers``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bridge_soap.datatypes.simple_out import kind_of
 from bridge_soap.encode.writing import At, Faults, Writer, pointer
 from bridge_soap.message.block import Block
 
-#: The property of a body's object that holds header blocks.
+#: The property of a body's object for header blocks.
 HEADERS = "#headers"
 _AT: At = (None, HEADERS)
 
 
 class RequestBlocks:
-    """What differs from call to call in ``soap:Header``.
+    """The variable part of ``soap:Header``.
 
-    :param blocks: those of the route's blocks that aren't constant.
+    :param blocks: the route's blocks that are not constant.
     :param passed: writers of the blocks that a client may give, by the property in ``#headers``.
     :param fixed: properties in ``#headers`` of declared blocks that the route sets itself.
-    :ivar fields: what a reply must tell caches: the answer may depend on a header or on who asks.
+    :ivar fields: response fields for caches, if the reply depends on a header field or the caller.
     """
 
     def __init__(self, blocks: Sequence[Block], passed: Mapping[str, Writer], fixed: frozenset[str]) -> None:
@@ -33,9 +33,9 @@ class RequestBlocks:
             self.fields.append(("cache-control", "private"))
 
     def write(self, call: Call, value: Any, bad: Faults) -> tuple[Any, str]:
-        """The body without its ``#headers``, and the blocks as XML. Faults of the client's blocks go to `bad`.
+        """The body without its ``#headers``, and the blocks as XML. Faults in the client's blocks go to `bad`.
 
-        :raises bridge.api.ClientError: a header or claim that the route's blocks need is missing or wrong.
+        :raises bridge.api.ClientError: a header field or claim for the route's blocks is missing or invalid.
         """
         text = "".join([block.write(call) for block in self._blocks])
         if value.__class__ is not dict or HEADERS not in value:

@@ -1,4 +1,4 @@
-"""A body's writer and reader, put together from the encoders and decoders of what it holds."""
+"""Writers and readers of bodies, made from the encoders and decoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridge_soap.names import local_name, tag_of
 
 
 def body_writer(contract: Contract, body: Body) -> Writer:
-    """:raises bridge.api.BindError: something that the body must have is broken."""
+    """:raises bridge.api.BindError: a required part of the body is invalid."""
     encoded = contract.encoded(body.encoding) if body.encoding is not None else None
     if body.root is not None:
         return encoded.wrapper(body.root) if encoded is not None else contract.encoders.element(body.root)
@@ -30,7 +30,7 @@ def _write_nothing(value: Any, put: Any, at: Any, bad: list[tuple[str, str]]) ->
 def body_reader(decoders: Decoders, body: Body) -> Reader:
     """The reader of ``soap:Body``.
 
-    :raises bridge.api.BindError: something that the body must have is broken.
+    :raises bridge.api.BindError: a required part of the body is invalid.
     """
     if body.root is not None:
         return _root_reader(decoders, body, body.root)
@@ -40,7 +40,7 @@ def body_reader(decoders: Decoders, body: Body) -> Reader:
 
 
 def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:
-    """The readers of a body's one element and of the members of its substitution group, by tag."""
+    """The readers of a body's element and of the members of its substitution group, by tag."""
     readers = {root.name: decoders.ready(root)}
     for member in decoders.schemas.members(root):
         decoders.ready(member)
@@ -49,14 +49,14 @@ def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:
 
 
 def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
-    """Reads the body's one element, by name where the contract names it."""
+    """Reads the body's only element, by name if the contract defines the name."""
     readers = root_readers(decoders, root)
     expected = readers[root.name]
 
     def encoded(wrapper: etree._Element, note: Note) -> Any:
         _align(wrapper, body)
         value = expected(wrapper, note)
-        return {} if value is None else value  # some say of an answer without parts that it is nil
+        return {} if value is None else value  # some servers send nil for a reply without parts
 
     def read(body_node: etree._Element, note: Note) -> Any:
         for child in body_node:
@@ -85,13 +85,13 @@ _MAX_TOLD = 20
 
 
 def unexpected(names: list[str], root: Element) -> BadReply:
-    """What a body of other elements is refused with; `names` are theirs."""
+    """The error for a body with other elements; `names` are theirs."""
     elements = ", ".join(names[:_MAX_TOLD]) or "nothing"
     more = " and more" if len(names) > _MAX_TOLD else ""
     return BadReply(f"The service's answer holds {elements}{more} where {local_name(root.name)} was expected.")
 
 
-#: Says which accessor is the return value (SOAP 1.2 part 2, section 4.2.1), which the WSDL has said already.
+#: Names the accessor of the return value (SOAP 1.2 part 2, section 4.2.1); the WSDL has the same information.
 RESULT = "{http://www.w3.org/2003/05/soap-rpc}result"
 
 
@@ -101,8 +101,8 @@ def _drop_result(wrapper: etree._Element) -> None:
 
 
 def _align(wrapper: etree._Element, body: Body) -> None:
-    """Give the accessors of an encoded answer the names of the parts that they are, by their order: the return value
-    comes first and has no name that counts (SOAP 1.1, section 7.1)."""
+    """Rename the accessors of an encoded reply to the names of its parts, in their order: the return value comes first
+    and may have any name (SOAP 1.1, section 7.1)."""
     if body.encoding is None or body.accessors is None:
         return
     _drop_result(wrapper)

@@ -1,4 +1,4 @@
-"""One operation on one route: a call to an envelope, an envelope to a reply. Values in, bytes out; no I/O."""
+"""The codec of one operation on one route: a call to an envelope, an envelope to a reply. It does no I/O."""
 
 from __future__ import annotations
 
@@ -49,20 +49,23 @@ from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 _MAX_FAULTS = 500
-_LARGE = 256 * 1024  #: bytes of a body whose message is written to one text as it is made
+_LARGE = 256 * 1024  #: bytes of a body above which its message is written to one buffer
 _MAX_WARNINGS = 20
 _JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that one operation's two functions need, worked out at bind.
+    """All data that an operation's codec needs, prepared at bind.
 
-    :ivar blocks: what differs from call to call in the request's header; None where nothing does.
+    :ivar prepare: resolves the references in an encoded reply, before it is read.
+    :ivar blocks: writes the variable part of the request's header; None if there is none.
     :ivar inbound: reads the reply's header.
-    :ivar shape: what a client's body is turned by into what the schema wants; `reply_shape` turns the answer back.
-        None where there is nothing to turn.
-    :ivar secrets: texts in the requests that no one may be shown.
+    :ivar shape: converts a client's body to the schema's form; `reply_shape` converts the reply back. None if they do
+        not differ.
+    :ivar secrets: texts in the requests that must not be shown.
+    :ivar layouts: reads replies in a known layout; None if the reply is more than one value.
+    :ivar bodies: reads large replies; None if they must be parsed as a whole.
     """
 
     envelope: Envelope
@@ -72,7 +75,6 @@ class Plan:
     write: Writer
     output: Body | None
     read: Reader
-    #: puts the shared values of an encoded answer where they belong, before anything of it is read
     prepare: Callable[[etree._Element], None] | None
     faults: FaultReader
     response: str
@@ -84,14 +86,12 @@ class Plan:
     reply_shape: Shape | None = None
     attachments: Attachments | None = None
     reply_attachments: Attachments | None = None
-    #: reads replies that are written as earlier ones were; None where a reply is more than one value to be read
     layouts: Layouts | None = None
-    #: reads the bodies of large replies; None where they must be parsed as a whole
     bodies: LargeBodies | None = None
 
 
 class SoapCodec:
-    """`bridge.api.HttpCodec` of one operation. `takes_body` is false for GET: everything comes by path and query."""
+    """`bridge.api.HttpCodec` of one operation. Without `takes_body` (GET), all input is in path and query."""
 
     def __init__(self, plan: Plan, *, takes_body: bool) -> None:
         self._plan, self._takes_body = plan, takes_body
@@ -100,7 +100,7 @@ class SoapCodec:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Texts in its requests that ``explain`` must not show."""
+        """Texts in the requests that ``explain`` must not show."""
         return self._plan.secrets
 
     # --- request ---
@@ -109,8 +109,8 @@ class SoapCodec:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad = FaultList(_MAX_FAULTS)
-        own_faults = FaultList(_MAX_FAULTS)  # of what is in the client's names already
-        # The pieces of a large message take twice the room of what they make, so they are joined as they come.
+        own_faults = FaultList(_MAX_FAULTS)  # with the client's names
+        # The pieces of a large message take twice its memory, so they are joined at once.
         joined = StringIO() if len(call.body) > _LARGE else None
         out: list[str] = []
         put: Any = out.append if joined is None else joined.write
@@ -187,7 +187,7 @@ class SoapCodec:
             elif self._plan.reply_shape is None:
                 value, write = layouts.read(inbound.body, kind, large.SLICE), dump
             else:
-                value, write = ABSENT, to_json  # what is packed can't be shaped
+                value, write = ABSENT, to_json  # packed values can't be shaped
             if value is not ABSENT:
                 return self._told(call, value, self._fields(), [], write=write)
         try:
@@ -228,7 +228,7 @@ class SoapCodec:
         return self._answer(call, inbound, kind, message, parts or [], early)
 
     def _parse_large(self, body: bytes, kind: str) -> tuple[Message, Early | None]:
-        """A large message, and what its body came to while it was parsed."""
+        """A large message, and the value of its body, which is read while it is parsed."""
         plan = self._plan
         bodies = plan.bodies if XOP_NAMESPACE not in body else None
         parser = LargeParser(bodies, plan.reply_shape, (lambda _: refuse) if plan.strict else _noter)
@@ -269,7 +269,7 @@ class SoapCodec:
         blocks: dict[str, Any] | None = None,
         write: Callable[[Any], bytes] = to_json,
     ) -> Reply:
-        """The answer with a body's value, and with the header blocks that were `found`."""
+        """The reply with the body's value and its header blocks."""
         plan = self._plan
         if plan.reply_shape is not None:
             value = plan.reply_shape.outward(value)
@@ -305,7 +305,7 @@ def place_of(node: etree._Element) -> str:
 
 
 def refuse(node: etree._Element, why: str) -> None:
-    """What a strict route does with a reply that breaks its schema."""
+    """Refuse a reply that violates its schema, on strict routes."""
     raise BadReply(f"The service's answer breaks its schema: at {place_of(node)}: {why}.")
 
 

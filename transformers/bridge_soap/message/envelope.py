@@ -1,4 +1,4 @@
-"""SOAP messages: what stands around a body (SOAP 1.1, section 4; SOAP 1.2 part 1, section 5)."""
+"""SOAP envelopes (SOAP 1.1, section 4; SOAP 1.2 part 1, section 5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
-#: By the envelope's tag, those of body, header and fault.
+#: The tags of body, header and fault, by the envelope's tag.
 PARTS = {
     clark(namespace, "Envelope"): tuple(clark(namespace, part) for part in ("Body", "Header", "Fault"))
     for namespace in ENVELOPES.values()
@@ -24,7 +24,7 @@ PARTS = {
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
 _DRAFTS = tuple(draft.encode() for draft in DRAFTS)
-#: Charsets of text that services send. Python knows others, which are no text or take for ever.
+#: Charsets that services use. Python has others, which are not for text or very slow.
 _KNOWN_CHARSET = re.compile(
     r"utf-?8|utf-?(?:16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso[-_]?8859-\d\d?|latin-?\d|windows-125\d|cp\d{3,4}|ibm\d{3,4}"
     r"|koi8-[ru]|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-(?:jp|kr)|mac-?roman"
@@ -35,8 +35,9 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 class Envelope:
     """The writer of one operation's envelopes.
 
-    :param declarations: ``xmlns`` attributes of the namespaces that bodies use.
-    :param header: the header blocks as XML, constant; `token` makes one that differs from call to call.
+    :param declarations: ``xmlns`` attributes of the namespaces in bodies.
+    :param header: the constant header blocks as XML.
+    :param token: makes a header block that differs for each call.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class Envelope:
         self._constant = f"{self._start}{block}<s:Body>"
 
     def start(self, call: Call, blocks: str = "") -> str:
-        """All up to the body's content.
+        """Everything before the body's content.
 
-        :param blocks: further header blocks of `call`, as XML.
+        :param blocks: more header blocks for this call, as XML.
         """
         if self._token is None and not blocks:
             return self._constant
@@ -66,9 +67,9 @@ class Envelope:
 
 def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
     """Content type and action (SOAP 1.1, section 6.1.1; SOAP 1.2 part 2, sections 6.5 and 7; RFC 3902)."""
-    action = " ".join(action.split())  # a header holds no line break, though some WSDLs do
+    action = " ".join(action.split())  # some WSDLs have line breaks in it
     if len(action) > 1 and action[0] == action[-1] == '"':
-        action = action[1:-1]  # others bring the quotes along that HTTP wants
+        action = action[1:-1]  # others include the quotes
     action = action.replace("\\", "\\\\").replace('"', '\\"') if any(c in action for c in '"\\') else action
     if version == "1.1":
         return [
@@ -85,21 +86,21 @@ def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A reply's parts: the body's elements, and the Fault among them if there is one."""
+    """The parts of a reply: body, header, and the Fault in the body."""
 
     body: etree._Element
     fault: etree._Element | None
     header: etree._Element | None
 
 
-#: Bytes to the root of their tree; raises `bridge.api.XmlError`.
+#: Parses bytes to the root element; raises `bridge.api.XmlError`.
 Parse = Callable[[bytes], etree._Element]
 
 
 def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Message:
-    """The SOAP message in a reply's body, of either version.
+    """The SOAP message in a reply, of either version.
 
-    :raises bridge.api.XmlError: it holds none; the message says why, for people.
+    :raises bridge.api.XmlError: there is none; the message has the reason.
     """
     for draft in _DRAFTS:
         if draft in raw:
@@ -109,7 +110,7 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Mes
     if parts is None:
         raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
     body = header = fault = None
-    for child in root:  # cheaper than lxml's `find`, which three parts would need thrice
+    for child in root:  # cheaper than three calls of lxml's `find`
         tag = child.tag
         if tag == parts[0]:
             body = child if body is None else body
@@ -137,26 +138,26 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
         except XmlError:
             if parameter or b"encoding" not in body[:200]:
                 raise
-            # What the document says of itself may be wrong, too; it is told by its text being UTF-8 all the same.
+            # The document's declaration may be wrong too, if its text is valid UTF-8.
     if _KNOWN_CHARSET.fullmatch(charset):
         try:
             text = _as_utf8(body, charset)
         except (LookupError, UnicodeError):
-            pass  # the parameter is wrong; perhaps the document knows better
+            pass  # the parameter is wrong; use the document's declaration
         else:
             return parse(text)
     return parse(body)
 
 
-#: How many characters are decoded in one go: some decoders take their time, and keep all else waiting.
+#: Characters decoded at a time: some decoders are slow and hold the interpreter lock.
 _DECODED = 256 * 1024
 
 
 def _as_utf8(body: bytes, charset: str) -> bytes:
-    """A document in UTF-8, without its declaration.
+    """A document as UTF-8, without its declaration.
 
-    :raises LookupError: the charset is not known.
-    :raises UnicodeError: the document isn't in it.
+    :raises LookupError: the charset is unknown.
+    :raises UnicodeError: the document is not in this charset.
     """
     with io.TextIOWrapper(io.BytesIO(body), charset, "strict", newline="") as text:
         pieces = iter(lambda: text.read(_DECODED), "")
@@ -165,7 +166,7 @@ def _as_utf8(body: bytes, charset: str) -> bytes:
 
 
 def is_utf8(content_type: str) -> bool:
-    """Whether a message of that type is one document in UTF-8, if it says nothing else itself."""
+    """Whether a message of that type is a single document in UTF-8, unless the document says otherwise."""
     parameter = _CHARSET.search(content_type)
     if parameter is not None and parameter[1].lower() not in ("utf-8", "utf8"):
         return False
@@ -174,7 +175,7 @@ def is_utf8(content_type: str) -> bool:
 
 def payload(message: Message) -> bytes:
     """The body's elements as XML, without the envelope."""
-    # As bytes: one character of a rare script makes four of each in Python's strings.
+    # As bytes: a rare character would make each character of a Python string four bytes.
     parts = [etree.tostring(child, encoding="utf-8", xml_declaration=False, with_tail=False) for child in message.body]
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + b"".join(parts)
 

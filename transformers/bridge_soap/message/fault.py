@@ -16,13 +16,13 @@ from bridge_soap.decode.decoders import Decoders
 from bridge_soap.names import SOAP12, attributes_of, children, clark, local_name, tag_of
 from bridge_soap.xsd.model import ANY
 
-#: Whose fault it was, as HTTP says it. All other codes are the service's doing: 502.
+#: HTTP status by fault code; 502 for all others.
 _STATUS = {"Client": 400, "Sender": 400, "Server": 502, "Receiver": 502}
-#: What servers add to a detail for their own developers; it names code and machines, so it stays inside.
+#: Details that servers add for debugging; they name code and machines, so they are not passed on.
 _INTERNAL = frozenset({"stackTrace", "StackTrace", "hostname", "exceptionName", "ExceptionDetail", "exception"})
 _TRACE = re.compile(
     r"\r?\n[^\S\n]*(?:at |File \"|Traceback |--- End of|---> ).*"
-    # What Perl's die() adds to a sentence that doesn't end its line; confess() has a trace follow.
+    # Perl's die() adds this to a message; confess() also adds a trace.
     r"| at (?:[^\s/\\]*[/\\]\S*|\S+\.(?:p[lm]|cgi)|\(eval \d+\)) line \d+"
     r"(?:, <[^>\n]*> (?:line|chunk) \d+)?\.?\s*(?:\n.*)?\Z",
     re.DOTALL,
@@ -47,7 +47,7 @@ class FaultReader:
                 continue  # its detail is read without a type
 
     def problem(self, fault: etree._Element) -> UpstreamFault:
-        """The exception that tells the client."""
+        """The exception for the client."""
         if fault.tag == f"{{{SOAP12}}}Fault":
             code, subcode, reason, detail = _soap12(fault)
         else:
@@ -74,7 +74,7 @@ class FaultReader:
         out: dict[str, Any] = {}
         for child in detail:
             tag = tag_of(child)
-            # A part that names a type has no namespace of its own; some servers give it one.
+            # A part with a type has no namespace; some servers add one.
             reader = self._readers.get(tag) or self._readers.get(local_name(tag))
             if reader is not None:
                 _add(out, local_name(tag), plain(reader(child, _tolerate)))
@@ -85,12 +85,12 @@ class FaultReader:
 
 
 def _clean(text: str) -> str:
-    """A service's words without its traces, and no more of them than people read."""
+    """A service's message without stack traces, shortened."""
     return _TRACE.sub("", text.strip()[: 4 * _MAX_REASON]).strip()[:_MAX_REASON]
 
 
 def _add(out: dict[str, Any], key: str, value: Any) -> None:
-    """One detail element by name; those of one name become an array."""
+    """Add one detail element by name; elements with one name become an array."""
     if key in out:
         out[key] = [*(out[key] if isinstance(out[key], list) else [out[key]]), value]
     else:
@@ -98,7 +98,7 @@ def _add(out: dict[str, Any], key: str, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Raw JSON numbers as Python values, for members of a problem that others will serialise."""
+    """Raw JSON numbers as Python values, since another serializer writes the problem."""
     if isinstance(value, msgspec.Raw):
         return msgspec.json.decode(value)
     if isinstance(value, dict):
@@ -109,14 +109,14 @@ def plain(value: Any) -> Any:
 
 
 def _tolerate(node: etree._Element, why: str) -> None:
-    """A fault is told as well as can be, whatever its detail looks like."""
+    """Ignores deviations: a fault is reported whatever its detail contains."""
 
 
 def _soap11(fault: etree._Element) -> tuple[str, str, str, etree._Element | None]:
     code = reason = ""
     detail: etree._Element | None = None
     for child in fault:
-        local = local_name(tag_of(child))  # some servers qualify these, though they shouldn't
+        local = local_name(tag_of(child))  # some servers qualify these names
         if local == "faultcode":
             code = (child.text or "").strip()
         elif local == "faultstring":

@@ -18,8 +18,8 @@ from bridge_soap.xsd.properties import Property, steps_of
 
 _MAX_FIELD = 8 * 1024
 
-#: What a reply can't set, beside what is never `returnable`: fields of the body that the gateway writes itself, and
-#: fields of the gateway.
+#: Fields that a reply can't set, in addition to those that are never `returnable`: fields that describe the body, and
+#: the gateway's own.
 _BODY = frozenset(("content-type", "content-encoding", "content-range", "content-location"))
 _OWN = frozenset(("age", "vary", "x-cache", "x-trace-id", "traceparent", "ratelimit", "ratelimit-policy"))
 _FAMILIES = ("x-ratelimit-", "access-control-")
@@ -30,8 +30,8 @@ class ReplyField:
     """A field of the response.
 
     :ivar name: in lower case.
-    :ivar tag: the block that its value stands in.
-    :ivar steps: the properties that lead to it.
+    :ivar tag: the tag of the block with its value.
+    :ivar steps: the properties on the path to it.
     :ivar simple: the value's type.
     """
 
@@ -41,8 +41,8 @@ class ReplyField:
     simple: SimpleType
 
     def text(self, value: Any, warnings: list[str]) -> str:
-        """The field's value from a block's JSON; ``""`` where there is none or HTTP can't carry it (RFC 9110, section
-        5.5): a line end in it would start a field of the service's choosing."""
+        """The field's value from a block's JSON; ``""`` if there is none or HTTP can't carry it (RFC 9110, section
+        5.5): a line end would let the service add fields."""
         for step in self.steps:
             value = value.get(step) if isinstance(value, dict) else None
         text = _text(value).strip(" \t\r\n")
@@ -53,9 +53,9 @@ class ReplyField:
 
 
 def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -> tuple[ReplyField, ...]:
-    """The fields that ``reply_headers`` names, of those blocks that the operation's replies may have.
+    """The fields in ``reply_headers``, for the blocks that the operation's replies may have.
 
-    :raises bridge.api.BindError: a name that can't be a reply's to set, a path that leads to no simple value.
+    :raises bridge.api.BindError: a reply may not set the field, or a path does not lead to a simple value.
     """
     fields: list[ReplyField] = []
     faults: list[Fault] = []

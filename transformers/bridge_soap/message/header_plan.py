@@ -1,4 +1,4 @@
-"""All that one operation's messages have in ``soap:Header``, worked out from binding and spec."""
+"""The header blocks of one operation, from binding and spec."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class HeaderPlan:
     """The header blocks of one operation on one route.
 
     :ivar sent: elements of all blocks that a request may have.
-    :ivar constant: the XML of the blocks that never differ.
+    :ivar constant: the XML of the constant blocks.
     :ivar blocks: the blocks that the route sets.
-    :ivar given: elements that a client may give under ``#headers``, by property; `returned` those it may get.
-    :ivar request: the writer of what differs from call to call; None where nothing does.
+    :ivar given: elements that a client may send in ``#headers``, by property; `returned` those in replies.
+    :ivar request: the writer of the variable blocks; None if there are none.
     :ivar reply: the reader of the reply's header.
-    :ivar secrets: texts in the blocks that no one may be shown.
-    :raises bridge.api.BindError: a block breaks its schema, or a name means nothing.
+    :ivar secrets: texts in the blocks that must not be shown.
+    :raises bridge.api.BindError: a block violates its schema, or a name is unknown.
     """
 
     def __init__(self, contract: Contract, operation: SoapOperation, options: SoapOptions, home: Path) -> None:
-        # Blocks name elements, so they are literal, also where the body is in SOAP's own encoding.
+        # Blocks are elements, so they are literal even if the body is in the SOAP encoding.
         decoders = contract.decoders(native=options.numbers == "native", strict=options.strict)
         inbound = declared_headers(contract, operation.output)
         set_ = set_by_route(contract, operation, options)

@@ -1,4 +1,4 @@
-"""Which header blocks an operation's binding declares, and which of them a spec means (WSDL 1.1, section 3.7)."""
+"""The header blocks that a binding declares, and those that a spec names (WSDL 1.1, section 3.7)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Declared:
     """The header blocks of one direction.
 
     :ivar tags: the elements' Clark names, in the binding's order.
-    :ivar typed: names of parts that name a type instead of an element; these aren't served.
+    :ivar typed: names of parts with a type instead of an element; these are not supported.
     """
 
     tags: tuple[str, ...] = ()
     typed: tuple[str, ...] = ()
 
     def named(self, name: str) -> str | None:
-        """The tag that a spec's local or Clark name means; None where there is none.
+        """The tag with a local or Clark name from a spec; None if there is none.
 
-        :raises bridge.api.BindError: it means several, or a block that isn't served.
+        :raises bridge.api.BindError: it is ambiguous, or the block is not supported.
         """
         tag = _meant(name, self.tags)
         if tag is None and name in self.typed:
@@ -37,7 +37,7 @@ class Declared:
 
 
 def declared_headers(contract: Contract, side: Side | None) -> Declared:
-    """What the binding declares for one direction; messages that aren't there declare nothing."""
+    """The blocks declared for one direction; missing messages declare none."""
     parts: list[MessagePart] = []
     for use in side.headers if side is not None else ():
         parts += [part for part in contract.wsdl.message(use.message) if part.name == use.part]
@@ -46,15 +46,15 @@ def declared_headers(contract: Contract, side: Side | None) -> Declared:
 
 
 def block_keys(tags: Iterable[str]) -> dict[str, str]:
-    """Tags to their properties in ``#headers``: local names, Clark names where two share one."""
+    """The property in ``#headers`` of each tag: its local name, or its Clark name if two share one."""
     tags = list(dict.fromkeys(tags))
     locals_ = [local_name(tag) for tag in tags]
     return {tag: local_name(tag) if locals_.count(local_name(tag)) == 1 else tag for tag in tags}
 
 
 def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOptions) -> dict[str, Element]:
-    """The elements of the blocks that the spec's ``headers`` name, by the name it uses. Any element of the contract may
-    be one, whether declared for the operation or not: many services want what their WSDL doesn't mention.
+    """The elements of the blocks in the spec's ``headers``, by name. Any element of the contract is allowed, since many
+    services need blocks that their WSDL does not declare.
 
     :raises bridge.api.BindError: no element has that name, or several have.
     """
@@ -74,14 +74,14 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
 
 
 def passed(declared: Declared, names: Sequence[str]) -> list[str]:
-    """The tags of one direction that ``pass_headers`` names."""
+    """The tags in ``pass_headers``, for one direction."""
     return [tag for tag in map(declared.named, names) if tag is not None]
 
 
 def check_names(contract: Contract, operations: Sequence[SoapOperation], options: SoapOptions) -> None:
-    """Each name in ``pass_headers`` and ``reply_headers`` must be declared by one of the operations.
+    """Check that an operation declares each name in ``pass_headers`` and ``reply_headers``.
 
-    :raises bridge.api.BindError: one isn't; or a block is set by the route and there is no reply to pass it from.
+    :raises bridge.api.BindError: none declares it; or the route sets the block and no reply has it.
     """
     inputs = [declared_headers(contract, each.input) for each in operations]
     outputs = [declared_headers(contract, each.output) for each in operations]

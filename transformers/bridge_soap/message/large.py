@@ -1,6 +1,5 @@
-"""Large replies: parsed, read and made JSON by slices, so that neither the tree nor the values of all of it are there
-at once. What comes of it is what the other way would give (`bridge_soap.message.envelope`, then the body's reader).
-"""
+"""Large replies: parsed, read and written as JSON in slices, so that the complete tree and the complete values never
+exist. The result is that of the usual way (`bridge_soap.message.envelope`, then the body's reader)."""
 
 from __future__ import annotations
 
@@ -18,34 +17,34 @@ from bridge_soap.message.envelope import PARTS
 from bridge_soap.message.open_body import LargeBodies, OpenBody, Superseded
 from bridge_soap.message.shape import Shape
 
-#: Replies of that many bytes or more are read by slices of so many.
+#: Replies of `LARGE` bytes or more are read in slices of `SLICE` bytes.
 LARGE = 1024 * 1024
 SLICE = 128 * 1024
-#: How many marks (``<`` and ``=``) may stand in what must be held as a tree: each may come to some 400 bytes there.
+#: The limit on marks (``<`` and ``=``) in text that becomes a tree, which needs up to 400 bytes for each.
 MAX_MARKS = 400_000
 
 
 def marks(data: bytes) -> int:
-    """About how many nodes a text will have as a tree, twice over."""
+    """About twice the number of nodes in a text."""
     return data.count(b"<") + data.count(b"=")
 
 
 def refuse_too_large(data: bytes) -> None:
-    """:raises bridge.api.BadReply: it is too large to be held as a tree."""
+    """:raises bridge.api.BadReply: it is too large for a tree."""
     if len(data) >= LARGE and marks(data) > MAX_MARKS:
         raise BadReply(TOO_LARGE)
 
 
 @dataclass(slots=True)
 class Early:
-    """What a body came to while it was parsed. `error` is what its reader raised."""
+    """The value of a body that was read during parsing. `error` is the exception of its reader."""
 
     value: Any = None
     warnings: list[str] = field(default_factory=list[str])
     error: Exception | None = None
 
     def take(self) -> Any:
-        """The value, which is not kept here.
+        """The value; it is released here.
 
         :raises bridge.api.BadReply: as a body's reader.
         """
@@ -56,11 +55,11 @@ class Early:
 
 
 class _Stack:
-    """The elements of a body that may not have ended, from the outermost to the innermost that is read in steps."""
+    """The elements that may not have ended and are read incrementally, from the outermost to the innermost."""
 
     def __init__(self, outermost: OpenElement) -> None:
         self._open = [outermost]
-        #: the last child of each element from the innermost down, as the last slice left them
+        #: the last child of each element from the innermost down, after the last slice
         self._edge: list[etree._Element] = []
         self._left: etree._Element | None = None
 
@@ -70,17 +69,17 @@ class _Stack:
 
     @property
     def waiting(self) -> etree._Element | None:
-        """The child of the innermost element that stays a tree for now."""
+        """The child of the innermost element that is still a tree."""
         return self._edge[0] if self._edge else None
 
     def settle(self, *, ended: bool = False) -> None:
-        """Read what has become whole, and take it from the tree. With `ended`, all has."""
+        """Read complete elements and remove them from the tree. With `ended`, all are complete."""
         self._settle(0, ended)
         if not ended:
             self._descend()
 
     def close(self) -> Any:
-        """The value of it all; `settle` has seen the end."""
+        """The whole value, after the last `settle`."""
         return self._open[0].close()
 
     def _settle(self, level: int, ended: bool) -> None:
@@ -103,7 +102,7 @@ class _Stack:
             del here.node[: len(children)]
 
     def _descend(self) -> None:
-        """Open the elements that have been growing for longer than one slice."""
+        """Open the elements that grew for more than one slice."""
         before = self._edge
         while True:
             node = self._open[-1].node
@@ -129,8 +128,8 @@ def _edge(node: etree._Element) -> Iterator[etree._Element]:
 class LargeParser:
     """Parses one large message, and reads its body meanwhile.
 
-    :param note: makes what notes are told to, from the list that warnings go into.
-    :ivar early: what the body came to; None where the message had to be parsed as a whole.
+    :param note: makes the function for notes from the list of warnings.
+    :ivar early: the body's value; None if the message was parsed as a whole.
     """
 
     def __init__(self, bodies: LargeBodies | None, shape: Shape | None, note: Callable[[list[str]], Note]) -> None:
@@ -139,10 +138,10 @@ class LargeParser:
         self._careful = self._exact = False
 
     def parse(self, text: bytes) -> etree._Element:
-        """The root element; the body holds no more than a Fault any longer.
+        """The root element; its body contains at most a Fault.
 
         :raises bridge.api.XmlError: as `bridge.api.parse_xml`.
-        :raises bridge.api.BadReply: something in it must be held as a tree, and is too large for that.
+        :raises bridge.api.BadReply: a part that must be a tree is too large.
         """
         self.early = None
         while self._bodies is not None:
@@ -190,9 +189,9 @@ class _Run:
         self._held = 0
 
     def step(self, count: int) -> None:
-        """Read what one slice of `count` marks has made whole.
+        """Read what is complete after a slice with `count` marks.
 
-        :raises bridge.api.BadReply: what must be held as a tree has become too large.
+        :raises bridge.api.BadReply: a part that must be a tree is too large.
         """
         self._look()
         self._held += count
@@ -204,7 +203,7 @@ class _Run:
             raise BadReply(TOO_LARGE)
 
     def end(self) -> None:
-        """The message is whole."""
+        """The message is complete."""
         self._look()
         if self._stack is not None:
             self._read(ended=True)
@@ -228,7 +227,7 @@ class _Run:
         assert self._stack is not None
         assert self._parts is not None
         if any(child.tag == self._parts[2] for child in self._body):
-            self._stack = None  # a fault is all that counts
+            self._stack = None  # only the fault matters
             return
         try:
             self._stack.settle(ended=ended)
@@ -241,12 +240,12 @@ class _Run:
         self._waiting = waiting
 
     def _failed(self, error: Exception) -> None:
-        """It is told when the rest is known to be well-formed."""
+        """Keep the error until the rest is known to be well-formed."""
         assert self._stack is not None
         self._early.error, self._broken, self._stack = error, self._stack.outermost, None
 
     def _drop(self) -> None:
-        """Take away what nobody wants: all but faults."""
+        """Remove everything except faults."""
         node = self._root if self._body is None else self._body
         if isinstance(self._broken, OpenBody):
             for child in node:

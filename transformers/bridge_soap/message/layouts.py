@@ -1,9 +1,8 @@
-"""How a service writes its replies: what stands around the values, learned from one, and the patterns made for it.
+"""How a service writes its replies: the text around the values, and the patterns made from it.
 
-The first reply that was read without a word of warning shows the service's prefixes. Its start, up to what the body's
-element holds, is then known letter by letter, and a later reply that starts alike is read by
-`bridge_soap.decode.pattern`. Whatever differs is parsed, as the first one was, so this changes what a reply costs and
-not what it is read as.
+The first reply without a warning shows the service's prefixes. Its start, up to the content of the body's element, is
+kept; a later reply with the same start is read by `bridge_soap.decode.pattern`. Any other reply is parsed. So this
+changes the cost of a reply, not its value.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from bridge_soap.decode.pattern import LayoutError, NameOf, PatternMaker, Patter
 from bridge_soap.message.envelope import is_utf8, read_message
 from bridge_soap.names import DRAFTS, split
 
-#: How often one operation tries to learn, and how many content types it knows. A service that writes each reply
-#: another way is told by its parser.
+#: The limit on attempts to learn, and on known content types, per operation: some services write each reply
+#: differently.
 _TRIES = 8
 _MAX_SKIP = 64
 
-#: One character of a rare script makes four bytes of each.
+#: A rare character makes each character of a Python string four bytes.
 _WIDE = 2.5
-#: How much of a reply is looked at: its start, and how it writes its first elements.
+#: The bytes of a reply that are examined: its start, and its first elements.
 _HEAD = 64 * 1024
 
 _GAP = r"[ \t\r\n]*+"
@@ -40,24 +39,24 @@ _START = re.compile(
     r"(?:<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?i:utf-8)[\"'])?(?: standalone=[\"'](?:yes|no)[\"'])? ?\?>"
     rf"{_GAP})?<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>{_GAP}<([^<>\s!?/]++)[^<>]*+(?<!/)>"
 )
-#: A fourth one, if it holds more than a name.
+#: A fourth one, if it has attributes.
 _INNER = re.compile(rf"{_GAP}<([^<>\s!?/]++)\s[^<>]*+(?<!/)>")
 _LOOSE = re.compile(rf"{_GAP[:-2]}+<")
-#: These two are no characters of XML, and Python's decoder lets them pass.
+#: These two are not allowed in XML, but Python's decoder accepts them.
 _NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
-#: Drafts of XML Schema are taken for the schema itself, wherever they are named.
+#: Namespaces of drafts of XML Schema are replaced by the final one, so such replies are parsed.
 _DRAFTED = "/XMLSchema"
 assert all(_DRAFTED in draft for draft in DRAFTS)
 
 
 @dataclass(slots=True)
 class Layout:
-    """One way in which replies are written.
+    """One way of writing replies.
 
-    :ivar start: all up to the values, the same in each reply; `skip` is its length in characters.
+    :ivar start: everything before the values, the same in each reply; `skip` is its length in characters.
     :ivar make: makes `read`, or with another number, a reader that packs arrays (`PatternMaker`).
-    :ivar read_large: that one, once it is made.
-    :ivar missed: replies in a row that started so and went on otherwise; `left` of the next are parsed at once.
+    :ivar read_large: the reader that packs, once it is made.
+    :ivar missed: consecutive replies with this start that did not match; the next `left` replies are parsed at once.
     """
 
     start: bytes
@@ -70,7 +69,7 @@ class Layout:
 
 
 class Layouts:
-    """The layouts of one operation's replies, whose body holds one element, `root`."""
+    """The layouts of one operation's replies, whose body has one element, `root`."""
 
     def __init__(self, decoders: Decoders, root: Element) -> None:
         self._decoders, self._root = decoders, root
@@ -79,8 +78,8 @@ class Layouts:
         self._tries = _TRIES
 
     def read(self, body: bytes, content_type: str, step: int = 0) -> object:
-        """The value of a reply's body; ABSENT where the reply is to be parsed. With a `step`, as `PatternMaker` has
-        it, arrays are packed on the way."""
+        """The value of a reply's body; ABSENT if it must be parsed. With a `step`, arrays are packed
+        (`PatternMaker`)."""
         for layout in self._layouts:
             if body.startswith(layout.start):
                 break
@@ -107,11 +106,11 @@ class Layouts:
         return layout.read_large
 
     def learn(self, body: bytes, content_type: str) -> None:
-        """Look at a reply that was parsed and found to be as its schema wants it."""
+        """Learn from a parsed reply without warnings."""
         if not self._tries:
             return
         match = next((each for each in self._layouts if body.startswith(each.start)), None)
-        fresh = match is None or match.missed > 1  # it may be written in one way when short, and in another when long
+        fresh = match is None or match.missed > 1  # short and long replies may have different layouts
         if not fresh and content_type in self._types:
             return
         self._tries -= 1
@@ -124,12 +123,12 @@ class Layouts:
                 except (LayoutError, UnicodeDecodeError, XmlError, BindError):
                     return
             others = [each for each in self._layouts if each.start != layout.start]
-            self._layouts = sorted([*others, layout], key=lambda each: -len(each.start))  # the closest comes first
+            self._layouts = sorted([*others, layout], key=lambda each: -len(each.start))  # the most specific first
         self._types.add(content_type)
 
 
 def _read(layout: Layout, body: bytes, read: PatternReader, *, wide: bool) -> object:
-    """Without `wide`, a text is parsed that takes Python far more memory than its bytes."""
+    """Without `wide`, texts that take far more memory in Python than their bytes are left to the parser."""
     try:
         text = body.decode()
         if not wide and sys.getsizeof(text) > _WIDE * len(body):
@@ -144,15 +143,15 @@ def _read(layout: Layout, body: bytes, read: PatternReader, *, wide: bool) -> ob
 
 
 def _head(body: bytes) -> bytes:
-    """As much of a reply as there is to be learned from, and no half character at its end."""
+    """The examined start of a reply, ending with a complete character."""
     return body if len(body) <= _HEAD else body[:_HEAD].decode(errors="ignore").encode()
 
 
 def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -> Layout:
     """The layout of a reply.
 
-    :raises LayoutError: it is none that patterns are made for.
-    :raises bridge.api.XmlError: what looks like its start is none.
+    :raises LayoutError: there are no patterns for it.
+    :raises bridge.api.XmlError: its start is not XML.
     """
     text = body.decode()
     match = _START.match(text)
@@ -164,7 +163,7 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
         start, names = start + inner[0], [inner[1], *names]
     if any(draft in start for draft in DRAFTS):
         raise LayoutError
-    # The parser itself says what the start means: its tags, once closed, are a whole document.
+    # The parser interprets the start: with its tags closed, it is a complete document.
     message = read_message((start + "".join(f"</{name}>" for name in names)).encode(), content_type)
     node = message.body[0] if len(message.body) else None
     if node is None or node.tag != root.name or node.items() or message.header is not None:
@@ -173,7 +172,7 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
     end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
     name_of = _namer(node if inner is None else node[0], text)
 
-    ways: dict[str, str | None] = {}  # so that no layout keeps a reply's text
+    ways: dict[str, str | None] = {}  # so that the layout does not keep the reply's text
 
     def way_of(name: str) -> str | None:
         return ways[name] if name in ways else ways.setdefault(name, name_of(name))
@@ -186,7 +185,7 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
 
 
 def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) -> PatternReader:
-    """The reader of what is in the one child of `root`, `node`, where namespaces are declared."""
+    """The reader of the content of `node`, the only child of `root`, which declares namespaces."""
     child = maker.only_child(root)
     if child is None or node.tag != child[1].name or node.items():
         raise LayoutError
@@ -200,7 +199,7 @@ def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) 
 
 
 def _namer(node: etree._Element, text: str) -> NameOf:
-    """How names are written below `node`: of a namespace's prefixes, the one with which `text` has it."""
+    """How names are written below `node`: of several prefixes for a namespace, the one that `text` uses."""
     prefixes = node.nsmap
 
     def name_of(name: str) -> str | None:

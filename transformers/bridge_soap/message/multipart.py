@@ -28,7 +28,7 @@ _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
 
 @dataclass(frozen=True, slots=True)
 class BodyPart:
-    """One part. `id` is its Content-ID without angle brackets; `body` has its transfer encoding undone."""
+    """One part. `id` is its Content-ID without angle brackets; `body` is decoded."""
 
     id: str
     content_type: str
@@ -93,7 +93,7 @@ def _part(piece: bytes) -> BodyPart:
 
 
 def inline(root: etree._Element, parts: Sequence[BodyPart]) -> set[str]:
-    """Put the parts that ``xop:Include`` refers to in its place, as base64 (XOP, section 2.1); their ids.
+    """Replace each ``xop:Include`` by its part as base64 (XOP, section 2.1). Returns the ids of the parts.
 
     :raises bridge.api.BadReply: a part is missing, or used so often that the message would become many times as large.
     """
@@ -117,8 +117,8 @@ def inline(root: etree._Element, parts: Sequence[BodyPart]) -> set[str]:
 def join(root: bytes, root_type: str, parts: Sequence[BodyPart], mark: str) -> tuple[str, bytes]:
     """Content type and body of a message with attachments.
 
-    :param root_type: the envelope's own content type.
-    :param mark: what makes the boundary one that no part holds: random text (RFC 2046, section 5.1.1).
+    :param root_type: the envelope's content type.
+    :param mark: random text for the boundary, so that no part contains it (RFC 2046, section 5.1.1).
     """
     boundary = f"part-{mark}"
     out: list[bytes] = []

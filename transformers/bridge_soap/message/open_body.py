@@ -1,4 +1,4 @@
-"""``soap:Body`` of a large reply, read while it is still being parsed (`bridge_soap.decode.incremental`)."""
+"""``soap:Body`` of a large reply, read while it is being parsed (`bridge_soap.decode.incremental`)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bridge_soap.names import local_name, tag_of
 
 
 class Superseded(Exception):
-    """The body's element stands behind one that was taken for it: it is to be read again, without that."""
+    """The body's element follows one that was mistaken for it; the message must be read again."""
 
 
 class LargeBodies:
-    """Opens the bodies of one operation's replies. `shape` is what the route makes of their JSON."""
+    """Opens the bodies of one operation's replies."""
 
     def __init__(self, decoders: Decoders, body: Body) -> None:
         self._decoders, self._body = decoders, body
         self._readers = root_readers(decoders, body.root) if body.root is not None else {}
 
     def open(self, node: etree._Element, note: Note, shape: Shape | None, *, careful: bool, exact: bool) -> OpenElement:
-        """``soap:Body``, to be read in steps. `exact`: its element is there under its own name."""
+        """``soap:Body``, to be read incrementally. With `exact`, the body has its element under its exact name."""
         opener, body = Opener(self._decoders, careful=careful), self._body
         if body.root is not None:
             return OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
@@ -38,7 +38,7 @@ class LargeBodies:
 
 
 class _Nothing(OpenElement):
-    """An element of which nothing is wanted."""
+    """An element that is ignored."""
 
     def take(self, children: Sequence[etree._Element]) -> None:
         pass
@@ -55,7 +55,7 @@ class _Nothing(OpenElement):
 
 
 class OpenBody(OpenElement):
-    """A body that holds one element; see `bridge_soap.message.bodies`."""
+    """A body with one element; see `bridge_soap.message.bodies`."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class OpenBody(OpenElement):
         assert body.root is not None
         self._root = body.root
         self._names: list[str] = []
-        #: 0: the element itself, or a member of its group; 1: what is taken for it where neither is there
+        #: 0: the element, or a member of its substitution group; 1: another element in its place
         self._rank = 2
         self._found: Any = None
 
@@ -118,7 +118,7 @@ class OpenBody(OpenElement):
             element = self._opener.element(self._root, child, self.note, self._shape, fault)
         self._put = self._set
         if element is None:
-            self._rank = before  # it is chosen when it is whole
+            self._rank = before  # it is chosen when it is complete
         elif child.tag == self._root.name and self._body.accessors is not None:
             element.skip = RESULT
         return element
@@ -127,9 +127,9 @@ class OpenBody(OpenElement):
         self._found = value
 
     def look(self, child: etree._Element) -> None:
-        """A child behind one that could not be read.
+        """Check a child after one that could not be read.
 
-        :raises Superseded: that one was not the body's element, and this one is.
+        :raises Superseded: this one is the body's element.
         """
         self._ranked(child)
 

@@ -1,4 +1,4 @@
-"""Parameters of the path and the query, for inputs that are flat: typed by the schema, then put into the body."""
+"""Path and query parameters for flat inputs: typed by the schema, then part of the body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_FAULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One simple-typed property of an input. `read` turns text into its JSON value."""
+    """An input property with a simple type. `read` converts text to its JSON value."""
 
     name: str
     element: Element
@@ -31,7 +31,7 @@ class Parameter:
 
 
 def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter], bool]:
-    """The properties of an input that are simple, and whether that is all it has (then the input is *flat*)."""
+    """The input's properties with simple types, and whether it has no others (it is *flat*)."""
     if body.root is None:
         return {}, not body.parts
     type_ = body.root.type
@@ -65,7 +65,7 @@ def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter],
 def shaped_parameters(
     contract: Contract, properties: Properties, root: Element, shape: Shape
 ) -> tuple[dict[str, Parameter], bool]:
-    """As `parameters_of`, for a body in the shape that clients see: under their names, flattened objects included."""
+    """As `parameters_of`, for a body in the clients' shape: with their names, and flattened objects."""
     readers = contract.decoders(native=False, strict=False).simple
     parameters: dict[str, Parameter] = {}
 
@@ -98,9 +98,9 @@ def read_parameters(
     query: Sequence[tuple[str, str]],
     path_only: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The body's properties that path and query give. Names in `path_only` belong to the upstream's path.
+    """The body's properties in path and query. Names in `path_only` belong to the upstream's path.
 
-    :raises bridge.api.InvalidParameter: one is unknown, given twice, or not of its type; all faults at once.
+    :raises bridge.api.InvalidParameter: some are unknown, repeated or invalid; with all faults.
     """
     out: dict[str, Any] = {}
     bad = FaultList(_MAX_FAULTS)

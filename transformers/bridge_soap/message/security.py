@@ -22,10 +22,10 @@ _CREATED = f'<wsu:Created xmlns:wsu="{_OASIS}wssecurity-utility-1.0.xsd">'
 
 
 def token_writer(options: UsernameToken) -> Callable[[Call], str]:
-    """A function that gives the ``wsse:Security`` block of a call as XML.
+    """A function that returns a call's ``wsse:Security`` block as XML.
 
-    :raises bridge.api.BindError: the environment variable that should hold the password isn't set, or name or password
-        hold characters that XML can't.
+    :raises bridge.api.BindError: the environment variable with the password is not set, or name or password contain
+        characters that XML forbids.
     """
     password = read_env(options.password_env, (*_PATH, "password_env"))
     for text, key in ((options.username, "username"), (password, "password_env")):
@@ -47,7 +47,7 @@ def token_writer(options: UsernameToken) -> Callable[[Call], str]:
 
 
 def security_secrets(options: UsernameToken | None) -> frozenset[str]:
-    """What of a token no one may be shown; its digest and nonce are another matter, they change with every call."""
+    """Texts of a token that must not be shown. Digest and nonce may be: they differ for each call."""
     return (
         frozenset({read_env(options.password_env, (*_PATH, "password_env"))}) - {""}
         if options is not None

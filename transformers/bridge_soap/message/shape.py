@@ -1,7 +1,7 @@
-"""A body in two shapes: the one that its schema gives it (*canonical*), and the one that a route shows to clients.
+"""A body in two forms: the schema's (*canonical*), and the one that a route shows to clients.
 
-A `Shape` is a tree with a node for each object that differs between the two. Values go through it in both directions,
-and places of faults on their way to the client. Where a route changes nothing there is no shape, and nothing to do.
+A `Shape` is a tree with a node for each object that differs. Values are converted in both directions, and the places of
+faults on their way to the client. Without differences there is no shape.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from bridge_soap.xsd.model import NIL, TYPE
 
 @dataclass(slots=True)
 class Seen:
-    """What a client sees of a canonical property that is not simply there under its own name.
+    """How clients see a canonical property that differs.
 
     :ivar name: its name for clients.
-    :ivar node: the shape of its value, or of each item of it; None where the value is the same in both.
-    :ivar flat: its own properties stand in its place.
-    :ivar constant: the route sets it, and no client sees it.
-    :ivar default: what stands for it where a client gives nothing; ABSENT: there is none.
-    :ivar always: it is there even where the client gives nothing of it: the schema asks for it, or a constant makes it.
+    :ivar node: the shape of its value, or of each item; None if the value is the same.
+    :ivar flat: its properties are in its place.
+    :ivar constant: the route sets it, and clients do not see it.
+    :ivar default: its value if a client omits it; ABSENT if there is none.
+    :ivar always: it exists even if the client omits it: the schema requires it, or it contains a constant.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A value that the route puts into an object.
+    """A value that the route adds to an object.
 
-    :ivar steps: the objects on the way to it, each with whether it is made where it isn't there.
-    :ivar value: the value; with `maker`, an object that must be there, empty where it isn't.
-    :ivar over: it is a constant, else a default.
+    :ivar steps: the objects on the path to it, each with whether it is created if missing.
+    :ivar value: the value; with `maker`, an object that must exist, empty if missing.
+    :ivar over: it is a constant, otherwise a default.
     """
 
     steps: tuple[tuple[str, bool], ...]
@@ -61,18 +61,18 @@ class Fill:
         if self.over:
             place[self.key] = self.value
         elif self.key not in place:
-            # An object that must be there is empty at first, and others may fill it.
+            # A required object is empty at first, and others may add to it.
             place[self.key] = {} if self.value is ABSENT else self.value
 
 
 @dataclass(slots=True)
 class Shape:
-    """One object in both shapes.
+    """One object in both forms.
 
-    :ivar seen: canonical properties that clients see otherwise.
-    :ivar names: clients' properties: the flattened objects on the way, the canonical property, what is seen of it.
-    :ivar hidden: canonical names that mean nothing to a client here.
-    :ivar fills: what the route fills in, in this order.
+    :ivar seen: the canonical properties that differ for clients.
+    :ivar names: the clients' properties: the flattened objects on the path, the canonical property, and its `Seen`.
+    :ivar hidden: canonical names that clients can't use here.
+    :ivar fills: the values that the route adds, in this order.
     """
 
     seen: dict[str, Seen] = field(default_factory=dict[str, Seen])
@@ -85,7 +85,7 @@ class Shape:
     # --- from the client ---
 
     def inward(self, value: Any, at: At, bad: Faults) -> Any:
-        """The canonical form of a client's value; what isn't of its shape is told, or left for the schema to judge."""
+        """The canonical form of a client's value. Faults are reported, or left to the schema."""
         if value.__class__ is list:
             return [self.inward(item, (at, number), bad) for number, item in enumerate(value)]
         if value.__class__ is not dict:
@@ -116,7 +116,7 @@ class Shape:
     # --- to the client ---
 
     def outward(self, value: Any) -> Any:
-        """The client's form of a canonical value."""
+        """The clients' form of a canonical value."""
         if value.__class__ is list:
             return [self.outward(item) for item in value]
         if value.__class__ is not dict:
@@ -134,11 +134,11 @@ class Shape:
                 inner = item if view.node is None else view.node.outward(item)
                 out.update((name, each) for name, each in inner.items() if name not in (NIL, TYPE))
             elif item is not None:
-                out[key] = item  # a reply that breaks its schema; nothing of it is lost
+                out[key] = item  # a reply that violates its schema is kept as it is
         return out
 
     def places(self, faults: Faults) -> Faults:
-        """Faults of the canonical form as the client sees them."""
+        """Faults of the canonical form, with the clients' places and names."""
         return [self._place(at, why) for at, why in faults]
 
     def _place(self, at: str, why: str) -> tuple[str, str]:
@@ -157,14 +157,14 @@ class Shape:
         return pointer_of(parts), why
 
     def words(self, text: str) -> str:
-        """A sentence on a choice's branches with the client's names."""
+        """A message on a choice's branches, with the clients' names."""
         for key, view in self.seen.items():
             name = " or ".join(view.node.visible()) if view.flat and view.node is not None else view.name
             text = re.sub(rf"(?<![\w{{}}@#.-]){re.escape(key)}(?![\w.-])", lambda match, name=name: name, text)  # type: ignore[misc]  # bound now
         return text
 
     def visible(self) -> Iterator[str]:
-        """The client's names of what a flattened object holds; `names` has them all there."""
+        """The clients' names of a flattened object's properties."""
         return (name for name, (_, _, view) in self.names.items() if view is None or not view.constant)
 
 

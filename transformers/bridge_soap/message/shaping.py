@@ -1,4 +1,4 @@
-"""From what a spec says of a body's shape to a `Shape`, judged against the schema."""
+"""Compiles a spec's ``request`` and ``reply`` to a `Shape`, checked against the schema."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bridge_soap.options import ReplyShape, RequestShape
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties, Property, steps_of
 
-#: What no name for clients may start with: these have a meaning in the JSON of a schema (CONTRACT, section 6).
+#: Clients' names can't start with these, which have a meaning in the JSON of a schema (CONTRACT, section 6).
 _MEANING = ("#", "@", "{", "$")
 
 
 @dataclass(eq=False, slots=True)
 class _Mark:
-    """A property that the spec speaks of, or one on the way to it."""
+    """A property in the spec, or one on the path to it."""
 
     place: Property
     path: str
@@ -36,27 +36,27 @@ class _Mark:
 
     @property
     def whole(self) -> bool:
-        """The route gives its value as a whole."""
+        """The route sets its whole value."""
         return self.constant is not ABSENT or self.default is not ABSENT
 
 
 def properties_of(contract: Contract, body: Body) -> Properties:
-    """The properties of a body's types, as its encoding has them."""
+    """The properties of a body's types, in the body's encoding."""
     return contract.properties if body.encoding is None else Properties(contract.graph, encoded=True)
 
 
 class Shaper:
     """Compiles the shape of one direction of an operation.
 
-    :param root: the element that `body` has, or that stands for its content.
+    :param root: the body's element, or a substitute with its content.
     :ivar properties: those of the body's types.
-    :ivar secrets: texts in constants that no one may be shown.
+    :ivar secrets: texts in constants that must not be shown.
     """
 
     def __init__(self, contract: Contract, body: Body, root: Element, home: Path, *, reply: bool) -> None:
         self._contract, self._home, self._reply = contract, home, reply
         self._encoders = contract.encoders if body.encoding is None else contract.encoded(body.encoding)
-        self._nils = body.encoding is not None  # anything may be nil in SOAP's own encoding
+        self._nils = body.encoding is not None  # in the SOAP encoding anything may be nil
         self.properties = properties_of(contract, body)
         self._path = ("transform", "soap", "reply" if reply else "request")
         self._root = _Mark(Property(root.name, "element", root), "")
@@ -64,7 +64,8 @@ class Shaper:
         self.secrets: set[str] = set()
 
     def shape(self, options: RequestShape | ReplyShape) -> Shape:
-        """:raises bridge.api.BindError: a path leads nowhere, names collide, a value breaks its schema; all at once."""
+        """:raises bridge.api.BindError: paths lead nowhere, names collide, or values violate the schema; with all
+        faults."""
         for number, path in enumerate(options.flatten):
             self._mark(path, ("flatten", str(number)), self._flatten)
         for path, name in options.rename.items():
@@ -88,7 +89,7 @@ class Shaper:
     def _fault(self, key: KeyPath, why: str) -> None:
         self._faults.append(Fault(why, self._path + key))
 
-    # --- what the spec says ---
+    # --- the spec's entries ---
 
     def _mark(self, path: str, key: KeyPath, note: Any) -> None:
         steps = steps_of(path)
@@ -167,7 +168,7 @@ class Shaper:
             bad.append(("", str(error)))
 
     def _secret(self, place: Property, key: KeyPath, value: dict[str, Any]) -> Any:
-        """A constant from the environment or a file; its reason for not fitting may quote it, and so stays inside."""
+        """A constant from the environment or a file. The reason for a fault may quote it, so it is not shown."""
         origin = read_origin(value, self._path + key)
         simple = place.simple
         if not origin.secret:
@@ -185,7 +186,7 @@ class Shaper:
                 return constant
         return ""
 
-    # --- what goes together ---
+    # --- conflicts ---
 
     def _consistent(self, mark: _Mark) -> None:
         for each in mark.inner.values():
@@ -226,7 +227,7 @@ class Shaper:
         node = self._build(mark) if mark.inner or mark.flat else None
         always = _sure(mark) if mark.flat or node is not None else False
         if self._reply and (self._nils or (mark.place.element is not None and mark.place.element.nillable)):
-            always = False  # a reply may have nil there
+            always = False  # a reply may be nil here
         return Seen(
             mark.name or mark.place.key,
             node,
@@ -239,8 +240,8 @@ class Shaper:
     def _visible(
         self, mark: _Mark, below: dict[str, Property], shape: Shape
     ) -> Iterator[tuple[str, tuple[str, ...], str, Seen | None, str]]:
-        """Each property of a client's object: its name, the flattened objects on the way to it, its canonical name,
-        what is seen of it, and its path."""
+        """Each property of a client's object: its name, the flattened objects on the path, its canonical name, its
+        `Seen`, and its path."""
         for key in below:
             view = shape.seen.get(key)
             path = f"{mark.path}/{key}" if mark.path else key
@@ -262,7 +263,7 @@ class Shaper:
                     yield name, (key, *steps), canonical, each
 
     def _culprit(self, mark: _Mark, *paths: str) -> KeyPath:
-        """The key of the spec that makes two names one: a renaming, else a flattening."""
+        """The spec's key that causes a collision of names: a renaming, otherwise a flattening."""
         steps = [steps_of(path[len(mark.path) + 1 :] if mark.path else path) for path in paths]
         marks = [each for way in steps for each in _along(mark, way)]
         renamings = [("rename", each.path) for each in marks if each.name]
@@ -271,12 +272,12 @@ class Shaper:
     def _hidden(self, mark: _Mark, below: dict[str, Property]) -> frozenset[str]:
         hidden = {key for key, each in mark.inner.items() if each.name or each.flat or each.constant is not ABSENT}
         if "#items" in mark.inner:
-            hidden |= set(below["#items"].inner)  # keyed arrays would be a second way around the shape
+            hidden |= set(below["#items"].inner)  # keyed arrays would bypass the shape
         return frozenset(hidden)
 
     def _fills(self, mark: _Mark) -> list[Fill]:
-        """What the route fills into the body, or into an item of an array: flattened objects that the schema asks for,
-        constants, defaults, each at any depth that no array lies before."""
+        """The values that the route adds to the body or an array item: required flattened objects, constants and
+        defaults, at any depth outside arrays."""
         fills = [Fill(steps, key, ABSENT) for steps, key in self._needed(mark, ())]
         leaves = list(_leaves(mark, ()))
         fills += [
@@ -302,7 +303,7 @@ class Shaper:
 
 
 def _along(mark: _Mark, steps: tuple[str, ...]) -> Iterator[_Mark]:
-    """The marks on the way that `steps` go."""
+    """The marks on the path `steps`."""
     for step in steps:
         inner = mark.inner.get(step)
         if inner is None:
@@ -312,7 +313,7 @@ def _along(mark: _Mark, steps: tuple[str, ...]) -> Iterator[_Mark]:
 
 
 def _leaves(mark: _Mark, way: tuple[_Mark, ...]) -> Iterator[tuple[tuple[_Mark, ...], _Mark]]:
-    """The constants and defaults that one object holds, through objects but not through arrays."""
+    """The constants and defaults in one object, at any depth outside arrays."""
     for each in mark.inner.values():
         if each.whole:
             yield way, each
@@ -321,8 +322,8 @@ def _leaves(mark: _Mark, way: tuple[_Mark, ...]) -> Iterator[tuple[tuple[_Mark, 
 
 
 def _sure(mark: _Mark) -> bool:
-    """Whether an object is there whatever the client gives: the schema asks for it, or a constant in it makes it. One
-    that isn't flattened must be given by the client, unless the route fills something in."""
+    """Whether an object always exists: the schema requires it, or it contains a constant. An object that is not
+    flattened must come from the client, unless the route adds a value to it."""
     by_constant = mark.place.settled and any(
         leaf.constant is not ABSENT and all(each.place.settled for each in way) for way, leaf in _leaves(mark, ())
     )

@@ -1,4 +1,4 @@
-"""What a call brings for one place of a header block: a header field or a claim, read as the schema's type."""
+"""A value from the call in a header block: a header field or a claim, converted to the schema's type."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from bridge_soap.datatypes.facets import DatatypeError
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """An origin at its place in a block.
+    """An origin and its place in a block.
 
     :ivar at: the place as a JSON pointer.
     :ivar many: the place is an array.
-    :ivar text: a text (of a header, or a claim that is one) to the place's JSON value.
-    :ivar fits: raises `DatatypeError` where a JSON value (a claim) is not one that the place takes.
-    :ivar simple: the type of one value there; None where anything may stand.
+    :ivar text: converts text to the place's JSON value.
+    :ivar fits: raises `DatatypeError` if a JSON value (a claim) is not valid there.
+    :ivar simple: the type of one value there; None if it is untyped.
     """
 
     origin: Origin
@@ -40,9 +40,9 @@ class Supply:
     simple: SimpleType | None
 
     def value(self, call: Call) -> Any:
-        """The JSON value that a call brings; ABSENT where it brings none and there is no default.
+        """The JSON value in a call; ABSENT if there is neither a value nor a default.
 
-        :raises DatatypeError: it is not of the place's type.
+        :raises DatatypeError: it is not valid for the place's type.
         """
         if self.origin.kind == "header":
             values: list[Any] = header_texts(call, self.origin.name.lower())
@@ -80,7 +80,7 @@ class Supply:
 
 
 def refusal(faults: list[tuple[Supply, str]]) -> ClientError:
-    """What the caller is told: a claim is a matter of who calls, a header of what was said."""
+    """The error for the caller: 403 for a claim, 400 for a header field."""
     for supply, why in faults:
         if supply.origin.kind == "claim":
             if why == "it is required":
@@ -90,9 +90,9 @@ def refusal(faults: list[tuple[Supply, str]]) -> ClientError:
 
 
 def same(text: str) -> Any:
-    """Where anything may stand, a text is itself."""
+    """For untyped places: text is unchanged."""
     return text
 
 
 def anything(value: Any) -> None:
-    """Where anything may stand, every JSON value fits."""
+    """For untyped places: all JSON values are valid."""

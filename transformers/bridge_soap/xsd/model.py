@@ -2,8 +2,8 @@
 
 A content model is first simplified: groups with one member and nested groups are merged, and occurrences multiplied.
 Elements then become properties, and arrays if they may repeat. If a group of several elements repeats, its elements go
-into ``#items`` in document order. If one name occurs in two places of the model, or there are two such groups, the whole
-content goes there (*whole*).
+into ``#items`` in document order. If one name occurs in two places of the model, or there are two such groups, the
+whole content goes there (*whole*).
 """
 
 from __future__ import annotations
