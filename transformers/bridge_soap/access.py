@@ -1,4 +1,4 @@
-"""Who asks for a WSDL that lies behind authentication: the credentials of ``wsdl_auth``, and who may see them."""
+"""Credentials for WSDLs behind authentication (``wsdl_auth``), and where they may be sent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Access:
-    """Credentials for the origin (RFC 6454: scheme, host and port) of one WSDL. No other origin gets them, whatever a
-    document imports or a server redirects to.
+    """Credentials for the origin (RFC 6454: scheme, host and port) of one WSDL. They are sent to no other origin,
+    whatever a document imports or a server redirects to.
 
-    :raises bridge.api.BindError: the WSDL is no URL, or a secret can't be had; the message never holds it.
+    :raises bridge.api.BindError: the WSDL is not a URL, or a secret is missing; the message never contains the secret.
     """
 
     def __init__(self, auth: WsdlAuth, wsdl: str) -> None:
@@ -29,12 +29,12 @@ class Access:
         self._header = _basic(auth, wsdl) if auth.username is not None else _bearer(auth, wsdl)
 
     def headers(self, url: str) -> dict[str, str]:
-        """The header fields that a request for `url` may have."""
+        """The header fields for a request to `url`."""
         return {"authorization": self._header} if _origin_of(url) == self._origin else {}
 
 
 def access_of(auth: WsdlAuth | None, wsdl: str) -> Access | None:
-    """The access that a spec's options give; None where it names no credentials."""
+    """The access from a spec's options; None without credentials."""
     return Access(auth, wsdl) if auth is not None else None
 
 
@@ -61,6 +61,6 @@ def _origin_of(url: str) -> tuple[str, str, int | None]:
     try:
         port = parts.port
     except ValueError:
-        port = -1  # no such port, so no such origin
+        port = -1  # an invalid port: not an origin
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), port if port is not None else _PORTS.get(scheme)

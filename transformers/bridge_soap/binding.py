@@ -1,4 +1,4 @@
-"""The operations that a route publishes for a contract."""
+"""The operations that a route publishes from a contract."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.model import Side, SoapOperation
 from bridge_soap.wsdl.selection import Chosen
 
-#: Up to so many namespaces are declared in each envelope, whether it needs them or not.
+#: Up to this number, all namespaces are declared in each envelope.
 _FEW = 3
-#: Methods whose requests have no body; their parameters are in path and query.
+#: Methods without a request body; their parameters are in path and query.
 _BODILESS = ("GET", "HEAD", "DELETE")
 
 
@@ -42,9 +42,9 @@ class Binder:
         self._contract, self._route, self._options, self._home = contract, route, options, home
 
     def all(self, choices: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
-        """Several operations, each below the route by its name, and a sentence on each thing that is left out.
+        """Several operations, each at its name below the route, and a sentence on each that is left out.
 
-        :raises bridge.api.BindError: none of them can be compiled.
+        :raises bridge.api.BindError: none can be compiled.
         """
         operations: list[Operation] = []
         faults: list[Fault] = []
@@ -129,7 +129,7 @@ class Binder:
     def _shapes(
         self, operation: SoapOperation, body: Body, output: Body | None
     ) -> tuple[Shape | None, Shape | None, frozenset[str]]:
-        """The spec's ``request`` and ``reply``, compiled, and the secrets in them."""
+        """The compiled ``request`` and ``reply`` of the spec, and the secrets in them."""
         options, contract, shape, reply = self._options, self._contract, None, None
         secrets: set[str] = set()
         if options.request is not None:
@@ -183,15 +183,15 @@ class Binder:
         )
 
     def _large_bodies(self, decoders: Decoders, answer: Body) -> LargeBodies | None:
-        """Reads large replies in slices. None for SOAP encoding, where references may lead anywhere in a body, and for
-        XML that is passed on, which is written from its tree."""
+        """Reads large replies in slices. None for the SOAP encoding, where references may lead anywhere in a body, and
+        for XML replies, which are written from a tree."""
         response = self._route.transform.response
         if answer.encoding is not None or response == "xml":
             return None
         return LargeBodies(decoders, answer if response == "json" else Body())
 
     def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
-        """Reads replies by pattern, where only the value of one element is needed."""
+        """Reads replies by pattern, if only the value of one element is needed."""
         json = self._route.transform.response == "json"
         if not FAST_PATHS or self._options.strict or not json or answer.encoding is not None:
             return None
@@ -215,7 +215,7 @@ def _attachments(side: Side | None) -> Attachments | None:
 
 
 def _root_of(body: Body) -> Element:
-    """The body's element; where it has none or several, an element with its content."""
+    """The body's element; if it has none or several, a substitute with its content."""
     if body.root is not None:
         return body.root
     content = body.content or ComplexType("")
@@ -223,7 +223,7 @@ def _root_of(body: Body) -> Element:
 
 
 def address_path(address: str) -> str:
-    """Path and query of a ``soap:address``; ``/`` where it is not a URL (many WSDLs have a placeholder)."""
+    """Path and query of a ``soap:address``; ``/`` if it is not a URL (many WSDLs have a placeholder)."""
     try:
         parts = urlsplit(address if address.lower().startswith(("http://", "https://")) else "")
     except ValueError:

@@ -23,7 +23,7 @@ from bridge_soap.wsdl.selection import choose
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes texts that YAML 1.2 takes for numbers, too; PyYAML knows those of YAML 1.1."""
+    """Quotes texts that YAML 1.2 reads as numbers, too; PyYAML quotes those of YAML 1.1."""
 
 
 _Dumper.add_implicit_resolver(
@@ -52,7 +52,7 @@ class SoapImport(BaseModel):
 
 
 def import_spec(options: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what it leaves out. Comments in the spec tell what is still to be decided."""
+    """A spec as YAML, and notes on what it leaves out. Comments in the spec list open decisions."""
     notes: list[str] = []
     hints: list[str] = []
     reference, folder = _place(options.wsdl, wsdl_dir, hints)

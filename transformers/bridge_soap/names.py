@@ -1,4 +1,4 @@
-"""Namespaces and names. Qualified names are Clark notation throughout: ``{namespace}local``, as lxml writes tags."""
+"""Namespaces and names. Qualified names are in Clark notation: ``{namespace}local``, as in lxml's tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11_ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
 SOAP12_ENCODING = "http://www.w3.org/2003/05/soap-encoding"
 ENCODINGS = (SOAP11_ENCODING, SOAP12_ENCODING)
-#: XML Schema's drafts, which WSDLs of the year 2000 name.
+#: Drafts of XML Schema, which WSDLs from 2000 use.
 DRAFTS = ("http://www.w3.org/1999/XMLSchema", "http://www.w3.org/2000/10/XMLSchema")
 
 XSI_TYPE = f"{{{XSI}}}type"
@@ -37,17 +37,17 @@ NMTOKEN = re.compile(f"[:{_START}{_MORE}]+")
 NAME_START_CLASS, NAME_CLASS = f":{_START}", f":{_START}{_MORE}"
 
 
-#: What a namespace name may hold when it comes from a body: no white space, nothing that RFC 3987 forbids.
+#: A namespace name in a body: no white space, and only characters that RFC 3987 allows.
 NAMESPACE = re.compile(r"[^\x00-\x20\x7f-\xa0<>\"{}|\\^`\ud800-\udfff\ufffe\uffff]*")
 
 
 def clark(namespace: str, local: str) -> str:
-    """``{namespace}local``; the bare local name where there is no namespace."""
+    """``{namespace}local``; only the local name if there is no namespace."""
     return f"{{{namespace}}}{local}" if namespace else local
 
 
 def split(name: str) -> tuple[str, str]:
-    """Namespace and local name of a Clark name; ``{}local`` is read as no namespace."""
+    """Namespace and local name of a Clark name; ``{}local`` has no namespace."""
     if name[:1] == "{":
         namespace, _, local = name[1:].partition("}")
         return namespace, local
@@ -68,16 +68,16 @@ def children(node: etree._Element, *tags: str) -> list[etree._Element]:
 
 
 def line_of(node: etree._Element) -> int:
-    """The line an element starts on; 0 where it isn't known."""
+    """The line on which an element starts; 0 if unknown."""
     line: int | None = getattr(node, "sourceline", None)
     return line or 0
 
 
 def attributes_of(node: etree._Element) -> list[tuple[str, str]]:
-    """The element's attributes by Clark name; the stubs allow for bytes, which lxml gives in Python 2 only."""
+    """The element's attributes by Clark name. (The type stubs allow bytes, which lxml returns in Python 2 only.)"""
     return node.items()  # type: ignore[return-value]  # see above
 
 
 def tag_of(node: etree._Element) -> str:
-    """The element's Clark name; ``""`` for what is no element (the parser drops comments, yet stay safe)."""
+    """The element's Clark name; ``""`` for comments and the like, which the parser drops."""
     return node.tag if isinstance(node.tag, str) else ""

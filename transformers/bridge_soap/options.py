@@ -1,4 +1,4 @@
-"""What a spec says under ``transform.soap``."""
+"""The options under ``transform.soap``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.api import Options
 
 
 def _nameable(wsdl: str) -> str:
-    """:raises ValueError: neither a file nor a URL has such a name."""
+    """:raises ValueError: it can't be the name of a file or a URL."""
     if any(letter < " " or letter == "\x7f" for letter in wsdl) or (
         "://" not in wsdl and any(len(part.encode()) > 255 for part in wsdl.split("/"))
     ):
@@ -19,9 +19,8 @@ def _nameable(wsdl: str) -> str:
 
 
 class UsernameToken(Options):
-    """WS-Security UsernameToken (OASIS, profile 1.1). The password stands in an environment variable
-    ``BRIDGE_SECRET_…``, never in a spec. With `digest`, a nonce and a time stamp are made for each call and only their
-    digest is sent."""
+    """WS-Security UsernameToken (OASIS, profile 1.1). The password is in an environment variable ``BRIDGE_SECRET_…``,
+    never in a spec. With `digest`, each call has a new nonce and time stamp, and only the digest is sent."""
 
     model_config = ConfigDict(strict=True)
 
@@ -31,7 +30,7 @@ class UsernameToken(Options):
 
 
 class WsdlAuth(Options):
-    """Who asks for a WSDL behind authentication: HTTP Basic (RFC 7617), or a bearer token (RFC 6750). The secret stands
+    """Credentials for a WSDL behind authentication: HTTP Basic (RFC 7617), or a bearer token (RFC 6750). The secret is
     in an environment variable ``BRIDGE_SECRET_…``."""
 
     username: Annotated[str, Field(min_length=1)] | None = None
@@ -47,11 +46,11 @@ class WsdlAuth(Options):
 
 
 class ReplyShape(Options):
-    """How an answer differs from what its schema says. Paths are names of properties with slashes between them, from
-    the body's root, as the schema has them; arrays are passed through.
+    """How a reply differs from its schema. Paths are property names separated by slashes, from the body's root, with
+    the schema's names; a path through an array refers to its items.
 
     :ivar rename: other names for properties.
-    :ivar flatten: objects whose properties stand in their place.
+    :ivar flatten: objects that are replaced by their properties.
     """
 
     rename: dict[str, str] = Field(default_factory=dict)
@@ -59,10 +58,10 @@ class ReplyShape(Options):
 
 
 class RequestShape(ReplyShape):
-    """How a request's body differs from what its schema says.
+    """How a request's body differs from its schema.
 
-    :ivar defaults: values for what a client leaves out.
-    :ivar constants: values that the route sets, and that no client gives.
+    :ivar defaults: values for properties that a client omits.
+    :ivar constants: values that the route sets and clients can't.
     """
 
     defaults: dict[str, Any] = Field(default_factory=dict)

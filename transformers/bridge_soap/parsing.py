@@ -1,5 +1,5 @@
-"""A contract's files as trees. More is let in than in messages, since vendors publish more: a DOCTYPE with entities of
-its own (W3C's schema for signatures has one), white space before the declaration, drafts of XML Schema."""
+"""Parses contract files. More is allowed than in messages, because vendors publish it: a DOCTYPE with its own entities
+(as in W3C's schema for signatures), white space before the declaration, drafts of XML Schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPACE = b" \t\r\n"
 
 
 class _Nothing(etree.Resolver):
-    """Refuses whatever a document wants loaded."""
+    """Refuses all documents that a document refers to."""
 
     def resolve(self, system_url: str, public_id: str, *_context: object) -> NoReturn:
         raise XmlError("its DOCTYPE refers to another document, which is refused")
@@ -23,15 +23,16 @@ class _Nothing(etree.Resolver):
 def parse_contract(body: bytes) -> etree._Element:
     """The root element of a WSDL or schema.
 
-    :raises bridge.api.XmlError: not well-formed, too deep, or with a DOCTYPE that grows or refers to other documents.
+    :raises bridge.api.XmlError: it is not well-formed, too deep, or has a DOCTYPE that expands or refers to other
+        documents.
     """
     body = body.lstrip(_SPACE)
     for draft in DRAFTS:
         body = body.replace(f'"{draft}"'.encode(), f'"{XSD}"'.encode())
     if b"<!DOCTYPE" not in body:
         return parse_xml(body, xml_parser())
-    # Entities of the document itself are resolved; libxml2 bounds how much may come of them. No other document is
-    # read: `load_dtd` is off, and unlike in `bridge.api.xml_parser`, ids are collected, so that it really is.
+    # The document's own entities are resolved; libxml2 limits their expansion. No other document is read: `load_dtd` is
+    # off, which has an effect only if ids are collected (unlike in `bridge.api.xml_parser`).
     parser = etree.XMLParser(
         resolve_entities="internal",  # type: ignore[arg-type]  # the stubs are older than this value
         no_network=True,

@@ -1,7 +1,7 @@
 """Generated Python: the source of encoders and decoders.
 
-Only structure is written into source text. Tags and keys are literals, made by ``repr`` or from checked XML names
-(`tag_literal`); everything else is a constant in the namespace of the code.
+Source text has only structure. Tags and keys are literals, made by ``repr`` or from checked XML names (`tag_literal`);
+all other values are constants in the code's namespace.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 from bridge.api import define_function
 from bridge_soap.names import NCNAME
 
-#: Types of a contract that are compiled when it is bound; the others are compiled when they are first used, since of a
-#: WSDL with hundreds of operations most are never called.
+#: The number of types that are compiled at bind. Others are compiled on first use, since most operations of a large
+#: WSDL are never called.
 EAGER = 50
 
 _TAG = re.compile(f"(?:{NCNAME.pattern}:)?{NCNAME.pattern}")
 
 
 class Source:
-    """The lines of one function, and its namespace."""
+    """The lines of one function, and the namespace of the code."""
 
     def __init__(self, env: dict[str, Any]) -> None:
         self.lines: list[str] = []
@@ -37,7 +37,7 @@ class Source:
         return name
 
     def define(self, name: str, parameters: str, label: str) -> None:
-        """Make the function `name` in the namespace; tracebacks show `label` as its file."""
+        """Define the function `name` in the namespace; `label` is its file name in tracebacks."""
         define_function(f"{name}({parameters})", self.lines or ["pass"], self.env, filename=label)
 
 

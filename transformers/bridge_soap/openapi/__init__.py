@@ -1,1 +1,1 @@
-"""What an operation looks like in an OpenAPI 3.1 document."""
+"""OpenAPI 3.1 descriptions of operations."""

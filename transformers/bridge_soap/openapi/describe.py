@@ -1,4 +1,4 @@
-"""One operation's part of the OpenAPI 3.1 document."""
+"""One operation in the OpenAPI 3.1 document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bridge_soap.xsd.model import keys_of
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a description is made from, when someone asks for it."""
+    """The data for an operation's description."""
 
     contract: Contract
     operation: SoapOperation
@@ -102,7 +102,7 @@ class _Writer:
         return {"required": True, "content": {"application/json": _media(schema, example)}}
 
     def _shaped(self, body: Body, shape: Shape | None, hidden: frozenset[str]) -> tuple[Schema, Any]:
-        """Schema and example of a body as clients see it, without the properties that the path holds."""
+        """Schema and example of a body in the clients' shape, without the properties in the path."""
         if shape is None:
             return self._body(body, hidden)
         schema, example = self._body(body)
@@ -135,7 +135,7 @@ class _Writer:
         return schema, example
 
     def _with_headers(self, schema: Schema, example: Any, blocks: dict[str, Element]) -> tuple[Schema, Any]:
-        """A body with the header blocks that may come with it."""
+        """A body with its optional header blocks."""
         if not blocks:
             return schema, example
         schemas = {key: self._schemas.element(element) for key, element in blocks.items()}
@@ -188,7 +188,7 @@ class _Writer:
         return out
 
     def _fault_statuses(self) -> dict[str, list[str]]:
-        """HTTP statuses with the detail elements that may come with each."""
+        """The HTTP statuses of faults, each with its detail elements."""
         statuses: dict[str, list[str]] = {}
         for tag in self._d.contract.fault_elements(self._d.operation):
             local = local_name(tag)

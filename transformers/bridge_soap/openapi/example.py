@@ -1,4 +1,4 @@
-"""Example values made from the schema: JSON that the encoder takes, for the documentation."""
+"""Example values from the schema, for the documentation: JSON that the encoder accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, ITEMS, NIL, TEXT, TYPE,
 from bridge_soap.xsd.variants import Variants
 
 _MAX_DEPTH = 8
-#: What asks for more of one thing has no example.
+#: The limit on required repetitions in an example.
 _MAX_ITEMS = 50
 _SAMPLES = {
     "boolean": "true",
@@ -33,7 +33,7 @@ _SAMPLES = {
     "qname": "name",
     "string": "text",
 }
-#: Values of types whose lexical space is narrower than their JSON form.
+#: Values for types whose lexical space is narrower than their JSON form.
 _OTHERS = {
     "anyURI": "https://example.org/",
     "language": "en",
@@ -43,7 +43,7 @@ _OTHERS = {
 
 
 class _None(Exception):
-    """No example can be made."""
+    """There is no example."""
 
 
 class Examples:
@@ -52,7 +52,7 @@ class Examples:
         self._variants = Variants(contract.schemas)
 
     def element(self, element: Element) -> Any:
-        """An example of an element's value; None where none can be made."""
+        """An example of an element's value; None if there is none."""
         try:
             return self._element(element, [])
         except _None:
@@ -187,7 +187,7 @@ class Examples:
         out[part.key] = [value] * max(part.low, 1) if many else value
 
     def _nil(self, type_: Type) -> Any:
-        """Nil, with the attributes that it must have."""
+        """Nil, with its required attributes."""
         if not isinstance(type_, ComplexType):
             return None
         if type_.abstract:
@@ -200,7 +200,7 @@ class Examples:
         return {NIL: True} | example if example else None
 
     def _wild(self, part: Part) -> list[Any]:
-        """As many elements as a wildcard asks for, of a name that it lets in and nobody declares."""
+        """The required number of elements for a wildcard, with an undeclared name that it allows."""
         wildcard = part.wildcard
         if not part.low or wildcard is None:
             return []
@@ -214,7 +214,7 @@ class Examples:
         return [{name: "anything"}] * part.low
 
     def _items(self, part: Part, path: list[Type]) -> list[Any]:
-        """Items in an order that fits, each part as often as it must and once where it may."""
+        """Items in a valid order, each the minimum number of times and at least once if allowed."""
         count = part.low or 1
         if count > _MAX_ITEMS:
             raise _None

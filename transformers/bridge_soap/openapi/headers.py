@@ -1,4 +1,4 @@
-"""What an operation's header blocks look like from outside: header parameters, and fields of the response."""
+"""Header blocks in OpenAPI: header parameters, and fields of the response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_PARAMETERS = ("accept", "content-type", "authorization")
 
 
 def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[dict[str, Any]]:
-    """The HTTP header fields that go into the route's header blocks, each once; required where one place needs it."""
+    """The HTTP header fields that the route's header blocks use, each once; required if one place requires it."""
     by_name: dict[str, dict[str, Any]] = {}
     for block in blocks:
         for supply in block.supplies:
@@ -37,5 +37,5 @@ def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[di
 
 
 def header_fields(fields: Iterable[ReplyField], schemas: SchemaWriter) -> dict[str, Any]:
-    """The fields of the response that come out of header blocks."""
+    """The fields of the response that come from header blocks."""
     return {field.name: {"schema": schemas.type(field.simple)} for field in fields}

@@ -1,4 +1,4 @@
-"""Schemas changed for one operation alone: what they refer to is written out where it changes."""
+"""Schemas changed for one operation: references are written out where the schema changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _REF = "#/components/schemas/"
 
 
 def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
-    """A schema without ``$ref`` at its top; a description beside the reference goes before the component's own."""
+    """A schema without ``$ref`` at its top; a description beside the reference replaces the component's."""
     names: set[str] = set()
     while "$ref" in schema:
         name = schema["$ref"].removeprefix(_REF)
@@ -23,15 +23,14 @@ def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
 
 
 def with_objects(schema: Schema, components: Mapping[str, Schema], change: Callable[[Schema], Schema]) -> Schema:
-    """A schema with each object that it may be replaced by what `change` makes of it. What isn't changed keeps its
-    reference."""
+    """A schema with `change` applied to each of its possible objects. Unchanged parts stay references."""
     target = resolved(schema, components)
     if "properties" in target:
         return change(target)
     if "anyOf" in target:
         branches = [with_objects(branch, components, change) for branch in target["anyOf"]]
         if branches != target["anyOf"]:
-            # A discriminator's mapping names the components, which are written out now.
+            # A discriminator's mapping refers to components, which are now written out.
             return {key: value for key, value in target.items() if key != "discriminator"} | {"anyOf": branches}
     return schema
 
@@ -39,7 +38,7 @@ def with_objects(schema: Schema, components: Mapping[str, Schema], change: Calla
 def with_property(
     schema: Schema, name: str, value: Schema, components: Mapping[str, Schema], *, required: bool = False
 ) -> Schema:
-    """A schema whose objects may, or must, have one more property."""
+    """A schema whose objects have one more property."""
 
     def change(target: Schema) -> Schema:
         more = {"required": [*target.get("required", ()), name]} if required else {}
@@ -49,7 +48,7 @@ def with_property(
 
 
 def without(schema: Schema, names: frozenset[str], components: Mapping[str, Schema]) -> Schema:
-    """A schema whose objects lack the properties of those names."""
+    """A schema whose objects lack the properties with those names."""
 
     def change(target: Schema) -> Schema:
         properties = {key: value for key, value in target["properties"].items() if key not in names}
@@ -61,7 +60,7 @@ def without(schema: Schema, names: frozenset[str], components: Mapping[str, Sche
 
 
 def references(part: Any) -> frozenset[str]:
-    """The names of the components that `part` refers to itself."""
+    """The names of the components that `part` refers to directly."""
     names: set[str] = set()
     waiting: list[Any] = [part]
     while waiting:
@@ -70,6 +69,6 @@ def references(part: Any) -> frozenset[str]:
             waiting += each.values()
         elif isinstance(each, list):
             waiting += each
-        elif isinstance(each, str) and each.startswith(_REF):  # a reference, or one in a discriminator's mapping
+        elif isinstance(each, str) and each.startswith(_REF):  # a reference, also in a discriminator's mapping
             names.add(each.removeprefix(_REF))
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""Schema components as JSON Schema 2020-12, for OpenAPI 3.1: the JSON of CONTRACT, section 6, described."""
+"""Schema components as JSON Schema 2020-12, for OpenAPI 3.1: the JSON of CONTRACT, section 6."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANYTHING: Schema = {"description": "Anything: text, or an object with #text, #a
 
 
 def schemas_of(contract: Contract, *, native: bool, encoded: bool) -> SchemaWriter:
-    """The writer that all operations of a contract share: each component is made once."""
+    """The writer for all operations of a contract, so that each component is made once."""
     writer = contract.documented.get((native, encoded))
     if writer is None:
         writer = contract.documented[native, encoded] = SchemaWriter(contract, native=native, encoded=encoded)
@@ -30,7 +30,7 @@ def schemas_of(contract: Contract, *, native: bool, encoded: bool) -> SchemaWrit
 
 
 class SchemaWriter:
-    """Writes the schemas of a contract's operations; `components` holds what they refer to."""
+    """Writes the schemas of a contract's operations; `components` has those that they refer to."""
 
     def __init__(self, contract: Contract, *, native: bool, encoded: bool = False) -> None:
         self._contract, self._native, self._encoded = contract, native, encoded
@@ -43,7 +43,7 @@ class SchemaWriter:
         self._writing = False
 
     def reached(self, part: Any) -> dict[str, Schema]:
-        """The components that a part of the document refers to, at any distance."""
+        """The components that a part of the document refers to, directly or indirectly."""
         components: dict[str, Schema] = {}
         waiting = [*references(part)]
         while waiting:
@@ -58,7 +58,7 @@ class SchemaWriter:
     # --- elements and types ---
 
     def element(self, element: Element) -> Schema:
-        """What the property (or item) of an element holds."""
+        """The schema of an element's property or item."""
         members = self._contract.schemas.members(element)
         if members or element.abstract:
             own = [] if element.abstract else [self._nillable(element, self._declared(element))]
@@ -69,7 +69,7 @@ class SchemaWriter:
         type_ = element.type
         if isinstance(type_, SimpleType):
             schema = self._simple[type_]
-        elif not type_.name and element.is_global:  # it may hold itself
+        elif not type_.name and element.is_global:  # it may contain itself
             schema = self._component(type_, local_name(element.name), lambda: self.object(type_))
         else:
             schema = self._variant_types(type_)
@@ -95,18 +95,18 @@ class SchemaWriter:
         return {"anyOf": [schema, {"type": "null"}]}
 
     def _nil(self, label: Schema, type_: Type) -> Schema:
-        """Nil with something beside it: attributes, or the name of a member."""
+        """Nil with attributes, or with the name of a member."""
         properties: Schema = {**label, NIL: {"const": True}}
         if isinstance(type_, ComplexType):
             for name, key in attribute_keys(type_).items():
                 properties[key] = self._simple[type_.attributes[name].type]
         schema: Schema = {"type": "object", "properties": properties, "required": [NIL, *label]}
         if isinstance(type_, ComplexType) and self._is_open(type_):
-            schema["patternProperties"] = {"^@": {}}  # xsi:type, and the attributes of the type that it names
+            schema["patternProperties"] = {"^@": {}}  # xsi:type, and the attributes of that type
         return schema | {"additionalProperties": False}
 
     def _is_open(self, type_: ComplexType) -> bool:
-        """Whether attributes may come that the type itself doesn't name."""
+        """Whether undeclared attributes are allowed."""
         return bool(type_.any_attribute or (type_.name and self._contract.schemas.derived(type_.name)))
 
     def _member(self, element: Element, head: Element) -> Schema:
@@ -127,7 +127,7 @@ class SchemaWriter:
         return self._component(type_, f"{local_name(element.name)}_element", make_nillable, element.name)
 
     def _variant_types(self, type_: ComplexType) -> Schema:
-        """A type and those that ``xsi:type`` may bring in its place."""
+        """A type, and those that ``xsi:type`` may select in its place."""
         types = self._stand_ins(type_)
         schemas = [self.type(each) for each in types]
         if types == [type_]:
@@ -140,7 +140,7 @@ class SchemaWriter:
         return {"anyOf": schemas, "discriminator": {"propertyName": TYPE, "mapping": mapping}} if schemas else {}
 
     def _stand_ins(self, type_: ComplexType) -> list[ComplexType]:
-        """The type itself, and all that ``xsi:type`` may name in its place; none that is abstract."""
+        """The type and all types that ``xsi:type`` may name, without abstract ones."""
         names = self._contract.schemas.derived(type_.name) if type_.name else []
         types = [type_, *map(self._variants.known, names)]
         return [
@@ -152,7 +152,7 @@ class SchemaWriter:
         ]
 
     def usable(self, type_: Type) -> bool:
-        """Whether the type, and all it needs, can be described."""
+        """Whether the type and all its parts can be described."""
         try:
             self._contract.graph.usable(type_)
         except BindError:
@@ -168,7 +168,7 @@ class SchemaWriter:
         return self._component(type_, local_name(type_.name), make) if type_.name else make()
 
     def _array(self, type_: Type) -> Callable[[], Schema] | None:
-        """Makes the schema of an encoded array; None for what is none."""
+        """The function that makes the schema of an encoded array; None for other types."""
         array = self._contract.graph.arrays[type_] if self._encoded else None
         if array is None:
             return None
@@ -197,7 +197,7 @@ class SchemaWriter:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _write(self) -> None:
-        """Make the components that are referred to, one after the other: types may lead far into one another."""
+        """Make the requested components one after another, since types may be nested deeply."""
         self._writing = True
         try:
             while self._waiting:
@@ -205,7 +205,7 @@ class SchemaWriter:
                 self.components[name] = make()
                 self._waiting.remove((key, name, make))
         except BaseException:
-            for key, name, _ in self._waiting:  # so that no other operation finds them half-made
+            for key, name, _ in self._waiting:  # so that no other operation sees incomplete components
                 del self._named[key], self.components[name]
             self._waiting.clear()
             raise
@@ -265,7 +265,7 @@ class SchemaWriter:
     def _part(
         self, part: Part, content: Content, properties: Schema, required: list[str] | None, rules: list[Schema]
     ) -> None:
-        """Add a part's properties; `required` is None inside of what may be absent."""
+        """Add a part's properties; `required` is None inside optional parts."""
         if part is content.region:
             properties[ITEMS] = {"type": "array", "items": self._item(part, mixed=False)}
             if required is not None and not part.emptiable:
@@ -293,7 +293,7 @@ class SchemaWriter:
             if not content.slots[part.element.name].many:
                 return item
         schema: Schema = {"type": "array", "items": item}
-        if part.low and sure:  # an optional group that isn't there leaves its arrays empty
+        if part.low and sure:  # the arrays of an absent optional group are empty
             schema["minItems"] = part.low
         if part.high is not None:
             schema["maxItems"] = part.high
@@ -314,7 +314,7 @@ class SchemaWriter:
 
 
 def _either(old: Schema | None, new: Schema) -> Schema:
-    """One property's schema where two branches of a choice have it."""
+    """The schema of a property that two branches of a choice have."""
     if old is None or old == new:
         return new
     if old.get("items") == new.get("items") and "items" in old:
@@ -323,7 +323,7 @@ def _either(old: Schema | None, new: Schema) -> Schema:
 
 
 def _exactly_one(part: Part, region: Part | None) -> Schema:
-    """A choice: one branch's properties and none of another's."""
+    """A choice: the properties of one branch, without those of the others."""
     branches = []
     every: set[str] = set()
     for branch in part.parts:

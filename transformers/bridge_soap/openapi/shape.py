@@ -1,4 +1,4 @@
-"""The schema of a body in the shape that clients see: the canonical schema, changed where its `Shape` says so."""
+"""The schema of a body in the clients' shape: the canonical schema, changed by its `Shape`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEVER: Schema = {"not": {}}
 
 
 def shaped(schema: Schema, shape: Shape, components: Mapping[str, Schema]) -> Schema:
-    """`schema` as clients see it; what changes is written out in place of its reference."""
+    """`schema` in the clients' shape; changed parts are written out instead of referred to."""
     return _Shaper(components).value(schema, shape)
 
 
@@ -29,7 +29,7 @@ class _Shaper:
         if "items" in target:
             return {**target, "items": self.value(target["items"], shape)}
         if "anyOf" in target:
-            # A discriminator's mapping names the components, which are written out now.
+            # A discriminator's mapping refers to components, which are now written out.
             rest = {key: value for key, value in target.items() if key != "discriminator"}
             return rest | {"anyOf": [self.value(branch, shape) for branch in target["anyOf"]]}
         return schema
@@ -59,12 +59,12 @@ class _Shaper:
         return out
 
     def _property(self, inner: Schema, view: Seen, *, required: bool) -> tuple[Schema, bool]:
-        """A property's schema, and whether a client must give it."""
+        """A property's schema, and whether clients must give it."""
         if view.node is not None:
             inner = self.value(inner, view.node)
         if view.default is not ABSENT:
             return {**inner, "default": view.default}, False
-        if view.always:  # made by the route, which is enough where the client need give nothing of it
+        if view.always:  # the route creates it, so clients may omit it if nothing in it is required
             return inner, not self._takes_nothing(inner)
         return inner, required
 
@@ -77,7 +77,7 @@ class _Shaper:
             required += needed
             rules += more
         elif own and (needed or more):
-            # Of an object that may be absent, all that it needs is needed as soon as any of it is given.
+            # The required properties of an optional object are required once any of its properties is given.
             then: Schema = ({"required": needed} if needed else {}) | ({"allOf": more} if more else {})
             rules.append({"if": _any_of(list(own)), "then": then})
 
@@ -92,7 +92,7 @@ class _Shaper:
     # --- rules of choices ---
 
     def _rule(self, rule: Any, schema: Schema, shape: Shape) -> Any:
-        """A rule on which properties must be given, in the client's names."""
+        """A rule on required properties, with the clients' names."""
         if isinstance(rule, list):
             return [self._rule(each, schema, shape) for each in rule]
         if not isinstance(rule, dict):
@@ -103,7 +103,7 @@ class _Shaper:
         return {key: self._rule(value, schema, shape) for key, value in rule.items()}
 
     def _given(self, key: str, schema: Schema, shape: Shape) -> Schema:
-        """What says that a canonical property is given."""
+        """The condition that a canonical property is given."""
         view = shape.seen.get(key)
         if view is None or not (view.flat or view.constant):
             return {"required": [key if view is None else view.name]}
@@ -112,7 +112,7 @@ class _Shaper:
         return _any_of([name for name in self._inner(schema["properties"][key], view)["properties"] if name != TYPE])
 
     def _takes_nothing(self, schema: Schema) -> bool:
-        """Whether a schema takes an empty object."""
+        """Whether a schema accepts an empty object."""
         target = resolved(schema, self._components)
         if target.get("required") or target.get("type", "object") != "object":
             return False
@@ -126,5 +126,5 @@ class _Shaper:
 
 
 def _any_of(names: list[str]) -> Schema:
-    """That one of the properties is given."""
+    """The condition that one of the properties is given."""
     return {"anyOf": [{"required": [name]} for name in names]} if names else _NEVER

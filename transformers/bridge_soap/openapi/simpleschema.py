@@ -1,4 +1,4 @@
-"""Simple types as JSON Schema: their JSON form, and those of their facets that JSON Schema can say."""
+"""Simple types as JSON Schema: their JSON form, and the facets that JSON Schema can express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge_soap.datatypes.simple_in import SimpleReaders
 
 Schema = dict[str, Any]
 _FORMATS = {"date": "date", "dateTime": "date-time", "time": "time", "duration": "duration", "anyURI": "uri-reference"}
-#: JSON forms in which one value is always written alike.
+#: JSON forms with one representation per value.
 _EXACT = ("string", "boolean", "integer", "qname")
 
 
@@ -26,7 +26,7 @@ class SimpleSchemas:
         self._readers = SimpleReaders(rulebook, native=False, strict=False)
 
     def __getitem__(self, simple: SimpleType) -> Schema:
-        """A schema of its own, to be added to."""
+        """A new schema, which the caller may change."""
         schema = self._simple(simple)
         if simple.doc:
             schema["description"] = simple.doc
@@ -50,7 +50,7 @@ class SimpleSchemas:
             values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
             if BUILTINS[simple.builtin].json in _EXACT:
                 return {key: schema[key] for key in ("type",) if key in schema} | {"enum": values}
-            # These have several forms of one value, and a service may send any: 1.0 and 1.00.
+            # These have several representations per value, and a service may send any: 1.0 and 1.00.
             return schema | {"examples": values}
         if BUILTINS[simple.builtin].json == "string":
             low = facets.length if facets.length is not None else facets.min_length
@@ -94,7 +94,7 @@ class SimpleSchemas:
         return value
 
     def values(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
-        """``default`` and ``const``, as far as JSON Schema can say them."""
+        """``default`` and ``const``, if JSON Schema can express them."""
         keywords: Schema = {}
         for key, text in (("default", default), ("const", fixed)):
             value = self._reader(simple)(text) if text is not None else None
@@ -104,7 +104,7 @@ class SimpleSchemas:
         return keywords
 
     def constrained(self, simple: SimpleType, default: str | None, fixed: str | None) -> Schema:
-        """An element with a default or fixed value: empty stands for it."""
+        """The schema of an element with a default or fixed value, which may be empty."""
         keywords = self.values(simple, default, fixed)
         schema = self[simple] | {key: value for key, value in keywords.items() if key == "const"}
         rest = {key: value for key, value in keywords.items() if key != "const"}
@@ -134,7 +134,7 @@ def _bounds(schema: Schema, facets: Facets) -> Schema:
 
 
 def _pattern(facets: Facets) -> Schema:
-    """The pattern where there is one and it reads the same in ECMA 262 (no categories, no subtraction)."""
+    """The pattern, if it has the same meaning in ECMA 262 (no categories, no subtraction)."""
     if len(facets.patterns) != 1:
         return {}
     for pattern in facets.patterns[0]:
