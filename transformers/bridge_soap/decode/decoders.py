@@ -16,7 +16,6 @@ from lxml import etree
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import SimpleReaders, resolve_names
-from bridge_soap.decode.cursor import Cursor
 from bridge_soap.decode.fields import FieldMaker
 from bridge_soap.decode.order_check import OrderCheck
 from bridge_soap.decode.unknown import UnknownReader
@@ -49,7 +48,7 @@ class Decoders:
         self.simple = SimpleReaders(graph.rulebook, native=native, strict=strict)
         self.variants = Variants(graph.schemas)
         self.unknown = UnknownReader(self)
-        self._fields = FieldMaker(self)
+        self.fields = FieldMaker(self)
         self._elements: dict[Element, Reader] = {}
         self._types: dict[Type, Reader] = {}
         self._ready: dict[Type, Reader] = {}
@@ -67,17 +66,8 @@ class Decoders:
         with self.lock:
             self.graph.usable(element.type)
             reader = self.element(element)
-            self._fields.finish()
+            self.fields.cursor.finish()
             return reader
-
-    @property
-    def cursor(self) -> Cursor:
-        return self._fields.cursor
-
-    @property
-    def fields(self) -> FieldMaker:
-        """The readers of content models."""
-        return self._fields
 
     def ready_type(self, type_: Type) -> Reader:
         """As `ready`, for a type's values."""
@@ -86,7 +76,7 @@ class Decoders:
             with self.lock:
                 self.graph.usable(type_)
                 reader = self._ready[type_] = self.type(type_)
-                self._fields.finish()
+                self.fields.cursor.finish()
         return reader
 
     # --- elements ---
@@ -279,12 +269,12 @@ class Decoders:
         attributes = self.attributes(type_)
         if content.whole:
             return self._whole(content, type_, attributes)
-        return self._fields.keyed(type_, content, attributes)
+        return self.fields.keyed(type_, content, attributes)
 
     def _whole(self, content: Content, type_: ComplexType, attributes: AttributesReader) -> Reader:
         """``#content`` or ``#items``: all children in document order."""
         mixed, key = type_.mixed, CONTENT if type_.mixed else ITEMS
-        find = self._fields.items(content)
+        find = self.fields.items(content)
         order = self.order(content, mixed=mixed)
         must = any(use.required for use in type_.attributes.values())
 

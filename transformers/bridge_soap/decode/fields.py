@@ -67,17 +67,9 @@ class Steps:
 class FieldMaker:
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
-        self._cursor = Cursor(decoders)
+        self.cursor = Cursor(decoders)
         #: by type, after its reader is made
         self.steps: dict[ComplexType, Steps] = {}
-
-    @property
-    def cursor(self) -> Cursor:
-        return self._cursor
-
-    def finish(self) -> None:
-        """Compile what was asked for."""
-        self._cursor.finish()
 
     def _fill(self, table: _Table) -> None:
         with self._decoders.lock:
@@ -86,7 +78,7 @@ class FieldMaker:
                     table.fields[tag] = self._field(slot)
                 table.by_local.update(_by_local(table.fields))
                 table.filled = True
-                self._cursor.finish()
+                self.cursor.finish()
 
     def keyed(self, type_: ComplexType, content: Content, attributes: AttributesReader) -> Reader:
         """The reader of a type whose children are properties."""
@@ -101,7 +93,7 @@ class FieldMaker:
 
         general, steps = self._general(content, attributes, complete)
         self.steps[type_] = steps
-        return self._cursor.reader(type_, general, steps.rest, complete) if steps.quick else general
+        return self.cursor.reader(type_, general, steps.rest, complete) if steps.quick else general
 
     def _general(
         self,
@@ -115,7 +107,7 @@ class FieldMaker:
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         late = _late(content)
         rest = plain = self._rest(content, late)
-        if not FAST_PATHS and self._decoders.literal and self._cursor.has_order(content):
+        if not FAST_PATHS and self._decoders.literal and self.cursor.has_order(content):
             assert content.root is not None
             if not in_any_order(content.root):
                 plain = noting_order(rest, content)
@@ -141,7 +133,7 @@ class FieldMaker:
         def bound(out: dict[str, Any], node: etree._Element, note: Note, items: Mapping[str, int]) -> None:
             _bounded(out, node, content, note, items)
 
-        quick = self._cursor.fits(content)
+        quick = self.cursor.fits(content)
         return read, Steps(content, quick, rest, complete, bound, full, late, order)
 
     def _rest(self, content: Content, late: dict[str, tuple[int, Wildcard | None]] | None) -> Callable[..., int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
@@ -69,7 +70,7 @@ class OpenRecord(OpenElement):
         if leaf is None:
             return at
         assert leaf.element is not None
-        reader, end = self._opener.decoders.cursor.run(leaf.element), at + 1
+        reader, end = self._opener.decoders.fields.cursor.run(leaf.element), at + 1
         if not self._many(leaf):
             (self._out[leaf.key],) = reader(children[at:end], self.note)
             return end
@@ -156,7 +157,7 @@ class OpenRecord(OpenElement):
         slot = None if tag in content.slots else self._opener.by_local(content, tag)
         if slot is None:
             return None
-        put = self._puts(slot) if slot.many or slot.in_items else self._defaults(slot.key)
+        put = self._puts(slot) if slot.many or slot.in_items else partial(self._out.setdefault, slot.key)
         return self._known(child, slot, put, "its namespace is not the schema's")
 
     def _known(self, child: etree._Element, slot: Slot, put: Put, fault: str = "") -> OpenElement | None:
@@ -171,26 +172,12 @@ class OpenRecord(OpenElement):
         return self._opener.unknown(child, wildcard, self._inner)
 
     def _puts(self, slot: Slot) -> Put:
+        """Stores the value of an opened child."""
         if slot.many:
-            return self._appends(slot.key)
+            return partial(self._append, self._out, slot.key)
         if slot.in_items:
             return lambda value: self._append(self._out, ITEMS, {slot.key: value})
-        return self._sets(slot.key)
-
-    def _appends(self, key: str) -> Put:
-        return lambda value: self._append(self._out, key, value)
-
-    def _sets(self, key: str) -> Put:
-        def put(value: Any) -> None:
-            self._out[key] = value
-
-        return put
-
-    def _defaults(self, key: str) -> Put:
-        def put(value: Any) -> None:
-            self._out.setdefault(key, value)
-
-        return put
+        return partial(self._out.__setitem__, slot.key)
 
     def close_child(self, child: etree._Element, value: Any) -> None:
         if self._log is not None:

@@ -221,7 +221,7 @@ class PatternMaker:
         row = straight(content)
         if not row or len({part.key for part in row}) != len(row) or content.choices or content.branch_arrays:
             raise LayoutError
-        if not self._decoders.cursor.fits(content):
+        if not self._decoders.fields.cursor.fits(content):
             raise LayoutError
         return content
 

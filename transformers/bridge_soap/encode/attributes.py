@@ -25,17 +25,14 @@ def _none(value: dict[str, Any], at: At, bad: Faults) -> str:
     return ""
 
 
-class Attributes:
-    """`AttributesWriter` by complex type, each made once."""
+class Attributes(dict[ComplexType, AttributesWriter]):
+    """`AttributesWriter` by complex type, created on first use."""
 
     def __init__(self, encoders: Encoders) -> None:
         self._encoders = encoders
-        self._made: dict[ComplexType, AttributesWriter] = {}
 
-    def __getitem__(self, type_: ComplexType) -> AttributesWriter:
-        writer = self._made.get(type_)
-        if writer is None:
-            writer = self._made[type_] = self._make(type_)
+    def __missing__(self, type_: ComplexType) -> AttributesWriter:
+        writer = self[type_] = self._make(type_)
         return writer
 
     def _make(self, type_: ComplexType) -> AttributesWriter:

@@ -85,7 +85,7 @@ class ValueWriters:
                 if writer is None:
                     bad.append((pointer((at, ELEMENT)), f"it must name one of {words}"))
                     return
-                writer(_without(value, ELEMENT), put, at, bad)
+                writer(without(value, ELEMENT), put, at, bad)
             elif default is None:
                 bad.append((pointer(at), f"{ELEMENT} is required and must name one of {words}"))
             else:
@@ -116,16 +116,16 @@ class ValueWriters:
             if value.__class__ is dict:
                 if TYPE in value and declared_type is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
                     start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
-                    value = _without(value, TYPE)
+                    value = without(value, TYPE)
                 elif TYPE in value:
                     own_type = self._named_type(value[TYPE], declared_type, at, bad, element.block)
                     if own_type is None:
                         return
-                    value = _without(value, TYPE)
+                    value = without(value, TYPE)
                     if own_type is not declared_type:
                         writer, start = self._ready(own_type, at, bad), f"{head}{self._type_attribute(own_type)}"
                         if value.get(NIL) is True:
-                            self._nil(element, own_type)(_without(value, NIL), start, put, at, bad)
+                            self._nil(element, own_type)(without(value, NIL), start, put, at, bad)
                             return
                 elif abstract:
                     bad.append(
@@ -134,9 +134,9 @@ class ValueWriters:
                     return
                 if NIL in value:
                     if value[NIL] is True:
-                        nil(_without(value, NIL), start, put, at, bad)
+                        nil(without(value, NIL), start, put, at, bad)
                         return
-                    value = _without(value, NIL)
+                    value = without(value, NIL)
             elif abstract:
                 not_object(value, at, bad)
                 return
@@ -274,7 +274,7 @@ def _nothing(value: Any, head: str, tail: str, put: Put, at: At, bad: Faults) ->
     """Writes nothing: the fault is already reported."""
 
 
-def _without(value: dict[str, Any], key: str) -> dict[str, Any]:
+def without(value: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != key}
 
 

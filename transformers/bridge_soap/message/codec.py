@@ -189,7 +189,7 @@ class SoapCodec:
             else:
                 value, write = ABSENT, to_json  # packed values can't be shaped
             if value is not ABSENT:
-                return self._told(call, value, self._fields(), [], write=write)
+                return self._success(call, value, self._fields(), [], write=write)
         try:
             return self._read(call, inbound, kind)
         except RecursionError:
@@ -254,13 +254,13 @@ class SoapCodec:
             call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
             if plan.layouts is not None and not call.warnings and early.error is None:
                 plan.layouts.learn(inbound.body, kind)
-            return self._told(call, early.take(), fields, parts, blocks, dump)
+            return self._success(call, early.take(), fields, parts, blocks, dump)
         value = plan.read(message.body, note)
         if plan.layouts is not None and not call.warnings:
             plan.layouts.learn(inbound.body, kind)
-        return self._told(call, value, fields, parts, blocks)
+        return self._success(call, value, fields, parts, blocks)
 
-    def _told(
+    def _success(
         self,
         call: Call,
         value: Any,

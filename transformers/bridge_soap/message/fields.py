@@ -46,7 +46,7 @@ class ReplyField:
         for step in self.steps:
             value = value.get(step) if isinstance(value, dict) else None
         text = _text(value).strip(" \t\r\n")
-        if text and not (text.isprintable() and len(text) <= _MAX_FIELD and _is_latin(text)):
+        if text and not (text.isprintable() and len(text) <= _MAX_FIELD and max(text) <= "\xff"):
             warnings.append(f"the header {self.name} is left out: HTTP can't carry what the reply says")
             return ""
         return text
@@ -114,11 +114,3 @@ def _text(value: Any) -> str:
     if isinstance(value, msgspec.Raw):
         return bytes(value).decode()
     return "" if value is None or isinstance(value, dict) else str(value)
-
-
-def _is_latin(text: str) -> bool:
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True

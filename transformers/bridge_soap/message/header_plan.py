@@ -10,7 +10,7 @@ from bridge_soap.message.block import Block
 from bridge_soap.message.blocks_in import ReplyBlocks
 from bridge_soap.message.blocks_out import RequestBlocks
 from bridge_soap.message.fields import reply_fields
-from bridge_soap.message.headers import block_keys, declared_headers, passed, set_by_route
+from bridge_soap.message.headers import block_keys, declared_headers, passed_tags, set_by_route
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.model import SoapOperation
 
@@ -47,7 +47,7 @@ class HeaderPlan:
         self.constant = "".join(block.constant for block in self.blocks if block.constant is not None)
         self.secrets = frozenset[str]().union(*(block.secrets for block in self.blocks)) - {""}
         fixed = {element.name for element in set_.values()}
-        keys = block_keys(passed(declared_headers(contract, operation.input), options.pass_headers))
+        keys = block_keys(passed_tags(declared_headers(contract, operation.input), options.pass_headers))
         self.given: dict[str, Element] = {
             key: contract.schemas.element(tag) for tag, key in keys.items() if tag not in fixed
         }
@@ -60,7 +60,7 @@ class HeaderPlan:
             else None
         )
         self.fields = reply_fields(contract, options, inbound)
-        back = block_keys(passed(inbound, options.pass_headers))
+        back = block_keys(passed_tags(inbound, options.pass_headers))
         self.returned: dict[str, Element] = {key: contract.schemas.element(tag) for tag, key in back.items()}
         tags = dict.fromkeys((*back, *(field.tag for field in self.fields)))
         readers = {tag: decoders.ready(contract.schemas.element(tag)) for tag in tags}

@@ -73,7 +73,7 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
     return elements
 
 
-def passed(declared: Declared, names: Sequence[str]) -> list[str]:
+def passed_tags(declared: Declared, names: Sequence[str]) -> list[str]:
     """The tags in ``pass_headers``, for one direction."""
     return [tag for tag in map(declared.named, names) if tag is not None]
 

@@ -105,34 +105,23 @@ def read_parameters(
     out: dict[str, Any] = {}
     bad = FaultList(_MAX_FAULTS)
     with contextlib.suppress(Enough):
-        _take(out, bad, parameters, path, query, path_only)
+        for name, text in (*path.items(), *query):
+            parameter = parameters.get(name)
+            if parameter is None:
+                if not (name in path_only and name in path):
+                    bad.append((name, "there is no such parameter"))
+                continue
+            try:
+                value = settled(parameter.read(text))
+            except DatatypeError as error:
+                bad.append((name, str(error)))
+                continue
+            if parameter.many:
+                out.setdefault(name, []).append(value)
+            elif name in out:
+                bad.append((name, "it is given twice"))
+            else:
+                out[name] = value
     if bad:
         raise InvalidParameter(bad[:_MAX_FAULTS])
     return out
-
-
-def _take(
-    out: dict[str, Any],
-    bad: FaultList,
-    parameters: Mapping[str, Parameter],
-    path: Mapping[str, str],
-    query: Sequence[tuple[str, str]],
-    path_only: frozenset[str],
-) -> None:
-    for name, text in (*path.items(), *query):
-        parameter = parameters.get(name)
-        if parameter is None:
-            if not (name in path_only and name in path):
-                bad.append((name, "there is no such parameter"))
-            continue
-        try:
-            value = settled(parameter.read(text))
-        except DatatypeError as error:
-            bad.append((name, str(error)))
-            continue
-        if parameter.many:
-            out.setdefault(name, []).append(value)
-        elif name in out:
-            bad.append((name, "it is given twice"))
-        else:
-            out[name] = value

@@ -89,7 +89,7 @@ class _Writer:
         if parameter.element.doc:
             out["description"] = parameter.element.doc
         out["schema"] = {"type": "array", "items": schema} if parameter.many else schema
-        example = self._examples.parameter(parameter.element)
+        example = self._examples.element(parameter.element)
         if example is not None:
             out["example"] = [example] if parameter.many else example
         return out
@@ -202,7 +202,7 @@ class _Writer:
         detail = {
             local_name(tag): self._schemas.element(element)
             for tag, element in elements.items()
-            if local_name(tag) in names and self._usable(element.type)
+            if local_name(tag) in names and self._schemas.usable(element.type)
         }
         fault = {
             "type": "object",
@@ -224,9 +224,6 @@ class _Writer:
                 "fault": fault,
             },
         }
-
-    def _usable(self, type_: Any) -> bool:
-        return self._schemas.usable(type_)
 
 
 def _media(schema: Schema, example: Any) -> dict[str, Any]:

@@ -65,10 +65,6 @@ class Examples:
         except _None:
             return None
 
-    def parameter(self, element: Element) -> Any:
-        """An example of a simple element's value."""
-        return self.element(element)
-
     def _element(self, element: Element, path: list[Type]) -> Any:
         if element.abstract:
             for member in self._contract.schemas.members(element):

@@ -77,14 +77,9 @@ class SchemaWriter:
         if isinstance(type_, ComplexType) and type_.simple is not None and constrained:
             schema = self.object(type_)
             schema["properties"][TEXT] = self._simple.constrained(type_.simple, element.default, element.fixed)
-        extra: Schema = {}
-        if element.doc:
-            extra["description"] = element.doc
         if isinstance(type_, SimpleType) and constrained:
             schema = self._simple.constrained(type_, element.default, element.fixed)
-        if not extra:
-            return schema
-        return {**schema, **extra} if "$ref" not in schema or set(extra) == {"description"} else schema
+        return {**schema, "description": element.doc} if element.doc else schema
 
     def _nillable(self, element: Element, schema: Schema) -> Schema:
         if not element.nillable and not self._encoded:
@@ -323,24 +318,12 @@ def _either(old: Schema | None, new: Schema) -> Schema:
 
 
 def _exactly_one(part: Part, region: Part | None) -> Schema:
-    """A choice: the properties of one branch, without those of the others."""
-    branches = []
-    every: set[str] = set()
-    for branch in part.parts:
-        keys = keys_of(branch, region)
-        every |= keys
-        branches.append({"anyOf": [{"required": [key]} for key in sorted(keys)]})
-    rule: Schema = {"oneOf": branches}
+    """A choice: the properties of one branch, without those of the others; nothing if branches share properties."""
+    branches = [keys_of(branch, region) for branch in part.parts]
+    every = frozenset[str]().union(*branches)
+    if sum(map(len, branches)) != len(every):
+        return {}
+    rules: list[Schema] = [{"anyOf": [{"required": [key]} for key in sorted(keys)]} for keys in branches]
     if part.emptiable:
-        rule["oneOf"] = [*branches, {"not": {"anyOf": [{"required": [key]} for key in sorted(every)]}}]
-    return rule if all(_apart(part, region)) else {}
-
-
-def _apart(part: Part, region: Part | None) -> list[bool]:
-    all_keys: set[str] = set()
-    out = []
-    for branch in part.parts:
-        keys = keys_of(branch, region)
-        out.append(not keys & all_keys)
-        all_keys |= keys
-    return out
+        rules.append({"not": {"anyOf": [{"required": [key]} for key in sorted(every)]}})
+    return {"oneOf": rules}

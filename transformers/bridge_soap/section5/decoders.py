@@ -10,7 +10,7 @@ from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Ty
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.names import ENCODINGS, XSI_NIL, XSI_TYPE, split
-from bridge_soap.section5.layout import is_told, laid_out, places_of, told
+from bridge_soap.section5.layout import array_attributes, is_array, laid_out, places_of
 from bridge_soap.xsd.arrays import Array
 from bridge_soap.xsd.builtin import ANY_TYPE, ARRAYS
 from bridge_soap.xsd.model import ITEMS, TYPE
@@ -41,7 +41,7 @@ class EncodedDecoders(Decoders):
                 own_type = self.named_type(node, type_name, declared_type, note)
                 if own_type is not None:
                     label, reader = self._label(own_type), self.ready_type(own_type)
-            elif declared_type is ANY_TYPE and is_told(node):
+            elif declared_type is ANY_TYPE and is_array(node):
                 label, reader = "Array", self.ready_type(self.schemas.type(ARRAYS[0]))
             elif abstract:
                 note(node, "its type is abstract, and it names no other")
@@ -98,7 +98,7 @@ class EncodedDecoders(Decoders):
             nonlocal reader
             if reader is None:  # created now, since an array may contain itself
                 reader = self.ready(array.item)
-            item_type, shape = told(node)
+            item_type, shape = array_attributes(node)
             if (node.text and not node.text.isspace()) or any(c.tail and not c.tail.isspace() for c in node):
                 note(node, "it holds text where items belong; that is left out")
             if item_type and resolve_names(item_type, node.nsmap) not in (own.name, ANY_TYPE.name):

@@ -7,7 +7,7 @@ from typing import Any
 from bridge_soap.components import Blocked, ComplexType, Element, SimpleType, Type
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.encode.encoders import Encoders
-from bridge_soap.encode.values import ValueWriters
+from bridge_soap.encode.values import ValueWriters, without
 from bridge_soap.encode.writing import At, Faults, Prefixes, Put, TypeWriter, Writer, pointer
 from bridge_soap.names import clark, split, xsd
 from bridge_soap.section5.rules import Encoding, sizes
@@ -69,7 +69,7 @@ class EncodedValues(ValueWriters):
         """One element: nil, of its declared type, or of the type in ``@xsi:type``."""
         tag, declared_type = self.prefixes.tag(element.name), element.type
         head, tail = f"<{tag}", f"</{tag}>"
-        plain, own = self.type(declared_type), self._told(declared_type)
+        plain, own = self.type(declared_type), self._xsi_type(declared_type)
         abstract = isinstance(declared_type, ComplexType) and declared_type.abstract
         if isinstance(declared_type, ComplexType) and declared_type.name:
             self._fresh.append(declared_type)
@@ -79,14 +79,14 @@ class EncodedValues(ValueWriters):
             if value.__class__ is dict:
                 if TYPE in value and declared_type is ANY_TYPE and self.variants.is_foreign(value[TYPE]):
                     start = head + "".join(self.wild.undeclared_type(value[TYPE], at, bad))
-                    value = {name: item for name, item in value.items() if name != TYPE}
+                    value = without(value, TYPE)
                 elif TYPE in value:
                     own_type = self._named_type(value[TYPE], declared_type, at, bad, element.block)
                     if own_type is None:
                         return
-                    value = {name: item for name, item in value.items() if name != TYPE}
+                    value = without(value, TYPE)
                     if own_type is not declared_type:
-                        writer, start = self._ready(own_type, at, bad), head + self._told(own_type, named=True)
+                        writer, start = self._ready(own_type, at, bad), head + self._xsi_type(own_type, named=True)
                 elif abstract:
                     bad.append(
                         (pointer(at), f"{TYPE} is required: the type {split(declared_type.name)[1]} is abstract")
@@ -100,7 +100,7 @@ class EncodedValues(ValueWriters):
             if declared_type is ANY_TYPE and writer is plain:
                 own_type = _guess(value)
                 if own_type is not None:
-                    writer, start = self.type(own_type), head + self._told(own_type)
+                    writer, start = self.type(own_type), head + self._xsi_type(own_type)
             writer(value, start, tail, put, at, bad)
 
         return write
@@ -118,7 +118,7 @@ class EncodedValues(ValueWriters):
             bad += faults
         return own_type
 
-    def _told(self, type_: Type, *, named: bool = False) -> str:
+    def _xsi_type(self, type_: Type, *, named: bool = False) -> str:
         """The ``xsi:type`` of a value. An anonymous simple type is replaced by its base, and an array by Array, which
         services expect, unless the JSON `named` its type."""
         if self._array(type_) is not None and (not named or not type_.name or type_.name in ARRAYS):
@@ -128,9 +128,7 @@ class EncodedValues(ValueWriters):
             step = step.base
         if step is None or not step.name or step is ANY_TYPE:
             return ""
-        namespace, local = split(step.name)
-        prefix = self.prefixes.tag(clark(namespace, local)) if namespace else local
-        return f' xsi:type="{prefix}"'
+        return f' xsi:type="{self.prefixes.tag(step.name)}"'
 
     def _array(self, type_: Type) -> Array | None:
         return self._encoders.graph.arrays[type_]
@@ -178,8 +176,7 @@ class EncodedValues(ValueWriters):
             type_ = inner.item.type
         if type_ is ANY_TYPE and not ranks:
             type_ = self._common(items) or type_
-        namespace, local = split(type_.name or xsd("anyType"))
-        name = self.prefixes.tag(clark(namespace, local)) if namespace else local
+        name = self.prefixes.tag(type_.name or xsd("anyType"))
         size = sizes(lengths, encoding)
         if encoding.is_11:
             return f' {prefix}:arrayType="{name}{ranks}[{size}]"'

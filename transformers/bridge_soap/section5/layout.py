@@ -23,12 +23,12 @@ ITEM_TYPE = clark(SOAP12_ENCODING, "itemType")
 _ARRAY_SIZE = clark(SOAP12_ENCODING, "arraySize")
 
 
-def is_told(node: etree._Element) -> bool:
+def is_array(node: etree._Element) -> bool:
     """Whether an element has an attribute for arrays."""
     return node.get(ARRAY_TYPE) is not None or node.get(ITEM_TYPE) is not None
 
 
-def told(node: etree._Element) -> tuple[str, list[int]]:
+def array_attributes(node: etree._Element) -> tuple[str, list[int]]:
     """The attributes of an array: the type of its items with a prefix (``""`` for arrays), and its lengths."""
     text = node.get(ARRAY_TYPE)
     if text is not None:
@@ -42,8 +42,8 @@ def check_sizes(body: etree._Element) -> None:
     allowance = MAX_ADDED
     for node in body.iter():
         # An element whose declared type is an array may lack the attribute.
-        if is_told(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
-            _, shape = told(node)
+        if is_array(node) or node.get(_OFFSET) is not None or any(child.get(_POSITION) is not None for child in node):
+            _, shape = array_attributes(node)
             # Empty rows count too; without lengths, an array ends at its last place.
             last = max(places_of(node, shape, keep=True) or [0])
             allowance -= max(math.prod(max(length, 1) for length in shape) - len(node), last + 1 - len(node), 0)
