@@ -77,7 +77,7 @@ class Ours:
     def __init__(self) -> None:
         from bridge_soap.message.bodies import body_reader, body_writer
         from bridge_soap.message.envelope import Envelope
-        from bridge_soap.message.layouts import Layouts
+        from bridge_soap.message.reply_templates import ReplyTemplates
 
         contract = Contract("orders.wsdl", FOLDER)
         operation = next(each for each in contract.wsdl.operations if each.name == "PlaceOrder")
@@ -88,7 +88,7 @@ class Ours:
         self._envelope = Envelope("1.1", contract.prefixes.declare(), "")
         root = contract.body(operation, operation.output, reply=True).root
         assert root is not None
-        self._layouts = Layouts(decoders, root)
+        self._templates = ReplyTemplates(decoders, root)
 
     def encode(self, value: Any) -> bytes:
         out, bad = [self._envelope.start(Call())], list[tuple[str, str]]()
@@ -102,11 +102,11 @@ class Ours:
         return self._read(root[-1], _note)
 
     def learn(self, body: bytes) -> None:
-        self._layouts.learn(body, "text/xml")
+        self._templates.learn(body, "text/xml")
 
     def known(self, body: bytes) -> Any:
         """As `decode`, of a reply that is written as one that was learned from."""
-        return self._layouts.read(body, "text/xml")
+        return self._templates.read(body, "text/xml")
 
 
 def _note(node: etree._Element, why: str) -> None:

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 #: What is patched, and the value that it gets.
 Patch = tuple[str, Any]
 
-PATTERNS: Patch = ("bridge_soap.binding.Binder._layouts", lambda *_: None)
+PATTERNS: Patch = ("bridge_soap.binding.Binder._templates", lambda *_: None)
 CURSOR: Patch = ("bridge_soap.decode.cursor.Cursor.fits", lambda *_: False)
 READERS: Patch = ("bridge_soap.datatypes.simple_in.SimpleReaders._fast", lambda *_: ())
 ROWS: Patch = ("bridge_soap.encode.encoders.row_of", lambda *_: "")

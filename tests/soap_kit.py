@@ -102,7 +102,7 @@ class Echo:
         call, again = Call(), Call()
         inbound = HttpReply(200, [("content-type", "text/xml")], envelope(xml))
         reply = codec_of(self.operation).reply(call, inbound)
-        # The second time its layout is known.
+        # The second time its template is known.
         assert codec_of(self.operation).reply(again, inbound) == reply
         assert again.warnings == call.warnings
         if warnings is not None:

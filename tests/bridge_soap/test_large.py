@@ -29,8 +29,8 @@ from bridge_soap.decode import opener, packing
 from bridge_soap.decode.packing import TOO_LARGE
 from bridge_soap.message import large
 from bridge_soap.message.codec import SoapCodec
-from tests.bridge_soap.test_layouts import FULL, LEAST, STACKS, Pair, written
 from tests.bridge_soap.test_random import services
+from tests.bridge_soap.test_reply_templates import FULL, LEAST, STACKS, Pair, written
 from tests.bridge_soap.test_shape import ORDER
 from tests.soap_cases import typed
 from tests.soap_kit import SOAP11, WSDL, Bind, MakeEcho, bind_wsdl, codec_of, envelope, make_echo
@@ -70,7 +70,7 @@ def made(folder: Path, schema: str, **options: Any) -> HttpCodec:
 def parsing(codec: HttpCodec) -> HttpCodec:
     """The codec without what it learns of a service's replies."""
     assert isinstance(codec, SoapCodec)
-    return SoapCodec(replace(codec._plan, layouts=None), takes_body=True)
+    return SoapCodec(replace(codec._plan, templates=None), takes_body=True)
 
 
 def same(
@@ -193,11 +193,11 @@ def test_what_a_pattern_packs(stack: str, size: int, numbers: str) -> None:
         wanted = outcome(pair.parsing, body)
         with sliced(size):
             for _ in range(2):
-                for layout in pair.layouts._layouts:
-                    layout.left = layout.missed = 0
+                for template in pair.templates._templates:
+                    template.left = template.missed = 0
                 assert outcome(pair.learning, body) == wanted
             if content in (FULL, LEAST):
-                assert pair.layouts.read(body, "text/xml", size) is not ABSENT
+                assert pair.templates.read(body, "text/xml", size) is not ABSENT
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
@@ -409,7 +409,7 @@ def test_a_shape(echo: MakeEcho) -> None:
     found = same(codec, envelope(f'<r xmlns="urn:t">{body}</r>'), (5, 40, 150, 600))
     assert json.loads(found[2])["Order"]["lines"][29] == {"@pos": 1, "sku": "s", "Qty": 1, "Code": "c"}
     with sliced(64):
-        for _ in range(2):  # a known layout changes nothing
+        for _ in range(2):  # a known template changes nothing
             assert outcome(codec, envelope(f'<r xmlns="urn:t">{body}</r>')) == found
 
 

@@ -17,9 +17,9 @@ from bridge_soap.message.codec import Plan, SoapCodec
 from bridge_soap.message.envelope import Envelope, http_headers
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.header_plan import HeaderPlan
-from bridge_soap.message.layouts import Layouts
 from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
+from bridge_soap.message.reply_templates import ReplyTemplates
 from bridge_soap.message.security import security_secrets, token_writer
 from bridge_soap.message.shape import Shape
 from bridge_soap.message.shaping import Shaper, properties_of
@@ -27,7 +27,7 @@ from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
 from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.model import Side, SoapOperation
-from bridge_soap.wsdl.selection import Chosen
+from bridge_soap.wsdl.selection import OperationChoice
 
 #: Up to this number, all namespaces are declared in each envelope.
 _FEW = 3
@@ -41,7 +41,7 @@ class Binder:
     def __init__(self, contract: Contract, route: RouteSpec, options: SoapOptions, home: Path) -> None:
         self._contract, self._route, self._options, self._home = contract, route, options, home
 
-    def all(self, choices: Sequence[Chosen]) -> tuple[list[Operation], list[str]]:
+    def all(self, choices: Sequence[OperationChoice]) -> tuple[list[Operation], list[str]]:
         """Several operations, each at its name below the route, and a sentence on each that is left out.
 
         :raises bridge.api.BindError: none can be compiled.
@@ -178,7 +178,7 @@ class Binder:
             headers.request,
             headers.reply,
             headers.secrets | security_secrets(self._options.security),
-            layouts=self._layouts(decoders, answer),
+            templates=self._templates(decoders, answer),
             bodies=self._large_bodies(decoders, answer),
         )
 
@@ -190,12 +190,12 @@ class Binder:
             return None
         return LargeBodies(decoders, answer if response == "json" else Body())
 
-    def _layouts(self, decoders: Decoders, answer: Body) -> Layouts | None:
+    def _templates(self, decoders: Decoders, answer: Body) -> ReplyTemplates | None:
         """Reads replies by pattern, if only the value of one element is needed."""
         json = self._route.transform.response == "json"
         if not FAST_PATHS or self._options.strict or not json or answer.encoding is not None:
             return None
-        return Layouts(decoders, answer.root) if answer.root is not None else None
+        return ReplyTemplates(decoders, answer.root) if answer.root is not None else None
 
     def _namespaces(self, elements: list[Element], body: Body) -> set[str] | None:
         """The namespaces that a request needs; None for all."""

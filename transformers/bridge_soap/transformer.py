@@ -19,7 +19,7 @@ from bridge_soap.documents import ALTOGETHER, BlockingFetch, is_url
 from bridge_soap.importing import SoapImport, import_spec
 from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
-from bridge_soap.wsdl.selection import Chosen, choose
+from bridge_soap.wsdl.selection import OperationChoice, choose
 
 FETCHING = 8  #: contracts that are fetched by URL at once
 
@@ -105,7 +105,7 @@ class Soap:
         return operations
 
     def _unused_headers(
-        self, contract: Contract, choices: list[Chosen], operations: list[Operation], options: SoapOptions
+        self, contract: Contract, choices: list[OperationChoice], operations: list[Operation], options: SoapOptions
     ) -> list[str]:
         """A sentence for each operation whose binding declares header blocks that are never sent."""
         published = {each.upstream_name for each in operations}

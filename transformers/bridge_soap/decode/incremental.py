@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Put = Callable[[Any], None]
 
 
-class Mixed(Exception):
+class MixedTextError(Exception):
     """Text appeared in an element whose white space was dropped; it must be read again with white space kept."""
 
 
@@ -86,7 +86,7 @@ class OpenElement:
         raise NotImplementedError
 
     def _shape_of(self, key: str) -> Shape | None:
-        view = self._shape.seen.get(key) if self._shape is not None else None
+        view = self._shape.views.get(key) if self._shape is not None else None
         return view.node if view is not None else None
 
     def _pack(self, key: str, items: list[Any], *, last: bool = True) -> None:
@@ -212,7 +212,7 @@ class OpenUnknown(OpenElement):
             return
         if is_text(tail) and not self._mixed:
             if self._passed_over and not self._careful:
-                raise Mixed
+                raise MixedTextError
             self._mixed = True
             if self._careful:
                 self._spaced.append(tail)
@@ -248,5 +248,5 @@ class OpenUnknown(OpenElement):
 
 
 def below(shape: Shape | None, key: str) -> Shape | None:
-    view = shape.seen.get(key) if shape is not None else None
+    view = shape.views.get(key) if shape is not None else None
     return view.node if view is not None else None

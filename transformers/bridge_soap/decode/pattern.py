@@ -4,7 +4,7 @@ A service writes all its replies alike: with the same prefixes, in the schema's 
 For such text, one expression gives the values of a whole record. The expressions match a small subset of XML, so that a
 match is well-formed and means what a parser would find: start tags, text and end tags, character by character. For
 anything else (attributes except ``xsi:nil``, CDATA, comments, character references, unknown elements, another order)
-there is no match, and the reply is parsed (`bridge_soap.message.layouts`).
+there is no match, and the reply is parsed (`bridge_soap.message.reply_templates`).
 
 The expressions do not backtrack: each repetition is possessive or bounded.
 """
@@ -39,7 +39,7 @@ _MAX_LEAVES, _MAX_DEPTH, _MAX_LOOPS = 200, 30, 8  # a leaf costs 0.1 ms at compi
 _SPACE = r"[ \t\r\n]*+"
 
 
-class LayoutError(Exception):
+class TemplateError(Exception):
     """There is no expression for a type, or for the names in this reply."""
 
 
@@ -85,10 +85,10 @@ class PatternMaker:
     def make(self, root: Element, end: str) -> PatternReader:
         """The reader of `root`'s content and all that follows; `end` matches the latter.
 
-        :raises LayoutError: there is none.
+        :raises TemplateError: there is none.
         """
         if not isinstance(root.type, ComplexType):
-            raise LayoutError
+            raise TemplateError
         out = self._out
         if self._every:
             out.add("packed = 0")
@@ -106,10 +106,10 @@ class PatternMaker:
     def only_child(self, root: Element) -> tuple[str, Element] | None:
         """The single child that `root` may have, with its key; some services declare namespaces there.
 
-        :raises LayoutError: `root` can't be read this way.
+        :raises TemplateError: `root` can't be read this way.
         """
         if not isinstance(root.type, ComplexType):
-            raise LayoutError
+            raise TemplateError
         content = self._content(root.type)
         part, *others = straight(content)
         assert part.element is not None
@@ -212,17 +212,17 @@ class PatternMaker:
     def _content(self, type_: ComplexType) -> Content:
         """The content model of a type that is a plain sequence of elements."""
         if type_ in self._within or len(self._within) > _MAX_DEPTH:
-            raise LayoutError  # a recursive type has no limit on depth; a parser has
+            raise TemplateError  # a recursive type has no limit on depth; a parser has
         if type_.abstract or type_.mixed or type_.simple is not None:
-            raise LayoutError
+            raise TemplateError
         if any(use.required for use in type_.attributes.values()):
-            raise LayoutError
+            raise TemplateError
         content = self._decoders.graph.model(type_)
         row = straight(content)
         if not row or len({part.key for part in row}) != len(row) or content.choices or content.branch_arrays:
-            raise LayoutError
+            raise TemplateError
         if not self._decoders.fields.cursor.fits(content):
-            raise LayoutError
+            raise TemplateError
         return content
 
     def _single(self, part: Part) -> _Field:
@@ -270,7 +270,7 @@ class PatternMaker:
 
     def _complex(self, element: Element) -> ComplexType:
         if not isinstance(element.type, ComplexType) or element.fixed is not None or element.default is not None:
-            raise LayoutError
+            raise TemplateError
         return element.type
 
     def _loops_in(self, type_: ComplexType) -> bool:
@@ -287,7 +287,7 @@ class PatternMaker:
     def _tag(self, element: Element) -> str:
         name = self._name_of(element.name)
         if name is None:
-            raise LayoutError
+            raise TemplateError
         return tag_literal(name)
 
     def _many(self, part: Part, content: Content) -> _Field:
@@ -296,7 +296,7 @@ class PatternMaker:
         assert element is not None
         self._loops += 1
         if self._loops > _MAX_LOOPS:
-            raise LayoutError  # Python limits nested blocks
+            raise TemplateError  # Python limits nested blocks
         self._flush()
         array, item = self._var(), self._var()
         out.add(f"{array} = []")
@@ -367,7 +367,7 @@ class PatternMaker:
         self._leaves += 1
         simple = self._decoders.simple[type_]
         if self._leaves > _MAX_LEAVES or element.fixed is not None or simple.names:
-            raise LayoutError
+            raise TemplateError
         tag, optional = re.escape(self._tag(element)), part.low == 0
         self._pattern.append(f"(?:<{tag}>({_shape(simple)})</{tag}>")
         var = self._group()

@@ -30,7 +30,7 @@ from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults, Writer
 from bridge_soap.message.envelope import attribute
-from bridge_soap.message.supply import Supply, anything, refusal, same
+from bridge_soap.message.value_source import ValueSource, anything, refusal, same
 from bridge_soap.wsdl.model import Version
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import TEXT
@@ -46,7 +46,7 @@ class Block:
     :param path: the place of its value in the spec.
     :param home: the folder that ``$file`` is relative to.
     :ivar constant: the block's XML if it is the same for all calls, else None.
-    :ivar supplies: the values that come with a call; `required` has the places that the schema requires.
+    :ivar sources: the values that come with a call; `required` has the places that the schema requires.
     :ivar secrets: texts that must not be shown.
     :raises bridge.api.BindError: a secret is missing, or the block violates its schema; with the key of each fault.
     """
@@ -56,20 +56,20 @@ class Block:
     ) -> None:
         self._contract, self._path, self._home = contract, path, home
         self.element = element
-        self.supplies: list[Supply] = []
+        self.sources: list[ValueSource] = []
         self.secrets: set[str] = set()
-        self._hidden: list[Supply] = []
+        self._hidden: list[ValueSource] = []
         value, self._attributes = _soap_attributes(value, path, version)
         whole = Property(element.name, "element", element)
         self._template = self._read(value, whole, "", path, item=True)
         self._write: Writer = contract.encoders.element(element)
         self.required = self._judge()
-        self.constant = self._encode(self._template) if not self.supplies else None
+        self.constant = self._encode(self._template) if not self.sources else None
 
     # --- at bind ---
 
     def _read(self, value: Any, place: Property | None, at: str, path: KeyPath, *, item: bool = False) -> Any:
-        """`value` with secrets inserted, and a `Supply` for each value that comes with a call."""
+        """`value` with secrets inserted, and a `ValueSource` for each value that comes with a call."""
         if is_origin(value):
             return self._bound(read_origin(value, path), place, at, many=place is not None and place.many and not item)
         if isinstance(value, list):
@@ -103,31 +103,31 @@ class Block:
         simple = place.simple
         if simple is None and not anything:
             raise BindError(Fault("a single value can't stand here: the schema has an object", path))
-        supply = self._supply(origin, simple, at, many=many and not anything)
+        source = self._source(origin, simple, at, many=many and not anything)
         if not origin.secret:
-            self.supplies.append(supply)
-            return supply
+            self.sources.append(source)
+            return source
         secret = read_secret(origin, self._home)
-        self._hidden.append(supply)
+        self._hidden.append(source)
         self.secrets.add(secret)
         try:
-            value = supply.text(secret)
+            value = source.text(secret)
             if simple is not None:
                 self.secrets.add(self._contract.encoders.simple[simple].text(value))
         except DatatypeError:
-            raise self._unfit(supply) from None
-        return [value] if supply.many else value
+            raise self._unfit(source) from None
+        return [value] if source.many else value
 
-    def _supply(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> Supply:
+    def _source(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> ValueSource:
         if simple is None:
-            return Supply(origin, at, many, same, anything, None)
+            return ValueSource(origin, at, many, same, anything, None)
         reader = self._contract.decoders(native=False, strict=False).simple[simple]
         text = same if reader.names else (lambda value: settled(reader.value(value)))
-        return Supply(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
+        return ValueSource(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
-    def _unfit(self, supply: Supply) -> BindError:
+    def _unfit(self, source: ValueSource) -> BindError:
         # The reason may quote the value, so it is not shown.
-        return BindError(Fault(f"what {supply.origin.words} holds is not of the schema's type", supply.origin.path))
+        return BindError(Fault(f"what {source.origin.words} holds is not of the schema's type", source.origin.path))
 
     def _judge(self) -> frozenset[str]:
         """Encode the block with a value in each open place, then without each.
@@ -136,8 +136,8 @@ class Block:
         """
         faults: list[Fault] = []
         for at, why in self._try():
-            hidden = next((supply for supply in self._hidden if supply.holds(at)), None)
-            open_ = next((supply for supply in self.supplies if supply.holds(at)), None)
+            hidden = next((source for source in self._hidden if source.holds(at)), None)
+            open_ = next((source for source in self.sources if source.holds(at)), None)
             if hidden is not None:
                 faults += self._unfit(hidden).faults
             elif open_ is None:
@@ -147,21 +147,21 @@ class Block:
         if faults:
             raise BindError(faults)
         needed = set()
-        for supply in self.supplies:
-            if supply.at and supply.origin.default is ABSENT:
-                others = [each for each in self.supplies if each is not supply]
-                places = [at for at, _ in self._try(without=supply) if not any(each.holds(at) for each in others)]
+        for source in self.sources:
+            if source.at and source.origin.default is ABSENT:
+                others = [each for each in self.sources if each is not source]
+                places = [at for at, _ in self._try(without=source) if not any(each.holds(at) for each in others)]
                 if places:
-                    needed.add(supply.at)
+                    needed.add(source.at)
         return frozenset(needed)
 
-    def _try(self, without: Supply | None = None) -> Faults:
-        def stand_in(supply: Supply) -> Any:
-            if supply is without:
+    def _try(self, without: ValueSource | None = None) -> Faults:
+        def stand_in(source: ValueSource) -> Any:
+            if source is without:
                 return ABSENT
-            if supply.origin.default is not ABSENT:
-                return supply.origin.default
-            return [""] if supply.many else ""
+            if source.origin.default is not ABSENT:
+                return source.origin.default
+            return [""] if source.many else ""
 
         bad: Faults = []
         self._write(_filled(self._template, stand_in), lambda text: None, None, bad)
@@ -177,17 +177,17 @@ class Block:
         """
         if self.constant is not None:
             return self.constant
-        faults: list[tuple[Supply, str]] = []
-        absent: list[Supply] = []
+        faults: list[tuple[ValueSource, str]] = []
+        absent: list[ValueSource] = []
 
-        def bring(supply: Supply) -> Any:
+        def bring(source: ValueSource) -> Any:
             try:
-                value = supply.value(call)
+                value = source.value(call)
             except DatatypeError as error:
-                faults.append((supply, str(error)))
+                faults.append((source, str(error)))
                 return ABSENT
             if value is ABSENT:
-                absent.append(supply)
+                absent.append(source)
             return value
 
         value = _filled(self._template, bring)
@@ -211,19 +211,19 @@ class Block:
         assert start is not None  # an element starts with a tag
         return f"{start[0]}{self._attributes}{text[start.end() :]}"
 
-    def _blame(self, bad: Faults, absent: list[Supply]) -> Iterator[tuple[Supply, str]]:
-        """The supply that caused each fault; constants were checked at bind."""
+    def _blame(self, bad: Faults, absent: list[ValueSource]) -> Iterator[tuple[ValueSource, str]]:
+        """The source that caused each fault; constants were checked at bind."""
         for at, why in bad:
-            missing = [supply for supply in absent if supply.at == at or supply.at.startswith(f"{at}/")]
+            missing = [source for source in absent if source.at == at or source.at.startswith(f"{at}/")]
             if missing:
-                yield from ((supply, "it is required") for supply in missing)
+                yield from ((source, "it is required") for source in missing)
             else:
-                yield next((supply for supply in self.supplies if supply.holds(at)), self.supplies[0]), why
+                yield next((source for source in self.sources if source.holds(at)), self.sources[0]), why
 
 
-def _filled(template: Any, bring: Callable[[Supply], Any]) -> Any:
-    """The template with the result of `bring` for each supply; absent values are left out."""
-    if isinstance(template, Supply):
+def _filled(template: Any, bring: Callable[[ValueSource], Any]) -> Any:
+    """The template with the result of `bring` for each source; absent values are left out."""
+    if isinstance(template, ValueSource):
         return bring(template)
     if isinstance(template, dict):
         filled = {name: _filled(each, bring) for name, each in template.items()}

@@ -26,7 +26,7 @@ class RequestBlocks:
 
     def __init__(self, blocks: Sequence[Block], passed: Mapping[str, Writer], fixed: frozenset[str]) -> None:
         self._blocks, self._passed, self._fixed = blocks, passed, fixed
-        origins = [supply.origin for block in blocks for supply in block.supplies]
+        origins = [source.origin for block in blocks for source in block.sources]
         names = dict.fromkeys(origin.name.lower() for origin in origins if origin.kind == "header")
         self.fields: list[tuple[str, str]] = [("vary", ", ".join(names))] if names else []
         if any(origin.kind == "claim" for origin in origins):

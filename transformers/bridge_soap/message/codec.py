@@ -41,10 +41,10 @@ from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
 from bridge_soap.message.envelope import Envelope, Message, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.large import Early, LargeParser
-from bridge_soap.message.layouts import Layouts
 from bridge_soap.message.multipart import XOP_NAMESPACE, BodyPart, inline, join, split
 from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, read_parameters
+from bridge_soap.message.reply_templates import ReplyTemplates
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
@@ -64,7 +64,7 @@ class Plan:
     :ivar shape: converts a client's body to the schema's form; `reply_shape` converts the reply back. None if they do
         not differ.
     :ivar secrets: texts in the requests that must not be shown.
-    :ivar layouts: reads replies in a known layout; None if the reply is more than one value.
+    :ivar templates: reads replies in a known template; None if the reply is more than one value.
     :ivar bodies: reads large replies; None if they must be parsed as a whole.
     """
 
@@ -86,7 +86,7 @@ class Plan:
     reply_shape: Shape | None = None
     attachments: Attachments | None = None
     reply_attachments: Attachments | None = None
-    layouts: Layouts | None = None
+    templates: ReplyTemplates | None = None
     bodies: LargeBodies | None = None
 
 
@@ -180,12 +180,12 @@ class SoapCodec:
         kind = header(inbound.headers, "content-type")
         if not inbound.body or inbound.body.isspace():
             return self._empty(status)
-        layouts = self._plan.layouts
-        if layouts is not None and status < 300:
+        templates = self._plan.templates
+        if templates is not None and status < 300:
             if len(inbound.body) < large.LARGE:
-                value, write = layouts.read(inbound.body, kind), to_json
+                value, write = templates.read(inbound.body, kind), to_json
             elif self._plan.reply_shape is None:
-                value, write = layouts.read(inbound.body, kind, large.SLICE), dump
+                value, write = templates.read(inbound.body, kind, large.SLICE), dump
             else:
                 value, write = ABSENT, to_json  # packed values can't be shaped
             if value is not ABSENT:
@@ -252,12 +252,12 @@ class SoapCodec:
             return Reply(200, [("content-type", kind), *fields], payload(message))
         if early is not None:
             call.warnings += early.warnings[: max(0, _MAX_WARNINGS - len(call.warnings))]
-            if plan.layouts is not None and not call.warnings and early.error is None:
-                plan.layouts.learn(inbound.body, kind)
+            if plan.templates is not None and not call.warnings and early.error is None:
+                plan.templates.learn(inbound.body, kind)
             return self._success(call, early.take(), fields, parts, blocks, dump)
         value = plan.read(message.body, note)
-        if plan.layouts is not None and not call.warnings:
-            plan.layouts.learn(inbound.body, kind)
+        if plan.templates is not None and not call.warnings:
+            plan.templates.learn(inbound.body, kind)
         return self._success(call, value, fields, parts, blocks)
 
     def _success(

@@ -11,7 +11,7 @@ import msgspec
 from bridge.api import BindError, Fault, is_token, returnable
 from bridge_soap.components import SimpleType
 from bridge_soap.contract import Contract
-from bridge_soap.message.headers import Declared
+from bridge_soap.message.headers import DeclaredHeaders
 from bridge_soap.names import local_name
 from bridge_soap.options import SoapOptions
 from bridge_soap.xsd.properties import Property, steps_of
@@ -52,7 +52,7 @@ class ReplyField:
         return text
 
 
-def reply_fields(contract: Contract, options: SoapOptions, declared: Declared) -> tuple[ReplyField, ...]:
+def reply_fields(contract: Contract, options: SoapOptions, declared: DeclaredHeaders) -> tuple[ReplyField, ...]:
     """The fields in ``reply_headers``, for the blocks that the operation's replies may have.
 
     :raises bridge.api.BindError: a reply may not set the field, or a path does not lead to a simple value.
@@ -78,7 +78,7 @@ def may_set(name: str) -> bool:
     return not (name in _BODY | _OWN or name.startswith(_FAMILIES)) and bool(returnable([(name, "")]))
 
 
-def _field(contract: Contract, name: str, steps: Sequence[str], declared: Declared) -> ReplyField | None:
+def _field(contract: Contract, name: str, steps: Sequence[str], declared: DeclaredHeaders) -> ReplyField | None:
     lower = name.lower()
     if not is_token(name):
         raise BindError("that can't be the name of a header")

@@ -15,7 +15,7 @@ from bridge_soap.xsd.properties import steps_of
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredHeaders:
     """The header blocks of one direction.
 
     :ivar tags: the elements' Clark names, in the binding's order.
@@ -36,13 +36,13 @@ class Declared:
         return tag
 
 
-def declared_headers(contract: Contract, side: Side | None) -> Declared:
+def declared_headers(contract: Contract, side: Side | None) -> DeclaredHeaders:
     """The blocks declared for one direction; missing messages declare none."""
     parts: list[MessagePart] = []
     for use in side.headers if side is not None else ():
         parts += [part for part in contract.wsdl.message(use.message) if part.name == use.part]
     tags = dict.fromkeys(part.element for part in parts if part.element)
-    return Declared(tuple(tags), tuple(part.name for part in parts if not part.element))
+    return DeclaredHeaders(tuple(tags), tuple(part.name for part in parts if not part.element))
 
 
 def block_keys(tags: Iterable[str]) -> dict[str, str]:
@@ -73,7 +73,7 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
     return elements
 
 
-def passed_tags(declared: Declared, names: Sequence[str]) -> list[str]:
+def passed_tags(declared: DeclaredHeaders, names: Sequence[str]) -> list[str]:
     """The tags in ``pass_headers``, for one direction."""
     return [tag for tag in map(declared.named, names) if tag is not None]
 
@@ -87,7 +87,7 @@ def check_names(contract: Contract, operations: Sequence[SoapOperation], options
     outputs = [declared_headers(contract, each.output) for each in operations]
     faults: list[Fault] = []
 
-    def check(path: KeyPath, name: str, sides: list[Declared]) -> None:
+    def check(path: KeyPath, name: str, sides: list[DeclaredHeaders]) -> None:
         try:
             if any(side.named(name) is not None for side in sides):
                 return

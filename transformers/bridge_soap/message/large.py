@@ -11,10 +11,10 @@ from lxml import etree
 
 from bridge.api import BadReply, Unsliced, parse_xml, xml_slices
 from bridge_soap.decode.decoders import Note
-from bridge_soap.decode.incremental import Mixed, OpenElement
+from bridge_soap.decode.incremental import MixedTextError, OpenElement
 from bridge_soap.decode.packing import TOO_LARGE
 from bridge_soap.message.envelope import PARTS
-from bridge_soap.message.open_body import LargeBodies, OpenBody, Superseded
+from bridge_soap.message.open_body import LargeBodies, OpenBody, SupersededError
 from bridge_soap.message.shape import Shape
 
 #: Replies of `LARGE` bytes or more are read in slices of `SLICE` bytes.
@@ -147,9 +147,9 @@ class LargeParser:
         while self._bodies is not None:
             try:
                 return self._by_slices(self._bodies, text)
-            except Mixed:
+            except MixedTextError:
                 self._careful = True
-            except Superseded:
+            except SupersededError:
                 self._exact = True
             except Unsliced:
                 break

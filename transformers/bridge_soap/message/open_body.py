@@ -16,7 +16,7 @@ from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 
-class Superseded(Exception):
+class SupersededError(Exception):
     """The body's element follows one that was mistaken for it; the message must be read again."""
 
 
@@ -80,7 +80,7 @@ class OpenBody(OpenElement):
     def _ranked(self, child: etree._Element) -> int:
         if child.tag in self._readers:
             if self._rank == 1:
-                raise Superseded
+                raise SupersededError
             return 0
         if self._exact:
             return 2
@@ -129,7 +129,7 @@ class OpenBody(OpenElement):
     def look(self, child: etree._Element) -> None:
         """Check a child after one that could not be read.
 
-        :raises Superseded: this one is the body's element.
+        :raises SupersededError: this one is the body's element.
         """
         self._ranked(child)
 

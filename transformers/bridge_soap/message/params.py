@@ -72,7 +72,7 @@ def shaped_parameters(
     def walk(element: Element, shape: Shape | None, *, sure: bool) -> bool:
         flat = not isinstance(element.type, SimpleType) and element.type is not ANY_TYPE
         for key, place in properties.of(element.type).items():
-            view = shape.seen.get(key) if shape is not None else None
+            view = shape.views.get(key) if shape is not None else None
             if view is not None and view.constant:
                 continue
             if view is not None and view.flat and place.element is not None:

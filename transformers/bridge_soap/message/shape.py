@@ -17,7 +17,7 @@ from bridge_soap.xsd.model import NIL, TYPE
 
 
 @dataclass(slots=True)
-class Seen:
+class PropertyView:
     """How clients see a canonical property that differs.
 
     :ivar name: its name for clients.
@@ -69,15 +69,15 @@ class Fill:
 class Shape:
     """One object in both forms.
 
-    :ivar seen: the canonical properties that differ for clients.
-    :ivar names: the clients' properties: the flattened objects on the path, the canonical property, and its `Seen`.
+    :ivar views: the canonical properties that differ for clients.
+    :ivar names: the clients' properties: the flattened objects on the path, the canonical property, and its view.
     :ivar hidden: canonical names that clients can't use here.
     :ivar fills: the values that the route adds, in this order.
     """
 
-    seen: dict[str, Seen] = field(default_factory=dict[str, Seen])
-    names: dict[str, tuple[tuple[str, ...], str, Seen | None]] = field(
-        default_factory=dict[str, tuple[tuple[str, ...], str, "Seen | None"]]
+    views: dict[str, PropertyView] = field(default_factory=dict[str, PropertyView])
+    names: dict[str, tuple[tuple[str, ...], str, PropertyView | None]] = field(
+        default_factory=dict[str, tuple[tuple[str, ...], str, "PropertyView | None"]]
     )
     hidden: frozenset[str] = frozenset()
     fills: list[Callable[[dict[str, Any]], None]] = field(default_factory=list[Callable[[dict[str, Any]], None]])
@@ -123,7 +123,7 @@ class Shape:
             return value
         out: dict[str, Any] = {}
         for key, item in value.items():
-            view = self.seen.get(key)
+            view = self.views.get(key)
             if view is None:
                 out[key] = item
             elif view.constant:
@@ -148,7 +148,7 @@ class Shape:
             if node is None or part.isdigit():  # no XML name starts with a digit
                 parts.append(part)
                 continue
-            view = node.seen.get(part)
+            view = node.views.get(part)
             node = view.node if view is not None else None
             if view is None or not view.flat:
                 parts.append(part if view is None else view.name)
@@ -158,7 +158,7 @@ class Shape:
 
     def words(self, text: str) -> str:
         """A message on a choice's branches, with the clients' names."""
-        for key, view in self.seen.items():
+        for key, view in self.views.items():
             name = " or ".join(view.node.visible()) if view.flat and view.node is not None else view.name
             text = re.sub(rf"(?<![\w{{}}@#.-]){re.escape(key)}(?![\w.-])", lambda match, name=name: name, text)  # type: ignore[misc]  # bound now
         return text

@@ -13,7 +13,7 @@ from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults
-from bridge_soap.message.shape import Fill, Seen, Shape
+from bridge_soap.message.shape import Fill, PropertyView, Shape
 from bridge_soap.options import ReplyShape, RequestShape
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties, Property, steps_of
@@ -207,7 +207,7 @@ class Shaper:
         shape = Shape()
         below = self.properties.below(mark.place)
         for key, each in mark.inner.items():
-            shape.seen[key] = self._seen(each)
+            shape.views[key] = self._view(each)
         paths: dict[str, str] = {}
         for name, steps, key, view, path in self._visible(mark, below, shape):
             other = paths.setdefault(name, path)
@@ -223,12 +223,12 @@ class Shaper:
             shape.fills += self._fills(mark)
         return shape
 
-    def _seen(self, mark: _Mark) -> Seen:
+    def _view(self, mark: _Mark) -> PropertyView:
         node = self._build(mark) if mark.inner or mark.flat else None
         always = _sure(mark) if mark.flat or node is not None else False
         if self._reply and (self._nils or (mark.place.element is not None and mark.place.element.nillable)):
             always = False  # a reply may be nil here
-        return Seen(
+        return PropertyView(
             mark.name or mark.place.key,
             node,
             bool(mark.flat),
@@ -239,11 +239,11 @@ class Shaper:
 
     def _visible(
         self, mark: _Mark, below: dict[str, Property], shape: Shape
-    ) -> Iterator[tuple[str, tuple[str, ...], str, Seen | None, str]]:
+    ) -> Iterator[tuple[str, tuple[str, ...], str, PropertyView | None, str]]:
         """Each property of a client's object: its name, the flattened objects on the path, its canonical name, its
-        `Seen`, and its path."""
+        `PropertyView`, and its path."""
         for key in below:
-            view = shape.seen.get(key)
+            view = shape.views.get(key)
             path = f"{mark.path}/{key}" if mark.path else key
             if view is not None and view.flat:
                 inner = mark.inner[key]
@@ -254,8 +254,8 @@ class Shaper:
             elif view is None or not view.constant:
                 yield view.name if view is not None else key, (), key, view, path
 
-    def _constants(self, mark: _Mark, shape: Shape) -> Iterator[tuple[str, tuple[str, ...], str, Seen]]:
-        for key, view in shape.seen.items():
+    def _constants(self, mark: _Mark, shape: Shape) -> Iterator[tuple[str, tuple[str, ...], str, PropertyView]]:
+        for key, view in shape.views.items():
             if view.constant:
                 yield key, (), key, view
             elif view.flat and view.node is not None:

@@ -42,7 +42,7 @@ _OTHERS = {
 }
 
 
-class _None(Exception):
+class _NoExampleError(Exception):
     """There is no example."""
 
 
@@ -55,14 +55,14 @@ class Examples:
         """An example of an element's value; None if there is none."""
         try:
             return self._element(element, [])
-        except _None:
+        except _NoExampleError:
             return None
 
     def type(self, type_: ComplexType) -> Any:
         """An example of a type's value; as `element`."""
         try:
             return self._type(type_, [])
-        except _None:
+        except _NoExampleError:
             return None
 
     def _element(self, element: Element, path: list[Type]) -> Any:
@@ -72,7 +72,7 @@ class Examples:
                     value = self._element(member, path)
                     label = {ELEMENT: self._contract.schemas.member_name(member, element)}
                     return label | (value if isinstance(value, dict) else {TEXT: value})
-            raise _None
+            raise _NoExampleError
         type_ = element.type
         constant = element.fixed if element.fixed is not None else element.default
         if isinstance(type_, SimpleType):
@@ -90,15 +90,15 @@ class Examples:
                 derived = self._variants.known(name)
                 if isinstance(derived, ComplexType) and not derived.abstract:
                     return {TYPE: self._variants.short(name), **self._type(derived, path)}
-            raise _None
+            raise _NoExampleError
         if type_ in path or len(path) > _MAX_DEPTH:
-            raise _None
+            raise _NoExampleError
         inner = [*path, type_]
         array = self._contract.graph.arrays[type_] if self._encoded else None
         if array is not None:
             try:
                 value = self._element(array.item, inner)
-            except _None:
+            except _NoExampleError:
                 return []
             for _ in range(array.dimensions):
                 value = [value]
@@ -138,7 +138,7 @@ class Examples:
             try:
                 for child in part.parts:
                     self._part(child, content, path, example, optional=False)
-            except _None:
+            except _NoExampleError:
                 if not optional:
                     raise
                 return
@@ -149,12 +149,12 @@ class Examples:
             example: dict[str, Any] = {}
             try:
                 self._part(branch, content, path, example, optional=False)
-            except _None:
+            except _NoExampleError:
                 continue
             out.update(example)
             return
         if not optional:
-            raise _None
+            raise _NoExampleError
 
     def _property(
         self,
@@ -169,7 +169,7 @@ class Examples:
         many = content.slots[element.name].many
         try:
             value = self._element(element, path)
-        except _None:
+        except _NoExampleError:
             if not optional:
                 if not element.nillable:
                     raise
@@ -179,7 +179,7 @@ class Examples:
                     out[part.key] = []
                 return
         if many and part.low > _MAX_ITEMS:
-            raise _None
+            raise _NoExampleError
         out[part.key] = [value] * max(part.low, 1) if many else value
 
     def _nil(self, type_: Type) -> Any:
@@ -187,7 +187,7 @@ class Examples:
         if not isinstance(type_, ComplexType):
             return None
         if type_.abstract:
-            raise _None
+            raise _NoExampleError
         example = {
             key: self._simple(use.type, use.fixed if use.fixed is not None else use.default)
             for name, key in attribute_keys(type_).items()
@@ -201,19 +201,19 @@ class Examples:
         if not part.low or wildcard is None:
             return []
         if part.low > _MAX_ITEMS:
-            raise _None
+            raise _NoExampleError
         names = (clark(namespace, "anything") for namespace in ("urn:example", *sorted(wildcard.namespaces)))
         name = next((each for each in names if wildcard.allows(split(each)[0])), None)
         is_declared = name is not None and self._contract.schemas.find_element(name) is not None
         if name is None or is_declared or wildcard.process == "strict":
-            raise _None
+            raise _NoExampleError
         return [{name: "anything"}] * part.low
 
     def _items(self, part: Part, path: list[Type]) -> list[Any]:
         """Items in a valid order, each the minimum number of times and at least once if allowed."""
         count = part.low or 1
         if count > _MAX_ITEMS:
-            raise _None
+            raise _NoExampleError
         if part.element is not None:
             return [{part.key: self._element(part.element, path)} for _ in range(count)]
         if part.kind == "any":
@@ -222,14 +222,14 @@ class Examples:
             for branch in part.parts:
                 try:
                     return self._items(branch, path) * count
-                except _None:
+                except _NoExampleError:
                     continue
-            raise _None
+            raise _NoExampleError
         items: list[Any] = []
         for child in part.parts:
             try:
                 items += self._items(child, path)
-            except _None:
+            except _NoExampleError:
                 if child.low:
                     raise
         return items * count
@@ -246,7 +246,7 @@ class Examples:
             except DatatypeError:
                 continue
             return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
-        raise _None
+        raise _NoExampleError
 
     def _candidates(self, simple: SimpleType, constant: str | None) -> Iterator[str]:
         facets = simple.facets

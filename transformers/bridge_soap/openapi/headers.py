@@ -19,19 +19,19 @@ def header_parameters(blocks: Iterable[Block], schemas: SchemaWriter) -> list[di
     """The HTTP header fields that the route's header blocks use, each once; required if one place requires it."""
     by_name: dict[str, dict[str, Any]] = {}
     for block in blocks:
-        for supply in block.supplies:
-            origin = supply.origin
+        for source in block.sources:
+            origin = source.origin
             lower = origin.name.lower()
             if origin.kind != "header" or lower in _NOT_PARAMETERS:
                 continue
-            schema: Schema = schemas.type(supply.simple) if supply.simple is not None else {"type": "string"}
-            if origin.default is not ABSENT and not supply.many:
+            schema: Schema = schemas.type(source.simple) if source.simple is not None else {"type": "string"}
+            if origin.default is not ABSENT and not source.many:
                 schema = {**schema, "default": origin.default}
-            required = supply.at in block.required
+            required = source.at in block.required
             parameter = by_name.get(lower)
             if parameter is None:
                 parameter = by_name[lower] = {"name": origin.name, "in": "header", "required": False}
-                parameter["schema"] = {"type": "array", "items": schema} if supply.many else schema
+                parameter["schema"] = {"type": "array", "items": schema} if source.many else schema
             parameter["required"] = parameter["required"] or required
     return list(by_name.values())
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.api import ABSENT
-from bridge_soap.message.shape import Seen, Shape
+from bridge_soap.message.shape import PropertyView, Shape
 from bridge_soap.openapi.inline import Schema, resolved
 from bridge_soap.xsd.model import NIL, TYPE
 
@@ -40,7 +40,7 @@ class _Shaper:
         rules: list[Schema] = [self._rule(rule, schema, shape) for rule in schema.get("allOf", ())]
         required_names = schema.get("required", [])
         for key, inner in schema["properties"].items():
-            view = shape.seen.get(key)
+            view = shape.views.get(key)
             if view is None:
                 properties[key] = inner
                 required += [key] if key in required_names else []
@@ -58,7 +58,7 @@ class _Shaper:
             out["allOf"] = rules
         return out
 
-    def _property(self, inner: Schema, view: Seen, *, required: bool) -> tuple[Schema, bool]:
+    def _property(self, inner: Schema, view: PropertyView, *, required: bool) -> tuple[Schema, bool]:
         """A property's schema, and whether clients must give it."""
         if view.node is not None:
             inner = self.value(inner, view.node)
@@ -68,7 +68,9 @@ class _Shaper:
             return inner, not self._takes_nothing(inner)
         return inner, required
 
-    def _flatten(self, inner: Schema, view: Seen, properties: Schema, required: list[str], rules: list[Schema]) -> None:
+    def _flatten(
+        self, inner: Schema, view: PropertyView, properties: Schema, required: list[str], rules: list[Schema]
+    ) -> None:
         inner = self._inner(inner, view)
         own = {key: value for key, value in inner["properties"].items() if key not in (NIL, TYPE)}
         properties.update(own)
@@ -81,7 +83,7 @@ class _Shaper:
             then: Schema = ({"required": needed} if needed else {}) | ({"allOf": more} if more else {})
             rules.append({"if": _any_of(list(own)), "then": then})
 
-    def _inner(self, inner: Schema, view: Seen) -> Schema:
+    def _inner(self, inner: Schema, view: PropertyView) -> Schema:
         """The schema of a flattened object, in its own shape."""
         target = resolved(inner, self._components)
         if "properties" not in target:  # nillable: the first branch is the object
@@ -104,7 +106,7 @@ class _Shaper:
 
     def _given(self, key: str, schema: Schema, shape: Shape) -> Schema:
         """The condition that a canonical property is given."""
-        view = shape.seen.get(key)
+        view = shape.views.get(key)
         if view is None or not (view.flat or view.constant):
             return {"required": [key if view is None else view.name]}
         if view.constant:

@@ -11,14 +11,14 @@ from bridge_soap.wsdl.model import SoapOperation
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class OperationChoice:
     """An operation and its published name."""
 
     operation: SoapOperation
     name: str
 
 
-def choose(wsdl: Wsdl, options: SoapOptions) -> list[Chosen]:
+def choose(wsdl: Wsdl, options: SoapOptions) -> list[OperationChoice]:
     """The operation that the options name; without a name, each operation once.
 
     :raises bridge.api.BindError: a name in the options is unknown or ambiguous.
@@ -64,7 +64,7 @@ def _one_port_each(operations: list[SoapOperation]) -> list[SoapOperation]:
     return [each for each in operations if first[each.port_type] == (each.service, each.port)]
 
 
-def _named(operations: list[SoapOperation]) -> list[Chosen]:
+def _named(operations: list[SoapOperation]) -> list[OperationChoice]:
     """Give each operation a unique name.
 
     That is its own name; an overloaded operation also gets its input's name, and one whose name occurs in two port
@@ -80,4 +80,4 @@ def _named(operations: list[SoapOperation]) -> list[Chosen]:
         while name in by_name:
             name, number = f"{base}.{number}", number + 1
         by_name[name] = each
-    return [Chosen(operation, name) for name, operation in by_name.items()]
+    return [OperationChoice(operation, name) for name, operation in by_name.items()]

@@ -22,7 +22,7 @@ _ANY_SIMPLE = xsd("anySimpleType")
 
 
 @dataclass(slots=True)
-class Reached:
+class Dependencies:
     """The types and namespaces that an operation depends on. `open`: a wildcard or anyType permits any other."""
 
     types: dict[Type, None] = field(default_factory=dict[Type, None])
@@ -61,10 +61,10 @@ class Graph:
                 content = self._models[complex_type] = content_of(self.schemas, complex_type)
         return content
 
-    def reach(self, roots: Iterable[Element | Type]) -> Reached:
+    def reach(self, roots: Iterable[Element | Type]) -> Dependencies:
         """:raises bridge.api.BindError: a required component is invalid. An invalid type that only ``xsi:type`` can
         select is skipped."""
-        reached = Reached()
+        reached = Dependencies()
         waiting: list[Type] = []
         variants: list[str] = []
         for root in roots:
@@ -83,7 +83,7 @@ class Graph:
             visited.add(name)
             try:
                 variant = self.schemas.type(name)
-                part = Reached(dict(reached.types))
+                part = Dependencies(dict(reached.types))
                 more: list[str] = []
                 self._walk([variant], part, more)
             except BindError:
@@ -94,7 +94,7 @@ class Graph:
             reached.open = reached.open or part.open
         return reached
 
-    def _walk(self, waiting: list[Type], reached: Reached, variants: list[str]) -> None:
+    def _walk(self, waiting: list[Type], reached: Dependencies, variants: list[str]) -> None:
         while waiting:
             type_ = waiting.pop()
             if type_ in reached.types:

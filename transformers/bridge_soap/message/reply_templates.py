@@ -19,7 +19,7 @@ from bridge_soap.components import Element
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.decode.decoders import Decoders
 from bridge_soap.decode.escapes import EscapeError
-from bridge_soap.decode.pattern import LayoutError, NameOf, PatternMaker, PatternReader
+from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, TemplateError
 from bridge_soap.message.envelope import is_utf8, read_message
 from bridge_soap.names import DRAFTS, split
 
@@ -50,7 +50,7 @@ assert all(_DRAFTED in draft for draft in DRAFTS)
 
 
 @dataclass(slots=True)
-class Layout:
+class ReplyTemplate:
     """One way of writing replies.
 
     :ivar start: everything before the values, the same in each reply; `skip` is its length in characters.
@@ -68,49 +68,49 @@ class Layout:
     left: int = 0
 
 
-class Layouts:
-    """The layouts of one operation's replies, whose body has one element, `root`."""
+class ReplyTemplates:
+    """The templates of one operation's replies, whose body has one element, `root`."""
 
     def __init__(self, decoders: Decoders, root: Element) -> None:
         self._decoders, self._root = decoders, root
-        self._layouts: list[Layout] = []
+        self._templates: list[ReplyTemplate] = []
         self._types: set[str] = set()
         self._tries = _TRIES
 
     def read(self, body: bytes, content_type: str, step: int = 0) -> object:
         """The value of a reply's body; ABSENT if it must be parsed. With a `step`, arrays are packed
         (`PatternMaker`)."""
-        for layout in self._layouts:
-            if body.startswith(layout.start):
+        for template in self._templates:
+            if body.startswith(template.start):
                 break
         else:
             return ABSENT
-        if layout.left:
-            layout.left -= 1
+        if template.left:
+            template.left -= 1
             return ABSENT
         if content_type not in self._types:
             return ABSENT
-        value = _read(layout, body, self._reader(layout, step) if step else layout.read, wide=not step)
+        value = _read(template, body, self._reader(template, step) if step else template.read, wide=not step)
         if value is ABSENT:
-            layout.missed += 1
-            layout.left = min(layout.missed, _MAX_SKIP)
+            template.missed += 1
+            template.left = min(template.missed, _MAX_SKIP)
         else:
-            layout.missed = 0
+            template.missed = 0
         return value
 
-    def _reader(self, layout: Layout, step: int) -> PatternReader:
+    def _reader(self, template: ReplyTemplate, step: int) -> PatternReader:
         """The reader of large replies."""
-        if layout.read_large is None:
+        if template.read_large is None:
             with self._decoders.lock:
-                layout.read_large = layout.make(step)
-        return layout.read_large
+                template.read_large = template.make(step)
+        return template.read_large
 
     def learn(self, body: bytes, content_type: str) -> None:
         """Learn from a parsed reply without warnings."""
         if not self._tries:
             return
-        match = next((each for each in self._layouts if body.startswith(each.start)), None)
-        fresh = match is None or match.missed > 1  # short and long replies may have different layouts
+        match = next((each for each in self._templates if body.startswith(each.start)), None)
+        fresh = match is None or match.missed > 1  # short and long replies may have different templates
         if not fresh and content_type in self._types:
             return
         self._tries -= 1
@@ -119,25 +119,25 @@ class Layouts:
         if fresh:
             with self._decoders.lock:
                 try:
-                    layout = _layout(_head(body), content_type, self._decoders, self._root)
-                except (LayoutError, UnicodeDecodeError, XmlError, BindError):
+                    template = _template(_head(body), content_type, self._decoders, self._root)
+                except (TemplateError, UnicodeDecodeError, XmlError, BindError):
                     return
-            others = [each for each in self._layouts if each.start != layout.start]
-            self._layouts = sorted([*others, layout], key=lambda each: -len(each.start))  # the most specific first
+            others = [each for each in self._templates if each.start != template.start]
+            self._templates = sorted([*others, template], key=lambda each: -len(each.start))  # the most specific first
         self._types.add(content_type)
 
 
-def _read(layout: Layout, body: bytes, read: PatternReader, *, wide: bool) -> object:
+def _read(template: ReplyTemplate, body: bytes, read: PatternReader, *, wide: bool) -> object:
     """Without `wide`, texts that take far more memory in Python than their bytes are left to the parser."""
     try:
         text = body.decode()
         if not wide and sys.getsizeof(text) > _WIDE * len(body):
             return ABSENT
-        if text.find(_DRAFTED, layout.skip) >= 0:
+        if text.find(_DRAFTED, template.skip) >= 0:
             return ABSENT
         if not text.isascii() and any(each in body for each in _NO_CHARACTERS):
             return ABSENT
-        return read(text, layout.skip)
+        return read(text, template.skip)
     except (EscapeError, DatatypeError, UnicodeDecodeError):
         return ABSENT
 
@@ -147,32 +147,32 @@ def _head(body: bytes) -> bytes:
     return body if len(body) <= _HEAD else body[:_HEAD].decode(errors="ignore").encode()
 
 
-def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -> Layout:
-    """The layout of a reply.
+def _template(body: bytes, content_type: str, decoders: Decoders, root: Element) -> ReplyTemplate:
+    """The template of a reply.
 
-    :raises LayoutError: there are no patterns for it.
+    :raises TemplateError: there are no patterns for it.
     :raises bridge.api.XmlError: its start is not XML.
     """
     text = body.decode()
     match = _START.match(text)
     if match is None:
-        raise LayoutError
+        raise TemplateError
     inner = _INNER.match(text, match.end())
     start, names = match[0], [match[3], match[2], match[1]]
     if inner is not None:
         start, names = start + inner[0], [inner[1], *names]
     if any(draft in start for draft in DRAFTS):
-        raise LayoutError
+        raise TemplateError
     # The parser interprets the start: with its tags closed, it is a complete document.
     message = read_message((start + "".join(f"</{name}>" for name in names)).encode(), content_type)
     node = message.body[0] if len(message.body) else None
     if node is None or node.tag != root.name or node.items() or message.header is not None:
-        raise LayoutError
+        raise TemplateError
     loose = _LOOSE.match(text, len(start)) is not None
     end = re.escape(f"</{names[0]}>") + "".join(_GAP + re.escape(f"</{name}>") for name in names[1:]) + _GAP + r"\Z"
     name_of = _namer(node if inner is None else node[0], text)
 
-    ways: dict[str, str | None] = {}  # so that the layout does not keep the reply's text
+    ways: dict[str, str | None] = {}  # so that the template does not keep the reply's text
 
     def way_of(name: str) -> str | None:
         return ways[name] if name in ways else ways.setdefault(name, name_of(name))
@@ -181,14 +181,14 @@ def _layout(body: bytes, content_type: str, decoders: Decoders, root: Element) -
         maker = PatternMaker(decoders, way_of, loose=loose, step=step)
         return maker.make(root, end) if inner is None else _within(maker, node[0], root, end)
 
-    return Layout(start.encode(), len(start), make(0, way_of), make)
+    return ReplyTemplate(start.encode(), len(start), make(0, way_of), make)
 
 
 def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) -> PatternReader:
     """The reader of the content of `node`, the only child of `root`, which declares namespaces."""
     child = maker.only_child(root)
     if child is None or node.tag != child[1].name or node.items():
-        raise LayoutError
+        raise TemplateError
     key, reader = child[0], maker.make(child[1], end)
 
     def read(text: str, place: int) -> object:

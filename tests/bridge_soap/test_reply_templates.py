@@ -1,4 +1,4 @@
-"""Replies by pattern: whatever a service writes, a codec that knows its layout answers as one that parses each time."""
+"""Replies by pattern: a codec that knows a service's template answers as one that parses each reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.api import ABSENT, BridgeError, Call, HttpReply
 from bridge_soap.message.codec import SoapCodec
-from bridge_soap.message.layouts import Layouts
+from bridge_soap.message.reply_templates import ReplyTemplates
 from tests.soap_kit import SOAP11, codec_of, make_echo
 
 pytestmark = pytest.mark.fast_path
@@ -104,24 +104,24 @@ class Pair:
             learning = codec_of(make_echo(Path(folder), schema, **options).operation)
         assert isinstance(learning, SoapCodec)
         self.learning, self.pretty = learning, False
-        self.parsing = SoapCodec(replace(learning._plan, layouts=None), takes_body=True)
+        self.parsing = SoapCodec(replace(learning._plan, templates=None), takes_body=True)
 
     @property
-    def layouts(self) -> Layouts:
-        found = self.learning._plan.layouts
+    def templates(self) -> ReplyTemplates:
+        found = self.learning._plan.templates
         assert found is not None
         return found
 
     def same(self, body: bytes, kind: str = "text/xml; charset=utf-8") -> Any:
         """Both must say the same; what they say."""
         wanted = outcome(self.parsing, body, kind)
-        for layout in self.layouts._layouts:
-            layout.left = layout.missed = 0  # so that the pattern is asked again after a miss
+        for template in self.templates._templates:
+            template.left = template.missed = 0  # so that the pattern is asked again after a miss
         assert outcome(self.learning, body, kind) == wanted
         return wanted
 
     def by_pattern(self, body: bytes, kind: str = "text/xml; charset=utf-8") -> bool:
-        return self.layouts.read(body, kind) is not ABSENT
+        return self.templates.read(body, kind) is not ABSENT
 
 
 @pytest.fixture(scope="module", params=[("exact", False), ("native", False), ("exact", True)])
@@ -262,8 +262,8 @@ def test_a_service_that_seldom_keeps_to_its_layout_is_seldom_read_twice() -> Non
     odd = HttpReply(200, [("content-type", "text/xml; charset=utf-8")], written("asmx", FULL + "<!-- -->"))
     for _ in range(5000):
         pair.learning.reply(Call(), odd)
-    (layout,) = pair.layouts._layouts
-    assert 64 <= layout.missed <= 150
+    (template,) = pair.templates._templates
+    assert 64 <= template.missed <= 150
 
 
 def test_another_way_of_writing_is_learned_when_the_first_does_not_fit() -> None:
@@ -273,14 +273,14 @@ def test_another_way_of_writing_is_learned_when_the_first_does_not_fit() -> None
     for _ in range(20):
         pair.learning.reply(Call(), HttpReply(200, [("content-type", "text/xml; charset=utf-8")], pretty))
     assert pair.by_pattern(pretty)
-    assert len(pair.layouts._layouts) == 1
+    assert len(pair.templates._templates) == 1
 
 
 def test_learning_ends() -> None:
     pair = Pair()
     for number in range(40):
         pair.same(written("bare", FULL).replace(b"s:", b"s%d:" % number).replace(b":s=", b":s%d=" % number))
-    assert len(pair.layouts._layouts) <= 8
+    assert len(pair.templates._templates) <= 8
 
 
 @pytest.mark.parametrize("times", ["", ' maxOccurs="unbounded"', ' nillable="true"'])
@@ -319,5 +319,5 @@ def test_types_without_a_pattern_are_parsed(tmp_path: Path, content: str) -> Non
     body = STACKS["bare"].format("").encode()
     first = outcome(codec, body, "text/xml")
     assert outcome(codec, body, "text/xml") == first
-    assert codec._plan.layouts is not None
-    assert codec._plan.layouts.read(body, "text/xml") is ABSENT
+    assert codec._plan.templates is not None
+    assert codec._plan.templates.read(body, "text/xml") is ABSENT

@@ -22,7 +22,7 @@ from bridge_soap.datatypes.facets import DatatypeError
 
 
 @dataclass(frozen=True, slots=True)
-class Supply:
+class ValueSource:
     """An origin and its place in a block.
 
     :ivar at: the place as a JSON pointer.
@@ -79,14 +79,14 @@ class Supply:
         return pointer == self.at or pointer.startswith(f"{self.at}/")
 
 
-def refusal(faults: list[tuple[Supply, str]]) -> ClientError:
+def refusal(faults: list[tuple[ValueSource, str]]) -> ClientError:
     """The error for the caller: 403 for a claim, 400 for a header field."""
-    for supply, why in faults:
-        if supply.origin.kind == "claim":
+    for source, why in faults:
+        if source.origin.kind == "claim":
             if why == "it is required":
-                return Forbidden(f"Your token has no claim {supply.origin.name}, which this operation needs.")
-            return Forbidden(f"Your token's claim {supply.origin.name} is not what this operation takes: {why}.")
-    return InvalidParameter([(supply.origin.name, why) for supply, why in faults])
+                return Forbidden(f"Your token has no claim {source.origin.name}, which this operation needs.")
+            return Forbidden(f"Your token's claim {source.origin.name} is not what this operation takes: {why}.")
+    return InvalidParameter([(source.origin.name, why) for source, why in faults])
 
 
 def same(text: str) -> Any:
