@@ -99,6 +99,21 @@ def is_address(text: str) -> bool:
     return True
 
 
+#: RFC 1122 (section 3.2.1.3), 1918, 3927 and 6598; RFC 4193 and 4291.
+_INTERNAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+        "::/127", "fc00::/7", "fe80::/10",
+    )
+)  # fmt: skip
+
+
+def is_internal(host: str) -> bool:
+    """Whether `host` is ``localhost`` or an address that means something else, or nothing, in other networks."""
+    return host == "localhost" or (is_address(host) and within(host, _INTERNAL))
+
+
 @lru_cache(maxsize=65536)
 def canonical(address: str) -> str:
     """The canonical form of an IP address (RFC 5952): without a zone; IPv4-mapped IPv6 addresses (RFC 4291, section

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
-from bridge.http.client_address import is_address
+from bridge.http.client_address import is_internal
 from bridge.http.memo import Memo
 
 #: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
@@ -138,8 +138,12 @@ def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str]) -> list[tuple[str, str]]:
-    """`headers` with ``Location`` and ``Content-Location`` made relative if they name one of `hosts` (lower case), an
-    IP address or ``localhost``, so that clients see neither mesh names nor addresses. Invalid URIs are left out."""
+    """`headers` with ``Location`` and ``Content-Location`` made relative if they name one of `hosts` (lower case) or
+    an internal address, so that clients see neither mesh names nor addresses. Invalid URIs are left out.
+
+    Any other address may be that of another service: a relative reference would lead to the gateway (RFC 9110, section
+    10.2.2).
+    """
     fields = []
     for name, value in headers:
         if name in _LOCATIONS:
@@ -148,7 +152,7 @@ def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str])
                 host = parts.hostname
             except ValueError:
                 continue
-            if host and (host in hosts or host == "localhost" or is_address(host)):
+            if host and (host in hosts or is_internal(host)):
                 # One slash: two would make the path's first segment the host.
                 path = "/" + parts.path.lstrip("/\\")
                 fields.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))

@@ -18,7 +18,14 @@ from bridge.http.forwarding import tells_where, without_authority
         ("http://[::1]:8080", "/"),
         ("//127.0.0.1/x", "/x"),
         ("http://localhost:9/x", "/x"),
+        ("http://[::ffff:10.0.0.7]/x", "/x"),
+        ("http://[fd00::7]/x", "/x"),
+        ("http://0.0.0.0:8080/x", "/x"),
         ("https://www.example.org/x", "https://www.example.org/x"),
+        # Another service's: nothing is at /x on the gateway.
+        ("http://192.0.2.9/x", "http://192.0.2.9/x"),
+        ("http://8.8.8.8:8080/x", "http://8.8.8.8:8080/x"),
+        ("http://[2606:4700::1111]/x", "http://[2606:4700::1111]/x"),
     ],
 )
 def test_an_upstreams_address_is_not_told(name: str, link: str, seen: str) -> None:
@@ -29,3 +36,8 @@ def test_an_upstreams_address_is_not_told(name: str, link: str, seen: str) -> No
 
 def test_a_location_that_is_no_uri_is_left_out() -> None:
     assert without_authority([("location", "http://[broken/x"), ("etag", "1")], frozenset()) == [("etag", "1")]
+
+
+def test_a_public_address_of_the_upstream_is_not_told_either() -> None:
+    instances = frozenset(("things-svc", "8.8.8.8"))
+    assert without_authority([("location", "http://8.8.8.8:8080/x")], instances) == [("location", "/x")]
