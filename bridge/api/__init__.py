@@ -1,4 +1,4 @@
-"""The public names: all that a plug-in imports, beside `bridge.testing`. They are kept from version to version."""
+"""The public names: all that a plug-in may import, besides `bridge.testing`. They are stable between versions."""
 
 from bridge.api.call import (
     JSON_TYPE,

@@ -12,33 +12,33 @@ from bridge.api.call import Call, Identity
 @dataclass(frozen=True, slots=True)
 class Security:
     """An authenticator's part of an OpenAPI document: Security Scheme Objects by name, and the requirements that name
-    them, any one of which is enough. No requirements: open to all."""
+    them; one of these is enough. No requirements: public."""
 
     schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     requirements: Sequence[Mapping[str, Sequence[str]]] = ()
 
 
 class Authenticator(Protocol):
-    """Made once for a route, asked once for each request.
+    """Created once for a route, called once for each request.
 
-    :ivar consumes: the header fields (lower case) that hold its credentials; they are not passed upstream.
+    :ivar consumes: the header fields (lower case) that carry its credentials; they are not sent upstream.
     """
 
     consumes: frozenset[str]
 
     def known(self, call: Call) -> Identity | None:
-        """The caller, where that can be told without waiting; else None. Raises as the coroutine does."""
+        """The caller, if it is known without waiting; else None. Raises as the coroutine does."""
         ...
 
     async def __call__(self, call: Call) -> Identity:
         """The caller.
 
         :raises Unauthorized: the credentials are missing or wrong; carries ``WWW-Authenticate``.
-        :raises Forbidden: they are good, but not for this.
-        :raises IssuerUnavailable: they can't be judged just now.
+        :raises Forbidden: they are valid, but not sufficient.
+        :raises IssuerUnavailable: they can't be verified at the moment.
         """
         ...
 
     def openapi_scheme(self) -> Security:
-        """What the OpenAPI document says about it."""
+        """Its part of the OpenAPI document."""
         ...

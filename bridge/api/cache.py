@@ -12,15 +12,15 @@ class ReplyCache(Protocol):
     """The replies of one route, wherever they are stored."""
 
     def known(self, key: str, call: Call) -> Reply | None:
-        """A stored reply that can be had without waiting; else None, and `get_or_call` must be awaited."""
+        """A stored reply that is available without waiting; else None, and `get_or_call` must be awaited."""
         ...
 
     async def get_or_call(
         self, key: str, fetch: Callable[[], Awaitable[Reply]], call: Call, *, deadline: float | None = None
     ) -> tuple[Reply, bool]:
-        """The reply to the question `key`, and whether it was stored.
+        """The reply for `key`, and whether it was stored.
 
-        :param call: the question, for replies with ``Vary``.
+        :param call: its header fields count for replies with ``Vary``.
         :param deadline: in the loop's `time()`, for waiting for another call's reply; `fetch` has its own.
         :raises Exception: what `fetch` raises; a failure is never stored.
         """

@@ -1,4 +1,4 @@
-"""What plug-ins are given and give back: a call, its reply, and the messages that go up and come back between."""
+"""What plug-ins receive and return: a call, its reply, and the upstream's request and reply between them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def header(headers: Headers, name: str, default: str = "") -> str:
 def unescaped(text: str, name: str) -> str:
     """`text` of the parameter `name`, percent-decoded (RFC 3986, section 2.5: as UTF-8).
 
-    :raises bridge.api.InvalidParameter: it is not UTF-8. To put a character in place of what can't be read would lose
-        it.
+    :raises bridge.api.InvalidParameter: it is not UTF-8; a replacement character would lose
+        data.
     """
     if "%" not in text:
         return text
@@ -42,7 +42,7 @@ def unescaped(text: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling, as the route's auth found it.
+    """The caller, as the route's auth identified it.
 
     `subject` is the token's ``sub``, the key's owner or ``""``; `claims` is the verified token's payload.
     `key` is what ``per: client`` limits count by: subject, else key, else certificate, else address.
@@ -65,21 +65,21 @@ _UNREAD: Any = object()
 
 
 class Call:
-    """One request as a transformer sees it. The gateway makes it; a transformer only reads it.
+    """One request as a transformer sees it. The gateway creates it; a transformer only reads it.
 
     :ivar method: the HTTP method, upper case.
     :ivar path: the request's path as sent (still percent-encoded), without the query.
-    :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` holds slashes.
+    :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` contains slashes.
     :ivar query: the query string as sent, without ``?``.
     :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
     :ivar body: the whole body; ``b""`` when there is none.
     :ivar identity: who calls.
     :ivar peer: the caller's address as text, the one behind trusted proxies; for logs and limits.
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
-    :ivar warnings: sentences for the access log, added by ``reply`` when an answer was read with leniency.
-    :ivar state: what a codec keeps from ``request`` for ``reply``. It is the codec's alone; None at first.
-    :ivar clock: the time now, in Unix seconds. Messages with a time take it from here, so that ``explain`` can fix it.
-    :ivar random: gives as many random bytes as it is asked for: nonces, boundaries and ids are made of them.
+    :ivar warnings: sentences for the access log; ``reply`` adds one for each deviation that it tolerated.
+    :ivar state: what a codec keeps from ``request`` for ``reply``. Only the codec uses it; None at first.
+    :ivar clock: the current time, in Unix seconds. Codecs take the time from here, so that ``explain`` can fix it.
+    :ivar random: returns that many random bytes, for nonces, boundaries and ids.
     """
 
     __slots__ = (
@@ -173,15 +173,15 @@ class Call:
         return self._json
 
     def forget(self) -> None:
-        """Drop what was parsed of the body; it is parsed anew if somebody asks."""
+        """Drop the parsed body; it is parsed again on the next use."""
         self._json = _UNREAD
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """`headers` by name, the first of each. Made once for as long as they are the same."""
+        """`headers` by name, the first of each; cached until they change."""
         if self._indexed is not self.headers:
             self._indexed = self.headers
-            self._fields: Mapping[str, str] = dict(reversed(self.headers))  # the first of a name is put in last
+            self._fields: Mapping[str, str] = dict(reversed(self.headers))  # the first of a name is inserted last
         return self._fields
 
     def header(self, name: str, default: str = "") -> str:
@@ -193,29 +193,29 @@ class Call:
         fields = self.fields
         if name not in fields:
             return ()
-        if len(fields) == len(self.headers):  # no field came twice
+        if len(fields) == len(self.headers):  # no name is repeated
             return (fields[name],)
         return [value for key, value in self.headers if key == name]
 
 
 @dataclass(slots=True)
 class HttpRequest:
-    """What goes up over HTTP. `path` starts with ``/`` and holds the query; framing, Host and trace fields are the
-    gateway's business and are refused here."""
+    """A request to an HTTP upstream. `path` starts with ``/`` and includes the query. Framing, Host and trace fields
+    are added by the gateway, and refused here."""
 
     method: str
     path: str
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     body: bytes = b""
-    #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough wants the bytes as sent.
+    #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough needs the bytes as sent.
     decode: bool = True
-    timeout: float | None = None  #: seconds, where the operation has fewer than the route
+    timeout: float | None = None  #: seconds, if the operation's limit is lower than the route's
     retry: Retry | None = None  #: instead of the route's
 
 
 @dataclass(slots=True)
 class HttpReply:
-    """What came back over HTTP. With `HttpRequest.decode`, the body's content-coding is already undone."""
+    """The reply of an HTTP upstream. With `HttpRequest.decode`, the body's content-coding is already undone."""
 
     status: int
     headers: Headers = ()
@@ -226,9 +226,9 @@ class HttpReply:
 class Retry:
     """When a call is sent again: gRFC A6, ``retryPolicy``.
 
-    :ivar max_attempts: the first one counts.
-    :ivar initial_backoff: seconds, and so is `max_backoff`; each wait is `multiplier` times the one before it.
-    :ivar codes: the statuses after which it is.
+    :ivar max_attempts: including the first.
+    :ivar initial_backoff: in seconds, as `max_backoff`; each wait is `multiplier` times the one before it.
+    :ivar codes: the statuses after which the call is sent again.
     """
 
     max_attempts: int
@@ -240,10 +240,10 @@ class Retry:
 
 @dataclass(slots=True)
 class GrpcRequest:
-    """What goes up over gRPC: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
+    """A request to a gRPC upstream: ``/package.Service/Method``, the serialised message, ASCII or ``-bin`` metadata.
 
-    `timeout` are seconds where the method has fewer than the route; `retry` stands for the route's policy, for calls of
-    one message alone. `idempotent` says that sending the call twice is sending it once.
+    `timeout` is in seconds, if the method's limit is lower than the route's; `retry` replaces the route's policy, for
+    unary calls only. `idempotent`: sending the call twice has the effect of sending it once.
     """
 
     path: str
@@ -256,7 +256,7 @@ class GrpcRequest:
 
 @dataclass(slots=True)
 class GrpcReply:
-    """What came back over gRPC. `code` 0 is OK and `message` the serialised reply; otherwise `detail` is the status
+    """The reply of a gRPC upstream. `code` 0 is OK and `message` the serialised reply; otherwise `detail` is the status
     message and `status_details` the serialised ``google.rpc.Status`` of ``grpc-status-details-bin``."""
 
     code: int
@@ -269,8 +269,8 @@ class GrpcReply:
 
 @dataclass(slots=True)
 class Reply:
-    """What the client gets. `headers` must name its ``content-type`` when there is a body. A body in pieces is sent as
-    its iterator gives them; the iterator is closed however that ends."""
+    """The response to the client. `headers` include the ``content-type`` of a body. A body in pieces is sent as
+    its iterator yields them; the iterator is closed in any case."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])

@@ -1,6 +1,6 @@
-"""What a plug-in's objects may be able to do beyond what they must: each capability is one Protocol.
+"""The optional capabilities of a plug-in's objects, one Protocol each.
 
-`capability` is the only place where the gateway asks an object what it can do.
+`capability` is the only place where the gateway checks an object for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bridge.api.route_spec import RouteSpec
 from bridge.api.transformer import Context
 
 C = TypeVar("C")
-#: Whether objects of a class have a capability. The classes are those of plug-ins, which are few and stay.
+#: Whether objects of a class have a capability. The keys are classes of plug-ins, which are few and stay loaded.
 _known: dict[tuple[type, type], bool] = {}
 
 
@@ -24,7 +24,7 @@ def capability(thing: object, kind: type[C]) -> C | None:
     """`thing`, if objects of its class have all members of the Protocol `kind`; else None."""
     key = (type(thing), kind)
     if key not in _known:
-        _known[key] = isinstance(thing, kind)  # which takes some hundred calls
+        _known[key] = isinstance(thing, kind)  # this takes about a hundred function calls
     return cast("C", thing) if _known[key] else None
 
 
@@ -33,9 +33,9 @@ def capability(thing: object, kind: type[C]) -> C | None:
 
 @runtime_checkable
 class Importing(Protocol):
-    """It can write a route spec for a service that exists: ``hms-bridge import NAME``, with the transformer's name.
+    """It can write a route spec for an existing service: ``hms-bridge import NAME``, with the transformer's name.
 
-    :cvar import_options: what the command takes; its docstring is the command's help. A field without a default is a
+    :cvar import_options: the command's parameters; its docstring is the command's help. A field without a default is a
         positional argument, one with a default an option: ``wsdl_user`` is ``--wsdl-user``. Fields are ``str``,
         ``int``, ``float``, ``bool`` or a list of one of these; ``Field(description=…)`` is the help.
     """
@@ -43,10 +43,10 @@ class Importing(Protocol):
     import_options: ClassVar[type[BaseModel]]
 
     async def import_spec(self, options: Any, context: Context) -> tuple[str, Sequence[str]]:
-        """The text of a spec that is ready to serve, and notes on what it leaves out.
+        """The text of a spec that is ready to serve, and notes on what it does not cover.
 
         :param options: an instance of `import_options`.
-        :param context: reaches every host that this machine reaches; names are host names, not the mesh's.
+        :param context: may reach every host that this machine can reach; names are host names, not mesh names.
         :raises bridge.api.BindError: the service can't be read.
         """
         ...
@@ -54,11 +54,11 @@ class Importing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A contract that may change where it comes from, without a file that changes: the schema of a live server, say.
+    """A contract that may change without a change to a file, such as the schema of a live server.
 
-    :ivar every: seconds between two looks.
-    :ivar fingerprint: gives the same bytes for the same contract, which may be as old as `every`, so that routes of one
-        server share an answer; raises `bridge.api.BindError` where it can't be had.
+    :ivar every: seconds between two checks.
+    :ivar fingerprint: returns the same bytes for the same contract, up to `every` seconds old, so that routes of one
+        server can share it. Raises `bridge.api.BindError` if the contract is unavailable.
     """
 
     every: float
@@ -70,16 +70,16 @@ class Following(Protocol):
     """Its contracts may change while routes serve. The gateway binds a route again when its contract has changed."""
 
     def follow(self, route: RouteSpec, options: Any) -> Followed | None:
-        """How to see that the contract of `route` has changed; None where it can't. Called before each bind."""
+        """How to detect that the contract of `route` has changed; None if it can't change. Called before each bind."""
         ...
 
 
 @runtime_checkable
 class Noting(Protocol):
-    """It publishes what it can, and says what it leaves out."""
+    """It publishes the supported part of a contract, and lists the rest."""
 
     def notes(self, route: RouteSpec) -> Sequence[str]:
-        """A sentence on each thing that the bound `route` leaves out."""
+        """A sentence on each part of the contract that the bound `route` does not publish."""
         ...
 
 
@@ -88,7 +88,7 @@ class Noting(Protocol):
 
 @runtime_checkable
 class Explaining(Protocol):
-    """Its upstream message is binary, and it can show it as text."""
+    """Its upstream messages are binary, and it can show them as text."""
 
     def show(self, outbound: Any) -> str:
         """The message of `outbound`, for ``explain``; secrets masked."""
@@ -97,7 +97,7 @@ class Explaining(Protocol):
 
 @runtime_checkable
 class Secretive(Protocol):
-    """It knows texts in its messages that must not be shown."""
+    """Its messages contain texts that must not be shown."""
 
     @property
     def secrets(self) -> Collection[str]: ...
@@ -107,22 +107,21 @@ class Secretive(Protocol):
 class Weighing(Protocol):
     """A unary codec whose cost does not grow with the size of every message.
 
-    Codecs are called on the event loop for small messages and in a thread for large ones, where they must not touch
-    what calls share unless that is safe from several threads. A codec that passes bytes on without reading them needs
-    no thread.
+    Codecs are called on the event loop for small messages and in a thread for large ones, where state that
+    calls share must be thread-safe. A codec that forwards bytes without parsing them needs no thread.
     """
 
     def weighs(self, message: Call | HttpReply | GrpcReply) -> int:
-        """Bytes of `message`, which is a large one, that are worked on."""
+        """Number of bytes of the large `message` that the codec processes."""
         ...
 
 
 @runtime_checkable
 class Refusing(Protocol):
-    """Its clients want refusals in their own protocol's words instead of problem+json."""
+    """Its clients expect errors in the format of their protocol instead of problem+json."""
 
     def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        """`reply`, which holds `problem` as problem+json, as the client of `call` reads it. Never raises."""
+        """`reply`, whose body is `problem` as problem+json, in the format of `call`'s client. Never raises."""
         ...
 
 
@@ -131,6 +130,6 @@ class Refusing(Protocol):
 
 @runtime_checkable
 class Closing(Protocol):
-    """It holds something that must be given back; asynchronous generators do."""
+    """It holds resources that must be released; asynchronous generators do."""
 
     async def aclose(self) -> None: ...

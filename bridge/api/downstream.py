@@ -1,4 +1,4 @@
-"""The client's side of a call as the gateway sees it: its request, and the two ways of answering it."""
+"""The client's side of a call: its request, and the two ways to respond."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bridge.api.call import Body, Reply
 
-#: The response's fields, fit to be sent (`ServerRequest.answer`).
+#: The response's fields, valid and encoded (`ServerRequest.answer`).
 Fields = Callable[[Reply], list[tuple[str, str]]]
 
 
@@ -15,25 +15,25 @@ class ClientConnection(Protocol):
     """What a stream needs of its connection beyond ASGI."""
 
     def cut(self, *, now: bool) -> None:
-        """End it within the response, so that the client sees that the response is broken.
+        """Close it within the response, so that the client sees that the response is incomplete.
 
-        :param now: also drop what is still to be sent: the client does not read.
+        :param now: also drop unsent data, since the client does not read.
         """
         ...
 
     def watch(self, on_leave: Callable[[], None], *, half: bool) -> None:
-        """:param on_leave: called when the client has left, even while nothing is read from it.
-        :param half: a client that closes its half of the connection counts as having left, before the head too: for
-            long, nothing will be sent that would tell.
+        """:param on_leave: called when the client has disconnected, even while nothing is read from it.
+        :param half: a client that closes its half of the connection counts as disconnected, before the head, too:
+            a long silence would otherwise hide it.
         """
         ...
 
 
 class Downstream(Protocol):
-    """A response that streams, over HTTP or WebSocket.
+    """A streaming response, over HTTP or WebSocket.
 
-    :ivar sent: bytes of the body, or of frames' payloads, that were sent.
-    :ivar complete: nothing more is to be sent.
+    :ivar sent: bytes sent, of the body or of frames' payloads.
+    :ivar complete: the whole response was sent.
     """
 
     sent: int
@@ -47,11 +47,11 @@ class Downstream(Protocol):
         ...
 
     async def gone(self) -> None:
-        """Returns when the client has left; what it still sends is thrown away."""
+        """Returns when the client has disconnected; data that it still sends is dropped."""
         ...
 
     async def start(self, reply: Reply) -> int:
-        """Send the head and `reply.body`, which comes first. A HEAD request gets no more than the head.
+        """Send the head and `reply.body`, the first part of the body. A HEAD request gets only the head.
 
         :returns: the status that was sent.
         """
@@ -75,7 +75,7 @@ class ServerRequest(Protocol):
     :ivar headers: the request's fields in order; names in lower case.
     :ivar version: of HTTP, ``1.1``.
     :ivar peer: the address at the connection's other end (`bridge.http.client_address.canonical`), or ``""``.
-    :ivar connection: what a stream needs of it.
+    :ivar connection: for streams.
     """
 
     method: str
@@ -89,7 +89,7 @@ class ServerRequest(Protocol):
     def connection(self) -> ClientConnection: ...
 
     def received(self, max_bytes: int) -> bytes | None:
-        """The whole body, where it has arrived; else None, and `body` must be awaited.
+        """The whole body, if it has arrived; else None, and `body` must be awaited.
 
         :raises TooLarge: it has more than `max_bytes`.
         """
@@ -105,20 +105,20 @@ class ServerRequest(Protocol):
         ...
 
     def stream(self) -> AsyncIterator[bytes]:
-        """The body in pieces, in place of `body`. The client is not read while no piece is asked for.
+        """The body in pieces, instead of `body`. The client is read only while a piece is requested.
 
         :raises ClientDisconnected: from the iterator: the client left before the body's end.
         """
         ...
 
     def side(self, fields: Fields) -> Downstream:
-        """A response that streams, in place of `body` and `answer`."""
+        """A streaming response, instead of `body` and `answer`."""
         ...
 
     async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
-        """The whole response. `fields` are fit to be sent: names are tokens, values hold no controls. They frame a body
-        of bytes. A body in pieces is framed here, unless `fields` name its length. Its iterator is closed at its end,
-        at a failure, and when the client leaves.
+        """The whole response. `fields` are valid: names are tokens, values contain no control characters. They include
+        the framing of a body of bytes. A body in pieces is framed here, unless `fields` contain its length. Its
+        iterator is closed at its end, at a failure, and when the client disconnects.
 
         :raises ClientDisconnected: the client left before a body in pieces had ended.
         :raises Exception: as the iterator; the response is cut off, so that the client sees that it is incomplete.

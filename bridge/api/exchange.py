@@ -1,4 +1,4 @@
-"""One call, from its head to the last byte of its answer: what the stages of a route hand on to each other."""
+"""One call, from its head to the last byte of its response, as the stages of a route pass it on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from bridge.api.record import Record
 
 
 class Exchange:
-    """A unary call or a stream. The gateway makes it; stages fill it in. What a codec keeps from ``request`` for
-    ``reply`` stands in `Call.state`.
+    """A unary call or a stream. The gateway creates it; stages fill it in. A codec keeps its state between
+    ``request`` and ``reply`` in `Call.state`.
 
-    :ivar request: the client's request, as the server has it.
+    :ivar request: the client's request, as the server received it.
     :ivar call: the request as transformers see it.
     :ivar record: its line in the access log.
     :ivar fields: fields of the response that stages add, whatever the outcome.
-    :ivar has_body: a body follows that is read as a whole; known after the stage ``size``.
-    :ivar timeout: seconds that the client allows; None: it names none.
-    :ivar deadline: of a unary call, in the loop's `time()`; known after the stage ``receive``.
-    :ivar problem: the response to the error that is being raised, where a thread has already written it.
+    :ivar has_body: a body follows that is read as a whole; set by the stage ``size``.
+    :ivar timeout: seconds that the client allows; None: it sets no limit.
+    :ivar deadline: of a unary call, in the loop's `time()`; set by the stage ``receive``.
+    :ivar problem: the response to the error that is being raised, if a thread has already serialised it.
     """
 
     __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "timeout")

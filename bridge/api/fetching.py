@@ -1,4 +1,4 @@
-"""The error for a document that a plug-in asked for by URL and can't use, told to whom it concerns."""
+"""The error for a document that a plug-in fetched by URL and can't use. Its text depends on who wrote the route."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bridge.errors import Fault, FetchError
 from bridge.http.memo import Memo
 
 REPEAT = 300.0  #: seconds for which the same failure is logged once
-MAX_LOGGED = 1000  #: failures that are remembered for it
+MAX_LOGGED = 1000  #: failures that are remembered for this
 
 log = logging.getLogger("bridge.fetch")
 _logged = Memo[tuple[str, str], float](MAX_LOGGED)
 
 
 def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, status: int = 0) -> FetchError:
-    """The error for a document at `url` that can't be had, or is not what it should be.
+    """The error for a document at `url` that can't be fetched, or has the wrong content.
 
-    What it says depends on who wrote the route that is being bound: `reason` to the operator, and to a publisher the
-    same sentence whatever the reason is; the log then has it.
+    The text depends on who wrote the route that is being bound: the operator gets `reason`; a publisher gets the same
+    sentence for every reason, and the log has the reason.
     """
     grant = current_grant()
     if grant is not None and grant.operator:

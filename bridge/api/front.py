@@ -1,5 +1,5 @@
-"""A front: one client protocol, in front of any service. It knows framing, media types, heartbeats and error bodies of
-its protocol, and nothing of schemas. Fronts enter as transformers do, by an entry point in ``bridge.fronts``."""
+"""A front: one client protocol, in front of any service. It handles framing, media types, heartbeats and error bodies
+of its protocol, and no schemas. Fronts are registered as transformers are, by an entry point in ``bridge.fronts``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bridge.api.transformer import Operation
 
 
 class StreamFormat:
-    """How one reply that streams JSON is written, made anew for each; texts are JSON on one line. This one adds nothing
-    to them; others derive from it.
+    """How one streaming reply of JSON is written; one object per reply. Texts are JSON on one line. This base class
+    sends them unchanged; others derive from it.
 
-    :cvar id_field: the request's field by which a client that comes back names the last message that it has read;
+    :cvar id_field: the request's field in which a reconnecting client names the last message that it has read;
         ``""``: messages have no ids.
     :ivar headers: the response's fields.
-    :ivar opening: what comes before the first message.
-    :ivar heartbeat: what may be sent while no message comes; ``b""``: nothing may.
+    :ivar opening: the bytes before the first message.
+    :ivar heartbeat: the bytes to send while there is no message; ``b""``: none.
     """
 
     id_field: ClassVar[str] = ""
@@ -41,7 +41,7 @@ class StreamFormat:
         return b""
 
     def error(self, problem: Mapping[str, Any]) -> bytes:
-        """What ends a stream that failed: `problem` is the problem+json object. ``b""``: the format can't say it."""
+        """The end of a failed stream: `problem` is the problem+json object. ``b""``: the format can't express it."""
         return orjson.dumps({"error": problem})
 
 
@@ -49,7 +49,7 @@ MakeFormat = Callable[[Service], StreamFormat]
 
 
 class Form(Protocol):
-    """A protocol in one of its forms, for calls of a service at its own path. Stateless."""
+    """One form of a protocol, for calls of a service at its own path. Stateless."""
 
     def request(self, call: Call, service: Service) -> GrpcRequest:
         """A unary call.
@@ -73,21 +73,21 @@ class Form(Protocol):
         ...
 
     def refusal(self, call: Call, service: Service, problem: Mapping[str, Any], reply: Reply) -> Reply:
-        """`problem` as the protocol tells it, with the fields of `reply`, which holds it as problem+json. Never
+        """`problem` in the protocol's format, with the fields of `reply`, which has it as problem+json. Never
         raises."""
         ...
 
 
 class Front:
-    """The base of every front: made once without arguments, and used for all calls.
+    """The base of every front: created once without arguments, and used for all calls.
 
     :cvar name: the entry point's name.
     :cvar forms: media type of a request -> the form of the protocol that it declares.
     :cvar marks: a header field -> the form that a request with the type ``application/json`` has with it.
-    :cvar formats: media type -> what makes the format of a reply that streams, where ``Accept`` prefers it.
-    :cvar timeouts: a header field (lower case) by which clients of the protocol say how long they wait -> its reader,
-        which gives seconds and raises `bridge.api.ClientError`. The fields count for every route.
-    :cvar rank: its formats are preferred to those of a higher rank where ``Accept`` leaves it open.
+    :cvar formats: media type -> factory of the format of a streaming reply, if ``Accept`` prefers it.
+    :cvar timeouts: a header field (lower case) in which clients of the protocol state a timeout -> its parser,
+        which returns seconds and raises `bridge.api.ClientError`. The fields apply to every route.
+    :cvar rank: its formats are preferred to those of a higher rank if ``Accept`` has no preference.
     """
 
     name: ClassVar[str] = ""
@@ -98,6 +98,6 @@ class Front:
     rank: ClassVar[int] = 0
 
     def operations(self, operation: Operation, service: Service) -> Iterable[Operation]:
-        """Further methods by which `operation` is called in this protocol. Names and paths that are taken already are
-        left to the caller."""
+        """Further methods by which `operation` is called in this protocol. The caller resolves names and paths that are
+        already in use."""
         return ()

@@ -1,11 +1,11 @@
 """What the route that is being bound may read: which secrets, and where they may be sent.
 
-Two kinds of people write routes. The operator writes files and commands, and may use every secret that is kept for
+Routes have two kinds of authors. The operator writes files and commands, and may use every secret that is meant for
 routes. A publisher registers routes through the admin API, chooses their upstream and the URL of their WSDL, and so
-could send any secret to a host of its own. A publisher's route therefore uses only secrets that the operator bound, in
-``secrets.yml``, to the place where they would go.
+could send any secret to a host of its own. A publisher's route may therefore use only secrets that the operator has
+bound to their destination, in ``secrets.yml``.
 
-The `Grant` of the route that is being bound is a context variable: it holds for whatever a plug-in calls while it
+The `Grant` of the route that is being bound is a context variable: it applies to all that a plug-in calls while it
 binds, in tasks and in ``asyncio.to_thread`` alike. Outside of a bind there is none, and no secret can be read.
 """
 
@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from bridge.api.route_spec import Names, Upstream, check_name
 from bridge.errors import BindError, Fault, KeyPath
 
-#: What the names of variables begin with that hold secrets for routes, and are no settings.
-SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, no password
+#: The prefix of variables with secrets for routes. They are not settings.
+SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, not a password
 
 #: Where Docker, Podman, systemd and Kubernetes put the secrets of a container.
 SECRET_DIRS = (PurePosixPath("secrets"), PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
@@ -57,7 +57,7 @@ def tenant_prefix(tenant: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """The origin of an http(s) URL (RFC 6454) as ``scheme://host:port``; ``""`` where it is none."""
+    """The origin of an http(s) URL (RFC 6454) as ``scheme://host:port``; ``""`` for any other text."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -78,7 +78,7 @@ class Binding(BaseModel):
     secret: str  #: a variable, or a file as a spec names it; ``*`` stands for any characters
     upstreams: Names = ()  #: mesh names, ``[scheme://]name[:port]``
     wsdls: Names = ()  #: origins of WSDLs, ``https://host[:port]``
-    tenants: Names = ()  #: whose routes may use it, ``*`` for all; absent: those whose own it is, and of no tenant
+    tenants: Names = ()  #: tenants that may use it, ``*`` for all; absent: the secret's owner, and routes of no tenant
 
     @field_validator("secret")
     @classmethod
@@ -91,10 +91,10 @@ class Binding(BaseModel):
     @classmethod
     def _mesh_names(cls, upstreams: tuple[str, ...]) -> tuple[str, ...]:
         for upstream in upstreams:
-            found = _DESTINATION.fullmatch(upstream)
-            if not found:
+            match = _DESTINATION.fullmatch(upstream)
+            if not match:
                 raise ValueError(f"{upstream!r} is not of the form [scheme://]name[:port]")
-            check_name(found[2])
+            check_name(match[2])
         return upstreams
 
     @field_validator("wsdls")
@@ -127,27 +127,27 @@ class Binding(BaseModel):
         return re.fullmatch(pattern, secret, re.DOTALL) is not None
 
     def serves(self, tenant: str, *, own: bool) -> bool:
-        """Whether routes of `tenant` (``""``: of none) may use it; `own`: the secret is the tenant's."""
+        """Whether routes of `tenant` (``""``: of none) may use it; `own`: the tenant owns the secret."""
         if self.tenants:
             return "*" in self.tenants or tenant in self.tenants
         return own or not tenant
 
     def leads_to(self, upstream: Upstream, scheme: str) -> bool:
         for each in self.upstreams:
-            found = _DESTINATION.fullmatch(each)
-            assert found is not None
-            if found[1] in (None, scheme) and found[2] == upstream.name and found[3] in (None, upstream.port):
+            match = _DESTINATION.fullmatch(each)
+            assert match is not None
+            if match[1] in (None, scheme) and match[2] == upstream.name and match[3] in (None, upstream.port):
                 return True
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the operator says of secrets for routes.
+    """The operator's configuration of secrets for routes.
 
     :ivar bindings: the entries of ``secrets.yml``.
-    :ivar reserved: resolved files and folders that the gateway itself uses; no route may name them, wherever they lie.
-    :ivar file: where the bindings stand, for messages.
+    :ivar reserved: resolved files and folders that the gateway itself uses; no route may name them, wherever they are.
+    :ivar file: the file of the bindings, for messages.
     """
 
     bindings: Sequence[Binding] = ()
@@ -166,10 +166,10 @@ NO_SECRETS = Secrets()
 class Grant:
     """What the route that is being bound may read.
 
-    :ivar operator: whether the operator wrote it: a file in ``routes/``, or a command. What can't be reached is then
-        told with its reason.
-    :ivar tenant: whose route it is; ``""`` for none.
-    :ivar upstream: where its calls go, and `scheme` how; None where there is no route.
+    :ivar operator: whether the operator wrote it: a file in ``routes/``, or a command. Messages then include the
+        reason why something can't be reached.
+    :ivar tenant: the route's owner; ``""`` for none.
+    :ivar upstream: the destination of its calls, and `scheme` their protocol; None if there is no route.
     """
 
     operator: bool
@@ -190,7 +190,7 @@ class Grant:
         self._check(name, name.startswith(tenant_prefix(self.tenant)), path, url)
 
     def check_file(self, file: PurePosixPath, path: KeyPath) -> None:
-        """As `check_variable`, of a file as the spec names it, which is known to lie where secrets do."""
+        """As `check_variable`, for a file as the spec names it, which is already known to be in a folder of secrets."""
         own = any(
             file.is_relative_to(folder) and file.relative_to(folder).parts[:-1][:1] == (self.tenant,)
             for folder in SECRET_DIRS
@@ -198,7 +198,7 @@ class Grant:
         self._check(str(file), own, path, "")
 
     def _check(self, secret: str, own: bool, path: KeyPath, url: str) -> None:
-        """The message is the same whether the secret exists or not, so that nobody learns of it which there are."""
+        """The message is the same whether the secret exists or not, so that it does not reveal which ones exist."""
         if self.operator:
             return
         origin = origin_of(url)
@@ -220,7 +220,7 @@ _current: ContextVar[Grant | None] = ContextVar("bridge.grant", default=None)
 
 @contextmanager
 def granted(grant: Grant) -> Iterator[None]:
-    """Let what is called inside read what `grant` allows."""
+    """Apply `grant` to the calls inside."""
     token = _current.set(grant)
     try:
         yield

@@ -10,14 +10,14 @@ from bridge.api.call import Call, Identity
 
 
 class Verdict:
-    """May the call go on? Times are in seconds from now.
+    """Whether a call is allowed. Times are in seconds from now.
 
-    :ivar allowed: it may.
+    :ivar allowed: the call may proceed.
     :ivar limit: calls that fit in `window` seconds.
-    :ivar remaining: calls that may still follow at once.
-    :ivar reset_after: until the whole limit is there again; for a refused call, until one more is allowed.
-    :ivar retry_after: until one more call is allowed; 0 when this one was.
-    :ivar window: what `limit` is counted over.
+    :ivar remaining: calls that may still follow immediately.
+    :ivar reset_after: until the whole limit is available again; for a refused call, until one more is allowed.
+    :ivar retry_after: until one more call is allowed; 0 if this one is allowed.
+    :ivar window: the period of `limit`.
     """
 
     __slots__ = ("allowed", "limit", "remaining", "reset_after", "retry_after", "window")
@@ -51,16 +51,16 @@ class Verdict:
 
 @lru_cache(maxsize=1024)
 def _policy(limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The fields that say the same for as long as a limit is the same."""
+    """The fields that depend on the limit alone."""
     policy = ("ratelimit-policy", f'"default";q={limit};w={math.ceil(window)}')
     return policy, ("x-ratelimit-limit", str(limit))
 
 
 class Limiter(Protocol):
-    """Counts the calls of a route, wherever the counts are kept."""
+    """Counts the calls of a route, in any store."""
 
     def take_now(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict | None:
-        """Count one call, where that needs no waiting; else None, nothing is counted, and `take` must be awaited."""
+        """Count one call if that needs no waiting; else None: nothing is counted, and `take` must be awaited."""
         ...
 
     async def take(self, identity: Identity, call: Call, route_tenant: str | None) -> Verdict:

@@ -1,7 +1,7 @@
 """Any exception -> problem+json (RFC 9457). The only place that does.
 
-What the gateway raised on purpose says what happened in its own words; anything else is a defect of ours: it is
-logged with its traceback, and the caller learns no more than the trace id to ask about.
+Errors that the gateway raises on purpose have a message for the caller. Any other exception is a defect: it is logged
+with its traceback, and the caller gets only the trace id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def problem(error: BaseException, trace_id: str) -> Reply:
 
 
 def _of_setup(error: SetupError, trace_id: str) -> Reply:
-    """What a publisher wrote is wrong: every fault with a JSON pointer into the spec, and its line where known."""
+    """A wrong spec: every fault with a JSON pointer into the spec, and its line where known."""
     errors = [
         {"pointer": pointer_of(fault.path), "reason": fault.reason} | ({"line": fault.line} if fault.line else {})
         for fault in error.faults
@@ -61,19 +61,17 @@ def _render(
 def _dumps(body: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(body, default=str)
-    except (
-        TypeError
-    ):  # a member with half a surrogate pair or a 70-bit number in it: another's text is no reason to fail
+    except TypeError:  # a member may contain a lone surrogate or a 70-bit number from foreign text
         return json.dumps(body, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def slugs() -> Iterator[tuple[str, int, str]]:
     """Every problem slug with its status and title, for the documentation and its test."""
-    seen: set[str] = set()
+    known_slugs: set[str] = set()
     stack: list[type[RequestError]] = [RequestError]
     while stack:
         kind = stack.pop(0)
-        if kind.slug not in seen:
-            seen.add(kind.slug)
+        if kind.slug not in known_slugs:
+            known_slugs.add(kind.slug)
             yield kind.slug, kind.status, kind.title
         stack += kind.__subclasses__()

@@ -1,4 +1,4 @@
-"""The record of one request, from which its line in the access log and its metrics are made."""
+"""The record of one request, the source of its line in the access log and of its metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Record:
-    """One request, filled in on its way. Times are seconds, sizes bytes; a status of 0: none was reached."""
+    """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status."""
 
     at: float
     trace_id: str

@@ -1,6 +1,6 @@
-"""The route spec: one document, one route. Typed, frozen and strict: a key nobody knows is an error.
+"""The route spec: one document, one route. Typed, frozen and strict: an unknown key is an error.
 
-`RouteSpec.model_validate` judges values; `bridge.config.specfile` reads text and adds file and line to what is wrong.
+`RouteSpec.model_validate` checks values; `bridge.config.specfile` parses text and adds file and line to errors.
 A transformer's own options stay raw here (`Transform.options`), since only the transformer knows their model.
 """
 
@@ -36,8 +36,8 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-LONGEST = 100 * 365 * 86400.0  #: seconds; timers, dates and JSON can hold it, and nobody means more
-SHORTEST = 0.001  #: seconds; less is no time in which anything could be done
+LONGEST = 100 * 365 * 86400.0  #: seconds; a bound that timers, dates and JSON can represent
+SHORTEST = 0.001  #: seconds; nothing can be done in less
 
 
 def seconds(value: object) -> object:
@@ -48,10 +48,10 @@ def seconds(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("true and false are no durations; write 500ms, 5s, 2m or 1h")
     if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
-        if not found:
+        match = _DURATION.fullmatch(value.strip())
+        if not match:
             raise ValueError(f"{value!r} is no duration; write 500ms, 5s, 2m or 1h")
-        value = float(found[1]) * _UNIT[found[2]]
+        value = float(match[1]) * _UNIT[match[2]]
     if isinstance(value, int | float) and value > LONGEST:
         raise ValueError("it is longer than a hundred years")
     return value
@@ -198,7 +198,7 @@ OneAuth = Annotated[NoAuth | JwtAuth | ApiKeyAuth | OAuth2Auth | MtlsAuth, Field
 
 
 class AnyAuth(Model):
-    """The first of several that the request brings credentials for."""
+    """The first of several for which the request has credentials."""
 
     any: Annotated[tuple[OneAuth, ...], Field(strict=False, min_length=1)]
 
@@ -219,7 +219,7 @@ Auth = Annotated[
 # --- the other blocks --------------------------------------------------------------------------------------------
 
 
-MOST = 1_000_000_000  #: calls; beyond any machine, and exact in every number format
+MOST = 1_000_000_000  #: calls; more than any machine can handle, and exact in every number format
 
 
 def _often(rate: float) -> float:
@@ -233,7 +233,7 @@ Rate = Annotated[float, Field(gt=0, le=MOST), AfterValidator(_often)]
 
 class RateLimit(Model):
     """A token bucket. Without `burst`, no more than `rps` calls go through in any one second. A limit below one call,
-    or one burst, in a hundred years (`LONGEST`) is refused: its times could not be told."""
+    or one burst, in a hundred years (`LONGEST`) is refused: its times could not be represented."""
 
     rps: Rate
     burst: int | None = Field(default=None, ge=1, le=MOST)
@@ -263,21 +263,21 @@ _SERVICE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 
 class ConnectionSpec(Model):
-    """How the upstream is connected to, beyond its name. Files lie below ``secrets/`` in BRIDGE_HOME, or where
-    containers get theirs."""
+    """How the gateway connects to the upstream, beyond its name. Files are below ``secrets/`` in BRIDGE_HOME, or in a
+    container's folders for secrets."""
 
-    ca: str | None = None  #: PEM of the authorities that are trusted; the system's without
-    certificate: str | None = None  #: PEM of the gateway's own chain, for services that ask who calls
+    ca: str | None = None  #: PEM of the trusted authorities; default: the system's
+    certificate: str | None = None  #: PEM of the gateway's own chain, for mutual TLS
     key: str | None = None  #: PEM of its private key
-    server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: what the service's certificate must bear
-    # What follows means something to some transports only (`bridge.api.transport.Transport.options`).
+    server_name: Annotated[str, AfterValidator(check_name)] | None = None  #: the name in the service's certificate
+    # The following keys are supported by some transports only (`bridge.api.transport.Transport.options`).
     keepalive: Annotated[Seconds, Field(ge=10)] | None = None  #: between pings on a connection that has calls
     compression: Literal["gzip", "deflate"] | None = None  #: of requests
     health: bool | Annotated[str, Field(pattern=_SERVICE, max_length=255)] = (
-        False  #: pass over addresses that say they don't serve
+        False  #: skip addresses that report that they don't serve
     )
-    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes of one message, either way
-    max_metadata: Annotated[Size, Field(le=2**20)] | None = None  #: bytes of an answer's metadata
+    max_message: Annotated[Size, Field(le=2**31 - 1)] | None = None  #: bytes of one message, in either direction
+    max_metadata: Annotated[Size, Field(le=2**20)] | None = None  #: bytes of a reply's metadata
 
     @model_validator(mode="after")
     def _pair(self) -> ConnectionSpec:
@@ -287,12 +287,12 @@ class ConnectionSpec(Model):
 
     @property
     def secure(self) -> bool:
-        """Whether it says something of TLS."""
+        """Whether it has keys of TLS."""
         return any((self.ca, self.certificate, self.server_name))
 
     @property
     def special(self) -> Sequence[str]:
-        """The keys that are given and are not those of TLS, which mean something to some transports only."""
+        """Its keys beyond those of TLS, which are supported by some transports only."""
         return sorted(self.model_fields_set - _TLS_KEYS)
 
 
@@ -300,10 +300,10 @@ _TLS_KEYS = frozenset(("ca", "certificate", "key", "server_name"))
 
 
 class RetrySpec(Model):
-    """When a call is sent to the upstream again: gRFC A6, for every protocol. What may have been done already is sent
-    again only where sending it twice is sending it once (RFC 9110, section 9.2.2)."""
+    """When a call is sent to the upstream again: gRFC A6, for every protocol. A call that may have been processed is
+    sent again only if it is idempotent (RFC 9110, section 9.2.2)."""
 
-    attempts: Annotated[int, Field(ge=2, le=5)] = 3  #: the first one counts
+    attempts: Annotated[int, Field(ge=2, le=5)] = 3  #: including the first
     backoff: Seconds = 0.1  #: the wait before the second one; each later wait is `multiplier` times the one before it
     max_backoff: Seconds = 2.0
     multiplier: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
@@ -317,15 +317,15 @@ class RetrySpec(Model):
 
 
 class Stream(Model):
-    """Bounds of calls that stream, which the route's `timeout` does not bound."""
+    """Limits of streaming calls, to which the route's `timeout` does not apply."""
 
     timeout: Seconds | None = None  #: of the whole call; a client may ask for less
     idle: Seconds = 300.0  #: without a message in either direction, or with a client that doesn't read
-    heartbeat: Seconds = 15.0  #: of silence, after which the client is told that the call lives
+    heartbeat: Seconds = 15.0  #: of silence, after which the client gets a sign that the call is alive
 
 
 class Transform(BaseModel):
-    """``request`` names the transformer; its options stand under its own name and are kept raw in `options`."""
+    """``request`` names the transformer; its options are under its own name, and stay raw in `options`."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -341,14 +341,14 @@ class Transform(BaseModel):
 
     @property
     def options(self) -> Any:
-        """What the spec says under the transformer's name; ``{}`` when it says nothing."""
+        """The value under the transformer's name; ``{}`` without one."""
         return (self.model_extra or {}).get(self.request, {})
 
 
 def _public_host(host: str) -> str:
-    """As requests name it: in lower case, without the dot that may end it.
+    """As requests name it: in lower case, without a trailing dot.
 
-    :raises ValueError: no request could name it.
+    :raises ValueError: no request can name it.
     """
     name = host.lower().removesuffix(".")
     if not name or len(name) > 253:

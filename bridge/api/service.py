@@ -1,7 +1,7 @@
 """A service: one bound method of a contract, as fronts use it. It names no client protocol.
 
-A front reads the client's protocol and asks the service for messages; the service knows the schema and asks for no
-header, media type or framing. Messages are serialised as the upstream takes them (protobuf); texts are JSON.
+A front parses the client's protocol and gets messages from the service; the service knows the schema, and uses no
+header, media type or framing. Messages are serialised for the upstream (protobuf); texts are JSON.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class TextReader(Protocol):
 
 
 class Service(Protocol):
-    """:ivar path: what the upstream calls the method: ``/package.Service/Method``.
+    """:ivar path: the method's name upstream: ``/package.Service/Method``.
     :ivar safe: the method only reads.
-    :ivar own_path: the method is published at `path`, its message is the whole body and its answer the whole reply.
-        RPC protocols are spoken at such paths only.
+    :ivar own_path: the method is published at `path`, its message is the whole body and its answer the whole reply. RPC
+        protocols are supported at such paths only.
     :ivar takes_body: the operation has a body; path and query don't hold the whole message.
     :ivar raw_request: the body is bytes with a media type, not JSON. :ivar raw_reply: so is the reply.
-    :ivar resumable: a client may ask for what follows a certain message (`message`).
-    :ivar reconnect_after: milliseconds after which a client that lost a stream may come back.
+    :ivar resumable: a client may resume a stream after a certain message (`message`).
+    :ivar reconnect_after: milliseconds after which a client that lost a stream may reconnect.
     :ivar caching: header fields that tell caches what a reply depends on.
-    :ivar secrets: texts in requests that ``explain`` must not show.
+    :ivar secrets: texts in requests that ``explain`` must mask.
     """
 
     path: str
@@ -76,32 +76,32 @@ class Service(Protocol):
         ...
 
     def message(self, call: Call, *, resume: tuple[str, str] | None = None) -> bytes:
-        """The message that path, query and the whole body make.
+        """The message of path, query and the whole body.
 
-        :param resume: what the client names the id of the last message that it has read, and that id.
-        :raises bridge.api.ClientError: they can't be read.
+        :param resume: the client's name for the id of the last message that it has read, and that id.
+        :raises bridge.api.ClientError: they can't be parsed.
         """
         ...
 
     def reader(self, call: Call, *, frames: bool = False) -> TextReader:
-        """What makes a message of one text of a client's stream and of path and query.
+        """A function that builds a message from one text of a client's stream and from path and query.
 
         :param frames: each text is a whole message, even where the operation has no body.
-        :raises bridge.api.ClientError: path or query can't be read. So does the function, of the text.
+        :raises bridge.api.ClientError: path or query can't be parsed. The function raises the same for the text.
         """
         ...
 
     def read_json(self, text: bytes, /) -> bytes:
-        """The message that a JSON text is all of; only with `own_path`.
+        """The message of a JSON text; only with `own_path`.
 
-        :raises bridge.api.InvalidBody: it isn't the message.
+        :raises bridge.api.InvalidBody: it does not match the schema.
         """
         ...
 
     def completing(self, call: Call, /) -> Callable[[bytes], bytes]:
-        """What puts the fields that path and gateway fill into a message from a client; only with `own_path`.
+        """A function that adds the fields of path and gateway to a client's message; only with `own_path`.
 
-        :raises bridge.api.ClientError: path or caller don't give them. So does the function, where it must read the
+        :raises bridge.api.ClientError: path or caller lack them. The function raises the same if it must parse the
             message and can't.
         """
         ...
@@ -123,12 +123,12 @@ class Service(Protocol):
         ...
 
     def event_id(self, message: bytes, /) -> str | None:
-        """The id that a resuming client would name for a message; None where the route doesn't say what that is."""
+        """The id by which a client resumes after a message; None if the route defines none."""
         ...
 
     def returned(self, metadata: Metadata, trailers: Metadata) -> list[tuple[str, str]]:
-        """The fields of the upstream's metadata and trailers that clients get. A front with a place for each asks for
-        one at a time."""
+        """The fields of the upstream's metadata and trailers that clients get. A front whose protocol separates the two
+        passes one at a time."""
         ...
 
     # --- statuses --------------------------------------------------------------------------------------------------
@@ -138,11 +138,11 @@ class Service(Protocol):
         ...
 
     def details(self, inbound: GrpcReply) -> Sequence[StatusDetail]:
-        """The typed details of a status. Those that can't be read are left out."""
+        """The typed details of a status. Those that can't be parsed are left out."""
         ...
 
     def status(self, code: int, problem: Mapping[str, Any], headers: Headers = ()) -> GrpcReply:
-        """The status with the code `code` that tells of a problem of the gateway's, with typed details. Never raises.
+        """The status with the code `code` for a problem of the gateway, with typed details. Never raises.
 
         :param problem: the problem+json object.
         :param headers: the fields of its response.

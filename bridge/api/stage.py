@@ -1,7 +1,7 @@
-"""A stage: one thing that a route asks of every call, such as to know its caller or to count it.
+"""A stage: one step that a route applies to every call, such as authentication or counting.
 
-Stages are bound once for each operation, from the last to the first: each gets the handler of those behind it and gives
-its own, or None where the operation does not use it. So a stage that a route does not use costs its calls nothing.
+Stages are bound once for each operation, from the last to the first: each gets the handler of the next stages and
+returns its own, or None if the operation does not use it. So a stage that a route does not use costs its calls nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from bridge.api.limiter import Limiter
 from bridge.api.route_spec import RouteSpec
 from bridge.api.transformer import Operation
 
-#: Takes a call and gives its whole reply; None: the reply was sent. A stage that need not wait is a plain function,
-#: which returns what the next handler gives.
+#: Takes a call and returns its whole reply; None: the reply was sent. A stage that need not wait is a plain function,
+#: which returns the next handler's result.
 Handler = Callable[[Exchange], Awaitable[Reply | None]]
 
 
 class BoundOperation(Protocol):
-    """What a stage sees of the operation that it is bound for.
+    """The operation for which a stage is bound.
 
-    :ivar codec: of the operation. :ivar streams: it is a `bridge.api.StreamCodec`.
+    :ivar codec: the operation's. :ivar streams: it is a `bridge.api.StreamCodec`.
     :ivar rpc: its upstream messages are gRPC's.
     :ivar send, stream: a unary call, and a streaming one, to the route's upstream.
     :ivar timeout: seconds for a unary call.
@@ -49,13 +49,13 @@ class BoundOperation(Protocol):
 
 
 class Stage(Protocol):
-    """:cvar name: what the documentation calls it."""
+    """:cvar name: its name in the documentation."""
 
     name: ClassVar[str]
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
-        """The handler of this stage, which calls `next` where the call may go on; None: the operation does without.
+        """The handler of this stage, which calls `next` if the call may proceed; None: the operation doesn't use it.
 
-        The handler raises `bridge.api.RequestError` for a call that may not go on.
+        The handler raises `bridge.api.RequestError` to refuse a call.
         """
         ...

@@ -1,14 +1,14 @@
 """Operations that stream: the codec, the translation of one call, and the streaming call to the upstream.
 
-A stream can't change its status at the end, so its codec is not a unary one. Both are sans-IO: bytes of the client in,
-serialised messages out, and the other way round. The gateway reads, sends, waits and cancels::
+A stream can't change its status at the end, so its codec differs from a unary one. Both are sans-IO: bytes of the
+client in, serialised messages out, and the reverse. The gateway reads, sends, waits and cancels::
 
     Call ── StreamCodec.open ──> StreamTranslation        once for each call
       client's bytes ── feed, finish ──> messages ──> the service
       client <── head, message, end ── messages <── the service
 
-The head is sent with the first message, or when none has come for a while. So a service that refuses at once still
-decides the status: a call that ends before its head goes through `StreamTranslation.reply`, as a unary one does.
+The head is sent with the first message, or after a time without one. So a service that refuses at once still
+determines the status: a call that ends before its head goes through `StreamTranslation.reply`, as a unary one does.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ WEBSOCKET = "WEBSOCKET"
 
 
 class StreamTranslation(Protocol):
-    """One call of a streaming operation, from its opening to its end. Made anew for each call.
+    """One call of a streaming operation, from its opening to its end. One object per call.
 
-    :ivar request: path, metadata and, where nothing is fed, the one message.
-    :ivar sends: whether bytes of the client are still to be fed. False from the beginning where `request` holds the one
-        message; False as soon as the call takes no second message.
+    :ivar request: path, metadata and, if nothing is fed, the one message.
+    :ivar sends: whether bytes of the client are still to be fed. False from the beginning if `request` has the one
+        message; False as soon as the call accepts no second message.
     :ivar answers_once: the service answers with one message (a client stream): the gateway waits for it and its
         status, and gives both to `reply`.
     :ivar head_first: the client sends nothing before it has the head (a WebSocket).
-    :ivar heartbeat: what may be sent while the service is silent; ``b""``: nothing may.
-    :ivar pending: bytes of a message that is not complete yet; the gateway bounds them.
+    :ivar heartbeat: the bytes to send while the service is silent; ``b""``: none.
+    :ivar pending: bytes of an incomplete message; the gateway limits them.
     """
 
     request: GrpcRequest
@@ -46,21 +46,21 @@ class StreamTranslation(Protocol):
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """The messages that `data`, the next bytes of the client's body (or one frame of its WebSocket), completes.
-        Each is best made when it is asked for: few bytes may hold a great many.
+        Best implemented as a generator, since a few bytes may contain very many messages.
 
-        :raises bridge.api.ClientError: it can't be read; the call ends.
+        :raises bridge.api.ClientError: it can't be parsed; the call ends.
         """
         ...
 
     def finish(self) -> Iterable[bytes]:
-        """What the end of the client's body completes.
+        """The messages that the end of the client's body completes.
 
         :raises bridge.api.ClientError: it ends within a message.
         """
         ...
 
     def head(self, metadata: Sequence[tuple[str, str | bytes]]) -> Reply:
-        """Status and fields of the answer; its body is what comes before the first message."""
+        """Status and fields of the answer; its body is sent before the first message."""
         ...
 
     def message(self, message: bytes) -> bytes:
@@ -71,15 +71,15 @@ class StreamTranslation(Protocol):
         ...
 
     def end(self, inbound: GrpcReply) -> bytes:
-        """What follows the last message. A status other than OK must be visible in it; its details come typed."""
+        """The bytes after the last message. A status other than OK must be visible in them; its details are typed."""
         ...
 
     def fail(self, problem: Mapping[str, Any]) -> bytes:
-        """What follows the last message when the call failed on its way: `problem` is the problem+json object."""
+        """The bytes after the last message when the gateway ended the call: `problem` is the problem+json object."""
         ...
 
     def reply(self, inbound: GrpcReply) -> Reply:
-        """The whole answer, where it is one message, or where the call ended before its head was sent.
+        """The whole answer, if it is one message, or if the call ended before its head was sent.
 
         :raises bridge.api.UpstreamFault: the service refused.
         """
@@ -90,14 +90,14 @@ class StreamTranslation(Protocol):
 class StreamCodec(Protocol):
     """One streaming operation over gRPC.
 
-    :ivar streams_up: the client's bytes go to `StreamTranslation.feed` as they come. Otherwise `Call.body` holds the
+    :ivar streams_up: the client's bytes go to `StreamTranslation.feed` as they arrive. Otherwise `Call.body` is the
         whole body when `open` is called, and `StreamTranslation.request` the one message.
     """
 
     streams_up: bool
 
     def open(self, call: Call) -> StreamTranslation:
-        """Judge all that comes before the body: media types, parameters.
+        """Check everything before the body: media types, parameters.
 
         :raises bridge.api.ClientError: it can't be translated; nothing is sent.
         """
@@ -112,24 +112,24 @@ class UpstreamStream(Protocol):
         ...
 
     async def end(self) -> None:
-        """Nothing more will be written."""
+        """No more messages will be written."""
         ...
 
     async def read(self) -> bytes | None:
-        """The next message; None when there are no more, and `status` is known."""
+        """The next message; None after the last one, when `status` is known."""
         ...
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What came before the first message."""
+        """The metadata before the first message."""
         ...
 
     async def status(self) -> GrpcReply:
         """How it ended, without a message.
 
-        :raises bridge.api.UpstreamError: on the way, not by the service's word.
+        :raises bridge.api.UpstreamError: it failed in transit, without a status from the service.
         """
         ...
 
     def cancel(self) -> None:
-        """Give it up; may be called at any time."""
+        """Cancel the call; allowed at any time."""
         ...

@@ -1,4 +1,4 @@
-"""What a spec's ``connection`` says of TLS (RFC 8446): whom the gateway trusts, and how it shows who it is itself."""
+"""TLS in a spec's ``connection`` (RFC 8446): the trusted authorities, and the gateway's own certificate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bridge.errors import BindError, Fault
 def default_context(roots: str | None = None) -> ssl.SSLContext:
     """A client's context, the same on every Python.
 
-    From 3.13 on, Python's own also demands extensions that RFC 5280 asks for (`ssl.VERIFY_X509_STRICT`): key
+    From 3.13 on, Python's default also requires extensions of RFC 5280 (`ssl.VERIFY_X509_STRICT`): key
     identifiers, a critical basicConstraints, a key usage. Private authorities of legacy services lack them, and gRPC's
-    library does not ask for them. Chain, dates and name are checked either way.
+    library does not require them. Chain, dates and name are checked in any case.
 
     :param roots: PEM of the authorities to trust; ``None`` for the system's.
     :raises ssl.SSLError, ValueError: `roots` can't be used.
@@ -29,11 +29,11 @@ def default_context(roots: str | None = None) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM texts, as they were when they were read; what the spec leaves out is None.
+    """PEM texts, as read at bind; None for each that the spec leaves out.
 
-    :ivar roots: the authorities that are trusted; None for the system's.
-    :ivar certificate: the gateway's own chain, and `key` its private key: for services that ask who calls (mTLS).
-    :ivar server_name: the name that the service's certificate must bear; None for the mesh name.
+    :ivar roots: the trusted authorities; None for the system's.
+    :ivar certificate: the gateway's own chain, and `key` its private key: for mutual TLS.
+    :ivar server_name: the name that the service's certificate must contain; None for the mesh name.
     """
 
     roots: bytes | None = None
@@ -42,7 +42,8 @@ class Tls:
     server_name: str | None = None
 
     def authorities(self) -> bytes | None:
-        """PEM of those that are trusted, for libraries that don't ask the system; None where it has none to show."""
+        """PEM of the trusted authorities, for libraries that don't use the system's; None if there is no file of
+        them."""
         if self.roots is not None:
             return self.roots
         paths = ssl.get_default_verify_paths()
@@ -52,29 +53,29 @@ class Tls:
         return None
 
     def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
-        """:param protocol: asked for by ALPN (RFC 7301).
+        """:param protocol: for ALPN (RFC 7301).
         :raises bridge.api.BindError: a PEM text can't be used.
         """
         try:
-            made = default_context(self.roots.decode() if self.roots else None)
+            client_context = default_context(self.roots.decode() if self.roots else None)
         except (ssl.SSLError, ValueError):
             raise BindError(Fault("the file holds no certificates that can be read", ("connection", "ca"))) from None
-        made.set_alpn_protocols([protocol])
+        client_context.set_alpn_protocols([protocol])
         if self.certificate and self.key:
-            with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads a key from files alone; mode 0600
+            with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads keys from files only; mode 0600
                 file.write(self.certificate + b"\n" + self.key)
                 file.flush()
-                load_chain(made, file.name)
-        return made
+                load_chain(client_context, file.name)
+        return client_context
 
 
 def load_chain(context: ssl.SSLContext, file: str, key_file: str | None = None) -> None:
-    """Have `context` show the certificate in `file`, with the key in `key_file` or beside it.
+    """Load the certificate in `file` into `context`, with the key in `key_file` or in the same file.
 
     :raises bridge.api.BindError: they can't be used.
     """
     try:
-        # Without a word of ours, OpenSSL would ask for the passphrase at the terminal, and wait.
+        # Without a callback, OpenSSL would prompt for the passphrase at the terminal, and wait.
         context.load_cert_chain(file, key_file, password=_refuse)
     except _Encrypted:
         raise BindError(
@@ -96,9 +97,9 @@ def _refuse() -> str:
 
 
 def read_tls(connection: ConnectionSpec, home: Path) -> Tls:
-    """The files that `connection` names, read now. They lie where a spec's secrets do (`bridge.api.values`).
+    """The files that `connection` names, read now. They are in the folders of a spec's secrets (`bridge.api.values`).
 
-    :raises bridge.api.BindError: one can't be had, is no PEM, or the key doesn't belong to the certificate.
+    :raises bridge.api.BindError: one can't be read, is not PEM, or the key doesn't belong to the certificate.
     """
 
     def pem(name: str | None, key: str) -> bytes | None:
@@ -109,12 +110,12 @@ def read_tls(connection: ConnectionSpec, home: Path) -> Tls:
             raise BindError(Fault(f"the file {name} holds no PEM", ("connection", key)))
         return text.encode()
 
-    made = Tls(
+    tls = Tls(
         pem(connection.ca, "ca"),
         pem(connection.certificate, "certificate"),
         pem(connection.key, "key"),
         connection.server_name,
     )
-    if made.roots or made.certificate:
-        made.context()  # gRPC would take anything, and only fail when it connects
-    return made
+    if tls.roots or tls.certificate:
+        tls.context()  # gRPC accepts any text, and fails only when it connects
+    return tls

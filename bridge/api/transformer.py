@@ -1,4 +1,4 @@
-"""The plug-in interface: what a transformer is, what it is given, what it gives back.
+"""The plug-in interface: what a transformer is, receives and returns.
 
 A transformer turns one published call into one upstream call and the answer back again. It does no I/O while it
 serves: an operation is **two pure functions**, ``request`` (a `Call` to an outbound message) and ``reply`` (the
@@ -13,7 +13,7 @@ every plug-in alike.
               Call ── operation.codec.request ──> HttpRequest | GrpcRequest       for each request
              Reply <── operation.codec.reply ──── HttpReply   | GrpcReply
 
-Whatever can fail at bind must fail at bind, as `bridge.api.BindError` with file, line and cause.
+All errors that can be detected at bind must be raised there, as `bridge.api.BindError` with file, line and cause.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HttpCodec(Protocol):
         """What to answer.
 
         :raises bridge.api.UpstreamFault: the service refused; carries the status and the ``fault`` member.
-        :raises bridge.api.BadReply: the answer can't be read.
+        :raises bridge.api.BadReply: the answer can't be parsed.
         """
         ...
 
@@ -77,7 +77,7 @@ class OperationDoc:
 
     `operation` is an Operation Object without ``security``, ``tags`` and the gateway's own problem responses, which
     the gateway adds. `schemas` are the components it refers to as ``#/components/schemas/NAME``; the gateway renames
-    them where two operations use one name for different schemas.
+    them if two operations use one name for different schemas.
     """
 
     operation: dict[str, Any]
@@ -89,14 +89,14 @@ class Operation:
     """One published method and path, and the codec behind it.
 
     :ivar name: unique in its route; a plain word for logs and ``operationId``.
-    :ivar method: ``GET``, ``POST``, … or ``*`` for every method that no other operation of the route takes.
+    :ivar method: ``GET``, ``POST``, … or ``*`` for every method that no other operation of the route has.
     :ivar path: template below the route's own path: ``""`` for the route itself, else it starts with ``/``.
         ``{name}`` is one segment, ``{name*}`` the rest (last, may be followed by ``:verb``); a last segment may end
         in ``:verb``.
-    :ivar codec: translates calls; None: the operation streams, and fronts make its codecs of `service`.
-    :ivar describe: makes the OpenAPI part; called when a document is asked for, not at bind.
+    :ivar codec: translates calls; None: the operation streams, and fronts create its codecs from `service`.
+    :ivar describe: returns the OpenAPI part; called when a document is requested, not at bind.
     :ivar upstream_name: the operation's name on the upstream side, for the log: ``checkVat``, ``/pkg.Svc/Method``.
-    :ivar service: what further client protocols are spoken with; None: none is.
+    :ivar service: for further client protocols; None: there are none.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Options(BaseModel):
 
 
 class CallStream(Protocol):
-    """One gRPC call, of any cardinality, that a plug-in makes while it binds. Messages are serialised."""
+    """One gRPC call, of any cardinality, that a plug-in sends while it binds. Messages are serialised."""
 
     async def write(self, message: bytes) -> None:
         """Send one message; waits while the service does not read. Does nothing after the call has ended."""
@@ -130,7 +130,7 @@ class CallStream(Protocol):
         ...
 
     async def status(self) -> GrpcReply:
-        """How the call ended. A connection that was lost and a reply that is not gRPC are statuses, too."""
+        """How the call ended. A lost connection and a reply that is not gRPC are statuses, too."""
         ...
 
 
@@ -152,9 +152,9 @@ class GrpcCall(Protocol):
         max_message: int,
         tls: Tls | None = None,
     ) -> T:
-        """What `talk` returns. It is given one instance of the service after another until it returns.
+        """The result of `talk`, which is called with one instance of the service after another until it returns.
 
-        :param name, port: where the service is: its name and port in the mesh, as in a route's ``upstream``.
+        :param name, port: the service's name and port in the mesh, as in a route's ``upstream``.
         :param timeout: seconds for everything: to find the service, to connect and to talk.
         :param max_message: bytes of one message of the service.
         :param tls: the files of the route's ``connection``; None for a connection without TLS.
@@ -180,13 +180,13 @@ async def call_nothing(*_target: object, **_options: object) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the gateway lends a transformer while it is open.
+    """What the gateway provides to an open transformer.
 
-    :ivar wsdl_dir: where relative WSDL names are looked up.
-    :ivar proto_dir: where relative ``.proto`` and descriptor set names are looked up; nothing outside is read.
-    :ivar call: calls gRPC services that must be asked at bind (server reflection).
-    :ivar fetch: documents by URL, within the gateway's bounds on where, how much and how long. It raises
-        `bridge.api.FetchError`. A plug-in opens no connection of its own.
+    :ivar wsdl_dir: the folder of relative WSDL names.
+    :ivar proto_dir: the folder of relative ``.proto`` and descriptor set names; nothing outside it is read.
+    :ivar call: calls gRPC services at bind (server reflection).
+    :ivar fetch: documents by URL, within the gateway's limits on destination, size and time. It raises
+        `bridge.api.FetchError`. A plug-in opens no connections itself.
     """
 
     wsdl_dir: Path
@@ -199,11 +199,11 @@ Options_contra = TypeVar("Options_contra", bound=Options, contravariant=True)
 
 
 class Transformer(Protocol[Options_contra]):
-    """A plug-in: found by its entry point in the group ``bridge.transformers``, made once without arguments.
+    """A plug-in: found by its entry point in the group ``bridge.transformers``, created once without arguments.
 
     :cvar name: what a spec writes under ``transform.request``; the entry point's name must be the same.
-    :cvar wire: the protocol of its upstream, ``http`` or ``grpc``; the scheme in a spec's ``upstream`` must fit it.
-    :cvar options: the typed model of what stands under its name in a spec's ``transform``.
+    :cvar wire: the protocol of its upstream, ``http`` or ``grpc``; the scheme in a spec's ``upstream`` must match it.
+    :cvar options: the typed model of the value under its name in a spec's ``transform``.
     """
 
     name: ClassVar[str]
@@ -211,18 +211,18 @@ class Transformer(Protocol[Options_contra]):
     options: ClassVar[type[Options]]
 
     async def open(self, context: Context) -> None:
-        """Take what the gateway lends. Called once, before the first bind."""
+        """Receive the context. Called once, before the first bind."""
         ...
 
     async def bind(self, route: RouteSpec, options: Options_contra) -> Sequence[Operation]:
         """Compile a route's operations. Long work belongs in ``asyncio.to_thread``.
 
-        The gateway keeps only operations whose method is in the route's ``methods`` where it names any.
+        The gateway keeps only operations whose method is in the route's ``methods``, if it has any.
 
         :raises bridge.api.BindError: with file, line and cause.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back what was taken; must work after a half-failed `open`."""
+        """Release all resources; must work after `open` failed halfway."""
         ...

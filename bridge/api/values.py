@@ -1,9 +1,9 @@
-"""Where a value comes from that a plug-in sends, where the spec doesn't hold the value itself.
+"""Origins of values that a plug-in sends and that the spec doesn't contain.
 
 ``{$env: NAME}`` and ``{$file: path}`` are secrets, read once when the route is bound. ``{$header: X-Name}`` and
-``{$claim: sub}`` differ from call to call. A spec may come from anyone who may publish, so the first two name only what
-is kept for routes, variables ``BRIDGE_SECRET_…`` and files below ``secrets/``, and of those only what
-`bridge.api.grants` lets the route that is being bound read.
+``{$claim: sub}`` differ from call to call. Every publisher can write a spec, so the first two can name only secrets for
+routes, which are variables ``BRIDGE_SECRET_…`` and files below ``secrets/``, and of those only the ones that
+`bridge.api.grants` allows for the route that is being bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bridge.errors import BindError, Fault, KeyPath
 from bridge.http.field_value import as_utf8
 from bridge.http.token import is_token
 
-#: Stands for a value that isn't there (None is a value in JSON).
+#: The absence of a value (None is a value in JSON).
 ABSENT: Any = object()
 
 KINDS = ("$env", "$file", "$header", "$claim")
@@ -31,9 +31,9 @@ _MAX_SECRET = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One value's origin. `default` is the JSON value where a call has none; ABSENT: there is no default.
+    """One value's origin. `default` is the JSON value for calls without one; ABSENT: there is no default.
 
-    :ivar path: where it stands in the spec, for messages.
+    :ivar path: its place in the spec, for messages.
     """
 
     kind: Literal["env", "file", "header", "claim"]
@@ -47,7 +47,7 @@ class Origin:
 
     @property
     def words(self) -> str:
-        """What it is, for messages; never its value."""
+        """Its description, for messages; never its value."""
         return {
             "env": f"the environment variable {self.name}",
             "file": f"the file {self.name}",
@@ -64,21 +64,21 @@ def is_origin(value: object) -> bool:
 def read_origin(value: dict[str, Any], path: KeyPath) -> Origin:
     """The origin that `value` names.
 
-    :param path: where it stands in the spec.
-    :raises bridge.api.BindError: it is misspelt, or is more than one origin.
+    :param path: its place in the spec.
+    :raises bridge.api.BindError: it is misspelled, or is more than one origin.
     """
-    named = [name for name in value if name.startswith("$")]
-    for name in named:
+    names = [name for name in value if name.startswith("$")]
+    for name in names:
         if name not in KINDS:
             near = difflib.get_close_matches(name, KINDS, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
             raise BindError(Fault(f"unknown; {hint}", (*path, name)))
-    if len(named) > 1:
-        raise BindError(Fault(f"one value can't come from both {named[0]} and {named[1]}", path))
-    kind = named[0]
-    allowed = {kind} if kind in _SECRET else {kind, "default"}
+    if len(names) > 1:
+        raise BindError(Fault(f"one value can't come from both {names[0]} and {names[1]}", path))
+    kind = names[0]
+    permitted_keys = {kind} if kind in _SECRET else {kind, "default"}
     for name in value:
-        if name not in allowed:
+        if name not in permitted_keys:
             raise BindError(Fault(f"it can't stand beside {kind}", (*path, name)))
     text = value[kind]
     if not isinstance(text, str) or not text.strip():
@@ -96,7 +96,7 @@ def read_origin(value: dict[str, Any], path: KeyPath) -> Origin:
 def read_secret(origin: Origin, home: Path) -> str:
     """The secret's text.
 
-    :raises bridge.api.BindError: it can't be had; the message names the key and what was looked for.
+    :raises bridge.api.BindError: it can't be read; the message names the key and the variable or file.
     """
     if origin.kind == "env":
         return read_env(origin.name, origin.path)
@@ -106,7 +106,7 @@ def read_secret(origin: Origin, home: Path) -> str:
 def read_env(name: str, path: KeyPath, *, url: str = "") -> str:
     """The environment variable that a spec names at `path`.
 
-    :param url: of whom the value is shown to, where that isn't the route's upstream: the URL of a WSDL, say.
+    :param url: where the value is sent, if that isn't the route's upstream: such as the URL of a WSDL.
     :raises bridge.api.BindError: the route may not name it or not send it there, it isn't set, or no route is being
         bound.
     """
@@ -118,19 +118,19 @@ def read_env(name: str, path: KeyPath, *, url: str = "") -> str:
 
 
 def _read_file(origin: Origin, home: Path) -> str:
-    """A file below ``secrets/`` in `home` or where containers get theirs, without one trailing line end. The rule
-    looks at what is written alone: a symbolic link is the operator's word, for a publisher can't make one."""
+    """A file below ``secrets/`` in `home` or in a container's folders for secrets, without one trailing line end. Only
+    the name is checked: symbolic links are followed, since only the operator can create them."""
     grant = needed_grant(origin.path)
-    named = PurePosixPath(origin.name)
-    if any(part == ".." or (part.startswith(".") and part != ".") for part in named.parts):
+    relative = PurePosixPath(origin.name)
+    if any(part == ".." or (part.startswith(".") and part != ".") for part in relative.parts):
         raise BindError(Fault("hidden files and parent folders can't be named here", origin.path))
-    if "kubernetes.io" in named.parts or not any(named.is_relative_to(folder) for folder in SECRET_DIRS):
-        # A publisher may name what is kept for routes, and nothing that the gateway itself runs on: its issuers, its
-        # settings, the token of its service account.
+    if "kubernetes.io" in relative.parts or not any(relative.is_relative_to(folder) for folder in SECRET_DIRS):
+        # A publisher may name secrets for routes, but not the gateway's own: its issuers, its settings, the token of
+        # its service account.
         places = ", ".join(map(str, SECRET_DIRS[1:]))
         raise BindError(Fault(f"a file lies below secrets/ in BRIDGE_HOME, or below {places}", origin.path))
-    grant.check_file(named, origin.path)
-    path = home / named
+    grant.check_file(relative, origin.path)
+    path = home / relative
     try:
         if not path.is_file():
             raise BindError(Fault(f"there is no file {origin.name}", origin.path))
@@ -150,13 +150,13 @@ def _read_file(origin: Origin, home: Path) -> str:
 
 
 def header_texts(call: Call, name: str) -> list[str]:
-    """The values of a request's header field, in order. Text beyond ASCII is UTF-8 where it can be read so."""
-    found = [value for field, value in call.headers if field == name]
-    return [value if value.isascii() else as_utf8(value) for value in found]
+    """The values of a request's header field, in order. Text beyond ASCII is decoded as UTF-8 if it is valid."""
+    texts = [value for field, value in call.headers if field == name]
+    return [value if value.isascii() else as_utf8(value) for value in texts]
 
 
 def claim_of(claims: Mapping[str, Any], name: str) -> Any:
-    """The claim of that name, else what the dotted path leads to; ABSENT where there is none or it is null."""
+    """The claim of that name, else the value at the dotted path; ABSENT if there is none or it is null."""
     value: Any = claims.get(name)
     if value is None:
         value = claims
@@ -166,7 +166,7 @@ def claim_of(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def claim_text(value: Any) -> str:
-    """A claim as text, where the schema wants text of what is none in JSON.
+    """A claim as text, for a schema that requires text where JSON has another scalar.
 
     :raises ValueError: it is an object or an array.
     """
