@@ -7,7 +7,7 @@ path but not the method, the next one is tried, and only then is it 405.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from bridge.api.route_spec import METHODS
@@ -19,13 +19,8 @@ ANY = "*"
 MAX_SEGMENTS = 128
 
 
-class Endpoint(Protocol):
-    """What the trie holds: anything that can say who it is."""
-
-    def __str__(self) -> str: ...
-
-
-E = TypeVar("E", bound=Endpoint)
+#: What the trie holds. Its `str` names it in conflicts.
+E = TypeVar("E")
 
 #: By method: the endpoint and the names of its parameters in path order.
 Leaf = dict[str, tuple[E, tuple[str, ...]]]

@@ -15,8 +15,6 @@ ROOT = Path(bridge.__file__).parent
 PLUGINS = ROOT.parent / "transformers"
 PACKAGES = [ROOT, *(path for path in sorted(PLUGINS.iterdir()) if path.is_dir() and path.name.startswith("bridge_"))]
 
-#: Names that stand twice in `bridge` until its gateway is rebuilt.
-DOUBLE = {"Endpoint"}
 #: The only module that asks an object what it can do.
 CAPABILITIES = "api/capabilities.py"
 #: May ask: (file, what it asks for). `plugins.py` checks that what an entry point names is a transformer at all.
@@ -61,7 +59,7 @@ def test_public_class_names_are_unique(root: Path) -> None:
         if not name.startswith("_"):
             files[name].append(file)
     double = {name: where for name, where in files.items() if len(where) > 1}
-    assert double.keys() == (DOUBLE if root == ROOT else set()), double
+    assert not double
 
 
 def protocols() -> set[str]:
