@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
@@ -30,6 +31,8 @@ class Slow:
     #: Binds under way, by the route's path.
     waiting: ClassVar[list[str]] = []
     go: ClassVar[threading.Event] = threading.Event()
+    #: Lets one bind go, the first that waits or comes.
+    one: ClassVar[threading.Semaphore] = threading.Semaphore(0)
 
     async def open(self, context: Context) -> None:
         pass
@@ -40,10 +43,15 @@ class Slow:
     async def bind(self, route: RouteSpec, options: Options) -> Sequence[Operation]:
         self.waiting.append(route.route)
         try:
-            await asyncio.to_thread(self.go.wait, 60)
+            await asyncio.to_thread(self._wait)
         finally:
             self.waiting.remove(route.route)
         return [Operation("get", "GET", "", Codec(), lambda: OperationDoc({}))]
+
+    def _wait(self) -> None:
+        by = time.monotonic() + 60
+        while not self.go.wait(0.005) and not self.one.acquire(blocking=False) and time.monotonic() < by:
+            pass
 
 
 @contextmanager
@@ -57,6 +65,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Slow]]:
     monkeypatch.setattr(bridge.plugins, "discover", lambda: {**found, "slow": point})
     monkeypatch.setattr(Slow, "waiting", list[str]())
     monkeypatch.setattr(Slow, "go", threading.Event())
+    monkeypatch.setattr(Slow, "one", threading.Semaphore(0))
     try:
         yield Slow
     finally:

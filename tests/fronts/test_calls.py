@@ -40,4 +40,4 @@ async def test_a_connections_limits(stage: Any) -> None:
         small = await made.client.get("/flow/count/1?size=10")
         large = await made.client.get("/flow/count/1?size=5000")
     assert small.status_code == 200
-    assert (large.status_code, large.json()["type"]) == (502, "urn:bridge:problem:bad-reply")
+    assert (large.status_code, large.json()["type"]) == (502, "urn:bridge:problem:reply-too-large")

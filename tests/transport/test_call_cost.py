@@ -27,10 +27,10 @@ OURS = str(Path(bridge.__file__).parent)
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]
 #: Calls of our functions and of C for each call, by Python's version: they differ for the same code.
 MOST = {
-    (3, 11): {"grpc": (45, 57), "http": (24, 24)},
-    (3, 12): {"grpc": (46, 57), "http": (22, 27)},
-    (3, 13): {"grpc": (46, 57), "http": (22, 27)},
-    (3, 14): {"grpc": (46, 57), "http": (22, 27)},
+    (3, 11): {"grpc": (45, 56), "http": (24, 24)},
+    (3, 12): {"grpc": (45, 57), "http": (21, 25)},
+    (3, 13): {"grpc": (45, 57), "http": (21, 25)},
+    (3, 14): {"grpc": (45, 57), "http": (21, 25)},
 }
 HERE = MOST.get(sys.version_info[:2], MOST[3, 14])  # one that is not yet known is held to the newest that is
 

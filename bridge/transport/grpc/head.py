@@ -44,7 +44,8 @@ def method_head(path: str, authority: str, *, secure: bool, coding: str | None) 
 def timeout_field(seconds: float) -> bytes:
     """``grpc-timeout``: at most eight digits and a unit."""
     if seconds < _MICROSECONDS:
-        text = b"%du" % max(1, int(seconds * 1e6))
+        microseconds = int(seconds * 1e6)
+        text = b"%du" % (microseconds if microseconds > 0 else 1)
     else:
         text = b"%dS" % min(99_999_999, int(seconds) + 1)
     return _TIMEOUT + _LENGTHS[len(text)] + text
