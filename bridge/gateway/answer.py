@@ -29,7 +29,7 @@ class Gateway:
         self._proxies: Networks = settings.trusted_proxies
 
     def serve(self, table: Table) -> None:
-        """Take `table` for every request from now on; those under way finish on the one they were matched in."""
+        """Take `table` for every request from now on; calls in progress finish on the table that matched them."""
         self.table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +55,7 @@ class Gateway:
             except asyncio.CancelledError:
                 record.status, record.cause = 499, "cancelled"
                 raise
-            except Exception as error:  # the one boundary: whatever went wrong becomes a response
+            except Exception as error:  # the one boundary: every error becomes a response
                 record.cause = _cause(error)
                 reply = refused(exchange, error, endpoint.codec if endpoint is not None else None)
                 fields = response_fields(exchange, reply)
@@ -72,7 +72,7 @@ class Gateway:
             self.log(record)
 
     def _arrive(self, request: ServerRequest) -> Exchange:
-        """`request` as a call of nobody's yet, with its record."""
+        """`request` as a call without a route, with its record."""
         headers, peer, trusted = request.headers, request.peer, False
         if self._proxies:
             peer, trusted = client_address(peer, headers, self._proxies)
@@ -82,9 +82,9 @@ class Gateway:
         return Exchange(request, call, Record(time.time(), trace_id, method, path, query, peer=peer))
 
     def _match(self, exchange: Exchange) -> Endpoint:
-        """The endpoint that takes the call; its path parameters and names are noted.
+        """The endpoint for the call; its path parameters and names are recorded.
 
-        :raises ClientError: no path or host that can be matched. :raises NotFound, MethodNotAllowed: none is published.
+        :raises ClientError: path or host is malformed. :raises NotFound, MethodNotAllowed: none is published.
         """
         call, record = exchange.call, exchange.record
         record.host, host = the_host(call.values("host"), exchange.request.version)

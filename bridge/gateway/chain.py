@@ -1,4 +1,4 @@
-"""The chain of stages that stands before every operation."""
+"""The chain of stages of every operation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The client's side of a stream, HTTP or WebSocket, with one interface for `bridge.gateway.streaming`.
 
-It reads and writes ASGI's events: `read` gives the client's next bytes or frame, `write` sends and waits while the
+It reads and writes ASGI's events: `read` returns the client's next bytes or frame, `write` sends and waits while the
 client doesn't read.
 """
 
@@ -17,7 +17,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: Browsers can't put a token into a WebSocket's headers, so it may stand among the subprotocols: ``bearer, TOKEN``.
+#: Browsers can't put a token into a WebSocket's headers, so it may be among the subprotocols: ``bearer, TOKEN``.
 BEARER = "bearer"
 _NORMAL, _INTERNAL = 1000, 1011  # RFC 6455, section 7.4.1
 
@@ -32,7 +32,7 @@ class Unwatched:
 
 
 class HttpSide:
-    """A request and its response, sent in pieces. To HEAD only the head is answered."""
+    """A request and its response, sent in pieces. HEAD gets only the head."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
         self._receive, self._send, self._fields = receive, send, fields
@@ -78,8 +78,8 @@ class HttpSide:
 
 
 class WebSocketSide:
-    """A WebSocket: one message a frame, and an empty frame from the client says that it sends no more. Frames are text
-    where the answer is JSON, and binary otherwise."""
+    """A WebSocket: one message per frame; an empty frame from the client ends its messages. Frames are text if the
+    answer is JSON, and binary otherwise."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, fields: Fields) -> None:
         self._receive, self._send, self._fields = receive, send, fields
@@ -123,12 +123,12 @@ class WebSocketSide:
     async def _out(self, message: MutableMapping[str, Any]) -> None:
         try:
             await self._send(message)
-        except OSError:  # as ASGI has it for a client that has left
+        except OSError:  # ASGI's sign of a disconnected client
             raise ClientDisconnected() from None
 
 
 def encoded(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """`fields` as ASGI has them."""
+    """`fields` in ASGI's form."""
     return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in fields]
 
 
@@ -143,8 +143,8 @@ def bearer_of(offered: Sequence[str]) -> str:
 
 
 def with_bearer(headers: Headers, offered: Sequence[str]) -> list[tuple[str, str]]:
-    """`headers` of a WebSocket's handshake, less what belongs to the handshake alone; a token among the subprotocols
-    stands where other requests have it."""
-    kept = [field for field in headers if not field[0].startswith("sec-websocket-")]
+    """`headers` of a WebSocket's handshake, less the fields of the handshake itself; a token among the
+    subprotocols becomes an ``Authorization`` field."""
+    fields = [field for field in headers if not field[0].startswith("sec-websocket-")]
     token = bearer_of(offered)
-    return [*kept, ("authorization", f"Bearer {token}")] if token and "authorization" not in dict(kept) else kept
+    return [*fields, ("authorization", f"Bearer {token}")] if token and "authorization" not in dict(fields) else fields

@@ -52,7 +52,7 @@ class Asgi:
     def received(self, max_bytes: int) -> None:
         return None
 
-    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # as the Protocol has it
+    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # the Protocol's signature
         return await read_body(self.side(lambda reply: []).read, max_bytes, timeout)
 
     def stream(self) -> AsyncIterator[bytes]:
@@ -83,7 +83,7 @@ class Asgi:
 
 
 async def pieces(read: Callable[[], Awaitable[bytes | None]]) -> AsyncIterator[bytes]:
-    """What `read` gives until it gives None, as `Downstream.read` does (`ServerRequest.stream`)."""
+    """The results of `read` until None, which ends a body (`ServerRequest.stream`)."""
     while (piece := await read()) is not None:
         if piece:
             yield piece
@@ -94,7 +94,7 @@ async def read_body(
     max_bytes: int,
     timeout: float,  # noqa: ASYNC109  # it bounds more than one await
 ) -> bytes:
-    """All that `read` gives until it gives None (`ServerRequest.body`)."""
+    """All results of `read` until None (`ServerRequest.body`)."""
     chunks: list[bytes] = []
     size = 0
     try:
@@ -110,14 +110,14 @@ async def read_body(
 
 
 async def write_pieces(
-    body: AsyncIterable[bytes], write: Callable[[bytes], Awaitable[None]], left: Coroutine[Any, Any, None]
+    body: AsyncIterable[bytes], write: Callable[[bytes], Awaitable[None]], disconnect: Coroutine[Any, Any, None]
 ) -> None:
-    """Write the pieces of `body`, and close its iterator however that ends.
+    """Write the pieces of `body`, and close its iterator in any case.
 
-    :param left: returns when the client has left, which a silent iterator would not notice.
-    :raises ClientDisconnected: the client left before the end.
+    :param disconnect: returns when the client has disconnected, which a silent iterator would not notice.
+    :raises ClientDisconnected: the client disconnected before the end.
     """
-    writing, leaving = asyncio.ensure_future(_write_all(body, write)), asyncio.ensure_future(left)
+    writing, leaving = asyncio.ensure_future(_write_all(body, write)), asyncio.ensure_future(disconnect)
     try:
         await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not writing.done():
@@ -140,6 +140,6 @@ async def _write_all(body: AsyncIterable[bytes], write: Callable[[bytes], Awaita
 
 
 async def close_pieces(body: AsyncIterable[bytes]) -> None:
-    """Close `body` where it can be: generators can, other iterators need not."""
+    """Close `body` if it can be closed: generators can, other iterators need not."""
     if closing := capability(body, Closing):
         await closing.aclose()

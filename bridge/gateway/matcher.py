@@ -1,7 +1,6 @@
 """The matcher: hosts and path templates in a trie, so that a match costs the same with ten routes as with ten thousand.
-
-Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form; where the better branch has the
-path but not the method, the next one is tried, and only then is it 405.
+ Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form. If the better branch has the path
+but not the method, the next one is tried; 405 is the answer when none has the method.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ E = TypeVar("E")
 Leaf = dict[str, tuple[E, tuple[str, ...]]]
 
 
-#: (host, template, method, endpoint): where an endpoint wants to be found.
+#: (host, template, method, endpoint): where an endpoint is to be published.
 Claim = tuple[str | None, str, str, E]
 
 
 class _Node(Generic[E]):
-    """One step of a path. A node belongs to the matcher that made it; others that share it never change it."""
+    """One step of a path. A node belongs to the matcher that created it; others that share it never change it."""
 
     __slots__ = ("leaf", "literals", "one", "owner", "rest")
 
@@ -45,7 +44,7 @@ class _Node(Generic[E]):
         self.rest: dict[str, Leaf[E]] = {}
 
     def of(self, owner: object) -> _Node[E]:
-        """This node, or where it isn't `owner`'s a copy that is."""
+        """This node if `owner` owns it, else a copy that `owner` owns."""
         if self.owner is owner:
             return self
         copy = _Node[E](owner)
@@ -61,55 +60,55 @@ class _Node(Generic[E]):
 
 
 class Matcher(Generic[E]):
-    """Filled with `add_all`, then only read. What is to change is changed in a `copy`, which shares all but the nodes
-    on the way to the change."""
+    """Filled with `add_all`, then only read. Changes are made in a `copy`, which shares all nodes except those on the
+    path to a change."""
 
     def __init__(self) -> None:
-        #: Stands in the nodes that may be changed in place.
+        #: The mark of nodes that may be changed in place.
         self._owner = object()
         self._hosts: dict[str, _Node[E]] = {}
         self._everywhere: _Node[E] = _Node(self._owner)
 
     def copy(self) -> Matcher[E]:
-        """A matcher of its own with the same endpoints."""
-        made: Matcher[E] = Matcher()
-        made._hosts, made._everywhere = dict(self._hosts), self._everywhere
-        # From now on both copy what they change: neither knows what the other still shows.
-        made._owner, self._owner = object(), object()
-        return made
+        """An independent matcher with the same endpoints."""
+        twin: Matcher[E] = Matcher()
+        twin._hosts, twin._everywhere = dict(self._hosts), self._everywhere
+        # From now on both copy the nodes that they change, since the other may still use them.
+        twin._owner, self._owner = object(), object()
+        return twin
 
     def add_all(self, claims: Iterable[Claim[E]], yields: Callable[[E], bool] | None = None) -> list[E]:
         """Publish every claim, or none of them.
 
-        Among these claims ``*`` is every method that no other of them takes; to those of other calls it is every
-        method, or one route could take another's callers.
+        Among these claims, ``*`` is every method without a claim of its own; for claims of other calls of `add_all` it
+        is every method, or one route could receive another's calls.
 
-        :param yields: whether an endpoint that is in the way makes room.
-        :returns: those that make room; the caller takes them away, with `remove_all` and all their other claims.
-        :raises ConflictError: a method, host and path is taken; names both who want it.
+        :param yields: whether a conflicting endpoint gives way.
+        :returns: those that give way; the caller removes them, with `remove_all` and all their other claims.
+        :raises ConflictError: a method, host and path is published already; names both endpoints.
         """
         places: dict[tuple[str | None, str], tuple[PathTemplate, Leaf[E]]] = {}
-        #: By host and shape: places that the trie doesn't have yet. Templates may differ in the names of parameters.
+        #: By host and shape: places that are not in the trie yet. Templates may differ in the names of parameters.
         new: dict[tuple[str | None, object], Leaf[E]] = {}
-        wanted: dict[tuple[int, str], tuple[str | None, str, E]] = {}
+        claimed: dict[tuple[int, str], tuple[str | None, str, E]] = {}
         room: list[E] = []
         for host, template, method, endpoint in claims:
             if (host, template) not in places:
                 shape = parse_template(template)
-                found = self._find(host, shape)
-                places[host, template] = shape, new.setdefault((host, shape.key), {}) if found is None else found
+                existing = self._find(host, shape)
+                places[host, template] = shape, new.setdefault((host, shape.key), {}) if existing is None else existing
             leaf = places[host, template][1]
             holders = _holders(leaf, method)
             others = [other for other in holders if not (yields and yields(other))]
-            if (id(leaf), method) in wanted:
-                others = [wanted[id(leaf), method][2]]
+            if (id(leaf), method) in claimed:
+                others = [claimed[id(leaf), method][2]]
             if others:
                 here = f"{method} {host or ''}{template}"
                 raise ConflictError(f"{here} is published twice: by {others[0]} and by {endpoint}")
             room += holders
-            wanted[id(leaf), method] = (host, template, endpoint)
+            claimed[id(leaf), method] = (host, template, endpoint)
         mine: dict[tuple[str | None, str], Leaf[E]] = {}
-        for (_, method), (host, template, endpoint) in wanted.items():
+        for (_, method), (host, template, endpoint) in claimed.items():
             shape = places[host, template][0]
             if (host, template) not in mine:
                 mine[host, template] = self._leaf(host, shape)
@@ -117,12 +116,12 @@ class Matcher(Generic[E]):
         return room
 
     def remove_all(self, claims: Iterable[Claim[E]]) -> None:
-        """Take away what these claims hold, and every node that then leads nowhere."""
+        """Remove the endpoints of these claims, and every node that is then empty."""
         for host, template, method, endpoint in claims:
             shape = parse_template(template)
             leaf = self._find(host, shape)
-            held = leaf.get(method) if leaf else None
-            if held is None or held[0] is not endpoint:
+            entry = leaf.get(method) if leaf else None
+            if entry is None or entry[0] is not endpoint:
                 continue
             way = self._way(host, shape)
             leaves = way[-1].rest if shape.rest else way[-1].leaf
@@ -141,7 +140,7 @@ class Matcher(Generic[E]):
                 del self._hosts[host]
 
     def _find(self, host: str | None, shape: PathTemplate) -> Leaf[E] | None:
-        """Where endpoints of `shape` live, if there are or were any."""
+        """The endpoints of `shape`; None if there never were any."""
         node = self._hosts.get(host) if host else self._everywhere
         for step in shape.steps:
             if node is None:
@@ -152,11 +151,11 @@ class Matcher(Generic[E]):
         return (node.rest if shape.rest else node.leaf).get(shape.verb)
 
     def _way(self, host: str | None, shape: PathTemplate) -> list[_Node[E]]:
-        """The nodes that lead to `shape`, made where they aren't yet, and all of them this matcher's own."""
+        """The nodes on the path to `shape`, created if missing; this matcher owns all of them."""
         owner = self._owner
         if host:
-            found = self._hosts.get(host)
-            node = self._hosts[host] = _Node(owner) if found is None else found.of(owner)
+            root = self._hosts.get(host)
+            node = self._hosts[host] = _Node(owner) if root is None else root.of(owner)
         else:
             node = self._everywhere = self._everywhere.of(owner)
         way = [node]
@@ -183,74 +182,75 @@ class Matcher(Generic[E]):
         :raises MethodNotAllowed: one has, but not with `method`; carries ``Allow``.
         """
         parts = path[1:].split("/")
-        allowed: set[str] = set()
+        methods: set[str] = set()
         if len(parts) <= MAX_SEGMENTS:
             values: list[str] = []
             for trie in (self._hosts.get(host), self._everywhere):
                 if trie is not None:
-                    found = _walk(trie, parts, 0, method, values, allowed)
-                    if found is not None:
-                        return found[0], dict(zip(found[1], values, strict=True))
+                    hit = _walk(trie, parts, 0, method, values, methods)
+                    if hit is not None:
+                        return hit[0], dict(zip(hit[1], values, strict=True))
                     values.clear()
-        allowed.discard(WEBSOCKET)
-        if allowed:
+        methods.discard(WEBSOCKET)
+        if methods:
             if method == WEBSOCKET:
-                raise MethodNotAllowed("No WebSocket is published at this path.", headers=[("allow", _listed(allowed))])
-            if "GET" in allowed:
-                allowed.add("HEAD")
-            allow = _listed(allowed)
+                raise MethodNotAllowed("No WebSocket is published at this path.", headers=[("allow", _listed(methods))])
+            if "GET" in methods:
+                methods.add("HEAD")
+            allow = _listed(methods)
             raise MethodNotAllowed(f"{method} is not taken here; {allow} is.", headers=[("allow", allow)])
         raise NotFound("No route is published at this path.")
 
 
 def _holders(leaf: Leaf[E], method: str) -> list[E]:
-    """Whoever has what a claim to `method` asks for; by the names of their methods, so that it is the same whoever
-    came first."""
+    """The endpoints that conflict with a claim to `method`, sorted by method, so that the result does not depend on the
+    order of registration."""
     if method == ANY:
         return [leaf[name][0] for name in sorted(leaf)]
     return [leaf[name][0] for name in (method, ANY) if name in leaf]
 
 
-def _listed(allowed: Iterable[str]) -> str:
-    return ", ".join(sorted(allowed))
+def _listed(methods: Iterable[str]) -> str:
+    return ", ".join(sorted(methods))
 
 
-def _pick(leaf: Leaf[E] | None, method: str, allowed: set[str]) -> tuple[E, tuple[str, ...]] | None:
+def _pick(leaf: Leaf[E] | None, method: str, methods: set[str]) -> tuple[E, tuple[str, ...]] | None:
     if not leaf:
         return None
-    found = leaf.get(method)
-    if found is None and method in METHODS:
-        # Not TRACE, which shows credentials, nor PURGE and the like, which nobody who publishes a service thinks of.
-        found = leaf.get(ANY)
-    if found is None and method == "HEAD":
-        found = leaf.get("GET")
-    if found is None:
-        allowed.update(leaf.keys() - {ANY}, METHODS if ANY in leaf else ())
-    return found
+    entry = leaf.get(method)
+    if entry is None and method in METHODS:
+        # Not TRACE, which reveals credentials, nor methods such as PURGE, which publishers don't expect.
+        entry = leaf.get(ANY)
+    if entry is None and method == "HEAD":
+        entry = leaf.get("GET")
+    if entry is None:
+        methods.update(leaf.keys() - {ANY}, METHODS if ANY in leaf else ())
+    return entry
 
 
 def _end(
-    leaves: Mapping[str, Leaf[E]], tail: str, least: int, method: str, values: list[str], allowed: set[str]
+    leaves: Mapping[str, Leaf[E]], tail: str, least: int, method: str, values: list[str], methods: set[str]
 ) -> tuple[E, tuple[str, ...]] | None:
-    """What of `leaves` a path ends in whose last value, of at least `least` characters, is `tail` without a verb."""
+    """The endpoint of `leaves` for a path whose last value, of at least `least` characters, is `tail` without a
+    verb."""
     plain = leaves.get("")
     if len(leaves) > (plain is not None) and ":" in tail:
         value, _, verb = tail.rpartition(":")
         if verb and "/" not in verb and len(value) >= least:
-            found = _pick(leaves.get(verb), method, allowed)
-            if found is not None:
+            hit = _pick(leaves.get(verb), method, methods)
+            if hit is not None:
                 values.append(value)
-                return found
-    found = _pick(plain, method, allowed)
-    if found is not None:
+                return hit
+    hit = _pick(plain, method, methods)
+    if hit is not None:
         values.append(tail)
-    return found
+    return hit
 
 
 def _walk(
-    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], allowed: set[str]
+    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], methods: set[str]
 ) -> tuple[E, tuple[str, ...]] | None:
-    """What `parts` from `at` on lead to. Where it is nothing, `values` may hold some that are nobody's."""
+    """The endpoint for `parts` from `at` on. Without one, `values` may contain leftovers."""
     count = len(parts)
     while at < count:
         part = parts[at]
@@ -264,22 +264,22 @@ def _walk(
             continue
         mark = len(values)
         if child is not None:
-            found = _walk(child, parts, at + 1, method, values, allowed)
-            if found is not None:
-                return found
+            hit = _walk(child, parts, at + 1, method, values, methods)
+            if hit is not None:
+                return hit
             del values[mark:]
         if one is not None and part:
             if at + 1 == count:
-                found = _end(one.leaf, part, 1, method, values, allowed)
+                hit = _end(one.leaf, part, 1, method, values, methods)
             else:
                 values.append(part)
                 if not rest:
                     node = one
                     at += 1
                     continue
-                found = _walk(one, parts, at + 1, method, values, allowed)
-            if found is not None:
-                return found
+                hit = _walk(one, parts, at + 1, method, values, methods)
+            if hit is not None:
+                return hit
             del values[mark:]
-        return _end(rest, "/".join(parts[at:]), 0, method, values, allowed) if rest else None
-    return _pick(node.leaf.get(""), method, allowed)
+        return _end(rest, "/".join(parts[at:]), 0, method, values, methods) if rest else None
+    return _pick(node.leaf.get(""), method, methods)

@@ -1,15 +1,15 @@
-"""Who owns which paths and hosts, so that no tenant can take another's callers.
+"""The owners of paths and hosts, so that no tenant can receive another's calls.
 
-A caller sends its token to whichever route its request matches. So the routes of one tenant must not match, nor come
-close to, what another tenant or the operator has published. What a tenant's publisher registers is refused where it
+A caller sends its token to the route that its request matches. So the routes of one tenant must not match, or overlap
+with, paths that another tenant or the operator has published. A tenant's registration is refused if it
 
-- stands on, above or beneath a path of another owner: one template, cut to the length of the other, takes a path that
-  the other takes, too. ``{name}`` and ``{name*}`` count as any segment, and methods and ``:verb`` don't count at all:
-  the gateway tries the next best template when the best one lacks the method;
-- names a host that another tenant has a route at, whatever the path.
+- is equal to, above or below a path of another owner: one template, cut to the length of the other, matches a path that
+  the other matches, too. ``{name}`` and ``{name*}`` match any segment, and methods and ``:verb`` are ignored, since
+  the matcher tries the next best template when the best one lacks the method;
+- has a host at which another tenant has a route, whatever the path.
 
-Hosts matter as they do in the matcher: a route without ``host`` is found at every host. What a route had before a
-change is its own. The operator's word (files, and what a publisher without a tenant registers) is not judged.
+Hosts count as in the matcher: a route without ``host`` is published at every host. A route keeps the paths that it had
+before a change. The operator's routes (files, and registrations of a publisher without a tenant) are not checked.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from bridge.http.template import parse_template
 class OwnedPath:
     """Paths that a route occupies at `host` (None: at all hosts).
 
-    :ivar steps: the segments before any ``{name*}``; None stands for ``{name}``.
-    :ivar exact: only the path ``/`` itself, and nothing beneath it.
-    :ivar template: as it was written, for messages.
+    :ivar steps: the segments before any ``{name*}``; None for ``{name}``.
+    :ivar exact: only the path ``/`` itself, and nothing below it.
+    :ivar template: as written in the spec, for messages.
     """
 
     host: str | None
@@ -38,7 +38,7 @@ class OwnedPath:
     template: str
 
     def meets(self, other: OwnedPath) -> bool:
-        """Whether one of them stands on, above or beneath the other."""
+        """Whether they are equal, or one is above the other."""
         if self.host is not None and other.host is not None and self.host != other.host:
             return False
         if self.exact or other.exact:
@@ -49,15 +49,15 @@ class OwnedPath:
         return True
 
 
-#: The tenant that owns a route (``""``: the operator), and what the route occupies.
+#: The tenant that owns a route (``""``: the operator), and the paths that the route occupies.
 Holding = tuple[str, Sequence[OwnedPath]]
 
 
 def owned_paths(spec: RouteSpec, templates: Iterable[str] | None = None) -> tuple[OwnedPath, ...]:
-    """What a route occupies: all at and below its path.
+    """The paths that a route occupies: its path, and all below it.
 
-    :param templates: the whole paths of its operations where they are known. Only a route at ``/`` is judged by them,
-        or it would own everything.
+    :param templates: the whole paths of its operations, if known. They are used only for a route at ``/``, which would
+        own everything otherwise.
     """
     if spec.route != "/" or templates is None:
         return (_owned_path(spec.host, spec.route, exact=False),)
@@ -65,11 +65,11 @@ def owned_paths(spec: RouteSpec, templates: Iterable[str] | None = None) -> tupl
 
 
 def check_ownership(tenant: str, new: Sequence[OwnedPath], others: Collection[Holding]) -> None:
-    """Judge what a route of `tenant` is about to occupy.
+    """Check the paths that a route of `tenant` is about to occupy.
 
-    :param new: its places, less those that it has already.
-    :param others: what all other routes occupy.
-    :raises NotOwned: one of the places belongs to somebody else.
+    :param new: its paths, less those that it has already.
+    :param others: the paths of all other routes.
+    :raises NotOwned: one of the paths has another owner.
     """
     for mine in new:
         host = mine.host
@@ -94,6 +94,6 @@ def _overlap(mine: OwnedPath, its: OwnedPath, owner: str) -> str:
 @lru_cache(maxsize=65536)
 def _owned_path(host: str | None, template: str, *, exact: bool) -> OwnedPath:
     steps = parse_template(template).steps
-    if steps[-1:] == ("",):  # operations of /a/ are found below /a
+    if steps[-1:] == ("",):  # operations of /a/ are below /a
         steps = steps[:-1]
     return OwnedPath(host, steps, exact, template)

@@ -1,4 +1,4 @@
-"""The response: its fields, fit to be sent, and what a failed call is answered with."""
+"""The response: its validated fields, and the reply to a failed call."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST_NAME = 256  # of a response's field, in characters
 
 
 def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> list[tuple[str, str]]:
-    """The response's fields, fit to be sent: `reply`'s, those that stages added, and the gateway's own.
+    """The response's validated fields: `reply`'s, those that stages added, and the gateway's own.
 
-    :param whole: `reply` holds all of the body, not its beginning.
+    :param whole: `reply` has the whole body, not only its beginning.
     :raises ValueError, TypeError: a plug-in's reply can't be sent: its status, a field's name, its body.
     """
     if not 200 <= reply.status <= 599:
@@ -37,8 +37,8 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
     fields.append(("x-trace-id", exchange.call.trace_id))
     body = reply.body
     if type(body) is bytes:  # `isinstance` would be a call
-        # RFC 9110, section 8.6: none with 204; with 304 and HEAD only what a GET would have had, which is not known
-        # where the service itself was asked with HEAD.
+        # RFC 9110, section 8.6: none with 204; with 304 and HEAD only the length of a GET's body, which is unknown if
+        # the service itself was called with HEAD.
         if whole and reply.status not in (204, 304) and (exchange.call.method != "HEAD" or body):
             fields.append(("content-length", str(len(body))))
     elif not isinstance(body, AsyncIterable):
@@ -47,9 +47,9 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
 
 
 def refused(exchange: Exchange, error: Exception, codec: object) -> Reply:
-    """What answers a call that failed by `error`: problem+json, or what the client's protocol has instead.
+    """The reply to a call that failed with `error`: problem+json, or the client's protocol's own format.
 
-    :param codec: of the operation; None: none was matched.
+    :param codec: the operation's; None: no operation was matched.
     """
     reply = exchange.problem or problem(error, exchange.call.trace_id)
     refusing = capability(codec, Refusing)
@@ -74,14 +74,14 @@ class CountedPieces:
         await close_pieces(self._iterator)
 
 
-#: Names of fields that can be sent, as they are sent. Replies have the same ones again and again.
+#: Valid names of fields, as they are sent: replies use the same few names.
 _tokens = Memo[str, str](2048)
 
 
 def _token(name: str) -> str:
     """`name` in lower case.
 
-    :raises ValueError: it can't be a field's (RFC 9110, section 5.1).
+    :raises ValueError: it is not a valid field name (RFC 9110, section 5.1).
     """
     if len(name) > _LONGEST_NAME or not is_token(name):
         raise ValueError(f"{name!r} is no name of a header field")

@@ -24,10 +24,10 @@ from bridge.errors import BadReply, ClientDisconnected, ShuttingDown, Timeout, T
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
 
-BUFFER = 64 * 1024  #: bytes of translated answers that wait for the client; with more, the service is not read
-OVERHEAD = 48  #: bytes that each of them counts beside its own: many small ones take time and memory, too
-BATCH = 64  #: messages of the client's that are made at one time
-HEAD_AFTER = 1.0  #: seconds without an answer after which the head goes out alone, where the form allows it
+BUFFER = 64 * 1024  #: bytes of translated answers that may wait for the client; above it, the service is not read
+OVERHEAD = 48  #: bytes added for each of them, since many small ones take time and memory, too
+BATCH = 64  #: client messages that are translated at a time
+HEAD_AFTER = 1.0  #: seconds without an answer after which the head is sent alone, if the form allows it
 
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ class StreamRelay:
 
     :param exchange: the call. :param side: the client's side of it.
     :param up: the call at the service, already open.
-    :param bounds: how long both sides may be silent, and how often heartbeats are sent.
-    :param max_message: bytes of one message of the client's.
+    :param bounds: limits of silence on both sides, and the interval of heartbeats.
+    :param max_message: bytes of one message of the client.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class StreamRelay:
         self._answer: bytes | None = None
 
     async def run(self) -> Reply | None:
-        """None when something was sent; otherwise the reply is the whole answer.
+        """None when something was sent; otherwise the whole answer.
 
         :raises bridge.api.RequestError: it failed before anything was sent.
         """
@@ -81,7 +81,7 @@ class StreamRelay:
             await self._deliver()
         except Exception as error:
             self._fail(error)
-        except asyncio.CancelledError:  # the server shuts down; the client is told so if it reads at once
+        except asyncio.CancelledError:  # the server shuts down; the client gets the reason if it reads at once
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
@@ -113,12 +113,12 @@ class StreamRelay:
             await self._side.gone()
             raise ClientDisconnected()
         except UpstreamError:
-            return  # the call is over; `_downwards` says how
+            return  # the call is over; `_downwards` reports how
         except Exception as error:
             self._fail(error)
 
     async def _send_up(self, lazy: Iterable[bytes], size: int) -> None:
-        """:param lazy: messages, each made when it is asked for. :param size: of the data that they are made of."""
+        """:param lazy: messages, each translated on demand. :param size: bytes of their source data."""
         size += self._translation.pending
         messages, error = iter(lazy), None
         while error is None:
@@ -131,7 +131,7 @@ class StreamRelay:
                 await self._up.write(message)
                 self._record.messages_up += 1
             if len(batch) == BATCH:
-                await asyncio.sleep(0)  # where the service takes all at once, other tasks would not run
+                await asyncio.sleep(0)  # if the service accepts everything at once, other tasks would not run
         if not isinstance(error, StopIteration):
             raise error
 
@@ -196,8 +196,8 @@ class StreamRelay:
         self._headed = True
 
     async def _sent(self, sending: Awaitable[T]) -> T:
-        """:raises bridge.ClientDisconnected: the client has left, or takes nothing within the idle limit and is sent
-        away."""
+        """:raises bridge.ClientDisconnected: the client has disconnected, or reads nothing within the idle limit and is
+        cut off."""
         try:
             async with asyncio.timeout(self._send_timeout):
                 return await sending
@@ -210,9 +210,9 @@ class StreamRelay:
         now = self._loop.time()
         silent = self._active + self._bounds.idle - now
         heartbeat = self._translation.heartbeat
-        due = (self._bounds.heartbeat if self._headed else HEAD_AFTER) if heartbeat else silent
+        pause = (self._bounds.heartbeat if self._headed else HEAD_AFTER) if heartbeat else silent
         try:
-            async with asyncio.timeout(max(0.001, min(due, silent))):
+            async with asyncio.timeout(max(0.001, min(pause, silent))):
                 await self._wake.wait()
         except TimeoutError:
             if self._loop.time() >= self._active + self._bounds.idle:
@@ -231,13 +231,13 @@ class StreamRelay:
         self._wake.set()
 
     async def _finish(self) -> Reply | None:
-        error, ended = self._error, self._ended
+        error, final = self._error, self._ended
         if not self._headed:
             if error is not None:
                 raise error
-            assert ended is not None
-            if ended.code or self._translation.answers_once:
-                return await self._whole(ended)
+            assert final is not None
+            if final.code or self._translation.answers_once:
+                return await self._whole(final)
             await self._head(await self._up.metadata())
         if self._side.complete:
             return None
@@ -245,16 +245,16 @@ class StreamRelay:
             self._record.status, self._record.cause = error.status, error.detail
             return None
         last = b""
-        if error is None and ended is not None:
+        if error is None and final is not None:
             try:
-                last = self._translation.end(ended)
+                last = self._translation.end(final)
             except Exception as failure:
                 error = failure
         if error is not None:
             reply = problem(error, self._record.trace_id)
             self._record.cause = getattr(error, "cause", "") or str(error)
             last = self._translation.fail(orjson.loads(reply.content))
-            if not last:  # the format can't say it
+            if not last:  # the format can't express it
                 self._connection.cut(now=False)
                 return None
         try:
@@ -263,18 +263,18 @@ class StreamRelay:
             self._record.status, self._record.cause = gone.status, gone.detail
         return None
 
-    async def _whole(self, ended: GrpcReply) -> Reply:
-        if self._answer is None and not ended.code:
+    async def _whole(self, final: GrpcReply) -> Reply:
+        if self._answer is None and not final.code:
             raise BadReply("The service answered with nothing.")
-        ended.message = self._answer or b""
-        size = len(ended.message)
+        final.message = self._answer or b""
+        size = len(final.message)
         if size <= LARGE:
-            return self._translation.reply(ended)
-        return await offload.run(size, partial(self._translation.reply, ended))
+            return self._translation.reply(final)
+        return await offload.run(size, partial(self._translation.reply, final))
 
 
 def _batch(messages: Iterator[bytes]) -> tuple[list[bytes], Exception | None]:
-    """The next few, and what ended them: `StopIteration`, an error in the one behind them, or None: there are more."""
+    """The next few, and what ended them: `StopIteration`, an error in the following one, or None: there are more."""
     batch: list[bytes] = []
     try:
         while len(batch) < BATCH:

@@ -1,6 +1,5 @@
-"""Specs -> bound routes -> matcher. A table is made beside the old one and swapped in; calls under way finish on that.
-
-Whatever a request would otherwise look up is put on its `Endpoint` here, once.
+"""Specs -> bound routes -> matcher. A new table is built beside the old one and then replaces it; calls in progress
+finish on the old one. Everything that a request would otherwise look up is put on its `Endpoint` here, once.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ RouteId = int | str
 
 
 class Sender(Protocol):
-    """What the cluster room binds for a route (`bridge.cluster.cluster.Cluster`)."""
+    """The connection to a route's upstream (`bridge.cluster.cluster.Cluster`)."""
 
     async def send(
         self, request: Any, *, deadline: float, trace: Sequence[tuple[str, str]], client_timeout: float | None = None
@@ -45,20 +44,20 @@ class Sender(Protocol):
 
     @property
     def stream(self) -> Any:
-        """Opens a streaming call (`bridge.api.stream.UpstreamStream`); None where the wire has none."""
+        """Opens a streaming call (`bridge.api.stream.UpstreamStream`); None if the transport has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a route was written down: who owns it, and where its faults are to be shown."""
+    """Where a route comes from: its owner, and the file and lines for its faults."""
 
     id: RouteId
     kind: Literal["file", "store"]
     spec: RouteSpec
     file: str = ""
-    #: Knows the lines of faults that only binding finds; None where the spec has none.
+    #: Finds the lines of faults that only binding detects; None if the spec has none.
     document: Document | None = None
-    #: When a registered route was written (Unix seconds).
+    #: When a registered route was last written (Unix seconds).
     changed_at: float = 0.0
 
     @property
@@ -68,18 +67,18 @@ class Source:
 
     @property
     def etag(self) -> str:
-        """The entity tag. Each write of a registered route makes another, also where it says the same again: of
-        several changes that were made for one version, one can be the first."""
+        """The entity tag. Each write of a registered route creates a new one, even with the same content, so that only
+        one of several changes to one version succeeds."""
         if not self.changed_at:
             return self.digest
         return hashlib.sha256(f"{self.digest} {self.changed_at!r}".encode()).hexdigest()[:32]
 
 
 def spec_json(spec: RouteSpec) -> dict[str, Any]:
-    """A spec as its publisher would write it: the short form of what is short, nothing that was not said."""
-    shown = spec.model_dump(mode="json", exclude_unset=True)
-    shown["upstream"] = str(spec.upstream)
-    return shown
+    """A spec as its publisher would write it: in short forms, and without defaults."""
+    document = spec.model_dump(mode="json", exclude_unset=True)
+    document["upstream"] = str(spec.upstream)
+    return document
 
 
 def digest_of(spec: RouteSpec) -> str:
@@ -117,7 +116,7 @@ class Endpoint:
 
 @dataclass(slots=True, eq=False)
 class BoundRoute:
-    """A route that can serve: its spec compiled, its guards made."""
+    """A route that can serve: its spec is compiled, its guards are built."""
 
     source: Source
     wire: str
@@ -125,9 +124,9 @@ class BoundRoute:
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
-    #: How to see whether its contract has changed; None where only files of the gateway change it.
+    #: How to detect that its contract has changed; None if only the gateway's files can change it.
     followed: Followed | None = None
-    #: Of the contract that it is bound to, where that is followed.
+    #: Of the contract that it is bound to, if that is followed.
     fingerprint: bytes = b""
     endpoints: Sequence[Endpoint] = field(default=())
     #: The paths that belong to it.
@@ -139,7 +138,7 @@ class BoundRoute:
 
 
 class Binder:
-    """Makes `BoundRoute`s: the transformer compiles, the guards and the upstream are composed."""
+    """Builds `BoundRoute`s: the transformer compiles, the guards and the upstream are composed."""
 
     def __init__(
         self,
@@ -157,7 +156,7 @@ class Binder:
         self._secrets = secrets
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
-        """Of the contract of `route`, which is followed, as it is now (`bridge.api.Followed`)."""
+        """The current fingerprint of the contract of `route`, which is followed (`bridge.api.Followed`)."""
         assert route.followed is not None
         with granted(self._grant(route.source, route.wire)):
             return await route.followed.fingerprint()
@@ -168,14 +167,14 @@ class Binder:
         return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self._secrets)
 
     async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
-        """:param old: what served until now; where its limit is the same, what callers have used of it still counts.
-        :raises SetupError: the spec can't be bound; the faults say where.
+        """:param old: the route that it replaces; if its limit is the same, the calls counted so far stay counted.
+        :raises SetupError: the spec can't be bound; the faults have the places.
         """
         spec = source.spec
         transformer = await self._transformers.get(spec.transform.request)
         with granted(self._grant(source, transformer.wire)):
             followed = await self._transformers.follow(spec, source.document, source.file)
-            # First, so that a change while the route is bound is seen later.
+            # First, so that a change while the route is bound is detected later.
             fingerprint = await followed.fingerprint() if followed is not None else b""
             operations = self._fronts.publish(spec, await self._transformers.bind(spec, source.document, source.file))
             sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
@@ -201,11 +200,11 @@ def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
 
 
 class Table:
-    """Every live route and the matcher over their operations. Once built it is only read: what changes is the next
-    table, which shares with this one all that stays.
+    """Every live route and the matcher over their operations. Once built it is only read: a change creates the next
+    table, which shares all unchanged parts with this one.
 
-    Routes come first come first served; one that claims what another has is left out whole and stands in `refused`,
-    until what it claims is free.
+    The earlier route has precedence: a later one with a conflicting claim is left out as a whole, and is in `refused`
+    until the claim is free.
     """
 
     def __init__(self, routes: Iterable[BoundRoute] = ()) -> None:
@@ -213,7 +212,7 @@ class Table:
         self.refused: list[tuple[BoundRoute, ConflictError]] = []
         self._matcher: Matcher[Endpoint] = Matcher()
         self.match = self._matcher.match
-        #: Who came before whom, refused ones too.
+        #: The order of the routes, including refused ones.
         self._ranks: dict[RouteId, int] = {}
         for rank, route in enumerate(routes):
             self._ranks[route.source.id] = rank
@@ -221,7 +220,7 @@ class Table:
         self._next = len(self._ranks)
 
     def check(self, route: BoundRoute) -> None:
-        """:raises ConflictError: `route` claims what another that serves has; its own former self is no other."""
+        """:raises ConflictError: `route` conflicts with another live route; its own old version does not count."""
         trial = self._matcher.copy()
         old = self.routes.get(route.source.id)
         if old is not None:
@@ -229,73 +228,73 @@ class Table:
         trial.add_all(_claims(route))
 
     def with_route(self, route: BoundRoute) -> Table:
-        """The next table: `route` in the place of the one with its id, else as the last."""
-        made = self._copy()
+        """The next table: `route` replaces the one with its id, or is appended."""
+        table = self._copy()
         id = route.source.id
-        rank = made._ranks.setdefault(id, made._next)
-        made._next = max(made._next, rank + 1)
-        made._settle([(rank, route)], ())
-        return made
+        rank = table._ranks.setdefault(id, table._next)
+        table._next = max(table._next, rank + 1)
+        table._settle([(rank, route)], ())
+        return table
 
     def without(self, id: RouteId) -> Table:
-        """The next table, after the route `id` has gone."""
-        made = self._copy()
-        made._settle([], [id])
-        made._ranks.pop(id, None)
-        return made
+        """The next table, without the route `id`."""
+        table = self._copy()
+        table._settle([], [id])
+        table._ranks.pop(id, None)
+        return table
 
     def over(self, routes: Iterable[BoundRoute]) -> Table:
-        """The next table, of these `routes` in their order."""
+        """The next table, with these `routes` in their order."""
         ranked = {route.source.id: (rank, route) for rank, route in enumerate(routes)}
-        known = [self._ranks[id] for id in ranked if id in self._ranks]
-        if known != sorted(known):
+        ranks = [self._ranks[id] for id in ranked if id in self._ranks]
+        if ranks != sorted(ranks):
             return Table(route for _, route in ranked.values())
-        made = self._copy()
+        table = self._copy()
         before = self.routes | {route.source.id: route for route, _ in self.refused}
-        came = [(rank, route) for id, (rank, route) in ranked.items() if before.get(id) is not route]
-        gone = [id for id in before if id not in ranked]
-        made._ranks = {id: rank for id, (rank, _) in ranked.items()}
-        made._next = len(ranked)
-        made._settle(came, gone)
-        return made
+        added = [(rank, route) for id, (rank, route) in ranked.items() if before.get(id) is not route]
+        removed = [id for id in before if id not in ranked]
+        table._ranks = {id: rank for id, (rank, _) in ranked.items()}
+        table._next = len(ranked)
+        table._settle(added, removed)
+        return table
 
     def _copy(self) -> Table:
-        made = Table()
-        made.routes, made.refused = dict(self.routes), list(self.refused)
-        made._matcher = self._matcher.copy()
-        made.match = made._matcher.match
-        made._ranks, made._next = dict(self._ranks), self._next
-        return made
+        table = Table()
+        table.routes, table.refused = dict(self.routes), list(self.refused)
+        table._matcher = self._matcher.copy()
+        table.match = table._matcher.match
+        table._ranks, table._next = dict(self._ranks), self._next
+        return table
 
-    def _settle(self, came: list[tuple[int, BoundRoute]], gone: Iterable[RouteId]) -> None:
-        """Take away those that have `gone` and the former selves of those that `came`, then let in who may: the latter,
-        those that were refused until now, and in turn whoever has to make room for one that was before it."""
-        fresh = {route.source.id for _, route in came}
-        leaving = [*gone, *fresh]
+    def _settle(self, added: list[tuple[int, BoundRoute]], removed: Iterable[RouteId]) -> None:
+        """Remove the `removed` routes and the old versions of the `added` ones. Then admit in order: the added ones,
+        those refused until now, and those that must give way to an earlier one."""
+        fresh = {route.source.id for _, route in added}
+        leaving = [*removed, *fresh]
         for old in [self.routes[id] for id in leaving if id in self.routes]:
             self._matcher.remove_all(_claims(old))
             if old.source.id not in fresh:
                 del self.routes[old.source.id]
-        left = set(leaving)
-        refused = [(self._ranks[route.source.id], route) for route, _ in self.refused if route.source.id not in left]
+        ids = set(leaving)
+        refused = [(self._ranks[route.source.id], route) for route, _ in self.refused if route.source.id not in ids]
         last = self._ranks[next(reversed(self.routes))] if self.routes else -1
         self.refused = []
-        waiting, ordered = came + refused, True
-        heapify(waiting)
-        while waiting:
-            rank, route = heappop(waiting)
+        queue, ordered = added + refused, True
+        heapify(queue)
+        while queue:
+            rank, route = heappop(queue)
             ordered = ordered and (route.source.id in self.routes or rank > last)
             for later in self._admit(route, rank):
                 self._matcher.remove_all(_claims(later))
                 del self.routes[later.source.id]
-                heappush(waiting, (self._ranks[later.source.id], later))
+                heappush(queue, (self._ranks[later.source.id], later))
         for route, _ in self.refused:
             self.routes.pop(route.source.id, None)
         if not ordered:
             self.routes = dict(sorted(self.routes.items(), key=lambda item: self._ranks[item[0]]))
 
     def _admit(self, route: BoundRoute, rank: int) -> Iterable[BoundRoute]:
-        """Let `route` serve if nothing before it has what it claims; who came later and does makes room."""
+        """Let `route` serve unless an earlier one has its claims; later ones with them give way."""
         try:
             room = self._matcher.add_all(_claims(route), lambda other: self._ranks[other.route.source.id] > rank)
         except ConflictError as error:

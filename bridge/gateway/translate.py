@@ -1,4 +1,4 @@
-"""The last stage: the operation itself. Call to message, message up, reply down, reply to the client's."""
+"""The last stage, the operation itself: translates the call, sends it upstream, and translates the reply."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ class Translate:
 async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
     clock = time.perf_counter
     call, record, codec = exchange.call, exchange.record, operation.codec
-    allowed = exchange.timeout
+    limit = exchange.timeout
     started = clock()
     if record.bytes_in <= LARGE:
         outbound = codec.request(call)
     else:
         outbound = await _large_request(codec, exchange)
-    sent = clock()
+    translated_at = clock()
     try:
         inbound = await operation.send(
             outbound,
             deadline=exchange.deadline,
             trace=trace_headers(call.trace_id),
-            client_timeout=allowed if allowed is None or allowed < operation.timeout else None,
+            client_timeout=limit if limit is None or limit < operation.timeout else None,
         )
     finally:
         answered = clock()
-        record.waited = answered - sent
-        record.translated = sent - started
+        record.waited = answered - translated_at
+        record.translated = translated_at - started
     if operation.rpc:
         record.upstream_status, body = inbound.code, inbound.message
     else:
@@ -68,7 +68,7 @@ async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
 
 
 async def _large_request(codec: Any, exchange: Exchange) -> Any:
-    """The message up, made in a thread where that takes time."""
+    """The upstream request, translated in a thread if that takes time."""
     call, size = exchange.call, exchange.record.bytes_in
     if weighing := capability(codec, Weighing):
         size = weighing.weighs(call)
@@ -85,7 +85,7 @@ async def _large_request(codec: Any, exchange: Exchange) -> Any:
 
 
 async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) -> Reply:
-    """The client's reply, made in a thread where that takes time."""
+    """The client's reply, translated in a thread if that takes time."""
     call = exchange.call
     if weighing := capability(codec, Weighing):
         size = weighing.weighs(inbound)
@@ -96,17 +96,17 @@ async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) 
         try:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
         except RequestError as error:
-            exchange.problem = problem(error, call.trace_id)  # a fault may be as large as any reply
+            exchange.problem = problem(error, call.trace_id)  # a fault may be as large as a reply
             raise
 
     return await offload.run(size, work, deadline=exchange.deadline)
 
 
 async def _relay(operation: BoundOperation, max_message: int, exchange: Exchange) -> Reply | None:
-    """A streaming operation. None: its answer was sent, in whatever way it ended."""
-    call, record, allowed = exchange.call, exchange.record, exchange.timeout
+    """A streaming operation. None: its answer was sent, whatever its outcome."""
+    call, record, limit = exchange.call, exchange.record, exchange.timeout
     now = asyncio.get_running_loop().time()
-    bounds = [bound for bound in (operation.spec.stream.timeout, allowed) if bound is not None]
+    bounds = [bound for bound in (operation.spec.stream.timeout, limit) if bound is not None]
     if record.bytes_in <= LARGE:
         translation = operation.codec.open(call)
     else:
@@ -117,7 +117,7 @@ async def _relay(operation: BoundOperation, max_message: int, exchange: Exchange
         deadline=now + min(bounds) if bounds else None,
         connect_by=now + min([operation.timeout, *bounds]),
         trace=trace_headers(call.trace_id),
-        client_timeout=allowed if allowed is None or allowed < operation.timeout else None,
+        client_timeout=limit if limit is None or limit < operation.timeout else None,
     )
     side = exchange.request.side(partial(response_fields, exchange, whole=False))
     relay = StreamRelay(exchange, side, translation, upstream, operation.spec.stream, max_message)
