@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
-import bridge
 from benchmarks.request_path import ANSWER, Instant, home, request
 from bridge.app import build
 from bridge.config.settings import load
 from bridge.server.connection import ServerConnection
 from bridge.server.state import ServerState
 from bridge.stages.auth.local_issuer import LocalIssuer
+from tests.counting import counted
 
-OURS = str(Path(bridge.__file__).parent)
 #: Calls of our functions and of C for each request, by Python's version: they differ for the same code.
 MOST = {
     (3, 11): {"open": (55, 66), "guarded": (69, 78)},
@@ -50,22 +46,6 @@ class Transport(asyncio.Transport):
         return False
 
     def close(self) -> None: ...
-
-
-async def counted(work: Callable[[], Awaitable[None]]) -> tuple[int, int]:
-    counts = Counter[str]()
-
-    def profile(frame: FrameType, event: str, _: Any) -> None:
-        if frame.f_code.co_filename.startswith(OURS):
-            counts[event] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        await work()
-    finally:
-        sys.setprofile(before)
-    return counts["call"], counts["c_call"]
 
 
 @pytest.mark.parametrize("kind", HERE)

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import bridge
 from bridge.api.call import GrpcRequest, HttpRequest
 from bridge.transport.http1.client import HttpClient
+from tests.counting import counted
 from tests.oracles.clusters import grpc_cluster, http_cluster
 from tests.transport.grpc.kit import HELLO
 from tests.transport.grpc.test_faults import SETTINGS, Reading
 from tests.transport.http2.kit import raw
 
-OURS = str(Path(bridge.__file__).parent)
 TRACE = [("x-trace-id", "0" * 32), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")]
 #: Calls of our functions and of C for each call, by Python's version: they differ for the same code.
 MOST = {
@@ -44,22 +40,6 @@ async def grpc_service(peer: Any) -> None:
     while True:
         number = await client.request()
         await peer.say(b"".join(said.on(number) for said in HELLO))
-
-
-async def counted(work: Callable[[], Awaitable[None]]) -> tuple[int, int]:
-    counts = Counter[str]()
-
-    def profile(frame: FrameType, event: str, _: Any) -> None:
-        if frame.f_code.co_filename.startswith(OURS):
-            counts[event] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        await work()
-    finally:
-        sys.setprofile(before)
-    return counts["call"], counts["c_call"]
 
 
 async def cost(kind: str, send: Callable[[], Awaitable[Any]]) -> None:
