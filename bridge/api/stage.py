@@ -26,7 +26,6 @@ class BoundOperation(Protocol):
     """The operation for which a stage is bound.
 
     :ivar codec: the operation's. :ivar streams: it is a `bridge.api.StreamCodec`.
-    :ivar rpc: its upstream messages are gRPC's.
     :ivar send, stream: a unary call, and a streaming one, to the route's upstream.
     :ivar timeout: seconds for a unary call.
     """
@@ -35,7 +34,6 @@ class BoundOperation(Protocol):
     send: Any
     stream: Any
     streams: bool
-    rpc: bool
     timeout: float
     tenant: str
     authenticator: Authenticator

@@ -93,7 +93,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "handle", "limiter", "operation", "route", "rpc", "send", "spec",
+        "authenticator", "cache", "codec", "handle", "limiter", "operation", "route", "send", "spec",
         "stream", "streams", "tenant", "timeout", "upstream",
     )  # fmt: skip
 
@@ -104,7 +104,6 @@ class Endpoint:
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None
-        self.rpc = route.wire == "grpc"
         self.tenant = spec.tenant or ""
         self.timeout = spec.timeout
         self.upstream = f"{spec.upstream.name}:{spec.upstream.port}"

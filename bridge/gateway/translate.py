@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from bridge.api.call import Reply
+from bridge.api.call import GrpcReply, Reply
 from bridge.api.capabilities import Weighing, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
@@ -55,7 +55,7 @@ async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
         answered = clock()
         record.waited = answered - translated_at
         record.translated = translated_at - started
-    if operation.rpc:
+    if type(inbound) is GrpcReply:
         record.upstream_status, body = inbound.code, inbound.message
     else:
         record.upstream_status, body = inbound.status, inbound.body
