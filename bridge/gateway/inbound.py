@@ -28,6 +28,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+#: Statuses whose responses end with their head (RFC 9112, section 6.3).
+BODILESS = (204, 304)
+
 CLIENT_SIDES: dict[str, Callable[..., Downstream]] = {"http": HttpSide, "websocket": WebSocketSide}
 
 
@@ -64,7 +67,7 @@ class Asgi:
     async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
         kind = "http.response" if self._scope["type"] == "http" else "websocket.http.response"
         await self._send({"type": f"{kind}.start", "status": status, "headers": encoded(fields)})
-        if self.method == "HEAD":
+        if self.method == "HEAD" or status in BODILESS:
             if not isinstance(body, bytes):
                 await close_pieces(body)
             body = b""

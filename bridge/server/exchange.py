@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from bridge.api.call import Body, Reply
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.errors import ClientDisconnected
-from bridge.gateway.inbound import close_pieces, pieces, read_body, write_pieces
+from bridge.gateway.inbound import BODILESS, close_pieces, pieces, read_body, write_pieces
 from bridge.server.head import encode_head, last_answer
 from bridge.stages.request import oversized
 
@@ -195,7 +195,7 @@ class ServerExchange:
         if self.expects:
             self._forgo_body()
         head = encode_head(status, connection.server.date, fields, close=not self.keep_alive)
-        if self.method == "HEAD" or not body:
+        if self.method == "HEAD" or not body or status in BODILESS:
             self._transport.write(head)
         elif len(body) <= _JOINED:
             self._transport.write(head + body)
@@ -212,7 +212,7 @@ class ServerExchange:
 
         try:
             await self.begin(status, fields)
-            if self.method == "HEAD":
+            if self.method == "HEAD" or status in BODILESS:
                 await close_pieces(body)
             else:
                 await write_pieces(body, write, self._left())
@@ -235,7 +235,7 @@ class ServerExchange:
             self._forgo_body()
         length = next((int(value) for name, value in fields if name == "content-length"), None)
         self._due = length
-        if self.method == "HEAD" or (length is None and status in (204, 304)):
+        if self.method == "HEAD" or status in BODILESS:
             self._due = 0
         elif length is None and self.version != "1.0":  # which knows no chunks (RFC 9112, section 6.1)
             self._chunked = True

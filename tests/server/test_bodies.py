@@ -101,6 +101,22 @@ async def test_head_gets_the_head_and_the_iterator_is_not_asked() -> None:
     assert (body, letters.taken) == (b"", 0)
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_without_a_body_ends_with_the_head(status: int) -> None:
+    letters = Letters(b"ab")
+
+    async def handler(request: ServerRequest) -> None:
+        await request.answer(status, PLAIN, letters() if request.path == "/pieces" else b"ab")
+
+    async with answering(handler) as port:
+        ask = b"GET /%s HTTP/1.1\r\nHost: a\r\nConnection: %s\r\n\r\n"
+        answers = await talk(port, ask % (b"pieces", b"keep-alive") + ask % (b"whole", b"close"))
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert answers.endswith(b"\r\n\r\n")
+    assert b"ab" not in answers
+    assert letters.taken == 0
+
+
 async def failing() -> None:
     raise ValueError("the source broke")
 
