@@ -18,7 +18,7 @@ class Exchange:
     :ivar has_body: a body follows that is read as a whole; set by the stage ``size``.
     :ivar timeout: seconds that the client allows; None: it sets no limit.
     :ivar deadline: of a unary call, in the loop's `time()`; set by the stage ``receive``.
-    :ivar problem: the response to the error that is being raised, if a thread has already serialised it.
+    :ivar problem: an error of this call and the response to it, if a thread has already serialised that.
     """
 
     __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "timeout")
@@ -29,4 +29,4 @@ class Exchange:
         self.has_body = False
         self.timeout: float | None = None
         self.deadline = 0.0
-        self.problem: Reply | None = None
+        self.problem: tuple[Exception, Reply] | None = None

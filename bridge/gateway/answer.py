@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from bridge.api.call import Call
+from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, RequestError
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
-from bridge.gateway.response import CountedPieces, refused, response_fields
+from bridge.gateway.response import CountedPieces, discard, refused, response_fields
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
 from bridge.http.target import check_path
@@ -42,6 +42,7 @@ class Gateway:
         exchange = self._arrive(request)
         record = exchange.record
         endpoint: Endpoint | None = None
+        reply: Reply | None = None
         try:
             try:
                 endpoint = self._match(exchange)
@@ -57,16 +58,17 @@ class Gateway:
                 raise
             except Exception as error:  # the one boundary: every error becomes a response
                 record.cause = _cause(error)
-                reply = refused(exchange, error, endpoint.codec if endpoint is not None else None)
+                unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)
                 fields = response_fields(exchange, reply)
                 record.status = error.status if isinstance(error, ClientDisconnected) else reply.status
+                await discard(unsent)
+            record.warnings = tuple(exchange.call.warnings)
             body = reply.body
             if isinstance(body, bytes):
                 record.bytes_out = len(body)
+                await request.answer(reply.status, fields, body)
             else:
-                body = CountedPieces(body, record)
-            record.warnings = tuple(exchange.call.warnings)
-            await request.answer(reply.status, fields, body)
+                await _answer_in_pieces(exchange, reply.status, fields, CountedPieces(body, record))
         finally:
             record.total = time.perf_counter() - began
             self.log(record)
@@ -95,6 +97,25 @@ class Gateway:
         if call.method == "HEAD" and endpoint.operation.method == "GET":
             call.method = "GET"
         return endpoint
+
+
+async def _answer_in_pieces(
+    exchange: Exchange, status: int, fields: Sequence[tuple[str, str]], body: CountedPieces
+) -> None:
+    """As `ServerRequest.answer`; the record says why a response is incomplete."""
+    record = exchange.record
+    try:
+        await exchange.request.answer(status, fields, body)
+    except asyncio.CancelledError:
+        record.cause = "cancelled"
+        raise
+    except Exception as error:
+        record.cause = _cause(error)
+        if isinstance(error, ClientDisconnected):
+            record.status = error.status
+        raise
+    finally:
+        await body.aclose()  # it is open still where not even the head was sent
 
 
 def _cause(error: Exception) -> str:

@@ -11,7 +11,7 @@ from bridge.api.capabilities import Refusing, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.record import Record
-from bridge.gateway.inbound import close_pieces
+from bridge.gateway.inbound import BODILESS, close_pieces
 from bridge.http.field_value import UNSENDABLE
 from bridge.http.forwarding import returnable
 from bridge.http.memo import Memo
@@ -39,7 +39,7 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
     if type(body) is bytes:  # `isinstance` would be a call
         # RFC 9110, section 8.6: none with 204; with 304 and HEAD only the length of a GET's body, which is unknown if
         # the service itself was called with HEAD.
-        if whole and reply.status not in (204, 304) and (exchange.call.method != "HEAD" or body):
+        if whole and reply.status not in BODILESS and (exchange.call.method != "HEAD" or body):
             fields.append(("content-length", str(len(body))))
     elif not isinstance(body, AsyncIterable):
         raise TypeError(f"a reply's body is bytes or an asynchronous iterator of bytes, not {type(body).__name__}")
@@ -51,9 +51,16 @@ def refused(exchange: Exchange, error: Exception, codec: object) -> Reply:
 
     :param codec: the operation's; None: no operation was matched.
     """
-    reply = exchange.problem or problem(error, exchange.call.trace_id)
+    ready, exchange.problem = exchange.problem, None  # which holds this call's frames by way of the error
+    reply = ready[1] if ready is not None and ready[0] is error else problem(error, exchange.call.trace_id)
     refusing = capability(codec, Refusing)
     return reply if refusing is None else refusing.refusal(exchange.call, orjson.loads(reply.content), reply)
+
+
+async def discard(reply: object) -> None:
+    """Close the body of a reply that is not sent."""
+    if isinstance(reply, Reply) and not isinstance(reply.body, bytes):
+        await close_pieces(reply.body)
 
 
 class CountedPieces:

@@ -96,7 +96,7 @@ async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) 
         try:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
         except RequestError as error:
-            exchange.problem = problem(error, call.trace_id)  # a fault may be as large as a reply
+            exchange.problem = error, problem(error, call.trace_id)  # a fault may be as large as a reply
             raise
 
     return await offload.run(size, work, deadline=exchange.deadline)

@@ -186,6 +186,8 @@ class MemoryCache:
         control = ",".join(_values(reply, "cache-control"))
         if reply.status != 200 or _NOT_STORED.search(control) or _values(reply, "set-cookie"):
             return 0.0
+        if not isinstance(reply.body, bytes):  # its pieces can be read once
+            return 0.0
         said = _S_MAXAGE.search(control) or _MAX_AGE.search(control)
         return min(self._ttl, float(said[1])) if said else self._ttl
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -305,3 +306,16 @@ async def test_a_reply_too_large_to_keep_is_passed_on(clock: Any) -> Any:
         reply, hit = await ask(cache, huge)
         assert (len(reply.body), hit) == (900, False)
     assert len(calls) == 2
+
+
+async def test_a_reply_in_pieces_is_passed_on_and_not_stored(cache: Any) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    async def fetch() -> Reply:
+        return Reply(200, [], pieces())
+
+    for _ in range(2):
+        reply, hit = await cache.get_or_call("key", fetch, Call("GET", "/a"))
+        assert [piece async for piece in reply.body] == [b"a"]
+        assert (hit, said(reply, "x-cache")) == (False, ["MISS"])
