@@ -1,4 +1,4 @@
-"""`build(settings)` -> Starlette: the map of the house.
+"""`build(settings)` -> Starlette: composes the gateway's parts.
 
 ::
 
@@ -49,32 +49,32 @@ log = logging.getLogger("bridge")
 
 
 def build(settings: Settings) -> Bridge:
-    """The gateway as one ASGI application; its lifespan binds the routes, follows their changes and closes it all.
+    """The gateway as one ASGI application; its lifespan binds the routes, watches for changes and closes everything.
 
     :raises SettingsError: a setting, or a file that one names, can't be used.
     :raises SetupError: from the lifespan: a spec of the folder can't be served.
     """
     give_memory(settings.max_json)
-    house = Runtime(settings)
-    metrics = Metrics(house.mesh.ejections)
+    runtime = Runtime(settings)
+    metrics = Metrics(runtime.mesh.ejections)
     access = open_log(settings, metrics)
     gateway = Gateway(settings, access)
-    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), house.trust, house.registry)
-    admin = Admin(house.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
+    publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
+    admin = Admin(runtime.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as closing:
-            # Last in, first out: the log outlives everything that it tells of.
+            # Last in, first out: the log is closed last.
             closing.callback(access.close)
-            closing.push_async_callback(house.aclose)
-            house.registry.serve_with(gateway.serve)
+            closing.push_async_callback(runtime.aclose)
+            runtime.registry.serve_with(gateway.serve)
             asyncio.get_running_loop().set_default_executor(enough_threads())
-            await house.registry.load()
+            await runtime.registry.load()
             for follower in (
-                house.registry.watch((house.context.wsdl_dir, house.context.proto_dir)),
-                house.registry.follow(),
-                house.registry.followers.run(),
+                runtime.registry.watch((runtime.context.wsdl_dir, runtime.context.proto_dir)),
+                runtime.registry.follow(),
+                runtime.registry.followers.run(),
             ):
                 closing.push_async_callback(_stop, asyncio.create_task(_kept_alive(follower)))
             app.state.ready = True
@@ -92,13 +92,13 @@ def build(settings: Settings) -> Bridge:
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )
     app.state.ready = False
-    app.state.registry = house.registry
+    app.state.registry = runtime.registry
     return app
 
 
 class Bridge(Starlette):
-    """Starlette for what people and publishers use. The data path goes past its middleware: `Gateway` is one straight
-    line that catches, times and logs for itself."""
+    """Starlette for the portal and the admin API. The data path bypasses its middleware: `Gateway` handles errors,
+    timing and logging itself."""
 
     def __init__(self, gateway: Gateway, **options: Any) -> None:
         super().__init__(**options)
@@ -111,8 +111,8 @@ class Bridge(Starlette):
             await self.gateway(scope, receive, send)
 
     def direct(self, request: ServerRequest) -> Coroutine[Any, Any, None] | None:
-        """The data path without ASGI's events, for our own server. None for the pages that Starlette answers; there
-        are no WebSockets among them."""
+        """The data path without ASGI's events, for our own server. None for Starlette's pages, none of which is a
+        WebSocket."""
         path = request.path
         if _is_ours(unquote(path) if "%" in path else path) and request.method != WEBSOCKET:
             return None
@@ -136,7 +136,7 @@ def open_log(settings: Settings, metrics: Metrics) -> AccessLog:
 async def _kept_alive(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except Exception:  # a follower that dies must be seen, but must not end the gateway
+    except Exception:  # a failed follower must be logged, but must not end the gateway
         log.exception("a follower of routes stopped; changes are no longer picked up")
 
 
@@ -149,7 +149,7 @@ async def _stop(task: asyncio.Task[None]) -> None:
 async def _problem(request: Request, error: Exception) -> Response:
     record: Record = request.scope["bridge.record"]
     if isinstance(error, StoreError):
-        # The operator's to mend, and not a defect: one line, without a traceback.
+        # The operator's to correct, and not a defect: one line, without a traceback.
         log.error("trace %s: %s", record.trace_id, error.cause)
         record.cause = error.cause
     reply = problem(error, record.trace_id)

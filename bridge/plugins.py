@@ -34,7 +34,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint
     """The entry points of all transformers by name; nothing is imported.
 
     :param points: instead of the installed ones.
-    :raises ConflictError: two distributions offer one name.
+    :raises ConflictError: two distributions offer the same name.
     """
     by_name: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP) if points is None else points:
@@ -52,9 +52,9 @@ def _origin(point: EntryPoint) -> str:
 
 
 def load_transformer(point: EntryPoint) -> Transformer[Any]:
-    """Import the transformer of an entry point and make it; it is not opened.
+    """Import the transformer of an entry point and create it; it is not opened.
 
-    :raises BindError: it can't be imported or made, or it is not a transformer. ``__cause__`` is what it raised.
+    :raises BindError: it can't be imported or created, or it is not a transformer. ``__cause__`` is its exception.
     """
     try:
         transformer: Transformer[Any] = point.load()()
@@ -67,7 +67,7 @@ def load_transformer(point: EntryPoint) -> Transformer[Any]:
 
 
 class Transformers:
-    """The transformers of one gateway. Each is imported, made and opened when a route first names it."""
+    """The transformers of one gateway. Each is imported, created and opened when a route first names it."""
 
     def __init__(self, context: Context, points: Mapping[str, EntryPoint] | None = None) -> None:
         self._context = context
@@ -104,10 +104,10 @@ class Transformers:
     async def bind(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Sequence[Operation]:
         """The operations that `spec` publishes.
 
-        :param document, file: where faults of the options are shown.
+        :param document, file: the source of the options, for faults.
 
-        :raises SpecError: the transformer's options break their model.
-        :raises BindError: what they name can't be compiled.
+        :raises SpecError: the transformer's options don't match their model.
+        :raises BindError: the contract that they name can't be compiled.
         """
         transformer = await self.get(spec.transform.request)
         operations = await transformer.bind(spec, _options(transformer, spec, document, file))
@@ -116,7 +116,8 @@ class Transformers:
         return operations
 
     async def follow(self, spec: RouteSpec, document: Document | None = None, file: str = "") -> Followed | None:
-        """How to see that the contract of `spec` has changed; None where it can't. Parameters and errors as `bind`."""
+        """How to detect that the contract of `spec` has changed; None if it can't change. Parameters and errors as
+        `bind`."""
         transformer = await self.get(spec.transform.request)
         following = capability(transformer, Following)
         return None if following is None else following.follow(spec, _options(transformer, spec, document, file))
@@ -128,7 +129,7 @@ class Transformers:
 
 
 def _options(transformer: Transformer[Any], spec: RouteSpec, document: Document | None, file: str) -> Options:
-    """:raises SpecError: the options break their model."""
+    """:raises SpecError: the options don't match their model."""
     raw = spec.transform.options
     try:
         return transformer.options.model_validate(raw)

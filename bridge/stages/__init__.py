@@ -1,11 +1,11 @@
-"""What a route asks of every call before its operation: one stage a folder or file (`bridge.api.stage`).
+"""The steps that a route applies to every call before its operation: one stage a folder or file (`bridge.api.stage`).
 
 ::
 
-    request    of the request itself: its size, how long its client waits, what of it goes on
+    request    the request itself: its size, its client's timeout, the fields that are forwarded
     auth       who calls: tokens and keys, their issuers and their keys
     quota      how often a caller may call
-    cache      replies that are already known
+    cache      stored replies
 
 Their order is `bridge.gateway.chain.stages`.
 """

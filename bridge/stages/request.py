@@ -1,4 +1,4 @@
-"""The stages of the request itself: its size, how long its client waits, and what of it goes on."""
+"""The stages of the request itself: its size, its client's timeout, and the fields that are forwarded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge.http.forwarding import forwarding
 
 class Size:
     """Whether a body follows, and that its announced length is allowed (RFC 9112, section 6.3). Not for bodies that
-    stream: their messages are bounded one by one.
+    stream: their messages are limited one by one.
 
     :param max_body: bytes.
     """
@@ -48,7 +48,7 @@ class Size:
 class Deadline:
     """Reads `Exchange.timeout` from the fields of the client protocols; the lowest counts.
 
-    :param timeouts: header field (lower case) -> its reader (`bridge.api.Front.timeouts`).
+    :param timeouts: header field (lower case) -> its parser (`bridge.api.Front.timeouts`).
     """
 
     name: ClassVar[str] = "deadline"
@@ -63,16 +63,16 @@ class Deadline:
         def deadline(exchange: Exchange) -> Awaitable[Reply | None]:
             fields = exchange.call.fields
             if not names.isdisjoint(fields):
-                allowed = [read(value) for name, read in timeouts.items() if (value := fields.get(name))]
-                exchange.timeout = min(allowed) if allowed else None
+                limits = [parse(value) for name, parse in timeouts.items() if (value := fields.get(name))]
+                exchange.timeout = min(limits) if limits else None
             return next(exchange)
 
         return deadline
 
 
 class Receive:
-    """Takes away the fields that end at the gateway, reads the body, and sets the deadline: from here on, time counts
-    against the service.
+    """Removes the fields that are not forwarded, reads the body, and sets the deadline: from here on, the service's
+    time counts.
 
     :param max_body: bytes.
     :param body_timeout: seconds for the body to arrive.
@@ -98,8 +98,8 @@ class Receive:
             if body is not None:
                 call.body = body
                 exchange.record.bytes_in = len(body)
-            allowed = exchange.timeout
-            exchange.deadline = get_running_loop().time() + (timeout if allowed is None else min(timeout, allowed))
+            limit = exchange.timeout
+            exchange.deadline = get_running_loop().time() + (timeout if limit is None else min(timeout, limit))
             return next(exchange)
 
         async def read(exchange: Exchange) -> Reply | None:

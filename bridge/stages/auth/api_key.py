@@ -1,7 +1,7 @@
 """API keys that the gateway makes itself: ``hmsb_ID_SECRET``.
 
 The secret has 256 random bits, so its plain SHA-256 tells nothing about it and a slow password hash would only cost
-time. The hash is all that is kept: a key is shown once, when it is made.
+time. Only the hash is stored: a key is shown once, when it is created.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _NOBODY = sha256(b"nobody").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What is kept of a key. `hash` is the hex SHA-256 of the whole text; times are Unix seconds, ``None``: never."""
+    """The stored part of a key. `hash` is the hex SHA-256 of the whole text; times are Unix seconds, ``None``:
+    never."""
 
     id: str
     hash: str
@@ -42,15 +43,15 @@ class StoredKey:
 
 
 class KeyStore(Protocol):
-    """Where keys are kept."""
+    """The store of keys."""
 
     def find(self, key_id: str) -> StoredKey | None:
-        """The key with this id. Called on the event loop for each request: looks in memory, waits for nothing."""
+        """The key with this id. Called on the event loop for each request, so it only reads memory."""
         ...
 
 
 class MemoryKeys:
-    """A `KeyStore` that holds what it is given: for tests, and as the memory in front of a database."""
+    """A `KeyStore` in memory: for tests, and as a cache of a database."""
 
     def __init__(self, keys: Iterable[StoredKey] = ()) -> None:
         self.keys = {key.id: key for key in keys}
@@ -68,7 +69,7 @@ def mint_key(
     ttl: float | None = None,
     clock: Callable[[], float] = time.time,
 ) -> tuple[str, StoredKey]:
-    """A new key: the text to hand out, and what to keep. `ttl` is in seconds; ``None``: it doesn't expire."""
+    """A new key: its text, and the part to store. `ttl` is in seconds; ``None``: it doesn't expire."""
     key_id, now = secrets.token_hex(8), clock()
     text = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
     return text, StoredKey(
@@ -84,7 +85,7 @@ def mint_key(
 
 
 class ApiKeyVerifier:
-    """Finds and judges the key in one header field. What a route asks of its caller beyond that is not judged here."""
+    """Finds and verifies the key in one header field. A route's further conditions are not checked here."""
 
     def __init__(self, auth: ApiKeyAuth, keys: KeyStore, clock: Callable[[], float] = time.time) -> None:
         if not is_token(auth.header):
@@ -95,13 +96,14 @@ class ApiKeyVerifier:
         self._clock = clock
 
     def present(self, call: Call) -> bool:
-        """Whether the call brings a key, good or not."""
+        """Whether the call has a key, valid or not."""
         return any(name == self.header for name, _ in call.headers)
 
     def verify(self, call: Call) -> StoredKey:
         """The caller's key.
 
-        :raises Unauthorized: there is none, or it isn't good; only who knows the secret learns more than that.
+        :raises Unauthorized: there is none, or it isn't valid; only a caller with the right secret gets the exact
+            reason.
         """
         texts = call.values(self.header)
         if not texts:
@@ -111,15 +113,15 @@ class ApiKeyVerifier:
         form = _FORM.fullmatch(texts[0])
         if form is None:
             self.refuse("That is not an API key of this gateway.")
-        found = self._keys.find(form[1])
+        stored_key = self._keys.find(form[1])
         digest = sha256(texts[0].encode("ascii")).hexdigest()
-        if not hmac.compare_digest(digest, found.hash if found else _NOBODY) or found is None:
+        if not hmac.compare_digest(digest, stored_key.hash if stored_key else _NOBODY) or stored_key is None:
             self.refuse("The API key is not valid.")
-        if found.revoked is not None:
+        if stored_key.revoked is not None:
             self.refuse("The API key has been revoked.")
-        if found.expires is not None and self._clock() >= found.expires:
+        if stored_key.expires is not None and self._clock() >= stored_key.expires:
             self.refuse("The API key has expired.")
-        return found
+        return stored_key
 
     def refuse(self, reason: str) -> NoReturn:
         """401 with a challenge (RFC 9110, section 11.6.1) that names the field."""
@@ -131,7 +133,7 @@ class ApiKeyVerifier:
 
 
 def identity_of(key: StoredKey, internal: bool) -> Identity:
-    """Who calls with this key."""
+    """The identity of this key's callers."""
     return Identity(
         subject=key.subject,
         tenant=key.tenant,

@@ -1,4 +1,4 @@
-"""A spec's ``auth`` block as one awaitable object: who is calling, and may they?
+"""A spec's ``auth`` block as one awaitable object: who calls, and whether they may.
 
 Kinds: ``none``, ``JWT``, ``api_key``, and ``any`` of them. Each kind finds its own credentials in the call's header
 fields; those fields are named in `Authenticator.consumes` and never reach an upstream.
@@ -30,20 +30,20 @@ _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class _Kind(Authenticator, Protocol):
-    """An authenticator that ``any`` can choose by what a call brings."""
+    """An authenticator that ``any`` can choose by a call's credentials."""
 
     kind: str
     accepts: str
     challenge: str
 
     def present(self, call: Call) -> bool:
-        """Whether the call brings this kind's credentials, good or not."""
+        """Whether the call has this kind's credentials, valid or not."""
         ...
 
 
 @lru_cache(maxsize=16384)
 def _address_key(peer: str) -> str:
-    """What an address is counted by. IPv6 callers get a /64 each (RFC 6177), so that is one caller."""
+    """The key by which an address is counted. An IPv6 caller usually has a /64 (RFC 6177), so that is one caller."""
     peer = canonical(peer)
     if ":" not in peer:
         return f"ip:{peer}"
@@ -54,7 +54,7 @@ def _address_key(peer: str) -> str:
 
 
 class OpenAuthenticator:
-    """``none``: everybody, told apart by address."""
+    """``none``: every caller, distinguished by address."""
 
     consumes: frozenset[str] = frozenset()
 
@@ -96,7 +96,7 @@ class JwtAuthenticator:
 
     def known(self, call: Call) -> Identity | None:
         values = call.values("authorization")
-        if len(values) != 1 or not values[0].startswith("Bearer "):  # as nearly everybody writes it
+        if len(values) != 1 or not values[0].startswith("Bearer "):  # the usual spelling
             return None
         verified = self._verifier.known(values[0][7:])
         return None if verified is None else self._judged(verified, call)
@@ -106,7 +106,7 @@ class JwtAuthenticator:
         return self._judged(await self._verifier.verify(token), call)
 
     def _judged(self, verified: Verified, call: Call) -> Identity:
-        """:raises Forbidden, Unauthorized: the token is good, but not for this route."""
+        """:raises Forbidden, Unauthorized: the token is valid, but not for this route."""
         if self._issuer and verified.issuer.name != self._issuer:
             refuse("The token comes from another issuer than this route takes.")
         if self._audiences and self._audiences.isdisjoint(verified.audiences):
@@ -177,9 +177,9 @@ class ApiKeyAuthenticator:
 
 
 class AnyAuthenticator:
-    """``any``: the first kind whose credentials the call brings decides. A later kind is no second chance for wrong
-    credentials; only several entries of the deciding kind are tried in turn. ``none`` in the list lets callers
-    without credentials in, wherever it stands."""
+    """``any``: the first kind whose credentials the call has decides. Wrong credentials do not lead to a later kind;
+    only several entries of the deciding kind are tried in turn. ``none`` at any place in the list admits callers
+    without credentials."""
 
     def __init__(self, kinds: Sequence[_Kind], fallback: OpenAuthenticator | None) -> None:
         self._kinds = kinds
@@ -201,7 +201,7 @@ class AnyAuthenticator:
                 try:
                     return await kind(call)
                 except ClientError as error:
-                    # Good credentials that aren't enough say more than wrong ones.
+                    # Valid but insufficient credentials are a better reason than wrong ones.
                     if problem is None or isinstance(error, Forbidden):
                         problem = error
         assert problem is not None
@@ -223,7 +223,7 @@ class AnyAuthenticator:
 
 
 class Needs:
-    """What a route asks of a known caller: one of `roles`, all of `scopes`.
+    """A route's conditions for an authenticated caller: one of `roles`, all of `scopes`.
 
     :param bearer: refusals carry the challenge of RFC 6750, section 3.1, which only tokens have.
     """
@@ -239,7 +239,7 @@ class Needs:
         self._headers = [("www-authenticate", challenge)] if bearer else []
 
     def judge(self, identity: Identity) -> None:
-        """:raises Forbidden: something is lacking; `detail` says what."""
+        """:raises Forbidden: a role or scope is missing; `detail` names it."""
         if self._roles and self._roles.isdisjoint(identity.roles):
             which = f"the role {self.roles[0]}" if len(self.roles) == 1 else f"one of the roles {', '.join(self.roles)}"
             raise Forbidden(f"This needs {which}.", headers=self._headers)
@@ -271,7 +271,7 @@ def build_authenticator(
 
 
 def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) -> Authenticator:
-    """The admin API's: a JWT of any trusted issuer, for any audience; roles are asked for with `require_role`."""
+    """The admin API's: a JWT of any trusted issuer, for any audience; roles are checked with `require_role`."""
     return JwtAuthenticator(spec.JwtAuth(type="JWT"), trust, internal_networks)
 
 

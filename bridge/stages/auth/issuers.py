@@ -1,4 +1,4 @@
-"""Whose tokens count: ``issuers.yml`` and the local issuer, together `Trust`."""
+"""The trusted issuers: ``issuers.yml`` and the local issuer, together `Trust`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SOURCES = ("jwks_url", "jwks_file", "secret_env")
 class Issuer(BaseModel):
     """One entry of ``issuers.yml``. Exactly one of `jwks_url`, `jwks_file` and `secret_env` says where its keys are.
 
-    `roles_claim` and `tenant_claim` name claims; where no claim has the whole name, dots lead into objects
+    `roles_claim` and `tenant_claim` name claims; if no claim has the whole name, dots select members of objects
     (``realm_access.roles``). Without `algorithms`, a secret takes the HS family and everything else all the others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    issuer: Annotated[str, Field(min_length=1)]  #: the token's ``iss``, letter for letter
+    issuer: Annotated[str, Field(min_length=1)]  #: the token's exact ``iss``
     jwks_url: str | None = None
     jwks_file: str | None = None  #: relative to the gateway's home
     secret_env: str | None = None  #: the environment variable that holds the shared secret
@@ -81,10 +81,10 @@ class Issuer(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Issuer:
-        given = [name for name in _SOURCES if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"it needs exactly one of jwks_url, jwks_file and secret_env, and has {said}")
+        sources = [name for name in _SOURCES if getattr(self, name) is not None]
+        if len(sources) != 1:
+            names = " and ".join(sources) or "none"
+            raise ValueError(f"it needs exactly one of jwks_url, jwks_file and secret_env, and has {names}")
         if self.secret_env is not None and not SYMMETRIC.issuperset(self.algorithms):
             raise ValueError("a shared secret (secret_env) takes only HS256, HS384 and HS512 as algorithms")
         return self
@@ -100,7 +100,7 @@ class Trust:
 
     :ivar local: the local issuer, or ``None`` when it is switched off.
     :ivar files: files that hold keys, which no route may send.
-    :ivar verifier: judges tokens.
+    :ivar verifier: verifies tokens.
     """
 
     def __init__(self, issuers: Iterable[TrustedIssuer], local: LocalIssuer | None = None) -> None:
@@ -115,7 +115,7 @@ class Trust:
 
     @classmethod
     def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> Trust:
-        """What `settings` trust. Key files and secrets are read now, URLs when a token first needs them.
+        """The issuers that `settings` trust. Key files and secrets are read now, URLs when a token first needs them.
 
         :raises SettingsError: with every fault found.
         """
@@ -142,7 +142,7 @@ class Trust:
         return issuer in self.verifier.issuers
 
     async def aclose(self) -> None:
-        """End what runs in the background and close connections."""
+        """Stop background tasks and close connections."""
         for issuer in self.verifier.issuers.values():
             await issuer.keys.aclose()
         if self._client is not None:
@@ -171,7 +171,7 @@ class Trust:
         if self._client is None:
             import httpx  # by now `url_keys` has loaded it
 
-            # Redirects are not followed: the operator named the place that keys may come from.
+            # Redirects are not followed: keys may come only from the URL that the operator configured.
             self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT, follow_redirects=False, verify=default_context())
         return self._client
 
@@ -204,7 +204,7 @@ def read_issuers(path: Path) -> list[tuple[Issuer, dict[str, int]]]:
 def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, dict[str, int]]]:
     issuers: list[tuple[Issuer, dict[str, int]]] = []
     faults: list[Fault] = []
-    seen: dict[str, int] = {}
+    lines_of_names: dict[str, int] = {}
     for number, entry in enumerate(entries):
         place = lines.at((number,))
         if not isinstance(entry, dict):
@@ -215,10 +215,10 @@ def _entries(entries: list[Any], lines: Lines, file: str) -> list[tuple[Issuer, 
         except ValidationError as error:
             faults += faults_of(error, Issuer, entry, place, file)
             continue
-        if issuer.issuer in seen:
-            reason = f"{issuer.issuer} has an entry in line {seen[issuer.issuer]} already"
+        if issuer.issuer in lines_of_names:
+            reason = f"{issuer.issuer} has an entry in line {lines_of_names[issuer.issuer]} already"
             faults.append(Fault(reason, ("issuer",), file=file, line=place.at(("issuer",)).line))
-        seen.setdefault(issuer.issuer, place.line)
+        lines_of_names.setdefault(issuer.issuer, place.line)
         issuers.append((issuer, {"": place.line} | {key: place.at((key,)).line for key in entry}))
     if faults:
         raise SettingsError(faults)

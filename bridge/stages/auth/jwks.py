@@ -1,7 +1,7 @@
-"""Where an issuer's keys come from, and how they are kept: fixed, from a file, or fetched.
+"""The sources of an issuer's keys, and their cache: fixed, from a file, or fetched.
 
-Keys are fetched off the request path wherever that is possible: while known keys are only a little too old, calls go
-on with them and one refresh runs beside. A refresh that fails never takes keys away; it is tried again later.
+Keys are fetched off the request path if possible: while the cached keys are only slightly stale, calls continue to use
+them during the refresh. A failed refresh never removes keys; it is repeated later.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ class KeySource(Protocol):
     """Goes up when the keys change, and only then: what was verified under another version is verified anew."""
 
     def fresh(self) -> bool:
-        """Whether what was verified under `version` still stands without another look."""
+        """Whether results under `version` are still valid without a refresh."""
         ...
 
     async def renew(self) -> None:
-        """Do whatever refresh is due; `version` may go up. Never raises because of the issuer."""
+        """Refresh the keys if that is due; `version` may change. Never raises because of the issuer."""
         ...
 
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
-        """The keys to try (`KeySet.find`), after whatever refresh is due. Empty: the issuer has no such key.
+        """The keys to try (`KeySet.find`), after a refresh if that is due. Empty: the issuer has no such key.
 
-        :raises IssuerUnavailable: it can't be known, since the keys can't be had.
+        :raises IssuerUnavailable: the keys can't be fetched.
         """
         ...
 
     async def aclose(self) -> None:
-        """End what runs in the background."""
+        """Stop background tasks."""
         ...
 
 
@@ -83,7 +83,7 @@ class FixedKeys:
         """Nothing to end."""
 
 
-#: Gets keys anew: the keys and for how many seconds they are fresh. Raises `BadKey` with a sentence.
+#: Fetches the keys, and the seconds for which they are fresh. Raises `BadKey` with a sentence.
 Fetch = Callable[[], Awaitable[tuple[KeySet, float]]]
 
 
@@ -92,7 +92,7 @@ class CachedKeys:
 
     :param name: the issuer, for the log.
     :param keys: those already known; ``None`` makes the first call fetch them.
-    :param grace: seconds past freshness in which calls go on with old keys while a refresh runs.
+    :param grace: seconds past freshness in which calls continue to use old keys during a refresh.
     :param unknown_interval: the least seconds between two refreshes caused by unknown ``kid``s.
     """
 
@@ -126,18 +126,18 @@ class CachedKeys:
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
         before = self._fetches
         await self.renew()
-        found = self._keys.find(kid, algorithm) if self._keys else ()
-        if not found and self._keys is not None and self._fetches == before and self._may_ask_again():
+        keys = self._keys.find(kid, algorithm) if self._keys else ()
+        if not keys and self._keys is not None and self._fetches == before and self._may_ask_again():
             await self._refresh()
-            found = self._keys.find(kid, algorithm)
-        if not found and (self._keys is None or self._failed):
+            keys = self._keys.find(kid, algorithm)
+        if not keys and (self._keys is None or self._failed):
             wait = max(1, round(self._retry_at - self._clock()))
             raise IssuerUnavailable(
                 "The keys of the token's issuer can't be fetched just now. Try again in a moment.",
                 headers=[("retry-after", str(wait))],
                 cause=f"no keys of {self._name}",
             )
-        return found
+        return keys
 
     async def aclose(self) -> None:
         if self._flight is not None:
@@ -145,7 +145,7 @@ class CachedKeys:
             await asyncio.wait([self._flight])
 
     def _may_ask_again(self) -> bool:
-        """An unknown ``kid`` may mean that the issuer rotated its keys, or that somebody makes kids up."""
+        """An unknown ``kid`` may mean that the issuer rotated its keys, or that a client invents kids."""
         if self._flight is not None:
             return True
         now = self._clock()
@@ -173,7 +173,7 @@ class CachedKeys:
         return self._flight
 
     async def _refresh(self) -> None:
-        # Shielded: a caller that goes away must not end the fetch that others wait for.
+        # Shielded: a cancelled caller must not end the fetch that others wait for.
         await asyncio.shield(self._start())
 
     async def _run(self) -> None:
@@ -197,7 +197,7 @@ class CachedKeys:
 def url_keys(
     name: str, url: str, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic
 ) -> CachedKeys:
-    """The keys published at `url`. `client` is asked at the first fetch, so that starting needs no TLS set-up."""
+    """The keys published at `url`. `client` is called at the first fetch, so that starting needs no TLS set-up."""
 
     import httpx  # heavy, and only gateways with such an issuer need it; the first call mustn't wait for it
 
@@ -215,9 +215,9 @@ def url_keys(
 
 async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
     body = bytearray()
-    # Unpacked by nobody: a few compressed bytes could hold a great many.
-    wanted = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
-    async with client.stream("GET", url, headers=wanted) as answer:
+    # Never decompressed: a few compressed bytes could expand to very many.
+    headers = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+    async with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code != 200:
             raise BadKey(f"the answer has status {answer.status_code}")
         async for chunk in answer.aiter_raw():
@@ -228,11 +228,11 @@ async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
 
 
 def _age(cache_control: str) -> float:
-    """Seconds the keys are fresh (RFC 9111, section 5.2.2), within bounds that neither hammer nor forget the issuer."""
+    """Seconds the keys are fresh (RFC 9111, section 5.2.2), within bounds."""
     if _NO_CACHE.search(cache_control):
         return MIN_AGE
-    found = _MAX_AGE.search(cache_control)
-    return min(max(float(found[1]), MIN_AGE), MAX_AGE) if found else DEFAULT_AGE
+    match = _MAX_AGE.search(cache_control)
+    return min(max(float(match[1]), MIN_AGE), MAX_AGE) if match else DEFAULT_AGE
 
 
 def read_jwks_file(path: Path) -> KeySet:
@@ -248,19 +248,19 @@ def read_jwks_file(path: Path) -> KeySet:
 
 
 def file_keys(name: str, path: Path, *, clock: Callable[[], float] = time.monotonic) -> CachedKeys:
-    """The keys in a file, read again when its time or size changes; looked at once a second at most.
+    """The keys in a file, read again when its time or size changes; checked at most once a second.
 
-    :raises BadKey: it can't be read now. Later on, keys that were read stay until a whole file is there again.
+    :raises BadKey: it can't be read now. Later, the keys stay in use until the file is valid again.
     """
-    seen = stamp_of(path)  # before reading: a change in between is then seen at the next look
+    last_stamp = stamp_of(path)  # before reading, so that a change in between is noticed the next time
     keys = read_jwks_file(path)
 
     def look() -> KeySet:
-        nonlocal keys, seen
+        nonlocal keys, last_stamp
         stamp = stamp_of(path)
-        if stamp != seen:
+        if stamp != last_stamp:
             keys = read_jwks_file(path)
-            seen = stamp
+            last_stamp = stamp
         return keys
 
     async def fetch() -> tuple[KeySet, float]:

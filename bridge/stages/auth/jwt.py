@@ -1,7 +1,7 @@
-"""Bearer tokens: JSON Web Tokens (RFC 7519) judged by RFC 8725's rules, answers by RFC 6750.
+"""Bearer tokens: JSON Web Tokens (RFC 7519) verified by RFC 8725's rules, responses by RFC 6750.
 
-A token is judged in two halves. The first is the same for every route: its form, its issuer, its signature. It costs
-some 100 µs and is remembered by the token's text. The second is a route's own: times, audience, roles, scopes. It is
+A token is verified in two steps. The first is the same for every route: its form, its issuer, its signature. It costs
+some 100 µs and is cached by the token's text. The second depends on the route: times, audience, roles, scopes. It is
 done for every call.
 """
 
@@ -25,7 +25,7 @@ from bridge.stages.auth.jwks import KeySource
 REALM = "hms-bridge"
 LEEWAY = 10.0  #: seconds that an issuer's clock and ours may be apart
 MAX_TOKEN = 16 * 1024  #: bytes
-REMEMBERED = 4096  #: tokens whose signature is known to be good
+REMEMBERED = 4096  #: tokens whose signature is cached as valid
 
 _B64URL = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
@@ -33,7 +33,7 @@ _jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrustedIssuer:
-    """What judging a token needs to know of the one who made it."""
+    """The data of an issuer that verification needs."""
 
     name: str
     algorithms: frozenset[str]
@@ -44,7 +44,7 @@ class TrustedIssuer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verified:
-    """A token whose signature is good, read once: times in Unix seconds, and the identity that it gives.
+    """A token with a valid signature, parsed once: times in Unix seconds, and its identity.
 
     `inside` is the same identity with `Identity.internal` set, for callers from an internal network.
     """
@@ -65,7 +65,7 @@ def refuse(reason: str, error: str = "invalid_token") -> NoReturn:
 
 
 class TokenVerifier:
-    """The half of the judgement that all routes share, with its memory.
+    """The step of verification that all routes share, with its cache.
 
     :param issuers: by their ``iss``.
     :param clock: Unix seconds.
@@ -77,44 +77,44 @@ class TokenVerifier:
         self._known: OrderedDict[str, Verified] = OrderedDict()
 
     def known(self, token: str) -> Verified | None:
-        """What `verify` would say, where that is known already; None where it must look.
+        """The cached result of `verify`; None if there is none.
 
-        :raises Unauthorized: it is known, but not its time.
+        :raises Unauthorized: the token has expired, or is not valid yet.
         """
-        found = self._known.get(token)
-        if found is None or not found.issuer.keys.fresh() or found.version != found.issuer.keys.version:
+        verified = self._known.get(token)
+        if verified is None or not verified.issuer.keys.fresh() or verified.version != verified.issuer.keys.version:
             return None
         self._known.move_to_end(token)
-        self._in_time(token, found)
-        return found
+        self._in_time(token, verified)
+        return verified
 
     async def verify(self, token: str) -> Verified:
-        """The token, its signature and its times good.
+        """The token, after its signature and times are verified.
 
-        :raises Unauthorized: it isn't; `detail` says why in words that help its owner and nobody else.
-        :raises IssuerUnavailable: its issuer's keys can't be had just now.
+        :raises Unauthorized: it isn't valid; `detail` has a reason that helps its owner and no attacker.
+        :raises IssuerUnavailable: its issuer's keys can't be fetched at the moment.
         """
-        found = self._known.get(token)
-        if found is not None:
-            if not found.issuer.keys.fresh():
-                await found.issuer.keys.renew()
-            if found.version == found.issuer.keys.version:
+        verified = self._known.get(token)
+        if verified is not None:
+            if not verified.issuer.keys.fresh():
+                await verified.issuer.keys.renew()
+            if verified.version == verified.issuer.keys.version:
                 self._known.move_to_end(token)
             else:
-                found = None
-        if found is None:
-            found = self._known[token] = await self._judge(token)
+                verified = None
+        if verified is None:
+            verified = self._known[token] = await self._judge(token)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        self._in_time(token, found)
-        return found
+        self._in_time(token, verified)
+        return verified
 
-    def _in_time(self, token: str, found: Verified) -> None:
+    def _in_time(self, token: str, verified: Verified) -> None:
         now = self.clock()
-        if now >= found.expires + LEEWAY:
+        if now >= verified.expires + LEEWAY:
             self._known.pop(token, None)
             refuse("The token has expired.")
-        if now < found.not_before - LEEWAY:
+        if now < verified.not_before - LEEWAY:
             refuse("The token is not valid yet.")
 
     async def _judge(self, token: str) -> Verified:
@@ -122,7 +122,7 @@ class TokenVerifier:
         name = claims.get("iss")
         if not isinstance(name, str) or not name:
             refuse("The token names no issuer (iss).")
-        # Not yet verified: it may only choose whose keys are tried.
+        # Not yet verified: it only selects the keys to try.
         issuer = self.issuers.get(name)
         if issuer is None:
             refuse("The token comes from an issuer that is not trusted here.")
@@ -141,7 +141,7 @@ class TokenVerifier:
 
 
 def _open(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Header and claims of a compact JWS (RFC 7515, section 7.1), nothing verified yet."""
+    """Header and claims of a compact JWS (RFC 7515, section 7.1), not verified yet."""
     if len(token) > MAX_TOKEN:
         refuse(f"The token is longer than {MAX_TOKEN} bytes.")
     parts = token.split(".")
@@ -171,7 +171,7 @@ def _signed(token: str, material: Any, algorithm: str) -> bool:
     try:
         _jws.decode_complete(token, key=material, algorithms=[algorithm])
     except (jwt.PyJWTError, ValueError, TypeError):
-        # A key that doesn't fit is no better than a wrong signature; which of them it was is nobody's business.
+        # A key that doesn't match counts as a wrong signature; the response does not reveal which of them it was.
         return False
     return True
 
@@ -190,7 +190,7 @@ def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: f
         refuse("The token is malformed.")
     tenant = _claim(claims, issuer.tenant_claim)
     if tenant is not None and not (isinstance(tenant, str) and tenant.strip()):
-        # A caller of no tenant may do more than one of a tenant: what can't be read must not count as none.
+        # A caller without a tenant may do more than one of a tenant, so a malformed claim must not count as none.
         refuse(f"The token is malformed: the claim {issuer.tenant_claim} is not a tenant's name.")
     roles = _words(_claim(claims, issuer.roles_claim))
     fields: dict[str, Any] = {
@@ -199,7 +199,7 @@ def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: f
         "roles": roles,
         "scopes": _words(claims.get("scope")) | _words(claims.get("scp")),
         "claims": claims,
-        # Two issuers may give one subject to two people.
+        # Two issuers may use one subject for two persons.
         "key": f"sub:{issuer.name}|{subject}" if subject else "",
     }
     return Verified(
@@ -224,7 +224,7 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
-    """The claim `name`; where there is none, dots lead into objects: ``realm_access.roles``."""
+    """The claim `name`; without one, dots select members of objects: ``realm_access.roles``."""
     if name in claims or "." not in name:
         return claims.get(name)
     value: Any = claims
@@ -235,8 +235,8 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 
 def _words(value: Any) -> frozenset[str]:
     """Roles and scopes: a list of text, or one text with spaces between (RFC 6749, section 3.3; RFC 8693, section 4.2).
-    Whatever else is white space in Unicode belongs to a name: an issuer that lets somebody choose one parts it no more
-    than we may."""
+    Other white space of Unicode is part of a name: users may choose names at some issuers, and must not be able to
+    add a role."""
     if isinstance(value, str):
         return frozenset(value.split(" ")) - {""}
     if isinstance(value, list):

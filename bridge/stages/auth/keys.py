@@ -1,7 +1,7 @@
-"""Which keys may sign for an issuer: JSON Web Keys (RFC 7517) as verification keys, each bound to its algorithms.
+"""The keys that may sign for an issuer: JSON Web Keys (RFC 7517) as verification keys, each bound to its algorithms.
 
-Token and key must agree three times over (RFC 8725, section 3.1): the issuer allows the algorithm, the key's type
-fits it, and a key that names an ``alg`` of its own takes no other. So a public RSA key is never an HMAC secret.
+Token and key must agree in three ways (RFC 8725, section 3.1): the issuer allows the algorithm, the key's type
+matches it, and a key with an ``alg`` is used for no other. So a public RSA key is never an HMAC secret.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ ASYMMETRIC = frozenset(ALGORITHMS) - SYMMETRIC
 _SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _RSA_BITS = 2048
 
-MAX_KEYS = 100  #: keys of one set that are read; what comes after is ignored
+MAX_KEYS = 100  #: keys of one set that are used; the others are ignored
 MAX_UNNAMED = 4  #: keys tried for a token that names none; each try costs a signature check
 
 _IMPLEMENTATIONS = get_default_algorithms()
 
 
 class BadKey(ValueError):
-    """A key or a set of keys can't be used; the message says why, for people, and never holds key material."""
+    """A key or a set of keys can't be used; the message has the reason, for humans, and never key material."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
-    """One verification key. `fingerprint` tells whether a key changed; `algorithms` are those it may verify."""
+    """One verification key. `fingerprint` shows whether a key changed; `algorithms` are those that it may verify."""
 
     kid: str
     algorithms: frozenset[str]
@@ -78,7 +78,7 @@ class KeySet:
         self._unnamed = self._by_kid.pop("", [])
 
     def find(self, kid: str, algorithm: str) -> Sequence[Key]:
-        """Keys to try for a token with this ``kid`` (``""``: it names none); empty when none fits.
+        """Keys to try for a token with this ``kid`` (``""``: it names none); empty if there are none.
 
         A ``kid`` is only ever looked up here; it is never a path, a URL or part of a query.
         """
@@ -87,7 +87,7 @@ class KeySet:
 
 
 def secret_key(secret: bytes, algorithms: Iterable[str] = SYMMETRIC, kid: str = "") -> Key:
-    """A shared secret as a key for those of `algorithms` that it is long enough for.
+    """A shared secret as a key for those of `algorithms` for which it is long enough.
 
     :raises BadKey: it is too short for all of them, or is a PEM text, which is never a secret.
     """
@@ -128,7 +128,7 @@ def _fingerprint(material: Any) -> bytes:
 
 
 def read_jwk(jwk: Mapping[str, Any]) -> Key:
-    """One JSON Web Key. Only its public half is kept, should it hold both.
+    """One JSON Web Key. Only its public half is kept, even if it has both.
 
     :raises BadKey: it isn't for verifying signatures (``use``, ``key_ops``), or can't be read.
     """
@@ -155,9 +155,9 @@ def read_jwk(jwk: Mapping[str, Any]) -> Key:
 
 
 def read_jwks(body: bytes) -> KeySet:
-    """A JWK Set (RFC 7517, section 5): keys that can't be used are passed over, as the section asks.
+    """A JWK Set (RFC 7517, section 5): keys that can't be used are skipped, as the section requires.
 
-    :raises BadKey: no JWK Set, or not one usable key in it.
+    :raises BadKey: it is not a JWK Set, or has no usable key.
     """
     try:
         document = parse_json(body, exact=False)

@@ -1,4 +1,5 @@
-"""The local issuer: a key pair made at first start, so that a newcomer gets to a first authorised call with no IdP."""
+"""The local issuer: a key pair created at first start, so that a new user can make an authorised call without an
+IdP."""
 
 from __future__ import annotations
 
@@ -29,23 +30,23 @@ FILE = "local-issuer.pem"
 
 
 class LocalIssuer:
-    """Mints ES256 tokens of the issuer ``urn:bridge:local``. Make it with `open`."""
+    """Mints ES256 tokens of the issuer ``urn:bridge:local``. Create it with `open`."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
         numbers = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
         self._private = private
         self._kid = thumbprint(numbers)
-        #: What tokens of this issuer are verified with.
+        #: Verifies tokens of this issuer.
         self.key: Key = public_key(private.public_key(), self._kid, "ES256")
 
     @classmethod
     def open(cls, settings: Settings) -> LocalIssuer:
-        """The issuer of this home; its key is made when there is none.
+        """The issuer of this home; its key is created if there is none.
 
         Processes that start together end up with one key. The file is only for its owner (mode 0600), and so is the
-        directory (0700) where it is made here.
+        directory (0700) if it is created here.
 
-        :raises SettingsError: the file can't be made or read, or holds something else.
+        :raises SettingsError: the file can't be created or read, or has other content.
         """
         path = settings.state / FILE
         try:

@@ -12,18 +12,18 @@ from bridge.api.stage import BoundOperation, Handler
 
 class Authenticate:
     """Sets `Call.identity`, and the subject and tenant of the record. Every operation has it: ``auth: {type: none}``
-    knows callers by their address."""
+    identifies callers by their address."""
 
     name: ClassVar[str] = "authenticate"
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
         authenticator, tenant = operation.authenticator, operation.tenant
-        known = authenticator.known
+        identify = authenticator.known
 
         def authenticate(exchange: Exchange, identity: Identity | None = None) -> Awaitable[Reply | None]:
             call, record = exchange.call, exchange.record
             if identity is None:
-                identity = known(call)
+                identity = identify(call)
                 if identity is None:
                     return ask(exchange)
             call.identity = identity

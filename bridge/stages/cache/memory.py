@@ -1,8 +1,8 @@
-"""The micro cache behind ``cache: {ttl}``: the same question within moments gets the same answer.
+"""The micro cache behind ``cache: {ttl}``: repeated calls within a short time get the same reply.
 
-A shared cache in RFC 9111's sense, made small: 200 replies to GET and HEAD, in memory, for `ttl` seconds. Who asks is
-not part of the question unless the reply says so (``Vary``), or the request carries credentials that the route's auth
-didn't consume and so go upstream.
+A small shared cache as defined by RFC 9111: 200 replies to GET and HEAD, in memory, for `ttl` seconds. The caller is
+not part of the key unless the reply requires it (``Vary``), or the request has credentials that the route's auth didn't
+consume and that are therefore sent upstream.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ MAX_ENTRIES = 4096
 _NOT_STORED = re.compile(r"(?:^|[\s,])(?:no-store|no-cache|private)(?:$|[\s,=])", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[\s,])(?:s-maxage|max-age)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 _S_MAXAGE = re.compile(r"(?:^|[\s,])s-maxage\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
-#: Fields whose value tells nothing of who asks. A reply that varies by any other is kept for each caller apart,
-#: since the field may have been consumed by auth and be missing from the call.
+#: Fields that do not identify the caller. A reply that varies by any other is stored for each caller separately,
+#: since auth may have consumed the field, so that it is missing from the call.
 _IMPERSONAL = frozenset(
     {"accept", "accept-encoding", "accept-language", "accept-charset", "origin", "user-agent", "host"}
 )
-_OVERHEAD = 512  #: bytes that an entry costs beside its text
+_OVERHEAD = 512  #: bytes of an entry in addition to its text
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A stored reply; `reply` is ``None`` where the answer may not be stored, so that nobody waits for it in vain."""
+    """A stored reply; `reply` is ``None`` if the reply may not be stored, so that no call waits for it in vain."""
 
     reply: Reply | None
     stored: float
@@ -43,10 +43,10 @@ class _Entry:
 
 
 def cache_key(operation: str, call: Call) -> str | None:
-    """The question that `call` asks of `operation`; ``None`` when its answer is never stored.
+    """The key of `call` to `operation`; ``None`` if its reply is never stored.
 
-    `call` is as it goes to the transformer: without the credentials that auth consumed. Credentials that are left go
-    upstream and may change the answer, so they are part of the question (as a digest; RFC 9111, section 3.5).
+    `call` is as the transformer gets it: without the credentials that auth consumed. Other credentials are sent
+    upstream and may change the reply, so they are part of the key (as a digest; RFC 9111, section 3.5).
     """
     if call.method not in ("GET", "HEAD") or call.body:
         return None
@@ -59,7 +59,7 @@ class MemoryCache:
     """The replies of one route, kept in this process.
 
     :param ttl: seconds a reply is kept; less where its own ``max-age`` or ``s-maxage`` says less.
-    :param clock: seconds, never going back.
+    :param clock: seconds, monotonic.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class MemoryCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
-        #: By key: the request fields that its replies vary by, as learnt from the last one.
+        #: By key: the request fields by which its replies vary, from the last reply.
         self._vary: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._flights: dict[str, asyncio.Future[None]] = {}
 
@@ -100,14 +100,14 @@ class MemoryCache:
         *,
         deadline: float | None = None,
     ) -> tuple[Reply, bool]:
-        """The reply to the question `key`, and whether it was stored. It has ``X-Cache``, and ``Age`` if it was.
+        """The reply for `key`, and whether it was stored. It has ``X-Cache``, and ``Age`` if it was.
 
-        Of several calls that ask at once, one asks upstream and the others wait for it. Should it fail or bring what
-        may not be stored, each of the others asks for itself.
+        Of several simultaneous calls, one goes upstream and the others wait for it. If it fails or its reply may not be
+        stored, each of the others goes upstream itself.
 
-        :param call: who asks and how, for replies with ``Vary``; without it, such replies are not stored.
+        :param call: the call, for replies with ``Vary``; without it, such replies are not stored.
         :param deadline: in the running loop's `time()`, for waiting for another call's reply; `fetch` has its own.
-        :raises bridge.errors.DeadlineExceeded: `deadline` passed while another call's reply was waited for.
+        :raises bridge.errors.DeadlineExceeded: `deadline` passed during the wait for another call's reply.
         :raises: what `fetch` raises; a failure is never stored.
         """
         full = self._full_key(key, call)
@@ -118,7 +118,7 @@ class MemoryCache:
                     await asyncio.shield(self._flights[full])
             except TimeoutError:
                 raise DeadlineExceeded(cause="the deadline passed while another call's reply was waited for") from None
-            # The first reply may just have taught what its replies vary by.
+            # The first reply may just have determined the fields of ``Vary``.
             full = self._full_key(key, call)
             entry = self._look(full)
             if entry is None:
@@ -156,8 +156,8 @@ class MemoryCache:
         return entry
 
     def _store(self, key: str, call: Call | None, reply: Reply) -> None:
-        named = {name.strip().lower() for value in _values(reply, "vary") for name in value.split(",")} - {""}
-        vary = tuple(sorted(named))
+        names = {name.strip().lower() for value in _values(reply, "vary") for name in value.split(",")} - {""}
+        vary = tuple(sorted(names))
         seconds = self._lifetime(reply) if "*" not in vary and (call is not None or not vary) else 0.0
         if vary and seconds:
             self._vary[key] = vary
@@ -169,27 +169,27 @@ class MemoryCache:
         full, now = self._full_key(key, call), self._clock()
         self._drop(full)
         if reply.status != 200:
-            return  # it may be 200 the next time; nothing is learnt from a failure
+            return  # the next one may be 200; a failure has no effect on the cache
         size = len(full) + _OVERHEAD
-        kept = None
+        copy = None
         if seconds:
             weight = len(reply.content) + sum(len(name) + len(value) for name, value in reply.headers)
             if size + weight <= self._max_bytes // 8:
-                kept, size = Reply(reply.status, list(reply.headers), reply.body), size + weight
-        self._entries[full] = _Entry(kept, now, now + (seconds or self._ttl), size)
+                copy, size = Reply(reply.status, list(reply.headers), reply.body), size + weight
+        self._entries[full] = _Entry(copy, now, now + (seconds or self._ttl), size)
         self._bytes += size
         while self._bytes > self._max_bytes or len(self._entries) > self._max_entries:
             self._drop(next(iter(self._entries)))
 
     def _lifetime(self, reply: Reply) -> float:
-        """Seconds that `reply` may be kept; 0: not at all."""
+        """Seconds for which `reply` may be stored; 0: not at all."""
         control = ",".join(_values(reply, "cache-control"))
         if reply.status != 200 or _NOT_STORED.search(control) or _values(reply, "set-cookie"):
             return 0.0
         if not isinstance(reply.body, bytes):  # its pieces can be read once
             return 0.0
-        said = _S_MAXAGE.search(control) or _MAX_AGE.search(control)
-        return min(self._ttl, float(said[1])) if said else self._ttl
+        age = _S_MAXAGE.search(control) or _MAX_AGE.search(control)
+        return min(self._ttl, float(age[1])) if age else self._ttl
 
     def _drop(self, full: str) -> None:
         entry = self._entries.pop(full, None)

@@ -12,7 +12,7 @@ from bridge.stages.cache.memory import cache_key
 
 
 class Cached:
-    """Answers from the route's cache where it can. Not for streams."""
+    """Answers from the route's cache if possible. Not for streams."""
 
     name: ClassVar[str] = "cache"
 

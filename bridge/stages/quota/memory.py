@@ -1,12 +1,12 @@
-"""How often a caller may call: token buckets in memory, and the header fields that say so.
+"""How often a caller may call: token buckets in memory, and their header fields.
 
-Two models, by what the spec says:
+Two models, as configured in the spec:
 
 - **with** ``burst``: the classic bucket. It holds `burst` tokens and gains `rps` a second.
 - **without**: no more than `rps` calls in *any* second. Each token comes back one second after it was taken. A rate
-  below one is one call in ``1/rps`` seconds; a fraction above one is cut off, since 2.5 calls fit in no second.
+  below one is one call in ``1/rps`` seconds; above one, a fraction is dropped, since there are no half calls.
 
-A bucket that is full again is the same as none, so idle callers cost no memory.
+A full bucket is the same as none, so idle callers take no memory.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bridge.api.call import Call, Identity
 from bridge.api.limiter import Verdict
 from bridge.api.route_spec import RateLimit
 
-MAX_BUCKETS = 100_000  #: callers told apart by one limiter at one time
-MAX_SLOTS = 64  #: moments that one window remembers
-_ULP = 1e-9  #: tokens; what floating point may have lost on the way to a whole one
+MAX_BUCKETS = 100_000  #: callers that one limiter distinguishes at one time
+MAX_SLOTS = 64  #: points in time that one window stores
+_ULP = 1e-9  #: tokens; the rounding error that a whole one may have
 
 
 class Bucket(Protocol):
@@ -35,7 +35,7 @@ class Bucket(Protocol):
         ...
 
     def full(self, now: float) -> bool:
-        """Whether every token is there, so that the bucket can be forgotten."""
+        """Whether it has all tokens, so that it can be dropped."""
         ...
 
 
@@ -73,8 +73,8 @@ class Sliding:
     """No more than `count` in any `window` seconds.
 
     A ring of at most `MAX_SLOTS` moments. Up to that many calls, each has a slot of its own and the rule is exact.
-    Above it, calls of one 63rd of a window share a slot, whose tokens come back when the last of them is due: up to
-    that much late, and never early.
+    Above it, calls in one 63rd of a window share a slot, whose tokens are returned when the last of them is due: late
+    by up to that much, and never early.
     """
 
     __slots__ = ("_cell", "_count", "_counts", "_grain", "_head", "_size", "_slots", "_times", "_used", "_window")
@@ -92,9 +92,9 @@ class Sliding:
 
     def take(self, now: float) -> Verdict:
         window, count, times = self._window, self._count, self._times
-        due = now - window
+        start = now - window
         head, size, slots = self._head, self._size, self._slots
-        while size and times[head] <= due:
+        while size and times[head] <= start:
             self._used -= self._counts[head] if self._counts is not None else 1
             head = (head + 1) % slots
             size -= 1
@@ -168,8 +168,8 @@ class MemoryLimiter:
     `Identity.internal` have a limit of their own where the spec gives them one (`RateLimit.internal_rps`), with a burst
     of at least a second's worth where it has bursts.
 
-    :param clock: seconds, never going back.
-    :param max_buckets: buckets held at one time.
+    :param clock: seconds, monotonic.
+    :param max_buckets: buckets at one time.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class MemoryLimiter:
         if self._per == "route":
             return ""
         if self._per == "tenant":
-            # Callers of no tenant share one bucket: together they are one more tenant.
+            # Callers without a tenant share one bucket, as if they were a tenant.
             return identity.tenant or route_tenant or ""
         value = identity.claims.get(self._claim)
         if isinstance(value, str | int | float):
