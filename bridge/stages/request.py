@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 from bridge.api.call import Reply
@@ -12,6 +13,9 @@ from bridge.api.route_spec import seconds
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import ClientError, TooLarge
 from bridge.http.forwarding import forwarding
+
+#: Which of a request's fields are forwarded (`bridge.http.forwarding.forwarding`).
+Forwarding = Callable[[Sequence[tuple[str, str]]], list[tuple[str, str]]]
 
 
 class Size:
@@ -29,20 +33,18 @@ class Size:
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
         if operation.streams and operation.codec.streams_up:
             return None
-        max_body = self._max_body
+        return partial(self.handle, next)
 
-        def size(exchange: Exchange) -> Awaitable[Reply | None]:
-            fields = exchange.call.fields
-            length = fields.get("content-length")
-            if length:
-                if not length.isdigit() or int(length) > max_body:
-                    raise oversized(max_body)
-                exchange.has_body = length != "0"
-            else:
-                exchange.has_body = bool(fields.get("transfer-encoding"))
-            return next(exchange)
-
-        return size
+    def handle(self, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
+        fields = exchange.call.fields
+        length = fields.get("content-length")
+        if length:
+            if not length.isdigit() or int(length) > self._max_body:
+                raise oversized(self._max_body)
+            exchange.has_body = length != "0"
+        else:
+            exchange.has_body = bool(fields.get("transfer-encoding"))
+        return next(exchange)
 
 
 class Deadline:
@@ -58,16 +60,14 @@ class Deadline:
         self._names = self._timeouts.keys()
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        timeouts, names = self._timeouts, self._names
+        return partial(self.handle, next)
 
-        def deadline(exchange: Exchange) -> Awaitable[Reply | None]:
-            fields = exchange.call.fields
-            if not names.isdisjoint(fields):
-                limits = [parse(value) for name, parse in timeouts.items() if (value := fields.get(name))]
-                exchange.timeout = min(limits) if limits else None
-            return next(exchange)
-
-        return deadline
+    def handle(self, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
+        fields = exchange.call.fields
+        if not self._names.isdisjoint(fields):
+            limits = [parse(value) for name, parse in self._timeouts.items() if (value := fields.get(name))]
+            exchange.timeout = min(limits) if limits else None
+        return next(exchange)
 
 
 class Receive:
@@ -84,28 +84,34 @@ class Receive:
         self._max_body, self._body_timeout = max_body, body_timeout
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        forwardable = forwarding(operation.authenticator.consumes)
-        max_body, body_timeout, timeout = self._max_body, self._body_timeout, operation.timeout
+        return partial(self.handle, operation.timeout, forwarding(operation.authenticator.consumes), next)
 
-        def receive(exchange: Exchange, body: bytes | None = None) -> Awaitable[Reply | None]:
-            call = exchange.call
-            if body is None:
-                call.headers = forwardable(call.headers)
-                if exchange.has_body:
-                    body = exchange.request.received(max_body)
-                    if body is None:
-                        return read(exchange)
-            if body is not None:
-                call.body = body
-                exchange.record.bytes_in = len(body)
-            limit = exchange.timeout
-            exchange.deadline = get_running_loop().time() + (timeout if limit is None else min(timeout, limit))
-            return next(exchange)
+    def handle(
+        self, timeout: float, forwardable: Forwarding, next: Handler, exchange: Exchange, body: bytes | None = None
+    ) -> Awaitable[Reply | None]:
+        call = exchange.call
+        if body is None:
+            call.headers = forwardable(call.headers)
+            if exchange.has_body:
+                body = exchange.request.received(self._max_body)
+                if body is None:
+                    return self._read(timeout, forwardable, next, exchange)
+        if body is not None:
+            call.body = body
+            exchange.record.bytes_in = len(body)
+        limit = exchange.timeout
+        exchange.deadline = get_running_loop().time() + (timeout if limit is None else min(timeout, limit))
+        return next(exchange)
 
-        async def read(exchange: Exchange) -> Reply | None:
-            return await receive(exchange, await exchange.request.body(max_body, body_timeout))
-
-        return receive
+    async def _read(
+        self,
+        timeout: float,  # noqa: ASYNC109  # the route's, for later
+        forwardable: Forwarding,
+        next: Handler,
+        exchange: Exchange,
+    ) -> Reply | None:
+        body = await exchange.request.body(self._max_body, self._body_timeout)
+        return await self.handle(timeout, forwardable, next, exchange, body)
 
 
 def oversized(max_bytes: int) -> TooLarge:

@@ -70,7 +70,7 @@ def check(walk: list[Function], trace: Trace) -> None:
     for function in {each for stack in trace.stacks for each in stack}:
         assert function in walk, f"{function} is on the stack when a socket is written to"
     for function in trace.calls:
-        if function.file.startswith("bridge/stages/") and ".bind." in function.name:
+        if function.file.startswith("bridge/stages/") and function.name.endswith(".handle"):
             assert function in walk, f"{function} is a stage of the call"
     for function in trace.entries:
         assert function in walk, f"the core calls {function}, which is a plug-in's"

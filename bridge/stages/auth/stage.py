@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import ClassVar
 
 from bridge.api.call import Identity, Reply
@@ -17,21 +18,20 @@ class Authenticate:
     name: ClassVar[str] = "authenticate"
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        authenticator, tenant = operation.authenticator, operation.tenant
-        identify = authenticator.known
+        return partial(self.handle, operation, next)
 
-        def authenticate(exchange: Exchange, identity: Identity | None = None) -> Awaitable[Reply | None]:
-            call, record = exchange.call, exchange.record
+    def handle(
+        self, operation: BoundOperation, next: Handler, exchange: Exchange, identity: Identity | None = None
+    ) -> Awaitable[Reply | None]:
+        call, record = exchange.call, exchange.record
+        if identity is None:
+            identity = operation.authenticator.known(call)
             if identity is None:
-                identity = identify(call)
-                if identity is None:
-                    return ask(exchange)
-            call.identity = identity
-            record.subject = identity.subject
-            record.tenant = identity.tenant or tenant
-            return next(exchange)
+                return self._ask(operation, next, exchange)
+        call.identity = identity
+        record.subject = identity.subject
+        record.tenant = identity.tenant or operation.tenant
+        return next(exchange)
 
-        async def ask(exchange: Exchange) -> Reply | None:
-            return await authenticate(exchange, await authenticator(exchange.call))
-
-        return authenticate
+    async def _ask(self, operation: BoundOperation, next: Handler, exchange: Exchange) -> Reply | None:
+        return await self.handle(operation, next, exchange, await operation.authenticator(exchange.call))
