@@ -5,6 +5,7 @@
     Transport ── channel(target) ──> Channel            once for each upstream that routes name
     Channel ── prepare(request) ──> message             once a call; refuses what can't be sent
     Channel ── attempt(message, context) ──> Attempt      once for each instance
+
 A transport only sends. `bridge.cluster.attempts` chooses the instance, receives each `Attempt` as a value, reports it
 to the outlier detector, and decides on retries by its `Outcome`. The cluster also enforces deadlines, by cancellation;
 a cancelled attempt must release all its resources.

@@ -1,12 +1,11 @@
-"""The attempts of one call: at which instance each is made, what it says of the instance, and whether one more follows.
+"""The attempts of one call: the instance of each, the report on its health, and the decision on a further one.
 
-- An instance that takes no connection costs no attempt: the next one is tried, `ADDRESSES` at most, each within its
-  share of the time that is left.
-- A call that a service says it did nothing about is sent again at once, `REPEATS` times at most.
-- A `Retry` policy has the rest sent again, after a wait that grows and varies (gRFC A6): a call that was never sent,
-  and, where sending it twice is sending it once, one that ended in a listed code before an answer began.
-- No attempt begins after the deadline, and a throttle keeps a service that is down from being asked several times over
-  by everybody.
+- An instance that accepts no connection costs no attempt: the next one is tried, `ADDRESSES` at most, each within its
+  share of the remaining time.
+- A call that a service reports as not processed is sent again at once, `REPEATS` times at most.
+- With a `Retry` policy, other calls are sent again after a growing, jittered wait (gRFC A6): a call that was never
+  sent, and an idempotent one that ended with a listed code before a reply began.
+- No attempt begins after the deadline, and a throttle limits the retries to a service that is down.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from bridge.errors import RequestError, Timeout, Unavailable
 from bridge.transport.connecting import CONNECT
 from bridge.transport.deadline import TICK
 
-NOWHERE: Sequence[Address] = (("", 0),)  #: in place of instances that can't be looked up
+NOWHERE: Sequence[Address] = (("", 0),)  #: stands for instances that can't be looked up
 ADDRESSES = 8  #: instances that are tried for one attempt
 REPEATS = 2  #: further attempts for a call that no service has processed (gRFC A6, "Transparent Retries")
-JITTER = 0.2  #: of a wait, either way
-MAX_TOKENS = 10.0  #: of the throttle; half of them spent, nothing is sent again
-TOKEN_RATIO = 0.1  #: of a token that a success gives back
+JITTER = 0.2  #: of a wait, plus or minus
+MAX_TOKENS = 10.0  #: of the throttle; below half of them, nothing is sent again
+TOKEN_RATIO = 0.1  #: of a token that a success returns
 
 
 class Throttle:
-    """The tokens of one upstream (gRFC A6, "Throttling Retry Attempts"): a failure takes one, a success gives back a
+    """The tokens of one upstream (gRFC A6, "Throttling Retry Attempts"): a failure takes one, a success returns a
     tenth.
 
-    :ivar full: there is nothing to give back.
+    :ivar full: it has all its tokens.
     """
 
     __slots__ = ("_tokens", "full")
@@ -58,7 +57,7 @@ class Throttle:
 
 
 class Instances(Protocol):
-    """What the attempts of a call need of its `bridge.cluster.cluster.Cluster`."""
+    """A `bridge.cluster.cluster.Cluster`, as the attempts of a call use it."""
 
     channel: Channel
     outliers: OutlierDetector
@@ -71,11 +70,11 @@ class Instances(Protocol):
 
 
 class Attempts:
-    """The attempts of one call: the `bridge.api.transport.AttemptContext` of the present one, until `again` moves on.
+    """The attempts of one call: the `bridge.api.transport.AttemptContext` of the current one, until `again` moves on.
 
     :param addresses: the instances, the preferred one first.
     :param deadline: in the loop's `time()`.
-    :param client_timeout: seconds that the caller asked for, where that is less than the route gives.
+    :param client_timeout: the client's own timeout in seconds, if shorter than the route's.
     """
 
     __slots__ = (
@@ -109,7 +108,7 @@ class Attempts:
         self.deadline = deadline
         self.retries = self.repeats = 0
         self._backoff = 0.0
-        # The rest is what `_start` does, without a further call.
+        # `_start`, inlined.
         self.addresses = addresses
         self.address = addresses[0]
         self._epoch = cluster.outliers.epoch
@@ -123,11 +122,11 @@ class Attempts:
             self.connect_timeout = min(CONNECT, max(remaining / min(len(addresses), ADDRESSES), 0.001))
 
     async def again(self, attempt: Attempt) -> bool:
-        """Report `attempt`. True when one more is to be made, now; this is then its context.
+        """Report `attempt`. True if one more follows now; this is then its context.
 
         :raises bridge.errors.Timeout: no instance took a connection before the deadline.
         """
-        self.answered = True  # the instance is not to blame for what is waited for from here on
+        self.answered = True  # later waits are not the instance's fault
         self._report(attempt)
         if attempt.outcome is Outcome.REFUSED:
             if self._next(attempt.verdict):
@@ -172,8 +171,8 @@ class Attempts:
                 outliers.unreachable(address, self._epoch, cause)
 
     def _next(self, verdict: InstanceVerdict) -> bool:
-        """Move on to the next instance of this round, if there is one. Those that are known to take no calls are not
-        among the `ADDRESSES` that are tried."""
+        """Move on to the next instance of this round, if there is one. Those that are known to accept no calls do not
+        count towards `ADDRESSES`."""
         if self._rest is None:
             is_resting = self._cluster.channel.resting
             self._rest = [address for address in self.addresses[1:] if not is_resting(address)]
@@ -193,8 +192,7 @@ class Attempts:
         self.connect_timeout = min(CONNECT, max((self.deadline - now) / count, 0.001))
 
     async def _start(self, attempt: Attempt) -> bool:
-        """Begin a new round, with the instances that there are now. False where there are none: `attempt` then has the
-        error."""
+        """Begin a new round, with the current instances. False if there are none: `attempt` then has the error."""
         try:
             self.addresses = await self._cluster.addresses()
         except Unavailable as error:
@@ -206,9 +204,9 @@ class Attempts:
         return True
 
     def _exhausted(self, attempt: Attempt) -> None:
-        """No instance took the call; name all of them in the cause of `attempt`, the last one.
+        """No instance accepted the call; list all of them in the cause of `attempt`, the last one.
 
-        :raises bridge.errors.Timeout: the deadline is here.
+        :raises bridge.errors.Timeout: the deadline has passed.
         """
         cause = f"none of {format_addresses(self._refused)} took a connection: {cause_of(attempt)}"
         if asyncio.get_running_loop().time() >= self.deadline - TICK:
@@ -219,7 +217,7 @@ class Attempts:
     # --- the policy -----------------------------------------------------------------------------------------------
 
     def _delay(self, attempt: Attempt) -> float | None:
-        """Seconds until the policy has the call sent again; None where it does not."""
+        """Seconds until the policy's next attempt; None: there is none."""
         cluster = self._cluster
         request_policy: Retry | None = self._request.retry
         policy = request_policy or cluster.retry
@@ -238,7 +236,7 @@ class Attempts:
         if not is_refused and request_policy is None and not cluster.channel.repeatable(self._request):
             return None
         if attempt.pushback is not None:
-            delay, self._backoff = attempt.pushback, 0.0  # a wait that the service named starts the series anew
+            delay, self._backoff = attempt.pushback, 0.0  # a wait that the service set restarts the series
         else:
             last = self._backoff
             self._backoff = min(last * policy.multiplier, policy.max_backoff) if last else policy.initial_backoff
@@ -247,7 +245,7 @@ class Attempts:
 
 
 def cause_of(attempt: Attempt) -> str:
-    """What went wrong, for the log."""
+    """The error's cause, for the log."""
     result = attempt.result
     if isinstance(result, RequestError):
         return result.cause or str(result)

@@ -1,4 +1,4 @@
-"""The mesh as the gateway uses it: a source's answers, kept for their TTL, another address first for each call."""
+"""The mesh: a source's answers, cached for their TTL, with another address first for each call."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bridge.cluster.outlier import OutlierDetector
 from bridge.cluster.sources.source import LookupResult, MeshSource
 from bridge.errors import Unavailable, UnknownUpstream
 
-STALE = 300.0  #: seconds that an answer outlives its TTL while the source can't be asked
-RETRY = 1.0  #: seconds between questions to a source that can't be asked
-FRESH_TIMEOUT = 0.25  #: seconds that a caller waits for a fresh answer where there is an old one
+STALE = 300.0  #: seconds for which an answer is used beyond its TTL while the source is unavailable
+RETRY = 1.0  #: seconds between lookups at an unavailable source
+FRESH_TIMEOUT = 0.25  #: seconds that a caller waits for a fresh answer if there is an old one
 
 NOBODY = "No service answers to this route's upstream name."
 
@@ -24,12 +24,12 @@ _log = logging.getLogger("bridge.mesh")
 
 
 def unavailable(cause: str) -> UnknownUpstream:
-    """`cause` may name addresses: it goes to the log and never to a client."""
+    """`cause` may contain addresses: it is for the log, and never sent to a client."""
     return UnknownUpstream(NOBODY, cause=cause, headers=[("retry-after", "1")])
 
 
 class Mesh:
-    """Addresses by name and port: cached until their TTL, looked up once for all who wait, balanced.
+    """Addresses by name and port: cached until their TTL, with shared lookups, balanced.
 
     :param clock: seconds, monotonic.
     """
@@ -42,7 +42,7 @@ class Mesh:
     async def addresses(self, name: str, port: str) -> Sequence[Address]:
         """Live addresses in order of preference; each call puts another one first.
 
-        :raises bridge.errors.Unavailable: the name has no addresses, or its source can't be asked.
+        :raises bridge.errors.Unavailable: the name has no addresses, or its source is unavailable.
         """
         key = (name, port)
         entry = self._entry(key)
@@ -54,22 +54,22 @@ class Mesh:
         return entry.ordered(now)
 
     def known(self, name: str, port: str) -> Sequence[Address] | None:
-        """The same without waiting; None where the source must be asked, or the name has no addresses."""
+        """The same without waiting; None if a lookup is needed, or the name has no addresses."""
         entry = self._entries.get((name, port))
         now = self._clock()
         return None if entry is None or now >= entry.expires else entry.ordered(now) or None
 
     def outliers(self, name: str, port: str) -> OutlierDetector:
-        """Takes reports on the instances of the name, and is the same for all who ask."""
+        """The detector of the name, shared by all routes to it; it gets the reports on its instances."""
         return self._entry((name, port)).outliers
 
     def ejections(self) -> Iterator[tuple[str, int, int]]:
-        """Of each ``name:port`` that is used: how often an instance was ejected, and how many are at present."""
+        """For each ``name:port`` in use: the number of ejections, and of instances that are ejected now."""
         for (name, port), entry in self._entries.items():
             yield f"{name}:{port}", entry.outliers.ejections, entry.outliers.ejected
 
     async def aclose(self) -> None:
-        """Stop lookup and close the source."""
+        """Stop lookups and close the source."""
         tasks = [entry.lookup for entry in self._entries.values() if entry.lookup is not None]
         for task in tasks:
             task.cancel()
@@ -87,12 +87,12 @@ class Mesh:
             entry.lookup = asyncio.create_task(self._ask(key, entry), name=f"mesh {key[0]}:{key[1]}")
         task = entry.lookup
         stale = bool(entry.result.addresses) and now < entry.stale_until
-        # wait(), unlike wait_for(), does not cancel the shared lookup when one of those who wait is cancelled.
+        # wait(), unlike wait_for(), does not cancel the shared lookup when a waiting caller is cancelled.
         await asyncio.wait((task,), timeout=FRESH_TIMEOUT if stale else None)
         if task.cancelled():
             raise unavailable("the mesh is closed")
         if task.done():
-            task.result()  # raises what no source should raise
+            task.result()  # raises unexpected exceptions of the source
 
     async def _ask(self, key: tuple[str, str], entry: _Entry) -> None:
         try:
@@ -141,8 +141,8 @@ class _Entry:
         self.failure_logged = False
         self.ordered_epoch = -1  # the detector's epoch at which `order` and `rest` were computed
         self.review = float("inf")  # when they have to be computed again
-        self.order: tuple[Address, ...] = ()  # addresses that take turns
-        self.rest: tuple[Address, ...] = ()  # addresses behind them: lower priorities, then the ejected
+        self.order: tuple[Address, ...] = ()  # addresses that are used in turn
+        self.rest: tuple[Address, ...] = ()  # further addresses: lower priorities, then the ejected
         self.schedule: Sequence[int] = ()
         # Gateways that start together must not use the addresses in the same order.
         self.turn = secrets.randbelow(1 << 16)
@@ -169,15 +169,15 @@ class _Entry:
         return sorted(zip(ranks, self.result.addresses, strict=True), key=lambda pair: pair[0][0])
 
     def _probe(self, now: float) -> Address | None:
-        """An instance whose ejection is over, which this call is to try. One of a priority that gets no calls is
-        readmitted without a try."""
-        outliers, due = self.outliers, self.outliers.due(now)
-        if not due:
+        """An instance whose ejection is over, for this call to probe. One of an unused priority is readmitted without a
+        probe."""
+        outliers, candidates = self.outliers, self.outliers.due(now)
+        if not candidates:
             return None
         ranks = {address: priority for (priority, _), address in self._by_rank()}
-        used = min((rank for address, rank in ranks.items() if outliers.in_service(address)), default=None)
-        for address in due:
-            if used is None or ranks[address] <= used:
+        lowest = min((rank for address, rank in ranks.items() if outliers.in_service(address)), default=None)
+        for address in candidates:
+            if lowest is None or ranks[address] <= lowest:
                 outliers.probe(address)
                 return address
             outliers.readmit(address)
@@ -191,7 +191,7 @@ class _Entry:
             well, ejected = ranked, []
         first = [pair for pair in well if pair[0][0] == well[0][0][0]]
         self.order = tuple(address for _, address in first)
-        # The ejected come last, for when none of the others takes a connection.
+        # The ejected come last, in case none of the others accepts a connection.
         self.rest = (*(address for _, address in well[len(first) :]), *sorted(ejected, key=outliers.out_until))
         weights = [weight for (_, weight), _ in first]
         shares = [outliers.share(address, now) for address in self.order]
@@ -205,8 +205,8 @@ class _Entry:
 def turns(weights: Sequence[int]) -> Sequence[int]:
     """Indices of `weights` in the order of their turns, each as often as its share, spread evenly.
 
-    Smooth weighted round robin. Shares are of about a hundred; a weight of 0 among others gets "a very small chance"
-    (RFC 2782), here one turn.
+    Smooth weighted round robin. Shares are parts of about a hundred; a weight of 0 among others gets "a very small
+    chance" (RFC 2782), here one turn.
     """
     if len(set(weights)) < 2:
         return range(len(weights))

@@ -1,4 +1,4 @@
-"""One upstream of a route, over whatever protocol: a request to whichever instance takes it, within its deadline."""
+"""One upstream of a route, over any protocol: sends a request to an instance that accepts it, within its deadline."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FINE = InstanceVerdict.FINE
 class Cluster:
     """The instances of one mesh name and port, the channel to them, and the route's retry policy.
 
-    :param lookup: where the instances are now, the preferred one first; raises `bridge.errors.Unavailable`.
-    :param cached: the same without waiting, None where it must be waited for.
-    :param outliers: told which instances fail; shared by all who ask for the same name and port.
-    :param throttle: of retries; shared by all who use `channel`.
-    :ivar stream: opens a call that streams; None where the protocol has none.
+    :param lookup: the current instances, the preferred one first; raises `bridge.errors.Unavailable`.
+    :param cached: the same without waiting; None if a wait is needed.
+    :param outliers: gets reports on the instances; shared by all routes to the name and port.
+    :param throttle: of retries; shared by all users of `channel`.
+    :ivar stream: opens a streaming call; None if the protocol has none.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Cluster:
         """Send `request` and wait for its whole reply.
 
         :param deadline: in the running loop's `time()`; covers lookup, connecting and all attempts.
-        :param trace: fields to add; they replace any that the request has under those names.
-        :param client_timeout: seconds that the caller asked for, where that is less than the route gives.
+        :param trace: fields to add; they replace the request's fields of those names.
+        :param client_timeout: the client's own timeout in seconds, if shorter than the route's.
         :raises bridge.errors.ClientError: something in the request can't be sent.
-        :raises bridge.errors.Unavailable: no instance, none that takes a connection, or the connection was lost.
+        :raises bridge.errors.Unavailable: no instance, none accepts a connection, or the connection was lost.
         :raises bridge.errors.Timeout: the deadline passed.
-        :raises bridge.errors.BadReply: the reply breaks its protocol, or is longer than allowed.
-        :raises bridge.errors.UpstreamError: the service broke the call off, or is not who its name says.
+        :raises bridge.errors.BadReply: the reply violates its protocol, or is longer than allowed.
+        :raises bridge.errors.UpstreamError: the service reset the call, or its certificate has another name.
         """
         now = asyncio.get_running_loop().time()
         if request.timeout is not None:
@@ -99,11 +99,11 @@ class Cluster:
         client_timeout: float | None = None,
     ) -> Any:
         """Open a call of any cardinality (`bridge.api.stream.UpstreamStream`). The message of `request` is not sent:
-        write it, then end. No policy has a stream sent again.
+        write it, then end. Streams are never sent again.
 
-        :param deadline: in the running loop's `time()`, for the call as a whole; None where it may last.
+        :param deadline: in the running loop's `time()`, for the call as a whole; None: no limit.
         :param connect_by: likewise, for lookup and connecting.
-        :raises bridge.errors.Unavailable: no instance takes a connection.
+        :raises bridge.errors.Unavailable: no instance accepts a connection.
         :raises bridge.errors.Timeout: `deadline` or `connect_by` passed.
         """
         now = asyncio.get_running_loop().time()
@@ -124,7 +124,7 @@ class Cluster:
                     return attempt.settle()
 
     async def aclose(self) -> None:
-        """Close every connection; calls under way end as cancelled."""
+        """Close every connection; calls in progress end as cancelled."""
         await self.channel.aclose()
 
     # --- for the attempts -----------------------------------------------------------------------------------------
@@ -140,17 +140,17 @@ class Cluster:
         return addresses
 
     def failed(self, address: Address, epoch: int, cause: str) -> None:
-        """A call was lost at an instance. If that ejects it, later calls go there over a new connection: the old one
-        may be all that is dead, with nobody to close it."""
+        """A call was lost at an instance. If that ejects it, later calls use a new connection: perhaps only the old
+        one is dead, and nothing else would close it."""
         before = self.outliers.ejections
         self.outliers.failed(address, epoch, cause)
         if self.outliers.ejections != before:
             self.channel.forget(address)
 
     async def _begin(self, request: Outbound, now: float, deadline: float, client_timeout: float | None) -> Attempts:
-        """The attempts, once it is known where the instances are.
+        """The attempts, after the instances were looked up.
 
-        :raises bridge.errors.Unavailable: nowhere, and the retry policy is no help.
+        :raises bridge.errors.Unavailable: there are none, and the retry policy allows no wait.
         """
         try:
             return Attempts(self, request, await self.addresses(), now, deadline, client_timeout)
@@ -161,8 +161,8 @@ class Cluster:
             return attempts
 
     def _stream_ended(self, address: Address, epoch: int, attempt: Attempt) -> None:
-        """A stream may be silent for as long as it likes, and its connection may be lost at any time: what counts is
-        an answer, or a connection that is lost before anything came."""
+        """A stream may be silent for any time, and its connection may be lost at any time: only a reply counts, or a
+        connection that is lost before its first byte."""
         if attempt.verdict is InstanceVerdict.BAD:
             if attempt.outcome is Outcome.RETRIABLE:
                 self.failed(address, epoch, cause_of(attempt))

@@ -1,4 +1,4 @@
-"""The mesh that the operator asked for."""
+"""The mesh that the operator configured."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bridge.errors import Fault, SettingsError
 
 
 def open_mesh(url: str, home: Path) -> Mesh:
-    """The mesh that the setting ``BRIDGE_MESH`` asks for; relative files lie below `home`.
+    """The mesh of the setting ``BRIDGE_MESH``; relative files are below `home`.
 
     :raises bridge.errors.SettingsError: an unknown scheme, or a source that can't be opened: a broken ``mesh.yml``,
-        a name server that is no address.
+        a name server that is not an address.
     """
     scheme, _, rest = url.partition(":")
     match scheme:
@@ -22,7 +22,7 @@ def open_mesh(url: str, home: Path) -> Mesh:
                 raise SettingsError(Fault("static: names no file; write static:mesh.yml", ("BRIDGE_MESH",)))
             return Mesh(StaticSource(home / rest))
         case "dns":
-            from bridge.cluster.sources.dns import DnsSource  # its library is heavy, and most homes have a file
+            from bridge.cluster.sources.dns import DnsSource  # its library is large, and most homes use a file
 
             return Mesh(DnsSource.from_url(url))
         case _:

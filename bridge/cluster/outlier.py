@@ -1,15 +1,15 @@
-"""Passive health checking: an instance whose calls keep failing gets none for a while (outlier detection).
+"""Passive health checking: an instance whose calls keep failing gets none for some time (outlier detection).
 
 The rules follow Envoy's outlier detection in its simplest form: failures in a row, no statistics of success rates.
 One `OutlierDetector` is shared by all routes and protocols that lead to one mesh name and port.
-`bridge.cluster.attempts` reports how calls ended; `bridge.cluster.balance` asks which instances are in service.
+`bridge.cluster.attempts` reports the outcomes of calls; `bridge.cluster.balance` gets the instances in service.
 
 - `CONSECUTIVE` failures in a row eject an instance for `EJECTION` seconds times the number of its ejections, at most
   `MAX_EJECTION`, with some jitter. An ejection is forgotten for each `EJECTION` seconds in service.
 - At most half of the instances are ejected for failures. The others stay, however often they fail: the load of an
   overloaded service must not go to ever fewer instances.
-- An address that takes no connection is ejected after the first failure, for `UNREACHABLE` seconds, even if half of the
-  instances are ejected already: no call is lost there, since the next address is tried.
+- An address that accepts no connection is ejected after the first failure, for `UNREACHABLE` seconds, even if half of
+  the instances are ejected already: no call fails because of it, since the next address is tried.
 - After that time one call goes there as a probe. If it succeeds, the instance is back, with a share of the calls that
   grows over `SLOW_START` seconds; if it fails, the instance is ejected again.
 """
@@ -26,17 +26,17 @@ from bridge.api.transport import Address
 
 CONSECUTIVE = 5  #: failures in a row that eject an instance
 EJECTION = 30.0  #: seconds that the first ejection lasts; the second twice as long, and so on
-MAX_EJECTION = 300.0  #: seconds that one lasts at most
-UNREACHABLE = 10.0  #: seconds that an address which took no connection is passed over
-JITTER = 0.1  #: of these times, added at random, so that several gateways do not come back together
+MAX_EJECTION = 300.0  #: seconds of the longest one
+UNREACHABLE = 10.0  #: seconds for which an address that accepted no connection is skipped
+JITTER = 0.1  #: of these times, added at random, so that several gateways do not return at once
 PROBE_TIMEOUT = 10.0  #: seconds without a verdict on a probe after which another call is sent
-SLOW_START = 10.0  #: seconds until an instance that is back has its whole share …
-STEPS = 10  #: … which it gets in so many equal steps
-REMEMBERED = 256  #: ejected instances of one name that are remembered when they are no longer among its addresses
+SLOW_START = 10.0  #: seconds until a readmitted instance has its whole share …
+STEPS = 10  #: … in this number of equal steps
+REMEMBERED = 256  #: ejected instances of one name that are kept after they left its addresses
 
-FAIR = 1.0  #: seconds of waiting after which a timeout counts that a client asked for
-SHORTEST = 0.1  #: seconds of waiting after which the route's own timeout counts
-HELD_UP = 0.2  #: seconds by which a deadline may be noticed too late; after more, the answer may be here, unread
+FAIR = 1.0  #: seconds after which a client's own timeout counts
+SHORTEST = 0.1  #: seconds after which the route's timeout counts
+HELD_UP = 0.2  #: seconds by which a deadline may be noticed late; after more, the reply may have arrived unread
 
 _log = logging.getLogger("bridge.mesh")
 
@@ -45,8 +45,8 @@ def fair(seconds: float, client_timeout: float | None, delay: float = 0.0) -> bo
     """Whether a timeout counts as the instance's failure. Clients choose their own timeouts, and a very short one must
     not eject healthy instances. Neither must a moment in which the gateway itself was blocked.
 
-    :param seconds: that the instance had.
-    :param client_timeout: seconds that the client asked for, where that is less than the route gives.
+    :param seconds: the time that the instance had.
+    :param client_timeout: the client's own timeout in seconds, if shorter than the route's.
     :param delay: seconds after the deadline at which it was noticed.
     """
     return seconds >= (SHORTEST if client_timeout is None else FAIR) and delay < HELD_UP
@@ -57,15 +57,15 @@ class State(enum.Enum):
 
     IN_SERVICE = enum.auto()
     EJECTED = enum.auto()
-    PROBED = enum.auto()  #: still out of service; one call is under way that shows whether it has recovered
+    PROBED = enum.auto()  #: still out of service; a probe is in progress
 
 
 class Instance:
-    """One address of a mesh name that has failed or was ejected lately. Times are those of the detector's clock.
+    """One address of a mesh name that recently failed or was ejected. Times are those of the detector's clock.
 
     :ivar failures: in a row. :ivar ejections: for failures; determines how long the next one lasts.
-    :ivar epoch: the detector's when `state` changed last; calls that began before say nothing of the present state.
-    :ivar until: when the ejection ends, or the probe counts as lost. :ivar readmitted: when it came back.
+    :ivar epoch: the detector's when `state` changed last; earlier calls say nothing about the current state.
+    :ivar until: when the ejection ends, or the probe counts as lost. :ivar readmitted: when it returned to service.
     """
 
     __slots__ = ("address", "ejections", "epoch", "failures", "readmitted", "state", "until")
@@ -77,7 +77,7 @@ class Instance:
         self.until = self.readmitted = float("-inf")
 
     def remembers(self, now: float) -> bool:
-        """Whether it differs from an instance of which nothing is known."""
+        """Whether it differs from a new instance."""
         recent = now - self.readmitted < max(SLOW_START, EJECTION * self.ejections)
         return self.state is not State.IN_SERVICE or self.failures > 0 or recent
 
@@ -85,15 +85,15 @@ class Instance:
 class OutlierDetector:
     """The instances of one mesh name and port: which of them are in service.
 
-    A call reads `epoch` when it gets its addresses, and reports with it. Reports about addresses that the name no
-    longer has are ignored. So are all reports where it has fewer than two: there is no other instance to use.
+    A call reads `epoch` when it gets its addresses, and reports with it. Reports on addresses that the name no
+    longer has are ignored, and all reports if it has fewer than two, since there is no other instance to use.
 
     :param upstream: ``name:port``, for the log.
     :param clock: seconds, monotonic.
     :ivar epoch: changes whenever an instance leaves the service or returns.
     :ivar suspects: the instances whose next success must be reported. Usually empty: then a success need not be
         reported.
-    :ivar ejections: how many there have been.
+    :ivar ejections: the number of ejections so far.
     """
 
     __slots__ = ("_addresses", "_clock", "_instances", "_upstream", "ejections", "epoch", "suspects")
@@ -106,7 +106,7 @@ class OutlierDetector:
         self.epoch = self.ejections = 0
         self.suspects: dict[Address, Instance] = {}
 
-    # --- what callers report --------------------------------------------------------------------------------------
+    # --- reports of callers --------------------------------------------------------------------------------------
 
     def succeeded(self, address: Address, epoch: int) -> None:
         """The instance answered. Needed only while there are `suspects`."""
@@ -122,7 +122,7 @@ class OutlierDetector:
             del self._instances[address]
 
     def failed(self, address: Address, epoch: int, cause: str) -> None:
-        """A call was lost there: reset, broken off, timed out after a `fair` time, or answered by a gateway failure."""
+        """A call failed there: reset, closed, timed out after a `fair` time, or answered with a gateway failure."""
         instance = self._instance(address, epoch)
         if instance is None:
             return
@@ -142,16 +142,16 @@ class OutlierDetector:
             )  # fmt: skip
 
     def unreachable(self, address: Address, epoch: int, cause: str) -> None:
-        """It took no connection. No call was lost."""
+        """It accepted no connection. No call failed."""
         instance = self._instance(address, epoch)
         if instance is not None:
             self._eject(instance, UNREACHABLE, f"it takes no connection: {cause}")
 
-    # --- what the balancer asks -----------------------------------------------------------------------------------
+    # --- queries of the balancer -----------------------------------------------------------------------------------
 
     @property
     def ejected(self) -> int:
-        """How many of the present addresses are out of service."""
+        """The number of current addresses that are out of service."""
         return sum(not self.in_service(address) for address in self.suspects if address in self._addresses)
 
     def in_service(self, address: Address) -> bool:
@@ -159,27 +159,27 @@ class OutlierDetector:
         return instance is None or instance.state is State.IN_SERVICE
 
     def share(self, address: Address, now: float) -> float:
-        """Of the calls that it would usually get, between 0 and 1."""
+        """Its share of its usual calls, between 0 and 1."""
         instance = self._instances.get(address)
         if instance is None or now - instance.readmitted >= SLOW_START:
             return 1.0
         return (int((now - instance.readmitted) * STEPS / SLOW_START) + 1) / STEPS
 
     def due(self, now: float) -> Sequence[Address]:
-        """Those whose ejection is over, or whose probe brought no verdict; the longest ago first."""
-        due = [
+        """Instances whose ejection is over, or whose probe had no result; the oldest first."""
+        instances = [
             instance
             for instance in self.suspects.values()
             if instance.state is not State.IN_SERVICE and instance.until <= now and instance.address in self._addresses
         ]
-        return [instance.address for instance in sorted(due, key=lambda instance: instance.until)]
+        return [instance.address for instance in sorted(instances, key=lambda instance: instance.until)]
 
     def out_until(self, address: Address) -> float:
         """When its ejection ends."""
         return self._instances[address].until
 
     def next_change(self, now: float) -> float:
-        """When `due` or a `share` will be another, if nothing is reported."""
+        """When `due` or a `share` changes next, without further reports."""
         soonest = float("inf")
         for instance in self._instances.values():
             if instance.address not in self._addresses:
@@ -192,7 +192,7 @@ class OutlierDetector:
         return soonest
 
     def probe(self, address: Address) -> None:
-        """One call is about to be sent to an instance that is `due`; its report decides."""
+        """A probe is about to be sent to an instance that is `due`; its report decides."""
         instance = self._instances[address]
         if instance.state is State.EJECTED:
             instance.state = State.PROBED
@@ -200,7 +200,7 @@ class OutlierDetector:
         instance.until = self._clock() + PROBE_TIMEOUT
 
     def readmit(self, address: Address) -> None:
-        """It is in service again, with a share that grows."""
+        """It returns to service, with a growing share."""
         instance = self.suspects.pop(address)
         instance.state, instance.failures = State.IN_SERVICE, 0
         instance.readmitted = self._clock()
@@ -208,8 +208,8 @@ class OutlierDetector:
         _log.info("%s: %s:%d is back in service", self._upstream, *address)
 
     def retain(self, addresses: Collection[Address]) -> None:
-        """These are the name's addresses now. Ejections of others are remembered until they end, since a source may
-        give another selection each time; at most `REMEMBERED`, since it may also give new addresses each time."""
+        """Set the name's current addresses. Ejections of others are kept until they end, since a source may return
+        another selection each time; at most `REMEMBERED`, since it may also return new addresses each time."""
         self._addresses = addresses
         now = self._clock()
         others = []
@@ -228,7 +228,7 @@ class OutlierDetector:
     # --------------------------------------------------------------------------------------------------------------
 
     def _instance(self, address: Address, epoch: int) -> Instance | None:
-        """The instance, where a failure that is reported now is news; None otherwise."""
+        """The instance, if a failure that is reported now counts; else None."""
         if len(self._addresses) < 2 or address not in self._addresses:
             return None
         instance = self._instances.get(address)

@@ -1,4 +1,4 @@
-"""Upstreams by transport, name, port and kind of connection: routes that name the same one share its connections."""
+"""Upstreams by transport, name, port and kind of connection: routes to the same one share its connections."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Upstreams:
     def bind(
         self, upstream: Upstream, wire: str, connection: ConnectionSpec, retry: RetrySpec | None = None
     ) -> Cluster:
-        """The upstream that a spec names, for a transformer that speaks `wire`.
+        """The upstream that a spec names, for a transformer with this `wire`.
 
-        :raises bridge.BindError: nobody speaks `wire`, or what the spec says doesn't fit it.
+        :raises bridge.BindError: no transport has the name `wire`, or the spec doesn't match it.
         """
         transport, key, policy = _resolve(self._transports, upstream, wire, connection, retry, self._home)
         cluster = self._clusters.get((key, policy))
@@ -59,9 +59,9 @@ class Upstreams:
         return cluster
 
     async def aclose(self) -> None:
-        """Close every connection; what is under way ends."""
+        """Close every connection; calls in progress end."""
         for _, _, name, port, _, _ in self._channels:
-            self._mesh.outliers(name, port).retain(())  # that calls end now tells nothing of their instances
+            self._mesh.outliers(name, port).retain(())  # calls that end now say nothing about their instances
         channels = [channel for channel, _ in self._channels.values()]
         self._channels, self._clusters = {}, {}
         await asyncio.gather(self._transports.aclose(), *(channel.aclose() for channel in channels))
@@ -77,7 +77,7 @@ class Upstreams:
 
 
 class OfflineUpstreams:
-    """What the command line binds: judged as `Upstreams` would, and never called. Loads no client."""
+    """For the command line: checked as by `Upstreams`, and never called. Loads no client."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -97,7 +97,7 @@ class OfflineUpstreams:
     stream = send
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
 
 def _resolve(
@@ -112,5 +112,5 @@ def _resolve(
     transport = transports.get(wire)
     scheme = scheme_of(transport, upstream, connection)
     policy = policy_of(transport, retry)
-    # With the texts of its files in the key, a renewed certificate is taken up when its route is bound again.
+    # With the texts of its files in the key, a renewed certificate is used when its route is bound again.
     return transport, (wire, scheme, upstream.name, upstream.port, connection, read_tls(connection, home)), policy

@@ -1,5 +1,6 @@
 """The matcher: hosts and path templates in a trie, so that a match costs the same with ten routes as with ten thousand.
- Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form. If the better branch has the path
+
+Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form. If the better branch has the path
 but not the method, the next one is tried; 405 is the answer when none has the method.
 """
 

@@ -1,7 +1,7 @@
 """Deadlines of many calls with one timer.
 
 `asyncio.timeout_at` does the same for one call. It sets and cancels a timer of the loop each time, which is expensive
-for a deadline that nearly always is kept.
+for a deadline that is nearly always met.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NEVER = float("inf")
 
 
 class Timed(Protocol):
-    """Something with a deadline, `when` in the loop's `time()`; then it is told to `expire`, which must not raise."""
+    """Something with a deadline, `when` in the loop's `time()`; `expire` is called then, and must not raise."""
 
     @property
     def when(self) -> float: ...
@@ -28,17 +28,17 @@ class Timed(Protocol):
 
 
 class Deadlines:
-    """``with deadlines.until(when):`` what takes longer is cancelled; what is `add`ed is told, unless it is discarded
-    before. For one event loop, the one that runs first."""
+    """``with deadlines.until(when):`` cancels its body at that time; objects that were `add`ed expire, unless they are
+    discarded before. For one event loop, the first one in use."""
 
     __slots__ = ("_active", "_next", "_timer", "until")
 
     def __init__(self) -> None:
         self._active: set[Timed] = set()
-        self._next = _NEVER  # when the timer goes off
+        self._next = _NEVER  # when the timer fires
         self._timer: asyncio.TimerHandle | None = None
-        #: ``until(when)``: a context, `when` in the running loop's `time()`. Raises `bridge.errors.Timeout` on leaving
-        #: where the time has passed, and what was awaited has been cancelled.
+        #: ``until(when)``: a context, `when` in the running loop's `time()`. Raises `bridge.errors.Timeout` on exit
+        #: if the time has passed and the body was cancelled.
         self.until = partial(_Until, self)
 
     def add(self, call: Timed) -> None:
@@ -61,13 +61,13 @@ class Deadlines:
     def _expire_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._next = None, _NEVER
         now, soonest = loop.time() + TICK, _NEVER
-        due = []
+        late = []
         for call in self._active:
             if call.when <= now:
-                due.append(call)
+                late.append(call)
             elif call.when < soonest:
                 soonest = call.when
-        for call in sorted(due, key=lambda call: call.when):  # several at once, where the loop was held up
+        for call in sorted(late, key=lambda call: call.when):  # several at once if the loop was blocked
             self._active.discard(call)
             call.expire()
         if soonest < _NEVER:
@@ -87,7 +87,7 @@ class _Until:
         assert task is not None
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
-        # As `Deadlines.add` does it, without another call.
+        # `Deadlines.add`, inlined.
         self._all._active.add(self)
         if self.when < self._all._next:
             self._all._reschedule(self.when)

@@ -1,15 +1,14 @@
-"""What plug-ins fetch by URL when a route is bound (`bridge.api.Context.fetch`).
+"""Documents that plug-ins fetch by URL when a route is bound (`bridge.api.Context.fetch`).
 
 A publisher chooses the URL, so the gateway must not give access to the networks that it is in (SSRF):
 
-- A name is resolved once, every address is judged by `bridge.transport.reach.fetch_refusal`, and the connection goes to
-an
-  address that was judged: there is no second resolution that could give another answer. TLS and ``Host`` keep the name.
-- Redirects are followed on the same host and port only, never from https to http, and each is judged anew. Credentials
-  stay with the origin (RFC 6454) that they were given for.
-- Proxies and ``.netrc`` of the environment are ignored. Bytes, time and redirects are bounded.
-- A publisher is told that a document can't be fetched, and not why: messages that tell closed ports from open ones make
-  a port scanner. The reason is in the gateway's log, and is told to the operator's own files and commands.
+- A name is resolved once, every address is checked by `bridge.transport.reach.fetch_refusal`, and the connection goes
+  to a checked address: there is no second resolution that could return another one. TLS and ``Host`` keep the name.
+- Redirects are followed on the same host and port only, never from https to http, and each is checked again.
+  Credentials are sent only to their origin (RFC 6454).
+- Proxies and ``.netrc`` of the environment are ignored. Bytes, time and redirects are limited.
+- A publisher learns that a document can't be fetched, but not why: messages that distinguish closed ports from open
+  ones could be used to scan ports. The gateway's log and the operator's own files and commands get the reason.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from bridge.transport.reach import fetch_refusal
 if TYPE_CHECKING:
     import httpx
 
-MAX_BYTES = 16 * 1024**2  #: of a document, as it comes and decoded
+MAX_BYTES = 16 * 1024**2  #: of a document, as received and decoded
 MAX_REDIRECTS = 5
-#: Seconds: for connecting to one address, between two pieces of an answer, for a document with all its redirects.
+#: Seconds: to connect to one address, between two pieces of a reply, for a document with all its redirects.
 CONNECT, READ, TOTAL = 5.0, 15.0, 30.0
-RESOLVERS = 16  #: names that are looked up at once; a lookup holds a thread, and can't be cancelled
+RESOLVERS = 16  #: concurrent lookups of names; each occupies a thread, and can't be cancelled
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL = re.compile(
@@ -54,17 +53,18 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A URL, parsed once. The request is made of these parts, so that no second parser reads it differently."""
+    """A URL, parsed once. The request is built from these parts, so that no second parser can interpret it
+    differently."""
 
     scheme: str
     host: str  #: a name or an address, without brackets
     port: int
-    authority: str  #: as the ``Host`` field has it, in lower case
+    authority: str  #: for the ``Host`` field, in lower case
     target: str  #: path and query
 
     @classmethod
     def parse(cls, url: str) -> _Target:
-        """:raises ValueError: it is no plain http(s) URL."""
+        """:raises ValueError: it is not a plain http(s) URL."""
         parts = None if _CONTROL.search(url) else _URL.fullmatch(url)
         if parts is None:
             raise ValueError("it is not of the form http(s)://host[:port]/path")
@@ -93,7 +93,8 @@ class _FetchFailure(Exception):
 class Fetcher:
     """Fetches documents by URL for routes that are being bound.
 
-    :param networks: from where documents may be fetched though they are not public (``BRIDGE_FETCH_NETWORKS``).
+    :param networks: networks from which documents may be fetched although they are not public
+        (``BRIDGE_FETCH_NETWORKS``).
     :param connected: called with each host that answered, and its address.
     """
 
@@ -111,7 +112,7 @@ class Fetcher:
         """The document at `url`.
 
         :param headers: credentials; only the origin of `url` gets them.
-        :raises bridge.api.FetchError: it can't be had.
+        :raises bridge.api.FetchError: it can't be fetched.
         """
         try:
             first = _Target.parse(url)
@@ -127,18 +128,18 @@ class Fetcher:
             raise fetch_error(url, reason, answered=False) from None
 
     async def aclose(self) -> None:
-        """Wait for nobody: a lookup may take as long as the system's resolver does."""
+        """Does not wait for lookups: the system's resolver may take long."""
         if self._lookups is not None:
             self._lookups.shutdown(wait=False, cancel_futures=True)
             self._lookups = None
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """Every address of `host`, as the system's resolver has them.
+        """Every address of `host`, from the system's resolver.
 
         :raises OSError: it has none.
         """
         if self._lookups is None:
-            # A pool of its own: binds hold the threads of the loop's pool while they wait for what is fetched here.
+            # A separate pool: binds occupy the threads of the loop's pool while they wait for a fetch.
             self._lookups = ThreadPoolExecutor(RESOLVERS, "fetch-lookup")
         infos = await asyncio.get_running_loop().run_in_executor(
             self._lookups, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -174,7 +175,7 @@ class Fetcher:
         raise _FetchFailure("it redirects too often")
 
     async def _usable_addresses(self, target: _Target) -> list[str]:
-        """The addresses of the target's host that may be connected to; at least one.
+        """The allowed addresses of the target's host; at least one.
 
         :raises _FetchFailure: it has none.
         """
@@ -193,7 +194,7 @@ class Fetcher:
         return public
 
     async def _ask(self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str]) -> httpx.Response:
-        """The answer's head, from the first allowed address that can be connected to."""
+        """The reply's head, from the first allowed address that accepts a connection."""
         import httpx
 
         fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": "hms-bridge"}
@@ -210,7 +211,7 @@ class Fetcher:
             try:
                 reply = await client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                problem = error  # another address may be better
+                problem = error  # another address may succeed
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
                 problem = error
@@ -221,9 +222,9 @@ class Fetcher:
 
 
 def _redirect(url: str, target: _Target, location: str) -> tuple[str, _Target]:
-    """Where a redirect leads.
+    """The target of a redirect.
 
-    :raises _FetchFailure: elsewhere than to the same host and port.
+    :raises _FetchFailure: it is not on the same host and port.
     """
     try:
         destination = urljoin(url, location)
@@ -238,7 +239,7 @@ def _redirect(url: str, target: _Target, location: str) -> tuple[str, _Target]:
 
 
 async def _read_body(reply: httpx.Response) -> bytes:
-    """:raises _FetchFailure: it is too large, or coded in a way that can't be undone."""
+    """:raises _FetchFailure: it is too large, or has an unsupported coding."""
     body = bytearray()
     async for part in reply.aiter_raw():
         body += part

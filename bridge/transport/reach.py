@@ -1,8 +1,8 @@
 """Which addresses a name may resolve to when its owner is not the operator (SSRF).
 
-For services of the mesh (`refusal`) private networks are allowed, since services are there. Refused are addresses that
-no service of another host can have, and those where clouds serve credentials to any client inside. For contracts that
-are fetched by URL (`fetch_refusal`) private networks are refused as well, unless the operator lists them.
+For services of the mesh (`refusal`) private networks are allowed, since services run there. Refused are addresses that
+a service on another host can't have, and those at which clouds serve credentials to any local client. For contracts by
+URL (`fetch_refusal`) private networks are refused as well, unless the operator lists them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "168.6
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1; deprecated, yet some stacks still route it
 
-#: What is no public address, as IANA's special-purpose registries have it (RFC 6890). Of IPv6 only 2000::/3 is public.
-#: Written out, since ``ipaddress.is_global`` differs between versions of Python.
+#: Non-public addresses, by IANA's special-purpose registries (RFC 6890). Of IPv6 only 2000::/3 is public.
+#: A literal list, since ``ipaddress.is_global`` differs between versions of Python.
 _SPECIAL = tuple(
     ip_network(each)
     for each in (
@@ -30,9 +30,9 @@ _PUBLIC6 = IPv6Network("2000::/3")
 
 
 def refusal(address: str, *, loopback: bool = False) -> str:
-    """Why nothing may be sent to `address`; ``""`` when it may. `loopback` allows 127.0.0.0/8 and ::1.
+    """Why nothing may be sent to `address`; ``""`` if it is allowed. `loopback` allows 127.0.0.0/8 and ::1.
 
-    An IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo) is judged as itself.
+    An IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo) is checked itself.
     """
     try:
         ip = ip_address(address.partition("%")[0])
@@ -54,16 +54,16 @@ def refusal(address: str, *, loopback: bool = False) -> str:
 
 
 def fetch_refusal(address: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> str:
-    """Why nothing is fetched from `address`; ``""`` when it may be.
+    """Why nothing is fetched from `address`; ``""`` if it is allowed.
 
-    :param networks: the operator's, from where contracts may be fetched though they are not public. They may hold
+    :param networks: the operator's, from which contracts may be fetched although they are not public. They may include
         loopback and private addresses; metadata services, link-local, multicast and unspecified addresses stay refused.
     """
     reason = refusal(address, loopback=True)
     if reason:
         return reason
     ip = ip_address(address.partition("%")[0])
-    # By NAT64, a host without IPv4 reaches public IPv4 addresses. No service has another address that holds one.
+    # By NAT64, a host without IPv4 reaches public IPv4 addresses. Services have no other addresses of this kind.
     for candidate in _inside(ip) if ip in _NAT64 else (ip, *_inside(ip)):
         if not _is_public(candidate) and not any(candidate in network for network in networks):
             return "loopback" if candidate.is_loopback else "no public address"

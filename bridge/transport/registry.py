@@ -1,4 +1,4 @@
-"""Entry points -> transports. The built-in ones come in by the same door as a plug-in's::
+"""Entry points -> transports. The built-in ones are registered like a plug-in's::
 
 [project.entry-points."bridge.transports"]
 smoke = "smoke_package:Smoke"
@@ -14,12 +14,12 @@ from bridge.api.route_spec import TRANSPORTS, ConnectionSpec, RetrySpec, Upstrea
 from bridge.api.transport import Transport
 from bridge.errors import BindError, Fault
 
-#: What loads a transport's class.
+#: Loads a transport's class.
 Load = Callable[[], Callable[[], Transport]]
 
 
 class Transports:
-    """The transports of one gateway, each imported and made when a route first needs it.
+    """The transports of one gateway, each imported and created when a route first needs it.
 
     :param loaders: by name; those of the entry points by default.
     """
@@ -30,7 +30,7 @@ class Transports:
 
     def get(self, wire: str) -> Transport:
         """:param wire: a transformer's.
-        :raises bridge.BindError: nobody offers it, or it can't be loaded.
+        :raises bridge.BindError: it is not installed, or can't be loaded.
         """
         transport = self._instances.get(wire)
         if transport is not None:
@@ -53,9 +53,9 @@ class Transports:
 
 
 def scheme_of(transport: Transport, upstream: Upstream, connection: ConnectionSpec) -> str:
-    """The scheme to speak to `upstream` by.
+    """The scheme for `upstream`.
 
-    :raises bridge.BindError: the spec's scheme is not the transport's, or its connection doesn't fit the scheme.
+    :raises bridge.BindError: the spec's scheme is not the transport's, or its connection doesn't match the scheme.
     """
     plain, secure = transport.name, f"{transport.name}s"
     scheme = upstream.scheme or plain
@@ -74,7 +74,7 @@ def scheme_of(transport: Transport, upstream: Upstream, connection: ConnectionSp
 def policy_of(transport: Transport, retry: RetrySpec | None) -> Retry | None:
     """A spec's ``retry`` in the transport's codes.
 
-    :raises bridge.BindError: it names a status that the protocol has not.
+    :raises bridge.BindError: it names a status that the protocol does not have.
     """
     if retry is None:
         return None

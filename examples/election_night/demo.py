@@ -2,9 +2,9 @@
 
     make demo              # or: python examples/election_night/demo.py [--port 8080] [--once]
 
-Starts the three services and the gateway, makes one real call of each kind and one that is refused, and prints what
-went over both wires. With ``--once`` it then ends, with 0 only when every answer was right; otherwise it stays up
-until Ctrl-C.
+Starts the three services and the gateway, makes one real call of each kind and one that is refused, and prints the
+messages on both sides. With ``--once`` it then exits, with 0 only if every reply was correct; otherwise it runs until
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from stage import Stage
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does: by way of every `with`."""
+    """SIGTERM and a closed terminal end the demo like Ctrl-C, which leaves every `with`."""
     sys.exit(128 + number)
 
 
 def run(port: int, once: bool, show: Presenter) -> int:
-    """The whole evening; the exit status.
+    """Run the whole demo; returns the exit status.
 
-    :raises DemoError: something could not be started, or ended by itself.
+    :raises DemoError: something could not be started, or ended unexpectedly.
     """
     port = free_port(port)
     show.title("HMS Bridge: an election night in the State of Tamarack")
@@ -47,7 +47,7 @@ def run(port: int, once: bool, show: Presenter) -> int:
             details.append("a citizen's for ELECTION_PUBLIC, a clerk's for ELECTION_OFFICE")
         wrong = 0
         with httpx.Client(base_url=stage.url, timeout=10) as client:
-            client.get("/-/health/live")  # the connection stands, as a client's would
+            client.get("/-/health/live")  # opens the connection, so that it is not timed
             for scene in SCENES:
                 played = play(scene, stage, client, tokens)
                 show.scene(played)
@@ -63,7 +63,7 @@ def run(port: int, once: bool, show: Presenter) -> int:
 
 
 def stay(stage: Stage, children: Children, token: str, show: Presenter) -> None:
-    """Say where everything is, and keep it up until Ctrl-C."""
+    """Print the addresses, and run until Ctrl-C."""
     show.say()
     show.say(f"  docs      {stage.url}/-/docs")
     show.say(f"  console   {stage.url}/-/console")
@@ -84,13 +84,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080, help="the gateway's, on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--once", action="store_true", help="end after the calls; 0 only when every one was right")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, _leave)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
     show = Presenter()
     try:
-        return run(given.port, given.once, show)
+        return run(arguments.port, arguments.once, show)
     except DemoError as error:
         print(error, file=sys.stderr)
         return 1

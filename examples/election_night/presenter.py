@@ -1,4 +1,4 @@
-"""What the demo prints: two columns where the terminal is wide, one below the other elsewhere, plain when piped."""
+"""The demo's output: two columns on a wide terminal, one on others, plain text when piped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _JSON_WIDTH = 54  # half of the narrowest terminal that has two columns, less th
 
 
 def pretty(text: str) -> tuple[str, str]:
-    """`text` laid out for people, and the language it is in."""
+    """`text` formatted for humans, and its language."""
     if text.lstrip().startswith("<"):
         try:
             root = etree.fromstring(text.encode(), etree.XMLParser(remove_blank_text=True, resolve_entities=False))
@@ -35,7 +35,7 @@ def pretty(text: str) -> tuple[str, str]:
 
 
 def as_json(value: Any, indent: str = "") -> str:
-    """JSON for people: what fits on a line stands on a line."""
+    """JSON for humans: values that fit on a line are on one line."""
     if isinstance(value, str) and not indent:
         return value
     line = json.dumps(value, ensure_ascii=False)
@@ -51,12 +51,12 @@ def as_json(value: Any, indent: str = "") -> str:
 
 def shortened(text: str) -> str:
     lines = text.splitlines()
-    left = len(lines) - _MOST_LINES
-    return text if left <= 1 else "\n".join([*lines[:_MOST_LINES], f"… {left} more lines"])
+    rest = len(lines) - _MOST_LINES
+    return text if rest <= 1 else "\n".join([*lines[:_MOST_LINES], f"… {rest} more lines"])
 
 
 def _times(played: Played) -> str:
-    """The client's time, and from the gateway's log what the service and the translation took of it."""
+    """The client's time, and the shares of the service and the translation from the gateway's log."""
     parts = [f"{played.milliseconds:.1f} ms"]
     if played.exchange:
         parts.append(f"service {played.logged['ms_upstream']:.1f}")
@@ -82,7 +82,7 @@ class Presenter:
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
-        """`what` with a spinner while it goes on; then a check mark, the seconds, and the lines put into the list."""
+        """`what` with a spinner while it runs; then a check mark, the seconds, and the lines added to the list."""
         details: list[str] = []
         began = time.monotonic()
         if self._terminal:
@@ -96,15 +96,15 @@ class Presenter:
             self.say(f"  {detail}", style="dim")
 
     def scene(self, played: Played) -> None:
-        """One call: on the client's side what it sent and got, on the service's side what arrived and what it said."""
+        """One call: the request and response of the client, and those of the service."""
         scene, exchange = played.scene, played.exchange
         self.say()
         good = not played.faults
         mark = ("✓ ", "bold green") if good else ("✗ ", "bold red")
         self._console.print(Text.assemble(mark, (f"{scene.kind}  ", "bold cyan"), (scene.title, "bold")))
-        sent = "\n".join([*played.sent, *(["", as_json(scene.body)] if scene.body is not None else [])])
-        got = f"{played.status} {played.reason}  {played.content_type}\n\n{as_json(played.body)}"
-        blocks = [("client → gateway", sent, "json"), ("client ← gateway", got, "json")]
+        request_text = "\n".join([*played.sent, *(["", as_json(scene.body)] if scene.body is not None else [])])
+        response_text = f"{played.status} {played.reason}  {played.content_type}\n\n{as_json(played.body)}"
+        blocks = [("client → gateway", request_text, "json"), ("client ← gateway", response_text, "json")]
         if exchange:
             request, language = pretty(exchange["request"])
             up = f"{exchange['target']}\n\n{request}".rstrip()
@@ -122,15 +122,15 @@ class Presenter:
             self.say(f"  ✗ {fault}", style="red")
 
     def _side_by_side(self, blocks: list[tuple[str, str, str]]) -> None:
-        (_, sent, _), (_, up, up_language), (_, down, down_language), (_, got, _) = blocks
+        (_, request_text, _), (_, up, up_language), (_, down, down_language), (_, response_text, _) = blocks
         table = Table(box=ROUNDED, show_lines=True, expand=True, border_style="dim", header_style="cyan")
         table.add_column("JSON: the client and the gateway", ratio=1)
         table.add_column(
             f"{'XML' if up_language == 'xml' or down_language == 'xml' else 'protobuf'}: the gateway and the service",
             ratio=1,
         )
-        table.add_row(self._code(sent, "json"), self._code(up, up_language))
-        table.add_row(self._code(got, "json"), self._code(down, down_language))
+        table.add_row(self._code(request_text, "json"), self._code(up, up_language))
+        table.add_row(self._code(response_text, "json"), self._code(down, down_language))
         self._console.print(table)
 
     def _indented(self, text: str, language: str) -> None:
@@ -141,7 +141,7 @@ class Presenter:
                 self.say(f"  {line}".rstrip())
 
     def _code(self, text: str, language: str) -> RenderableType:
-        """A line of its own (method and path, or status), then the body in colours."""
+        """The first line (method and path, or status), then the body in colours."""
         head, _, body = text.partition("\n\n")
         if not body:
             return Text(head)

@@ -1,4 +1,4 @@
-"""The demo's child processes: started, watched, and ended, all of them, whatever happens."""
+"""The demo's child processes: started, watched, and always ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class DemoError(Exception):
-    """The demo can't go on; the message is a sentence for the person who started it."""
+    """The demo can't continue; the message is a sentence for the user."""
 
 
 def free_port(port: int) -> int:
-    """`port` if it can be had on 127.0.0.1 (0: any).
+    """`port` if it is free on 127.0.0.1 (0: any).
 
     :raises DemoError: it is in use.
     """
@@ -37,14 +37,15 @@ def free_port(port: int) -> int:
 
 
 def _end_with_parent() -> None:
-    """Linux: SIGTERM to this child when the demo dies, even by SIGKILL. Elsewhere the demo's own end must do."""
+    """Linux: SIGTERM to this child when the demo dies, even by SIGKILL. On other systems, only the demo's regular end
+    stops it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
 class Child:
-    """One process; what it says on standard error is kept in `log`."""
+    """One process; its standard error is in `log`."""
 
     name: str
     process: subprocess.Popen[str]
@@ -57,7 +58,7 @@ class Child:
     def ready_port(self) -> int:
         """The port from its line ``ready PORT``.
 
-        :raises DemoError: it ended, or said nothing in time.
+        :raises DemoError: it ended, or printed nothing in time.
         """
         assert self.process.stdout
         with selectors.DefaultSelector() as selector:
@@ -85,7 +86,7 @@ class Children:
         self.end()
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], *, announces: bool) -> Child:
-        """Start `command` in a session of its own, so that Ctrl-C reaches the demo alone, which ends it in order.
+        """Start `command` in a session of its own, so that Ctrl-C reaches only the demo, which ends it properly.
 
         With `announces`, its standard output is kept for `Child.ready_port`.
         """
@@ -106,13 +107,13 @@ class Children:
         return child
 
     def check(self) -> None:
-        """:raises DemoError: one of them has ended by itself."""
+        """:raises DemoError: one of them has ended unexpectedly."""
         for child in self._children:
             if child.process.poll() is not None:
                 raise DemoError(f"{child.name} ended: {child.last_words()}")
 
     def waiting(self, seconds: float = _PATIENCE) -> Iterator[None]:
-        """Turns of a loop that waits for something, a twentieth of a second each, while all of them live."""
+        """Turns of a loop that waits for something, a twentieth of a second each, while all of them are running."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.check()
@@ -120,7 +121,7 @@ class Children:
             time.sleep(0.05)
 
     def end(self) -> None:
-        """SIGTERM to all at once, SIGKILL to those that stay."""
+        """SIGTERM to all at once, SIGKILL to those that do not end."""
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 child.process.terminate()

@@ -1,4 +1,4 @@
-"""What the demo plays: one real call of each kind, one that is refused, and what must come back."""
+"""The demo's calls: one real call of each kind, one that is refused, and the expected replies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 from stage import Stage
 
-#: Gives a sentence for each thing that isn't as it should be.
+#: Yields a sentence for each difference from the expected reply.
 Check = Callable[[Any], Iterator[str]]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`holder` says whose token goes along; ``""``: none does."""
+    """`holder`: whose token is sent; ``""``: none."""
 
     kind: str
     title: str
@@ -31,7 +31,7 @@ class Scene:
 
 @dataclass
 class Played:
-    """A scene and what happened. `exchange` is what the service noted: target, request, reply, status; `logged` the
+    """A scene and its result. `exchange` is the service's record: target, request, reply, status; `logged` the
     gateway's own line about the call."""
 
     scene: Scene
@@ -47,9 +47,9 @@ class Played:
     faults: list[str] = field(default_factory=list)
 
 
-def _expect(found: Any, wanted: Any, what: str) -> Iterator[str]:
-    if found != wanted:
-        yield f"{what} should be {wanted!r} and is {found!r}"
+def _expect(value: Any, expected: Any, what: str) -> Iterator[str]:
+    if value != expected:
+        yield f"{what} should be {expected!r} and is {value!r}"
 
 
 def _at(value: Any, *steps: str | int) -> Any:
@@ -134,10 +134,10 @@ SCENES = (
 
 
 def play(scene: Scene, stage: Stage, client: httpx.Client, tokens: dict[str, str]) -> Played:
-    """Make the call and judge what came back."""
+    """Make the call and check the reply."""
     headers = {"Authorization": f"Bearer {tokens[scene.holder]}"} if scene.holder else {}
-    sent = [f"{scene.method} {scene.path}"]
-    sent += [f"Authorization: Bearer {tokens[scene.holder][:8]}…  ({scene.holder})"] if scene.holder else []
+    lines = [f"{scene.method} {scene.path}"]
+    lines += [f"Authorization: Bearer {tokens[scene.holder][:8]}…  ({scene.holder})"] if scene.holder else []
     began = time.perf_counter()
     answer = client.request(scene.method, scene.path, headers=headers, json=scene.body)
     took = (time.perf_counter() - began) * 1000
@@ -146,7 +146,7 @@ def play(scene: Scene, stage: Stage, client: httpx.Client, tokens: dict[str, str
     trace_id = answer.headers.get("x-trace-id", "")
     played = Played(
         scene,
-        sent,
+        lines,
         answer.status_code,
         answer.reason_phrase,
         content_type,

@@ -1,4 +1,4 @@
-"""The stage: three services and the gateway, with everything they write in one folder that goes afterwards."""
+"""The stage: three services and the gateway, with all their output in one folder that is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from processes import Child, Children, DemoError
 ROOT = Path(__file__).resolve().parents[2]
 _SERVICES = Path(__file__).resolve().parent / "services"
 
-#: Name in the mesh with the port its route asks for, script, and what it is.
+#: Name in the mesh with the port of its route, script, and description.
 SERVICES = (
     ("county-returns:8001", "county_returns", "SOAP 1.1, lxml"),
     ("ballot-count:8002", "ballot_count", "gRPC, grpcio"),
@@ -25,7 +25,7 @@ SERVICES = (
 
 
 class Stage:
-    """`folder` becomes the gateway's home: the repository's routes and contracts, a mesh file and a key of its own."""
+    """`folder` becomes the gateway's home: the repository's routes and contracts, its own mesh file and key."""
 
     def __init__(self, folder: Path, children: Children, port: int) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class Stage:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._mesh: dict[str, int] = {}
-        # Settings of the person's own gateway must not reach this one.
+        # Settings of the user's own gateway must not reach this one.
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self._env |= {"BRIDGE_HOME": str(folder), "BRIDGE_MESH": "static:mesh.yml", "PYTHONUNBUFFERED": "1"}
         for name in ("routes", "wsdl", "protos"):
@@ -43,7 +43,7 @@ class Stage:
         return self._folder / f"{script}.wire"
 
     def start_services(self) -> list[tuple[str, str, int]]:
-        """Start all three; then name, kind and port of each."""
+        """Start all three; returns name, kind and port of each."""
         started: list[tuple[str, str, Child]] = []
         for name, script, kind in SERVICES:
             command = [
@@ -60,7 +60,7 @@ class Stage:
         return ready
 
     def start_gateway(self) -> int:
-        """Serve the routes; then how many there are.
+        """Serve the routes; returns their number.
 
         :raises DemoError: it ended (a spec that can't be used is enough), or isn't ready in time.
         """
@@ -77,12 +77,12 @@ class Stage:
                     continue
             else:
                 raise DemoError(f"The gateway was not ready in time: {gateway.last_words()}")
-        found = re.search(r"serves (\d+) route", gateway.log.read_text("utf-8"))
-        return int(found[1]) if found else 0
+        match = re.search(r"serves (\d+) route", gateway.log.read_text("utf-8"))
+        return int(match[1]) if match else 0
 
     def tokens(self) -> dict[str, str]:
         """A citizen's and a clerk's JWT of the gateway's local issuer, as ``hms-bridge token`` makes them."""
-        wanted = {
+        options_by_holder = {
             "citizen": ["--audience", "ELECTION_PUBLIC"],
             "clerk": ["--audience", "ELECTION_OFFICE", "--role", "county_clerk"],
         }
@@ -94,7 +94,7 @@ class Stage:
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for holder, options in wanted.items()
+            for holder, options in options_by_holder.items()
         }
         tokens: dict[str, str] = {}
         for holder, process in running.items():
@@ -107,7 +107,7 @@ class Stage:
     def logged(self, trace_id: str) -> dict[str, Any]:
         """The gateway's access log line of a call; it is written off the request's path, so it may be a moment late.
 
-        :raises DemoError: it doesn't come.
+        :raises DemoError: it doesn't appear.
         """
         log = self._folder / ".bridge" / "access.log"
         for _ in self._children.waiting(5):
@@ -118,7 +118,7 @@ class Stage:
         raise DemoError(f"The gateway's access log has no line for {trace_id}.")
 
     def exchange(self, trace_id: str) -> dict[str, Any] | None:
-        """What the services noted of the call with this trace id; None when nothing reached them."""
+        """The services' record of the call with this trace id; None if it did not reach them."""
         for _, script, _ in SERVICES:
             wire = self._wire(script)
             if wire.exists():

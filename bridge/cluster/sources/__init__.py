@@ -1,5 +1,5 @@
 """A name and port to live addresses: one file a source (`static`, `dns`), and `Mesh`, which caches and balances.
 
-A route names its upstream (``tally-svc:8080``) and never an address. The mesh says where that is at the moment of the
-call, so services may move while routes stay. No address ever reaches a client.
+A route names its upstream (``tally-svc:8080``) and never an address. The mesh looks it up at the time of the call,
+so services can move without a change to routes. No address ever reaches a client.
 """

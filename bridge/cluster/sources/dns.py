@@ -1,13 +1,13 @@
 """``dns:`` and ``dns://SERVER:PORT``: names looked up in the DNS, A, AAAA and SRV (RFC 1035, 3596, 2782).
 
 ============================  =======================================================================
-``tally-svc:8080``            A and AAAA of ``tally-svc`` with port 8080; where there are none, SRV at
-                              ``tally-svc`` itself, whose records bring ports of their own
+``tally-svc:8080``            A and AAAA of ``tally-svc`` with port 8080; if there are none, SRV at
+                              ``tally-svc`` itself, with the records' ports
 ``tally-svc:http``            SRV at ``_http._tcp.tally-svc``
 ============================  =======================================================================
 
-A addresses take turns and AAAA stand behind them, so that a host without an IPv6 route loses nothing. TTLs are
-honoured between `MIN_TTL` and `MAX_TTL`. What a DNS name may lead to is bounded by `bridge.transport.reach`.
+A addresses are used in turn, and AAAA addresses after them, so that a host without an IPv6 route is not affected. TTLs
+are honoured between `MIN_TTL` and `MAX_TTL`. `bridge.transport.reach` limits the addresses of a DNS name.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from bridge.errors import Fault, SettingsError, Unavailable
 from bridge.transport.reach import refusal
 
 MIN_TTL, MAX_TTL = 1.0, 300.0
-MAX_NEGATIVE_TTL = 5.0  # a service that comes up should not stay unseen for its zone's half hour
+MAX_NEGATIVE_TTL = 5.0  # a service that starts should not stay unknown for its zone's half hour
 MAX_TARGETS = 64  # SRV targets that are followed
-LIFETIME = 3.0  # seconds for one question, over all servers and tries
+LIFETIME = 3.0  # seconds for one query, over all servers and tries
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _log = logging.getLogger("bridge.mesh")
 
 
 class DnsSource:
-    """The DNS as a source. Caching is `bridge.cluster.balance.Mesh`'s; the resolver keeps nothing."""
+    """The DNS as a source. `bridge.cluster.balance.Mesh` caches; the resolver does not."""
 
     def __init__(self, resolver: dns.asyncresolver.Resolver, *, search: bool = False, loopback: bool = False) -> None:
         self._resolver = resolver
@@ -56,10 +56,10 @@ class DnsSource:
     def from_url(cls, url: str) -> DnsSource:
         """``dns:[//SERVER[:PORT]][?loopback=allow&search=off]``; SERVER is an address, IPv6 in brackets.
 
-        Without a server, ``/etc/resolv.conf`` says whom to ask, and its search list and ``ndots`` hold as they do for
-        every other program of the host; with one, names are taken as absolute.
+        Without a server, the servers, search list and ``ndots`` of ``/etc/resolv.conf`` apply as for every other
+        program on the host; with one, names are absolute.
 
-        :raises SettingsError: it isn't of that form, or the host names no server.
+        :raises SettingsError: it isn't of that form, or the host has no server configured.
         """
         try:
             parts = urlsplit(url)
@@ -94,16 +94,16 @@ class DnsSource:
         if result.addresses:
             return result
         services = await self._services(name)
-        # "None" is one answer made of two: it holds as long as the shorter of them, and the first tells more.
+        # A negative result combines two answers: it has the shorter TTL, and the first one's cause, which says more.
         return services if services.addresses else LookupResult((), min(result.ttl, services.ttl), cause=result.cause)
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
     async def _hosts(self, name: str, port: int) -> LookupResult:
         """A and AAAA of `name`.
 
-        :raises Unavailable: one of them can't be asked and the other has nothing.
+        :raises Unavailable: one of the lookups failed and the other has no records.
         """
         kinds = (RdataType.A, RdataType.AAAA)
         answers, errors = await _settle(self._ask(name, kind) for kind in kinds)
@@ -129,13 +129,13 @@ class DnsSource:
         )
 
     async def _services(self, name: str) -> LookupResult:
-        """SRV at `name`, each target followed to its addresses.
+        """SRV at `name`, with the addresses of each target.
 
-        :raises Unavailable: it, or every one of its targets, can't be asked.
+        :raises Unavailable: the lookup failed, or those of all targets.
         """
         records, ttl = await self._ask(name, RdataType.SRV)
         records = sorted(records, key=lambda record: record.priority)[:MAX_TARGETS]
-        # RFC 2782: a target of "." says that the service is decidedly not here.
+        # RFC 2782: a target of "." means that the service is not available.
         records = [record for record in records if record.target != dns.name.root and record.port]
         if not records:
             return LookupResult((), _clamp([ttl], MAX_NEGATIVE_TTL), cause=f"the DNS has no service at {name}")
@@ -167,9 +167,9 @@ class DnsSource:
         return addresses
 
     async def _ask(self, name: str, kind: RdataType) -> tuple[list[Any], float]:
-        """The records and for how long they, or their absence, hold.
+        """The records, and the TTL of the records or of their absence.
 
-        :raises Unavailable: no server gave an answer.
+        :raises Unavailable: no server answered.
         """
         try:
             answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=self._search)
@@ -182,7 +182,7 @@ class DnsSource:
 
 
 async def _settle(questions: Iterable[Awaitable[T]]) -> tuple[list[T], list[Unavailable]]:
-    """All `questions` at once: the answers, and the errors of those that result nobody to ask."""
+    """All `questions` concurrently: the answers, and the errors of failed lookups."""
     answers: list[T] = []
     errors: list[Unavailable] = []
     for result in await asyncio.gather(*questions, return_exceptions=True):

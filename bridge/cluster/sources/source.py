@@ -1,4 +1,4 @@
-"""Where a mesh name's addresses come from: one Protocol, one file for each kind of source."""
+"""The sources of a mesh name's addresses: one Protocol, one file for each kind of source."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bridge.api.transport import Address
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What a source knows of one name and port.
+    """A source's answer for one name and port.
 
-    :ivar addresses: without duplicates. Empty where the source knows that there are none.
-    :ivar ttl: for how many seconds the answer may be kept.
-    :ivar ranks: beside `addresses`, ``(priority, weight)`` of each with the meaning of SRV (RFC 2782): the lowest
-        priority is used while any of it lives, weights are shares within one priority. ``()``: all are equal.
+    :ivar addresses: without duplicates. Empty if the source knows that there are none.
+    :ivar ttl: seconds for which the answer may be cached.
+    :ivar ranks: parallel to `addresses`, ``(priority, weight)`` of each as in SRV (RFC 2782): the lowest priority is
+        used while any of its addresses is alive, weights are shares within one priority. ``()``: all are equal.
     :ivar cause: why there are none; for the log, never for a client.
     """
 
@@ -31,11 +31,11 @@ class MeshSource(Protocol):
     async def lookup(self, name: str, port: str) -> LookupResult:
         """The live addresses of `name`; `port` is a number, or a service name such as ``http``.
 
-        :raises bridge.errors.Unavailable: the register can't be asked. Old answers are then used for a while; after an
-            empty `LookupResult` they are not.
+        :raises bridge.errors.Unavailable: the register is unavailable. Old answers are then used for some time; after
+            an empty `LookupResult` they are not.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what it holds open."""
+        """Close its connections."""
         ...

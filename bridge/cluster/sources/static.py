@@ -1,11 +1,11 @@
-"""``static:mesh.yml``: the operator's own word on where each name is.
+"""``static:mesh.yml``: the operator's list of names and addresses.
 
 ::
 
     tally-svc: 10.0.0.7                      # the port is the route's
     vat-svc:8080: [10.0.1.4:9001, "[fd00::7]:9001", legacy-host.internal:9001]
 
-The more exact key wins: ``name:port`` before ``name``. Loopback is allowed, since the operator wrote it.
+The more specific key has precedence: ``name:port`` before ``name``. Loopback is allowed, since the operator wrote it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from bridge.http.client_address import is_address
 Target = tuple[str, int | None]
 Table = dict[str, tuple[Target, ...]]
 
-TTL = 1.0  # seconds; also how often the file's times are looked at
-NAME_TTL = 5.0  # seconds; the system resolver tells no TTL of its own
+TTL = 1.0  # seconds; also the interval at which the file is checked
+NAME_TTL = 5.0  # seconds; the system resolver returns no TTL
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _log = logging.getLogger("bridge.mesh")
 
 
 class StaticSource:
-    """Addresses from a file, read again when it changes. A broken edit is logged, and the last good content stays.
+    """Addresses from a file, read again when it changes. An invalid edit is logged, and the last valid content stays in
+    use.
 
-    :raises SettingsError: (constructor) the file is there but can't be used; each fault names file, line and key.
+    :raises SettingsError: (constructor) the file exists but is invalid; each fault has file, line and key.
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,13 +70,13 @@ class StaticSource:
         return LookupResult(addresses, TTL if all(map(is_address, (host for host, _ in targets))) else NAME_TTL)
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
     async def _refresh(self) -> None:
         now = self._clock()
         if self._reading is None and now - self._checked >= TTL:
             self._checked = now
-            # One stat a second: cheaper here than the hop to a thread.
+            # One stat a second is cheaper than the use of a thread.
             if (stamp := stamp_of(self._file)) != self._stamp:
                 self._reading = asyncio.create_task(self._load(stamp))
         if self._reading is not None:
@@ -108,7 +109,7 @@ async def _resolve(host: str, port: int) -> list[Address]:
 
 
 def read(file: Path) -> Table:
-    """What `file` says, by ``name`` and ``name:port``.
+    """The entries of `file`, by ``name`` and ``name:port``.
 
     :raises SettingsError: every fault of the file, each with its line.
     """
@@ -138,7 +139,7 @@ def read(file: Path) -> Table:
 
 
 def _check_key(name: str) -> None:
-    """:raises ValueError: no route could name it."""
+    """:raises ValueError: no route can name it."""
     Upstream.parse(name if ":" in name else f"{name}:1")
     if "/" in name:
         raise ValueError(f"{name!r} is not of the form name or name:port")
@@ -147,7 +148,7 @@ def _check_key(name: str) -> None:
 def _target(text: Any, *, needs_port: bool) -> Target:
     """``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 
-    :raises ValueError: it is none of them.
+    :raises ValueError: it has none of these forms.
     """
     if not text:
         raise ValueError("it names no address")

@@ -1,6 +1,6 @@
-"""What a service's header sections say in gRPC (PROTOCOL-HTTP2, "Responses"), and what breaks mean in it.
+"""The header sections of a gRPC reply (PROTOCOL-HTTP2, "Responses"), and the meaning of broken connections and streams.
 
-Sections that are the same bytes are read once (`bridge.transport.http2.fields`).
+Sections with the same bytes are parsed once (`bridge.transport.http2.fields`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Metadata = Sequence[tuple[str, str | bytes]]
 UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 4, 7, 8, 12
 CANCELLED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 1, 13, 14, 16
 
-SLACK = 0.05  #: seconds that clocks and timers on both sides may be apart
+SLACK = 0.05  #: seconds by which clocks and timers on both sides may differ
 
-#: Fields that are the protocol's own, and no metadata.
+#: The protocol's own fields, which are not metadata.
 _PROTOCOL = frozenset(
     ("content-type", "grpc-status", "grpc-message", "grpc-encoding", "grpc-accept-encoding", "te", "trailer")
 )
 
-#: doc/http-grpc-status-mapping.md: what an HTTP status without ``grpc-status`` counts as.
+#: doc/http-grpc-status-mapping.md: the code for an HTTP status without ``grpc-status``.
 _HTTP = {
     400: INTERNAL,
     401: UNAUTHENTICATED,
@@ -42,7 +42,7 @@ _HTTP = {
     504: UNAVAILABLE,
 }
 
-#: PROTOCOL-HTTP2, "Errors": what a reset counts as; INTERNAL where it isn't here.
+#: PROTOCOL-HTTP2, "Errors": the code for a reset; INTERNAL for all others.
 _RESET = {
     frames.REFUSED_STREAM: UNAVAILABLE,
     frames.CANCEL: CANCELLED,
@@ -51,17 +51,17 @@ _RESET = {
 }
 
 _RETRY_AFTER = (("retry-after", "1"),)
-CLOSING = "the gateway is shutting down"  #: why a connection is lost that the gateway closes
+CLOSING = "the gateway is shutting down"  #: the cause when the gateway closes a connection
 _NOT_GRPC = "The service behind this route does not answer in gRPC."
 
 
 class Answer:
-    """One header section, read.
+    """One parsed header section.
 
-    :ivar code: of ``grpc-status``; None where there is none.
-    :ivar metadata: the fields that are not the protocol's; ``-bin`` values as bytes.
+    :ivar code: of ``grpc-status``; None without one.
+    :ivar metadata: the fields that are not the protocol's own; ``-bin`` values as bytes.
     :ivar coding: of the messages that follow.
-    :ivar fault: what is wrong with the section as the beginning of an answer in gRPC; ``""`` for a good one.
+    :ivar fault: why the section is not a valid beginning of a gRPC reply; ``""`` if it is.
     """
 
     __slots__ = ("code", "coding", "details", "fault", "message", "metadata", "status")
@@ -99,7 +99,7 @@ class Answer:
                 self.fault = f"content-type {content[:80]!r}"
 
     def _binary(self, name: str, value: str, metadata: list[tuple[str, str | bytes]]) -> None:
-        for part in value.split(","):  # several values of one name may come as one
+        for part in value.split(","):  # several values of one name may be joined
             text = part.strip()
             try:
                 raw = b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -112,7 +112,7 @@ class Answer:
 
 
 def read(fields: Fields) -> Answer:
-    """`fields`, read once however often they come."""
+    """`fields`, parsed once for all replies with the same bytes."""
     answer: Answer | None = fields.memo
     if answer is None:
         answer = fields.memo = Answer(fields)
@@ -120,23 +120,23 @@ def read(fields: Fields) -> Answer:
 
 
 def broken_section(fields: Fields, answer: Answer) -> Attempt:
-    """How a call ended whose answer begins or ends with what gRPC doesn't know."""
+    """The outcome of a call whose reply has an invalid section."""
     cause = answer.fault or "an answer without a status"
     if fields.large:
         error: RequestError = BadReply("The service's answer bears more metadata than the gateway takes.")
         return Attempt(error, RESOURCE_EXHAUSTED)
     code = _HTTP.get(answer.status or 200, UNKNOWN) if answer.status != 200 else UNKNOWN
-    if code == UNAVAILABLE:  # a proxy on the way says that the service isn't there
+    if code == UNAVAILABLE:  # a proxy reports that the service is not available
         error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
         return Attempt(error, code, Outcome.RETRIABLE, InstanceVerdict.BAD)
     return Attempt(BadReply(_NOT_GRPC, cause=cause), code)
 
 
 def reset(code: int, cause: str, *, committed: bool, local: bool) -> Attempt:
-    """How a call ended whose stream was reset.
+    """The outcome of a call whose stream was reset.
 
-    :param committed: the answer had begun.
-    :param local: by us, for a rule that the service broke.
+    :param committed: the reply had begun.
+    :param local: reset by us, because of a protocol error.
     """
     if local:
         return Attempt(BadReply(_NOT_GRPC, cause=cause), INTERNAL)
@@ -154,7 +154,7 @@ def reset(code: int, cause: str, *, committed: bool, local: bool) -> Attempt:
 
 
 def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
-    """How a call ended whose connection was lost."""
+    """The outcome of a call whose connection was lost."""
     detail = "The gateway is shutting down." if cause == CLOSING else ""
     error = Unavailable(detail, cause=cause, headers=list(_RETRY_AFTER))
     if untouched and not committed:
@@ -165,12 +165,12 @@ def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
 def final_attempt(
     answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "", remaining: float = math.inf
 ) -> Attempt:
-    """How a call ended whose trailers are here: by the service's own word.
+    """The outcome of a call whose trailers have arrived.
 
-    :param metadata: of the initial section; None where there was none.
-    :param goaway: why the service closes the connection, where it does. A server that shuts down says UNAVAILABLE for
-        the calls that it had: that is the connection's end, unless the service has added words of its own.
-    :param remaining: seconds until our deadline, which the service was told of: it may notice a moment before we do.
+    :param metadata: of the initial section; None without one.
+    :param goaway: why the service closes the connection, if it does. A server that shuts down answers UNAVAILABLE for
+        calls in progress: that counts as a lost connection, unless the service has added a message.
+    :param remaining: seconds until our deadline, which the service knows: it may notice it a moment before we do.
     """
     code, committed = answer.code, metadata is not None
     assert code is not None
@@ -201,13 +201,13 @@ _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 
 
 def _after(committed: bool) -> Outcome:
-    """gRFC A6, "When Retries are Valid": a service that has begun to answer has committed itself."""
+    """gRFC A6, "When Retries are Valid": a service that has begun to reply is committed."""
     return Outcome.FINAL if committed else Outcome.RETRIABLE
 
 
 def pushback(trailers: Metadata) -> float | None:
-    """Seconds that the service asks to wait (gRFC A6, "Pushback"); infinite where it wants no retry, or says what can't
-    be read; None where it says nothing."""
+    """Seconds that the service asks to wait (gRFC A6, "Pushback"); infinite if it wants no retry or the value is
+    invalid; None without the field."""
     value = next((value for name, value in trailers if name == _PUSHBACK), None)
     if value is None:
         return None

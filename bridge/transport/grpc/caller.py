@@ -1,6 +1,6 @@
-"""gRPC calls that plug-ins make when a route is bound: the one door for them (`bridge.api.Context.call`).
+"""gRPC calls that plug-ins send when a route is bound (`bridge.api.Context.call`).
 
-A service is found and connected to as for the route's own calls, by name and with the route's TLS.
+A service is looked up and connected to as for the route's own calls, by name and with the route's TLS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, Fault, RequestError, Unreachable
 if TYPE_CHECKING:
     from bridge.api.transport import Address
 
-PAUSE = 0.1  #: seconds before instances that take no connection are tried again: they may be starting
+PAUSE = 0.1  #: seconds before instances that accept no connection are tried again: they may be starting
 
 T = TypeVar("T")
 #: The addresses of a name and port, the preferred one first; raises `bridge.errors.BridgeError`.
@@ -25,7 +25,7 @@ Resolve = Callable[[str, str], Awaitable[Sequence["Address"]]]
 
 
 class Caller:
-    """Makes gRPC calls for routes that are being bound; `call` is a `bridge.api.GrpcCall`."""
+    """Sends gRPC calls for routes that are being bound; `call` is a `bridge.api.GrpcCall`."""
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -63,12 +63,12 @@ async def _first(
     max_message: int,
     tls: Tls | None,
 ) -> T:
-    """What `talk` returns at the first of `addresses` where it does.
+    """The result of `talk` from the first of `addresses` with which it returns.
 
     :param deadline: in the running loop's `time()`.
-    :raises TimeoutError: none takes a connection in time, or lets `talk` return.
+    :raises TimeoutError: none accepts a connection in time, or `talk` returns with none.
     """
-    from bridge.transport.grpc.subchannel import dial  # most routes ask nothing when they are bound
+    from bridge.transport.grpc.subchannel import dial  # most routes call nothing when they are bound
 
     clock, failure = asyncio.get_running_loop().time, None
     while failure is None:
@@ -93,7 +93,7 @@ async def _first(
 
 
 class _Stream:
-    """`bridge.api.CallStream`: every end is a status."""
+    """`bridge.api.CallStream`: every outcome is a status."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

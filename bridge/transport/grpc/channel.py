@@ -33,7 +33,7 @@ class GrpcChannel:
 
     def attempt(self, message: GrpcMessage, context: AttemptContext) -> Awaitable[Attempt]:
         subchannel = self._subchannels.get(context.address)
-        if (  # nothing need be waited for
+        if (  # no wait is needed
             subchannel is not None
             and subchannel.connected
             and (subchannel.health is None or subchannel.health.serving)
@@ -78,9 +78,9 @@ class GrpcChannel:
         await asyncio.gather(*(subchannel.aclose() for subchannel in subchannels))
 
     async def _connect(self, context: AttemptContext) -> Subchannel | Attempt:
-        """The subchannel of the place's instance, connected and serving; how that failed otherwise."""
-        if gone := self._subchannels.keys() - set(context.addresses):
-            self._release(gone)
+        """The subchannel of the context's instance, connected and serving; else the failed attempt."""
+        if former := self._subchannels.keys() - set(context.addresses):
+            self._release(former)
         loop, address, share = asyncio.get_running_loop(), context.address, context.connect_timeout
         by = loop.time() + share
         subchannel = self._subchannel(address)
@@ -94,8 +94,8 @@ class GrpcChannel:
         return subchannel
 
     def _connect_failure(self, subchannel: Subchannel, share: float) -> Attempt:
-        # A connection that is being made is everybody's. If it ended with this caller's share of a short deadline, a
-        # client that asks for little time could keep all others from connecting.
+        # Callers share an attempt to connect. If it ended with this caller's short deadline, a client with short
+        # timeouts could keep all others from connecting.
         pending = subchannel.connecting
         if not pending and self._subchannels.get(subchannel.address) is subchannel:
             self._release({subchannel.address})
@@ -118,7 +118,7 @@ class GrpcChannel:
         return subchannel
 
     def _release(self, addresses: set[Address]) -> None:
-        """Addresses that left the mesh, or took no connection; calls under way there may finish."""
+        """Release addresses that left the mesh, or accepted no connection; their calls in progress may finish."""
         for address in addresses:
             subchannel = self._subchannels.pop(address)
             task = asyncio.get_running_loop().create_task(subchannel.leave())

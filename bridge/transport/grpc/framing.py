@@ -11,16 +11,16 @@ from bridge.errors import BadReply, ReplyTooLarge
 _prefix = Struct(">BL")
 PREFIX = 5
 
-INLINE = 512 * 1024  #: bytes of a compressed message that are decompress in the event loop
-BATCH, BATCH_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are cut apart at one time
+INLINE = 512 * 1024  #: bytes of a compressed message that are decompressed in the event loop
+BATCH, BATCH_BYTES = 64, 64 * 1024  #: messages, and their bytes on the wire, that are parsed at a time
 
-#: What an answer may be coded in (``grpc-accept-encoding``), and how zlib is told of it.
+#: The supported codings of a reply (``grpc-accept-encoding``), with zlib's parameter for each.
 _BITS = {"gzip": 31, "deflate": 15}
 ACCEPTED = ",".join(("identity", "deflate", "gzip"))
 
 
 def encode_message(message: bytes, coding: str | None = None) -> bytes:
-    """`message` with its prefix; compressed by `coding` (``gzip``, ``deflate``) where that makes it smaller."""
+    """`message` with its prefix; compressed with `coding` (``gzip``, ``deflate``) if that makes it smaller."""
     if coding is not None:
         data = gzip.compress(message, 6, mtime=0) if coding == "gzip" else zlib.compress(message)
         if len(data) < len(message):
@@ -31,8 +31,8 @@ def encode_message(message: bytes, coding: str | None = None) -> bytes:
 def decompress(message: bytes, coding: str, limit: int) -> bytes:
     """A message whose flag says that it is compressed.
 
-    :param limit: bytes that may come of it.
-    :raises bridge.errors.BadReply: it isn't in its coding, or longer than `limit`.
+    :param limit: bytes of the decompressed message.
+    :raises bridge.errors.BadReply: it is invalid in its coding, or longer than `limit`.
     """
     plain = _inflate(message, coding, limit)
     if plain is None:
@@ -41,7 +41,7 @@ def decompress(message: bytes, coding: str, limit: int) -> bytes:
 
 
 def _inflate(message: bytes, coding: str, limit: int) -> bytes | None:
-    """As `decompress`; None where more than `limit` bytes come of it."""
+    """As `decompress`; None if the result is longer than `limit`."""
     bits = _BITS.get(coding)
     if bits is None:
         raise BadReply(cause=f"a message compressed by {coding!r}")
@@ -58,13 +58,13 @@ def _inflate(message: bytes, coding: str, limit: int) -> bytes | None:
 
 
 class CompressedMessage:
-    """A compressed message of which much comes: to unpack it takes long enough to keep others waiting."""
+    """A compressed message with a large result: decompressing it would block other calls."""
 
     __slots__ = ("_coding", "_limit", "_message", "size")
 
     def __init__(self, message: bytes, coding: str, limit: int) -> None:
         self._message, self._coding, self._limit = message, coding, limit
-        self.size = min(limit, 8 * len(message))  #: bytes that probably come of it
+        self.size = min(limit, 8 * len(message))  #: estimated bytes of the result
 
     def unpack(self) -> bytes:
         """Raises as `decompress`."""
@@ -72,7 +72,7 @@ class CompressedMessage:
 
 
 def _decompress_small(message: bytes, coding: str, limit: int) -> bytes | CompressedMessage:
-    """As `decompress`, where little comes of it."""
+    """As `decompress`, for a small result."""
     if limit <= INLINE:
         return decompress(message, coding, limit)
     plain = _inflate(message, coding, INLINE)
@@ -84,7 +84,7 @@ def too_large(cause: str) -> ReplyTooLarge:
 
 
 class MessageReader:
-    """The messages of one call as they come in, cut apart when they are asked for.
+    """The messages of one call as they arrive, parsed on demand.
 
     :param limit: bytes of one message.
     """
@@ -94,20 +94,20 @@ class MessageReader:
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray()
         self._limit = limit
-        self._min_size = PREFIX  # bytes without which nothing is whole
+        self._min_size = PREFIX  # the bytes that the next message needs at least
         self.coding = "identity"
 
     def __len__(self) -> int:
-        """Bytes that are kept."""
+        """Bytes in the buffer."""
         return len(self._buffer)
 
     def feed(self, payload: bytes) -> None:
         self._buffer += payload
 
     def next_batch(self) -> list[bytes | CompressedMessage]:
-        """The next messages that are whole, as many as are cheap to keep; none until one is.
+        """The next complete messages, up to the size of a batch; none until one is complete.
 
-        :raises bridge.errors.BadReply: the next one is larger than allowed, or not in its coding.
+        :raises bridge.errors.BadReply: the next one is larger than allowed, or invalid in its coding.
         """
         buffer, limit, unpack = self._buffer, self._limit, _prefix.unpack_from
         messages: list[bytes | CompressedMessage] = []
@@ -120,7 +120,7 @@ class MessageReader:
                 end = at + PREFIX + length
                 if flag or length > limit:
                     if messages:
-                        break  # those before it are good
+                        break  # those before it are valid
                     check_prefix(flag, length, limit)
                 if end > size:
                     self._min_size = end - at
@@ -134,7 +134,7 @@ class MessageReader:
 
 
 def check_prefix(flag: int, length: int, limit: int) -> None:
-    """:raises bridge.errors.BadReply: no prefix of a message, or one of a message that is larger than allowed."""
+    """:raises bridge.errors.BadReply: it is not a prefix of a message, or the message is larger than allowed."""
     if flag > 1:
         raise BadReply(
             "The service behind this route does not answer in gRPC.", cause=f"a message with the flag {flag}"

@@ -1,4 +1,5 @@
-"""What a request begins with (PROTOCOL-HTTP2, "Request-Headers"): most of it once a method, the rest once a call."""
+"""The beginning of a request (PROTOCOL-HTTP2, "Request-Headers"): most of it is built once per method, the rest per
+call."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def method_head(path: str, authority: str, *, secure: bool, coding: str | None) 
     """The beginning of each request of one method.
 
     :param path: ``/package.Service/Method``.
-    :param coding: of messages, where they may be compressed.
+    :param coding: of messages, if they may be compressed.
     """
     head = (
         indexed(_POST)
@@ -54,12 +55,12 @@ def timeout_field(seconds: float) -> bytes:
 def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
     """ASCII metadata as it is, and binary metadata (``-bin``) in base64 without padding.
 
-    :raises bridge.errors.ClientError: something in it can't stand in a header.
+    :raises bridge.errors.ClientError: something in it is not allowed in a header.
     """
     parts: list[bytes] = []
     for name, value in metadata:
         if isinstance(value, str):
-            # "ASCII-Value": what is printable.
+            # "ASCII-Value": printable characters.
             if not (value.isascii() and value.isprintable()):
                 raise ClientError(f"The metadata {name} holds characters that gRPC does not allow.")
             raw = value.encode()

@@ -1,6 +1,6 @@
 """gRPC's health protocol (grpc/doc/health-checking.md, gRFC A17): whether an address reports that it serves.
 
-The watch is one call that stays open, so a server that stops serving gets no further calls.
+The watch is a call that stays open, so a server that stops serving gets no further calls.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from bridge.api.stream import UpstreamStream
 from bridge.errors import UpstreamError
 
 WATCH = "/grpc.health.v1.Health/Watch"
-FIRST_PAUSE, MAX_PAUSE = 1.0, 120.0  #: seconds before a watch that broke off is repeated; doubled each time
+FIRST_PAUSE, MAX_PAUSE = 1.0, 120.0  #: seconds before a failed watch is repeated; doubled each time
 
 _UNIMPLEMENTED = 12
 
 
 class Health:
     """Watches one address from the first `wait_serving` to the end of its connection, and likewise on later
-    connections. A server without the protocol counts as serving. After a watch breaks off, the server counts as not
+    connections. A server without the protocol counts as serving. After a watch fails, the server counts as not
     serving until it reports again.
 
-    :param watch: opens the call. :param disconnected: returns when the present connection is closed.
+    :param watch: opens the call. :param disconnected: returns when the current connection is closed.
     :param service: the service's name; ``""`` for the whole server.
     :ivar serving: None until the server has reported on this connection.
     """
@@ -74,7 +74,7 @@ class Health:
         self._report(None)
 
     async def _watch_forever(self) -> None:
-        """The watch, restarted whenever it breaks off."""
+        """The watch, restarted whenever it fails."""
         pause = FIRST_PAUSE
         while True:
             call = self._watch()
@@ -85,7 +85,7 @@ class Health:
                     self._report(HealthCheckResponse.FromString(answer).status == HealthCheckResponse.SERVING)
                     pause = FIRST_PAUSE
                 if (await call.status()).code == _UNIMPLEMENTED:
-                    self._report(True)  # as long as it is the same server
+                    self._report(True)  # for the rest of this connection
                     await self._disconnected()
             except (UpstreamError, DecodeError):
                 pass

@@ -1,7 +1,7 @@
 """A streaming call: serialised messages in and out, each waiting for the other side.
 
-Nothing is read ahead of `GrpcStream.read` but what the stream's window lets the service send, and nothing is kept
-behind `GrpcStream.write` but one message.
+The service can send ahead of `GrpcStream.read` only up to the stream's window, and `GrpcStream.write` buffers only one
+message.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class GrpcStream(Http2Stream):
     """`bridge.api.stream.UpstreamStream` over HTTP/2, for calls of every cardinality. One task may write while another
     reads.
 
-    Whatever ends the call, `read` then gives None and `write` does nothing; only `status` says how it ended. A task
+    After the end of the call, `read` returns None and `write` does nothing; only `status` has the outcome. A task
     that is cancelled while it waits here cancels the call.
 
     :param limit: bytes of one message of the service. :param max_message: bytes of one of ours; None for any.
     :param coding: of our messages.
-    :ivar done: how it ended; never an exception.
+    :ivar done: its outcome; never an exception.
     """
 
     __slots__ = (
@@ -71,11 +71,11 @@ class GrpcStream(Http2Stream):
         self._max_message = max_message
         self._coding = coding
         self._inbound = MessageReader(limit)
-        self._pending = 0  # bytes of what came that were not credited
-        self._ready: list[bytes | CompressedMessage] = []  # messages that are cut apart, the next one last
+        self._pending = 0  # bytes received that were not credited
+        self._ready: list[bytes | CompressedMessage] = []  # parsed messages, the next one last
         self._head: Metadata | None = None
-        self._final: Attempt | None = None  # of the trailers, while messages before them are still to be read
-        self._waiters: list[asyncio.Future[None]] = []  # those who wait for anything to happen
+        self._final: Attempt | None = None  # of the trailers, while earlier messages are still unread
+        self._waiters: list[asyncio.Future[None]] = []  # callers that wait for an event
         self.done = done
         self.when = math.inf if deadline is None else deadline
 
@@ -83,7 +83,7 @@ class GrpcStream(Http2Stream):
 
     async def write(self, message: bytes) -> None:
         """Send one message; waits while the service doesn't read. One that is larger than allowed ends the call.
-        Does nothing once that has ended."""
+        Does nothing after the call has ended."""
         if self.done.done() or self._final is not None or self.last:
             return
         if self._max_message is not None and len(message) > self._max_message:
@@ -97,12 +97,12 @@ class GrpcStream(Http2Stream):
             await self._wait()
 
     async def end(self) -> None:
-        """Nothing more will be written; may be called twice."""
+        """No more messages will be written; may be called twice."""
         if not self.done.done() and not self.last:
             self.send(b"", end=True)
 
     async def read(self) -> bytes | None:
-        """The next message; None when there are no more."""
+        """The next message; None after the last one."""
         while not self._ready:
             try:
                 messages = self._inbound.next_batch()
@@ -110,7 +110,7 @@ class GrpcStream(Http2Stream):
                 self._fail(error)
                 return None
             if messages:
-                # What was credited while it was not whole stands in front, so what is left is credited last.
+                # Bytes that were credited while the message was incomplete come first, so the rest is credited last.
                 incomplete = min(self._pending, len(self._inbound))
                 self.credit(self._pending - incomplete)
                 self._pending = incomplete
@@ -124,7 +124,8 @@ class GrpcStream(Http2Stream):
                     self._finish(self._final)
             if self.done.done():
                 return None
-            # What is here of a message does not count, or one that is larger than the window would never be whole.
+            # The part of a message that has arrived does not count, or one larger than the window would never be
+            # complete.
             self.credit(self._pending)
             self._pending = 0
             await self._wait()
@@ -142,7 +143,7 @@ class GrpcStream(Http2Stream):
             raise
 
     async def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What came before the first message; waits for it. Empty where the call ended before."""
+        """The metadata before the first message; waits for it. Empty if the call ended before."""
         while self._head is None and not self.done.done() and self._final is None:
             await self._wait()
         return self._head or ()
@@ -153,23 +154,23 @@ class GrpcStream(Http2Stream):
         :raises bridge.errors.Unavailable: the connection was lost, or the gateway closed it.
         :raises bridge.errors.Timeout: the deadline passed.
         :raises bridge.errors.BadReply: an answer that is not gRPC, or a message larger than allowed.
-        :raises bridge.errors.UpstreamError: the service broke it off, or `cancel` was called.
+        :raises bridge.errors.UpstreamError: the service reset it, or `cancel` was called.
         """
         while not self.done.done():
             if self._final is not None:
-                self._finish(self._final)  # whoever asks reads no more
+                self._finish(self._final)  # a caller that wants the status reads no more
                 break
             await self._wait()
         reply: GrpcReply = self.done.result().settle()
         return reply
 
     def cancel(self) -> None:
-        """Give the call up; may be called at any time."""
+        """Cancel the call; may be called at any time."""
         error = UpstreamError("The call to the service behind this route was given up.")
         self._give_up(Attempt(error, CANCELLED))
 
     def expire(self) -> None:
-        """The deadline passed; the service's word counts that came before."""
+        """The deadline passed; a status that arrived before still counts."""
         if self._final is None:
             self._give_up(
                 Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=InstanceVerdict.LATE)
@@ -197,7 +198,7 @@ class GrpcStream(Http2Stream):
                 return
             self._final = final_attempt(answer, self._head, goaway=self.goaway, remaining=self._remaining())
             if not self.sent:
-                self.give_back()  # it has answered without reading on
+                self.give_back()  # it replied without reading the rest
             self._wake()
         elif self._head is not None or fields.status is None:
             self._fail(BadReply(cause="a header section within the answer's body"))

@@ -28,25 +28,25 @@ from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.transport import Http2Transport
 
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
-MAX_METADATA = 16 * 1024  #: bytes of a header section, as gRPC's own libraries have it
+MAX_METADATA = 16 * 1024  #: bytes of a header section, as in gRPC's own libraries
 KEEPALIVE = 330.0  #: seconds between pings on a connection that has calls; servers refuse those of under five minutes
-PING_TIMEOUT = 20.0  #: seconds that the answer to a ping may take
-MAX_CONNECTIONS = 8  #: to one address, where one does not take all calls
-REFUSED = 1.0  #: seconds until another one is asked for, where one was refused
-GRACE = 30.0  #: seconds that unary calls get at an address that is let go; streams there end by themselves
+PING_TIMEOUT = 20.0  #: seconds for the answer to a ping
+MAX_CONNECTIONS = 8  #: to one address, if one does not accept all calls
+REFUSED = 1.0  #: seconds until the next attempt after a refused one
+GRACE = 30.0  #: seconds for unary calls to finish at a released address; streams there end by themselves
 CLOSE_TIMEOUT = 1.0  #: seconds for closing a connection
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """How the instances of one upstream are connected to.
+    """How to connect to the instances of one upstream.
 
-    :ivar trust: for TLS; None for plain TCP. :ivar server_name: what the certificate must bear; None: the address.
-    :ivar authority: of ``:authority``; ``""`` for the address.
-    :ivar max_reply: bytes of a message of the service. :ivar max_message: bytes of one of ours, where that is bounded.
+    :ivar trust: for TLS; None for plain TCP. :ivar server_name: the name in the certificate; None: the address.
+    :ivar authority: for ``:authority``; ``""`` for the address.
+    :ivar max_reply: bytes of a message of the service. :ivar max_message: bytes of one of ours, if limited.
     :ivar coding: of our messages, ``gzip`` or ``deflate``.
-    :ivar keepalive: seconds between pings while calls wait. :ivar ping_timeout: that their answers may take.
-    :ivar health: the service whose health is watched, ``""`` for the server's; False: none is.
+    :ivar keepalive: seconds between pings while calls wait. :ivar ping_timeout: seconds for their answers.
+    :ivar health: the service whose health is watched, ``""`` for the server's; False: none.
     """
 
     trust: ssl.SSLContext | None
@@ -81,9 +81,9 @@ class ConnectionOptions:
 
 
 class Subchannel:
-    """:ivar cause: why the address took no connection the last time; may name addresses, so it is for the log alone.
-    :ivar shortage: … and that this was for want of sockets of our own, which is not the address's fault.
-    :ivar health: what the address says of its health; None where it isn't watched.
+    """:ivar cause: why the last attempt to connect failed; may contain addresses, so it is for the log only.
+    :ivar shortage: it failed for lack of sockets in the gateway, which is not the instance's failure.
+    :ivar health: the address's reports of its health; None if it isn't watched.
     """
 
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
@@ -96,9 +96,9 @@ class Subchannel:
         self._loop = asyncio.get_running_loop()
         self._connecting: asyncio.Task[bool] | None = None
         self._current: Http2Transport | None = None
-        self._connections: set[Http2Transport] = set()  # those that end with their calls, too
+        self._connections: set[Http2Transport] = set()  # including those that close after their last call
         self._growing: asyncio.Task[None] | None = None
-        self._grow_from = 0.0  # the loop's time before which none is asked for beside those that are there
+        self._grow_from = 0.0  # the loop's time before which no further one is opened
         self._heads: dict[str, bytes] = {}
         self._streams: set[GrpcStream] = set()
         self._deadlines = Deadlines()
@@ -109,48 +109,48 @@ class Subchannel:
 
     @property
     def connected(self) -> bool:
-        """Whether a call may begin at once."""
-        current = self._current  # it was usable once, and is while it doesn't drain
+        """Whether a call can begin at once."""
+        current = self._current  # once usable, it remains so until it drains
         return current is not None and (not current.http.draining or self._other() is not None)
 
     @property
     def resting(self) -> bool:
-        """Whether it is connected, and has said that it doesn't serve."""
+        """Whether it is connected, and has reported that it doesn't serve."""
         return self.health is not None and self.health.serving is False and self.connected
 
     @property
     def lost(self) -> bool:
-        """Whether only a new subchannel can tell if the address takes a connection."""
+        """Whether it is closed, so that a new subchannel is needed."""
         return False
 
     async def serves(self, seconds: float) -> bool:
-        """Whether it says that it does (True where nobody asks); waits for its answer for `seconds` at most."""
+        """Whether it reports that it serves (True if unwatched); waits at most `seconds` for the report."""
         return self.health is None or self.health.serving or await self.health.wait_serving(seconds)
 
     @property
     def connecting(self) -> bool:
-        """Whether an attempt to connect is under way."""
+        """Whether an attempt to connect is in progress."""
         return self._connecting is not None and not self._connecting.done()
 
     async def connect(self, seconds: float) -> bool:
-        """Whether the address takes a connection within `seconds`; callers at one time share one attempt. It goes on
-        when a caller's time is over: others may have more, and the next one finds its result."""
+        """Whether the address accepts a connection within `seconds`; simultaneous callers share one attempt. It
+        continues when a caller's time is over, for others with more time and for the next caller."""
         attempt = self._connecting
         if attempt is None or attempt.done():
             attempt = self._connecting = asyncio.get_running_loop().create_task(self._connect())
-        # It is waited for and not awaited: another caller may give the address up meanwhile, which ends the attempt,
-        # and that must not look as if this caller had been cancelled.
+        # Not awaited directly: another caller may release the address in the meantime, which cancels the attempt, and
+        # that must not look like a cancellation of this caller.
         await asyncio.wait([attempt], timeout=max(seconds, 0.001))
         return attempt.done() and not attempt.cancelled() and attempt.result()
 
     async def disconnected(self) -> None:
-        """Until `connected` is no longer true of the connection that is there now."""
+        """Waits until `connected` is no longer true of the current connection."""
         if self._current is not None:
-            # Shielded: it is everybody's.
+            # Shielded: callers share it.
             await asyncio.shield(self._current.drained)
 
     async def _connect(self) -> bool:
-        """Whether it takes a connection within `CONNECT`."""
+        """Whether it accepts a connection within `CONNECT`."""
         options = self._options
         connection = Http2Transport(
             window=WINDOW,
@@ -187,8 +187,8 @@ class Subchannel:
         return True
 
     def _pick(self) -> Http2Transport | None:
-        """Where a call begins now. A connection that takes no more calls at once gets another one beside it, since
-        calls that stream may last."""
+        """The connection for a new call. If the current one accepts no more calls at once, another is opened, since
+        streaming calls may last long."""
         current = self._current
         if current is None:
             return None
@@ -202,12 +202,13 @@ class Subchannel:
         return current
 
     def _other(self) -> Http2Transport | None:
-        """A connection that takes a call at once, else one that takes it later."""
+        """A connection that accepts a call at once, else one that queues it."""
         usable = [connection for connection in self._connections if connection.usable]
         return next((connection for connection in usable if not connection.http.full), usable[0] if usable else None)
 
     def _may_grow(self) -> bool:
-        """One attempt at a time; a server that takes no more connections is not asked for one by every call."""
+        """One attempt at a time, so that not every call tries to connect to a server that accepts no more
+        connections."""
         return (self._growing is None or self._growing.done()) and self._loop.time() >= self._grow_from
 
     async def _grow(self, connection: Http2Transport) -> None:
@@ -221,9 +222,9 @@ class Subchannel:
     async def unary(self, path: str, message: bytes, metadata: Metadata, deadline: float, retries: int = 0) -> Attempt:
         """One call of one message each way. It must be connected.
 
-        :param deadline: in the running loop's `time()`, which the service is told; the caller cancels what is late.
+        :param deadline: in the running loop's `time()`, sent to the service; the caller cancels the call then.
         :param retries: attempts before this one.
-        :raises bridge.errors.ClientError: metadata that can't be sent.
+        :raises bridge.errors.ClientError: its metadata can't be sent.
         """
         options, loop = self._options, self._loop
         if options.max_message is not None and len(message) > options.max_message:
@@ -266,11 +267,11 @@ class Subchannel:
         counts: bool = True,
         report: Callable[[Attempt], None] | None = None,
     ) -> UpstreamStream:
-        """A call that streams both ways; the address isn't let go before it ends.
+        """A call that streams in both directions; the address isn't released before it ends.
 
-        :param deadline: in the running loop's `time()`; None where there is none.
+        :param deadline: in the running loop's `time()`; None without one.
         :param counts: `leave` waits for it.
-        :param report: told how it ended.
+        :param report: gets the outcome.
         :raises bridge.errors.Unavailable: there is no connection any more.
         """
         options, loop, connection = self._options, self._loop, self._pick()
@@ -316,13 +317,13 @@ class Subchannel:
     # --- leaving --------------------------------------------------------------------------------------------------
 
     async def leave(self) -> None:
-        """Close when the calls under way have ended: streams whenever they do, the others within `GRACE`."""
+        """Close when the calls in progress have ended: unary calls within `GRACE`, streams without a limit."""
         self._stop()
         await self._idle.wait()
         await self.aclose(GRACE)
 
     async def aclose(self, grace: float | None = None) -> None:
-        """:param grace: seconds that calls under way get; None ends them now."""
+        """:param grace: seconds for calls in progress; None ends them now."""
         self._stop()
         if self._growing is not None:
             self._growing.cancel()
@@ -339,7 +340,7 @@ class Subchannel:
             connection.drop()
 
     def _stop(self) -> None:
-        """Nothing is asked any more."""
+        """Stop background tasks."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self.health is not None:
@@ -354,7 +355,7 @@ def _connection_lost() -> Unavailable:
 async def dial(
     address: Address, name: str, *, tls: Tls | None, max_reply: int, seconds: float
 ) -> AsyncIterator[Subchannel]:
-    """A connected subchannel outside of any route, closed in the end: for what a plug-in asks when it binds.
+    """A connected subchannel outside of any route, closed on exit: for calls of plug-ins during a bind.
 
     ::
 
@@ -365,9 +366,9 @@ async def dial(
             while (answer := await call.read()) is not None: ...
             status = await call.status()
 
-    :param name: of ``:authority`` and of the certificate, unless `tls` names another. :param tls: None for plain TCP.
+    :param name: for ``:authority`` and the certificate, unless `tls` names another. :param tls: None for plain TCP.
     :param max_reply: bytes of one message of the service. :param seconds: for connecting.
-    :raises bridge.errors.Unavailable: it takes no connection; `cause` says why.
+    :raises bridge.errors.Unavailable: it accepts no connection; `cause` has the reason.
     :raises bridge.errors.BindError: `tls` can't be used.
     """
     trust = tls.context("h2") if tls is not None else None

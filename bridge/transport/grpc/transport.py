@@ -28,7 +28,7 @@ class GrpcTransport:
         return CODES.index(text)
 
     def channel(self, target: Target) -> GrpcChannel:
-        from bridge.transport.grpc.channel import GrpcChannel  # not loaded to look at routes only
+        from bridge.transport.grpc.channel import GrpcChannel  # not loaded if routes are only checked
 
         return GrpcChannel(target)
 

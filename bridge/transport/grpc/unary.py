@@ -20,8 +20,8 @@ class Unary(Http2Stream):
 
     :param limit: bytes of the answer's message.
     :param deadline: in the loop's `time()`.
-    :ivar done: the `Attempt` it came to; never an exception.
-    :ivar packed: its answer's message, where that is still to be decompress.
+    :ivar done: the resulting `Attempt`; never an exception.
+    :ivar packed: its reply's message, if that is still to be decompressed.
     """
 
     __slots__ = ("_inbound", "_limit", "_message", "_metadata", "compressed", "done", "when")
@@ -31,7 +31,7 @@ class Unary(Http2Stream):
         self._limit = limit
         self._inbound: MessageReader | None = None
         self._message: bytes | None = None
-        self._metadata: Metadata | None = None  # of the initial section; None until it is here
+        self._metadata: Metadata | None = None  # of the initial section; None until it has arrived
         self.compressed: CompressedMessage | None = None
         self.done = done
         self.when = deadline
@@ -59,7 +59,7 @@ class Unary(Http2Stream):
             self._fail(BadReply(cause="a body without a header section"))
             return
         size = len(payload)
-        # Nearly all answers are one frame that holds one message as it is.
+        # Nearly all replies are one frame with one uncompressed message.
         if (
             self._inbound is None
             and self._message is None
@@ -111,7 +111,7 @@ class Unary(Http2Stream):
             self._fail(BadReply(cause="OK without a whole message"))
         else:
             if not self.sent:
-                self.give_back()  # it has answered without reading on
+                self.give_back()  # it replied without reading the rest
             message = self._message or b""
             if answer.code:
                 attempt = final_attempt(

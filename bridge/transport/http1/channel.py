@@ -1,4 +1,4 @@
-"""HTTP/1.1 towards one upstream: requests judged and written, replies decoded, and what their ends mean (RFC 9110)."""
+"""HTTP/1.1 towards one upstream: checks and sends requests, decodes replies, and classifies outcomes (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bridge.transport.http1.exchange import Client, ConnectFailed, ConnectionDro
 from bridge.transport.http1.fields import check_method, outgoing
 
 BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop …
-INLINE = 512 * 1024  #: … and decoded ones: a thousand times as many may come of it
+INLINE = 512 * 1024  #: … and decoded ones: decoding may yield a thousand times as many
 
-#: RFC 9110, section 9.2.2: sending these twice is sending them once.
+#: RFC 9110, section 9.2.2: the idempotent methods.
 IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 
-_TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without the # that no request target has
+_TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without #, which a request target can't contain
 
 #: Method, path, fields, body, and whether the reply's coding is to be undone.
 HttpMessage = tuple[str, str, Sequence[Field], bytes, bool]
@@ -40,8 +40,8 @@ class HttpChannel:
         name, port, tls = target.name, target.port, target.tls
         self._name = name.lower()
         self._server_name = (tls.server_name or name) if tls is not None else None
-        # The mesh name and its port are the Host field, so that no address ever goes into a message. RFC 9110, section
-        # 7.2: a port that is not a number can't stand in it.
+        # The mesh name and its port are the Host field, so that no address appears in a message. RFC 9110, section
+        # 7.2: a port that is not a number is not allowed in it.
         self._host: Field = ("host", f"{name}:{port}" if port.isdigit() else name)
         self._max_reply = target.max_reply
         self._trust = tls.context() if tls is not None and tls != Tls() else None
@@ -49,7 +49,7 @@ class HttpChannel:
             client.trust()
 
     def prepare(self, request: HttpRequest, trace: Sequence[Field]) -> HttpMessage:
-        """:raises bridge.errors.ClientError: a method, path or field that can't stand in an HTTP message."""
+        """:raises bridge.errors.ClientError: a method, path or field is not allowed in an HTTP message."""
         method, path = request.method, request.path
         if method not in IDEMPOTENT and method != "POST":
             check_method(method)
@@ -109,10 +109,10 @@ class HttpChannel:
         return False
 
     def forget(self, address: Address) -> None:
-        """Nothing is kept that could be dead unnoticed: each request needs an answer on its connection."""
+        """Nothing to do: each request needs a reply on its connection, so a dead one is always noticed."""
 
     async def aclose(self) -> None:
-        """The connections are the transport's."""
+        """Nothing to do: the transport owns the connections."""
 
     async def _decode(self, body: bytes, codings: str) -> bytes:
         limit = self._max_reply
@@ -126,7 +126,7 @@ class HttpChannel:
 
 
 def _error_reply(reply: HttpReply) -> Attempt:
-    """A status from 400 on. A service may know how little time a client gave, and say 504 by itself."""
+    """A status from 400 on. A service may know the client's short timeout, and answer 504 itself."""
     verdict = {502: InstanceVerdict.BAD, 503: InstanceVerdict.BAD, 504: InstanceVerdict.LATE}.get(
         reply.status, InstanceVerdict.ALIVE
     )

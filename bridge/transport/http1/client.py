@@ -16,7 +16,7 @@ from bridge.transport.http1.request import write_head
 class HttpClient:
     """Keep-alive connections, shared by all HTTP upstreams of one event loop.
 
-    :param ssl_context: whom to trust; the system's authorities by default.
+    :param ssl_context: for TLS; with the system's authorities by default.
     :param per_address: connections to one address.
     """
 

@@ -12,7 +12,7 @@ from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
 
 JOINED = 64 * 1024  #: bytes of a body that is joined to its head, to be sent at once; a larger one would cost a copy
-PIECE = 256 * 1024  #: bytes of a larger one that the transport is given at a time
+PIECE = 256 * 1024  #: bytes of a larger one that are passed to the transport at a time
 
 Answer = tuple[ReplyHead, bytes]
 
@@ -23,20 +23,20 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     heads: Heads
     authority: str  #: for messages
-    connections: set[Http1Connection]  #: all whose transport is there
+    connections: set[Http1Connection]  #: all with an open transport
 
     def release(self, connection: Http1Connection, keep: float) -> None:
-        """`connection` may serve the next, for `keep` seconds at most."""
+        """`connection` may be reused, within `keep` seconds."""
 
     def retire(self, connection: Http1Connection) -> None:
-        """`connection` is not used any more."""
+        """`connection` is no longer used."""
 
 
 class Http1Connection(asyncio.Protocol):
-    """Belongs to a pool, which lends it out. Nothing here waits; `begin` gives a future.
+    """Belongs to a pool, which lends it out. Nothing here waits; `begin` returns a future.
 
-    :ivar closed: it must not be used again; set before the transport is gone.
-    :ivar until: the loop's time after which it has lain idle for too long.
+    :ivar closed: it must not be used again; set before the transport is closed.
+    :ivar until: the loop's time at which it has been idle for too long.
     """
 
     __slots__ = (
@@ -58,9 +58,9 @@ class Http1Connection(asyncio.Protocol):
         self._response = Response(owner.heads)
         self._transport: asyncio.Transport | None = None
         self._future: asyncio.Future[Answer] | None = None
-        self._unsent: memoryview | None = None  # of a large body: what the transport has not been given yet
+        self._unsent: memoryview | None = None  # of a large body: the part that was not passed to the transport yet
         self._paused = False
-        self._yielded = False  # it goes on in a turn to come
+        self._yielded = False  # it continues in a later turn
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
         self.closed = False
@@ -70,7 +70,7 @@ class Http1Connection(asyncio.Protocol):
         """Send a request; the future holds its reply, or what went wrong.
 
         :param without_body: the reply has none (HEAD).
-        :param limit: bytes of a reply's body that are taken.
+        :param limit: bytes of a reply's body.
         """
         assert self._transport is not None
         self._response.start(without_body=without_body, limit=limit)
@@ -86,13 +86,13 @@ class Http1Connection(asyncio.Protocol):
         return future
 
     def leave(self, future: asyncio.Future[Answer]) -> None:
-        """The caller waits for `future` no longer. Its answer may still come, so the connection is closed; unless the
-        answer has come, and the connection may serve another request by now."""
+        """The caller no longer waits for `future`. Its reply may still arrive, so the connection is closed, unless the
+        reply has arrived: the connection may then already serve another request."""
         if self._future is future:
             self.abort()
 
     def close(self) -> None:
-        """Close it in good order: with TLS, a closure alert is sent (section 9.8)."""
+        """Close it properly: with TLS, a closure alert is sent (section 9.8)."""
         self._retire()
         if self._transport is not None:
             self._transport.close()
@@ -110,7 +110,7 @@ class Http1Connection(asyncio.Protocol):
             self._owner.retire(self)
 
     def end(self) -> asyncio.Future[None]:
-        """Close it, and end the exchange under way. The future is done when the transport is gone."""
+        """Close it, and end the exchange in progress. The future is done when the transport is closed."""
         self._gone = self._owner.loop.create_future()
         if self.closed:
             pass
@@ -121,7 +121,7 @@ class Http1Connection(asyncio.Protocol):
         return self._gone
 
     def fail(self, error: Exception) -> None:
-        """Close it; the exchange under way ends with `error`."""
+        """Close it; the exchange in progress ends with `error`."""
         future, self._future = self._future, None
         self.abort()
         if future is not None and not future.done():
@@ -130,7 +130,7 @@ class Http1Connection(asyncio.Protocol):
     # --- what the transport calls ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's don't say that they are
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
         self._owner.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -154,7 +154,7 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         future = self._future
         if future is None or future.done():
-            self.abort()  # it belongs to no request, and must never be taken for the answer to the next one
+            self.abort()  # it belongs to no request, and must not be taken for the reply to the next one
             return
         try:
             complete = self._response.feed(data)
@@ -184,7 +184,7 @@ class Http1Connection(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------------------------
 
     def _yield_turn(self, future: asyncio.Future[Answer]) -> None:
-        """Input takes long to process: go on in a later turn of the loop, and read nothing more until then."""
+        """Input takes long to process: continue in a later turn of the loop, and read nothing more until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
         self._yielded = True
@@ -210,7 +210,7 @@ class Http1Connection(asyncio.Protocol):
         if tls is None:
             return True
         try:
-            return not tls.read(1)  # the end, and not just no data yet
+            return not tls.read(1)  # the end, not a lack of data
         except ssl.SSLError:
             return False
 

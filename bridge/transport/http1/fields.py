@@ -14,21 +14,21 @@ from bridge.http.token import is_token
 
 Field = tuple[str, str]
 
-MAX_NAMES = 1024  #: field names that are remembered; bounded, since clients choose them
+MAX_NAMES = 1024  #: cached field names; limited, since clients choose them
 
-#: Decoding costs more than a local network's bytes. A service that codes all the same is understood.
+#: Decoding costs more than a local network's bytes. Replies that are compressed anyway are decoded.
 _IDENTITY = ("accept-encoding", "identity")
 
-_UNSENDABLE = re.compile(rf"[{CONTROLS}\ud800-\udfff]")  # controls, and what UTF-8 can't hold
+_UNSENDABLE = re.compile(rf"[{CONTROLS}\ud800-\udfff]")  # control characters, and lone surrogates
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
-#: A name as it came -> in lower case, or "" where it ends at the gateway (`end_to_end`).
+#: A name as received -> in lower case, or "" if it is not forwarded (`end_to_end`).
 _names = Memo[str, str](MAX_NAMES)
 
 
 def check_method(method: str) -> None:
-    """:raises ClientError: it can't stand in a request line (RFC 9110, section 9.1)."""
+    """:raises ClientError: it is not allowed in a request line (RFC 9110, section 9.1)."""
     if method not in _METHODS and not is_token(method):
         raise ClientError("The method holds characters that HTTP does not allow.")
 
@@ -37,8 +37,8 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
     """All fields of `request`, framing excepted.
 
     :param host: the Host field.
-    :param trace: fields to add; they replace any that the request brought under those names.
-    :raises ClientError: one can't stand in an HTTP message.
+    :param trace: fields to add; they replace the request's fields of those names.
+    :raises ClientError: one is not allowed in an HTTP message.
     """
     names = _names
     skip = [name for name, _ in trace]
@@ -59,7 +59,7 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
                 fields.append(field if lower == name else (lower, field[1]))
         elif name.lower() == "connection":
             has_connection = True
-    if has_connection:  # rare: it names other fields that end here
+    if has_connection:  # rare: it names other fields that are not forwarded
         end_to_end_fields = end_to_end([(name.lower(), value) for name, value in request.headers])
         fields = [host, *(field for field in end_to_end_fields if field[0] not in skip)]
     fields += trace
@@ -72,7 +72,7 @@ def outgoing(host: Field, request: HttpRequest, trace: Sequence[Field]) -> list[
 
 
 def _learn(name: str) -> str:
-    """:raises ClientError: `name` can't stand in a header (RFC 9110, section 5.1)."""
+    """:raises ClientError: `name` is not a valid field name (RFC 9110, section 5.1)."""
     if not is_token(name):
         raise ClientError("A header's name holds characters that HTTP does not allow.")
     lower = name.lower()
@@ -83,10 +83,10 @@ def _learn(name: str) -> str:
 def _octets(name: str, value: str) -> str:
     """`value` for a client that encodes in UTF-8.
 
-    Octets above ASCII arrive as Latin-1 characters; where they are UTF-8 they leave as the same octets, otherwise they
-    leave as UTF-8.
+    Octets above ASCII arrive as Latin-1 characters. If they are UTF-8, the same octets are sent, otherwise the
+    characters are encoded as UTF-8.
 
-    :raises ClientError: it can't stand in a header (RFC 9110, section 5.5).
+    :raises ClientError: it is not allowed in a header (RFC 9110, section 5.5).
     """
     if value.isascii() and value.isprintable():
         return value

@@ -1,10 +1,10 @@
-"""The head of a response (RFC 9112, sections 4, 5 and 6), judged once for all replies that begin with the same bytes.
+"""The head of a response (RFC 9112, sections 4, 5 and 6), parsed once for all replies that begin with the same bytes.
 
-What is refused, since two readers could take it for two things: a space before a field's colon (section 5.1), a control
+Refused, since two parsers could interpret them differently: a space before a field's colon (section 5.1), a control
 character that ends lines or strings (RFC 9110, section 5.5), a framing other than one length in digits or ``chunked``
 alone (section 6.3), a first field that is indented (section 2.2), another major version (RFC 9110, section 2.5).
 
-What is taken, since section 2.2 and 5.2 allow it and old services need it: lines that end with a bare LF, folded
+Accepted, since sections 2.2 and 5.2 allow them and old services need them: lines that end with a bare LF, folded
 fields (the fold becomes a space; not in a field that frames), empty lines before the status line, no reason phrase.
 """
 
@@ -20,14 +20,14 @@ from bridge.http.token import TOKEN
 from bridge.transport.http1.exchange import KEEPALIVE, MAX_FIELD, ReplyHead, too_long
 
 MAX_HEAD = 64 * 1024  #: bytes of a head with all its fields
-MAX_FIELDS = 256  #: a service that sends more is out of its mind, or after ours
+MAX_FIELDS = 256  #: more are an error of the service, or an attack
 
-#: What `Head.length` says where it is no number of bytes (section 6.3, items 4 and 8).
+#: Values of `Head.length` that are not a number of bytes (section 6.3, items 4 and 8).
 CHUNKED, UNTIL_CLOSE = -1, -2
 
-_REMEMBERED = 64  #: heads of one address; one that differs in every reply is read anew each time
-_WORTH = 2048  #: bytes of the longest head that is remembered
-_LINES = 1024  #: field lines remembered, of all addresses together
+_REMEMBERED = 64  #: heads of one address; one that differs in every reply is parsed each time
+_WORTH = 2048  #: bytes of the longest head that is cached
+_LINES = 1024  #: cached field lines, of all addresses together
 _LINE = 256  #: bytes of the longest one
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\x00\r\n]*)?")  # section 4; without a reason, too
@@ -36,7 +36,7 @@ _DIGITS = re.compile(r"[0-9]{1,18}")  # section 6.2; 18 are more than any limit,
 _END_OF_LINE = re.compile(rb"\r?\n")
 _SECONDS = re.compile(r"(?:.*[ ,;\t])?timeout *= *\"?([0-9]{1,6})", re.DOTALL | re.IGNORECASE)
 
-#: What a field means to the connection and to `ReplyHead`; 0: nothing, as with most.
+#: The meaning of a field for the connection and `ReplyHead`; 0: none, as for most fields.
 _LENGTH, _TRANSFER, _CONNECTION, _CLOSE, _IDLE, _ENDS, _CODING, _LOCATION = (1 << bit for bit in range(8))
 _FRAMING = _LENGTH | _TRANSFER | _CONNECTION | _CLOSE | _IDLE
 _PASSED_ON = _CODING | _LOCATION
@@ -53,7 +53,7 @@ _CONNECTIONS = {"close": _CLOSE, "keep-alive": _ENDS}
 
 Field = tuple[str, str]
 
-#: Lines that are remembered, by their bytes: first lines, fields without a mark, and fields with one.
+#: Cached lines, by their bytes: first lines, fields without a mark, and fields with one.
 _first = Memo[bytes, tuple[int, bool]](_LINES)
 _plain = Memo[bytes, Field](_LINES)
 _marked = Memo[bytes, tuple[Field, int]](_LINES)
@@ -63,9 +63,9 @@ class Head:
     """A response's head, and what it means for the connection.
 
     :ivar status: 100 to 599.
-    :ivar length: of the body, in bytes, where the request was not HEAD; `CHUNKED` or `UNTIL_CLOSE`.
-    :ivar keep: seconds that the connection may then lie idle; 0 where it must not be used again.
-    :ivar reply: what of it concerns others than the connection.
+    :ivar length: of the body, in bytes, if the request was not HEAD; `CHUNKED` or `UNTIL_CLOSE`.
+    :ivar keep: seconds that the connection may then be idle; 0 if it must not be used again.
+    :ivar reply: the part that is passed on.
     """
 
     __slots__ = ("keep", "length", "reply", "status")
@@ -78,9 +78,9 @@ class Head:
 
 
 class Heads:
-    """Final heads of one address by their bytes. A service sends the same head again and again, but for the date.
+    """Final heads of one address by their bytes. Except for the date, a service sends the same few heads.
 
-    :ivar known: the heads that are remembered.
+    :ivar known: the cached heads.
     """
 
     __slots__ = ("known",)
@@ -99,7 +99,7 @@ class Heads:
 
 
 def tidy(raw: bytes) -> bytes:
-    """A head in which lines may end with a bare LF, as `Heads.read` wants it."""
+    """A head whose lines may end with a bare LF, in the form for `Heads.read`."""
     return _END_OF_LINE.sub(b"\r\n", raw)
 
 
@@ -142,7 +142,7 @@ def _read_first(line: bytes) -> tuple[int, bool]:
 def read_field(line: bytes) -> tuple[Field, int]:
     """A field of a head or of a trailer section, with its mark. Section 5: ``field-name ":" OWS field-value OWS``.
 
-    :raises BadReply: it is none.
+    :raises BadReply: it is malformed.
     """
     raw, colon, value = line.partition(b":")
     if not (colon and _NAME.fullmatch(raw)) or UNREADABLE.search(value):
@@ -179,7 +179,7 @@ def _unfold(lines: list[bytes]) -> None:
 
 
 def _interpret(status: int, reusable: bool, fields: list[Field], special: list[tuple[Field, int]]) -> Head:
-    """The head that the fields make; `fields` are those passed on, `special` those with a mark."""
+    """The head of these fields; `fields` are those passed on, `special` those with a mark."""
     marks = 0
     lengths: list[str] = []
     for field, mark in special:
@@ -228,8 +228,8 @@ def _keep(special: list[tuple[Field, int]], marks: int) -> float:
 
 
 def _idle(value: str) -> float:
-    """Seconds by ``Keep-Alive: timeout=N``, which no standard in force describes but many services announce: less than
-    they say, so that a request does not cross with their closing."""
+    """Seconds by ``Keep-Alive: timeout=N``, which is in no current standard, but which many services send. The result
+    is shorter, so that a request is not sent while the service closes the connection."""
     match = _SECONDS.match(value)
     if match is None:
         return KEEPALIVE

@@ -1,4 +1,4 @@
-"""The connections to one address with one TLS context and name: idle ones, and a queue of those who wait for one."""
+"""The connections to one address with one TLS context and name: idle ones, and a queue of waiting callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pool:
     """Lends connections out, the one used last first, so that unused ones become idle. At most `limit` at a time; later
     callers wait in a queue.
 
-    :ivar connections: all whose transport is there, though it may be closing.
+    :ivar connections: all with a transport, even if it is closing.
     :ivar idle: connections that may be used, the longest idle first.
     """
 
@@ -48,16 +48,16 @@ class Pool:
         self.idle: list[Http1Connection] = []
         self._key = key
         self._limit = limit
-        self._asking = 0  # those within `take`
-        self._open = 0  # connections that are not closed, and those being made
+        self._asking = 0  # callers within `take`
+        self._open = 0  # open connections, and those being opened
         self._waiting: deque[asyncio.Future[Http1Connection | None]] = deque()
 
     async def take(self, timeout: float) -> Http1Connection:  # noqa: ASYNC109  # for connecting alone
-        """A connection that is not in use, where none was idle.
+        """A connection for a caller that found none idle.
 
-        :param timeout: seconds for a new one to be made.
-        :raises ConnectFailed: it could not be.
-        :raises Unavailable: for reasons of the gateway's own.
+        :param timeout: seconds to open a new one.
+        :raises ConnectFailed: that failed.
+        :raises Unavailable: it failed in the gateway itself.
         """
         self._asking += 1
         try:
@@ -85,11 +85,11 @@ class Pool:
 
     @property
     def unused(self) -> bool:
-        """It has no connection, and no one waits for one."""
+        """It has no connection, and no caller waits for one."""
         return not (self._open or self._asking)
 
     def release(self, connection: Http1Connection, keep: float) -> None:
-        """`connection` may serve the next, for `keep` seconds at most."""
+        """`connection` may be reused, within `keep` seconds."""
         connection.until = self.loop.time() + keep
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -99,13 +99,13 @@ class Pool:
         self.idle.append(connection)
 
     def retire(self, connection: Http1Connection) -> None:
-        """`connection` is not used any more."""
+        """`connection` is no longer used."""
         if connection in self.idle:
             self.idle.remove(connection)
         self._vacate()
 
     def close(self) -> None:
-        """Close the idle connections, open no new ones, and fail those who wait."""
+        """Close the idle connections, open no new ones, and fail waiting callers."""
         self.closed = True
         for connection in self.idle[:]:
             connection.close()
@@ -115,14 +115,14 @@ class Pool:
                 waiter.set_exception(closing())
 
     async def _wait(self) -> Http1Connection | None:
-        """A connection that was released, or None where one may be opened."""
+        """A released connection, or None if one may be opened."""
         waiter: asyncio.Future[Http1Connection | None] = self.loop.create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                connection = waiter.result()  # assigned, but not used: the next one who waits gets it
+                connection = waiter.result()  # assigned, but not used: the next waiting caller gets it
                 if connection is None:
                     self._vacate()
                 elif not connection.closed:

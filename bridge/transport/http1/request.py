@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: RFC 9110, section 8.6: their content has no meaning, so that there is none goes without saying.
+#: RFC 9110, section 8.6: their content has no meaning, so they need no ``content-length: 0``.
 _WITHOUT_CONTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def write_head(method: str, target: str, fields: Sequence[tuple[str, str]], length: int) -> bytes:
     """The head up to its empty line.
 
-    :param fields: all but ``content-length``; names and values were judged (`bridge.transport.http1.fields`).
+    :param fields: all but ``content-length``; names and values were checked (`bridge.transport.http1.fields`).
     :param length: bytes of the body.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])

@@ -1,6 +1,6 @@
 """Responses, one after the other: bytes in, replies out, without I/O (RFC 9112, section 6).
 
-Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which nobody asked for, is refused.
+Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which was not requested, is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bridge.transport.http1.chunked import Chunked
 from bridge.transport.http1.exchange import reply_truncated, too_long
 from bridge.transport.http1.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE, Head, Heads, check_length, tidy
 
-MAX_INTERIM = 100  #: interim responses before one reply; a service that says nothing else is a flood
+MAX_INTERIM = 100  #: interim responses before one reply; more are a flood
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
@@ -21,11 +21,11 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 class Response:
     """Reads one response at a time: `start`, then `feed` or `eof` until they return that it is complete.
 
-    :ivar head: of the final response, once it is there.
-    :ivar body: all of it, once the response is whole.
-    :ivar begun: a byte has come.
-    :ivar more: not all input is processed yet: call `feed` with nothing to go on.
-    :ivar excess: bytes came after the response. They belong to no request, so the connection must not be used again.
+    :ivar head: of the final response, once it has arrived.
+    :ivar body: all of it, once the response is complete.
+    :ivar begun: a byte has arrived.
+    :ivar more: not all input is processed yet: call `feed` without data to continue.
+    :ivar excess: bytes arrived after the response. They belong to no request, so the connection must not be used again.
     """
 
     __slots__ = (
@@ -48,10 +48,10 @@ class Response:
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
         self._memo = heads.known
-        self._buffer: bytearray | None = None  # a head that has not ended yet
+        self._buffer: bytearray | None = None  # an incomplete head
         self._interim = 0
-        self._parts: Pieces | None = None  # of a body that is not whole yet …
-        self._missing = 0  # … and what it lacks: bytes, or how many more are taken
+        self._parts: Pieces | None = None  # of an incomplete body …
+        self._missing = 0  # … and the bytes that it lacks, or that are still accepted
         self._chunked: Chunked | None = None
         self.body = b""
         self.start(without_body=False, limit=0)
@@ -60,7 +60,7 @@ class Response:
         """To be called before the first response, and after a complete one.
 
         :param without_body: the request was HEAD (section 6.3, item 1).
-        :param limit: bytes of a body that are taken.
+        :param limit: bytes of a body.
         """
         self.head: Head | None = None
         self.begun = self.excess = self.more = False
@@ -68,7 +68,7 @@ class Response:
         self._limit = limit
 
     def feed(self, data: bytes) -> bool:
-        """Whether the response is whole now.
+        """Whether the response is complete now.
 
         :raises BadReply: it breaks HTTP, or is too long.
         """
@@ -88,14 +88,14 @@ class Response:
         return self._read_body(head, data)
 
     def take_body(self) -> bytes:
-        """The body, which is not kept here any longer."""
+        """The body; it is released here."""
         body, self.body = self.body, b""
         return body
 
     def eof(self) -> bool:
-        """The connection has ended in good order. Whether the response is whole.
+        """The connection was closed properly. Whether the response is complete.
 
-        :raises BadReply: it is not.
+        :raises BadReply: it is incomplete.
         """
         if self.head is None:
             raise BadReply(cause="the connection ended within the reply's head")
@@ -104,10 +104,11 @@ class Response:
         return self._complete(b"")
 
     def _read_head(self, data: bytes) -> bytes | None:
-        """What follows the head in `data`, or None where it has not ended. `head` stays None after an interim one."""
+        """The bytes after the head in `data`, or None if it is incomplete. `head` stays None after an interim one."""
         if self._buffer is not None:
             self._buffer += data
-            # The end may begin in the part before, whose last bytes alone are searched again: a head may come in bytes.
+            # The end may begin in the previous part, so its last bytes are searched again; a head may arrive byte by
+            # byte.
             match = _EMPTY_LINE.search(self._buffer, max(0, len(self._buffer) - len(data) - 3))
             if match is None:
                 self._check_size(len(self._buffer))
@@ -152,7 +153,7 @@ class Response:
         length = 0 if self._without_body else head.length
         parts = self._parts
         if parts is None:
-            if len(data) == length <= self._limit:  # it came in one piece
+            if len(data) == length <= self._limit:  # it arrived in one piece
                 self.body = data
                 self._interim = 0
                 return True
@@ -180,9 +181,9 @@ class Response:
         return self._complete(data[end:])
 
     def _complete(self, rest: bytes) -> bool:
-        """:raises BadReply: `rest`, what came in one go with the end of the response, is no empty line.
+        """:raises BadReply: `rest`, which arrived with the end of the response, is not an empty line.
 
-        Old services end bodies with one; anything else says that the reply is not what its head says.
+        Old services send one after bodies; anything else shows that the head is wrong.
         """
         if rest:
             if rest.strip(b"\r\n"):

@@ -16,7 +16,7 @@ class HttpTransport:
 
     name: ClassVar[str] = "http"
     options: ClassVar[frozenset[str]] = frozenset()
-    #: What a gateway or a service says that can't answer at present. A lost connection counts as 502.
+    #: The statuses of a gateway or service that is temporarily unable to reply. A lost connection counts as 502.
     retried: ClassVar[frozenset[int]] = frozenset((502, 503, 504))
 
     def __init__(self, client: Client | None = None) -> None:
@@ -28,7 +28,7 @@ class HttpTransport:
         return text
 
     def channel(self, target: Target) -> HttpChannel:
-        from bridge.transport.http1.channel import HttpChannel  # not loaded to look at routes only
+        from bridge.transport.http1.channel import HttpChannel  # not loaded if routes are only checked
         from bridge.transport.http1.client import HttpClient
 
         if self._client is None:

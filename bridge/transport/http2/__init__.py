@@ -1,7 +1,6 @@
 """HTTP/2 as a client (RFC 9113): a core without I/O, and the socket under it.
 
-``frames`` are bytes, ``fields`` header blocks, ``header_block`` is one in several frames; ``stream`` is one request,
-``pending`` are those that are queued, ``send_window`` is what waits for flow control, ``output`` what waits to be
-written, ``flood_guard`` bounds work that brings nothing; ``connection`` is all of them together, ``transport`` the
-socket.
+``frames`` encodes and checks frames, ``fields`` header blocks, ``header_block`` a block in several frames; ``stream``
+is one request, ``pending`` the queue of requests, ``send_window`` flow control, ``output`` the output buffer,
+``flood_guard`` limits useless frames; ``connection`` combines all of them, ``transport`` is the socket.
 """

@@ -1,8 +1,8 @@
 """The client's side of an HTTP/2 connection (RFC 9113), without I/O: bytes in, calls of `Http2Stream`; bytes out.
 
-Everything that the other side controls is bounded: frames by the announced size (section 4.2), header sections by their
-size (6.5.2), bodies by the windows (5.2), and frames that cost work and bring nothing by `FloodGuard` (10.5). A lot of
-input is processed in steps, so that the caller can serve other connections between them.
+Everything that the other side controls is limited: frames by the announced size (section 4.2), header sections by their
+size (6.5.2), bodies by the windows (5.2), and useless frames by `FloodGuard` (10.5). A large input is processed in
+steps, so that the caller can serve other connections between them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bridge.transport.http2.send_window import SendWindow
 from bridge.transport.http2.stream import Http2Stream
 
 MUCH = 4096  #: bytes of input from which it may be processed in several steps
-LOOK = 32  #: frames between two looks at the clock
+LOOK = 32  #: frames between two checks of the clock
 CONNECTION_WINDOW = 16 * 1024 * 1024  #: bytes of all streams together; each has a smaller one
 
 
@@ -31,9 +31,9 @@ class Http2Connection(Output):
     :param max_list: bytes of a header section.
     :param output: called when there is something to `take`, once until it is taken.
     :param pause: seconds that one step of reading may take.
-    :ivar more: not all input is processed yet: call `receive` with nothing to go on.
-    :ivar ready: the other side's SETTINGS have come (section 3.4).
-    :ivar draining: no new streams are taken (section 6.8); open ones go on.
+    :ivar more: not all input is processed yet: call `receive` without data to continue.
+    :ivar ready: the other side's SETTINGS have arrived (section 3.4).
+    :ivar draining: no new streams are accepted (section 6.8); open ones continue.
     :ivar streams: the open ones, by number.
     """
 
@@ -43,8 +43,8 @@ class Http2Connection(Output):
         self._pause = pause
         self.streams: dict[int, Http2Stream] = {}
         self.goaway = ""  #: why the other side closes the connection, once it has sent GOAWAY
-        self.broken = False  #: that GOAWAY named an error
-        self.heard = False  #: something came since the last `tick`
+        self.broken = False  #: that GOAWAY had an error code
+        self.heard = False  #: something arrived since the last `tick`
         self._stream_window = window
         self._max_list = max_list
         self._decode = Decoder(max_list)
@@ -71,8 +71,8 @@ class Http2Connection(Output):
     # --- what goes out ------------------------------------------------------------------------------------------
 
     def open(self, stream: Http2Stream, block: bytes, body: bytes = b"", *, end: bool) -> None:
-        """Send a request: its header block, a first piece of its body, and whether that is all. It is queued where the
-        other side, or the network, takes no more at present."""
+        """Send a request: its header block, a first piece of its body, and whether that is all. It is queued if the
+        other side or the network accepts no more at the moment."""
         stream.http = self
         if self.draining:
             stream.lost("the connection takes no more streams", untouched=True)
@@ -84,7 +84,7 @@ class Http2Connection(Output):
     def _begin(self, stream: Http2Stream, block: bytes, body: bytes, end: bool) -> None:
         stream.id = number = self._next
         self._next += 2
-        if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection has new numbers
+        if self._next > frames.MAX_STREAM:  # section 5.1.1: a new connection starts again at 1
             self.draining = True
             self._reject_pending("the connection has no more numbers")
         stream.window, stream.recv_window = self._initial, self._stream_window
@@ -114,8 +114,8 @@ class Http2Connection(Output):
             other.open(stream, block, body, end=end)
 
     def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None:
-        """Send more of the request's body. If the windows don't take it at once it stands in `Http2Stream.queue`, and
-        `Http2Stream.flushed` is called when they have. Does nothing once the stream is closed."""
+        """Send more of the request's body. If the windows don't allow it at once, it is in `Http2Stream.queue`, and
+        `Http2Stream.flushed` is called when it was sent. Does nothing once the stream is closed."""
         if not stream.id:
             self._pending.send(stream, data, end=end)
         elif stream.id in self.streams and not stream.last:
@@ -123,7 +123,7 @@ class Http2Connection(Output):
             self.send_window.send(stream, data, end=end)
 
     def cancel(self, stream: Http2Stream, code: int = frames.CANCEL) -> None:
-        """Cancel a stream (section 6.4); what still comes for it is ignored. Does nothing once it is closed."""
+        """Cancel a stream (section 6.4); later frames for it are ignored. Does nothing once it is closed."""
         if not stream.id:
             self._pending.drop(stream)
         elif self.streams.get(stream.id) is stream:
@@ -131,11 +131,11 @@ class Http2Connection(Output):
             self._forget(stream)
 
     def pause(self) -> None:
-        """The network takes no more at present: output and new streams are queued."""
+        """The network accepts no more at the moment: output and new streams are queued."""
         self.send_window.paused = True
 
     def resume(self) -> None:
-        """The network takes output again."""
+        """The network accepts output again."""
         self.send_window.paused = False
         self.send_window.pump()
         self._admit()
@@ -149,17 +149,17 @@ class Http2Connection(Output):
             stream.unacked = 0
 
     def tick(self) -> None:
-        """To be called at intervals: the bound on frames that bring nothing holds for one interval."""
+        """To be called at intervals: the limit of useless frames applies to one interval."""
         self._flood_guard.idle, self.heard = 0, False
 
     def leave(self, code: int = frames.NO_ERROR) -> None:
-        """Send GOAWAY (section 6.8). New streams are not taken."""
+        """Send GOAWAY (section 6.8). New streams are not accepted."""
         self.draining = True
         self._put(frames.goaway(code))
         self._reject_pending("the connection takes no more streams")
 
     def lose(self, cause: str) -> None:
-        """The connection is gone, and every stream with it."""
+        """The connection is lost, with all its streams."""
         self.draining = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
@@ -167,7 +167,7 @@ class Http2Connection(Output):
         self._reject_pending(cause)
 
     def _reject_pending(self, cause: str) -> None:
-        """Tell the queued streams, which were never sent."""
+        """Notify the queued streams, which were never sent."""
         for entry in self._pending.all():
             entry.stream.lost(cause, untouched=True)
 
@@ -232,7 +232,7 @@ class Http2Connection(Output):
         return stream
 
     def _break(self, stream: Http2Stream, code: int, cause: str) -> None:
-        """A rule of one stream was broken (section 5.4.2)."""
+        """Reset a stream for a protocol error (section 5.4.2)."""
         self._answer(frames.rst_stream(stream.id, code))
         self._forget(stream)
         stream.closed(code, cause, local=True)

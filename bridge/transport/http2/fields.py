@@ -1,7 +1,7 @@
-"""Header blocks without a dynamic table (HPACK, RFC 7541), so that each stands for itself.
+"""Header blocks without a dynamic table (HPACK, RFC 7541), so that each is independent.
 
-The gateway announces a table of size 0 and uses none of the other side's. That costs some bytes on the wire and buys
-this: a block that was read once is known by its bytes, and a request's fields that don't change are encoded once.
+The gateway announces a table of size 0 and uses none of the other side's. That costs some bytes on the wire, but
+decoded blocks can be cached by their bytes, and a request's constant fields are encoded only once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bridge.http.memo import Memo
 from bridge.http.token import LOWER_TOKEN
 from bridge.transport.http2.frames import COMPRESSION_ERROR, Http2Error
 
-KNOWN = 512  #: blocks that are remembered; services send few different ones
-MAX_KNOWN = 1024  #: bytes of a block that is remembered
+KNOWN = 512  #: cached blocks; services send few different ones
+MAX_KNOWN = 1024  #: bytes of a cached block
 
 _STATIC = tuple(HeaderTable.STATIC_TABLE)
 _NAME = re.compile(LOWER_TOKEN.encode())
@@ -36,9 +36,9 @@ class Fields:
 
     :ivar status: of ``:status``; None in trailers.
     :ivar pairs: the other fields in order; obs-text octets as Latin-1.
-    :ivar fault: why it is malformed (RFC 9113, section 8.1.1) or larger than allowed; ``""`` for a good one.
+    :ivar fault: why it is malformed (RFC 9113, section 8.1.1) or larger than allowed; ``""`` if it is valid.
     :ivar large: it is larger than allowed.
-    :ivar memo: the reader's own: what it has made of the section.
+    :ivar memo: for the reader: its result for the section.
     """
 
     __slots__ = ("fault", "large", "memo", "pairs", "status")
@@ -67,7 +67,7 @@ class Decoder:
         self._memo = Memo[bytes, Fields](KNOWN)
 
     def __call__(self, block: bytes) -> Fields:
-        """:raises Http2Error: it can't be decoded; the connection is lost with it (RFC 9113, section 4.3)."""
+        """:raises Http2Error: it can't be decoded, which ends the connection (RFC 9113, section 4.3)."""
         section = self._memo.get(block)
         if section is None:
             section = self._read(block)
@@ -110,7 +110,7 @@ def _judge(pairs: list[tuple[bytes, bytes]]) -> Fields:
 def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
     """The fields of `block` (RFC 7541, section 6), for a table of size 0.
 
-    :raises Http2Error: it is no such block, or refers to a table that isn't there.
+    :raises Http2Error: it is malformed, or refers to a dynamic table.
     """
     at, has_fields = 0, False
     while at < len(block):
@@ -124,7 +124,7 @@ def decode(block: bytes) -> Iterable[tuple[bytes, bytes]]:
                 raise Http2Error(COMPRESSION_ERROR, "a table size that was not allowed")
             continue
         else:
-            # What is to be remembered falls out of a table of size 0 at once (section 4.4).
+            # An entry is evicted from a table of size 0 at once (section 4.4).
             index, at = _integer(block, at, 6 if first & _INCREMENTAL else 4)
             if index:
                 name = _entry(index)[0]
@@ -142,7 +142,7 @@ def _entry(index: int) -> tuple[bytes, bytes]:
 
 
 def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
-    """Section 5.1. No number needs more than four further bytes."""
+    """Section 5.1. No valid number needs more than four further bytes."""
     mask = (1 << bits) - 1
     value = block[at] & mask
     at += 1
@@ -181,8 +181,8 @@ _names = Memo[str, bytes](4096)
 
 
 def name_part(name: str) -> bytes:
-    """A literal's beginning up to its value: never indexed (section 6.2.3), since what is encoded for each request is
-    a secret or different each time."""
+    """A literal's beginning up to its value: never indexed (section 6.2.3), since fields that are encoded per request
+    are secret or differ each time."""
     part = _names.get(name)
     if part is None:
         raw = name.encode("ascii")

@@ -1,4 +1,4 @@
-"""A bound on work that the other side causes without a use (RFC 9113, section 10.5)."""
+"""A limit of useless work that the other side causes (RFC 9113, section 10.5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bridge.transport.http2.frames import ENHANCE_YOUR_CALM, Http2Error
 
 IDLE_FRAMES = 10_000  #: useless frames in a row, within one interval of `Http2Connection.tick`
 SETTINGS = 64  #: parameters of one SETTINGS frame; six are defined, nghttp2 allows 32
-TINY = 64  #: bytes by which a window must grow to be of use, where more than that is queued
+TINY = 64  #: bytes by which a window must grow to be useful, if more than that is queued
 MAX_ANSWERS = 1_000  #: queued answers to such frames
 
 

@@ -53,7 +53,7 @@ _number = Struct(">L")
 
 
 class Http2Error(Exception):
-    """The other side broke a rule that ends the connection (section 5.4.1).
+    """A protocol error of the other side that ends the connection (section 5.4.1).
 
     :ivar code: for GOAWAY.
     """
@@ -64,18 +64,18 @@ class Http2Error(Exception):
 
 
 def name_of(code: int) -> str:
-    """An error code's name; its number where it has none."""
+    """An error code's name; its number without one."""
     return _CODES[code] if code < len(_CODES) else f"error {code}"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame. `payload` must not be longer than the other side accepts."""
+    """One frame. `payload` must not exceed the other side's maximum."""
     length = len(payload)
     return head.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
 
 
 def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
-    """HEADERS and, where `block` is longer than a frame may be, its CONTINUATIONs (section 6.10)."""
+    """HEADERS and, if `block` exceeds a frame, its CONTINUATIONs (section 6.10)."""
     flags = END_STREAM if end else 0
     if len(block) <= largest:
         return frame(HEADERS, flags | END_HEADERS, stream, block)
@@ -103,7 +103,7 @@ def settings(values: Iterable[tuple[int, int]]) -> bytes:
 
 
 def preface(window: int, max_list: int, connection_window: int) -> bytes:
-    """What a client begins with (section 3.4).
+    """The client's first bytes (section 3.4).
 
     :param window: of each stream. :param max_list: bytes of a header section. :param connection_window: of all streams.
     """
@@ -112,7 +112,7 @@ def preface(window: int, max_list: int, connection_window: int) -> bytes:
 
 
 def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
-    """:raises Http2Error: it is no list of settings (section 6.5), or one can't have its value."""
+    """:raises Http2Error: it is not a list of settings (section 6.5), or one has an invalid value."""
     if len(payload) % 6:
         raise Http2Error(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that is no multiple of 6")
     for key, value in _setting.iter_unpack(payload):  # section 6.5.2
@@ -145,7 +145,7 @@ def unpadded(payload: bytes) -> bytes:
 
 
 def fragment(flags: int, payload: bytes) -> bytes:
-    """What HEADERS hold of a block, without padding and priority.
+    """The part of a block in HEADERS, without padding and priority.
 
     :raises Http2Error: the frame is too short for them (section 6.2).
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bridge.transport.http2 import frames
 from bridge.transport.http2.frames import Http2Error
 
-BLOCK = 1024 * 1024  #: bytes of one block, however few are kept
+BLOCK = 1024 * 1024  #: bytes of one block, including those that are dropped
 
 
 class HeaderBlock:
     """:param flags: of its HEADERS.
-    :param max_size: bytes that are kept: a block is never longer than its section counts (section 6.5.2).
+    :param max_size: bytes that are kept: a block is never longer than the counted size of its section (section 6.5.2).
     :ivar size: all of its bytes.
     """
 
@@ -21,7 +21,7 @@ class HeaderBlock:
         self._kept, self._max_size = bytearray(payload), max_size
 
     def more(self, flags: int, stream: int, payload: bytes) -> bytes | None:
-        """One CONTINUATION; the whole block when that was the last.
+        """One CONTINUATION; returns the whole block after the last one.
 
         :raises Http2Error: it is of another stream, or the block has no end.
         """

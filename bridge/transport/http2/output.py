@@ -1,4 +1,4 @@
-"""The output of an HTTP/2 connection, kept until it is taken."""
+"""The output buffer of an HTTP/2 connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Output:
         self.pinged = False  #: our PING is not answered yet
 
     def take(self) -> bytes:
-        """All that is to be sent now; nothing is kept."""
+        """All pending output; the buffer is empty afterwards."""
         out, self._out = self._out, []
         self._scheduled, self._flood_guard.answers = False, 0
         return out[0] if len(out) == 1 else b"".join(out)
@@ -38,6 +38,6 @@ class Output:
             self._output()
 
     def _answer(self, data: bytes) -> None:
-        """Put an answer that the other side has caused."""
+        """Queue an answer to a frame of the other side."""
         self._flood_guard.answer()
         self._put(data)

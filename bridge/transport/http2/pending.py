@@ -1,4 +1,4 @@
-"""Requests that are queued, since the other side takes no more streams at once (RFC 9113, section 5.1.2)."""
+"""Requests that are queued, since the other side accepts no more concurrent streams (RFC 9113, section 5.1.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PendingStreams:
     """A queue, first in, first out."""
 
     def __init__(self) -> None:
-        self.entries: OrderedDict[Http2Stream, Entry] = OrderedDict()  # a dict, since any one may leave
+        self.entries: OrderedDict[Http2Stream, Entry] = OrderedDict()  # a dict, since any entry may be removed
 
     def add(self, entry: Entry) -> None:
         self.entries[entry.stream] = entry

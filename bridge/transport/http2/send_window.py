@@ -1,4 +1,4 @@
-"""Request bodies, sent as the flow-control windows allow (RFC 9113, section 5.2), streams taking turns."""
+"""Request bodies, sent as the flow-control windows allow (RFC 9113, section 5.2), streams in turn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bridge.transport.http2.stream import Http2Stream
 
 
 class SendWindow:
-    """:param write: takes frames.
+    """:param write: sends frames.
     :param on_end: called with a stream when both of its sides have ended.
     :ivar largest: bytes of a frame's payload.
-    :ivar paused: the network takes no more at present.
+    :ivar paused: the network accepts no more at the moment.
     """
 
     def __init__(self, write: Callable[[bytes], None], on_end: Callable[[Http2Stream], None]) -> None:
@@ -41,7 +41,7 @@ class SendWindow:
         self.pump()
 
     def fits(self, stream: Http2Stream, size: int) -> bool:
-        """Whether `size` bytes may be sent at once, as one frame. Where they may, they count as sent."""
+        """Whether `size` bytes may be sent at once, as one frame. If so, they are deducted from the windows."""
         if size > self.largest or size > self._window or size > stream.window or self.paused:
             return False
         self._window -= size
@@ -54,12 +54,12 @@ class SendWindow:
         return self._window <= frames.MAX_WINDOW
 
     def drop(self, stream: Http2Stream) -> None:
-        """`stream` sends nothing more."""
+        """Remove `stream`, which sends nothing more."""
         self._queued.pop(stream, None)
         stream.queue = None
 
     def pump(self) -> None:
-        """Send what may be sent, one frame of each stream after the other."""
+        """Send what the windows allow, one frame of each stream in turn."""
         progress = True
         while progress and self._queued and not self.paused:
             progress = False

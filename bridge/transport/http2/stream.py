@@ -1,4 +1,5 @@
-"""One stream of an HTTP/2 connection (RFC 9113, section 5): what the connection keeps of it, and tells it."""
+"""One stream of an HTTP/2 connection (RFC 9113, section 5): its state, and the calls that it gets from the
+connection."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from bridge.transport.http2.fields import Fields
 
 
 class Carrier(Protocol):
-    """What a stream needs of its connection (`bridge.transport.http2.connection.Http2Connection`)."""
+    """The connection, as a stream uses it (`bridge.transport.http2.connection.Http2Connection`)."""
 
     goaway: str
 
@@ -25,10 +26,10 @@ class Http2Stream(ABC):
 
     :ivar http: the connection that it is on.
     :ivar id: 0 until it is sent.
-    :ivar window: bytes that may be sent before the other side gives more (section 5.2).
+    :ivar window: bytes that may be sent before the other side grants more (section 5.2).
     :ivar recv_window: bytes that the other side may still send.
     :ivar unacked: bytes received for which no WINDOW_UPDATE was sent yet.
-    :ivar queue: what is to be sent once windows allow; `last` says that nothing follows.
+    :ivar queue: data to send when the windows allow it; `last`: nothing follows.
     :ivar sent: our side has ended. `ended`: the other side has.
     """
 
@@ -44,23 +45,23 @@ class Http2Stream(ABC):
     # --- for the request's side -----------------------------------------------------------------------------------
 
     def send(self, data: bytes, *, end: bool = False) -> None:
-        """More of the body. Where the windows don't take it at once, `queue` holds it until `flushed`."""
+        """More of the body. If the windows don't allow it at once, it is in `queue` until `flushed`."""
         if self.http is not None:
             self.http.send(self, data, end=end)
 
     def credit(self, size: int) -> None:
-        """`size` more bytes that were received are used up."""
+        """`size` more received bytes were processed."""
         if self.http is not None:
             self.http.credit(self, size)
 
     def give_back(self) -> None:
-        """Cancel it (RST_STREAM with CANCEL, where it isn't closed)."""
+        """Cancel it (RST_STREAM with CANCEL, unless it is closed)."""
         if self.http is not None:
             self.http.cancel(self)
 
     @property
     def goaway(self) -> str:
-        """Why the other side closes the connection, once it has said so."""
+        """Why the other side closes the connection, after its GOAWAY."""
         return self.http.goaway if self.http is not None else ""
 
     # --- for the connection ---------------------------------------------------------------------------------------
@@ -79,9 +80,9 @@ class Http2Stream(ABC):
 
     @abstractmethod
     def closed(self, code: int, cause: str, *, local: bool = False) -> None:
-        """It was reset, by the other side with `code` (section 6.4), or by us (`local`) for a rule that was broken."""
+        """It was reset, by the other side with `code` (section 6.4), or by us (`local`) for a protocol error."""
 
     @abstractmethod
     def lost(self, cause: str, *, untouched: bool) -> None:
-        """The connection is gone, or takes no more streams. `untouched`: the other side has not seen the request, or
-        says that it did not process it (sections 6.8, 8.7), so that it may be sent again whatever it was."""
+        """The connection is lost, or accepts no more streams. `untouched`: the other side has not received the request,
+        or reports that it did not process it (sections 6.8, 8.7), so that it may be sent again in any case."""

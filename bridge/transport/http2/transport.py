@@ -1,4 +1,4 @@
-"""An HTTP/2 connection on a socket. Output is written once in each turn of the loop, in one write."""
+"""An HTTP/2 connection on a socket. Output is written once per turn of the loop, in one write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.transport.http2.connection import Http2Connection
 from bridge.transport.http2.frames import Http2Error
 
 ERROR_GRACE = 5.0  #: seconds for the calls on a connection that the other side closes for an error
-STEP = 0.002  #: seconds of processing input without a break
+STEP = 0.002  #: seconds of processing input without yielding
 IDLE = 1800.0  #: seconds without a call after which a connection is closed
 
 
@@ -19,9 +19,9 @@ class Http2Transport(asyncio.Protocol):
 
     :param keepalive: seconds of silence after which a PING is sent, while calls wait.
     :param ping_timeout: seconds for its answer.
-    :ivar ready: done when it may be used, or never will be. :ivar drained: when it takes no more calls.
-    :ivar gone: when its socket is closed.
-    :ivar cause: why it ended; may name addresses.
+    :ivar ready: done when it is usable, or has failed. :ivar drained: done when it accepts no more calls.
+    :ivar gone: done when its socket is closed.
+    :ivar cause: why it ended; may contain addresses.
     """
 
     def __init__(self, *, window: int, max_list: int, keepalive: float, ping_timeout: float) -> None:
@@ -39,7 +39,7 @@ class Http2Transport(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a call may begin here."""
+        """Whether a call can begin here."""
         return self.http.ready and not self.http.draining
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ class Http2Transport(asyncio.Protocol):
             self._yield_turn()
 
     def _yield_turn(self) -> None:
-        """Input takes long to process: go on in a later turn, and read nothing from the network until then."""
+        """Input takes long to process: continue in a later turn, and read nothing from the network until then."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             self._yielded = True
@@ -101,7 +101,7 @@ class Http2Transport(asyncio.Protocol):
     # --- the core's side ----------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        # Calls that begin in one turn of the loop go out together.
+        # Calls that begin in one turn of the loop are sent together.
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -115,7 +115,7 @@ class Http2Transport(asyncio.Protocol):
         if self.http.draining:
             self._drain()
 
-    # --- its life -----------------------------------------------------------------------------------------------
+    # --- lifecycle -----------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         http = self.http
@@ -133,7 +133,7 @@ class Http2Transport(asyncio.Protocol):
         self._timer = self._loop.call_later(pause, self._tick)
 
     def _drain(self) -> None:
-        """Take no more calls; close with the last one."""
+        """Accept no more calls; close after the last one."""
         _done(self.ready)
         _done(self.drained)
         if not self.http.streams:
@@ -150,7 +150,7 @@ class Http2Transport(asyncio.Protocol):
         self._end(str(error))
 
     def leave(self) -> None:
-        """Take no more calls; end with the last one."""
+        """Accept no more calls; end after the last one."""
         self.http.leave()
 
     def drop(self) -> None:

@@ -27,14 +27,14 @@ from wire import Wire
 
 pb, services = modules("election/v1/ballots.proto")
 
-# Of a hundred ballots, how many came which way; what is left over was cast in person.
+# Percentages of ballots by source; the rest was cast in person.
 _SHARES = {"MAIL": 31, "EARLY": 12, "PROVISIONAL": 1}
 
 
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, sentence: str, reason: str, **facts: str) -> NoReturn:
     """End the call with a status that programs can read, too (google.rpc.ErrorInfo).
 
-    :raises Exception: always; it is how grpc leaves a method.
+    :raises Exception: always; that is how grpc ends a method.
     """
     info = AnyMessage()
     info.Pack(ErrorInfo(reason=reason, domain="elections.tamarack.example", metadata=facts))
@@ -59,8 +59,8 @@ class Rooms(services.BallotCountServicer):  # type: ignore[misc, name-defined]  
 
     def ListCounts(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
-            wanted = [one for one in self._counts.values() if request.status in (0, one.status)]
-            return pb.ListCountsResponse(counts=wanted)
+            counts = [one for one in self._counts.values() if request.status in (0, one.status)]
+            return pb.ListCountsResponse(counts=counts)
 
     def SubmitBatch(self, request: Any, context: grpc.ServicerContext) -> Any:
         batch = request.batch
@@ -81,9 +81,9 @@ class Rooms(services.BallotCountServicer):  # type: ignore[misc, name-defined]  
 
     def _county(self, fips: str, context: grpc.ServicerContext) -> Any:
         if fips not in self._counts:
-            known = ",".join(self._counts)
+            codes = ",".join(self._counts)
             sentence = f"No county of this state has the code {fips!r}."
-            _refuse(context, grpc.StatusCode.NOT_FOUND, sentence, "UNKNOWN_COUNTY", known_counties=known)
+            _refuse(context, grpc.StatusCode.NOT_FOUND, sentence, "UNKNOWN_COUNTY", known_counties=codes)
         return self._counts[fips]
 
 
@@ -107,13 +107,13 @@ def serve(port: int, wire: Wire) -> None:
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=8),
         interceptors=[Recorder(wire)],
-        options=[("grpc.so_reuseport", 0)],  # two services on one port would share its calls in silence
+        options=[("grpc.so_reuseport", 0)],  # two services on one port would silently share its calls
     )
     services.add_BallotCountServicer_to_server(Rooms(), server)
     name = pb.DESCRIPTOR.services_by_name["BallotCount"].full_name
     reflection.enable_server_reflection((name, reflection.SERVICE_NAME), server)
     try:
-        socket.create_server(("127.0.0.1", port)).close()  # grpc's own complaint is a page long
+        socket.create_server(("127.0.0.1", port)).close()  # grpc's own error message is a page long
         bound = server.add_insecure_port(f"127.0.0.1:{port}")
     except (OSError, RuntimeError) as error:
         refuse_port(port, error)
@@ -123,6 +123,6 @@ def serve(port: int, wire: Wire) -> None:
 
 
 if __name__ == "__main__":
-    given = arguments("The ballot count over gRPC.")
-    serve(given.port, Wire(given.wire))
+    options = arguments("The ballot count over gRPC.")
+    serve(options.port, Wire(options.wire))
     sys.exit(0)

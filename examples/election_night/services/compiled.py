@@ -1,4 +1,4 @@
-"""The Python modules of ``protos/``, compiled when the service starts: generated code is nothing to commit."""
+"""The Python modules of ``protos/``, compiled when the service starts: generated code is not committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""County returns over SOAP 1.1, document/literal wrapped: a service as a state's vendor would have built it.
+"""County returns over SOAP 1.1, document/literal wrapped: a service in the style of a state's vendor.
 
     python examples/election_night/services/county_returns.py --port 8001
 
@@ -88,24 +88,24 @@ def certify_precinct(request: Element) -> Element:
 
 
 def _text(request: Element, name: str) -> str:
-    """The text of one of the request's elements; ``""`` where it is left out."""
+    """The text of one of the request's elements; ``""`` if it is left out."""
     return request.findtext(f"{{{NAMESPACE}}}{name}", "")
 
 
 def _county(request: Element) -> County:
     """The county that the request names.
 
-    :raises Fault: there is none; its detail, as the contract declares it, lists those there are.
+    :raises Fault: it does not exist; the detail, as declared in the contract, lists the known ones.
     """
     fips = _text(request, "countyFips")
     if fips not in COUNTIES:
-        detail = E.UnknownCounty(E.countyFips(fips), *(E.knownCounty(known) for known in COUNTIES))
+        detail = E.UnknownCounty(E.countyFips(fips), *(E.knownCounty(code) for code in COUNTIES))
         raise Fault("Client", f"No county of this state has the code {fips}.", detail)
     return COUNTIES[fips]
 
 
 if __name__ == "__main__":
-    given = arguments("County returns over SOAP 1.1.")
+    options = arguments("County returns over SOAP 1.1.")
     service = SoapService(
         WSDL,
         {
@@ -114,4 +114,4 @@ if __name__ == "__main__":
             "CertifyPrecinct": certify_precinct,
         },
     )
-    serve_wsgi(service, given.port, Wire(given.wire))
+    serve_wsgi(service, options.port, Wire(options.wire))

@@ -63,7 +63,7 @@ class County:
 
 
 def percent(part: int, whole: int) -> Decimal:
-    """Two digits after the point, rounded as schools teach it: clerks and newspapers must agree."""
+    """Two digits after the point, rounded half up, so that clerks and newspapers agree."""
     return (Decimal(100 * part) / whole if whole else Decimal(0)).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 

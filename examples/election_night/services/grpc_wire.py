@@ -1,4 +1,4 @@
-"""Notes what a gRPC service got and answered, as protobuf's text format, from the very bytes on the wire."""
+"""Records a gRPC service's requests and replies, in protobuf's text format, from the bytes on the wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Message = Any
 
 
 class Recorder(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc publishes no types
-    """Unary methods only, which is all this service has."""
+    """Unary methods only; the service has no others."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -32,7 +32,7 @@ class Recorder(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc publishes 
             try:
                 reply = handler.unary_unary(request, context)
                 answered = handler.response_serializer(reply)
-            except BaseException:  # context.abort raises a bare Exception, and it must go on to grpc
+            except BaseException:  # context.abort raises a bare Exception, which must reach grpc
                 status = f"{context.code().name}: {context.details().decode()}" if context.code() else "UNKNOWN"
                 raise
             finally:

@@ -1,4 +1,4 @@
-"""The state's results feed: plain XML over HTTP, without a schema, as newspapers have been reading it for years.
+"""The state's results feed: plain XML over HTTP, without a schema, as newspapers have used it for years.
 
     python examples/election_night/services/results_feed.py --port 8003
 
@@ -49,7 +49,7 @@ def governor() -> dict[str, Any]:
 
 
 def register_of_deeds() -> dict[str, Any]:
-    """One county and nobody else on the ballot."""
+    """One county and a single candidate."""
     county = COUNTIES["91001"]
     votes = county.ballots - 611
     return {
@@ -85,5 +85,5 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
 
 
 if __name__ == "__main__":
-    given = arguments("The results feed, in XML.")
-    serve_wsgi(application, given.port, Wire(given.wire))
+    options = arguments("The results feed, in XML.")
+    serve_wsgi(application, options.port, Wire(options.wire))

@@ -1,4 +1,4 @@
-"""How each of the three services is started and stopped: ``--port``, ``ready PORT``, SIGTERM."""
+"""How the three services are started and stopped: ``--port``, ``ready PORT``, SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wire import Wire, Wsgi, recorded
 
 
 def arguments(what: str) -> argparse.Namespace:
-    """``--port`` (0 takes a free one) and ``--wire``."""
+    """``--port`` (0 uses a free one) and ``--wire``."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--wire", type=Path, help="append each exchange to this file, one JSON line each")
@@ -23,7 +23,7 @@ def arguments(what: str) -> argparse.Namespace:
 
 
 def until_stopped(port: int) -> None:
-    """Say ``ready PORT`` and wait for SIGTERM or Ctrl-C."""
+    """Print ``ready PORT`` and wait for SIGTERM or Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -45,7 +45,7 @@ class _Quiet(WSGIRequestHandler):
     timeout = 30  # seconds that a client may keep a thread waiting
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The wire file says it better."""
+        """Not needed: the wire file has it."""
 
 
 def serve_wsgi(app: Wsgi, port: int, wire: Wire) -> None:

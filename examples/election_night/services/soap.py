@@ -1,6 +1,6 @@
 """A SOAP 1.1 service made from its WSDL: document/literal, one body element for each operation.
 
-The contract comes first. A request that the schema in the WSDL forbids gets a fault and reaches no operation.
+The contract comes first. A request that is invalid by the WSDL's schema gets a fault and reaches no operation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lxml.builder import ElementMaker  # pyright: ignore[reportMissingImports]  
 from wire import Environ, StartResponse
 
 Element = etree._Element
-#: Takes the body element of a valid request, and makes that of the reply.
+#: Takes the body element of a valid request, and returns that of the reply.
 Operation = Callable[[Element], Element]
 
 LARGEST = 64 * 1024  # bytes of a request's body
@@ -57,7 +57,7 @@ _UNQUALIFIED = ElementMaker()
 
 
 class Fault(Exception):
-    """A SOAP fault: `code` is ``Client`` where the request is to blame, ``Server`` where the service is."""
+    """A SOAP fault: `code` is ``Client`` for an error of the request, ``Server`` for one of the service."""
 
     def __init__(self, code: str, sentence: str, detail: Element | None = None) -> None:
         super().__init__(sentence)
@@ -74,14 +74,14 @@ class Fault(Exception):
 class SoapService:
     """The WSGI application that serves the contract in `wsdl`.
 
-    :param operations: what does each operation's work, by the operation's name in the contract.
-    :raises KeyError: one that the contract has is missing.
+    :param operations: the implementations, by the operations' names in the contract.
+    :raises KeyError: one of the contract's operations is missing.
     """
 
     def __init__(self, wsdl: Path, operations: Mapping[str, Operation]) -> None:
         self._wsdl = etree.parse(wsdl).getroot()
         (schema,) = self._wsdl.iterfind("wsdl:types/xs:schema", _NS)
-        # Serialized on its own, the schema takes along the prefixes that are declared around it.
+        # When serialised alone, the schema includes the prefixes that are declared around it.
         self._schema = etree.XMLSchema(etree.fromstring(etree.tostring(schema)))
         self._lock = threading.Lock()
         self._operations = {
@@ -92,9 +92,9 @@ class SoapService:
         self._path = re.sub(r"^\w+://[^/]*", "", address.get("location", ""))
 
     def _input(self, operation: Element) -> str:
-        """The tag of the element that asks for `operation`."""
-        (asked,) = operation.iterfind("wsdl:input", _NS)
-        message = asked.get("message", "").partition(":")[2]
+        """The tag of `operation`'s request element."""
+        (input_element,) = operation.iterfind("wsdl:input", _NS)
+        message = input_element.get("message", "").partition(":")[2]
         (part,) = self._wsdl.iterfind(f"wsdl:message[@name='{message}']/wsdl:part", _NS)
         prefix, _, name = part.get("element", "").partition(":")
         return f"{{{part.nsmap[prefix]}}}{name}"
@@ -130,9 +130,9 @@ class SoapService:
         return status, "text/xml", _xml(_E.Envelope(_E.Body(reply)))
 
     def _operation(self, request: Element) -> Operation:
-        """What `request` asks for.
+        """The operation of `request`.
 
-        :raises Fault: there is no such operation, or the schema forbids the request.
+        :raises Fault: there is no such operation, or the request is invalid by the schema.
         """
         operation = self._operations.get(request.tag)
         if operation is None:
@@ -145,7 +145,7 @@ class SoapService:
         return operation
 
     def _contract(self, location: str) -> bytes:
-        """The WSDL, with the address at which it was asked for."""
+        """The WSDL, with the address of this request."""
         wsdl = deepcopy(self._wsdl)
         for address in wsdl.iterfind("wsdl:service/wsdl:port/binding:address", _NS):
             address.set("location", location)
@@ -160,19 +160,19 @@ def _read(environ: Environ) -> bytes:
     declared = environ.get("CONTENT_LENGTH") or ""
     if not re.fullmatch(r"[0-9]{1,15}", declared):
         raise Fault("Client", "The request must declare its length in Content-Length.")
-    left = int(declared)
-    if left <= LARGEST:
-        return bytes(environ["wsgi.input"].read(left))
+    remaining = int(declared)
+    if remaining <= LARGEST:
+        return bytes(environ["wsgi.input"].read(remaining))
     # A client that is still sending would not read the answer.
-    while left and (part := environ["wsgi.input"].read(min(left, LARGEST))):
-        left -= len(part)
+    while remaining and (part := environ["wsgi.input"].read(min(remaining, LARGEST))):
+        remaining -= len(part)
     raise Fault("Client", f"The request is larger than {LARGEST} bytes.")
 
 
 def _body_element(document: bytes) -> Element:
     """The element in the SOAP body of `document`.
 
-    :raises Fault: it is no SOAP 1.1 message, or not one for a document/literal service.
+    :raises Fault: it is not a SOAP 1.1 message, or not one for a document/literal service.
     """
     try:
         parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
@@ -185,7 +185,7 @@ def _body_element(document: bytes) -> Element:
         code = "VersionMismatch" if etree.QName(envelope).localname == "Envelope" else "Client"
         raise Fault(code, f"The request must be a SOAP 1.1 envelope and is {envelope.tag}.")
     for block in envelope.iterfind("soap:Header/*", _NS):
-        # Without an actor, a block is for whoever gets the message last; with another one, it is not for us.
+        # Without an actor, a block is for the final recipient; with another one, it is not for this service.
         if block.get(f"{{{_SOAP}}}mustUnderstand") == "1" and block.get(f"{{{_SOAP}}}actor", _NEXT) == _NEXT:
             raise Fault("MustUnderstand", f"This service does not know the header {block.tag}.")
     elements = envelope.findall("soap:Body/*", _NS)

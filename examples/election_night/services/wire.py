@@ -1,6 +1,6 @@
-"""What a service really got and really answered, one JSON line each, in the file given with ``--wire``.
+"""A service's actual requests and replies, one JSON line each, in the file of ``--wire``.
 
-The demo shows these lines, so that what it prints went over the wire and was not made up for the occasion.
+The demo shows these lines, so that it prints the actual messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOST_KEPT = 1024 * 1024  # bytes of a request's body
 
 
 class Wire:
-    """Appends to `file`; without one it keeps quiet."""
+    """Appends to `file`; does nothing without one."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -35,14 +35,14 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def recorded(app: Wsgi, wire: Wire) -> Wsgi:
-    """`app`, with each exchange noted."""
+    """`app`, with each exchange recorded."""
 
     def record(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ["wsgi.input"] = source = _Kept(environ["wsgi.input"])
-        told: list[str] = []
+        statuses: list[str] = []
 
         def start(status: str, *rest: Any) -> Any:
-            told.append(status)
+            statuses.append(status)
             return start_response(status, *rest)
 
         answer = b"".join(app(environ, start))
@@ -51,7 +51,7 @@ def recorded(app: Wsgi, wire: Wire) -> Wsgi:
             target=f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}",
             request=source.seen.decode("utf-8", "replace"),
             reply=answer.decode("utf-8", "replace"),
-            status=told[-1],
+            status=statuses[-1],
         )
         return [answer]
 
@@ -59,7 +59,7 @@ def recorded(app: Wsgi, wire: Wire) -> Wsgi:
 
 
 class _Kept:
-    """The request's body, which keeps what the application reads of it, up to a bound."""
+    """The request's body, which keeps the bytes that the application reads, up to a limit."""
 
     def __init__(self, source: Any) -> None:
         self._source = source

@@ -123,8 +123,8 @@ class Decoders:
     def _build(self, descriptor: Descriptor) -> MessageReader:
         with self._lock:
             # Readers that exist already were created by another thread, or are in progress: a recursive message.
-            for message, done in walk(descriptor, self._readers):
-                if not done:
+            for message, complete in walk(descriptor, self._readers):
+                if not complete:
                     message_reader = self._readers[message] = MessageReader(message)
                     message_reader.judge = self._judge_message(message_reader)
                     continue

@@ -26,13 +26,13 @@ def walk(descriptor: Descriptor, readers: Container[Descriptor]) -> Iterator[tup
     """
     stack = [(descriptor, False)]
     while stack:
-        message, done = stack.pop()
-        if not done:
+        message, complete = stack.pop()
+        if not complete:
             if message in readers:
                 continue
             stack.append((message, True))
             stack += [(submessage, False) for submessage in reversed(_submessages(message))]
-        yield message, done
+        yield message, complete
 
 
 def _submessages(message: Descriptor) -> list[Descriptor]:

@@ -155,7 +155,7 @@ def schema(files: FileDescriptorSet, origin: str = "", *, key: KeyPath = ("trans
 def _in_order(files: FileDescriptorSet, origin: str, key: KeyPath) -> Iterator[FileDescriptorProto]:
     """Dependencies before their dependants."""
     by_name = {file.name: file for file in files.file}
-    done: set[str] = set()
+    visited: set[str] = set()
     # (file, the file that imports it, whether its dependencies come first); no recursion, since a hostile set may nest
     # deeper than Python allows
     stack: list[tuple[str, str, bool]] = [(file.name, "", False) for file in reversed(files.file)]
@@ -164,10 +164,10 @@ def _in_order(files: FileDescriptorSet, origin: str, key: KeyPath) -> Iterator[F
         name, importer, ready = stack.pop()
         if ready:
             active.discard(name)
-            done.add(name)
+            visited.add(name)
             yield by_name[name]
             continue
-        if name in done:
+        if name in visited:
             continue
         if name in active:
             raise BindError(Fault(f"{name} imports itself in a circle", key, origin))
@@ -178,7 +178,7 @@ def _in_order(files: FileDescriptorSet, origin: str, key: KeyPath) -> Iterator[F
             by_name[name] = shipped
         active.add(name)
         stack.append((name, importer, True))
-        stack += [(dependency, name, False) for dependency in by_name[name].dependency if dependency not in done]
+        stack += [(dependency, name, False) for dependency in by_name[name].dependency if dependency not in visited]
 
 
 def _rule(method: MethodDescriptorProto) -> Any:
