@@ -77,7 +77,10 @@ class Document:
     number: int
 
     def lines(self) -> Lines:
-        nodes = list(yaml.compose_all(self.text, yaml.CBaseLoader))
+        try:
+            nodes = list(yaml.compose_all(self.text, yaml.CBaseLoader))
+        except yaml.MarkedYAMLError:  # a later document of the text is not YAML; its own fault says so
+            return NO_LINES
         return _lines(nodes[self.number].start_mark, nodes[self.number]) if nodes else NO_LINES
 
 
