@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.config.specfile import read_file, read_text, read_value
@@ -111,6 +111,7 @@ def test_files_that_cant_be_read(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=200))
+@example("[]0")  # a list, and then text that is not YAML
 def test_no_text_makes_anything_but_a_spec_error(text: str) -> None:
     with contextlib.suppress(SpecError):
         read_text(text, "x")
