@@ -160,6 +160,31 @@ def test_any_reply_of_any_schema(service: tuple[str, list[str]], strict: bool, d
             same(codec, envelope(data.draw(changed(xml))), (data.draw(st.integers(2, 60)), 150))
 
 
+@pytest.mark.parametrize(
+    ("children", "warning"),
+    [
+        ("<a/><b/><b/><c><d/></c>", ""),
+        ("<b/><a/><c><d/></c>", "not in the schema's order"),
+        ("<a/><c><d/></c><b/>", "not in the schema's order"),
+        ("<c/><a/><b/>", "not in the schema's order"),
+        ("<a/><z/><c/>", "the schema doesn't know it"),
+        ("<a/><z/><c/><b/>", "the schema doesn't know it"),
+        ("<a/><b/><c/><c/>", "more often than the schema allows"),
+        ("<z/><a/><b/><c/>", "the schema doesn't know it"),
+    ],
+)
+def test_children_out_of_order(tmp_path: Path, children: str, warning: str) -> None:
+    sequence = """<xs:element name="a" type="xs:string"/>
+        <xs:element name="b" type="xs:string" minOccurs="0" maxOccurs="unbounded"/>
+        <xs:element name="c"><xs:complexType><xs:sequence>
+            <xs:element name="d" type="xs:string" minOccurs="0"/>
+        </xs:sequence></xs:complexType></xs:element>"""
+    schema = f'<xs:element name="r"><xs:complexType><xs:sequence>{sequence}</xs:sequence></xs:complexType></xs:element>'
+    body = envelope(f'<r xmlns="urn:t">{children}</r>')
+    *_, warnings = same(made(tmp_path, schema), body, (2, 9, 40))
+    assert (warning in warnings[0]) if warning else not warnings, warnings
+
+
 # --- replies by pattern -----------------------------------------------------------------------------------------
 
 

@@ -41,18 +41,47 @@ class _End:
 OUT_OF_ORDER = "its children are not in the schema's order"
 
 
+class LeafWalk:
+    """Follows an element's children through the leaves of its content model, in the schema's order."""
+
+    __slots__ = ("_content", "leaves", "place")
+
+    def __init__(self, content: Content) -> None:
+        assert content.root is not None
+        self._content = content
+        self.leaves = tuple(content.root.leaves())
+        #: index of the first leaf that the next child may have
+        self.place = 0
+
+    def step(self, tag: str) -> Part | None:
+        """The leaf of the next child; None if a child with this tag is out of order or unknown."""
+        for place in range(self.place, len(self.leaves)):
+            leaf = self.leaves[place]
+            if leaf.element is not None and leaf.element.name == tag:
+                self.place = place if self.many(leaf) else place + 1
+                return leaf
+        return None
+
+    def many(self, leaf: Part) -> bool:
+        return leaf.element is not None and self._content.slots[leaf.element.name].many
+
+    def ordered(self, children: Sequence[etree._Element]) -> int:
+        """The number of leading children that are in order."""
+        for count, child in enumerate(children):
+            if self.step(child.tag) is None:
+                return count
+        return len(children)
+
+
 def noting_order(rest: RestReader, content: Content) -> RestReader:
     """Reports children that are not in the schema's order, as the generated code does."""
-    assert content.root is not None
-    places: dict[str, int] = {}
-    for place, leaf in enumerate(content.root.leaves()):
-        if leaf.element is not None:
-            places[leaf.element.name] = place
     apart = _out_of_order(rest)
 
     def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
-        order = [places[child.tag] for child in children if child.tag in places]
-        return (rest if order == sorted(order) else apart)(node, children, out, note)
+        children = list(children)
+        end = LeafWalk(content).ordered(children)
+        place = rest(node, children[:end], out, note)
+        return apart(node, children[end:], out, note, place) if end < len(children) else place
 
     return read
 
@@ -60,7 +89,9 @@ def noting_order(rest: RestReader, content: Content) -> RestReader:
 def _out_of_order(rest: RestReader) -> RestReader:
     """Reads children that are out of order, and reports that unless it reports something else."""
 
-    def read(node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note) -> int:
+    def read(
+        node: etree._Element, children: Iterable[etree._Element], out: dict[str, Any], note: Note, furthest: int = 0
+    ) -> int:
         noted = False
 
         def listen(where: etree._Element, why: str) -> None:
@@ -68,7 +99,7 @@ def _out_of_order(rest: RestReader) -> RestReader:
             noted = True
             note(where, why)
 
-        place = rest(node, children, out, listen)
+        place = rest(node, children, out, listen, furthest)
         if not noted:
             note(node, OUT_OF_ORDER)
         return place
@@ -110,6 +141,10 @@ class Cursor:
             and not content.wildcards
             and all(slot.element is slot.head for slot in content.slots.values())
         )
+
+    def notes_order(self, content: Content) -> bool:
+        """Whether children that are out of order are reported, unless something else is reported of them."""
+        return self._decoders.literal and content.root is not None and not in_any_order(content.root)
 
     def reader(self, type_: ComplexType, general: Reader, rest: RestReader, complete: Any) -> Reader:
         """The fast reader of a type. `general` reads elements with unexpected attributes, `rest` the remaining
@@ -186,9 +221,9 @@ class Cursor:
         out.add("c = cs[0]; i = 1")
         for leaf in content.root.leaves():
             self._leaf(out, leaf, content)
+        others = out.const(_out_of_order(rest) if self.notes_order(content) else rest)
         out.add("if c is not END:")
-        ordered = self._decoders.literal and not in_any_order(content.root)
-        out.add(f"    {out.const(_out_of_order(rest) if ordered else rest)}(node, cs[i - 1:-1], out, note)")
+        out.add(f"    {others}(node, cs[i - 1:-1], out, note)")
         full = len({slot.key for slot in content.slots.values()})
         out.add(f"if len(out){' - own' if attributed else ''} != {full}:")
         out.add(f"    {out.const(complete)}(out, node, note)")

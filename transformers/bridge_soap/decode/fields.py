@@ -12,7 +12,7 @@ from lxml import etree
 from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, SimpleType, Wildcard
 from bridge_soap.datatypes.facets import DatatypeError
-from bridge_soap.decode.cursor import Cursor, RestReader, in_any_order, noting_order
+from bridge_soap.decode.cursor import Cursor, RestReader, noting_order
 from bridge_soap.names import local_name, split
 from bridge_soap.xsd.model import ANY, ITEMS, Content, Part, Slot
 
@@ -45,6 +45,7 @@ class Steps:
     """The parts of a reader whose children are properties, for elements that are read incrementally.
 
     :ivar quick: read children in the schema's order first, as `bridge_soap.decode.cursor` does.
+    :ivar notes_order: report children that are out of order, unless something else is reported of them.
     :ivar rest: reads some of the children; takes and returns the place reached in a sequence of elements.
     :ivar complete: reports missing properties: ``(object, element, note, items)``. `items` counts the array items that
         are not in the object.
@@ -56,6 +57,7 @@ class Steps:
 
     content: Content
     quick: bool
+    notes_order: bool
     rest: RestReader
     complete: Callable[[dict[str, Any], etree._Element, Note, Mapping[str, int]], None]
     bounded: Callable[[dict[str, Any], etree._Element, Note, Mapping[str, int]], None]
@@ -107,10 +109,9 @@ class FieldMaker:
         order, bounded = self._decoders.order(content), bool(content.counts or content.choices)
         late = _late(content)
         rest = plain = self._rest(content, late)
-        if not FAST_PATHS and self._decoders.literal and self.cursor.has_order(content):
-            assert content.root is not None
-            if not in_any_order(content.root):
-                plain = noting_order(rest, content)
+        notes_order = self.cursor.has_order(content) and self.cursor.notes_order(content)
+        if not FAST_PATHS and notes_order:
+            plain = noting_order(rest, content)
         must = self._decoders.strict  # strict routes check required attributes too
 
         def read(node: etree._Element, note: Note) -> Any:
@@ -134,7 +135,7 @@ class FieldMaker:
             _bounded(out, node, content, note, items)
 
         quick = self.cursor.fits(content)
-        return read, Steps(content, quick, rest, complete, bound, full, late, order)
+        return read, Steps(content, quick, notes_order, rest, complete, bound, full, late, order)
 
     def _rest(self, content: Content, late: dict[str, tuple[int, Wildcard | None]] | None) -> Callable[..., int]:
         """The function that reads children in any order into an object; it returns the furthest place reached."""

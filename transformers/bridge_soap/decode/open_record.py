@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
+from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, Wildcard
-from bridge_soap.decode.cursor import OUT_OF_ORDER, in_any_order
+from bridge_soap.decode.cursor import OUT_OF_ORDER, LeafWalk
 from bridge_soap.decode.decoders import Note
 from bridge_soap.decode.incremental import OpenElement, Put, below
 from bridge_soap.decode.order_check import OrderLog
@@ -41,13 +42,12 @@ class OpenRecord(OpenElement):
         if items or required or decoders.strict:
             decoders.attributes(type_)(node, self._out, note)
         self._own = len(self._out)
-        #: the leaves in the schema's order, the place among them, and the number of them whose arrays exist
-        self._leaves: list[Part] = []
-        self._place = self._begun = 0
-        if self._quick:
-            assert content.root is not None
-            self._leaves = list(content.root.leaves())
-        else:
+        #: set until a child is out of order; without fast paths it serves the report alone
+        walks = self._quick or (self._steps.notes_order and not FAST_PATHS)
+        self._walk = LeafWalk(content) if walks else None
+        #: the number of leaves whose arrays exist, if `_quick`
+        self._begun = 0
+        if not self._quick:
             for key in content.arrays:
                 self._out[key] = []
         self._arrays = {slot.key for slot in content.slots.values() if slot.many} | {ANY, ITEMS}
@@ -61,8 +61,17 @@ class OpenRecord(OpenElement):
         at = 0
         while self._quick and at < len(children):
             at = self._run(children, at)
+        if self._walk is not None and not self._quick:
+            at = self._walk.ordered(children)
+            self._rest(children[:at])
+            if at < len(children):
+                self._leave_order()
         if at < len(children):
-            self._passed = self._steps.rest(self.node, children[at:], self._out, self._inner, self._passed)
+            self._rest(children[at:])
+
+    def _rest(self, children: Sequence[etree._Element]) -> None:
+        """Read children in any order."""
+        self._passed = self._steps.rest(self.node, children, self._out, self._inner, self._passed)
 
     def _run(self, children: Sequence[etree._Element], at: int) -> int:
         """Read consecutive children of one leaf, if they are in order; returns the index after them."""
@@ -71,7 +80,7 @@ class OpenRecord(OpenElement):
             return at
         assert leaf.element is not None
         reader, end = self._opener.decoders.fields.cursor.run(leaf.element), at + 1
-        if not self._many(leaf):
+        if not self._content.slots[leaf.element.name].many:
             (self._out[leaf.key],) = reader(children[at:end], self.note)
             return end
         tag = leaf.element.name
@@ -82,33 +91,32 @@ class OpenRecord(OpenElement):
 
     def _turn(self, tag: str) -> Part | None:
         """The leaf with that tag, if it is in order; otherwise all other children are read in any order."""
-        leaves, place = self._leaves, self._place
-        while place < len(leaves):
-            leaf = leaves[place]
-            if leaf.element is not None and leaf.element.name == tag:
-                self._begin(place + 1)
-                self._place = place if self._many(leaf) else place + 1
-                return leaf
-            place += 1
-        self._leave_order()
-        return None
-
-    def _many(self, leaf: Part) -> bool:
-        return leaf.element is not None and self._content.slots[leaf.element.name].many
+        walk = self._walk
+        assert walk is not None
+        leaf = walk.step(tag)
+        if leaf is None:
+            self._leave_order()
+        elif self._quick:
+            self._begin(walk.place + 1 if walk.many(leaf) else walk.place)
+        return leaf
 
     def _begin(self, end: int) -> None:
         """Create the arrays of leaves up to `end` that are present even if empty."""
-        for leaf in self._leaves[self._begun : end]:
-            if leaf.key in self._content.arrays and self._many(leaf):
+        assert self._walk is not None
+        for leaf in self._walk.leaves[self._begun : end]:
+            if leaf.key in self._content.arrays and self._walk.many(leaf):
                 self._out[leaf.key] = []
         self._begun = max(self._begun, end)
 
+    def _begin_all(self) -> None:
+        if self._walk is not None:
+            self._begin(len(self._walk.leaves))
+
     def _leave_order(self) -> None:
-        self._begin(len(self._leaves))
-        self._quick = False
-        root = self._content.root
-        assert root is not None
-        if not in_any_order(root):
+        if self._quick:
+            self._begin_all()
+        self._quick, self._walk = False, None
+        if self._steps.notes_order:
             self._inner = self._listen
 
     def _listen(self, node: etree._Element, why: str) -> None:
@@ -119,15 +127,18 @@ class OpenRecord(OpenElement):
 
     def open(self, child: etree._Element) -> OpenElement | None:
         tag = child.tag
-        if self._quick:
-            place, leaf = self._place, self._turn(tag)
-            if leaf is not None:
-                slot = self._content.slots[tag]
-                element = self._known(child, slot, self._puts(slot))
-                if element is None:
-                    self._place = place  # it is read later, when complete
-                return element
-        return self._open_any(child, tag)
+        walk = self._walk
+        if walk is None:
+            return self._open_any(child, tag)
+        place, leaf = walk.place, self._turn(tag)
+        if leaf is None or not self._quick:
+            element = self._open_any(child, tag)
+        else:
+            slot = self._content.slots[tag]
+            element = self._known(child, slot, self._puts(slot))
+        if element is None:
+            walk.place = place  # it is read later, when complete
+        return element
 
     def _open_any(self, child: etree._Element, tag: str) -> OpenElement | None:
         content, steps = self._content, self._steps
@@ -195,7 +206,7 @@ class OpenRecord(OpenElement):
     def _value(self) -> Any:
         steps, out = self._steps, self._out
         if self._quick:
-            self._begin(len(self._leaves))
+            self._begin_all()
         elif self._inner is not self.note and not self._told:
             self.note(self.node, OUT_OF_ORDER)
         missing = len(out) - self._own != steps.full
