@@ -29,7 +29,10 @@ from bridge.errors import (
     ClientDisconnected,
     ClientError,
     Conflict,
+    ConflictError,
+    Fault,
     Forbidden,
+    InvalidParameter,
     NotOwned,
     RequestTimeout,
     SetupError,
@@ -74,6 +77,7 @@ class Admin:
         return [
             _by_method("/routes", GET=self.list_routes, POST=self.register),
             _by_method("/routes/check", POST=self.check),
+            _by_method("/routes/{id:path}/check", POST=self.check),
             _by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
@@ -114,9 +118,10 @@ class Admin:
         if who.tenant and spec.tenant != who.tenant:
             raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {spec.tenant!r}.")
 
-    async def _own(self, request: Request, who: Identity) -> Source:
-        """The registered or file route that the path names, as it is written down now, if it is the caller's to see."""
-        text = request.path_params["id"]
+    async def _own(self, request: Request, who: Identity, text: str = "") -> Source:
+        """The registered or file route that the path names (or `text`, if given), as it is written down now, if it is
+        the caller's to see."""
+        text = text or request.path_params["id"]
         route_id: RouteId = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
         try:
             source = await self._registry.current(route_id)
@@ -196,16 +201,24 @@ class Admin:
         )
 
     async def check(self, request: Request) -> Response:
+        """A dry run of ``register``; of a change, where the path or ``?id=`` names the route that it would replace."""
         who = await self._publisher(request)
+        id_text = _replaced(request)
+        current = await self._own(request, who, id_text) if id_text else None
+        if current is not None:
+            self._judge(request, who)(current)
         answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
         try:
             spec, document = await self._spec(request, who)
-            bound = await self._registry.check(Source(0, "store", spec, document=document), who)
+            source = Source(current.id if current is not None else 0, "store", spec, document=document)
+            bound = await self._registry.check(source, who)
             answer["openapi"] = await self._document(published([bound]))
         except NotOwned as error:
             answer["ok"] = False
             answer["problems"] = [{"key": error.key, "reason": error.reason, "line": None}]
         except SetupError as error:
+            if isinstance(error, ConflictError) and current is None:
+                error = ConflictError([_with_hint(fault) for fault in error.faults])
             answer["ok"] = False
             answer["problems"] = [
                 {"key": fault.key, "reason": fault.reason, "line": fault.line or None} for fault in error.faults
@@ -322,6 +335,26 @@ def _preconditions(request: Request) -> Preconditions:
     return Preconditions.of(request.headers.getlist("if-match"), request.headers.getlist("if-none-match"))
 
 
+def _replaced(request: Request) -> str:
+    """The id of the route that a dry run is to replace; ``""`` for a new route.
+
+    :raises InvalidParameter: the query holds something else, or names another route than the path.
+    """
+    in_path = str(request.path_params.get("id", ""))
+    unknown = [name for name in request.query_params if name != "id"]
+    if unknown:
+        raise InvalidParameter([(name, "unknown; id names the route that the spec would replace") for name in unknown])
+    ids = request.query_params.getlist("id")
+    if "" in ids or len({*ids, *filter(None, [in_path])}) > 1:
+        raise InvalidParameter([("id", "it must name one route, by the route_id that /-/routes lists")])
+    return in_path or "".join(ids[:1])
+
+
+def _with_hint(fault: Fault) -> Fault:
+    hint = "if this spec is a change of that route, name the route: POST /-/routes/check?id=ID"
+    return replace(fault, reason=f"{fault.reason}; {hint}")
+
+
 def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:
     """The spec that `body` holds, with its parsed document where it has lines."""
     if kind not in YAML_TYPES:
@@ -351,7 +384,7 @@ def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:
         security = route.authenticator.openapi_scheme()
         operations += [
             PublishedOperation(
-                str(route.source.id), route.source.spec, operation, security.requirements, security.schemes
+                str(route.source.id or "new"), route.source.spec, operation, security.requirements, security.schemes
             )
             for operation in route.operations
         ]

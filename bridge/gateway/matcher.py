@@ -102,7 +102,7 @@ class Matcher(Generic[E]):
             holders = _holders(leaf, method)
             others = [other for other in holders if not (yields and yields(other))]
             if (id(leaf), method) in claimed:
-                others = [claimed[id(leaf), method][2]]
+                raise ConflictError(f"{method} {host or ''}{template} is published twice by {endpoint}")
             if others:
                 here = f"{method} {host or ''}{template}"
                 raise ConflictError(f"{here} is published twice: by {others[0]} and by {endpoint}")

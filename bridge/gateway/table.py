@@ -60,6 +60,13 @@ class Source:
     #: When a registered route was last written (Unix seconds).
     changed_at: float = 0.0
 
+    def __str__(self) -> str:
+        """Its name in messages: its file, with the document's number in a file of several, or its number."""
+        if not self.file:
+            return f"route {self.id}" if self.id else "the new route"
+        number = str(self.id).rpartition("#")[2] if "#" in str(self.id) else ""
+        return f"document {int(number) + 1} of {self.file}" if number.isdigit() else self.file
+
     @property
     def digest(self) -> str:
         """Changes with the spec's content and with nothing else."""
@@ -110,7 +117,7 @@ class Endpoint:
         self.handle = chain.bind(self)
 
     def __str__(self) -> str:
-        return f"route {self.route.source.id}" if self.route.source.id else "the new route"
+        return str(self.route.source)
 
 
 @dataclass(slots=True, eq=False)

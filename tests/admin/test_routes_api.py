@@ -56,6 +56,52 @@ async def test_a_dry_run_finds_faults_and_publishes_nothing(gateway: Any) -> Non
     assert bad["problems"][0]["key"] == "x"
 
 
+async def test_a_dry_run_of_a_change_does_not_conflict_with_the_route_that_it_changes(gateway: Any) -> None:
+    admin = gateway.bearer(roles=("api_publisher",))
+    post = gateway.client.post
+    made = await gateway.register(SPEC)
+    number, etag = made.json()["route_id"], made.headers["etag"]
+    await gateway.register({**SPEC, "route": "/v1/b"})
+    changed = {**SPEC, "timeout": "2s"}
+    for url in (f"/-/routes/check?id={number}", f"/-/routes/{number}/check"):
+        dry = (await post(url, json=changed, headers=admin)).json()
+        assert (dry["ok"], dry["problems"]) == (True, [])
+        taken = (await post(url, json={**SPEC, "route": "/v1/b"}, headers=admin)).json()
+        assert "by route 2 and by route 1" in taken["problems"][0]["reason"]
+        assert (await post(url, json=changed, headers={**admin, "if-match": '"stale"'})).status_code == 412
+        assert (await post(url, json=changed, headers={**admin, "if-match": etag})).json()["ok"]
+    as_new = (await post("/-/routes/check", json=changed, headers=admin)).json()
+    assert "published twice: by route 1 and by the new route" in as_new["problems"][0]["reason"]
+    assert "/-/routes/check?id=ID" in as_new["problems"][0]["reason"]
+    assert (await gateway.client.get(f"/-/routes/{number}", headers=admin)).headers["etag"] == etag
+
+
+async def test_a_dry_run_of_a_change_names_a_route_of_the_publishers(gateway: Any) -> None:
+    await gateway.register(SPEC, tenant="revenue")
+    post = gateway.client.post
+    admin = gateway.bearer(roles=("api_publisher",))
+    other = gateway.bearer(roles=("api_publisher",), tenant="health")
+    assert (await post("/-/routes/check?id=1", json=SPEC, headers=other)).status_code == 403
+    assert (await post("/-/routes/check?id=77", json=SPEC, headers=admin)).status_code == 404
+    assert (await post("/-/routes/check?id=", json=SPEC, headers=admin)).status_code == 400
+    assert (await post("/-/routes/1/check?id=2", json=SPEC, headers=admin)).status_code == 400
+    misspelt = await post("/-/routes/check?route=1", json=SPEC, headers=admin)
+    assert misspelt.status_code == 400
+    assert "id names the route that the spec would replace" in misspelt.json()["detail"]
+
+
+async def test_a_dry_run_of_a_spec_file_names_the_file(start: Any, upstream: Any) -> None:
+    text = "route: /f\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
+    routes = {"a.yml": f"{text.replace('/f', '/e')}---\n{text}"}
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes) as gateway:
+        headers = {**gateway.bearer(roles=("api_publisher",)), "content-type": "application/yaml"}
+        post = gateway.client.post
+        as_new = (await post("/-/routes/check", content=text, headers=headers)).json()
+        assert "by document 2 of routes/a.yml and by the new route" in as_new["problems"][0]["reason"]
+        for url in ("/-/routes/check?id=file:a.yml%231", "/-/routes/file:a.yml%231/check"):
+            assert (await post(url, content=text, headers=headers)).json()["ok"]
+
+
 async def test_a_key_with_a_dot_is_one_step_of_a_pointer(gateway: Any) -> None:
     soap = {"headers": {"My.Block": {"a/b": "\x01"}}}
     spec = {**SPEC, "transform": {"request": "soap", "soap": soap}}
