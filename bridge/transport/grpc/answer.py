@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from bridge.api.call import GrpcReply
 from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
+from bridge.transport.deadline import TICK
 from bridge.transport.http2 import frames
 from bridge.transport.http2.fields import Fields
 
@@ -23,7 +24,8 @@ Metadata = Sequence[tuple[str, str | bytes]]
 UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 2, 4, 7, 8, 12
 CANCELLED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 1, 13, 14, 16
 
-SLACK = 0.05  #: seconds by which clocks and timers on both sides may differ
+#: Seconds before our deadline from which a service's status says that it has noticed it: clocks and timers differ.
+SLACK = {DEADLINE_EXCEEDED: 0.05, CANCELLED: 0.005}
 
 #: The protocol's own fields, which are not metadata.
 _PROTOCOL = frozenset(
@@ -162,15 +164,29 @@ def lost(cause: str, *, committed: bool, untouched: bool) -> Attempt:
     return Attempt(error, UNAVAILABLE, _after(committed), InstanceVerdict.BAD)
 
 
-def final_attempt(
-    answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "", remaining: float = math.inf
-) -> Attempt:
+def by_deadline(attempt: Attempt, remaining: float) -> Attempt:
+    """`attempt`, a failure; a timeout instead if the deadline ended the call.
+
+    The service has the deadline, too (``grpc-timeout``), and may notice it before our timer does. Whatever fails at the
+    deadline or later fails because of it. A moment before, only a service that cancels the call, or reports the
+    deadline, may mean it: its timer may be that much early.
+
+    :param remaining: seconds until our deadline, by a clock that may be `TICK` late.
+    """
+    if not attempt.code or remaining > SLACK.get(attempt.code, TICK):
+        return attempt
+    result = attempt.result
+    cause = (result.cause or str(result)) if isinstance(result, RequestError) else f"status {attempt.code}"
+    timeout = Timeout(cause=f"the deadline passed, the service noticed it first: {cause}")
+    return Attempt(timeout, DEADLINE_EXCEEDED, attempt.outcome, InstanceVerdict.LATE)
+
+
+def final_attempt(answer: Answer, metadata: Metadata | None, message: bytes = b"", *, goaway: str = "") -> Attempt:
     """The outcome of a call whose trailers have arrived.
 
     :param metadata: of the initial section; None without one.
     :param goaway: why the service closes the connection, if it does. A server that shuts down answers UNAVAILABLE for
         calls in progress: that counts as a lost connection, unless the service has added a message.
-    :param remaining: seconds until our deadline, which the service knows: it may notice it a moment before we do.
     """
     code, committed = answer.code, metadata is not None
     assert code is not None
@@ -179,9 +195,6 @@ def final_attempt(
         return Attempt(reply, 0, _FINAL, _FINE)
     if goaway and code == UNAVAILABLE and not answer.metadata:
         return lost(f"{goaway} ({answer.message})", committed=committed, untouched=False)
-    if code == DEADLINE_EXCEEDED and remaining < SLACK:
-        timeout = Timeout(cause="the deadline passed, says the service")
-        return Attempt(timeout, code, _after(committed), InstanceVerdict.LATE)
     reply = GrpcReply(
         code,
         detail=answer.message,

@@ -23,6 +23,7 @@ from bridge.transport.grpc.answer import (
     UNKNOWN,
     Metadata,
     broken_section,
+    by_deadline,
     final_attempt,
     lost,
     read,
@@ -176,8 +177,8 @@ class GrpcStream(Http2Stream):
                 Attempt(Timeout(cause="the deadline passed"), DEADLINE_EXCEEDED, verdict=InstanceVerdict.LATE)
             )
 
-    def _remaining(self) -> float:
-        return self.when - self.done.get_loop().time()
+    def _by_deadline(self, attempt: Attempt) -> Attempt:
+        return by_deadline(attempt, self.when - self.done.get_loop().time())
 
     async def _wait(self) -> None:
         future = self.done.get_loop().create_future()
@@ -194,9 +195,9 @@ class GrpcStream(Http2Stream):
         answer = read(fields)
         if ended or fields.large:
             if answer.fault or answer.code is None or (fields.status is None) == (self._head is None):
-                self._give_up(broken_section(fields, answer))
+                self._give_up(self._by_deadline(broken_section(fields, answer)))
                 return
-            self._final = final_attempt(answer, self._head, goaway=self.goaway, remaining=self._remaining())
+            self._final = self._by_deadline(final_attempt(answer, self._head, goaway=self.goaway))
             if not self.sent:
                 self.give_back()  # it replied without reading the rest
             self._wake()
@@ -205,7 +206,7 @@ class GrpcStream(Http2Stream):
         elif fields.status < 200:
             return
         elif answer.fault:
-            self._give_up(broken_section(fields, answer))
+            self._give_up(self._by_deadline(broken_section(fields, answer)))
         else:
             self._head = answer.metadata
             self._inbound.coding = answer.coding
@@ -225,11 +226,11 @@ class GrpcStream(Http2Stream):
 
     def closed(self, code: int, cause: str, *, local: bool = False) -> None:
         if self._final is None:
-            self._finish(reset(code, cause, committed=self._head is not None, local=local))
+            self._finish(self._by_deadline(reset(code, cause, committed=self._head is not None, local=local)))
 
     def lost(self, cause: str, *, untouched: bool) -> None:
         if self._final is None:
-            self._finish(lost(cause, committed=self._head is not None, untouched=untouched))
+            self._finish(self._by_deadline(lost(cause, committed=self._head is not None, untouched=untouched)))
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -238,7 +239,7 @@ class GrpcStream(Http2Stream):
                 future.set_result(None)
 
     def _fail(self, error: RequestError) -> None:
-        self._give_up(Attempt(error, UNKNOWN))
+        self._give_up(self._by_deadline(Attempt(error, UNKNOWN)))
 
     def _give_up(self, attempt: Attempt) -> None:
         self.give_back()

@@ -7,7 +7,17 @@ import math
 
 from bridge.api.transport import Attempt
 from bridge.errors import BadReply, RequestError
-from bridge.transport.grpc.answer import UNKNOWN, Answer, Metadata, broken_section, final_attempt, lost, read, reset
+from bridge.transport.grpc.answer import (
+    UNKNOWN,
+    Answer,
+    Metadata,
+    broken_section,
+    by_deadline,
+    final_attempt,
+    lost,
+    read,
+    reset,
+)
 from bridge.transport.grpc.framing import PREFIX, CompressedMessage, MessageReader
 from bridge.transport.http2.fields import Fields
 from bridge.transport.http2.stream import Http2Stream
@@ -86,9 +96,6 @@ class Unary(Http2Stream):
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _remaining(self) -> float:
-        return self.when - self.done.get_loop().time()
-
     def _piece(self, payload: bytes) -> None:
         if self._inbound is None:
             self._inbound = MessageReader(self._limit)
@@ -114,9 +121,7 @@ class Unary(Http2Stream):
                 self.give_back()  # it replied without reading the rest
             message = self._message or b""
             if answer.code:
-                attempt = final_attempt(
-                    answer, self._metadata, message, goaway=self.goaway, remaining=self._remaining()
-                )
+                attempt = final_attempt(answer, self._metadata, message, goaway=self.goaway)
             else:
                 attempt = final_attempt(answer, self._metadata, message)
             self._finish(attempt)
@@ -129,5 +134,8 @@ class Unary(Http2Stream):
         self._finish(attempt)
 
     def _finish(self, attempt: Attempt) -> None:
-        if not self.done.done():
-            self.done.set_result(attempt)
+        if self.done.done():
+            return
+        if attempt.code:
+            attempt = by_deadline(attempt, self.when - self.done.get_loop().time())
+        self.done.set_result(attempt)
