@@ -44,7 +44,7 @@ def run(port: int, once: bool, show: Presenter) -> int:
             details.append(f"{stage.start_gateway()} routes from routes/*.yml on {stage.url}")
         with show.step("tokens of the gateway's local issuer") as details:
             tokens = stage.tokens()
-            details.append("a citizen's for ELECTION_PUBLIC, a clerk's for ELECTION_OFFICE")
+            details.append("a citizen's, a clerk's and a publisher's")
         wrong = 0
         with httpx.Client(base_url=stage.url, timeout=10) as client:
             client.get("/-/health/live")  # opens the connection, so that it is not timed
@@ -58,21 +58,32 @@ def run(port: int, once: bool, show: Presenter) -> int:
         else:
             show.say(f"✓ All {len(SCENES)} calls went as they should.", style="bold green")
         if not once:
-            stay(stage, children, tokens["citizen"], show)
+            stay(stage, children, tokens, show)
         return 1 if wrong else 0
 
 
-def stay(stage: Stage, children: Children, token: str, show: Presenter) -> None:
-    """Print the addresses, and run until Ctrl-C."""
+def stay(stage: Stage, children: Children, tokens: dict[str, str], show: Presenter) -> None:
+    """Print the addresses, the tokens and commands to paste, and run until Ctrl-C."""
     show.say()
-    show.say(f"  docs      {stage.url}/-/docs")
-    show.say(f"  console   {stage.url}/-/console")
-    show.say(f"  openapi   {stage.url}/-/openapi.json")
-    show.say("  routes    routes/*.yml: change one, and the change is live")
+    show.whole(f"  docs        {stage.url}/-/docs")
+    show.whole(f"  console     {stage.url}/-/console")
+    show.whole(f"  openapi     {stage.url}/-/openapi.json")
+    show.say("  routes      routes/*.yml: change one, and the change is live")
+    show.whole(f"  home        {stage.home}")
+    show.whole(f"  access log  {stage.access_log}")
     show.say()
-    show.say("Try it:")
+    show.say("Tokens, valid for 12 hours. The console takes the publisher's:")
+    for holder, token in tokens.items():
+        show.say()
+        show.whole(f"{holder:<9} {token}")
     show.say()
-    show.say(f'curl -s {stage.url}/v1/returns/91003 -H "Authorization: Bearer {token}"')
+    show.say("Try it in another terminal:")
+    show.say()
+    show.whole(f'curl -s {stage.url}/v1/returns/91003 -H "Authorization: Bearer {tokens["citizen"]}"')
+    show.say()
+    show.say("More tokens:")
+    show.say()
+    show.whole(f"{stage.token_command} --audience ELECTION_PUBLIC")
     show.say()
     show.say("Ctrl-C ends everything.", style="dim")
     while True:

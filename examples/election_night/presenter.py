@@ -20,7 +20,7 @@ from scenario import Played
 
 _WIDE = 120
 _MOST_LINES = 42
-_JSON_WIDTH = 54  # half of the narrowest terminal that has two columns, less the frame
+_JSON_WIDTH = 48  # of the left column in the narrowest terminal that has two, less the frame
 
 
 def pretty(text: str) -> tuple[str, str]:
@@ -75,6 +75,10 @@ class Presenter:
     def say(self, text: str = "", style: str | None = None) -> None:
         self._console.print(text, style=style, markup=False)
 
+    def whole(self, text: str) -> None:
+        """A line that is copied and pasted: the terminal may wrap it, but no line break is put into it."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def title(self, text: str) -> None:
         self._console.print(Rule(Text(text, style="bold"), style="cyan")) if self._terminal else self.say(
             f"== {text} =="
@@ -117,17 +121,22 @@ class Presenter:
             for label, text, language in blocks:
                 self._console.print(Text(f"  ── {label} ", style="cyan"))
                 self._indented(text, language)
-        self.say(f"  {_times(played)}   trace id {played.trace_id}", style="dim")
+        times, trace = f"  {_times(played)}", f"   trace id {played.trace_id}"
+        if self._terminal and len(times + trace) > self._console.width:
+            self.say(times, style="dim")
+            times, trace = "", trace[1:]
+        self.say(times + trace, style="dim")
         for fault in played.faults:
             self.say(f"  ✗ {fault}", style="red")
 
     def _side_by_side(self, blocks: list[tuple[str, str, str]]) -> None:
         (_, request_text, _), (_, up, up_language), (_, down, down_language), (_, response_text, _) = blocks
         table = Table(box=ROUNDED, show_lines=True, expand=True, border_style="dim", header_style="cyan")
-        table.add_column("JSON: the client and the gateway", ratio=1)
+        table.add_column("JSON: the client and the gateway", ratio=9, overflow="fold")
         table.add_column(
             f"{'XML' if up_language == 'xml' or down_language == 'xml' else 'protobuf'}: the gateway and the service",
-            ratio=1,
+            ratio=11,
+            overflow="fold",
         )
         table.add_row(self._code(request_text, "json"), self._code(up, up_language))
         table.add_row(self._code(response_text, "json"), self._code(down, down_language))

@@ -115,7 +115,7 @@ SCENES = (
     ),
     Scene(
         "XML",
-        "A newspaper reads a race from the XML feed; one candidate is still an array",
+        "A newspaper reads a race from an XML feed; one candidate stays an array",
         "GET",
         "/v1/results/register-of-deeds",
         200,

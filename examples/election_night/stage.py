@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 from processes import Child, Children, DemoError
+
+from bridge.admin.credentials import mint_token
+from bridge.config.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 _SERVICES = Path(__file__).resolve().parent / "services"
@@ -23,12 +26,20 @@ SERVICES = (
     ("results-feed:8003", "results_feed", "XML over HTTP"),
 )
 
+#: Audience and roles of each holder of a token.
+HOLDERS = {
+    "citizen": (["ELECTION_PUBLIC"], []),
+    "clerk": (["ELECTION_OFFICE"], ["county_clerk"]),
+    "publisher": ([], ["api_publisher"]),
+}
+
 
 class Stage:
     """`folder` becomes the gateway's home: the repository's routes and contracts, its own mesh file and key."""
 
     def __init__(self, folder: Path, children: Children, port: int) -> None:
-        self._folder = folder
+        self.home = folder
+        self.access_log = folder / ".bridge" / "access.log"
         self._children = children
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -39,8 +50,15 @@ class Stage:
         for name in ("routes", "wsdl", "protos"):
             (folder / name).symlink_to(ROOT / name, target_is_directory=True)
 
+    @property
+    def token_command(self) -> str:
+        """``hms-bridge token`` for this gateway, to be pasted into a shell in any folder."""
+        command = Path(sys.executable).with_name("hms-bridge")
+        words = [str(command)] if command.is_file() else [sys.executable, "-m", "bridge.cli.main"]
+        return f"BRIDGE_HOME={shlex.quote(str(self.home))} {shlex.join([*words, 'token'])}"
+
     def _wire(self, script: str) -> Path:
-        return self._folder / f"{script}.wire"
+        return self.home / f"{script}.wire"
 
     def start_services(self) -> list[tuple[str, str, int]]:
         """Start all three; returns name, kind and port of each."""
@@ -65,7 +83,7 @@ class Stage:
         :raises DemoError: it ended (a spec that can't be used is enough), or isn't ready in time.
         """
         lines = (f'"{name}": ["127.0.0.1:{port}"]\n' for name, port in self._mesh.items())
-        (self._folder / "mesh.yml").write_text("".join(lines))
+        (self.home / "mesh.yml").write_text("".join(lines))
         command = [sys.executable, "-m", "bridge.cli.main", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         gateway = self._children.start("gateway", command, self._env, announces=False)
         with httpx.Client(base_url=self.url, timeout=2) as client:
@@ -81,35 +99,19 @@ class Stage:
         return int(match[1]) if match else 0
 
     def tokens(self) -> dict[str, str]:
-        """A citizen's and a clerk's JWT of the gateway's local issuer, as ``hms-bridge token`` makes them."""
-        options_by_holder = {
-            "citizen": ["--audience", "ELECTION_PUBLIC"],
-            "clerk": ["--audience", "ELECTION_OFFICE", "--role", "county_clerk"],
+        """A JWT of the gateway's local issuer for each holder, as ``hms-bridge token`` makes them."""
+        settings = load(self._env)
+        return {
+            holder: mint_token(settings, sub=holder, roles=roles, audience=audience, tenant="", scopes=[], ttl="12h")
+            for holder, (audience, roles) in HOLDERS.items()
         }
-        running = {
-            holder: subprocess.Popen(
-                [sys.executable, "-m", "bridge.cli.main", "token", "--sub", holder, "--ttl", "12h", *options],
-                env=self._env,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for holder, options in options_by_holder.items()
-        }
-        tokens: dict[str, str] = {}
-        for holder, process in running.items():
-            out, errors = process.communicate()
-            if process.returncode:
-                raise DemoError(f"hms-bridge token failed: {errors.strip()}")
-            tokens[holder] = out.strip()
-        return tokens
 
     def logged(self, trace_id: str) -> dict[str, Any]:
         """The gateway's access log line of a call; it is written off the request's path, so it may be a moment late.
 
         :raises DemoError: it doesn't appear.
         """
-        log = self._folder / ".bridge" / "access.log"
+        log = self.access_log
         for _ in self._children.waiting(5):
             for line in log.read_text("utf-8").splitlines() if log.exists() else ():
                 if trace_id in line:

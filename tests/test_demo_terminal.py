@@ -1,0 +1,82 @@
+"""The demo at a terminal of 80 columns: what it prints to be pasted is pasted, and works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.terminals import Terminal, terminal
+
+DEMO = Path(__file__).resolve().parents[1] / "examples" / "election_night" / "demo.py"
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Terminal]:
+    """The demo on a free port, after it has printed all it prints at the start."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COV_CORE")}
+    env |= {"TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
+    with terminal([sys.executable, str(DEMO), "--port", "0"], env=env) as screen:
+        screen.wait_for("^Ctrl-C ends everything", 120)
+        yield screen
+        screen.type("\x03")
+        assert screen.wait_for_end() == 0
+    assert "Everything has been ended." in screen.screen
+    assert list(tmp_path.iterdir()) == []
+
+
+def paragraph(screen: Terminal, start: str) -> str:
+    """The lines from the one that begins with `start` to the next empty one, as a user selects them."""
+    match = re.search(rf"^{start}.*?(?=\n *\n)", screen.screen, re.MULTILINE | re.DOTALL)
+    assert match, screen.screen
+    return match[0]
+
+
+def pasted(text: str, folder: Path) -> str:
+    """What a shell prints after `text` was pasted into its terminal."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "PS1": "$ "}
+    with terminal(["bash", "--norc", "--noprofile", "-i"], env=env, cwd=folder) as shell:
+        shell.wait_for(r"\$ ")
+        shell.type(text + "\n")
+        shell.type("echo status=$?\n")
+        before = shell.wait_for(r"^.*status=0", 30).start()
+        return shell.screen[:before] + shell.screen[before:].partition("status=")[0]
+
+
+def test_what_the_demo_prints_to_be_pasted_works_when_it_is_pasted(demo: Terminal, tmp_path_factory: Any) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("the line to paste calls curl, which is not installed here")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    answer = pasted(paragraph(demo, "curl "), folder)
+    returns = json.JSONDecoder().raw_decode(answer, answer.index("{"))[0]["returns"]
+    assert returns["countyName"] == "Birch Lake"
+
+    base = paragraph(demo, "curl ").split()[2].partition("/v1/")[0]
+    made = pasted(paragraph(demo, "BRIDGE_HOME="), folder)
+    token = re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", made)[-1]
+    tokens = {name: paragraph(demo, f"{name} +").split() for name in ("citizen", "clerk", "publisher")}
+    assert [len(words) for words in tokens.values()] == [2, 2, 2]
+    batch = {"batchId": "BL-0999", "source": "MAIL", "ballots": 1, "scannedAt": "2026-11-03T21:30:00-06:00"}
+    with httpx.Client(base_url=base, timeout=30) as client:
+        for path, body, word in (
+            ("/v1/returns/91003", None, token),
+            ("/v1/returns/91003", None, tokens["citizen"][1]),
+            ("/v1/ballots/91003/batches", batch, tokens["clerk"][1]),
+            ("/-/routes", None, tokens["publisher"][1]),
+        ):
+            headers = {"authorization": f"Bearer {word}"}
+            reply = client.request("POST" if body else "GET", path, json=body, headers=headers)
+            assert reply.status_code == 200, (path, reply.text)
+    home = Path(paragraph(demo, "  home ").split()[1])
+    log = Path(paragraph(demo, "  access log ").split()[2])
+    assert home in log.parents
+    assert '"path":"/v1/returns/91003"' in log.read_text()
+    assert not (folder / ".bridge").exists()
