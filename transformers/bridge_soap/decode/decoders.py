@@ -330,8 +330,7 @@ class Decoders:
                     continue
                 elif matches := [each for each in wildcards if each.allows(split(name)[0])]:
                     key = f"@{name}" if f"@{name}" not in property_names else f"@{{}}{name}"
-                    skip = all(each.process == "skip" for each in matches)
-                    out[key] = text if skip else self.unknown.attribute(name, text, node, note)
+                    out[key] = self.unknown.attribute(name, text, matches, node, note)
                     continue
                 else:
                     note(node, f"its attribute {name} is not in the schema; it is left out")

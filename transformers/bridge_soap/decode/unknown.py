@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
@@ -99,13 +100,17 @@ class UnknownReader:
     def _attributes(self, node: etree._Element) -> dict[str, Any]:
         return {f"@{name}": text for name, text in attributes_of(node) if not name.startswith(_XSI_START)}
 
-    def attribute(self, name: str, text: str, node: etree._Element, note: Note) -> Any:
-        """An attribute that matches a wildcard."""
+    def attribute(self, name: str, text: str, wildcards: Sequence[Wildcard], node: etree._Element, note: Note) -> Any:
+        """An attribute that matches wildcards."""
+        if all(each.process == "skip" for each in wildcards):
+            return text
         try:
             use = self._decoders.schemas.find_attribute(name)
         except BindError:
             use = None
         if use is None:
+            if all(each.process == "strict" for each in wildcards):
+                note(node, f"its attribute {name}: the schema allows only attributes that it declares here")
             return text
         reader = self._decoders.simple[use.type]
         try:

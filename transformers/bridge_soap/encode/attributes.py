@@ -10,7 +10,7 @@ from bridge_soap.components import Attribute, ComplexType, SimpleType
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import NAME_MARK, Write, any_simple, constant_markup, escape_attribute
 from bridge_soap.encode.wild import declare_names, is_attribute
-from bridge_soap.encode.writing import At, Faults, broken, missing, pointer
+from bridge_soap.encode.writing import At, Faults, broken, missing, pointer, undeclared
 from bridge_soap.names import XML, local_name, split
 from bridge_soap.xsd.model import ELEMENT, TYPE, any_name, attribute_keys
 
@@ -102,8 +102,9 @@ class Attributes(dict[ComplexType, AttributesWriter]):
                 continue
             use = self._declared(name) if any(wildcard.process != "skip" for wildcard in matches) else None
             if use is None and all(wildcard.process == "strict" for wildcard in matches):
-                bad.append((pointer((at, key)), "the schema allows only attributes that it declares here"))
-                continue
+                defines = self._encoders.schemas.defines
+                if not undeclared("attributes", namespace, defines, (at, key), bad):
+                    continue
             try:
                 text = self._encoders.simple[use.type].attribute(item) if use else escape_attribute(any_simple(item))
                 xmlns, text = declare_names(text, f"w{len(out)}q")

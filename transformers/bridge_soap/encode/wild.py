@@ -14,7 +14,7 @@ from bridge_soap.components import Element, Wildcard
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.datatypes.simple_out import NAME_MARK, any_simple, escape, escape_attribute, kind_of
-from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer
+from bridge_soap.encode.writing import At, Faults, Put, broken, foreign, not_list, pointer, undeclared
 from bridge_soap.names import NAMESPACE, NCNAME, XML, XMLNS, XSI, split
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import ANY, CONTENT, ELEMENT, NIL, TEXT, TYPE, any_name
@@ -70,9 +70,10 @@ class WildWriter:
             if declaration is not None:
                 self._encoders.element(declaration)(value, put, at, bad)
                 return
-            if wildcard is not None and wildcard.process == "strict":
-                bad.append((pointer(at), "the schema allows only elements that it declares here"))
-                return
+            if wildcard is not None and wildcard.process == "strict" and not self._has_type(value):
+                defines = self._encoders.schemas.defines
+                if not undeclared("elements", namespace, defines, at, bad):
+                    return
         tag, xmlns = foreign(name)
         skip = wildcard is not None and wildcard.process == "skip"
         if value is None or (value.__class__ is dict and value.get(NIL) is True):
@@ -92,6 +93,10 @@ class WildWriter:
             xmlns += f'{prefix} xmlns:xsi="{XSI}"{attribute}'
             value = {key: item for key, item in value.items() if key != TYPE}
         self.value(value, f"<{tag}{xmlns}", f"</{tag}>", put, at, bad, SKIP if skip else None)
+
+    def _has_type(self, value: Any) -> bool:
+        """Whether ``@xsi:type`` names a type of the contract, which is as good as a declaration (part 1, 3.10.1)."""
+        return value.__class__ is dict and TYPE in value and not self._encoders.values.variants.is_foreign(value[TYPE])
 
     def undeclared_type(self, name: Any, at: At, bad: Faults) -> tuple[str, str]:
         """``xsi:type`` with a type that is not resolved, and the declaration of its prefix."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bridge.api import ABSENT, pointer_of
+from bridge.api import ABSENT, FaultList, pointer_of
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_out import escape_attribute, kind_of
 from bridge_soap.names import split
@@ -19,11 +19,41 @@ from bridge_soap.xsd.model import ELEMENT, NIL, TYPE
 Put = Callable[[str], None]
 At = tuple[Any, Any] | None
 Faults = list[tuple[str, str]]
+_MAX_NOTES = 20
 
 #: Writes one element's value: ``(value, put, at, bad)``.
 Writer = Callable[[Any, Put, At, Faults], None]
 #: Writes a value of a type into an element: ``(value, start tag without >, end tag, put, at, bad)``.
 TypeWriter = Callable[[Any, str, str, Put, At, Faults], None]
+
+
+class Findings(FaultList):
+    """The faults of one call's body, and what is sent although the schema's letter forbids it.
+
+    :param strict: such liberties are faults.
+    :ivar notes: a sentence for each liberty, 20 at most.
+    """
+
+    def __init__(self, limit: int, *, strict: bool) -> None:
+        super().__init__(limit)
+        self.strict = strict
+        self.notes: list[str] = []
+
+    def note(self, at: At, why: str) -> None:
+        if len(self.notes) < _MAX_NOTES:
+            self.notes.append(f"{pointer(at)}: {why}")
+
+
+def undeclared(kind: str, namespace: str, defines: Callable[[str], bool], at: At, bad: Faults) -> bool:
+    """Report a `kind` ("elements") that a strict wildcard wants declared and that is not. Returns whether it is sent
+    nevertheless: what the contract defines nothing of, only the service can judge."""
+    why = f"the schema allows only {kind} that it declares here"
+    lenient = not defines(namespace) and not (isinstance(bad, Findings) and bad.strict)
+    if not lenient:
+        bad.append((pointer(at), why))
+    elif isinstance(bad, Findings):
+        bad.note(at, f"{why}, and nothing of that namespace; it is sent as it is")
+    return lenient
 
 
 def pointer(at: At) -> str:

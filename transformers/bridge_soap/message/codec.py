@@ -33,7 +33,7 @@ from bridge.api import (
 from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Reader
 from bridge_soap.decode.packing import dump, to_json
-from bridge_soap.encode.writing import Writer
+from bridge_soap.encode.writing import Findings, Writer
 from bridge_soap.message import large
 from bridge_soap.message.attachments import ATTACHMENTS, Attachments
 from bridge_soap.message.blocks_in import ReplyBlocks, beside
@@ -108,7 +108,7 @@ class SoapCodec:
     def request(self, call: Call) -> HttpRequest:
         plan = self._plan
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
-        bad = FaultList(_MAX_FAULTS)
+        bad = Findings(_MAX_FAULTS, strict=plan.strict)
         own_faults = FaultList(_MAX_FAULTS)  # with the client's names
         # The pieces of a large message take twice its memory, so they are joined at once.
         joined = StringIO() if len(call.body) > _LARGE else None
@@ -133,6 +133,7 @@ class SoapCodec:
         if bad or own_faults:
             mapped: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
             raise self._refusal([*own_faults, *mapped][:_MAX_FAULTS])
+        call.warnings += bad.notes
         if joined is not None:
             value = None
             call.forget()

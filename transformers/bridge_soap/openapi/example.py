@@ -204,8 +204,10 @@ class Examples:
             raise _NoExampleError
         names = (clark(namespace, "anything") for namespace in ("urn:example", *sorted(wildcard.namespaces)))
         name = next((each for each in names if wildcard.allows(split(each)[0])), None)
-        is_declared = name is not None and self._contract.schemas.find_element(name) is not None
-        if name is None or is_declared or wildcard.process == "strict":
+        schemas = self._contract.schemas
+        if name is None or schemas.find_element(name) is not None:
+            raise _NoExampleError
+        if wildcard.process == "strict" and schemas.defines(split(name)[0]):
             raise _NoExampleError
         return [{name: "anything"}] * part.low
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.api import BindError
-from bridge_soap.components import ComplexType, Element, SimpleType, Type
+from bridge_soap.components import ComplexType, Element, SimpleType, Type, Wildcard
 from bridge_soap.contract import Contract
 from bridge_soap.names import local_name
 from bridge_soap.openapi.inline import references
@@ -282,7 +282,7 @@ class SchemaWriter:
 
     def _property(self, part: Part, content: Content, *, sure: bool) -> Schema:
         if part.element is None:
-            item: Schema = {"type": "object", "minProperties": 1, "maxProperties": 1}
+            item = _wild(part.wildcard)
         else:
             item = self.element(part.element)
             if not content.slots[part.element.name].many:
@@ -299,13 +299,28 @@ class SchemaWriter:
         alternatives: list[Schema] = [{"type": "string"}] if mixed else []
         for leaf in {leaf.key: leaf for leaf in part.leaves()}.values():
             if leaf.element is None:
-                alternatives.append({"type": "object", "minProperties": 1, "maxProperties": 1})
+                alternatives.append(_wild(leaf.wildcard))
             else:
                 properties = {leaf.key: self.element(leaf.element)}
                 alternatives.append(
                     {"type": "object", "properties": properties, "required": [leaf.key], "additionalProperties": False}
                 )
         return any_of(alternatives)
+
+
+_PROCESSED = {
+    "strict": "one that the contract declares, or any of a namespace that it defines nothing of",
+    "lax": "typed where the contract declares it",
+    "skip": "never typed",
+}
+
+
+def _wild(wildcard: Wildcard | None) -> Schema:
+    """One element of a wildcard, by its name."""
+    schema: Schema = {"type": "object", "minProperties": 1, "maxProperties": 1}
+    if wildcard is not None:
+        schema["description"] = f"An element by its name, {{namespace}}local: {_PROCESSED[wildcard.process]}."
+    return schema
 
 
 def _either(old: Schema | None, new: Schema) -> Schema:

@@ -33,6 +33,7 @@ class Schemas:
         self._reading: set[str] = set()
         self._members: dict[str, list[str]] | None = None
         self._children: dict[str, list[str]] | None = None
+        self._defined: frozenset[str] | None = None
         #: held while components are created or compiled: a thread may bind a route while a request uses a type for the
         #: first time
         self.lock = RLock()
@@ -113,6 +114,12 @@ class Schemas:
 
     def find_attribute(self, name: str) -> Attribute | None:
         return self.attribute(name) if self.index.find("attribute", name) is not None else None
+
+    def defines(self, namespace: str) -> bool:
+        """Whether the contract defines anything of a namespace (``""`` is none)."""
+        if self._defined is None:
+            self._defined = frozenset(split(name)[0] for _, name in self.index.definitions)
+        return namespace in self._defined
 
     # --- families ---
 
