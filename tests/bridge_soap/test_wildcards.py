@@ -1,6 +1,7 @@
 """``any`` and ``anyAttribute``: each rule for namespaces with each `processContents`, judged as libxml2 judges.
 
-A strict wildcard is the exception: in a namespace that the contract defines nothing of it lets in what a lax one does."""
+A strict wildcard is the exception: in a namespace that the contract defines nothing of it lets in what a lax one
+does."""
 
 from __future__ import annotations
 
