@@ -85,8 +85,9 @@ from bridge.http.template import PathTemplate, fill_template, parse_template, sp
 from bridge.http.token import is_token
 from bridge.payload.codegen import define_function
 from bridge.payload.json_text import check_json, read_in_slices
-from bridge.payload.parsing import Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
+from bridge.payload.parsing import PrefixError, Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
+from bridge.payload.repair import is_html, misnamed, repair_xml
 
 __all__ = [
     "ABSENT",
@@ -134,6 +135,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "PathTemplate",
+    "PrefixError",
     "Reply",
     "RequestError",
     "Retry",
@@ -166,10 +168,12 @@ __all__ = [
     "forwardable",
     "header",
     "header_texts",
+    "is_html",
     "is_origin",
     "is_served",
     "is_token",
     "key_of",
+    "misnamed",
     "parse_json",
     "parse_pointer",
     "parse_template",
@@ -181,6 +185,7 @@ __all__ = [
     "read_origin",
     "read_secret",
     "read_tls",
+    "repair_xml",
     "returnable",
     "seconds",
     "split_template",

@@ -23,7 +23,7 @@ from lxml import etree
 from bridge.errors import InvalidBody
 from bridge.payload.json_text import MAX_JSON_DEPTH, SLICED, check_json, read_in_slices
 
-__all__ = ["MAX_JSON_DEPTH", "Literal", "XmlError", "parse_json", "parse_xml", "xml_parser"]
+__all__ = ["MAX_JSON_DEPTH", "Literal", "PrefixError", "XmlError", "parse_json", "parse_xml", "xml_parser"]
 
 
 class Literal(Decimal):
@@ -68,6 +68,10 @@ def parse_json(body: bytes, *, exact: bool = True) -> Any:
 
 class XmlError(ValueError):
     """The bytes are not XML that the gateway reads; the message says why, for people."""
+
+
+class PrefixError(XmlError):
+    """A namespace prefix is not declared; all else is well-formed up to there."""
 
 
 class _Nothing(etree.Resolver):
@@ -127,7 +131,7 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     try:
         root = etree.fromstring(body, parser or (_kept.usual if len(body) < _TEXT_LIMIT else xml_parser(huge=True)))
     except etree.XMLSyntaxError as error:
-        raise XmlError(_syntax(error.msg)) from None
+        raise _kind(error)(_syntax(error.msg)) from None
     except XmlError:
         raise
     except ValueError as error:
@@ -138,6 +142,10 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
 
 
 _DOCTYPE = "it carries a DOCTYPE, which is refused"
+
+
+def _kind(error: etree.XMLSyntaxError) -> type[XmlError]:
+    return PrefixError if error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE else XmlError
 
 
 def _syntax(message: str) -> str:
@@ -246,7 +254,7 @@ def _told(anchored: int) -> Iterator[None]:
         def moved(match: re.Match[str]) -> str:
             return match[0] if int(match[2]) != anchored else f"{match[1]}{int(match[3]) - len(_ANCHOR)}"
 
-        raise XmlError(_syntax(_COLUMN.sub(moved, error.msg))) from None
+        raise _kind(error)(_syntax(_COLUMN.sub(moved, error.msg))) from None
     except XmlError:
         raise
     except ValueError as error:

@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 import orjson
 
-from bridge.api import XmlError
+from bridge.api import XmlError, misnamed
 
 #: Levels of elements. A level can become two of JSON (object, array), and JSON readers have limits of their own.
 MAX_DEPTH = 120
@@ -45,6 +45,8 @@ def _source(body: bytes, charset: str) -> tuple[bytes, str | None]:
         name = match[1].decode("ascii").lower() if match else "utf-8"
     if name.startswith("utf-16"):
         return body, None
+    if misnamed(body, name):
+        raise XmlError(f"it names the encoding {name} and is in UTF-8")
     if name in _NATIVE:
         return body, _NATIVE[name]
     try:

@@ -33,6 +33,7 @@ from bridge_xml.forward import (
     without_body,
     without_range,
 )
+from bridge_xml.lenient import read_reply
 from bridge_xml.media import media
 
 
@@ -84,16 +85,16 @@ class XmlAsJson:
         if not inbound.body and inbound.status < 400:
             return without_body(inbound)
         if kind == "xml" and inbound.status != 206:
-            return self._translate(inbound, charset)
+            return self._translate(call, inbound, charset)
         if inbound.status < 400:
             return forward_reply(inbound)
         if kind == "json":
             return json_refusal(inbound)
         raise refusal(inbound)
 
-    def _translate(self, inbound: HttpReply, charset: str) -> Reply:
+    def _translate(self, call: Call, inbound: HttpReply, charset: str) -> Reply:
         try:
-            body = to_json(inbound.body, charset=charset)
+            body = read_reply(lambda body, charset: to_json(body, charset=charset), call, inbound, charset)
         except XmlError as error:
             if inbound.status >= 400:
                 raise refusal(inbound) from None

@@ -35,11 +35,16 @@ from bridge_xml.forward import (
     without_body,
     without_range,
 )
+from bridge_xml.lenient import read_reply
 from bridge_xml.media import media
 from bridge_xml.names import prefix_of
 
 #: Not forwarded: the body has another type now, and the caller's preferences were about JSON.
 _OURS = frozenset(("content-type", "accept", "accept-charset"))
+#: A repaired document is in UTF-8.
+_REPAIRED = ("content-type", "application/xml; charset=utf-8")
+#: What may stand before an XML declaration.
+_BEFORE = b"\xef\xbb\xbf \t\r\n"
 _ACCEPT = ("accept", "application/xml, text/xml;q=0.9")
 
 
@@ -72,6 +77,8 @@ class XmlOptions(Options):
     force_list: tuple[Annotated[str, AfterValidator(_element)], ...] = ()
     #: The content type of requests.
     content_type: Annotated[str, AfterValidator(_xml_type)] = "application/xml; charset=utf-8"
+    #: Refuse replies that are not well-formed, instead of repairing them with a warning in the log.
+    strict: bool = False
 
 
 class XmlCodec:
@@ -84,6 +91,7 @@ class XmlCodec:
         self._namespace = options.namespace or ""
         self._force_list = frozenset(options.force_list)
         self._content_type = ("content-type", options.content_type)
+        self._strict = options.strict
 
     def request(self, call: Call) -> HttpRequest:
         """:raises bridge.api.InvalidBody: the body isn't JSON, or has no XML form.
@@ -113,40 +121,47 @@ class XmlCodec:
         if self._response == "passthrough":
             return forward_reply(inbound)
         if inbound.status >= 400:
-            return self._refusal(inbound)
+            return self._refusal(call, inbound)
         if call.method == "HEAD" or not inbound.body:
             return without_body(inbound)
         kind, charset = media(content_type(inbound))
         if inbound.status >= 300 and kind != "xml":
             return without_body(inbound)  # a redirect's page is for browsers
         # Old services send XML as text/plain or without a content type; then the XML declaration is enough.
-        if kind not in ("xml", "none") and inbound.body.lstrip()[:5] != b"<?xml":
+        if kind not in ("xml", "none") and inbound.body.lstrip(_BEFORE)[:5] != b"<?xml":
             raise BadReply(
                 "The service behind this route answered in something other than XML.",
                 cause=f"{content_type(inbound)[:80]}: {excerpt(inbound.body)}",
             )
         try:
-            return self._answer(inbound, charset)
+            return self._answer(call, inbound, charset)
         except XmlError as error:
             raise BadReply(
                 f"The service behind this route gave an answer that can't be read: {error}.",
                 cause=excerpt(inbound.body),
             ) from None
 
-    def _answer(self, inbound: HttpReply, charset: str) -> Reply:
-        if self._response == "xml":
-            check(inbound.body, charset=charset)
-            return forward_reply(inbound)
-        return with_body(inbound, to_json(inbound.body, charset=charset, force_list=self._force_list))
+    def _answer(self, call: Call, inbound: HttpReply, charset: str) -> Reply:
+        body = read_reply(self._read, call, inbound, charset, strict=self._strict)
+        if self._response == "json":
+            return with_body(inbound, body)
+        return forward_reply(inbound) if body is inbound.body else with_body(inbound, body, _REPAIRED)
 
-    def _refusal(self, inbound: HttpReply) -> Reply:
+    def _read(self, body: bytes, charset: str) -> bytes:
+        """The reply's body for the client."""
+        if self._response == "json":
+            return to_json(body, charset=charset, force_list=self._force_list)
+        check(body, charset=charset)
+        return body
+
+    def _refusal(self, call: Call, inbound: HttpReply) -> Reply:
         kind, charset = media(content_type(inbound))
         if kind == "json":
             return json_refusal(inbound)
         if kind != "xml":
             raise refusal(inbound)
         try:
-            return self._answer(inbound, charset)
+            return self._answer(call, inbound, charset)
         except XmlError:
             raise refusal(inbound) from None
 

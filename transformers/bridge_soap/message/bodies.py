@@ -7,11 +7,12 @@ from typing import Any
 from lxml import etree
 
 from bridge.api import BadReply
-from bridge_soap.components import Element
+from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.encode.writing import Writer
 from bridge_soap.names import local_name, tag_of
+from bridge_soap.xsd.builtin import ANY_TYPE
 
 
 def body_writer(contract: Contract, body: Body) -> Writer:
@@ -75,9 +76,24 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
             if local_name(tag_of(child)) == local_name(root.name):
                 note(child, NOT_ITS_NAMESPACE)
                 return expected(child, note)
+        if not len(body_node):
+            note(body_node, EMPTY)
+            return empty_value(decoders, root)
         raise unexpected([local_name(tag_of(child)) for child in body_node], root)
 
     return read
+
+
+EMPTY = "it is empty, although the contract declares an element for it"
+
+
+def empty_value(decoders: Decoders, root: Element) -> Any:
+    """The value of a body without its element: an object without properties, except for its arrays, which are ``[]``;
+    null for a simple value."""
+    type_ = root.type
+    if isinstance(type_, SimpleType) or type_ is ANY_TYPE or type_.simple is not None:
+        return None
+    return decoders.ready_type(type_)(etree.Element(root.name), lambda node, why: None)
 
 
 NOT_ITS_NAMESPACE = "its namespace is not the schema's"

@@ -38,7 +38,7 @@ from bridge_soap.message import large
 from bridge_soap.message.attachments import ATTACHMENTS, Attachments
 from bridge_soap.message.blocks_in import ReplyBlocks, beside
 from bridge_soap.message.blocks_out import HEADERS, RequestBlocks
-from bridge_soap.message.envelope import Envelope, Message, payload, read_message
+from bridge_soap.message.envelope import Envelope, Message, Tolerate, payload, read_message
 from bridge_soap.message.fault import FaultReader
 from bridge_soap.message.large import Early, LargeParser
 from bridge_soap.message.multipart import XOP_NAMESPACE, BodyPart, inline, join, split
@@ -180,7 +180,7 @@ class SoapCodec:
         status = inbound.status
         kind = header(inbound.headers, "content-type")
         if not inbound.body or inbound.body.isspace():
-            return self._empty(status)
+            return self._empty(call, status)
         templates = self._plan.templates
         if templates is not None and status < 300:
             if len(inbound.body) < large.LARGE:
@@ -206,9 +206,9 @@ class SoapCodec:
                 root, parts = split(body, kind)
                 body, own = root.body, root.content_type
             if len(body) < large.LARGE:
-                message = read_message(body, own)
+                message = read_message(body, own, tolerate=self._tolerate(call))
             else:
-                message, early = self._parse_large(body, own)
+                message, early = self._parse_large(call, body, own)
         except XmlError as error:
             if status >= 300:
                 raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status}; {error}") from None
@@ -228,12 +228,23 @@ class SoapCodec:
             return Reply(202)
         return self._answer(call, inbound, kind, message, parts or [], early)
 
-    def _parse_large(self, body: bytes, kind: str) -> tuple[Message, Early | None]:
+    def _tolerate(self, call: Call) -> Tolerate | None:
+        """Takes what was tolerated in a message as a whole; None on strict routes."""
+        if self._plan.strict:
+            return None
+
+        def tolerate(why: str) -> None:
+            if len(call.warnings) < _MAX_WARNINGS:
+                call.warnings.append(f"the message: {why}")
+
+        return tolerate
+
+    def _parse_large(self, call: Call, body: bytes, kind: str) -> tuple[Message, Early | None]:
         """A large message, and the value of its body, which is read while it is parsed."""
         plan = self._plan
         bodies = plan.bodies if XOP_NAMESPACE not in body else None
         parser = LargeParser(bodies, plan.reply_shape, (lambda _: refuse) if plan.strict else _noter)
-        message = read_message(body, kind, parser.parse)
+        message = read_message(body, kind, parser.parse, self._tolerate(call))
         return message, parser.early
 
     def _answer(
@@ -285,7 +296,7 @@ class SoapCodec:
         blocks = self._plan.blocks
         return blocks.fields.copy() if blocks is not None else []
 
-    def _empty(self, status: int) -> Reply:
+    def _empty(self, call: Call, status: int) -> Reply:
         if status >= 300:
             raise UpstreamError(f"The service answered HTTP {status} without a body.", cause=f"HTTP {status}, empty")
         if self._plan.output is None:
@@ -293,6 +304,9 @@ class SoapCodec:
         if not self._plan.output.elements and self._plan.output.content is None:
             fields = self._plan.blocks.fields if self._plan.blocks is not None else []
             return Reply(200, [JSON_TYPE, *fields], b"{}")
+        if status in (202, 204) and not self._plan.strict:
+            call.warnings.append(f"the service answered {status} and nothing, where a reply is declared")
+            return Reply(status)
         raise BadReply("The service gave an empty answer.")
 
 
@@ -301,7 +315,7 @@ def place_of(node: etree._Element) -> str:
     names = [local_name(tag_of(node))]
     names += [local_name(tag_of(each)) for each in node.iterancestors()]
     if "Body" in names:
-        names = names[: names.index("Body")]
+        names = names[: names.index("Body") or 1]
     return "/".join(reversed(names))
 
 

@@ -9,20 +9,24 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge.api import Call, XmlError, parse_xml
+from bridge.api import Call, XmlError, is_html, misnamed, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
-from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, local_name, tag_of
+from bridge_soap.message.repair import Parse, repaired
+from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, split, tag_of
 from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
 
+
+def _parts(namespace: str) -> tuple[str, str, str]:
+    return clark(namespace, "Body"), clark(namespace, "Header"), clark(namespace, "Fault")
+
+
 #: The tags of body, header and fault, by the envelope's tag.
-PARTS = {
-    clark(namespace, "Envelope"): tuple(clark(namespace, part) for part in ("Body", "Header", "Fault"))
-    for namespace in ENVELOPES.values()
-}
+PARTS = {clark(namespace, "Envelope"): _parts(namespace) for namespace in ENVELOPES.values()}
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9._:-]+)', re.IGNORECASE)
+_ENCODING = re.compile(rb"""<\?xml[^>]{0,400}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)""")
 _DRAFTS = tuple(draft.encode() for draft in DRAFTS)
 #: Charsets that services use. Python has others, which are not for text or very slow.
 _KNOWN_CHARSET = re.compile(
@@ -93,22 +97,30 @@ class Message:
     header: etree._Element | None
 
 
-#: Parses bytes to the root element; raises `bridge.api.XmlError`.
-Parse = Callable[[bytes], etree._Element]
+#: Takes a sentence about what was tolerated in a message.
+Tolerate = Callable[[str], None]
 
 
-def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Message:
+def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml, tolerate: Tolerate | None = None) -> Message:
     """The SOAP message in a reply, of either version.
 
+    :param tolerate: called for each repair of a document that is not well-formed; without it, none is made.
     :raises bridge.api.XmlError: there is none; the message has the reason.
     """
     for draft in _DRAFTS:
         if draft in raw:
             raw = raw.replace(draft, XSD.encode())
-    root = _parse(raw, content_type, parse)
+    try:
+        root = _parse(raw, content_type, parse)
+    except XmlError as error:
+        if is_html(raw):
+            raise XmlError(_PAGE) from None
+        if tolerate is None:
+            raise
+        root = repaired(raw, _charset(content_type), parse, error, tolerate)
     parts = PARTS.get(root.tag)
     if parts is None:
-        raise XmlError(f"its root is {local_name(tag_of(root))}, not a SOAP envelope")
+        parts = _foreign_parts(root, tolerate)
     body = header = fault = None
     for child in root:  # cheaper than three calls of lxml's `find`
         tag = child.tag
@@ -125,28 +137,58 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml) -> Mes
     return Message(body, fault, header)
 
 
+def parts_of(tag: str) -> tuple[str, str, str] | None:
+    """The tags of body, header and fault in an envelope of that tag, in whatever namespace; None if it is none."""
+    namespace, local = split(tag)
+    return PARTS.get(tag) or (_parts(namespace) if local == "Envelope" else None)
+
+
+def _foreign_parts(root: etree._Element, tolerate: Tolerate | None) -> tuple[str, str, str]:
+    """The parts of an envelope whose namespace is none of SOAP's.
+
+    :raises bridge.api.XmlError: it is no envelope, or nothing is tolerated.
+    """
+    namespace, name = split(tag_of(root))
+    if name != "Envelope":
+        raise XmlError(_PAGE if name.lower() == "html" else f"its root is {name}, not a SOAP envelope")
+    why = (
+        f"its envelope is in {f'the namespace {namespace!r}' if namespace else 'no namespace'}, which is none of SOAP's"
+    )
+    if tolerate is None:
+        raise XmlError(why)
+    tolerate(why)
+    return _parts(namespace)
+
+
+_PAGE = "it is an HTML page: its root is html, not a SOAP envelope"
+
+
+def _charset(content_type: str) -> str:
+    """The charset parameter; ``""`` if there is none that is known."""
+    parameter = _CHARSET.search(content_type)
+    charset = parameter[1].lower() if parameter is not None else ""
+    return charset if _KNOWN_CHARSET.fullmatch(charset) else ""
+
+
 def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
     """The root element. The charset parameter outranks the document's own declaration (RFC 7303, section 3)."""
     if body[:3] == b"\xef\xbb\xbf" or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return parse(body)  # a byte order mark outranks both
-    parameter = _CHARSET.search(content_type)
-    charset = parameter[1].lower() if parameter else "utf-8"
-    says_other = parameter and b"encoding" in body[:200] and b"utf-8" not in body[:200].lower()
-    if charset in ("utf-8", "utf8") and not says_other:
-        try:
-            return parse(body)
-        except XmlError:
-            if parameter or b"encoding" not in body[:200]:
-                raise
-            # The document's declaration may be wrong too, if its text is valid UTF-8.
-    if _KNOWN_CHARSET.fullmatch(charset):
-        try:
-            text = _as_utf8(body, charset)
-        except (LookupError, UnicodeError):
-            pass  # the parameter is wrong; use the document's declaration
-        else:
-            return parse(text)
-    return parse(body)
+    charset = _charset(content_type)
+    match = _ENCODING.match(body[:500])
+    declared = match[1].decode().lower() if match is not None else ""
+    if misnamed(body, charset or declared):
+        raise XmlError(f"it names the encoding {charset or declared} and is in UTF-8")
+    if charset in ("", declared) or (charset in _UTF8 and declared in ("", *_UTF8)):
+        return parse(body)
+    try:
+        text = _as_utf8(body, charset)
+    except (LookupError, UnicodeError):
+        raise XmlError(f"it is not in {charset}, as its content type says") from None
+    return parse(text)
+
+
+_UTF8 = ("utf-8", "utf8")
 
 
 #: Characters decoded at a time: some decoders are slow and hold the interpreter lock.
@@ -163,6 +205,12 @@ def _as_utf8(body: bytes, charset: str) -> bytes:
         pieces = iter(lambda: text.read(_DECODED), "")
         start = _DECLARATION.sub("", next(pieces, ""), count=1).encode()
         return start + b"".join(piece.encode() for piece in pieces)
+
+
+def names_other(body: bytes) -> bool:
+    """Whether the document names an encoding other than UTF-8."""
+    match = _ENCODING.match(body[:500])
+    return match is not None and match[1].decode().lower() not in _UTF8
 
 
 def is_utf8(content_type: str) -> bool:

@@ -13,7 +13,7 @@ from bridge.api import BindError, UpstreamFault
 from bridge_soap.components import Element
 from bridge_soap.datatypes.simple_in import resolve_names
 from bridge_soap.decode.decoders import Decoders
-from bridge_soap.names import SOAP12, attributes_of, children, clark, local_name, tag_of
+from bridge_soap.names import SOAP12, attributes_of, local_name, tag_of
 from bridge_soap.xsd.model import ANY
 
 #: HTTP status by fault code; 502 for all others.
@@ -48,7 +48,8 @@ class FaultReader:
 
     def problem(self, fault: etree._Element) -> UpstreamFault:
         """The exception for the client."""
-        if fault.tag == f"{{{SOAP12}}}Fault":
+        older = _child(fault, "faultcode") is not None
+        if not older and (fault.tag == f"{{{SOAP12}}}Fault" or _child(fault, "Code") is not None):
             code, subcode, reason, detail = _soap12(fault)
         else:
             code, subcode, reason, detail = _soap11(fault)
@@ -121,27 +122,39 @@ def _soap11(fault: etree._Element) -> tuple[str, str, str, etree._Element | None
             code = (child.text or "").strip()
         elif local == "faultstring":
             reason = child.text or ""
-        elif local == "detail":
+        elif local in ("detail", "Detail"):
             detail = child
     return code.rpartition(":")[2], "", reason, detail
 
 
 def _soap12(fault: etree._Element) -> tuple[str, str, str, etree._Element | None]:
-    def s(local: str) -> str:
-        return clark(SOAP12, local)
-
-    code = (fault.findtext(f"{s('Code')}/{s('Value')}") or "").strip().rpartition(":")[2]
+    code = _child(fault, "Code")
     subcodes = []
-    step = fault.find(f"{s('Code')}/{s('Subcode')}")
+    step = _child(code, "Subcode")
     while step is not None:
-        value = step.find(s("Value"))
+        value = _child(step, "Value")
         if value is not None and value.text:
             subcodes.append(local_name(resolve_names(value.text, value.nsmap)))
-        step = step.find(s("Subcode"))
-    texts = [text for reason in children(fault, s("Reason")) for text in children(reason, s("Text"))]
+        step = _child(step, "Subcode")
+    reason = _child(fault, "Reason")
+    texts = [each for each in reason if local_name(tag_of(each)) == "Text"] if reason is not None else []
     english = [text for text in texts if dict(attributes_of(text)).get(_LANG, "").lower().startswith("en")]
-    reason = ((english or texts)[0].text or "") if texts else ""
-    return code, "/".join(subcodes), reason, fault.find(s("Detail"))
+    words = _text((english or texts)[0]) if texts else _text(reason) or _text(_child(fault, "faultstring"))
+    name = _text(_child(code, "Value")) or _text(code)
+    return name.strip().rpartition(":")[2], "/".join(subcodes), words, _child(fault, "Detail")
+
+
+def _child(node: etree._Element | None, local: str) -> etree._Element | None:
+    """The first child of that local name, with a small or a capital letter, in whatever namespace: some servers leave
+    out the namespace."""
+    if node is None:
+        return None
+    names = (local, local[0].lower() + local[1:])
+    return next((child for child in node if local_name(tag_of(child)) in names), None)
+
+
+def _text(node: etree._Element | None) -> str:
+    return node.text or "" if node is not None else ""
 
 
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"

@@ -13,7 +13,7 @@ from bridge.api import BadReply, Unsliced, parse_xml, xml_slices
 from bridge_soap.decode.decoders import Note
 from bridge_soap.decode.incremental import MixedTextError, OpenElement
 from bridge_soap.decode.packing import TOO_LARGE
-from bridge_soap.message.envelope import PARTS
+from bridge_soap.message.envelope import parts_of
 from bridge_soap.message.open_body import LargeBodies, OpenBody, SupersededError
 from bridge_soap.message.shape import Shape
 
@@ -181,7 +181,7 @@ class _Run:
 
     def __init__(self, root: etree._Element, early: Early, open_body: Callable[[etree._Element], OpenElement]) -> None:
         self._root, self._early, self._open = root, early, open_body
-        self._parts = PARTS.get(root.tag)
+        self._parts = parts_of(root.tag)
         self._body: etree._Element | None = None
         self._stack: _Stack | None = None
         self._waiting: etree._Element | None = None

@@ -11,7 +11,7 @@ from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.decode.incremental import OpenElement
 from bridge_soap.decode.opener import Opener
-from bridge_soap.message.bodies import NOT_ITS_NAMESPACE, RESULT, root_readers, unexpected
+from bridge_soap.message.bodies import EMPTY, NOT_ITS_NAMESPACE, RESULT, empty_value, root_readers, unexpected
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
@@ -141,6 +141,9 @@ class OpenBody(OpenElement):
         pass
 
     def _value(self) -> Any:
+        if self._rank == 2 and not self._names:
+            self.note(self.node, EMPTY)
+            return empty_value(self._opener.decoders, self._root)
         if self._rank == 2:
             raise unexpected(self._names, self._root)
         return self._found

@@ -20,7 +20,7 @@ from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.decode.decoders import Decoders
 from bridge_soap.decode.escapes import EscapeError
 from bridge_soap.decode.pattern import NameOf, PatternMaker, PatternReader, TemplateError
-from bridge_soap.message.envelope import is_utf8, read_message
+from bridge_soap.message.envelope import is_utf8, names_other, read_message
 from bridge_soap.names import DRAFTS, split
 
 #: The limit on attempts to learn, and on known content types, per operation: some services write each reply
@@ -54,6 +54,7 @@ class ReplyTemplate:
     """One way of writing replies.
 
     :ivar start: everything before the values, the same in each reply; `skip` is its length in characters.
+    :ivar ascii: the start names an encoding other than UTF-8, so only ASCII is read.
     :ivar make: makes `read`, or with another number, a reader that packs arrays (`PatternMaker`).
     :ivar read_large: the reader that packs, once it is made.
     :ivar missed: consecutive replies with this start that did not match; the next `left` replies are parsed at once.
@@ -63,6 +64,7 @@ class ReplyTemplate:
     skip: int
     read: PatternReader
     make: Callable[[int], PatternReader]
+    ascii: bool = False
     read_large: PatternReader | None = None
     missed: int = 0
     left: int = 0
@@ -129,6 +131,8 @@ class ReplyTemplates:
 
 def _read(template: ReplyTemplate, body: bytes, read: PatternReader, *, wide: bool) -> object:
     """Without `wide`, texts that take far more memory in Python than their bytes are left to the parser."""
+    if template.ascii and not body.isascii():
+        return ABSENT
     try:
         text = body.decode()
         if not wide and sys.getsizeof(text) > _WIDE * len(body):
@@ -181,7 +185,7 @@ def _template(body: bytes, content_type: str, decoders: Decoders, root: Element)
         maker = PatternMaker(decoders, way_of, loose=loose, step=step)
         return maker.make(root, end) if inner is None else _within(maker, node[0], root, end)
 
-    return ReplyTemplate(start.encode(), len(start), make(0, way_of), make)
+    return ReplyTemplate(start.encode(), len(start), make(0, way_of), make, names_other(body))
 
 
 def _within(maker: PatternMaker, node: etree._Element, root: Element, end: str) -> PatternReader:

@@ -1,0 +1,218 @@
+"""Documents that are not XML for a reason that loses little (XML 1.0, sections 2.2, 2.8, 4.1 and 4.3.3): read as UTF-8,
+with one sentence for each repair. Only a document that a parser refused comes here, and a parser reads the result.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+__all__ = ["is_html", "misnamed", "repair_xml"]
+
+#: Larger documents are not repaired.
+MAX_REPAIRED = 16 * 1024 * 1024
+#: What stands for a character that XML forbids.
+REPLACEMENT = "\ufffd"
+
+#: Charsets that services use. Python has others, which are not for text or very slow.
+_ONE_BYTE = re.compile(
+    r"iso[-_]?8859-\d\d?|latin-?\d|windows-125\d|cp(?:125\d|437|850|852|866)|ibm\d{3,4}|koi8-[ru]|mac-?roman"
+)
+_WIDE = re.compile(r"utf-?(?:16|32)(?:-?[lb]e)?|ucs-?[24]")
+_OTHERS = re.compile(r"utf-?8|(?:us-)?ascii|cp\d{3,4}|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-(?:jp|kr)")
+_DECLARED = re.compile(rb"<\?xml[^>]{0,400}?\sencoding\s*=\s*[\"']?([A-Za-z][A-Za-z0-9._:-]{0,40})")
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!doctype\s+html|<html[\s>])", re.IGNORECASE)
+
+
+def is_html(body: bytes) -> bool:
+    """Whether `body` starts as an HTML page does."""
+    return _HTML.match(body[:1024]) is not None
+
+
+def misnamed(body: bytes, charset: str) -> bool:
+    """Whether `body`, said to be in a charset of one byte for each character, is in UTF-8: other text is never valid
+    UTF-8 by chance, as soon as it is more than ASCII."""
+    return _ONE_BYTE.fullmatch(charset.lower()) is not None and not body.isascii() and _is_utf8(body)
+
+
+def _is_utf8(body: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(body), _SLICE):
+            decoder.decode(body[at : at + _SLICE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def repair_xml(body: bytes, charset: str = "") -> tuple[bytes, list[str]] | None:
+    """`body` in UTF-8 without XML declaration, and a sentence for each repair; None if it exceeds `MAX_REPAIRED`.
+
+    * The encoding is the first of the byte order mark's, the content type's `charset`, the declaration's and UTF-8 in
+      which it is valid, else windows-1252.
+    * What stands before an XML declaration, and control characters behind the document, are left out.
+    * A character that XML forbids, as it is or as a reference, becomes U+FFFD.
+    """
+    if len(body) > MAX_REPAIRED:
+        return None
+    notes: list[str] = []
+    text = _characters(_references(_document(_text(body, charset.lower(), notes), notes), notes), notes)
+    return text.encode("utf-8", "replace"), notes
+
+
+# --- the encoding ------------------------------------------------------------------------------------------------
+
+
+def _text(body: bytes, charset: str, notes: list[str]) -> str:
+    for mark, name in _MARKS:
+        if body.startswith(mark):
+            text = _decoded(body, name)
+            if text is not None:
+                return text
+    match = _DECLARED.search(body[:500])
+    declared = match[1].decode("ascii").lower() if match is not None else ""
+    named = [name for name in dict.fromkeys((charset, declared)) if name]
+    for name in named:
+        text = None if misnamed(body, name) else _decoded(body, name)
+        if text is not None:
+            return text
+        notes.append(f"it names the encoding {name[:40]} and is in another one")
+    text = _decoded(body, "utf-8")
+    if text is not None:
+        return text
+    if not notes:
+        notes.append("it is not in UTF-8")
+    notes[-1] += "; it is read as windows-1252"
+    return body.decode("cp1252", "replace")
+
+
+def _decoded(body: bytes, name: str) -> str | None:
+    """`body` as text; None if it isn't in that encoding, or the name is unknown."""
+    wide = _WIDE.fullmatch(name) is not None
+    if not (wide or _ONE_BYTE.fullmatch(name) or _OTHERS.fullmatch(name)) or (wide and b"\0" not in body[:8]):
+        return None
+    try:
+        return body.decode(name)
+    except (LookupError, UnicodeError):
+        return None
+
+
+# --- around the document -----------------------------------------------------------------------------------------
+
+_PROLOG = 64 * 1024
+_BEFORE = "\ufeff\0 \t\r\n\x0b\x0c"
+_BEHIND = "\0\x1a\ufeff \t\r\n"
+_DECLARATION = re.compile(r"<\?xml[ \t\r\n][^>]{0,500}?\?>")
+_SOUND = re.compile(
+    r"""<\?xml\s+version\s*=\s*(["'])1\.\d+\1(?:\s+encoding\s*=\s*(["'])[A-Za-z][A-Za-z0-9._-]*\2)?"""
+    r"""(?:\s+standalone\s*=\s*(["'])(?:yes|no)\3)?\s*\?>"""
+)
+
+
+def _document(text: str, notes: list[str]) -> str:
+    """The document without its declaration and without what stands around it."""
+    marked = text.removeprefix("\ufeff")
+    text = marked.lstrip(_BEFORE)
+    if not text.startswith("<") or text.startswith("<br"):  # a message that a script printed, such as PHP's
+        start = text.find("<?xml", 0, _PROLOG)
+        if start >= 0:
+            notes.append("text stands before its XML declaration, and is left out")
+            text = text[start:]
+    elif len(text) < len(marked) and (text.startswith("<?xml") or marked[: len(marked) - len(text)].strip()):
+        notes.append("blank lines or a byte order mark stand before its XML declaration")
+    ending = text.rstrip(_BEHIND)
+    if text[len(ending) :].strip():
+        notes.append("control characters stand behind it, and are left out")
+    match = _DECLARATION.match(ending)
+    if match is None:
+        return ending
+    if _SOUND.fullmatch(match[0]) is None:
+        notes.append("its XML declaration is not well-formed")
+    return ending[match.end() :]
+
+
+# --- characters --------------------------------------------------------------------------------------------------
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile(r"&#(?:x0*([0-9A-Fa-f]{1,8})|0*([0-9]{1,10}));")
+_LOW = re.compile(r"&#(?:x0*([0-9A-Fa-f]{4})|0*([0-9]{5}));")
+#: Characters searched at a time; no step holds the interpreter for long.
+_SLICE = 256 * 1024
+
+
+def _characters(text: str, notes: list[str]) -> str:
+    """Characters that XML forbids, as U+FFFD."""
+    pieces: list[str] = []
+    count = 0
+    for at in range(0, len(text), _SLICE):
+        piece, changes = _FORBIDDEN.subn(REPLACEMENT, text[at : at + _SLICE])
+        pieces.append(piece)
+        count += changes
+    if not count:
+        return text
+    notes.append(f"{count} characters in it are forbidden in XML, and are read as U+FFFD")
+    return "".join(pieces)
+
+
+def _references(text: str, notes: list[str]) -> str:
+    """References to characters that XML forbids, as U+FFFD; two that are the surrogates of a character, as it."""
+    out: list[str] = []
+    sections = _Sections(text)
+    end = at = count = pairs = 0
+    while (at := text.find("&#", at)) >= 0:
+        behind = sections.end(at)
+        if behind is not None:
+            at = behind
+            continue
+        match = _REFERENCE.match(text, at)
+        at += 2
+        code = _code(match) if match is not None else 0x20
+        if match is None or (code <= 0x10FFFF and not _FORBIDDEN.match(chr(code))):
+            continue
+        low = _LOW.match(text, match.end()) if 0xD800 <= code < 0xDC00 else None
+        out.append(text[end : match.start()])
+        if low is not None and 0xDC00 <= (second := _code(low)) < 0xE000:
+            out.append(chr(0x10000 + ((code - 0xD800) << 10) + second - 0xDC00))
+            pairs, end = pairs + 1, low.end()
+        else:
+            out.append(REPLACEMENT)
+            count, end = count + 1, match.end()
+        at = end
+    if count:
+        notes.append(f"{count} character references in it are forbidden in XML, and are read as U+FFFD")
+    if pairs:
+        notes.append(f"{pairs} characters in it are written as references to two surrogates")
+    return "".join([*out, text[end:]]) if out else text
+
+
+def _code(match: re.Match[str]) -> int:
+    return int(match[1], 16) if match[1] is not None else int(match[2])
+
+
+class _Sections:
+    """CDATA sections and comments, in which ``&`` is plain text. Places are looked up in ascending order."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next = {opening: text.find(opening) for opening in _CLOSING}
+
+    def end(self, place: int) -> int | None:
+        """The end of the section around a place; None if there is none."""
+        while True:
+            starts = [(start, opening) for opening, start in self._next.items() if start >= 0]
+            if not starts or min(starts)[0] > place:
+                return None
+            start, opening = min(starts)
+            closing = self._text.find(_CLOSING[opening], start + len(opening))
+            end = closing if closing >= 0 else len(self._text)
+            for other, begin in self._next.items():
+                if 0 <= begin < end:
+                    self._next[other] = self._text.find(other, end)
+            if end > place:
+                return end
+
+
+_CLOSING = {"<![CDATA[": "]]>", "<!--": "-->"}
