@@ -145,7 +145,8 @@ _DOCTYPE = "it carries a DOCTYPE, which is refused"
 
 
 def _kind(error: etree.XMLSyntaxError) -> type[XmlError]:
-    return PrefixError if error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE else XmlError
+    code = error.code  # type: ignore[attr-defined]  # the stubs leave it out
+    return PrefixError if code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE else XmlError
 
 
 def _syntax(message: str) -> str:
