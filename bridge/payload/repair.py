@@ -49,24 +49,28 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def repair_xml(body: bytes, charset: str = "") -> tuple[bytes, list[str]] | None:
-    """`body` in UTF-8 without XML declaration, and a sentence for each repair; None if it exceeds `MAX_REPAIRED`.
+    """`body` in UTF-8 without XML declaration, and a sentence for each repair; None if it can't be repaired.
 
     * The encoding is the first of the byte order mark's, the content type's `charset`, the declaration's and UTF-8 in
-      which it is valid, else windows-1252.
+      which it is valid; if it names one and is in none of them, windows-1252.
     * What stands before an XML declaration, and control characters behind the document, are left out.
     * A character that XML forbids, as it is or as a reference, becomes U+FFFD.
     """
     if len(body) > MAX_REPAIRED:
         return None
     notes: list[str] = []
-    text = _characters(_references(_document(_text(body, charset.lower(), notes), notes), notes), notes)
+    text = _text(body, charset.lower(), notes)
+    if text is None:
+        return None
+    text = _characters(_references(_document(text, notes), notes), notes)
     return text.encode("utf-8", "replace"), notes
 
 
 # --- the encoding ------------------------------------------------------------------------------------------------
 
 
-def _text(body: bytes, charset: str, notes: list[str]) -> str:
+def _text(body: bytes, charset: str, notes: list[str]) -> str | None:
+    """`body` as text; None if it names no encoding and is not in UTF-8."""
     for mark, name in _MARKS:
         if body.startswith(mark):
             text = _decoded(body, name)
@@ -83,8 +87,8 @@ def _text(body: bytes, charset: str, notes: list[str]) -> str:
     text = _decoded(body, "utf-8")
     if text is not None:
         return text
-    if not notes:
-        notes.append("it is not in UTF-8")
+    if not named:
+        return None
     notes[-1] += "; it is read as windows-1252"
     return body.decode("cp1252", "replace")
 
