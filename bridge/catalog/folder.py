@@ -32,6 +32,14 @@ class File(NamedTuple):
     path: str
     stamp: Stamp
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.stamp[2]
+
+    def age(self) -> float:
+        """Seconds since its last change; 0 for one in the future."""
+        return max(time.time() - max(self.stamp[:2]) / 1e9, 0.0)
+
 
 class Folder:
     """:param home: what the files' names are shown below."""
@@ -62,14 +70,18 @@ class Folder:
         if cached is not None and cached[0] == file.stamp:
             return cached[1]
         name, path, stamp = file
-        label = os.path.join(self._shown, name.removeprefix("file:"))
+        label = self.label(file)
         sources = [
             Source(f"{name}{f'#{number}' if number else ''}", "file", spec, label, document)
             for number, (spec, document) in enumerate(read_file(Path(path), label))
         ]
-        if time.time() - max(stamp[:2]) / 1e9 > YOUNG:
+        if file.age() > YOUNG:
             self._read[path] = (stamp, sources)
         return sources
+
+    def label(self, file: File) -> str:
+        """What faults and messages call `file`."""
+        return os.path.join(self._shown, file.name.removeprefix("file:"))
 
     def _listed(self) -> Iterator[tuple[str, Stamp]]:
         folders = [str(self.path)]

@@ -15,6 +15,9 @@ from bridge.errors import Fault, SetupError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
 
 RELOADS = 4  #: reads of the folder under way, of which all but one wait for contracts that hang
+#: Seconds since its last change in which a faulty file may still be written: a shell's ``>`` empties a file before the
+#: command even starts, and editors and copies write in pieces.
+SETTLE = 1.0
 
 log = logging.getLogger("bridge.routes")
 
@@ -23,12 +26,16 @@ log = logging.getLogger("bridge.routes")
 class Reading:
     """What a spec file said at one look: its routes, those of them to be bound, and what became of these."""
 
-    name: str
+    file: File
     sources: Sequence[Source]
     bind: Sequence[Source]
     outcomes: dict[RouteId, BoundRoute | UnboundRoute] = field(default_factory=dict[RouteId, BoundRoute | UnboundRoute])
     #: False where a route of it can't be bound, so that nothing of the file is taken.
     right: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.file.name
 
 
 class SpecFolder:
@@ -60,7 +67,10 @@ class SpecFolder:
                         log.error("%s can't serve yet: %s", source.file, error)
                         self._live.broken[source.id] = UnboundRoute(source, error)
             except SetupError as error:
-                faults[file.name] = error.faults
+                if file.is_empty and file.age() < SETTLE:
+                    log.warning("%s is empty; it is read again when it changes", self._folder.label(file))
+                else:
+                    faults[file.name] = error.faults
 
         await each(files, bind)
         all_faults = [fault for file in files for fault in faults.get(file.name, ())]
@@ -86,19 +96,31 @@ class SpecFolder:
             if len(reloads) >= RELOADS:
                 _, reloads = await asyncio.wait(reloads, return_when=asyncio.FIRST_COMPLETED)
             reloads = {task for task in reloads if not task.done()}
-            reloads.add(self._live.spawn(self.reload(rebind=bool(paths - specs))))
+            reloads.add(self._live.spawn(self._follow_change(rebind=bool(paths - specs))))
 
-    async def reload(self, *, rebind: bool = False) -> None:
+    async def _follow_change(self, *, rebind: bool) -> None:
+        """As `reload`. A faulty file that may still be written is read again once it has settled, and then reported."""
+        unsettled = await self.reload(rebind=rebind, settle=SETTLE)
+        while unsettled:
+            await asyncio.sleep(max(SETTLE - min(file.age() for file in unsettled), 0.05))
+            unsettled = await self.reload(settle=SETTLE)
+
+    async def reload(self, *, rebind: bool = False, settle: float = 0.0) -> list[File]:
         """Read the folder again; with `rebind`, compile also what has not changed itself (its WSDL or proto has).
-        Several may run at once: a file whose contract hangs delays no other, and its latest version counts."""
+        Several may run at once: a file whose contract hangs delays no other, and its latest version counts.
+
+        :param settle: seconds since its last change in which a faulty file is not reported.
+        :returns: the files that are faulty and younger than that.
+        """
         outcomes: list[Reading | tuple[BoundRoute, BoundRoute]] = []
         async with self._looking:
-            readings, gone = await self._look_again(rebind)
+            readings, gone, unsettled = await self._look_again(rebind, settle)
         stored = list(self._live.stored.values()) if rebind else []
 
         async def bind(item: Reading | BoundRoute) -> None:
             if isinstance(item, Reading):
-                await self._bind_file(item)
+                if not await self._bind_file(item, settle):
+                    unsettled.append(item.file)
                 outcomes.append(item)
                 return
             outcome = await self._live.outcome(item.source)
@@ -121,9 +143,10 @@ class SpecFolder:
         items: list[Reading | BoundRoute] = [*readings, *stored]
         await each(items, bind, meanwhile=apply)
         await apply()
+        return unsettled
 
-    async def _look_again(self, rebind: bool) -> tuple[list[Reading], set[str]]:
-        """The files to be bound, and those that are gone."""
+    async def _look_again(self, rebind: bool, settle: float) -> tuple[list[Reading], set[str], list[File]]:
+        """The files to be bound, those that are gone, and those that are faulty and younger than `settle` seconds."""
         files = await asyncio.to_thread(self._folder.look)
         self._listing = [file.name for file in files]
         gone = (self._live.files.keys() | {id for id in self._live.binding if isinstance(id, str)}) - set(self._listing)
@@ -132,19 +155,23 @@ class SpecFolder:
         waiting: dict[str, list[UnboundRoute]] = {}
         for broken in self._live.broken.values():
             waiting.setdefault(file_of(broken.source.id), []).append(broken)
-        readings = []
+        readings: list[Reading] = []
+        unsettled: list[File] = []
         for number, file in enumerate(files):
             if not number % 256:
                 await asyncio.sleep(0)  # with thousands of files, calls are answered between them
             try:
                 reading = self._read_again(file, waiting.get(file.name, ()), rebind)
             except SetupError as error:
-                log.error("%s is not taken; what it said before goes on serving: %s", file.name, error)
+                if file.age() < settle:
+                    unsettled.append(file)
+                else:
+                    log.error("%s is not taken; what it said before goes on serving: %s", file.name, error)
                 continue
             if reading is not None:
                 self._live.binding[file.name] = reading
                 readings.append(reading)
-        return readings, gone
+        return readings, gone, unsettled
 
     def _read_again(self, file: File, waiting: Iterable[UnboundRoute], rebind: bool) -> Reading | None:
         """What `file` says, if that is not what serves, waits or is being bound.
@@ -164,23 +191,27 @@ class SpecFolder:
         by_id = {source.id: source for source in sources}
         stale = [id for id in current if id not in by_id]
         stale += [one.source.id for one in waiting if one.source.id not in by_id or not same(one, by_id[one.source.id])]
-        return Reading(file.name, sources, bind) if bind or stale else None
+        return Reading(file, sources, bind) if bind or stale else None
 
     def _waits(self, source: Source) -> bool:
         broken = self._live.broken.get(source.id)
         return broken is not None and isinstance(broken.error, Unreachable) and same(broken, source)
 
-    async def _bind_file(self, reading: Reading) -> None:
-        """Bind what is new in a file: all of it, or nothing where anything is wrong."""
+    async def _bind_file(self, reading: Reading, settle: float) -> bool:
+        """Bind what is new in a file: all of it, or nothing where anything is wrong. False if it is wrong and younger than
+        `settle` seconds."""
         for source in reading.bind:
             outcome = await self._live.outcome(source)
             if isinstance(outcome, UnboundRoute):
                 if not isinstance(outcome.error, Unreachable):
-                    log.error("%s is not taken; what it said before goes on serving: %s", reading.name, outcome.error)
                     reading.right = False
-                    return
+                    if reading.file.age() < settle:
+                        return False
+                    log.error("%s is not taken; what it said before goes on serving: %s", reading.name, outcome.error)
+                    return True
                 log.error("%s can't serve yet: %s", source.file, outcome.error)
             reading.outcomes[source.id] = outcome
+        return True
 
     def _take_file(self, reading: Reading) -> bool:
         """Serve what was bound of a file; false where it has changed since, or is wrong. Under the lock."""
