@@ -198,8 +198,10 @@ class SpecFolder:
         return broken is not None and isinstance(broken.error, Unreachable) and same(broken, source)
 
     async def _bind_file(self, reading: Reading, settle: float) -> bool:
-        """Bind what is new in a file: all of it, or nothing where anything is wrong. False if it is wrong and younger than
-        `settle` seconds."""
+        """Bind what is new in a file: all of it, or nothing where anything is wrong.
+
+        :returns: False if it is wrong and younger than `settle` seconds, so that nothing is reported.
+        """
         for source in reading.bind:
             outcome = await self._live.outcome(source)
             if isinstance(outcome, UnboundRoute):
