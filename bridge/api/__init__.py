@@ -18,6 +18,7 @@ from bridge.api.capabilities import Followed
 from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.front import Form, Front, StreamFormat
+from bridge.api.importing import ImportOutput
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.service import Service, StatusDetail, TextReader
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
@@ -122,6 +123,7 @@ __all__ = [
     "HttpReply",
     "HttpRequest",
     "Identity",
+    "ImportOutput",
     "InstanceVerdict",
     "InvalidBody",
     "InvalidParameter",

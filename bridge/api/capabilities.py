@@ -46,7 +46,8 @@ class Importing(Protocol):
         """The text of a spec that is ready to serve, and notes on what it does not cover.
 
         :param options: an instance of `import_options`.
-        :param context: may reach every host that this machine can reach; names are host names, not mesh names.
+        :param context: may reach every host that this machine can reach; names are host names, not mesh names. Its
+            `output` takes the contract's files and the service's addresses.
         :raises bridge.api.BindError: the service can't be read.
         """
         ...

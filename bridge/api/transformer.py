@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, HttpReply, HttpRequest, Reply
+from bridge.api.importing import ImportOutput
 from bridge.api.service import Service
 from bridge.api.stream import StreamCodec
 from bridge.api.tls import Tls
@@ -187,12 +188,14 @@ class Context:
     :ivar call: calls gRPC services at bind (server reflection).
     :ivar fetch: documents by URL, within the gateway's limits on destination, size and time. It raises
         `bridge.api.FetchError`. A plug-in opens no connections itself.
+    :ivar output: what an import command adds to; used by `bridge.api.capabilities.Importing` only.
     """
 
     wsdl_dir: Path
     proto_dir: Path
     fetch: Fetch = fetch_nothing
     call: GrpcCall = call_nothing
+    output: ImportOutput = field(default_factory=ImportOutput)
 
 
 Options_contra = TypeVar("Options_contra", bound=Options, contravariant=True)

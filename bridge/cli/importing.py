@@ -16,8 +16,23 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
 from bridge.api.capabilities import Importing, capability
-from bridge.cli.terminal import ConfigFile, complain, explained, out, run, settings_of
+from bridge.api.importing import ImportOutput
+from bridge.cli.files import check_free
+from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
+from bridge.errors import SettingsError
 from bridge.plugins import discover, load_transformer
+
+_OUTPUT = typer.Option(
+    None,
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the spec to FILE, and copy the contract into the gateway's home.",
+)
+_FORCE = typer.Option(False, "--force", help="Replace files that exist already.")
+_ADDRESS = typer.Option(
+    "", "--address", metavar="HOST:PORT", help="Where the service is, for mesh.yml; else what the contract says."
+)
 
 
 class ImportCommands(TyperGroup):
@@ -48,20 +63,44 @@ def import_command(name: str) -> Any:
 
 def _command(name: str, options: type[BaseModel]) -> Any:
     def command(config: Path | None, **values: Any) -> None:
-        from bridge.cli.offline import imported
+        from bridge.cli.offline import imported, installed
 
+        output, force, address = (values.pop(key) for key in ("output_file", "force", "address"))
         settings = settings_of(config)
-        text, notes = run(lambda: imported(settings, name, values))
-        out(text.rstrip("\n"))
+        target = None if output in (None, Path("-")) else output
+        with explained():
+            check_target(target, force)
+        result = ImportOutput(saves=target is not None, replaces=force)
+        text, notes = run(lambda: imported(settings, name, values, result))
+        if target is None:
+            out(text.rstrip("\n"))
         for note in notes:
             complain(note)
+        if target is not None:
+            result.addresses = [address] if address else result.addresses
+            for line in run(lambda: installed(settings, text, result, target, config)):
+                console().print(line, markup=False)
 
     parameters = [_parameter(field, options.model_fields[field]) for field in options.model_fields]
-    parameters.append(Parameter("config", Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile))
+    for key, default, annotation in (
+        ("output_file", _OUTPUT, Path | None),
+        ("force", _FORCE, bool),
+        ("address", _ADDRESS, str),
+        ("config", None, ConfigFile),
+    ):
+        parameters.append(Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     app = typer.Typer(add_completion=False)
     app.command(name, help=options.__doc__)(command)
     return typer.main.get_command(app)
+
+
+def check_target(file: Path | None, force: bool) -> None:
+    """:raises SettingsError: the spec can't be written to `file`."""
+    if file is not None and file.is_dir():
+        raise SettingsError(f"--output: {file} is a folder; name a file in it, such as {file / 'service.yml'}")
+    if file is not None and not force:
+        check_free({file: None})
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:

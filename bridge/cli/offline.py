@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
 from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, capability
 from bridge.api.grants import Grant, granted
+from bridge.api.importing import ImportOutput
 from bridge.api.transformer import Context
 from bridge.catalog.live import placed
 from bridge.config.settings import Settings
 from bridge.config.specfile import faults_of, read_file
 from bridge.config.yaml import NO_LINES
-from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError
+from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
 from bridge.gateway.table import Endpoint, Source, Table
 from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
@@ -247,10 +248,13 @@ def _masked(text: str, secrets: Collection[str]) -> str:
 # --- import -------------------------------------------------------------------------------------------------------
 
 
-async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> tuple[str, list[str]]:
+async def imported(
+    settings: Settings, name: str, values: Mapping[str, Any], output: ImportOutput | None = None
+) -> tuple[str, list[str]]:
     """A spec for a service that exists, and notes on what it leaves out.
 
     :param name: of a transformer that can import. :param values: of its `import_options`.
+    :param output: takes what belongs to the spec.
     :raises BindError: the service can't be read, or `values` break the options' model.
     """
 
@@ -260,7 +264,8 @@ async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> 
     # Operators may fetch from all hosts that this machine reaches. Redirects to other hosts are still refused.
     addresses: dict[str, str] = {}
     fetcher = Fetcher((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")), addresses.__setitem__)
-    context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call)
+    output = output or ImportOutput()
+    context = Context(settings.path("wsdl"), settings.path("protos"), fetcher.fetch, Caller(resolve).call, output)
     transformers = Transformers(context)
     try:
         importer = capability(await transformers.get(name), Importing)
@@ -275,7 +280,31 @@ async def imported(settings: Settings, name: str, values: Mapping[str, Any]) -> 
     finally:
         await transformers.aclose()
         await fetcher.aclose()
-    return text, [*notes, *_unfetchable(addresses, settings)]
+    return text, [*notes, *([] if output.files else _unfetchable(addresses, settings))]
+
+
+async def installed(settings: Settings, text: str, output: ImportOutput, file: Path, config: Path | None) -> list[str]:
+    """Write the spec `text` to `file`, and what belongs to it into the home and the mesh; lines that say so, and what
+    to do next.
+
+    :raises SettingsError: a file exists already, or can't be written.
+    """
+    from bridge.cli.files import check_free, write
+    from bridge.cli.mesh_entry import add_entry
+    from bridge.cli.next_steps import next_steps
+
+    contents = {settings.path(name): content for name, content in output.files.items()}
+    if not output.replaces:
+        check_free({**contents, file: None})
+    paths = [path for path, content in contents.items() if write(path, content, replace=output.replaces)]
+    write(file, text.encode(), replace=output.replaces)
+    lines = [f"Wrote {', '.join(map(str, [*paths, file]))}."]
+    try:
+        spec, _ = read_file(file)[0]
+    except SpecError as error:  # a plug-in's mistake
+        return [*lines, "It can't serve yet:", *(f"  {fault}" for fault in error.faults)]
+    lines += await add_entry(settings, spec.upstream, output.addresses)
+    return [*lines, *await next_steps(settings, file, config)]
 
 
 def _unfetchable(addresses: Mapping[str, str], settings: Settings) -> list[str]:

@@ -32,6 +32,7 @@ ORDER = [
     {"app"},
     {"server"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 

@@ -14,6 +14,7 @@ from bridge_grpc.mapping.rules import publish
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflection import reflect
+from bridge_grpc.schema.saving import save, save_protos
 from bridge_grpc.schema.sources import read_set
 
 _LIVE = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(\d{1,5})")
@@ -42,18 +43,24 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
     if request.tls:
         raise BindError(Fault("--tls goes with a live server, not with files"))
     if source and all(name.endswith(".proto") for name in source):
-        root, names = _root([Path(name) for name in source], context.proto_dir, hints)
-        grpc_schema = schema(compile_protos(names, root, key=()), str(root))
+        root, names = _root([Path(name) for name in source], context, hints)
+        files = compile_protos(names, root, key=())
+        if root != context.proto_dir.resolve():
+            save_protos(files, names, root, context.output)
+        grpc_schema = schema(files, str(root))
         services = [name for name, methods in grpc_schema.services.items() if any(m.file in names for m in methods)]
         options = f"protos: [{', '.join(names)}]"
     elif len(source) == 1:
         grpc_schema = schema(read_set(Path(source[0])), source[0])
         services = list(grpc_schema.services)
-        _, names = _root([Path(source[0])], context.proto_dir, hints)
+        root, names = _root([Path(source[0])], context, hints)
+        if root != context.proto_dir.resolve():
+            save(context.output, f"protos/{names[0]}", root / names[0])
         options = f"descriptor_set: {names[0]}"
     else:
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     upstream = f"{_word(services, 'service')}-svc:50051"
+    context.output.addresses.append("127.0.0.1:50051")  # no file says where the service is
     hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
     return _spec(grpc_schema, services, options, upstream, hints, source[0])
 
@@ -63,8 +70,9 @@ async def _from_server(
 ) -> tuple[str, list[str]]:
     files, services = await reflect(context.call, host, str(port), key=(), tls=_tls(request, host))
     upstream = _upstream(host, port, hints)
+    context.output.addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     if request.tls:
-        connection = _connection(request, host, upstream, context.proto_dir.parent, hints)
+        connection = _connection(request, host, upstream, context, hints)
         upstream = f"grpcs://{upstream}{connection}"
     return _spec(schema(files, request.source[0]), services, "reflection: true", upstream, hints, request.source[0])
 
@@ -81,16 +89,18 @@ def _tls(request: GrpcImport, host: str) -> Tls | None:
     return Tls(roots=roots, server_name=request.server_name or host)
 
 
-def _connection(request: GrpcImport, host: str, upstream: str, home: Path, hints: list[str]) -> str:
+def _connection(request: GrpcImport, host: str, upstream: str, context: Context, hints: list[str]) -> str:
     """The spec's ``connection``, with a line break before it; empty where the defaults are right."""
     options = {}
     if request.ca:
-        path, secrets = Path(request.ca).resolve(), (home / "secrets").resolve()
+        path, secrets = Path(request.ca).resolve(), (context.proto_dir.parent / "secrets").resolve()
         if path.is_relative_to(secrets):
             options["ca"] = f"secrets/{path.relative_to(secrets).as_posix()}"
         else:
             options["ca"] = f"secrets/{path.name}"
-            hints.append(f"copy {request.ca} into {home / 'secrets'}; secrets are read from there.")
+            save(context.output, options["ca"], path)
+            if not context.output.saves:
+                hints.append(f"copy {request.ca} into {secrets}; secrets are read from there.")
     server_name = request.server_name or host
     if server_name != upstream.rpartition(":")[0]:
         options["server_name"] = server_name
@@ -108,8 +118,9 @@ def _upstream(host: str, port: int, hints: list[str]) -> str:
     return name
 
 
-def _root(paths: Sequence[Path], proto_dir: Path, hints: list[str]) -> tuple[Path, list[str]]:
+def _root(paths: Sequence[Path], context: Context, hints: list[str]) -> tuple[Path, list[str]]:
     """The proto folder, or the folder that contains all files, and the files' names below it."""
+    proto_dir = context.proto_dir
     files = [path.resolve() if path.is_file() else (proto_dir / path).resolve() for path in paths]
     for path, file in zip(paths, files, strict=True):
         if not file.is_file():
@@ -117,7 +128,8 @@ def _root(paths: Sequence[Path], proto_dir: Path, hints: list[str]) -> tuple[Pat
     root = proto_dir.resolve()
     if not all(file.is_relative_to(root) for file in files):
         root = Path(os.path.commonpath([file.parent for file in files]))
-        hints.append(f"copy the files of {root} into {proto_dir}; the gateway reads nothing outside that folder.")
+        if not context.output.saves:
+            hints.append(f"copy the files of {root} into {proto_dir}; the gateway reads nothing outside that folder.")
     return root, [file.relative_to(root).as_posix() for file in files]
 
 

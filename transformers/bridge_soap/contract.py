@@ -55,6 +55,7 @@ class Contract:
 
     :param access: credentials for the WSDL's origin.
     :param fetch: fetches URLs; without it, the WSDL must be a file.
+    :ivar library: its documents.
     :ivar documented: the JSON schemas of `bridge_soap.openapi`, which all operations share.
     :raises bridge.api.BindError: it does not load.
     """
@@ -65,6 +66,7 @@ class Contract:
         library = Library(folder, fetch, access.headers if access is not None else None)
         self.wsdl: Wsdl = read_wsdl(library, reference)
         self.digest = library.digest
+        self.library = library
         self.schemas = Schemas(self.wsdl.index)
         self.graph = Graph(self.schemas, Rulebook())
         self.properties = Properties(self.graph)

@@ -61,6 +61,7 @@ class Library:
     :param fetch: without it, URLs can't be opened.
     :param credentials: sent with requests for URLs.
     :ivar digest: of all documents that were read.
+    :ivar links: the id of the document that a reference led to, by the id of the document it stands in and its text.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Library:
         self._fetch = fetch
         self._credentials = credentials
         self._open: dict[str, Document] = {}
+        self.links: dict[tuple[str, str], str] = {}
         #: Failures by URL, and by host where the host does not answer.
         self._failed: dict[str, FetchError] = {}
         self._fetches = 0
@@ -80,6 +82,11 @@ class Library:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
+    @property
+    def documents(self) -> list[Document]:
+        """All that were read, the WSDL first."""
+        return list(self._open.values())
+
     def open(self, reference: str, base: Document | None = None) -> Document:
         """The document that `reference` names, relative to `base`.
 
@@ -87,7 +94,10 @@ class Library:
         """
         reference = reference.strip()
         try:
-            return self._opened(reference, base)
+            document = self._opened(reference, base)
+            if base is not None:
+                self.links[base.id, reference] = document.id
+            return document
         except (ValueError, OSError) as error:  # not a valid URL or file name
             if isinstance(error, BindError):
                 raise

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.api import BindError, Fault, Operation, RouteSpec
+from bridge.api import BindError, Fault, ImportOutput, Operation, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
 from bridge_soap.documents import BlockingFetch, is_url
 from bridge_soap.options import SoapOptions
+from bridge_soap.saving import save_contract
 from bridge_soap.wsdl.model import SoapOperation
 from bridge_soap.wsdl.selection import choose
 
@@ -51,16 +52,25 @@ class SoapImport(BaseModel):
         }
 
 
-def import_spec(options: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None) -> tuple[str, list[str]]:
-    """A spec as YAML, and notes on what it leaves out. Comments in the spec list open decisions."""
+def import_spec(
+    options: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None = None, output: ImportOutput | None = None
+) -> tuple[str, list[str]]:
+    """A spec as YAML, and notes on what it leaves out. Comments in the spec list open decisions.
+
+    :param output: takes the contract, if the import saves, and the addresses of its service.
+    """
+    output = output or ImportOutput()
     notes: list[str] = []
     hints: list[str] = []
-    reference, folder = _place(options.wsdl, wsdl_dir, hints)
+    reference, folder = _place(options.wsdl, wsdl_dir, hints if not output.saves else [])
     keys: dict[str, Any] = {"wsdl": reference}
     if options.auth:
         keys["wsdl_auth"] = options.auth
     settings = _options(keys)
     contract = Contract(reference, folder, access_of(settings.wsdl_auth, reference), fetch)
+    if output.saves and (is_url(reference) or folder != wsdl_dir):
+        keys = {"wsdl": save_contract(contract.library, wsdl_dir, output)}
+        settings = _options(keys)
     services = list(dict.fromkeys(each.service for each in contract.wsdl.operations))
     hosts = {urlsplit(each.address).netloc for each in contract.wsdl.operations}
     if len(services) > 1 and len(hosts) > 1:
@@ -69,7 +79,9 @@ def import_spec(options: SoapImport, wsdl_dir: Path, fetch: BlockingFetch | None
         notes.append(f"the services {others}, which are on other hosts: give each a spec of its own")
         settings = _options(keys)
     choices = choose(contract.wsdl, settings)
-    spec = _spec(choices[0].operation, keys, hints)
+    address = choices[0].operation.address
+    output.addresses += dict.fromkeys(each for url in (address, options.wsdl) if (each := _socket_address(url)))
+    spec = _spec(choices[0].operation, keys, hints if not output.saves else [])
     binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
     published, skipped = binder.all(choices)
     return _text(spec, published, hints), [*notes, *skipped]
@@ -107,6 +119,17 @@ def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -
         "timeout": "30s",
         "transform": {"request": "soap", "response": "json", "soap": options},
     }
+
+
+def _socket_address(url: str) -> str:
+    """``host:port`` of an http(s) URL; empty for what is none."""
+    try:
+        parts = urlsplit(url if is_url(url) else "")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
 
 
 def _upstream(address: str, slug: str, hints: list[str]) -> str:

@@ -80,7 +80,8 @@ class Soap:
         :raises bridge.api.BindError: the WSDL does not load.
         """
         fetch = _blocking(context)
-        return await asyncio.to_thread(_checked, lambda: import_spec(options, context.wsdl_dir, fetch))
+        work = partial(import_spec, options, context.wsdl_dir, fetch, context.output)
+        return await asyncio.to_thread(_checked, work)
 
     # --- in a thread ---
 

@@ -180,9 +180,7 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
     ]
     if missing:
         raise BindError([Fault(f"there is no file {name!r} in the proto folder", key, str(root)) for name in missing])
-    # Many vendors write imports relative to the importing file's folder. protoc accepts them when that folder is a
-    # root, so the folders of the named files are roots.
-    roots = list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
+    roots = _roots(names, root, bases)
     queue = list(names)
     while queue:
         name = queue.pop()
@@ -198,6 +196,18 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
         target.write_bytes(text)
         queue += imports(text.decode("utf-8", "replace"))
     return files
+
+
+def _roots(names: Sequence[str], root: Path, bases: Sequence[Path]) -> list[Path]:
+    """The folders in which imports are looked up. Many vendors write imports relative to the importing file's folder.
+    protoc accepts them when that folder is a root, so the folders of the named files are roots."""
+    return list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
+
+
+def find_import(name: str, names: Sequence[str], root: Path) -> Path | None:
+    """The file below `root` that an import of `name` means, where the files `names` are compiled; None for one that is
+    installed with the gateway."""
+    return next((path for base in _roots(names, root, [root]) if (path := _inside(root, base, name))), None)
 
 
 def _parents(root: Path, name: str) -> list[Path]:
