@@ -39,7 +39,8 @@ import uvloop
 from bridge.api.call import JSON_TYPE, Call, Reply
 from bridge.app import build
 from bridge.config.settings import load
-from bridge.server.listener import accepting, listen
+from bridge.server.listener import accepting
+from bridge.server.sockets import listen
 from bridge.server.state import ServerState
 from bridge.stages.auth.local_issuer import LocalIssuer
 

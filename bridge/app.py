@@ -4,6 +4,8 @@
 
     /register, /-/…   admin and portal, through Starlette's router
     everything else   the data path: straight to `Gateway`
+
+With ``BRIDGE_ADMIN_BIND`` the first line is served by `AdminPages` on a listener of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from bridge.admin import portal
+from bridge.admin.access import ADMIN_LISTENER, READERS_AUTH, Access
 from bridge.admin.api import Admin
 from bridge.admin.recorder import Recorder
 from bridge.api.downstream import ServerRequest
@@ -60,6 +63,7 @@ def build(settings: Settings) -> Bridge:
     access = open_log(settings, metrics)
     gateway = Gateway(settings, access)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
+    reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
     admin = Admin(runtime.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
 
     @contextlib.asynccontextmanager
@@ -83,12 +87,18 @@ def build(settings: Settings) -> Bridge:
 
     app = Bridge(
         gateway,
+        Gateway(settings, access),
         lifespan=lifespan,
         routes=[
             Route("/register", admin.register, methods=["POST"]),
             Mount("/-", app=Router([*admin.routes(), *portal.routes()], redirect_slashes=False)),
         ],
-        middleware=[Middleware(Recorder, log=access, proxies=settings.trusted_proxies)],
+        middleware=[
+            Middleware(Recorder, log=access, proxies=settings.trusted_proxies),
+            Middleware(
+                Access, public=settings.public_pages, separate=settings.admin_bind is not None, authenticate=reader
+            ),
+        ],
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )
     app.state.ready = False
@@ -100,9 +110,10 @@ class Bridge(Starlette):
     """Starlette for the portal and the admin API. The data path bypasses its middleware: `Gateway` handles errors,
     timing and logging itself."""
 
-    def __init__(self, gateway: Gateway, **options: Any) -> None:
+    def __init__(self, gateway: Gateway, nothing: Gateway, **options: Any) -> None:
         super().__init__(**options)
         self.gateway = gateway
+        self.admin = AdminPages(self, nothing)  #: for the admin listener, if there is one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or _is_ours(scope["path"]):
@@ -117,6 +128,25 @@ class Bridge(Starlette):
         if _is_ours(unquote(path) if "%" in path else path) and request.method != WEBSOCKET:
             return None
         return self.gateway.answer(request)
+
+
+class AdminPages:
+    """The pages of `Bridge` for the listener of ``BRIDGE_ADMIN_BIND``, which serves no routes.
+
+    :param nothing: a gateway without routes, which refuses whatever is not one of these pages.
+    """
+
+    def __init__(self, pages: Bridge, nothing: Gateway) -> None:
+        self._pages, self._nothing = pages, nothing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ADMIN_LISTENER] = True
+        await self._pages(scope, receive, send)
+
+    def direct(self, request: ServerRequest) -> Coroutine[Any, Any, None] | None:
+        """As `Bridge.direct`."""
+        path = unquote(request.path)
+        return None if _is_ours(path) and request.method != WEBSOCKET else self._nothing.answer(request)
 
 
 def _is_ours(path: str) -> bool:

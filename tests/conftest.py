@@ -18,7 +18,7 @@ import uvicorn
 
 from bridge.api import FAST_PATHS
 from bridge.api.grants import Grant, granted
-from bridge.app import Bridge, build
+from bridge.app import AdminPages, Bridge, build
 from bridge.config.settings import Settings, load
 from bridge.server.listener import accepting
 from bridge.server.state import ServerState
@@ -58,11 +58,16 @@ def bind(bound: socket.socket | None = None) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Bridge, bound: socket.socket | None = None, tls: ListenerTls | None = None, max_message: int = 16 << 20
+    app: Bridge,
+    bound: socket.socket | None = None,
+    tls: ListenerTls | None = None,
+    max_message: int = 16 << 20,
+    handler: Bridge | AdminPages | None = None,
 ) -> AsyncIterator[int]:
-    """Serve the gateway on its own server; yields the port."""
+    """Serve the gateway on its own server, or its `handler` for the admin listener; yields the port."""
     bound = bind(bound)
-    server = ServerState(app, app.direct, app.gateway.log, max_message)
+    handler = handler or app
+    server = ServerState(handler, handler.direct, app.gateway.log, max_message)
     async with accepting(server, bound, tls):
         yield bound.getsockname()[1]
     await server.drain(60, asyncio.Event())

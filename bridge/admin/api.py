@@ -1,7 +1,8 @@
 """The admin API: ``POST /register`` and everything below ``/-/`` that publishers and operators use.
 
 Writing and reading routes takes a bearer JWT whose roles hold ``api_publisher``; a publisher whose token names a tenant
-sees and changes that tenant's routes only. Health, metrics and the OpenAPI document are open.
+sees and changes that tenant's routes only. Who may read health, metrics and the OpenAPI document is decided in
+`bridge.admin.access`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from bridge.admin.access import identified, reader_of
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.api.authenticator import Authenticator
-from bridge.api.call import Call, Identity
-from bridge.api.record import Record
-from bridge.api.route_spec import TENANT, RouteSpec
+from bridge.api.call import Identity
+from bridge.api.route_spec import RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
 from bridge.config.specfile import MAX_SPEC, read_text, read_value
@@ -88,18 +89,7 @@ class Admin:
     # --- who and what -------------------------------------------------------------------------------------------
 
     async def _publisher(self, request: Request) -> Identity:
-        call = Call(
-            request.method,
-            request.url.path,
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-            peer=request.client.host if request.client else "",
-        )
-        identity = await self._authenticate(call)
-        if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
-            raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
-        record: Record = request.scope["bridge.record"]
-        record.subject, record.tenant = identity.subject, identity.tenant
-        return identity
+        return await identified(request, self._authenticate)
 
     async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
         """The body as a spec, with its parsed document where it has lines."""
@@ -255,7 +245,7 @@ class Admin:
             listed["problems"] = [str(replace(fault, file="", line=0)) for fault in broken.error.faults]
         return listed
 
-    # --- for everybody ------------------------------------------------------------------------------------------
+    # --- pages that may be public -------------------------------------------------------------------------------
 
     async def live(self, request: Request) -> Response:
         return json_response({"status": "live"})
@@ -274,6 +264,11 @@ class Admin:
     async def openapi(self, request: Request) -> Response:
         """The document for the host it is asked at, and for one ``tenant`` where the query names it."""
         host, tenant = request.url.hostname or "", request.query_params.get("tenant", "")
+        reader = reader_of(request)
+        if reader is not None and reader.tenant:
+            if tenant not in ("", reader.tenant):
+                raise Forbidden(f"Your token is of the tenant {reader.tenant!r}; this is the document of {tenant!r}.")
+            tenant = reader.tenant
         document = self._made(host, tenant)
         if document is None:
             async with self._drafting:

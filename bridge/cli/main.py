@@ -56,10 +56,13 @@ def serve(
         server.serve(settings, host, port, _announce)
 
 
-def _announce(url: str, routes: int) -> None:
+def _announce(url: str, pages: str, routes: int) -> None:
     error = console()
     error.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
-    error.print(f"  docs     {url}/-/docs\n  console  {url}/-/console", style="dim")
+    if pages.startswith("unix:"):
+        error.print(f"  admin    {pages}", style="dim")
+    else:
+        error.print(f"  docs     {pages}/-/docs\n  console  {pages}/-/console", style="dim")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bridge.api.grants import SECRET_PREFIX
 from bridge.api.route_spec import Seconds, Size
+from bridge.config.address import ListenAddress, listen_address
 from bridge.config.yaml import NO_LINES, read_document
 from bridge.errors import Fault, SettingsError
 
@@ -26,6 +27,28 @@ def _networks(value: object) -> object:
     if isinstance(items, list | tuple):
         return tuple(ipaddress.ip_network(str(item).strip()) for item in items if str(item).strip())
     return value
+
+
+def _listener(value: object) -> object:
+    return listen_address(value) if isinstance(value, str) else value
+
+
+#: Pages below ``/-/`` that need no token where `Settings.admin_public` names them.
+PAGES = ("health", "metrics", "openapi", "docs", "console")
+
+
+def _pages(value: object) -> object:
+    """``health,metrics`` or a list of such; ``none`` for no page at all."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return value
+    names = [item.strip() if isinstance(item, str) else item for item in items if item != ""]
+    if names == ["none"]:
+        return frozenset()
+    for name in names:
+        if name not in PAGES:
+            raise ValueError(f"there is no page {name!r}; choose from {', '.join(PAGES)}, or write none")
+    return frozenset(names)
 
 
 def _count(value: object) -> object:
@@ -66,11 +89,22 @@ class Settings(BaseModel):
     tls_cert: Path | None = None  #: PEM: the listener's certificate chain; with it, the gateway serves HTTPS
     tls_key: Path | None = None  #: PEM: the certificate's private key; None where it stands in the same file
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body
+    #: Where ``/-/`` and ``/register`` are served; None: with the routes, on the one listener.
+    admin_bind: Annotated[ListenAddress | None, BeforeValidator(_listener)] = None
+    #: Pages that need no token on the routes' listener; None: see `public_pages`.
+    admin_public: Annotated[frozenset[str] | None, BeforeValidator(_pages)] = None
     drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
 
     def path(self, relative: Path | str) -> Path:
         """`relative` below `home`; an absolute path as it is."""
         return self.home / relative
+
+    @property
+    def public_pages(self) -> frozenset[str]:
+        """`admin_public`, or its default: all pages on a listener that they share with the routes, else ``health``."""
+        if self.admin_public is not None:
+            return self.admin_public
+        return frozenset(PAGES) if self.admin_bind is None else frozenset({"health"})
 
     @property
     def state(self) -> Path:

@@ -32,9 +32,14 @@ def _scope(exchange: ServerExchange) -> dict[str, Any]:
         "query_string": exchange.query.encode("ascii"),
         "root_path": "",
         "headers": encoded(exchange.headers),
-        "client": tuple(extra("peername")[:2]) if extra("peername") else None,
-        "server": tuple(extra("sockname")[:2]) if extra("sockname") else None,
+        "client": _host_and_port(extra("peername")),
+        "server": _host_and_port(extra("sockname")),
     }
+
+
+def _host_and_port(address: Any) -> tuple[str, int] | None:
+    """None for the ends of a Unix socket, which have a path or nothing."""
+    return address[:2] if isinstance(address, tuple) else None
 
 
 class _Events:

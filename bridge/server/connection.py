@@ -77,7 +77,7 @@ class ServerConnection(FlowControl):
         self.transport = transport
         self.server.connections.add(self)
         address = transport.get_extra_info("peername")
-        self.peer = canonical(address[0]) if address else ""
+        self.peer = canonical(address[0]) if isinstance(address, tuple) else ""  # a Unix socket's is a path or empty
         if self.server.stopping:  # a TLS handshake that ended after the listener had closed
             transport.close()
         self._start_head_timer()

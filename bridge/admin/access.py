@@ -1,0 +1,103 @@
+"""Who may read the pages below ``/-/``, on which listener (``BRIDGE_ADMIN_BIND``, ``BRIDGE_ADMIN_PUBLIC``).
+
+=====================  ======================================  ==============================================
+listener               a public page                           everything else
+=====================  ======================================  ==============================================
+the only one           for everybody                           pages need a token; the admin API asks for its own
+the routes'            for everybody                           404, as if it were not there
+the admin listener     for everybody who reaches the listener  the admin API asks for its own token
+=====================  ======================================  ==============================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.requests import Request
+
+from bridge.api.authenticator import Authenticator
+from bridge.api.call import Call, Identity
+from bridge.api.record import Record
+from bridge.api.route_spec import TENANT, AnyAuth, ApiKeyAuth, JwtAuth
+from bridge.errors import Forbidden, NotFound
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+#: One of these roles reads the pages that are not public.
+READERS = ("api_publisher", "api_admin", "auditor")
+#: The same for a token and for an API key, which a scraper can hold for long and an operator can revoke.
+READERS_AUTH = AnyAuth(any=(JwtAuth(type="JWT", roles=READERS), ApiKeyAuth(type="api_key", roles=READERS)))
+
+#: Set in the scope of a request that came by the admin listener.
+ADMIN_LISTENER = "bridge.admin_listener"
+_READER = "bridge.reader"
+_PAGES = {"health": "health", "metrics": "metrics", "openapi.json": "openapi", "docs": "docs", "console": "console"}
+
+
+class Access:
+    """ASGI middleware around the admin pages. A refusal is raised and becomes a problem in `Recorder`.
+
+    :param public: pages that need no token, of `bridge.config.settings.PAGES`.
+    :param separate: whether there is an admin listener.
+    :param authenticate: of `READERS_AUTH`.
+    """
+
+    def __init__(self, app: App, public: frozenset[str], separate: bool, authenticate: Authenticator) -> None:
+        self._app = app
+        # The docs page shows the OpenAPI document.
+        self._public = public | {"openapi"} if "docs" in public else public
+        self._separate = separate
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not scope.get(ADMIN_LISTENER):
+            await self._judge(Request(scope))
+        await self._app(scope, receive, send)
+
+    async def _judge(self, request: Request) -> None:
+        """:raises NotFound: the page is on the admin listener. :raises Unauthorized, Forbidden: it needs a token."""
+        page = _page(request.scope["path"])
+        if page in self._public or (page == "static" and self._public & {"docs", "console"}):
+            return
+        if self._separate:
+            raise NotFound("The gateway has no such page.")
+        if page not in _PAGES.values():
+            return  # the admin API, which asks for its own token, files of the pages, and what does not exist
+        reader = await identified(request, self._authenticate)
+        if page == "metrics" and reader.tenant:
+            raise Forbidden("Metrics are of all tenants' routes; they need a token without a tenant.")
+        request.scope[_READER] = reader
+
+
+def _page(path: str) -> str:
+    """The name of the page at `path`, which is decoded; the first segment for what is none."""
+    first = path.removeprefix("/-/").partition("/")[0]
+    return _PAGES.get(first, first)
+
+
+def reader_of(request: Request) -> Identity | None:
+    """The caller of a page that is not public; None for a public one."""
+    reader: Identity | None = request.scope.get(_READER)
+    return reader
+
+
+async def identified(request: Request, authenticate: Authenticator) -> Identity:
+    """The caller of `request`, which its record then names.
+
+    :raises Unauthorized, Forbidden: as `authenticate`; or the caller's tenant has a name that no route can bear.
+    """
+    call = Call(
+        request.method,
+        request.url.path,
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+        peer=request.client.host if request.client else "",
+    )
+    identity = await authenticate(call)
+    if identity.tenant and not re.fullmatch(TENANT, identity.tenant):
+        raise Forbidden("Your token's tenant has a name that no route can bear: letters, digits, '.', '_' and '-'.")
+    record: Record = request.scope["bridge.record"]
+    record.subject, record.tenant = identity.subject, identity.tenant
+    return identity
