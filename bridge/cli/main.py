@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from bridge.cli.importing import ImportCommands
 from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
-from bridge.errors import SettingsError
+from bridge.errors import SettingsError, SetupError
 
 app = typer.Typer(
     name="hms-bridge",
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+log = logging.getLogger("bridge")
 
 RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -41,6 +44,7 @@ def serve(
     config: ConfigFile = None,
 ) -> None:
     """Serve the routes until Ctrl-C or SIGTERM; calls under way may finish."""
+    from bridge.observe.log import log_to_stderr
     from bridge.server import listener as server
 
     files = {"routes": routes, "tls_cert": tls_cert, "tls_key": tls_key}
@@ -52,8 +56,14 @@ def serve(
             )
         if routes is not None and not routes.is_dir():
             raise SettingsError(f"--routes: {routes} is not a folder")
-        server.log_to_stderr()
-        server.serve(settings, host, port, _announce)
+        log_to_stderr(settings.log_level, settings.log_format)
+        try:
+            server.serve(settings, host, port, _announce if settings.log_format == "text" else _log_address)
+        except SetupError as error:
+            if settings.log_format == "text":
+                raise
+            log.critical("%s", error)
+            raise typer.Exit(1) from None
 
 
 def _announce(url: str, pages: str, routes: int) -> None:
@@ -63,6 +73,10 @@ def _announce(url: str, pages: str, routes: int) -> None:
         error.print(f"  admin    {pages}", style="dim")
     else:
         error.print(f"  docs     {pages}/-/docs\n  console  {pages}/-/console", style="dim")
+
+
+def _log_address(url: str, pages: str, routes: int) -> None:
+    log.info("HMS Bridge serves %d route%s on %s; pages: %s", routes, "s" * (routes != 1), url, pages)
 
 
 @app.command()

@@ -58,6 +58,9 @@ def _count(value: object) -> object:
     return value
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
 Networks = Annotated[
     tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks), Field(strict=False)
 ]
@@ -77,6 +80,8 @@ class Settings(BaseModel):
     issuers: Path = Path("issuers.yml")
     secrets: Path = Path("secrets.yml")  #: where registered routes may send which secret
     log: str = ".bridge/access.log"  #: a file, or ``-`` for standard output
+    log_level: LogLevel = "info"  #: the least level of the gateway's own log, on standard error
+    log_format: LogFormat = "text"  #: of the gateway's own log
     log_size: Size = 64 * 1024**2  #: bytes after which the access log is rotated
     log_keep: Annotated[int, BeforeValidator(_count), Field(ge=1)] = 10  #: rotated files kept
     local_issuer: Literal["on", "off"] = "on"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,8 +14,9 @@ from bridge.app import build
 from bridge.config.settings import Settings
 from bridge.payload import offload
 from bridge.server.connection import ServerConnection
-from bridge.server.sockets import BACKLOG, close_listener, listen, listen_at
+from bridge.server.sockets import BACKLOG, address_of, base_url, close_listener, listen, listen_at
 from bridge.server.state import ServerState
+from bridge.server.systemd import InheritedSockets, Notifier
 from bridge.server.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, ListenerTls, listener_tls
 
 
@@ -48,16 +47,23 @@ async def accepting(server: ServerState, sock: socket.socket, tls: ListenerTls |
 def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM, then let calls under way end within `Settings.drain`; a second signal ends them.
 
+    Sockets that systemd passes are used in place of `host` and `port` and of ``BRIDGE_ADMIN_BIND``. systemd is told
+    when the gateway is ready, and when it stops.
+
     :param ready: called with the base URL of the routes, that of the pages below ``/-/`` (or ``unix:PATH``), and the
         number of routes once requests are served.
     :raises SetupError: before the first request: settings or routes can't be served.
     """
     tls = listener_tls(*(path and settings.path(path) for path in (settings.tls_cert, settings.tls_key)))
     with contextlib.ExitStack() as closing:
-        sock = listen(host, port)
+        notifier = Notifier.take()
+        closing.callback(notifier.close)
+        passed = InheritedSockets.take()
+        sock = passed.routes or listen(host, port)
         closing.callback(close_listener, sock)
-        url = _url(host, sock, tls)
-        admin_sock, pages = _admin_listener(settings, tls, closing) or (None, url)
+        url = base_url(sock, tls, host)
+        settings, admin_sock = _admin_listener(settings, passed.admin, closing)
+        pages = url if admin_sock is None else base_url(admin_sock, tls)
 
         async def run() -> None:
             app = build(settings)
@@ -68,7 +74,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
             def signalled() -> None:
                 (hurry if stop.is_set() else stop).set()
 
-            async with app.router.lifespan_context(app):
+            async with app.router.lifespan_context(app), notifier.watched():
                 async with _accepting_admin(admin, admin_sock, tls):
                     async with accepting(server, sock, tls):
                         # Garbage collection skips the routes' objects: with thousands of routes a full collection took
@@ -76,8 +82,11 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
                         gc.freeze()
                         for number in (signal.SIGINT, signal.SIGTERM):
                             asyncio.get_running_loop().add_signal_handler(number, signalled)
-                        ready(url, pages, len(app.state.registry.table.routes))
+                        routes = len(app.state.registry.table.routes)
+                        ready(url, pages, routes)
+                        notifier.ready(f"{routes} routes on {url}")
                         await stop.wait()
+                        notifier.stopping("calls under way may finish")
                     app.state.ready = False  # the admin listener says so while calls end
                     await server.drain(settings.drain, hurry)
                 await admin.drain(settings.drain, hurry)
@@ -94,25 +103,24 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
             pass
 
 
-def _url(host: str, sock: socket.socket, tls: ListenerTls | None) -> str:
-    address = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{address}:{sock.getsockname()[1]}"
-
-
 def _admin_listener(
-    settings: Settings, tls: ListenerTls | None, closing: contextlib.ExitStack
-) -> tuple[socket.socket, str] | None:
-    """The socket of ``BRIDGE_ADMIN_BIND`` and its base URL (or ``unix:PATH``), which `closing` closes.
+    settings: Settings, passed: socket.socket | None, closing: contextlib.ExitStack
+) -> tuple[Settings, socket.socket | None]:
+    """The socket of ``BRIDGE_ADMIN_BIND``, or the one that systemd has passed, and settings that name it.
+    `closing` closes it.
 
     :raises SettingsError: it can't be opened.
     """
+    if passed is not None:
+        closing.callback(close_listener, passed)
+        return settings.model_copy(update={"admin_bind": address_of(passed)}), passed
     address = settings.admin_bind
     if address is None:
-        return None
+        return settings, None
     path = settings.path(address.path) if address.path is not None else None
     sock = listen_at(address, path, "BRIDGE_ADMIN_BIND")
     closing.callback(close_listener, sock, path)
-    return sock, f"unix:{path}" if path is not None else _url(address.host, sock, tls)
+    return settings, sock
 
 
 @contextlib.asynccontextmanager
@@ -131,13 +139,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     import uvloop
 
     return uvloop.new_event_loop
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """The gateway's own messages, one line each, on standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
-    root = logging.getLogger("bridge")
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    root.propagate = False

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from bridge.config.address import ListenAddress
@@ -41,6 +42,23 @@ def listen_at(address: ListenAddress, path: Path | None, setting: str) -> socket
     except OSError as error:
         reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or error
         raise SettingsError(f"{setting}: {address} can't be listened on: {reason}") from None
+
+
+def address_of(listener: socket.socket) -> ListenAddress:
+    """Where it listens."""
+    name = listener.getsockname()
+    return ListenAddress(*name[:2]) if isinstance(name, tuple) else ListenAddress(path=Path(os.fsdecode(name)))
+
+
+def base_url(listener: socket.socket, tls: object, host: str = "") -> str:
+    """``http://host:port``, ``https`` with `tls`; ``unix:PATH`` for a Unix socket.
+
+    :param host: the name of this machine that was asked for; without it, the listener's address.
+    """
+    address = address_of(listener)
+    if address.path is not None:
+        return str(address)
+    return f"{'https' if tls else 'http'}://{replace(address, host=host or address.host)}"
 
 
 def close_listener(listener: socket.socket, path: Path | None = None) -> None:

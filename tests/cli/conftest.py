@@ -52,11 +52,12 @@ def cli(environment: dict[str, str], home: Path) -> Run:
 
 
 class Served:
-    """A gateway process and where it answers."""
+    """A gateway process, where it answers, and the line that said so."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], banner: str) -> None:
         self.process = process
-        self.url = url
+        self.banner = banner
+        self.url = banner.rsplit(maxsplit=1)[-1]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send `number`; the exit code and the rest of standard error."""
@@ -88,8 +89,8 @@ def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Se
         seen = []
         for line in process.stderr:
             seen.append(line)
-            if line.startswith("HMS Bridge serves"):
-                return Served(process, line.split()[-1])
+            if "HMS Bridge serves" in line:
+                return Served(process, line)
         raise AssertionError("it did not start: " + "".join(seen))
 
     yield start
