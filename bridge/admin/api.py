@@ -22,6 +22,7 @@ from bridge.admin.access import identified, reader_of
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
+from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
 from bridge.api.route_spec import RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
@@ -93,11 +94,13 @@ class Admin:
 
     async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
         """The body as a spec, with its parsed document where it has lines."""
-        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if kind not in YAML_TYPES and kind != "application/json" and not kind.endswith("+json"):
+        kind, body = media_type(request.headers.get("content-type", "application/json")), await _body(request)
+        if kind == URLENCODED and begins_as_json(body):  # `curl -d` declares it so
+            kind = "application/json"
+        if kind not in YAML_TYPES and not is_json(kind):
             raise UnsupportedMediaType("A spec is sent as application/json or application/yaml.")
         # A large one takes up to a second to read, in which everybody else is served.
-        spec, document = await asyncio.to_thread(_read, kind, await _body(request))
+        spec, document = await asyncio.to_thread(_read, kind, body)
         if who.tenant and spec.tenant is None:
             spec = spec.model_copy(update={"tenant": who.tenant})
         self._may(who, spec)

@@ -19,6 +19,7 @@ from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.importing import ImportOutput
+from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, media_type, require_json
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.service import Service, StatusDetail, TextReader
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
@@ -79,6 +80,7 @@ from bridge.errors import (
     UpstreamFault,
     key_of,
 )
+from bridge.http.agent import USER_AGENT
 from bridge.http.forwarding import forwardable, returnable
 from bridge.http.memo import Memo
 from bridge.http.methods import is_served
@@ -94,6 +96,9 @@ __all__ = [
     "ABSENT",
     "FAST_PATHS",
     "JSON_TYPE",
+    "JSON_TYPES",
+    "URLENCODED",
+    "USER_AGENT",
     "WEBSOCKET",
     "Attempt",
     "AttemptContext",
@@ -161,6 +166,7 @@ __all__ = [
     "UpstreamError",
     "UpstreamFault",
     "XmlError",
+    "begins_as_json",
     "check_json",
     "claim_of",
     "claim_text",
@@ -175,6 +181,7 @@ __all__ = [
     "is_served",
     "is_token",
     "key_of",
+    "media_type",
     "misnamed",
     "parse_json",
     "parse_pointer",
@@ -188,6 +195,7 @@ __all__ = [
     "read_secret",
     "read_tls",
     "repair_xml",
+    "require_json",
     "returnable",
     "seconds",
     "split_template",

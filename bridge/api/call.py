@@ -71,6 +71,7 @@ class Call:
     :ivar path: the request's path as sent (still percent-encoded), without the query.
     :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` contains slashes.
     :ivar query: the query string as sent, without ``?``.
+    :ivar target: path and query as sent; an empty query keeps its ``?`` (RFC 3986, section 6.2.3: not the same URI).
     :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
     :ivar body: the whole body; ``b""`` when there is none.
     :ivar identity: who calls.
@@ -99,6 +100,7 @@ class Call:
         "random",
         "raw_params",
         "state",
+        "target",
         "trace_id",
         "warnings",
     )
@@ -110,6 +112,7 @@ class Call:
         *,
         raw_params: Mapping[str, str] | None = None,
         query: str = "",
+        target: str = "",
         headers: Headers = (),
         body: bytes = b"",
         identity: Identity = ANONYMOUS,
@@ -122,6 +125,7 @@ class Call:
         self.path = path
         self.raw_params: Mapping[str, str] = raw_params or {}
         self.query = query
+        self.target = target or (f"{path}?{query}" if query else path)
         self.headers = headers
         self.body = body
         self.identity = identity

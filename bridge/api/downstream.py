@@ -70,6 +70,7 @@ class ServerRequest(Protocol):
     """One request of a client.
 
     :ivar method: upper case; `bridge.api.stream.WEBSOCKET` for a WebSocket.
+    :ivar target: path and query as sent; an empty query keeps its ``?``.
     :ivar path: as sent, still percent-encoded, without the query.
     :ivar query: as sent, without ``?``.
     :ivar headers: the request's fields in order; names in lower case.
@@ -79,6 +80,7 @@ class ServerRequest(Protocol):
     """
 
     method: str
+    target: str
     path: str
     query: str
     headers: list[tuple[str, str]]

@@ -7,19 +7,16 @@ from typing import Any, ClassVar
 
 from bridge.api.call import Call
 from bridge.api.front import Front, MakeFormat, StreamFormat
+from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type, read_as_json, unreadable
 from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
-from bridge.errors import InvalidParameter, NotAcceptable, UnsupportedMediaType
+from bridge.errors import InvalidParameter, NotAcceptable
 from bridge.fronts.accept import preferred
 from bridge.fronts.json_stream import JsonStream, Raw
 from bridge.fronts.json_texts import Pieces, Texts
 
-_JSON = frozenset({
-    "application/json", "text/json", "application/x-ndjson", "application/ndjson", "application/jsonl",
-    "application/json-seq",
-})  # fmt: skip
-_READ = "application/json, application/x-ndjson"  # as refusals list it
-_FORM = "application/x-www-form-urlencoded"
+_SEQUENCES = frozenset(("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"))
+_READ = ("application/json", "application/x-ndjson")  # as refusals list it
 
 
 class Array(StreamFormat):
@@ -97,28 +94,25 @@ class RestStreamCodec:
 
 def _texts(call: Call) -> Texts:
     """:raises bridge.api.UnsupportedMediaType: the body is declared as neither JSON nor a sequence of it."""
-    declared = call.header("content-type")
-    kind = declared.partition(";")[0].strip().lower()
-    if not declared or kind in _JSON or kind.endswith("+json"):
+    kind = media_type(call.header("content-type"))
+    if not kind or kind in _SEQUENCES or is_json(kind):
         return Texts()
-    error = UnsupportedMediaType(f"This operation reads {_READ}, not {kind[:80]}.", headers=[("accept", _READ)])
-    if kind != _FORM:
-        raise error
-    return _TextsDeclaredAsForm(call, error)
+    if kind != URLENCODED:
+        raise unreadable(kind, _READ)
+    return _TextsDeclaredAsForm(call)
 
 
 class _TextsDeclaredAsForm(Texts):
     """A body is declared as a form by clients that name no type, such as curl. Its beginning tells JSON from a form."""
 
-    def __init__(self, call: Call, error: UnsupportedMediaType) -> None:
+    def __init__(self, call: Call) -> None:
         super().__init__()
-        self._call, self._error = call, error
-        self._judged = False
+        self._call, self._judged = call, False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if not self._judged and (beginning := data.lstrip()):
-            if not beginning.startswith((b"{", b"[")):
-                raise self._error
+        if not self._judged and data.lstrip():
+            if not begins_as_json(data):
+                raise unreadable(URLENCODED, _READ)
             self._judged = True
-            self._call.warnings.append("the body was read as JSON, though declared as a form")
+            read_as_json(self._call)
         yield from super().feed(data)

@@ -42,6 +42,8 @@ class Asgi:
         self.method: str = scope.get("method", WEBSOCKET)
         self.path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         self.query = scope["query_string"].decode("latin-1")
+        # ASGI does not tell an empty query from none.
+        self.target = f"{self.path}?{self.query}" if self.query else self.path
         self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         if scope["type"] == "websocket":
             self.headers = with_bearer(self.headers, scope.get("subprotocols") or ())

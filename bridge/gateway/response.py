@@ -37,10 +37,13 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
     fields.append(("x-trace-id", exchange.call.trace_id))
     body = reply.body
     if type(body) is bytes:  # `isinstance` would be a call
-        # RFC 9110, section 8.6: none with 204; with 304 and HEAD only the length of a GET's body, which is unknown if
-        # the service itself was called with HEAD.
-        if whole and reply.status not in BODILESS and (exchange.call.method != "HEAD" or body):
-            fields.append(("content-length", str(len(body))))
+        # RFC 9110, section 8.6: none with 204; with 304 and HEAD only the length of a GET's body. If the service itself
+        # was called with HEAD, that is in its reply.
+        if whole and reply.status not in BODILESS:
+            if body or exchange.call.method != "HEAD":
+                fields.append(("content-length", str(len(body))))
+            else:
+                fields += [field for field in reply.headers if field[0] == "content-length"]
     elif not isinstance(body, AsyncIterable):
         raise TypeError(f"a reply's body is bytes or an asynchronous iterator of bytes, not {type(body).__name__}")
     return fields

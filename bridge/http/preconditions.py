@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from bridge.errors import ClientError, PreconditionFailed
 
@@ -59,6 +61,32 @@ class Preconditions:
                 "If-None-Match names the version that there is, and this request would change it.",
                 headers=[("etag", f'"{etag}"')],
             )
+
+
+def not_modified(none_match: Sequence[str], modified_since: str, etag: str, last_modified: str) -> bool:
+    """Whether a stored reply to GET or HEAD is the one that the client has (RFC 9110, section 13.2.2; RFC 9111, section
+    4.3.2).
+
+    :param none_match, modified_since: the request's ``If-None-Match`` fields and ``If-Modified-Since``; malformed ones
+        are ignored.
+    :param etag, last_modified: the reply's fields, ``""`` if it has none.
+    """
+    if none_match:
+        try:
+            tags = _tags("If-None-Match", none_match)
+        except ClientError:
+            return False
+        match = _TAGS.fullmatch(etag)
+        return tags is None or (match is not None and any(tag == match[2] for _, tag in tags))
+    return bool(modified_since and last_modified) and _seconds(last_modified) <= _seconds(modified_since)
+
+
+def _seconds(date: str) -> float:
+    """Unix seconds of an HTTP date; NaN, which compares as false, if it is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def _tags(name: str, values: Sequence[str]) -> Tags:

@@ -246,11 +246,12 @@ class ServerConnection(FlowControl):
             return  # the parser stops here: `_past_upgrade` goes on
         url = self._url
         if url.startswith(b"/") and b"#" not in url:
-            path, _, query = url.decode("ascii").partition("?")
+            target = url.decode("ascii")
         else:
-            path, query = whole_target(url.decode("ascii"), self._fields, version)
+            target = whole_target(url.decode("ascii"), self._fields, version)
+        path, _, query = target.partition("?")
         exchange = ServerExchange(
-            self, method, path, query, self._fields, version,
+            self, method, target, path, query, self._fields, version,
             expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
         self._sized = not self._codings

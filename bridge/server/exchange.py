@@ -62,13 +62,14 @@ class ServerExchange:
     __slots__ = (
         "_chunked", "_connection", "_due", "_event", "_fields", "_parts", "_transport", "complete", "disconnected",
         "expects", "headers", "keep_alive", "method", "more_body", "path", "peer", "query", "sent", "started",
-        "version", "waiting",
+        "target", "version", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
         connection: Host,
         method: str,
+        target: str,
         path: str,
         query: str,
         headers: list[tuple[str, str]],
@@ -78,7 +79,7 @@ class ServerExchange:
         keep_alive: bool,
     ) -> None:
         self._connection, self._transport = connection, connection.transport
-        self.method, self.path, self.query = method, path, query
+        self.method, self.target, self.path, self.query = method, target, path, query
         self.headers, self.version, self.peer = headers, version, connection.peer
         self.expects, self.keep_alive = expects, keep_alive
         self.disconnected = self.started = self.complete = False

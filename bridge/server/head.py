@@ -43,8 +43,8 @@ def check_framing(version: str, codings: Sequence[str]) -> None:
     raise ClientError("A request's Transfer-Encoding must be chunked, once, and nothing else.")
 
 
-def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tuple[str, str]:
-    """Path and query of a target that is not just a path (RFC 9112, section 3.2).
+def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> str:
+    """The origin-form (path and query) of a target that is not just a path (RFC 9112, section 3.2).
 
     :param fields: of the request. If Host is missing and optional, the target's authority is added under its name.
     :raises ClientError: as `absolute_target`.
@@ -53,7 +53,7 @@ def whole_target(target: str, fields: list[tuple[str, str]], version: str) -> tu
     path, query, authority = absolute_target(target, hosts, version)
     if not hosts:
         fields.append(("host", authority))
-    return path or "/", query
+    return f"{path or '/'}?{query}" if "?" in target else path or "/"
 
 
 def begins_websocket(fields: Headers, version: str) -> bool:

@@ -75,7 +75,8 @@ class ServerWebSocket(FlowControl):
     def __init__(self, server: ServerState, transport: asyncio.Transport, peer: str, handshake: Handshake) -> None:
         super().__init__(server)
         self.transport, self.peer = transport, peer
-        self.path, _, self.query = handshake.target.partition("?")
+        self.target = handshake.target
+        self.path, _, self.query = self.target.partition("?")
         self.headers = with_bearer(handshake.headers, handshake.subprotocols)
         self._handshake, self._protocol = handshake, handshake.protocol
         self.disconnected = self.complete = self._accepted = False

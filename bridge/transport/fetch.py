@@ -28,6 +28,7 @@ from urllib.parse import quote, urljoin
 from bridge.api.fetching import fetch_error
 from bridge.api.tls import default_context
 from bridge.errors import BadReply, Fault, FetchError
+from bridge.http.agent import USER_AGENT
 from bridge.http.coding import decode
 from bridge.transport.reach import fetch_refusal
 
@@ -197,7 +198,7 @@ class Fetcher:
         """The reply's head, from the first allowed address that accepts a connection."""
         import httpx
 
-        fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": "hms-bridge"}
+        fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": USER_AGENT}
         fields |= {**headers, "host": target.authority}
         problem: Exception | None = None
         for address in await self._usable_addresses(target):

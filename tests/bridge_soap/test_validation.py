@@ -137,6 +137,19 @@ def test_other_content_types_are_refused(order: Echo) -> None:
         codec_of(order.operation).request(call)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_curl_declares_for_want_of_another_is_read(echo: MakeEcho, strict: bool) -> None:
+    schema = '<xs:element name="r"><xs:complexType><xs:attribute name="a"/></xs:complexType></xs:element>'
+    codec = codec_of(echo(schema, strict=strict).operation)
+    call = Call("POST", body=b'{"@a": "1"}', headers=[("content-type", "application/x-www-form-urlencoded")])
+    if strict:
+        with pytest.raises(UnsupportedMediaType):
+            codec.request(call)
+    else:
+        assert b' a="1"' in codec.request(call).body
+        assert call.warnings == ["the body was read as JSON, though declared as a form"]
+
+
 def test_faults_are_bounded(echo: MakeEcho) -> None:
     service = echo(
         '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="a" type="xs:int" maxOccurs="unbounded"/>'

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ async def test_all_operations_of_a_dotnet_service(bind: Bind) -> None:
     request = codec_of(operations[2]).request(Call("POST", body=b"{}"))
     assert request.path == "/Orders.asmx"
     assert ("soapaction", '"http://tempuri.org/Ping"') in request.headers
+    assert [value for name, value in request.headers if name == "user-agent"] == [f"hms-bridge/{version('hms-bridge')}"]
     assert request.body.endswith(b"<s:Body><n0:Ping></n0:Ping></s:Body></s:Envelope>")
 
 
@@ -43,6 +45,7 @@ async def test_one_operation_on_the_soap_12_port(bind: Bind) -> None:
     kind = 'application/soap+xml; charset=utf-8; action="http://tempuri.org/GetStatus"'
     assert ("content-type", kind) in request.headers
     assert all(name != "soapaction" for name, _ in request.headers)
+    assert any(name == "user-agent" for name, _ in request.headers)
     assert b'<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"' in request.body
     assert b"<n0:id>5</n0:id><n0:level>Full</n0:level>" in request.body
 

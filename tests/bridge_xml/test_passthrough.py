@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import entry_points
 
 import orjson
@@ -93,6 +94,40 @@ async def test_response_xml_is_refused(passthrough: Codec) -> None:
 def test_there_are_no_options() -> None:
     with pytest.raises(ValidationError):
         Passthrough.options.model_validate({"root": "a"})
+
+
+@pytest.mark.parametrize(
+    ("route", "upstream", "location", "public"),
+    [
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/there/", "/v1/permits/there/"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/there?a=/old/b#c", "/v1/permits/there?a=/old/b#c"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old", "/v1/permits"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/older/7", "/older/7"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "there/", "/v1/permits/there/"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "?page=2", "/v1/permits/7?page=2"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/x/../y", "/v1/permits/y"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "https://other.example/old/7", "https://other.example/old/7"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "//other.example/old/7", "//other.example/old/7"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "http://[", "http://["),
+        ("/v1/{area}/x/{id}", "s:80/x/{id}", "/x/9", "/v1/south/x/9"),
+        ("/v1/permits/{rest*}", "s:80/{rest*}", "/a/b", "/v1/permits/a/b"),
+        ("/{rest*}", "s:80/app/{rest*}", "/app/a/b", "/a/b"),
+        ("/{rest*}", "s:80/app/{rest*}", "/app", "/"),
+        ("/v1/fixed", "s:80/old/index.php", "/old/index.php/", "/v1/fixed/"),
+        ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/", "/v1/9/detail/"),
+        ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/more", "/old/9/more"),
+        ("/v1/permits/{id}", "s:80", "/v1/permits/7/", "/v1/permits/7/"),
+    ],
+)
+@pytest.mark.parametrize("response", ["json", "passthrough", "xml"])
+async def test_where_redirects_lead(
+    passthrough: Codec, xml: Codec, response: str, route: str, upstream: str, location: str, public: str
+) -> None:
+    bind = partial(xml, "json") if response == "xml" else partial(passthrough, response)
+    codec = await bind(route=route, upstream=upstream)
+    asking = Call("GET", "/", raw_params={"id": "7", "rest": "7", "area": "south"})
+    reply = codec.reply(asking, HttpReply(302, [("location", location), ("x-a", "/old/7")]))
+    assert reply.headers == [("location", public), ("x-a", "/old/7")]
 
 
 # --- what comes down: passthrough --------------------------------------------------------------------------------

@@ -72,7 +72,13 @@ async def test_options(xml: Codec) -> None:
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "*/*"])
 async def test_another_type_is_refused(xml: Codec, kind: str) -> None:
     with pytest.raises(UnsupportedMediaType):
-        (await xml()).request(call(body=b"{}", headers=[("content-type", kind)]))
+        (await xml()).request(call(body=b"a=1", headers=[("content-type", kind)]))
+
+
+async def test_what_curl_declares_for_want_of_another_is_read(xml: Codec) -> None:
+    asking = call(body=b' {"a": {"b": 1}}', headers=[("content-type", "application/x-www-form-urlencoded")])
+    assert (await xml()).request(asking).body.endswith(b"<a><b>1</b></a>")
+    assert asking.warnings == ["the body was read as JSON, though declared as a form"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"a":1,"b":2}', b'{"a b":1}', b'{"a":"\\u0000"}'])

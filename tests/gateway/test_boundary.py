@@ -88,10 +88,15 @@ async def test_a_value_that_would_split_the_response_is_left_out(gateway: Any) -
     assert got.headers["x-c"] == "é\t?"
 
 
-async def test_a_head_that_the_service_answered_says_nothing_of_a_length(gateway: Any, upstream: Any) -> None:
+async def test_a_head_that_the_service_answers_has_the_length_of_its_get(gateway: Any, upstream: Any) -> None:
     await gateway.register(OPEN)
-    assert "content-length" not in (await gateway.client.head("/p/a")).headers
+    head = await gateway.client.head("/p/a")
+    assert (head.headers["content-length"], head.content) == (str(len(upstream.body)), b"")
     assert upstream.seen[0].method == "HEAD"
+    upstream.headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    assert "content-length" not in (await gateway.client.head("/p/a")).headers  # a GET's would be decoded
+    upstream.headers = [("content-type", "text/xml")]
+    assert "content-length" not in (await gateway.client.head("/p/a")).headers  # a GET's would be JSON
     wrong = await gateway.client.head("/nothing")
     assert (wrong.status_code, wrong.content) == (404, b"")
     assert int(wrong.headers["content-length"]) > 0

@@ -137,6 +137,10 @@ async def test_yaml_and_bad_bodies(gateway: Any) -> None:
         answer = await post("/register", content=body.encode("latin-1"), headers=headers)
         assert answer.status_code == 400, body
     assert (await post("/register", content="x", headers={**headers, "content-type": "text/csv"})).status_code == 415
+    curls = {**headers, "content-type": "application/x-www-form-urlencoded"}
+    spec = '{"route": "/z", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}'
+    assert (await post("/register", content=spec, headers=curls)).status_code == 201
+    assert (await post("/register", content="route=/a", headers=curls)).status_code == 415
     assert (await post("/register", content=b" " * 300_000, headers=headers)).status_code == 413
 
 

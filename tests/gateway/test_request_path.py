@@ -197,6 +197,74 @@ async def test_a_cached_answer_is_one_call_upstream_and_nobody_elses(gateway: An
     assert len(upstream.seen) == 4
 
 
+async def test_who_has_the_cached_answer_gets_304(gateway: Any, upstream: Any) -> None:
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    get = gateway.client.get
+    whole = await get("/p/a", headers={"if-none-match": '"old"'})
+    assert (whole.status_code, whole.content, whole.headers["x-cache"]) == (200, upstream.body, "MISS")
+    assert upstream.seen[0].header("if-none-match") == []  # its 304 could not be stored
+    etag = whole.headers["etag"]
+    for tags in (etag, f'"x", W/{etag}', "*"):
+        answer = await get("/p/a", headers={"if-none-match": tags})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert answer.headers["x-cache"] == "HIT"
+        assert "content-type" not in answer.headers
+    for tags in ('"x"', "no tags", etag.strip('"')):
+        answer = await get("/p/a", headers={"if-none-match": tags})
+        assert (answer.status_code, answer.content) == (200, upstream.body)
+    assert len(upstream.seen) == 1
+
+
+async def test_the_services_own_validators_count(gateway: Any, upstream: Any) -> None:
+    upstream.headers += [("etag", 'W/"v1"'), ("last-modified", "Mon, 30 Nov 2026 10:00:00 GMT")]
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    for fields, status in (
+        ({}, 200),
+        ({"if-none-match": '"v1"'}, 304),
+        ({"if-modified-since": "Mon, 30 Nov 2026 10:00:00 GMT"}, 304),
+        ({"if-modified-since": "Mon, 30 Nov 2026 09:59:59 GMT"}, 200),
+        ({"if-modified-since": "yesterday"}, 200),
+        ({"if-none-match": '"v2"', "if-modified-since": "Mon, 30 Nov 2026 10:00:00 GMT"}, 200),
+    ):
+        answer = await gateway.client.get("/p/a", headers=fields)
+        assert (answer.status_code, answer.headers["etag"]) == (status, 'W/"v1"'), fields
+
+
+async def test_what_is_no_plain_answer_is_no_304(gateway: Any, upstream: Any) -> None:
+    upstream.status = 404
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    answer = await gateway.client.get("/p/a", headers={"if-none-match": "*"})
+    assert (answer.status_code, "etag" in answer.headers) == (404, False)
+
+
+@pytest.mark.parametrize("target", ["/p/a", "/p/a?", "/p/a?x", "/p/a??"])
+@pytest.mark.parametrize("path", ["", "/old/{rest}"])
+async def test_a_query_goes_up_as_it_came_even_an_empty_one(start: Any, target: str, path: str) -> None:
+    """RFC 3986, section 6.2.3: ``/a`` and ``/a?`` are two addresses."""
+    lines: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    service = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = service.sockets[0].getsockname()[1]
+    async with service, start(mesh={"svc": f"127.0.0.1:{port}"}) as gateway:
+        await gateway.register({**SPEC, "upstream": f"svc:80{path}"})
+        for form in (target, f"http://x{target}"):
+            await raw(gateway.port, f"GET {form} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    expected = target.replace("/p/", "/old/") if path else target
+    assert lines == [f"GET {expected} HTTP/1.1".encode()] * 2
+
+
+async def test_a_redirect_stays_among_the_routes_paths(gateway: Any, upstream: Any) -> None:
+    upstream.status, upstream.headers = 301, [("location", f"http://127.0.0.1:{upstream.port}/old/there/?a=1")]
+    await gateway.register({**SPEC, "upstream": "svc:80/old/{rest}"})
+    answer = await gateway.client.get("/p/there")
+    assert (answer.status_code, answer.headers["location"]) == (301, "/p/there/?a=1")
+
+
 async def test_a_limit_outlives_a_change_of_its_route(gateway: Any) -> None:
     spec = {**SPEC, "rate_limit": {"rps": 1}}
     made = await gateway.register(spec)

@@ -66,7 +66,7 @@ class Pair:
         return jwt.encode(claims, self.private, algorithm=self.algorithm, headers=kid | headers)
 
 
-def _make_pair(algorithm: str, kid: str) -> Pair:
+def new_pair(algorithm: str, kid: str) -> Pair:
     kind, curve = ALGORITHMS[algorithm]
     implementation = get_default_algorithms()[algorithm]
     private: Any
@@ -92,7 +92,7 @@ def make_pair() -> Callable[..., Pair]:
 
     def make(algorithm: str = "ES256", kid: str = "one") -> Pair:
         if (algorithm, kid) not in made:
-            made[algorithm, kid] = _make_pair(algorithm, kid)
+            made[algorithm, kid] = new_pair(algorithm, kid)
         return made[algorithm, kid]
 
     return make

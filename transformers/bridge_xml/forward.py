@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from bridge.api import (
     JSON_TYPE,
@@ -58,20 +59,16 @@ def target(route: RouteSpec) -> Callable[[Call], str]:
     """
     template = route.upstream.path
     if not template:
-        return lambda call: f"{call.path}?{call.query}" if call.query else call.path
+        return attrgetter("target")
     names = parse_template(route.route).names
     pieces = split_template(template)
     for name in pieces[1::2]:
         if name not in names:
             raise BindError(Fault(f"the path {route.route} has no parameter {name!r}", ("upstream",)))
     if len(pieces) == 1:
-        return lambda call: f"{template}?{call.query}" if call.query else template
+        return lambda call: template + call.target[len(call.path) :]
 
-    def fill(call: Call) -> str:
-        path = fill_template(pieces, call.raw_params)
-        return f"{path}?{call.query}" if call.query else path
-
-    return fill
+    return lambda call: fill_template(pieces, call.raw_params) + call.target[len(call.path) :]
 
 
 def without_range(headers: Headers) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ from bridge_xml.forward import (
     without_range,
 )
 from bridge_xml.lenient import read_reply
+from bridge_xml.locations import locations
 from bridge_xml.media import media
 
 
@@ -42,6 +43,7 @@ class Bytes:
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
+        self._locations = locations(route, self._target)
 
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), list(call.headers), call.body, decode=False)
@@ -52,6 +54,8 @@ class Bytes:
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
         """:raises bridge.api.UpstreamError: the upstream failed (status 500 or more)."""
         refuse_failure(inbound)
+        if self._locations is not None:
+            inbound = self._locations.rewritten(call, inbound)
         return forward_reply(inbound)
 
 
@@ -63,6 +67,7 @@ class XmlAsJson:
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
+        self._locations = locations(route, self._target)
 
     def request(self, call: Call) -> HttpRequest:
         return HttpRequest(call.method, self._target(call), without_range(call.headers), call.body)
@@ -78,6 +83,8 @@ class XmlAsJson:
         :raises bridge.api.BadReply: it is declared as XML and isn't, or has a DOCTYPE.
         """
         refuse_failure(inbound)
+        if self._locations is not None:
+            inbound = self._locations.rewritten(call, inbound)
         kind, charset = media(content_type(inbound))
         if call.method == "HEAD" and inbound.status < 400:
             # Its headers are those of the reply to GET (RFC 9110, section 9.3.2), which would be JSON.

@@ -17,8 +17,8 @@ from bridge.api import (
     Options,
     Reply,
     RouteSpec,
-    UnsupportedMediaType,
     XmlError,
+    require_json,
 )
 from bridge_xml.decode import check, to_json
 from bridge_xml.describe import describer, operations
@@ -36,6 +36,7 @@ from bridge_xml.forward import (
     without_range,
 )
 from bridge_xml.lenient import read_reply
+from bridge_xml.locations import locations
 from bridge_xml.media import media
 from bridge_xml.names import prefix_of
 
@@ -86,6 +87,7 @@ class XmlCodec:
 
     def __init__(self, route: RouteSpec, options: XmlOptions) -> None:
         self._target = target(route)
+        self._locations = locations(route, self._target)
         self._response = route.transform.response
         self._root = options.root or ""
         self._namespace = options.namespace or ""
@@ -104,8 +106,7 @@ class XmlCodec:
             headers.append(_ACCEPT)
         body = call.body
         if body:
-            if media(call.header("content-type")).kind not in ("json", "none"):
-                raise UnsupportedMediaType("This operation reads application/json.")
+            require_json(call)
             body = encode(call.json, root=self._root, namespace=self._namespace)
             headers.append(self._content_type)
         return HttpRequest(call.method, self._target(call), headers, body, decode=self._response != "passthrough")
@@ -118,6 +119,8 @@ class XmlCodec:
         :raises bridge.api.BadReply: the reply isn't XML, or has a DOCTYPE.
         """
         refuse_failure(inbound)
+        if self._locations is not None:
+            inbound = self._locations.rewritten(call, inbound)
         if self._response == "passthrough":
             return forward_reply(inbound)
         if inbound.status >= 400:

@@ -28,7 +28,7 @@ FETCH_TIMEOUT = 5.0  #: seconds for one whole fetch
 DEFAULT_AGE = 300.0  #: seconds keys are fresh when the answer says nothing
 MIN_AGE, MAX_AGE = 30.0, 3600.0  #: bounds of what Cache-Control may ask for
 GRACE = 60.0  #: seconds past freshness in which calls needn't wait for the refresh
-UNKNOWN_KID_INTERVAL = 10.0  #: seconds between refreshes that an unknown kid may cause
+UNKNOWN_KID_INTERVAL = 10.0  #: seconds between refreshes that an unknown kid or an invalid signature may cause
 RETRY = 2.0  #: seconds until a failed refresh is tried again while there are no keys at all, ...
 RETRY_STALE = 10.0  #: ... and while there are old ones
 
@@ -57,6 +57,12 @@ class KeySource(Protocol):
         """
         ...
 
+    async def recheck(self) -> bool:
+        """Refresh the keys because none of them verifies a signature: issuers replace keys under the same ``kid``, or
+        give them none. Whether they changed; False also if no refresh is allowed yet.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Stop background tasks."""
         ...
@@ -79,6 +85,9 @@ class FixedKeys:
     async def find(self, kid: str, algorithm: str) -> Sequence[Key]:
         return self._keys.find(kid, algorithm)
 
+    async def recheck(self) -> bool:
+        return False
+
     async def aclose(self) -> None:
         """Nothing to end."""
 
@@ -88,12 +97,13 @@ Fetch = Callable[[], Awaitable[tuple[KeySet, float]]]
 
 
 class CachedKeys:
-    """Keys behind a `Fetch`: single-flight, refreshed by age and, within limits, on an unknown ``kid``.
+    """Keys behind a `Fetch`: single-flight, refreshed by age and, within limits, on an unknown ``kid`` or a signature
+    that no key verifies.
 
     :param name: the issuer, for the log.
     :param keys: those already known; ``None`` makes the first call fetch them.
     :param grace: seconds past freshness in which calls continue to use old keys during a refresh.
-    :param unknown_interval: the least seconds between two refreshes caused by unknown ``kid``s.
+    :param unknown_interval: the least seconds between two refreshes that tokens cause.
     """
 
     def __init__(
@@ -144,8 +154,14 @@ class CachedKeys:
             self._flight.cancel()
             await asyncio.wait([self._flight])
 
+    async def recheck(self) -> bool:
+        version = self.version
+        if self._may_ask_again():
+            await self._refresh()
+        return self.version != version
+
     def _may_ask_again(self) -> bool:
-        """An unknown ``kid`` may mean that the issuer rotated its keys, or that a client invents kids."""
+        """A token that no key fits may mean that the issuer rotated its keys, or that a client invents tokens."""
         if self._flight is not None:
             return True
         now = self._clock()

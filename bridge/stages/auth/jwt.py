@@ -131,13 +131,12 @@ class TokenVerifier:
             refuse("The token is signed with an algorithm that is not accepted from its issuer.")
         if not isinstance(kid, str):
             refuse("The token is malformed.")
-        candidates = await issuer.keys.find(kid, algorithm)
-        if not candidates:
-            refuse("The token is signed with a key that its issuer does not publish.")
-        version = issuer.keys.version
-        if not any(_signed(token, key.material, algorithm) for key in candidates):
+        signed = await _verified(token, issuer.keys, kid, algorithm)
+        if not signed and await issuer.keys.recheck():
+            signed = await _verified(token, issuer.keys, kid, algorithm)
+        if not signed:
             refuse("The signature of the token is not valid.")
-        return _read(claims, issuer, version, self.clock())
+        return _read(claims, issuer, issuer.keys.version, self.clock())
 
 
 def _open(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -165,6 +164,14 @@ def _segment(text: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         refuse("The token is malformed.")
     return value
+
+
+async def _verified(token: str, keys: KeySource, kid: str, algorithm: str) -> bool:
+    """Whether one of the issuer's current keys verifies the signature."""
+    candidates = await keys.find(kid, algorithm)
+    if not candidates:
+        refuse("The token is signed with a key that its issuer does not publish.")
+    return any(_signed(token, key.material, algorithm) for key in candidates)
 
 
 def _signed(token: str, material: Any, algorithm: str) -> bool:

@@ -10,11 +10,12 @@ from bridge.api.cache import ReplyCache
 from bridge.api.call import Reply
 from bridge.api.exchange import Exchange
 from bridge.api.stage import BoundOperation, Handler
+from bridge.stages.cache.conditions import CONDITIONS, Conditions, tagged
 from bridge.stages.cache.memory import cache_key
 
 
 class Cached:
-    """Answers from the route's cache if possible. Not for streams."""
+    """Answers from the route's cache if possible, and conditional requests with 304. Not for streams."""
 
     name: ClassVar[str] = "cache"
 
@@ -29,14 +30,18 @@ class Cached:
         return next(exchange) if key is None else self._look_up(cache, key, next, exchange)
 
     async def _look_up(self, cache: ReplyCache, key: str, next: Handler, exchange: Exchange) -> Reply:
+        call, conditions = exchange.call, Conditions.of(exchange.call)
+
         async def fetch() -> Reply:
+            if conditions is not None:  # a 304 can't be stored, so each of these clients would cost a call
+                call.headers = [field for field in call.headers if field[0] not in CONDITIONS]
             reply = await next(exchange)
             assert reply is not None  # only streams send their replies themselves
-            return reply
+            return tagged(call, reply)
 
-        reply = cache.known(key, exchange.call)
+        reply = cache.known(key, call)
         hit = reply is not None
         if reply is None:
-            reply, hit = await cache.get_or_call(key, fetch, exchange.call, deadline=exchange.deadline)
+            reply, hit = await cache.get_or_call(key, fetch, call, deadline=exchange.deadline)
         exchange.record.cache = "hit" if hit else "miss"
-        return reply
+        return reply if conditions is None else conditions.judged(reply)

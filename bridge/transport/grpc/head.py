@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from importlib.metadata import version
 
 from bridge.errors import ClientError
+from bridge.http.agent import USER_AGENT
 from bridge.http.memo import Memo
 from bridge.transport.grpc.framing import ACCEPTED
 from bridge.transport.http2.fields import indexed, length_of, literal, name_part, named
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[0-9a-z_.-]+")  # "Custom-Metadata", Header-Name
 _MICROSECONDS = 99.0  #: seconds that fit in eight digits of them ("TimeoutValue")
 
 _TIMEOUT = name_part("grpc-timeout")
-_AGENT = f"grpc-python-hms-bridge/{version('hms-bridge')}".encode()
+_AGENT = f"grpc-python-{USER_AGENT}".encode()
 
 
 def method_head(path: str, authority: str, *, secure: bool, coding: str | None) -> bytes:

@@ -77,6 +77,8 @@ class HttpChannel:
                     context.answered = True
                     body = await self._decode(body, head.codings)
                 headers = [field for field in headers if field[0] != "content-encoding"]
+            elif method == "HEAD" and head.length is not None:
+                headers.append(("content-length", str(head.length)))
         except ConnectFailed as error:
             return _connect_failure(error)
         except ConnectionDropped as error:

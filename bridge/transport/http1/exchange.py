@@ -59,22 +59,27 @@ class ReplyHead:
         ASGI).
     :ivar codings: the values of ``Content-Encoding``, joined.
     :ivar has_location: whether a field names a place (`bridge.http.forwarding.tells_where`).
+    :ivar length: ``Content-Length``; None if there is none. To HEAD it is that of GET's reply.
     """
 
-    __slots__ = ("codings", "fields", "has_location", "status")
+    __slots__ = ("codings", "fields", "has_location", "length", "status")
 
-    def __init__(self, status: int, fields: Sequence[Field], codings: str, has_location: bool) -> None:
+    def __init__(
+        self, status: int, fields: Sequence[Field], codings: str, has_location: bool, length: int | None
+    ) -> None:
         self.status = status
         self.fields = fields
         self.codings = codings
         self.has_location = has_location
+        self.length = length
 
     @classmethod
     def of(cls, status: int, fields: Sequence[Field]) -> ReplyHead:
         """:param fields: all of them, names in lower case."""
         forwarded = end_to_end(fields)
         codings = ",".join([value for name, value in forwarded if name == "content-encoding"])
-        return cls(status, forwarded, codings, tells_where(forwarded))
+        length = next((int(value) for name, value in fields if name == "content-length"), None)
+        return cls(status, forwarded, codings, tells_where(forwarded), length)
 
 
 class Client(Protocol):

@@ -206,11 +206,12 @@ def _interpret(status: int, reusable: bool, fields: list[Field], special: list[t
         length = int(lengths[0])  # item 6
     else:
         length = UNTIL_CLOSE  # item 8
+    announced = length if length >= 0 else None
     if status < 200 or status in (204, 304):  # item 1
         length = 0
     if not reusable or length == UNTIL_CLOSE:
         keep = 0.0
-    return Head(status, length, keep, ReplyHead(status, fields, codings, has_location))
+    return Head(status, length, keep, ReplyHead(status, fields, codings, has_location, announced))
 
 
 def _keep(special: list[tuple[Field, int]], marks: int) -> float:

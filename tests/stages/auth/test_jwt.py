@@ -16,6 +16,7 @@ from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jwks import url_keys
 from bridge.stages.auth.jwt import TokenVerifier, TrustedIssuer
 from bridge.stages.auth.keys import ALGORITHMS
+from tests.stages.conftest import new_pair
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -315,6 +316,29 @@ async def test_rotation_ends_remembered_tokens(
         clock.now += 400  # past age and grace, whoever calls next waits for the new keys
         await refused(authenticator, old, "key that its issuer")
         await authenticator(new)
+        await keys.aclose()
+
+
+@pytest.mark.parametrize("kid", ["one", ""])
+async def test_a_key_replaced_under_its_kid_or_without_one_is_found_at_once(
+    bearer: Any, route: Any, refused: Any, claims_of: Any, trust_in: Any, jwks_server: Any, clock: Any, kid: str
+) -> None:
+    old, new, other = (new_pair("ES256", kid) for _ in range(3))
+    jwks_server.keys = [old.jwk]
+    async with httpx.AsyncClient() as client:
+        keys = url_keys("https://idp.test", jwks_server.url, lambda: client, clock=clock)
+        authenticator = route(trust_in(keys=keys, algorithms={"ES256"}))
+        await authenticator(bearer(old.sign(claims_of())))
+        jwks_server.keys = [new.jwk]
+        await authenticator(bearer(new.sign(claims_of())))
+        await refused(authenticator, bearer(old.sign(claims_of())), "signature")
+        fetches = len(jwks_server.requests)
+        for _ in range(5):
+            await refused(authenticator, bearer(other.sign(claims_of())), "signature")
+        assert len(jwks_server.requests) == fetches  # whoever makes tokens up causes one fetch in ten seconds
+        clock.now += 10
+        await refused(authenticator, bearer(other.sign(claims_of())), "signature")
+        assert len(jwks_server.requests) == fetches + 1
         await keys.aclose()
 
 

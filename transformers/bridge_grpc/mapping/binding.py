@@ -19,25 +19,25 @@ from google.protobuf.message import DecodeError
 
 from bridge.api import (
     FAST_PATHS,
+    JSON_TYPES,
+    URLENCODED,
     Call,
     Enough,
     FaultList,
     InvalidBody,
     InvalidParameter,
-    UnsupportedMediaType,
     parse_json,
+    require_json,
 )
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.element import DOUBT, Element
 from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, InDoubt
-from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED, Form
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, Form
 from bridge_grpc.mapping.forms import kind_of as form_kind
 from bridge_grpc.mapping.http_rule import Capture
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 from bridge_grpc.mapping.value_sources import ValueSources, place
-
-JSON = ("application/json",)
 
 #: Fields and their values, from path, query and the spec's ``fields``.
 FieldValues = list[tuple[Target, Any]]
@@ -115,7 +115,7 @@ class Binding:
         if call.body and self.body and not self.raw:
             if self.form is not None and form_kind(call):
                 return self._read_form(self.form, call, values)
-            check_media_type(call, JSON if self.form is None else (*JSON, URLENCODED, MULTIPART))
+            require_json(call, JSON_TYPES if self.form is None else (*JSON_TYPES, URLENCODED, MULTIPART))
         elif call.body and not self.body:
             self._refuse_body(call)
         return self.encode(call.body, values, call)
@@ -308,26 +308,6 @@ class Binding:
         if type(value) is dict and message is not None:
             return {self._mask: {"paths": list(_paths(message, value, ""))}, **fields}
         return fields
-
-
-def check_media_type(call: Call, media_types: Sequence[str] = JSON) -> None:
-    """Accepts JSON under any of its media types, or none; curl's default for JSON is accepted with a warning.
-
-    :param media_types: all that the operation reads, for the message.
-    :raises bridge.api.UnsupportedMediaType: it has another type; ``Accept`` lists what is read (RFC 9110, section
-        15.5.16).
-    """
-    content_type = call.header("content-type")
-    if not content_type or content_type == "application/json":
-        return
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in ("application/json", "text/json") or kind.endswith("+json"):
-        return
-    if kind == URLENCODED and call.body.lstrip()[:1] in (b"{", b"["):
-        call.warnings.append("the body was read as JSON, though declared as a form")
-        return
-    names = ", ".join(media_types)
-    raise UnsupportedMediaType(f"This operation reads {names}, not {kind[:80]}.", headers=[("accept", names)])
 
 
 def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterator[str]:

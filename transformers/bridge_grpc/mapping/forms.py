@@ -17,12 +17,21 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from bridge.api import Call, Enough, FaultList, InvalidBody, InvalidParameter, UnsupportedMediaType
+from bridge.api import (
+    URLENCODED,
+    Call,
+    Enough,
+    FaultList,
+    InvalidBody,
+    InvalidParameter,
+    UnsupportedMediaType,
+    begins_as_json,
+    media_type,
+)
 from bridge_grpc.codec import json_body, wellknown
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.mapping.parameters import Parameters, Target, resolve
 
-URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 HTTP_BODY = "google.api.HttpBody"
 
@@ -59,10 +68,9 @@ class Part:
 
 def kind_of(call: Call) -> str:
     """`URLENCODED`, `MULTIPART`, or ``""`` for other bodies, such as JSON sent with curl's default content type."""
-    content_type = call.header("content-type")
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = media_type(call.header("content-type"))
     if kind == URLENCODED:
-        return "" if call.body.lstrip()[:1] in (b"{", b"[") else kind
+        return "" if begins_as_json(call.body) else kind
     return MULTIPART if kind == MULTIPART else ""
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from google.api.field_behavior_pb2 import FieldBehavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from bridge.api import OperationDoc
+from bridge.api import URLENCODED, OperationDoc
 from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
-from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART, URLENCODED
+from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART
 from bridge_grpc.openapi.json_schema import SchemaCache, Schemas, behaviours
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Method, Schema

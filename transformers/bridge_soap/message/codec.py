@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -22,12 +21,12 @@ from bridge.api import (
     InvalidBody,
     InvalidParameter,
     Reply,
-    UnsupportedMediaType,
     UpstreamError,
     XmlError,
     fill_template,
     header,
     parse_pointer,
+    require_json,
     split_template,
 )
 from bridge_soap.contract import Body
@@ -51,7 +50,6 @@ from bridge_soap.names import local_name, tag_of
 _MAX_FAULTS = 500
 _LARGE = 256 * 1024  #: bytes of a body above which its message is written to one buffer
 _MAX_WARNINGS = 20
-_JSON_CONTENT = re.compile(r"application/(?:json|[A-Za-z0-9!#$&^_.+-]+\+json)\s*(?:;.*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +150,8 @@ class SoapCodec:
         return read_parameters(self._plan.parameters, call.params, call.query_params, self._path_names)
 
     def _from_body(self, call: Call) -> Any:
-        kind = call.header("content-type")
-        if kind != "application/json" and kind and call.body and not _JSON_CONTENT.fullmatch(kind.strip()):
-            raise UnsupportedMediaType(f"This operation reads application/json, not {kind.partition(';')[0].strip()}.")
+        if call.body:
+            require_json(call, strict=self._plan.strict)
         if call.query:
             names = dict.fromkeys(name for name, _ in call.query_params)
             raise InvalidParameter([(name, "there is no such parameter") for name in names])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from bridge.api import Call, XmlError, is_html, misnamed, parse_xml
+from bridge.api import USER_AGENT, Call, XmlError, is_html, misnamed, parse_xml
 from bridge_soap.datatypes.simple_out import escape_attribute
 from bridge_soap.message.repair import Parse, repaired
 from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, split, tag_of
@@ -79,12 +79,14 @@ def http_headers(version: Version, action: str) -> list[tuple[str, str]]:
         return [
             ("content-type", "text/xml; charset=utf-8"),
             ("accept", "text/xml"),
+            ("user-agent", USER_AGENT),
             ("soapaction", f'"{action}"'),
         ]
     parameter = f'; action="{action}"' if action else ""
     return [
         ("content-type", f"application/soap+xml; charset=utf-8{parameter}"),
         ("accept", "application/soap+xml"),
+        ("user-agent", USER_AGENT),
     ]
 
 

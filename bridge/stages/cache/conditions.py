@@ -1,0 +1,56 @@
+"""Conditional requests of a route with a cache (RFC 9111, section 4.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from bridge.api.call import Call, Reply
+from bridge.http.preconditions import not_modified
+
+CONDITIONS = frozenset(("if-none-match", "if-modified-since"))
+
+#: The fields of a 304 (RFC 9110, section 15.4.5), and those that tell of the cache.
+_NOT_MODIFIED = frozenset(
+    ("cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary", "age", "x-cache")
+)
+_MAX_TAGGED = 2 * 1024**2  #: bytes of a body that gets an entity-tag: hashing them takes about two milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of one request."""
+
+    none_match: Sequence[str]
+    modified_since: str
+
+    @classmethod
+    def of(cls, call: Call) -> Conditions | None:
+        """None: the request has none."""
+        if CONDITIONS.isdisjoint(call.fields):
+            return None
+        return cls(call.values("if-none-match"), call.header("if-modified-since"))
+
+    def judged(self, reply: Reply) -> Reply:
+        """`reply`, or 304 if the client has it."""
+        if reply.status != 200:
+            return reply
+        etag, modified = _field(reply, "etag"), _field(reply, "last-modified")
+        if not not_modified(self.none_match, self.modified_since, etag, modified):
+            return reply
+        return Reply(304, [field for field in reply.headers if field[0].lower() in _NOT_MODIFIED])
+
+
+def tagged(call: Call, reply: Reply) -> Reply:
+    """`reply` with an entity-tag of its body, unless the service gave it one."""
+    body = reply.body
+    whole = reply.status == 200 and call.method == "GET" and isinstance(body, bytes)
+    if whole and 0 < len(reply.content) <= _MAX_TAGGED and not _field(reply, "etag"):
+        reply.headers.append(("etag", f'"{blake2b(reply.content, digest_size=16).hexdigest()}"'))
+    return reply
+
+
+def _field(reply: Reply, name: str) -> str:
+    """A plug-in may write names in upper case."""
+    return next((value for key, value in reply.headers if key.lower() == name), "")
