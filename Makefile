@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 SERVED := $(VENV)/.servers
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test test-plain bare check bench format lock clean
+.PHONY: help demo test test-plain test-deploy bare check bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -30,6 +30,10 @@ test: $(STAMP) $(SERVED)  ## every test, in parallel, with branch coverage; ARGS
 test-plain: $(STAMP) $(SERVED)  ## the same tests with every fast path off; those of the fast paths' own cost are left out
 	@HMS_BRIDGE_FAST_PATHS=off $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
+test-deploy: $(STAMP)  ## the slow tests of deploy/: image, units, chart and wheel, by their own tools
+	@scripts/install-deploy-tools "$(PYTHON)"
+	@$(BIN)/python -m pytest deploy/tests $(ARGS)
+
 bare:  ## demo and tests on a Debian with nothing installed, by debootstrap and as root; SUITE=trixie chooses which
 	@scripts/bare-root $(or $(SUITE),trixie)
 
@@ -50,4 +54,4 @@ lock:  ## write constraints.txt anew: the newest of everything
 	@scripts/lock "$(PYTHON)"
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .bridge .bench .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .deploy-tools .bridge .bench .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
