@@ -41,7 +41,7 @@ LANGUAGES = ("", "yaml", "json", "toml", "python", "console", "sh")
 ABSENT = re.compile(r"vat\.wsdl|there is no transformer 'shout'|no transformer 'shout'|'shout'")
 
 
-def each(*languages: str) -> Any:
+def each(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", blocks(*languages), ids=str)
 
 

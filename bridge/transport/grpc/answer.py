@@ -129,7 +129,8 @@ def broken_section(fields: Fields, answer: Answer) -> Attempt:
         return Attempt(error, RESOURCE_EXHAUSTED)
     code = _HTTP.get(answer.status or 200, UNKNOWN) if answer.status != 200 else UNKNOWN
     if code == UNAVAILABLE:  # a proxy reports that the service is not available
-        error = Unavailable(cause=cause, headers=list(_RETRY_AFTER))
+        own = [(name, value) for name, value in answer.metadata if name == "retry-after" and isinstance(value, str)]
+        error = Unavailable(cause=cause, headers=own[:1] or list(_RETRY_AFTER))
         return Attempt(error, code, Outcome.RETRIABLE, InstanceVerdict.BAD)
     return Attempt(BadReply(_NOT_GRPC, cause=cause), code)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridge.errors import RequestError
 from bridge.transport.grpc.framing import encode_message
 from bridge.transport.http2.fields import literal
 from tests.transport.grpc.kit import HELLO, LIMIT, OK, Said, body, done, section, stream, unary
@@ -132,6 +133,16 @@ async def test_an_answer(which: str, kind: str, code: int, text: str, said: list
     assert called.pair.ours.streams == {}
     # The service hears that no more is wanted, unless it has ended and so have we.
     assert called.resets() == ([8] if which == "stream" or early or not said[-1].end else [])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_when_to_call_again_is_what_the_proxy_says(status: int) -> None:
+    for fields, expected in ((literal("retry-after", b"120"), "120"), (b"", "1")):
+        called = unary()
+        called.say(section(http(status, fields), end=True))
+        result = called.ended().result
+        assert isinstance(result, RequestError)
+        assert dict(result.headers) == {"retry-after": expected}
 
 
 @pytest.mark.parametrize("cut", range(1, 10))
