@@ -40,6 +40,7 @@ from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
 from bridge.gateway.answer import Gateway
 from bridge.observe.access import AccessLog
+from bridge.observe.failures import Failures
 from bridge.observe.metrics import Metrics
 from bridge.payload.json_text import give_memory
 from bridge.runtime import Runtime
@@ -60,7 +61,7 @@ def build(settings: Settings) -> Bridge:
     give_memory(settings.max_json)
     runtime = Runtime(settings)
     metrics = Metrics(runtime.mesh.ejections)
-    access = open_log(settings, metrics)
+    access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
@@ -154,11 +155,17 @@ def _is_ours(path: str) -> bool:
     return path.startswith("/-/") or path == "/register"
 
 
-def open_log(settings: Settings, metrics: Metrics) -> AccessLog:
+def open_log(settings: Settings, metrics: Metrics, failures: Failures) -> AccessLog:
     """:raises SettingsError: the file can't be written."""
     target = settings.log if settings.log == "-" else str(settings.path(settings.log))
+
+    def also(record: Record) -> None:
+        metrics.count(record)
+        if record.status >= 500:
+            failures.count(record)
+
     try:
-        return AccessLog(target, size=settings.log_size, keep=settings.log_keep, also=metrics.count)
+        return AccessLog(target, size=settings.log_size, keep=settings.log_keep, also=also)
     except OSError as error:
         raise SettingsError(f"BRIDGE_LOG: {target} can't be written: {error.strerror}") from None
 

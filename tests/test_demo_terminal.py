@@ -16,16 +16,26 @@ import pytest
 
 from tests.terminals import Terminal, terminal
 
-DEMO = Path(__file__).resolve().parents[1] / "examples" / "election_night" / "demo.py"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Terminal]:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's part of the repository, whose files a test may change."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("examples", "routes", "wsdl", "protos"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def demo(tmp_path: Path, checkout: Path) -> Iterator[Terminal]:
     """The demo on a free port, after it has printed all it prints at the start."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV_CORE")}
     env |= {"TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
-    with terminal([sys.executable, str(DEMO), "--port", "0"], env=env) as screen:
-        screen.wait_for("^Ctrl-C ends everything", 120)
+    program = checkout / "examples" / "election_night" / "demo.py"
+    with terminal([sys.executable, str(program), "--port", "0"], env=env) as screen:
+        screen.wait_for("^What the gateway reports", 120)
         yield screen
         screen.type("\x03")
         assert screen.wait_for_end() == 0
@@ -51,7 +61,9 @@ def pasted(text: str, folder: Path) -> str:
         return shell.screen[:before] + shell.screen[before:].partition("status=")[0]
 
 
-def test_what_the_demo_prints_to_be_pasted_works_when_it_is_pasted(demo: Terminal, tmp_path_factory: Any) -> None:
+def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
+    demo: Terminal, checkout: Path, tmp_path_factory: Any
+) -> None:
     if shutil.which("curl") is None:
         pytest.skip("the line to paste calls curl, which is not installed here")
     folder = tmp_path_factory.mktemp("elsewhere")
@@ -80,3 +92,15 @@ def test_what_the_demo_prints_to_be_pasted_works_when_it_is_pasted(demo: Termina
     assert home in log.parents
     assert '"path":"/v1/returns/91003"' in log.read_text()
     assert not (folder / ".bridge").exists()
+
+    # A route file that is broken while the demo runs, and a call that fails, are shown.
+    route = checkout / "routes" / "results-feed.yml"
+    text = route.read_text()
+    route.write_text(text + "\ncolour: red\n")
+    demo.wait_for(r"^.*ERROR.*routes/results-feed\.yml:\d+: colour: unknown key$", 30)
+    (checkout / "routes" / "away.yml").write_text(
+        "route: /v1/away\nupstream: nobody:80\nauth: none\ntransform: {request: passthrough}\n"
+    )
+    demo.wait_for("^.*INFO.*5 routes are live$", 30)
+    assert httpx.get(f"{base}/v1/away").status_code == 503
+    demo.wait_for("^.*WARNING.*nobody:80: GET /v1/away got 503: .*nobody", 30)

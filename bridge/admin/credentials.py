@@ -46,10 +46,9 @@ def mint_token(
     """A JWT of the local issuer, whose key is made here if there is none yet."""
     if settings.local_issuer == "off":
         raise SettingsError("BRIDGE_LOCAL_ISSUER is off, so a token of the local issuer would not be believed")
+    duration = lifetime(ttl)
     issuer = LocalIssuer.open(settings)
-    return issuer.mint(
-        sub, roles, tenant, audience[0] if len(audience) == 1 else audience, lifetime(ttl), scopes=scopes
-    )
+    return issuer.mint(sub, roles, tenant, audience[0] if len(audience) == 1 else audience, duration, scopes=scopes)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from bridge.catalog.binds import each
 from bridge.catalog.live import Live
 from bridge.errors import BindError, BridgeError
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source
+from bridge.wording import counted
 
 log = logging.getLogger("bridge.routes")
 
@@ -44,7 +45,8 @@ class Followers:
                 bound.clear()
                 if count:
                     self._live.rebuild()
-                    log.info("%d routes were bound again, since their contracts have changed", count)
+                    routes = counted(count, "route was", "routes were")
+                    log.info("%s bound again, since the contract has changed", routes)
 
         while True:
             await asyncio.sleep(POLL)

@@ -13,6 +13,7 @@ from bridge.catalog.folder import File, Folder, is_spec
 from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
 from bridge.errors import Fault, SetupError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
+from bridge.wording import counted
 
 RELOADS = 4  #: reads of the folder under way, of which all but one wait for contracts that hang
 #: Seconds since its last change in which a faulty file may still be written: a shell's ``>`` empties a file before the
@@ -138,7 +139,7 @@ class SpecFolder:
                 outcomes.clear()
                 if is_changed:
                     self._live.rebuild()
-                    log.info("%d routes are live", len(self._live.table.routes))
+                    log.info("%s live", counted(len(self._live.table.routes), "route is", "routes are"))
 
         items: list[Reading | BoundRoute] = [*readings, *stored]
         await each(items, bind, meanwhile=apply)

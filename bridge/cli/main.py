@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ import typer
 
 from bridge.cli.importing import ImportCommands
 from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
+from bridge.config.settings import Settings
 from bridge.errors import SettingsError, SetupError
+from bridge.wording import counted
 
 app = typer.Typer(
     name="hms-bridge",
@@ -57,8 +60,9 @@ def serve(
         if routes is not None and not routes.is_dir():
             raise SettingsError(f"--routes: {routes} is not a folder")
         log_to_stderr(settings.log_level, settings.log_format)
+        announce = _announce if settings.log_format == "text" else _log_address
         try:
-            server.serve(settings, host, port, _announce if settings.log_format == "text" else _log_address)
+            server.serve(settings, host, port, partial(announce, settings))
         except SetupError as error:
             if settings.log_format == "text":
                 raise
@@ -66,17 +70,24 @@ def serve(
             raise typer.Exit(1) from None
 
 
-def _announce(url: str, pages: str, routes: int) -> None:
+def _announce(settings: Settings, url: str, pages: str, routes: int) -> None:
     error = console()
-    error.print(f"HMS Bridge serves {routes} route{'s' * (routes != 1)} on [bold]{url}[/bold]")
+    error.print(f"HMS Bridge serves {counted(routes, 'route')} on [bold]{url}[/bold]")
     if pages.startswith("unix:"):
         error.print(f"  admin    {pages}", style="dim")
     else:
         error.print(f"  docs     {pages}/-/docs\n  console  {pages}/-/console", style="dim")
+    error.print(f"  log      {_access_log(settings)} (access log, one line a request)", style="dim", markup=False)
 
 
-def _log_address(url: str, pages: str, routes: int) -> None:
-    log.info("HMS Bridge serves %d route%s on %s; pages: %s", routes, "s" * (routes != 1), url, pages)
+def _log_address(settings: Settings, url: str, pages: str, routes: int) -> None:
+    served = counted(routes, "route")
+    log.info("HMS Bridge serves %s on %s; pages: %s", served, url, pages)
+    log.info("access log: %s", _access_log(settings))
+
+
+def _access_log(settings: Settings) -> str:
+    return "standard output" if settings.log == "-" else str(settings.path(settings.log).absolute())
 
 
 @app.command()
@@ -98,7 +109,7 @@ def check(
             out(note)
         complain("\n".join(map(str, faults)))
         if not faults:
-            out(f"{count} route{'s' * (count != 1)}: all right.")
+            out(f"{counted(count, 'route')}: all right.")
     raise typer.Exit(1 if faults else 0)
 
 
@@ -212,14 +223,24 @@ def token(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """A JWT of the local issuer on standard output."""
+    """A JWT of the local issuer on standard output. A new key pair is told of on standard error."""
     from bridge.admin.credentials import mint_token
+    from bridge.cli.gateways import check_home
+    from bridge.stages.auth.local_issuer import key_file
 
     settings = settings_of(config)
     with explained():
+        file = key_file(settings)
+        is_used = settings.local_issuer == "on"  # otherwise `mint_token` refuses
+        note, is_new = check_home(settings, file, "token") if is_used else "", not file.exists()
         text = mint_token(
             settings, sub=sub, roles=role or [], tenant=tenant, audience=audience or [], scopes=scope or [], ttl=ttl
         )
+    if is_new:
+        home = settings.home.absolute()
+        note = f"A new key pair was made: {file.absolute()}. Only a gateway with BRIDGE_HOME={home} takes its tokens."
+    if note:
+        console().print(note, markup=False)
     out(json.dumps({"token": text}) if as_json else text)
 
 
@@ -245,9 +266,16 @@ def key_new(
 ) -> None:
     """Make a key and print it. It can't be shown again."""
     from bridge.admin.credentials import new_key
+    from bridge.catalog.store import store_file
+    from bridge.cli.gateways import check_home
 
     settings = settings_of(config)
+    with explained():
+        file = store_file(settings.store, settings.home)
+        note = check_home(settings, file, "key") if file is not None else ""
     text, key_id = run(lambda: new_key(settings, sub, tenant, role or [], scope or [], ttl))
+    if note:
+        console().print(note, markup=False)
     out(json.dumps({"key": text, "id": key_id}) if as_json else text)
 
 

@@ -14,6 +14,7 @@ from bridge.api.problem import problem
 from bridge.api.record import Record
 from bridge.errors import ClientDisconnected, ShuttingDown
 from bridge.observe.tracing import make_trace_id
+from bridge.wording import counted
 
 log = logging.getLogger("bridge")
 
@@ -85,7 +86,9 @@ class ServerState:
         deadline = asyncio.get_running_loop().time() + grace
         while (self.connections or self.tasks) and not hurry.is_set():
             if asyncio.get_running_loop().time() >= deadline:
-                log.error("%d calls were cancelled: they took longer than BRIDGE_DRAIN", len(self.tasks))
+                log.error(
+                    "%s cancelled after %g s (BRIDGE_DRAIN)", counted(len(self.tasks), "call is", "calls are"), grace
+                )
                 break
             await asyncio.sleep(0.01)
         for task in list(self.tasks):

@@ -22,6 +22,8 @@ from processes import Children, DemoError, free_port
 from scenario import SCENES, play
 from stage import Stage
 
+from bridge.wording import counted
+
 
 def _leave(number: int, _: FrameType | None) -> None:
     """SIGTERM and a closed terminal end the demo like Ctrl-C, which leaves every `with`."""
@@ -41,7 +43,7 @@ def run(port: int, once: bool, show: Presenter) -> int:
             for name, kind, at in stage.start_services():
                 details.append(f"{name.partition(':')[0]:<16}{kind:<18}127.0.0.1:{at}")
         with show.step("the gateway in front of them") as details:
-            details.append(f"{stage.start_gateway()} routes from routes/*.yml on {stage.url}")
+            details.append(f"{counted(stage.start_gateway(), 'route')} from routes/*.yml on {stage.url}")
         with show.step("tokens of the gateway's local issuer") as details:
             tokens = stage.tokens()
             details.append("a citizen's, a clerk's and a publisher's")
@@ -54,7 +56,7 @@ def run(port: int, once: bool, show: Presenter) -> int:
                 wrong += bool(played.faults)
         show.say()
         if wrong:
-            show.say(f"✗ {wrong} of {len(SCENES)} calls went wrong.", style="bold red")
+            show.say(f"✗ {wrong} of {counted(len(SCENES), 'call')} went wrong.", style="bold red")
         else:
             show.say(f"✓ All {len(SCENES)} calls went as they should.", style="bold green")
         if not once:
@@ -86,9 +88,11 @@ def stay(stage: Stage, children: Children, tokens: dict[str, str], show: Present
     show.whole(f"{stage.token_command} --audience ELECTION_PUBLIC")
     show.say()
     show.say("Ctrl-C ends everything.", style="dim")
+    show.say("What the gateway reports, such as a fault in a route file, appears below.", style="dim")
     while True:
         for _ in children.waiting(60):
-            pass
+            for line in stage.news():
+                show.report(line)
 
 
 def main() -> int:

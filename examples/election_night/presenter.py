@@ -20,6 +20,7 @@ from scenario import Played
 
 _WIDE = 120
 _MOST_LINES = 42
+_LEVELS = {"ERROR": "red", "WARNING": "yellow", "INFO": "dim"}
 _JSON_WIDTH = 48  # of the left column in the narrowest terminal that has two, less the frame
 
 
@@ -78,6 +79,11 @@ class Presenter:
     def whole(self, text: str) -> None:
         """A line that is copied and pasted: the terminal may wrap it, but no line break is put into it."""
         self._console.print(text, markup=False, soft_wrap=True)
+
+    def report(self, line: str) -> None:
+        """A line of the gateway's log."""
+        style = next((style for level, style in _LEVELS.items() if f" {level} " in line[:20]), None)
+        self._console.print(line, markup=False, soft_wrap=True, style=style)
 
     def title(self, text: str) -> None:
         self._console.print(Rule(Text(text, style="bold"), style="cyan")) if self._terminal else self.say(

@@ -50,10 +50,19 @@ class Child:
     name: str
     process: subprocess.Popen[str]
     log: Path
+    _shown: int = 0  # bytes of the log that were returned by `news`
 
     def last_words(self) -> str:
         lines = [line for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
         return lines[-1] if lines else f"it left with status {self.process.poll()} and said nothing"
+
+    def news(self) -> list[str]:
+        """The whole lines that it has logged since the last call."""
+        with self.log.open("rb") as file:
+            file.seek(self._shown)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._shown += len(whole) + len(newline)
+        return whole.decode("utf-8", "replace").splitlines()
 
     def ready_port(self) -> int:
         """The port from its line ``ready PORT``.

@@ -44,6 +44,7 @@ class Stage:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._mesh: dict[str, int] = {}
+        self._gateway: Child | None = None
         # Settings of the user's own gateway must not reach this one.
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self._env |= {"BRIDGE_HOME": str(folder), "BRIDGE_MESH": "static:mesh.yml", "PYTHONUNBUFFERED": "1"}
@@ -85,18 +86,22 @@ class Stage:
         lines = (f'"{name}": ["127.0.0.1:{port}"]\n' for name, port in self._mesh.items())
         (self.home / "mesh.yml").write_text("".join(lines))
         command = [sys.executable, "-m", "bridge.cli.main", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        gateway = self._children.start("gateway", command, self._env, announces=False)
+        gateway = self._gateway = self._children.start("gateway", command, self._env, announces=False)
         with httpx.Client(base_url=self.url, timeout=2) as client:
             for _ in self._children.waiting():
                 try:
-                    if client.get("/-/health/ready").status_code == 200:
-                        break
+                    if client.get("/-/health/ready").status_code == 200 and "(access log" in gateway.log.read_text():
+                        break  # the banner is whole
                 except httpx.TransportError:
                     continue
             else:
                 raise DemoError(f"The gateway was not ready in time: {gateway.last_words()}")
-        match = re.search(r"serves (\d+) route", gateway.log.read_text("utf-8"))
+        match = re.search(r"serves (\d+) route", "\n".join(gateway.news()))
         return int(match[1]) if match else 0
+
+    def news(self) -> list[str]:
+        """What the gateway has logged since its start or the last call: faults of specs, failures of services."""
+        return self._gateway.news() if self._gateway else []
 
     def tokens(self) -> dict[str, str]:
         """A JWT of the gateway's local issuer for each holder, as ``hms-bridge token`` makes them."""

@@ -18,7 +18,7 @@ IO = {"socket", "ssl", "http", "urllib3", "httpx", "grpc", "aiohttp", "requests"
 #: Rooms from the lowest to the highest: a module imports from its own room and from those before it. A file at the top
 #: of `bridge` is a room of its own.
 ORDER = [
-    {"errors"},
+    {"errors", "wording"},
     {"http"},
     {"payload"},
     {"api"},

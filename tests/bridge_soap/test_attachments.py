@@ -104,7 +104,7 @@ def test_attachments_come_back(scans: dict[str, Operation]) -> None:
         "bytes": 5,
         "#attachments": receipt,
     }
-    assert warnings == ["1 attachments that the binding does not declare are left out"]
+    assert warnings == ["1 attachment left out, since the binding does not declare more"]
     body = envelope('<t:fetchResponse xmlns:t="urn:scans"><pages>1</pages></t:fetchResponse>')
     assert answer(codec_of(scans["fetch"]), body, BodyPart("scan=1@x", "image/tiff", PNG)) == {
         "pages": 1,

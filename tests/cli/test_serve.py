@@ -37,7 +37,9 @@ async def test_a_registered_route_survives_kill_9(served: Any, cli: Any, upstrea
         answer = await client.get(second.url + "/v1/a", headers={"authorization": f"Bearer {citizen}"})
         assert (answer.status_code, answer.json()) == (200, {"ok": True})
     code, rest = await asyncio.to_thread(second.stop)
-    assert (code, rest) == (0, "  docs     " + second.url + "/-/docs\n  console  " + second.url + "/-/console\n")
+    banner = f"  docs     {second.url}/-/docs\n  console  {second.url}/-/console\n"
+    banner += f"  log      {home}/.bridge/access.log (access log, one line a request)\n"
+    assert (code, rest) == (0, banner)
     lines = (home / ".bridge/access.log").read_text().splitlines()
     assert [json.loads(line)["subject"] for line in lines[-1:]] == ["citizen"]
 

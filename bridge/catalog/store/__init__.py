@@ -8,7 +8,7 @@ from bridge.catalog.store.base import Judge, Store, StoredRoute
 from bridge.catalog.store.sqlite import SqliteStore
 from bridge.errors import SettingsError
 
-__all__ = ["Judge", "Store", "StoredRoute", "open_store"]
+__all__ = ["Judge", "Store", "StoredRoute", "open_store", "store_file"]
 
 
 def open_store(url: str, home: Path) -> Store:
@@ -16,8 +16,15 @@ def open_store(url: str, home: Path) -> Store:
 
     :raises SettingsError: unknown scheme, or the file can't be opened or is of a newer version.
     """
-    scheme, mark, rest = url.partition("://")
-    if scheme == "sqlite" and mark and rest.startswith("/"):
-        # As SQLAlchemy writes it: sqlite:///relative, sqlite:////absolute.
-        return SqliteStore(home / rest[1:])
+    file = store_file(url, home)
+    if file is not None:
+        return SqliteStore(file)
+    scheme = url.partition("://")[0]
     raise SettingsError(f"BRIDGE_STORE: {scheme!r} is no store of this version, which has sqlite:///FILE")
+
+
+def store_file(url: str, home: Path) -> Path | None:
+    """The file of the store that `url` names; None for one that is no file."""
+    scheme, mark, rest = url.partition("://")
+    # As SQLAlchemy writes it: sqlite:///relative, sqlite:////absolute.
+    return home / rest[1:] if scheme == "sqlite" and mark and rest.startswith("/") else None

@@ -27,6 +27,7 @@ from bridge.config.stamp import Stamp, stamp_of
 from bridge.config.yaml import read_document
 from bridge.errors import Fault, SettingsError, SetupError
 from bridge.http.client_address import is_address
+from bridge.wording import counted
 
 #: Host as written (an address without brackets, or a name), and its port; ``None`` takes the route's.
 Target = tuple[str, int | None]
@@ -85,7 +86,7 @@ class StaticSource:
     async def _load(self, stamp: Stamp | None) -> None:
         try:
             self._table = await asyncio.to_thread(read, self._file) if stamp else {}
-            _log.info("%s: read again, %d names", self._file, len(self._table))
+            _log.info("%s: read again, %s", self._file, counted(len(self._table), "name"))
         except SetupError as error:
             _log.error("%s", error)
         finally:

@@ -29,6 +29,11 @@ LOCAL = "urn:bridge:local"
 FILE = "local-issuer.pem"
 
 
+def key_file(settings: Settings) -> Path:
+    """Where the key of this home is, or will be."""
+    return settings.state / FILE
+
+
 class LocalIssuer:
     """Mints ES256 tokens of the issuer ``urn:bridge:local``. Create it with `open`."""
 
@@ -48,7 +53,7 @@ class LocalIssuer:
 
         :raises SettingsError: the file can't be created or read, or has other content.
         """
-        path = settings.state / FILE
+        path = key_file(settings)
         try:
             pem = _read_or_make(path)
         except OSError as error:

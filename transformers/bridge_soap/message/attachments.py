@@ -98,7 +98,8 @@ class Attachments:
             if name not in by_name and others:
                 by_name[name] = others.pop(0)
         if others:
-            warnings.append(f"{len(others)} attachments that the binding does not declare are left out")
+            what = "1 attachment" if len(others) == 1 else f"{len(others)} attachments"
+            warnings.append(f"{what} left out, since the binding does not declare more")
         missing = [name for name in self._declared if name not in by_name]
         if missing:
             warnings.append(f"the attachments {', '.join(missing)} are missing")

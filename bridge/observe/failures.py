@@ -1,0 +1,63 @@
+"""Calls that failed behind the gateway, in its own log: without them, who watches the terminal sees nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge.api.record import Record
+from bridge.observe.masking import masked_path, masked_text
+from bridge.wording import counted
+
+MAX_CAUSE = 500  #: characters of a cause, which may be a text of the service
+INTERVAL = 10.0  #: seconds between two messages about the same upstream and status
+
+log = logging.getLogger("bridge.upstream")
+
+
+@dataclass(slots=True)
+class _Told:
+    """:ivar at: when the last message was logged, on the clock. :ivar unsaid: failures since then."""
+
+    at: float
+    unsaid: int = 0
+
+
+class Failures:
+    """Logs failed calls of each upstream: the first at once, then at most one in `INTERVAL` with the number of those in
+    between. It is called on the access log's thread, so that a request pays nothing for it.
+
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[tuple[str, int], _Told] = {}
+
+    def count(self, record: Record) -> None:
+        """Log `record` if it is a call with an upstream whose response has a status of 500 or above."""
+        if record.status < 500 or not record.upstream:
+            return
+        now = self._clock()
+        told = self._told.get((record.upstream, record.status))
+        if told is None:
+            told = self._told[record.upstream, record.status] = _Told(now)
+        elif now - told.at < INTERVAL:
+            told.unsaid += 1
+            return
+        cause = (
+            _printable(masked_text(record.cause)) or f"the service answered {record.upstream_status or record.status}"
+        )
+        others = f"; {counted(told.unsaid, 'more call')} failed like this since the last message" if told.unsaid else ""
+        log.warning(
+            "%s: %s %s got %d: %s (trace %s)%s",
+            record.upstream, record.method, masked_path(record.path), record.status, cause, record.trace_id, others,
+        )  # fmt: skip
+        told.at, told.unsaid = now, 0
+
+
+def _printable(text: str) -> str:
+    """`text` on one line, without control sequences for the terminal it may be shown on."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:MAX_CAUSE])
