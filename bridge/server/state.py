@@ -86,9 +86,8 @@ class ServerState:
         deadline = asyncio.get_running_loop().time() + grace
         while (self.connections or self.tasks) and not hurry.is_set():
             if asyncio.get_running_loop().time() >= deadline:
-                log.error(
-                    "%s cancelled after %g s (BRIDGE_DRAIN)", counted(len(self.tasks), "call is", "calls are"), grace
-                )
+                calls = counted(len(self.tasks), "call is", "calls are")
+                log.error("%s cancelled, after a wait no longer than BRIDGE_DRAIN (%g s)", calls, grace)
                 break
             await asyncio.sleep(0.01)
         for task in list(self.tasks):
