@@ -165,6 +165,13 @@ def test_wrong_values_are_refused_by_name(tmp_path: Path) -> None:
     assert "/admin/port" in done.stderr
 
 
+def test_the_commit_hooks_run() -> None:
+    pre_commit = tool("pre-commit")
+    run(pre_commit, "validate-config", ROOT / ".pre-commit-config.yaml")
+    for hook in ("ruff-format", "ruff-check"):
+        run(pre_commit, "run", hook, "--files", Path(__file__), cwd=ROOT)
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """The Dockerfile's steps, carried out here: where /opt/hms-bridge came to lie, and the image's environment."""
