@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from bridge.cli.importing import ImportCommands
 from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, SetupError
+from bridge.http.client_address import is_address
 from bridge.wording import counted
 
 app = typer.Typer(
@@ -60,6 +62,8 @@ def serve(
         if routes is not None and not routes.is_dir():
             raise SettingsError(f"--routes: {routes} is not a folder")
         log_to_stderr(settings.log_level, settings.log_format)
+        if warning := open_pages(settings, host):
+            log.warning("%s", warning)
         announce = _announce if settings.log_format == "text" else _log_address
         try:
             server.serve(settings, host, port, partial(announce, settings))
@@ -70,13 +74,27 @@ def serve(
             raise typer.Exit(1) from None
 
 
+def open_pages(settings: Settings, host: str) -> str:
+    """A warning, if the pages below ``/-/`` are open to other machines and no setting says so; else ``""``."""
+    if settings.admin_public is not None or settings.admin_bind is not None:
+        return ""
+    if host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback):
+        return ""
+    return (
+        f"whoever reaches {host} can read the metrics, the OpenAPI document and the pages of the gateway; "
+        "BRIDGE_ADMIN_PUBLIC says which stay public, and BRIDGE_ADMIN_BIND puts them on a listener of their own"
+    )
+
+
 def _announce(settings: Settings, url: str, pages: str, routes: int) -> None:
     error = console()
     error.print(f"HMS Bridge serves {counted(routes, 'route')} on [bold]{url}[/bold]")
     if pages.startswith("unix:"):
         error.print(f"  admin    {pages}", style="dim")
     else:
-        error.print(f"  docs     {pages}/-/docs\n  console  {pages}/-/console", style="dim")
+        for page in ("docs", "console"):
+            if page in settings.public_pages or settings.admin_bind is not None:
+                error.print(f"  {page:9}{pages}/-/{page}", style="dim")
     error.print(f"  log      {_access_log(settings)} (access log, one line a request)", style="dim", markup=False)
 
 

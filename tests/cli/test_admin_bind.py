@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from bridge.cli.main import open_pages
 from bridge.config.address import ListenAddress
+from bridge.config.settings import load
 from bridge.errors import SettingsError
 from bridge.server.sockets import close_listener, listen_at
 from tests.server.test_tls import Files
@@ -77,3 +80,21 @@ def test_only_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> Non
     assert opened("a" * 200) == "AF_UNIX path too long"
     assert (tmp_path / "file").read_text() == "kept"
     assert {path.name for path in tmp_path.iterdir()} == {"file", "live"}
+
+
+@pytest.mark.parametrize(
+    ("host", "environ", "warned"),
+    [
+        ("127.0.0.1", {}, False),
+        ("::1", {}, False),
+        ("localhost", {}, False),
+        ("0.0.0.0", {}, True),
+        ("gateway.example", {}, True),
+        ("0.0.0.0", {"BRIDGE_ADMIN_PUBLIC": "health,metrics"}, False),
+        ("0.0.0.0", {"BRIDGE_ADMIN_BIND": "127.0.0.1:9090"}, False),
+    ],
+)
+def test_pages_that_other_machines_can_read_are_a_warning(host: str, environ: dict[str, str], warned: bool) -> None:
+    warning = open_pages(load(environ), host)
+    assert bool(warning) == warned
+    assert not warned or warning.startswith(f"whoever reaches {host} can read the metrics")
