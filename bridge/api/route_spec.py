@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from bridge.http.client_address import is_address
-from bridge.http.template import check_template, decoded, parse_template
+from bridge.http.template import check_template, decoded
 
 TRANSPORTS = "bridge.transports"  #: the group of their entry points
 
@@ -144,7 +144,7 @@ class Upstream(BaseModel):
         elif not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port):
             raise ValueError(f"{port!r} is neither a port number nor a service name")
         if slash:
-            parse_template("/" + path)
+            check_template("/" + path)
         return cls.model_validate({"scheme": scheme or None, "name": name, "port": port, "path": slash + path})
 
     def __str__(self) -> str:

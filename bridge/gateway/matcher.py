@@ -1,12 +1,13 @@
 """The matcher: hosts and path templates in a trie, so that a match costs the same with ten routes as with ten thousand.
 
-Literal before ``{name}`` before ``{name*}``, and a ``:verb`` before its plain form. If the better branch has the path
-but not the method, the next one is tried; 405 is the answer when none has the method.
+Literal before ``{name}`` before ``{name**}`` before ``{name*}``. A template whose ``:verb`` fits goes before every one
+that would take the verb for a part of a parameter. If the better branch has the path but not the method, the next one
+is tried; 405 is the answer when none has the method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -26,6 +27,9 @@ E = TypeVar("E")
 Leaf = dict[str, tuple[E, tuple[str, ...]]]
 
 
+#: Segments behind ``{name**}``: literals, or None for ``{name}``.
+Tail = tuple[str | None, ...]
+
 #: (host, template, method, endpoint): where an endpoint is to be published.
 Claim = tuple[str | None, str, str, E]
 
@@ -33,7 +37,7 @@ Claim = tuple[str | None, str, str, E]
 class _Node(Generic[E]):
     """One step of a path. A node belongs to the matcher that created it; others that share it never change it."""
 
-    __slots__ = ("leaf", "literals", "one", "owner", "rest")
+    __slots__ = ("leaf", "literals", "one", "owner", "rest", "tails")
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
@@ -43,6 +47,8 @@ class _Node(Generic[E]):
         self.leaf: dict[str, Leaf[E]] = {}
         #: Endpoints of ``{name*}``, by custom verb.
         self.rest: dict[str, Leaf[E]] = {}
+        #: Endpoints of ``{name**}``, by what follows it, in the order in which they are tried; then by custom verb.
+        self.tails: dict[Tail, dict[str, Leaf[E]]] = {}
 
     def of(self, owner: object) -> _Node[E]:
         """This node if `owner` owns it, else a copy that `owner` owns."""
@@ -53,11 +59,28 @@ class _Node(Generic[E]):
         copy.one = self.one
         copy.leaf = {verb: dict(leaf) for verb, leaf in self.leaf.items()}
         copy.rest = {verb: dict(leaf) for verb, leaf in self.rest.items()}
+        copy.tails = {tail: {verb: dict(leaf) for verb, leaf in leaves.items()} for tail, leaves in self.tails.items()}
         return copy
 
     @property
     def empty(self) -> bool:
-        return not (self.literals or self.leaf or self.rest or self.one)
+        return not (self.literals or self.leaf or self.rest or self.one or self.tails)
+
+    def leaves(self, shape: PathTemplate) -> dict[str, Leaf[E]] | None:
+        """The endpoints of `shape`, whose steps end here, by custom verb; None if there never were any."""
+        if shape.tail:
+            return self.tails.get(shape.tail)
+        return self.rest if shape.rest else self.leaf
+
+    def leaf_of(self, shape: PathTemplate) -> Leaf[E]:
+        """The endpoints of `shape`, whose steps end here; made if missing."""
+        leaves = self.leaves(shape)
+        if leaves is None:
+            tails = {**self.tails, shape.tail: {}}
+            # The longest one says most about a path; among equals the one that is literal soonest.
+            self.tails = dict(sorted(tails.items(), key=lambda item: (-len(item[0]), [s is None for s in item[0]])))
+            leaves = self.tails[shape.tail]
+        return leaves.setdefault(shape.verb, {})
 
 
 class Matcher(Generic[E]):
@@ -125,10 +148,13 @@ class Matcher(Generic[E]):
             if entry is None or entry[0] is not endpoint:
                 continue
             way = self._way(host, shape)
-            leaves = way[-1].rest if shape.rest else way[-1].leaf
+            leaves = way[-1].leaves(shape)
+            assert leaves is not None
             del leaves[shape.verb][method]
             if not leaves[shape.verb]:
                 del leaves[shape.verb]
+                if shape.tail and not leaves:
+                    del way[-1].tails[shape.tail]
             for at in range(len(way) - 1, 0, -1):
                 step = shape.steps[at - 1]
                 if not way[at].empty:
@@ -149,7 +175,7 @@ class Matcher(Generic[E]):
             node = node.one if step is None else node.literals.get(step)
         if node is None:
             return None
-        return (node.rest if shape.rest else node.leaf).get(shape.verb)
+        return (node.leaves(shape) or {}).get(shape.verb)
 
     def _way(self, host: str | None, shape: PathTemplate) -> list[_Node[E]]:
         """The nodes on the path to `shape`, created if missing; this matcher owns all of them."""
@@ -173,8 +199,7 @@ class Matcher(Generic[E]):
         return way
 
     def _leaf(self, host: str | None, shape: PathTemplate) -> Leaf[E]:
-        node = self._way(host, shape)[-1]
-        return (node.rest if shape.rest else node.leaf).setdefault(shape.verb, {})
+        return self._way(host, shape)[-1].leaf_of(shape)
 
     def match(self, host: str, path: str, method: str) -> tuple[E, dict[str, str]]:
         """The endpoint and its parameters as sent, still percent-encoded. HEAD falls back to GET.
@@ -187,11 +212,18 @@ class Matcher(Generic[E]):
         if len(parts) <= MAX_SEGMENTS:
             values: list[str] = []
             for trie in (self._hosts.get(host), self._everywhere):
-                if trie is not None:
-                    hit = _walk(trie, parts, 0, method, values, methods)
-                    if hit is not None:
-                        return hit[0], dict(zip(hit[1], values, strict=True))
-                    values.clear()
+                if trie is None:
+                    continue
+                hit = None
+                if ":" in parts[-1]:
+                    hit = _walk(trie, parts, 0, method, values, methods, True)
+                    if hit is None:
+                        values.clear()
+                if hit is None:
+                    hit = _walk(trie, parts, 0, method, values, methods, False)
+                if hit is not None:
+                    return hit[0], dict(zip(hit[1], values, strict=True))
+                values.clear()
         methods.discard(WEBSOCKET)
         if methods:
             if method == WEBSOCKET:
@@ -230,34 +262,74 @@ def _pick(leaf: Leaf[E] | None, method: str, methods: set[str]) -> tuple[E, tupl
 
 
 def _end(
-    leaves: Mapping[str, Leaf[E]], tail: str, least: int, method: str, values: list[str], methods: set[str]
+    leaves: Mapping[str, Leaf[E]], tail: str, least: int, method: str, values: list[str], methods: set[str], verb: bool
 ) -> tuple[E, tuple[str, ...]] | None:
-    """The endpoint of `leaves` for a path whose last value, of at least `least` characters, is `tail` without a
-    verb."""
-    plain = leaves.get("")
-    if len(leaves) > (plain is not None) and ":" in tail:
-        value, _, verb = tail.rpartition(":")
-        if verb and "/" not in verb and len(value) >= least:
-            hit = _pick(leaves.get(verb), method, methods)
-            if hit is not None:
-                values.append(value)
-                return hit
-    hit = _pick(plain, method, methods)
+    """The endpoint of `leaves` for a path whose last value, of at least `least` characters, is `tail`.
+
+    :param verb: without the verb of the endpoint, which has one; else the endpoint has none.
+    """
+    name = ""
+    if verb:
+        tail, _, name = tail.rpartition(":")
+        if not name or "/" in name:
+            return None
+    if len(tail) < least:
+        return None
+    hit = _pick(leaves.get(name), method, methods)
     if hit is not None:
         values.append(tail)
     return hit
 
 
-def _walk(
-    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], methods: set[str]
+def _middle(
+    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], methods: set[str], verb: bool
 ) -> tuple[E, tuple[str, ...]] | None:
-    """The endpoint for `parts` from `at` on. Without one, `values` may contain leftovers."""
+    """The endpoint of a template with ``{name**}`` at `node`, for `parts` from `at` on; `values` as in `_walk`."""
+    mark = len(values)
+    for tail, leaves in node.tails.items():
+        first = len(parts) - len(tail)
+        if first < at:
+            continue
+        values.append("/".join(parts[at:first]))
+        last = parts[-1]
+        if _fits(tail[:-1], parts[first:-1], values):
+            if tail[-1] is None:
+                hit = _end(leaves, last, 1, method, values, methods, verb)
+            else:
+                is_same = tail[-1] == (unquote(last) if "%" in last else last)
+                hit = _pick(leaves.get(""), method, methods) if is_same else None
+            if hit is not None:
+                return hit
+        del values[mark:]
+    return None
+
+
+def _fits(steps: Tail, parts: Sequence[str], values: list[str]) -> bool:
+    """Whether `parts` are these `steps`; adds the parameters' values."""
+    for step, part in zip(steps, parts, strict=True):
+        if step is None:
+            if not part:
+                return False
+            values.append(part)
+        elif step != (unquote(part) if "%" in part else part):
+            return False
+    return True
+
+
+def _walk(
+    node: _Node[E], parts: list[str], at: int, method: str, values: list[str], methods: set[str], verb: bool
+) -> tuple[E, tuple[str, ...]] | None:
+    """The endpoint for `parts` from `at` on. Without one, `values` may contain leftovers.
+
+    :param verb: the last part has a colon, and only a template fits that has what follows as its verb, or as the end
+        of a literal.
+    """
     count = len(parts)
     while at < count:
         part = parts[at]
         child = node.literals.get(unquote(part) if "%" in part else part)
-        one, rest = node.one, node.rest
-        if one is None and not rest:
+        one, rest, tails = node.one, node.rest, node.tails
+        if one is None and not rest and not tails:
             if child is None:
                 return None
             node = child
@@ -265,22 +337,26 @@ def _walk(
             continue
         mark = len(values)
         if child is not None:
-            hit = _walk(child, parts, at + 1, method, values, methods)
+            hit = _walk(child, parts, at + 1, method, values, methods, verb)
             if hit is not None:
                 return hit
             del values[mark:]
         if one is not None and part:
             if at + 1 == count:
-                hit = _end(one.leaf, part, 1, method, values, methods)
+                hit = _end(one.leaf, part, 1, method, values, methods, verb)
             else:
                 values.append(part)
-                if not rest:
+                if not rest and not tails:
                     node = one
                     at += 1
                     continue
-                hit = _walk(one, parts, at + 1, method, values, methods)
+                hit = _walk(one, parts, at + 1, method, values, methods, verb)
             if hit is not None:
                 return hit
             del values[mark:]
-        return _end(rest, "/".join(parts[at:]), 0, method, values, methods) if rest else None
+        if tails:
+            hit = _middle(node, parts, at, method, values, methods, verb)
+            if hit is not None:
+                return hit
+        return _end(rest, "/".join(parts[at:]), 0, method, values, methods, verb) if rest else None
     return _pick(node.leaf.get(""), method, methods)

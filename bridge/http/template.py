@@ -1,4 +1,7 @@
-"""Path templates of routes and upstreams: ``/a/{name}/b/{rest*}``, with an optional ``:verb`` at the end."""
+"""Path templates of routes and upstreams: ``/a/{name}/b/{rest*}``, with an optional ``:verb`` at the end.
+
+Operations may have ``{name**}``, too: any number of segments, none included, with further segments behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+")
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*?\}")
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\*{0,2}\}")
 #: What may stand behind the colon of ``{name}:verb``. A request's verb is compared as it is sent: no escapes.
 _VERB = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=@-]+")
 _CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
@@ -22,8 +25,9 @@ class PathTemplate:
 
     :ivar text: as it was written.
     :ivar pieces: literal text at even places, the names of parameters at odd ones.
-    :ivar steps: its segments without ``{rest*}``: a literal, percent-decoded, or None for ``{name}``.
-    :ivar rest: the parameter that takes the rest of the path, or ``""``.
+    :ivar steps: its segments before ``{rest*}`` or ``{rest**}``: a literal, percent-decoded, or None for ``{name}``.
+    :ivar rest: the parameter that takes any number of segments, or ``""``.
+    :ivar tail: likewise the segments behind ``{rest**}``.
     :ivar verb: without its colon, or ``""``.
     """
 
@@ -31,6 +35,7 @@ class PathTemplate:
     pieces: tuple[str, ...]
     steps: tuple[str | None, ...]
     rest: str
+    tail: tuple[str | None, ...]
     verb: str
 
     @property
@@ -41,7 +46,7 @@ class PathTemplate:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for templates that take the same paths."""
-        return self.steps, bool(self.rest), self.verb
+        return self.steps, bool(self.rest), self.tail, self.verb
 
 
 def split_template(text: str) -> tuple[str, ...]:
@@ -65,12 +70,13 @@ def join_template(route: str, path: str) -> str:
 def parse_template(path: str) -> PathTemplate:
     """The template ``/a/{name}/b/{rest*}``.
 
-    :raises ValueError: it doesn't start with ``/``, names a parameter twice, ``{name*}`` is not last, or a segment or
-        verb has invalid characters.
+    :raises ValueError: it doesn't start with ``/``, names a parameter twice, ``{name*}`` is not last, ``{name**}`` is
+        last or not alone, or a segment or verb has invalid characters.
     """
     if not path.startswith("/"):
         raise ValueError(f"{path!r} must start with /")
     steps: list[str | None] = []
+    head: list[str | None] | None = None  # `steps` before ``{rest**}``, once there is one
     names: set[str] = set()
     rest = verb = ""
     segments = path[1:].split("/")
@@ -91,7 +97,11 @@ def parse_template(path: str) -> PathTemplate:
         names.add(match[1])
         if not text.endswith("*}"):
             steps.append(None)
-        elif last:
+        elif text.endswith("**}"):
+            if last or head is not None:
+                raise ValueError(f"{segment!r} takes any number of segments: once, and not at the end")
+            rest, head, steps = match[1], steps, []
+        elif last and head is None:
             rest = match[1]
         else:
             raise ValueError(f"{segment!r} takes the rest of the path, so it must come last")
@@ -99,15 +109,19 @@ def parse_template(path: str) -> PathTemplate:
             raise ValueError(f"{segment!r}: a :verb belongs at the end of the path")
         if verb and not _VERB.fullmatch(verb):
             raise ValueError(f"{segment!r}: a :verb is one word of letters, digits and -._~!$&'()*+,;=@")
-    return PathTemplate(path, split_template(path), tuple(steps), rest, verb)
+    before, tail = (steps, []) if head is None else (head, steps)
+    return PathTemplate(path, split_template(path), tuple(before), rest, tuple(tail), verb)
 
 
 def check_template(path: str) -> str:
-    """`path`, if `parse_template` takes it.
+    """`path`, if `parse_template` takes it as the template of a whole route.
 
     :raises ValueError: it doesn't.
     """
-    return parse_template(path).text
+    template = parse_template(path)
+    if template.tail:
+        raise ValueError(f"{path!r}: a parameter fills a whole segment, as {{name}} or {{name*}}")
+    return template.text
 
 
 def _check_literal(path: str, segment: str, text: str, *, last: bool) -> None:

@@ -31,6 +31,11 @@ CASES = [
     ("/v1/{kind=shelf}", "/v1/shelf", {}, {"kind": "shelf"}),
     ("/v1/caf%C3%A9/{a}", "/v1/caf%C3%A9/{a}", {"a": "1"}, {"a": "1"}),
     ("/v1/café", "/v1/caf%C3%A9", {}, {}),
+    ("/", "", {}, {}),
+    ("/v1/{a=x/**}/{b}", "/v1/x/{a**}/{b}", {"a": "y/z", "b": "1"}, {"a": "x/y/z", "b": "1"}),
+    ("/v1/{a=x/**}/{b}", "/v1/x/{a**}/{b}", {"a": "", "b": "1"}, {"a": "x", "b": "1"}),
+    ("/v1/{a=x/*/**/y}:go", "/v1/x/{a_1}/{a_2**}/y:go", {"a_1": "1", "a_2": ""}, {"a": "x/1/y"}),
+    ("/v1/**/y", "/v1/{segment_1**}/y", {"segment_1": "a/b"}, {}),
 ]
 
 
@@ -45,7 +50,6 @@ def test_templates(template: str, core: str, raw: dict[str, str], variables: dic
     ("template", "reason"),
     [
         ("v1/x", "must start with /"),
-        ("/", "empty segment"),
         ("/v1//x", "empty segment"),
         ("/v1/", "empty segment"),
         ("/v1/a b", "can't be a path segment"),
@@ -56,8 +60,9 @@ def test_templates(template: str, core: str, raw: dict[str, str], variables: dic
         ("/v1/{a={b}}", "can't hold another"),
         ("/v1/{a}b", "has no place"),
         ("/v1/b{a}", "has no place"),
-        ("/v1/**/x", "must come last"),
-        ("/v1/{a=**}/x", "must come last"),
+        ("/v1/**/x/**", "may stand in it once"),
+        ("/v1/{a=**}/x/{b=y/**}", "may stand in it once"),
+        ("/:go", "empty segment"),
         ("/v1/{a}/{a}", "stands in it twice"),
         ("/v1/x:", "needs one word"),
         ("/v1/{a}:b:c", "needs one word"),

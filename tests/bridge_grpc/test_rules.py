@@ -72,7 +72,7 @@ async def test_custom_methods_that_no_client_can_send_are_left_out_and_named(
 @pytest.mark.parametrize("kind", ["websocket", "", "A B", "GET/1"])
 async def test_what_is_no_method_is_refused(bind: Any, kind: str) -> None:
     with pytest.raises(BindError, match="can't be the method of a rule"):
-        await bind(proto(rpc("A", f'custom: {{ kind: "{kind}" path: "/v1/a" }}')))
+        await bind(proto(rpc("A", f'custom: {{ kind: "{kind}" path: "/v1/a" }}')), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -171,27 +171,102 @@ async def test_zero_segments_leave_another_rule_s_path_alone(bind: Any) -> None:
 )
 async def test_rules_that_can_not_be_bound_say_where(bind: Any, option: str, reason: str) -> None:
     with pytest.raises(BindError) as caught:
-        await bind(proto("", rpc("A", option)))
+        await bind(proto("", rpc("A", option)), strict=True)
     (fault,) = caught.value.faults
     assert reason in fault.reason
     assert "a.v1.S.A" in fault.reason
     assert (fault.file, fault.line) == ("test.proto", 7)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        'get: "v1/a"',
+        'get: "/v1/**/x/**"',
+        'get: "/v1/{nope}"',
+        'get: "/v1/{many}"',
+        'post: "/v1/a" body: "nope"',
+        'get: "/v1/a" response_body: "nope"',
+        'custom: { kind: "A B" path: "/v1/a" }',
+    ],
+)
+async def test_an_annotation_that_can_not_be_served_costs_itself_alone(
+    bind: Any, grpc_plugin: Grpc, option: str
+) -> None:
+    text = proto("", rpc("A", f'{option} additional_bindings {{ get: "/v1/also" }}'), rpc("B", 'get: "/v1/b"'))
+    assert paths(await bind(text)) == [
+        ("GET", "/v1/also"), ("POST", "/a.v1.S/A"), ("GET", "/v1/b"), ("POST", "/a.v1.S/B")
+    ]  # fmt: skip
+    (note,) = grpc_plugin.skipped["/api"]
+    assert note.startswith("the http option of a.v1.S.A (test.proto:7): a.v1.S.A: ")
+
+
+async def test_a_rule_of_the_spec_that_can_not_be_served_is_a_fault_of_the_spec(bind: Any) -> None:
+    with pytest.raises(BindError, match=r"http_rules\[0\]: a\.v1\.S\.A: the path's variable 'nope'"):
+        await bind(proto(rpc("A")), http_rules=[{"selector": "a.v1.S.A", "get": "/v1/{nope}"}])
+
+
+async def test_of_two_rules_on_one_path_the_last_is_served_with_a_note(bind: Any, grpc_plugin: Grpc) -> None:
+    text = proto(rpc("A", 'get: "/v1/{id}/x"'), rpc("B", 'get: "/v1/{other=*}/x"'), rpc("C", 'get: "/v1/c"'))
+
+    async def served(**options: Any) -> dict[str, str]:
+        operations = await bind(text, **options)
+        return {op.path: op.upstream_name for op in operations if op.method == "GET"}
+
+    assert await served() == {"/v1/{other}/x": "/a.v1.S/B", "/v1/c": "/a.v1.S/C"}
+    assert grpc_plugin.skipped["/api"] == (
+        "GET /v1/{id}/x is claimed twice: by the http option of a.v1.S.A (test.proto:6) and by the http option of "
+        "a.v1.S.B (test.proto:7), which is served",
+    )
+    # The publisher's own rule counts more than an annotation, wherever it stands.
+    rule = {"selector": "a.v1.S.A", "get": "/v1/c"}
+    assert await served(http_rules=[rule]) == {"/v1/c": "/a.v1.S/A", "/v1/{other}/x": "/a.v1.S/B"}
+
+
+async def test_an_annotation_goes_before_another_method_s_automatic_path(bind: Any, grpc_plugin: Grpc) -> None:
+    for a, b in (("A", "B"), ("B", "A")):
+        operations = await bind(proto(rpc(a, f'post: "/a.v1.S/{b}" body: "*"'), rpc(b)))
+        assert [(op.path, op.upstream_name) for op in operations] == [
+            (f"/a.v1.S/{b}", f"/a.v1.S/{a}"), (f"/a.v1.S/{a}", f"/a.v1.S/{a}")
+        ]  # fmt: skip
+        assert "the automatic path of" in grpc_plugin.skipped["/api"][0]
+
+
+async def test_a_rule_for_the_root_is_served(bind: Any) -> None:
+    text = proto(rpc("A", 'get: "/"'))
+    assert ("GET", "") in paths(await bind(text))
+    assert ("GET", "") in paths(await bind(text, route="/"))
+
+
+async def test_any_number_of_segments_before_the_end(bind: Any) -> None:
+    operations = await bind(proto(rpc("A", 'get: "/v1/{id=docs/**}/{other}"')), route="/")
+    assert ("GET", "/v1/docs/{id**}/{other}") in paths(operations)
+    codec: Any = operations[0].codec
+    for sent, value in (("", "docs"), ("a", "docs/a"), ("a%2Fb/c", "docs/a%2Fb/c")):
+        shown = codec.show(codec.request(Call(raw_params={"id": sent, "other": "x"})))
+        assert f'id: "{value}"' in shown
+        assert 'other: "x"' in shown
+
+
+async def test_zero_segments_before_a_verb(bind: Any) -> None:
+    operations = await bind(proto(rpc("A", 'get: "/v1/{id=docs/**}:go"')))
+    assert paths(operations)[:2] == [("GET", "/v1/docs/{id*}:go"), ("GET", "/v1/docs:go")]
+
+
 async def test_two_rules_that_collide_are_named_with_both_places(bind: Any) -> None:
     text = proto(rpc("A", 'get: "/v1/{id}/x"'), rpc("B", 'get: "/v1/{other=*}/x"'))
     with pytest.raises(BindError) as caught:
-        await bind(text)
+        await bind(text, strict=True)
     assert "the http option of a.v1.S.A (test.proto:6)" in str(caught.value)
     assert "the http option of a.v1.S.B (test.proto:7)" in str(caught.value)
     rule = {"selector": "a.v1.S.B", "get": "/b", "additional_bindings": [{"get": "/v1/{id=*}/x"}]}
     with pytest.raises(BindError, match=r"http_rules\[0\]\.additional_bindings\[0\]"):
-        await bind(text, http_rules=[rule])
+        await bind(text, http_rules=[rule], strict=True)
 
 
 async def test_all_faults_come_at_once(bind: Any) -> None:
     with pytest.raises(BindError) as caught:
-        await bind(proto(rpc("A", 'get: "x"'), rpc("B", 'get: "y"')))
+        await bind(proto(rpc("A", 'get: "x"'), rpc("B", 'get: "y"')), strict=True)
     assert [fault.line for fault in caught.value.faults] == [6, 7]
 
 

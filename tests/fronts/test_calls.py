@@ -21,6 +21,28 @@ async def test_a_call_is_sent_again_where_the_route_says_so(stage: Any) -> None:
     assert len(made.flow.calls) == 6
 
 
+GOOGLES = """, http_rules: [
+  {selector: flow.Flow.Once, get: "/v1/{text=docs/**}/{upto}",
+    additional_bindings: [{get: "/"}, {get: "/v1/{text=docs/*}"}]},
+  {selector: flow.Flow.Count, get: "/v1/{text=docs/**}:count"},
+  {selector: flow.Flow.Follow, get: "/same"}, {selector: flow.Flow.Download, get: "/same"}]
+"""
+
+
+async def test_paths_of_google_s_own_protos_are_served(stage: Any) -> None:
+    async with stage(options=GOOGLES) as made:
+        for path, answer in (("/flow/v1/docs/a/b/7", {"n": 7}), ("/flow/v1/docs/8", {}), ("/flow", {})):
+            got = await made.client.get(path)
+            assert (got.status_code, got.json()) == (200, answer), path
+        for path in ("/flow/v1/docs/a:count?upto=2", "/flow/v1/docs/a/b/c:count?upto=2", "/flow/v1/docs:count?upto=2"):
+            assert (await made.client.get(path)).text.count("\n") == 2, path
+        document = (await made.client.get("/-/openapi.json")).json()
+    operation = document["paths"]["/flow/v1/docs/{text}/{upto}"]["get"]
+    text, upto = operation["parameters"][:2]
+    assert (text["name"], text["x-bridge-rest"], upto["name"]) == ("text", True, "upto")
+    assert "Any number of segments" in text["description"]
+
+
 async def test_without_such_a_word_it_is_sent_once(stage: Any) -> None:
     async with stage() as made:
         made.flow.unavailable = 1

@@ -47,6 +47,102 @@ def test_the_most_literal_template_wins(path: str, wanted: str, params: dict[str
     assert made.match("", path, "GET") == (wanted, params)
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted", "params"),
+    [
+        ("/v1/projects/p1", "GET /v1/projects/{name}", {"name": "p1"}),
+        ("/v1/projects/p1:getIamPolicy", "GET /v1/projects/{resource*}:getIamPolicy", {"resource": "p1"}),
+        ("/v1/projects/p1/x:getIamPolicy", "GET /v1/projects/{resource*}:getIamPolicy", {"resource": "p1/x"}),
+        ("/v1/projects/p1:other", "GET /v1/projects/{name}", {"name": "p1:other"}),
+        ("/v1/projects/own:getIamPolicy", "GET /v1/projects/own:getIamPolicy", {}),
+        ("/v1/projects/here", "GET /v1/projects/here", {}),
+        ("/v1/projects/here:getIamPolicy", "GET /v1/projects/{resource*}:getIamPolicy", {"resource": "here"}),
+        ("/v1/projects/p1/zones", "GET /v1/projects/{name}/zones", {"name": "p1"}),
+        ("/v1/projects/p1/z:go", "GET /v1/{a}/{b}/{c}:go", {"a": "projects", "b": "p1", "c": "z"}),
+    ],
+)
+def test_a_template_whose_verb_fits_goes_before_one_that_would_swallow_it(
+    path: str, wanted: str, params: dict[str, str]
+) -> None:
+    made = matcher(
+        "GET /v1/projects/{name}",
+        "GET /v1/projects/here",
+        "GET /v1/projects/own:getIamPolicy",
+        "GET /v1/projects/{resource*}:getIamPolicy",
+        "GET /v1/projects/{name}/zones",
+        "GET /v1/projects/{name}/{zone}",
+        "GET /v1/{a}/{b}/{c}:go",
+    )
+    assert made.match("", path, "GET") == (wanted, params)
+
+
+def test_a_verb_without_the_method_gives_way_to_a_template_that_has_it() -> None:
+    made = matcher("POST /a/{x*}:go", "GET /a/{y}")
+    assert made.match("", "/a/b:go", "GET") == ("GET /a/{y}", {"y": "b:go"})
+    with pytest.raises(MethodNotAllowed) as caught:
+        made.match("", "/a/b:go", "PUT")
+    assert caught.value.headers == (("allow", "GET, HEAD, POST"),)
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "params"),
+    [
+        ("/v1/docs/c", "GET /v1/docs/{p**}/{c}", {"p": "", "c": "c"}),
+        ("/v1/docs/a/b/c", "GET /v1/docs/{p**}/{c}", {"p": "a/b", "c": "c"}),
+        ("/v1/docs/a/b/x/c", "GET /v1/docs/{p**}/x/{c}", {"p": "a/b", "c": "c"}),
+        ("/v1/docs/a/%78/c", "GET /v1/docs/{p**}/x/{c}", {"p": "a", "c": "c"}),
+        ("/v1/docs/a/c:go", "GET /v1/docs/{p**}/{d}:go", {"p": "a", "d": "c"}),
+        ("/v1/docs/a/b/last", "GET /v1/docs/{p**}/last", {"p": "a/b"}),
+        ("/v1/docs/fixed/c", "GET /v1/docs/fixed/{c}", {"c": "c"}),
+        ("/v1/docs/fixed/b/c", "GET /v1/docs/{p**}/{c}", {"p": "fixed/b", "c": "c"}),
+        ("/v1/docs/a/", "GET /v1/docs/{all*}", {"all": "a/"}),
+        ("/v1/docs/", "GET /v1/docs/{all*}", {"all": ""}),
+    ],
+)
+def test_any_number_of_segments_before_the_end(path: str, wanted: str, params: dict[str, str]) -> None:
+    claims = (
+        "GET /v1/docs/{all*}", "GET /v1/docs/{p**}/{c}", "GET /v1/docs/{p**}/x/{c}", "GET /v1/docs/{p**}/{d}:go",
+        "GET /v1/docs/{p**}/last", "GET /v1/docs/fixed/{c}",
+    )  # fmt: skip
+    for order in (claims, claims[::-1]):
+        assert matcher(*order).match("", path, "GET") == (wanted, params)
+
+
+def test_a_template_with_segments_behind_any_number_is_removed_without_a_trace() -> None:
+    made = matcher("GET /a/{p**}/b")
+    twin = made.copy()
+    twin.remove_all([(None, "/a/{p**}/b", "GET", "GET /a/{p**}/b")])
+    with pytest.raises(NotFound):
+        twin.match("", "/a/x/b", "GET")
+    assert twin._everywhere.empty
+    assert made.match("", "/a/x/b", "GET") == ("GET /a/{p**}/b", {"p": "x"})
+    with pytest.raises(ConflictError):
+        made.add_all([(None, "/a/{q**}/b", "GET", "other")])
+
+
+def test_a_hostile_path_costs_no_more_steps_than_there_are_templates() -> None:
+    """Counted in function calls: every `{name**}` is tried once for a path, however long that is."""
+    import sys
+
+    steps = ["".join(f"{{a{at}}}/" for at in range(n)) for n in range(8)]
+    made = matcher(*[f"GET /{before}{{p**}}/x/{{q}}/y" for before in steps])
+    seen = 0
+
+    def count_calls(frame: object, event: str, arg: object) -> None:
+        nonlocal seen
+        seen += event == "call"
+
+    for path in ("/" + "x1/z/" * 60, "/" + "a/" * 100 + "x:y"):
+        seen = 0
+        sys.setprofile(count_calls)
+        try:
+            with pytest.raises(NotFound):
+                made.match("", path, "GET")
+        finally:
+            sys.setprofile(None)
+        assert seen < 80
+
+
 def test_a_literal_branch_without_the_method_gives_way_to_a_template_that_has_it() -> None:
     assert matcher("POST /a/b", "GET /a/{x}").match("", "/a/b", "GET") == ("GET /a/{x}", {"x": "b"})
 

@@ -161,6 +161,7 @@ class GrpcOptions(Options):
     print: Print = Print()
     events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
+    strict: bool = False  #: refuse the route where a rule of its protos would be left out
 
     @field_validator("metadata")
     @classmethod

@@ -145,9 +145,10 @@ class _Compiler:
         self._sources = read_sources(options.fields, home)
         template = parse_template(route.route)
         self._parameters = {name: name == template.rest for name in template.names}
-        self._faults: list[Fault] = []
+        self._publication = Publication()
+        self._faults = self._publication.faults
         self._names: dict[str, int] = {}
-        self._templates: set[tuple[str, ...]] = set()
+        self._templates: set[tuple[str, tuple[str, ...]]] = set()
 
     def run(self, service_names: Sequence[str]) -> tuple[list[Operation], list[str]]:
         methods = self._methods(service_names)
@@ -156,16 +157,18 @@ class _Compiler:
         self._calls = Calls(self._options.calls, matches or methods, self._route.timeout)
         self._resumptions = resumptions(self._options.events, matches or methods, self._encoders)
         if method_name is not None:
-            operations, publication, methods = self._single_method(methods, method_name), Publication(), matches
+            operations, methods = self._single_method(methods, method_name), matches
         else:
             all_methods = {m.full_name: m for service in self._schema.services.values() for m in service}
-            publication = publish(self._route.route, methods, self._options.http_rules, all_methods)
-            self._templates = {rule.template.key() for rule in publication.rules}
-            operations = [op for rule in publication.rules for op in self._operations(rule)]
-        self._unknown_fields({rule.method.input for rule in publication.rules} or {m.input for m in methods})
+            rules, strict = self._options.http_rules, self._options.strict
+            self._publication = publish(self._route.route, methods, rules, all_methods, strict=strict)
+            self._faults = self._publication.faults
+            self._templates = {(rule.http_method, rule.template.key()) for rule in self._publication.rules}
+            operations = [op for rule in self._publication.rules for op in self._operations(rule)]
+        self._unknown_fields({rule.method.input for rule in self._publication.rules} or {m.input for m in methods})
         if self._faults:
             raise BindError(self._faults)
-        return operations, publication.skipped
+        return operations, self._publication.skipped
 
     def _methods(self, service_names: Sequence[str]) -> list[Method]:
         service, services = self._options.service, self._schema.services
@@ -223,11 +226,15 @@ class _Compiler:
         path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)
         all_captures = [*captures, *self._route_captures(rule.method, captures)]
         groups = [self._rule_operations(rule, path, all_captures)]
-        if rule.template.open_ended and not rule.template.verb and _shorter(rule.template) not in self._templates:
+        if groups[0] and rule.template.open_ended:
             # "**" matches zero or more segments, but the core's {name*} needs a slash: zero segments need another path.
             stem, _, parameter = path.rpartition("/")
-            name = parameter.strip("{*}")
-            groups.append(self._rule_operations(rule, stem, [_without(capture, name) for capture in all_captures]))
+            name, colon, verb = parameter.partition(":")
+            key = rule.http_method, _shorter(rule.template)
+            if key not in self._templates and (stem or not verb):
+                self._templates.add(key)
+                shorter = [_without(capture, name.strip("{*}")) for capture in all_captures]
+                groups.append(self._rule_operations(rule, stem + colon + verb, shorter))
         return [operation for operations in groups for operation in operations]
 
     def _rule_operations(self, rule: Rule, path: str, captures: Sequence[Capture]) -> list[Operation]:
@@ -243,7 +250,7 @@ class _Compiler:
         response_body: str,
         place: Place,
     ) -> list[Operation]:
-        """One pattern of a rpc; none where it is faulty."""
+        """One pattern of a rpc; none where it can't be served."""
         patch = verb == "PATCH" and body not in ("", "*")
         try:
             binding = self._binding(method, captures, body, patch=patch)
@@ -260,7 +267,7 @@ class _Compiler:
                 own_path=(verb, path, body, response_body) == ("POST", method.path, "*", ""),
             )
         except ValueError as error:
-            self._faults.append(place.fault(f"{method.full_name}: {error}"))
+            self._publication.leave_out(place, f"{method.full_name}: {error}")
             return []
         except BindError as error:  # a constant of the spec; the same for every rule
             self._faults += [fault for fault in error.faults if fault not in self._faults]

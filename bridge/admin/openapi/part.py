@@ -153,7 +153,8 @@ def _parameters(declared: Sequence[Mapping[str, Any]], place: Place) -> list[dic
         if "content" not in parameter:
             parameter.setdefault("schema", {"type": "string"})
         if own == place.own.rest:
-            note = "The rest of the path; it may hold slashes."
+            is_last = "/" not in place.shown.text.partition(f"{{{shown}}}")[2]
+            note = ("The rest of the path" if is_last else "Any number of segments") + "; it may hold slashes."
             parameter["description"] = f"{parameter['description']} {note}" if parameter.get("description") else note
             parameter["x-bridge-rest"] = True
         parameters.append(parameter)

@@ -9,8 +9,11 @@
     FieldPath = IDENT { "." IDENT } ;
     Verb     = ":" LITERAL ;
 
-The core matches ``{name}`` (one segment), ``{name*}`` (the rest) and a ``:verb``. So each wildcard becomes a parameter,
-and the text of a variable with several segments is joined from literals and parameters.
+The core matches ``{name}`` (one segment), ``{name**}`` (any number), ``{name*}`` (the rest) and a ``:verb``. So each
+wildcard becomes a parameter, and the text of a variable with several segments is joined from literals and parameters.
+
+Further than the grammar, ``/`` alone is a template, too. ``**`` may stand anywhere, but once: with two there is no
+telling which of them a segment belongs to.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ class Capture:
         decode = _decode if self.decode_all else decode_several
         parts = [decode(raw[piece[0]]) if isinstance(piece, tuple) else piece for piece in self.pieces]
         # "**" of zero segments adds nothing, not an empty segment.
-        return "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "" else parts)
+        return "/".join(part for part in parts if part)
 
 
 def _decode(text: str) -> str:
@@ -102,6 +105,8 @@ def parse(text: str) -> Template:
     """:raises TemplateError: `text` is not a path template."""
     if not text.startswith("/"):
         raise TemplateError(f"{text!r} must start with /")
+    if text == "/":
+        return Template(text, (), (), "")
     return _Parser(text).template()
 
 
@@ -122,8 +127,8 @@ class _Parser:
             self.at = len(self.text)
         if self.at != len(self.text):
             raise self._error(f"{self.text[self.at]!r} has no place")
-        if "**" in self.segments[:-1]:
-            raise self._error("'**' must come last")
+        if self.segments.count("**") > 1:
+            raise self._error("'**' may stand in it once")
         paths = [variable.field_path for variable in self.variables]
         for path in paths:
             if paths.count(path) > 1:
@@ -200,7 +205,8 @@ def to_core(
     parts = []
     for at, segment in enumerate(template.segments):
         if at in names:
-            parts.append(f"{{{names[at]}{'*' if segment == '**' else ''}}}")
+            stars = "" if segment == "*" else "*" if at == len(template.segments) - 1 else "**"
+            parts.append(f"{{{names[at]}{stars}}}")
         else:
             parts.append(quote(segment, safe=_PCHAR))
     captures = []

@@ -1,17 +1,18 @@
 """Which HTTP method and path reaches which rpc: rules of the spec, annotations of the proto, automatic paths.
 
 A rule of the spec replaces the annotation of its method and any earlier rule ("last one wins",
-``google/api/http.proto``). Two rules for the same requests are an error that names both places.
+``google/api/http.proto``). Of two rules for the same requests the last one is served, as by grpc-gateway, but a rule of
+the spec before an annotation. What an annotation asks for and can't be served costs that rule alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.api import WEBSOCKET, BindError, Fault, KeyPath, is_served, is_token, key_of, parse_template
+from bridge.api import WEBSOCKET, Fault, KeyPath, is_served, is_token, key_of, parse_template
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.options import RuleOptions
 from bridge_grpc.schema.pool import Method
@@ -49,20 +50,44 @@ class Rule:
 
 @dataclass(slots=True)
 class Publication:
-    """The rules that a route publishes, and a sentence for each one that is left out."""
+    """The rules that a route publishes, what is wrong with others, and a sentence for each one that is left out.
 
+    :ivar strict: a rule that is left out is a fault.
+    """
+
+    strict: bool = False
     rules: list[Rule] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+
+    def leave_out(self, place: Place, reason: str) -> None:
+        """`reason` is why the rule at `place` can't be served: a fault if the spec itself has the rule."""
+        if place.path or self.strict:
+            self.faults.append(place.fault(reason))
+        else:
+            self.skip(place, reason)
+
+    def skip(self, place: Place, reason: str) -> None:
+        if self.strict:
+            self.faults.append(place.fault(reason))
+        else:
+            self.skipped.append(f"{place}: {reason}")
 
 
 def publish(
-    route: str, methods: Sequence[Method], outside: Sequence[RuleOptions], all_methods: Mapping[str, Method]
+    route: str,
+    methods: Sequence[Method],
+    outside: Sequence[RuleOptions],
+    all_methods: Mapping[str, Method],
+    *,
+    strict: bool = False,
 ) -> Publication:
     """All rules of `methods`, relative to the path `route`; `all_methods`: the schema's methods by full name.
 
-    :raises BindError: invalid templates or selectors, or conflicts; all faults at once.
+    :param strict: refuse what would be left out.
     """
-    publication, faults = Publication(), []
+    publication = Publication(strict)
+    faults = publication.faults
     overrides: dict[str, tuple[int, RuleOptions]] = {}
     for at, rule in enumerate(outside):
         if rule.selector not in all_methods:
@@ -75,47 +100,53 @@ def publish(
         if method.full_name in overrides:
             patterns = _from_spec(method, *overrides[method.full_name])
         else:
-            patterns = _from_annotation(method)
+            patterns = _from_annotation(method, publication)
         for http_method, path, body, response_body, place in patterns:
             if http_method == WEBSOCKET or not (http_method == "*" or is_token(http_method)):
-                faults.append(place.fault(f"{method.full_name}: {http_method!r} can't be the method of a rule"))
+                publication.leave_out(place, f"{method.full_name}: {http_method!r} can't be the method of a rule")
                 continue
             if http_method != "*" and not is_served(http_method):
-                publication.skipped.append(
-                    f"{place}: {http_method} is not an HTTP method that the gateway's server reads"
-                )
+                publication.skip(place, f"{http_method} is not an HTTP method that the gateway's server reads")
                 continue
             try:
                 template = below(route, parse(path))
             except TemplateError as error:
-                faults.append(place.fault(f"{method.full_name}: {error}"))
+                publication.leave_out(place, f"{method.full_name}: {error}")
                 continue
             publication.rules.append(Rule(method, http_method, template, body, response_body, place))
         place = Place(f"the automatic path of {method.full_name}", method.file, method.line)
         publication.rules.append(Rule(method, "POST", parse(method.path), "*", "", place, automatic=True))
-    publication.rules = list(_distinct(publication.rules, faults))
-    if faults:
-        raise BindError(faults)
+    publication.rules = _distinct(publication)
     return publication
 
 
-def _distinct(rules: Iterable[Rule], faults: list[Fault]) -> Iterator[Rule]:
-    """Each rule once; an annotation that equals the automatic path replaces it."""
+def _distinct(publication: Publication) -> list[Rule]:
+    """One rule for the same requests: that of the spec, else of an annotation, else an automatic path; the last one of
+    a kind."""
     by_key: dict[tuple[str, tuple[str, ...]], Rule] = {}
-    for rule in rules:
+    for rule in publication.rules:
         key = rule.http_method, rule.template.key()
-        other = by_key.setdefault(key, rule)
-        if other is rule:
-            yield rule
-        elif not (rule.automatic and other.method == rule.method):
-            reason = f"{rule.http_method} {rule.template.text} is claimed twice: by {other.place} and by {rule.place}"
-            faults.append(rule.place.fault(reason))
+        other = by_key.get(key)
+        if other is None:
+            by_key[key] = rule
+            continue
+        first, last = sorted((other, rule), key=lambda each: (not each.automatic, bool(each.place.path)))
+        by_key[key] = last
+        if first.method != last.method or not first.automatic:
+            claim = f"{first.http_method} {first.template.text} is claimed twice"
+            reason = f"{claim}: by {first.place} and by {last.place}, which is served"
+            if publication.strict:
+                publication.faults.append(first.place.fault(reason))
+            else:
+                publication.skipped.append(reason)
+    served = {id(rule) for rule in by_key.values()}
+    return [rule for rule in publication.rules if id(rule) in served]
 
 
 Pattern = tuple[str, str, str, str, Place]
 
 
-def _from_annotation(method: Method) -> Iterator[Pattern]:
+def _from_annotation(method: Method, publication: Publication) -> Iterator[Pattern]:
     if method.rule is None:
         return
     place = Place(f"the http option of {method.full_name}", method.file, method.line)
@@ -125,7 +156,7 @@ def _from_annotation(method: Method) -> Iterator[Pattern]:
             # A rule may have additional bindings only, or be an artefact of a generator.
             continue
         if rule is not method.rule and rule.additional_bindings:
-            raise BindError(place.fault(f"{method.full_name}: additional_bindings can't hold additional_bindings"))
+            publication.leave_out(place, f"{method.full_name}: additional_bindings can't hold additional_bindings")
         custom: Any = rule.custom
         verb, path = (
             (custom.kind.upper(), custom.path) if pattern == "custom" else (pattern.upper(), getattr(rule, pattern))
