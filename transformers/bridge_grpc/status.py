@@ -47,12 +47,13 @@ def fault(reply: GrpcReply, write_any: Callable[[Any], Any], fields: Sequence[tu
     :param fields: header fields for the response; the status's own ``retry-after`` replaces theirs.
     """
     name, status = CODES.get(reply.code, CODES[2])
+    label = name if reply.code in CODES else str(reply.code)
     details, retry_after = _details(reply, write_any)
     sentence = reply.detail.strip() or f"The service answered {name}."
     headers = [("retry-after", str(retry_after))] if retry_after is not None and status in (429, 503) else []
     headers += [each for each in fields if not headers or each[0] != "retry-after"]
     member = {"code": reply.code, "status": name, "message": reply.detail, "details": details}
-    return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {name}")
+    return UpstreamFault(sentence, members={"grpc": member}, status=status, headers=headers, cause=f"grpc {label}")
 
 
 def _details(reply: GrpcReply, write_any: Callable[[Any], Any]) -> tuple[list[Any], int | None]:

@@ -52,6 +52,9 @@ _RESET = {
     frames.INADEQUATE_SECURITY: PERMISSION_DENIED,
 }
 
+_CODE = re.compile(r"[0-9]{1,10}", re.ASCII)
+_MAX_CODE = 2**31 - 1  # google.rpc.Status, code: an int32
+
 _RETRY_AFTER = (("retry-after", "1"),)
 CLOSING = "the gateway is shutting down"  #: the cause when the gateway closes a connection
 _NOT_GRPC = "The service behind this route does not answer in gRPC."
@@ -79,7 +82,8 @@ class Answer:
         metadata: list[tuple[str, str | bytes]] = []
         for name, value in fields.pairs:
             if name == "grpc-status":
-                self.code = int(value) if value.isdecimal() and len(value) < 3 and int(value) <= 16 else UNKNOWN
+                # "Status → 1*DIGIT": codes that are not defined stay what they are.
+                self.code = int(value) if _CODE.fullmatch(value) and int(value) <= _MAX_CODE else UNKNOWN
             elif name == "grpc-message":
                 self.message = unquote(value, errors="replace")
             elif name == "grpc-encoding":

@@ -28,7 +28,7 @@ from bridge.transport.grpc.unary import Unary
 from bridge.transport.http2.transport import Http2Transport
 
 WINDOW = 512 * 1024  #: bytes of one call that a service may send before they are read
-MAX_METADATA = 16 * 1024  #: bytes of a header section, as in gRPC's own libraries
+MAX_METADATA = 32 * 1024  #: bytes of a header section
 KEEPALIVE = 330.0  #: seconds between pings on a connection that has calls; servers refuse those of under five minutes
 PING_TIMEOUT = 20.0  #: seconds for the answer to a ping
 MAX_CONNECTIONS = 8  #: to one address, if one does not accept all calls

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from bridge_grpc.codec.scalars import FieldValueError, InDoubt, UnknownEnumName, kind_of
 
 Faults = list[tuple[str, str]]
@@ -13,7 +15,7 @@ Read = Callable[[Any], Any]
 Judge = Callable[[Any, str, Faults], Any]
 
 #: Exceptions of the fast path or the constructor, after which the value must be judged.
-DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, InDoubt)
+DOUBT = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, DecodeError, InDoubt)
 
 
 class _Dropped:

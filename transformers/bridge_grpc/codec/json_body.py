@@ -15,12 +15,13 @@ import orjson
 
 from bridge.api import InvalidBody, check_json, parse_json, pointer_token, read_in_slices
 
-MAX_DEPTH = 64  # protobuf itself reads at most 100 nested messages
+#: Levels of JSON, in and out: protobuf reads at most 100 nested messages, and a list of messages is two levels.
+MAX_DEPTH = 200
+MAX_MESSAGES = 100  #: nested in one another; a level of a Struct is three of them, a level of another message is one
 LARGE = 256 * 1024  #: bytes of a body from which on it is read in slices, so that other threads can run
 MAX_FAULTS = 100  # a body may have a million
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_MARGIN = b"\n" + b"  " * (MAX_DEPTH + 1)
 
 
 def read(body: bytes, *, bounded: bool = False) -> Any:
@@ -40,13 +41,12 @@ def read(body: bytes, *, bounded: bool = False) -> Any:
         try:
             again = orjson.dumps(value)
         except orjson.JSONEncodeError:
-            again = _write(value)
+            again = _write(value, body)
         if again == body:
             return value
     else:
-        if _deep(value):
-            raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")])
-        again = _write(value)
+        check_json(body, depth=MAX_DEPTH)
+        again = _write(value, body)
     check_unique(body, again)
     return value
 
@@ -57,10 +57,15 @@ def _read_large(body: bytes) -> Any:
         value = read_in_slices(body, orjson.loads)
     except orjson.JSONDecodeError:
         value = parse_json(body, exact=False)
-    again = _write(value)
+    again = _write(value, body)
     if again != body:
         check_unique(body, again)
     return value
+
+
+def may_nest(body: bytes) -> bool:
+    """Whether the message of `body` may have more than `MAX_MESSAGES` levels."""
+    return body.count(b"{") + body.count(b"[") > MAX_MESSAGES // 3 - 1
 
 
 def check_unique(body: bytes, again: bytes) -> None:
@@ -84,30 +89,13 @@ def first(faults: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return entries if len(entries) <= MAX_FAULTS else [*entries[:MAX_FAULTS], ("", "there are more faults than these")]
 
 
-def _write(value: Any) -> bytes:
+def _write(value: Any, body: bytes) -> bytes:
+    """The text of `value`, which `body` holds."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:  # deeper than 254 levels, or an integer of more than 64 bits, from parse_json
-        if _deep(value):
-            raise InvalidBody([("", f"it is nested deeper than {MAX_DEPTH} levels")]) from None
+        check_json(body, depth=MAX_DEPTH)
         return json.dumps(value).encode()
-
-
-def _deep(value: Any) -> bool:
-    """Whether `value` is nested deeper than `MAX_DEPTH`; seen from the indentation of its text."""
-    try:
-        return _MARGIN in orjson.dumps(value, option=orjson.OPT_INDENT_2)
-    except orjson.JSONEncodeError:
-        pass
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            item
-            for holder in level
-            if isinstance(holder, dict | list)
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-        ]
-    return bool(level)
 
 
 class _Pairs(list[tuple[str, Any]]):

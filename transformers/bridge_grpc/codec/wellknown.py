@@ -14,6 +14,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from bridge_grpc.codec.scalars import FieldValueError, kind_of
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
@@ -119,8 +121,8 @@ def read_duration(value: Any) -> dict[str, int]:
         raise FieldValueError(f"{value[:40]!r} is not a duration such as 1.5s")
     sign = -1 if match[1] else 1
     seconds, nanos = sign * int(match[2]), sign * int((match[3] or "").ljust(9, "0"))
-    if abs(seconds) > _MAX_DURATION or (abs(seconds) == _MAX_DURATION and nanos):
-        raise FieldValueError(f"{value!r} is longer than {_MAX_DURATION} seconds")
+    if abs(seconds) > _MAX_DURATION:
+        raise FieldValueError(f"{value!r} is longer than {_MAX_DURATION}.999999999 seconds")
     return {"seconds": seconds, "nanos": nanos}
 
 
@@ -200,10 +202,21 @@ def value_readers(struct: Any, value: Any, listing: Any) -> dict[str, Callable[[
         return listing(values=[read_value(item) for item in source])
 
     return {
-        "google.protobuf.Struct": read_struct,
-        "google.protobuf.Value": read_value,
-        "google.protobuf.ListValue": read_list,
+        "google.protobuf.Struct": _within_depth(read_struct),
+        "google.protobuf.Value": _within_depth(read_value),
+        "google.protobuf.ListValue": _within_depth(read_list),
     }
+
+
+def _within_depth(read: Callable[[_Json], Any]) -> Callable[[_Json], Any]:
+    def reading(source: _Json) -> Any:
+        try:
+            return read(source)
+        except DecodeError:  # a message is copied into another one by its serialised form
+            reason = "more than 100 messages are nested in one another: an object in an object is three of them"
+            raise FieldValueError(reason) from None
+
+    return reading
 
 
 def _finite(value: int | float | Decimal) -> float:

@@ -134,22 +134,19 @@ class Binding:
         if len(body) > json_body.LARGE:
             return self._large(body, parameters)
         if self._wire is not None and not parameters:
-            try:
-                return self._wire(body)
-            except DOUBT:
-                pass
-            return self._judge(body, parameters)
+            return self.from_json(body)
         value = json_body.read(body, bounded=self._reader.bounded)
         try:
-            return self._finish(self._quick(value), parameters)
+            wire = self._finish(self._quick(value), parameters)
         except DOUBT:
             return self._judge(body, parameters)
+        return self._readable(body, wire)
 
     def _large(self, body: bytes, parameters: FieldValues) -> bytes:
         """As `encode`, for a body that is read in slices, and a second time only if it is invalid."""
         value = json_body.read(body)
         try:
-            return self._finish(self._quick(value), parameters)
+            return self._readable(body, self._finish(self._quick(value), parameters))
         except DOUBT:
             value = None
         return self._judge(body, parameters, is_valid_json=True)
@@ -163,10 +160,23 @@ class Binding:
         if len(text) > json_body.LARGE:
             return self._large(text, [])
         try:
-            return self._wire(text)
+            wire = self._wire(text)
         except DOUBT:
-            pass
-        return self._judge(text, [])
+            return self._judge(text, [])
+        return wire if self._reader.bounded else self._readable(text, wire)
+
+    def _readable(self, body: bytes, wire: bytes) -> bytes:
+        """`wire`, if a service can read it: protobuf's parsers take `json_body.MAX_MESSAGES` messages in one another.
+
+        :raises bridge.api.InvalidBody: it holds more.
+        """
+        if not self._reader.bounded and json_body.may_nest(body):
+            try:
+                self._reader.cls.FromString(wire)
+            except DecodeError:
+                reason = f"more than {json_body.MAX_MESSAGES} messages are nested in one another"
+                raise InvalidBody([("", reason)]) from None
+        return wire
 
     def completing(self, call: Call) -> Callable[[bytes], bytes]:
         """A function that adds the fields of path and spec to each message of a call that is already protobuf.
@@ -226,9 +236,10 @@ class Binding:
         if faults:
             raise InvalidBody(json_body.first(faults))
         try:
-            return self._finish(arguments, parameters)
+            wire = self._finish(arguments, parameters)
         except DOUBT as error:  # protobuf refuses it although our own checks passed
             raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+        return self._readable(body, wire)
 
     def _read_form(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
         arguments, paths = form.read(call)
