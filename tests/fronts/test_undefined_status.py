@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -22,7 +23,7 @@ CODE = 42
 def details() -> bytes:
     packed = any_pb2.Any()
     packed.Pack(error_details_pb2.ErrorInfo(reason="ENOUGH", domain="flow"))
-    return status_pb2.Status(code=CODE, message="so be it", details=[packed]).SerializeToString()
+    return bytes(status_pb2.Status(code=CODE, message="so be it", details=[packed]).SerializeToString())
 
 
 class Refusing(asyncio.Protocol):
@@ -35,8 +36,6 @@ class Refusing(asyncio.Protocol):
         transport.write(self.h2.data_to_send())
 
     def data_received(self, data: bytes) -> None:
-        import base64
-
         for event in self.h2.receive_data(data):
             if isinstance(event, RequestReceived):
                 fields = [(b":status", b"200"), (b"content-type", b"application/grpc")]
