@@ -84,6 +84,7 @@ from bridge.http.agent import USER_AGENT
 from bridge.http.forwarding import forwardable, returnable
 from bridge.http.memo import Memo
 from bridge.http.methods import is_served
+from bridge.http.query import ignored_query
 from bridge.http.template import PathTemplate, fill_template, parse_template, split_template
 from bridge.http.token import is_token
 from bridge.payload.codegen import define_function
@@ -177,6 +178,7 @@ __all__ = [
     "header",
     "header_texts",
     "is_html",
+    "ignored_query",
     "is_origin",
     "is_served",
     "is_token",

@@ -98,6 +98,8 @@ class Operation:
     :ivar describe: returns the OpenAPI part; called when a document is requested, not at bind.
     :ivar upstream_name: the operation's name on the upstream side, for the log: ``checkVat``, ``/pkg.Svc/Method``.
     :ivar service: for further client protocols; None: there are none.
+    :ivar ignored_query: names of query parameters that are taken out of each request before the codec, the log or the
+        upstream gets them.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Operation:
     describe: Callable[[], OperationDoc]
     upstream_name: str = ""
     service: Service | None = None
+    ignored_query: frozenset[str] = frozenset()
 
 
 class Options(BaseModel):

@@ -26,6 +26,7 @@ from bridge.config.specfile import faults_of, read_file
 from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
 from bridge.gateway.table import Endpoint, Source, Table
+from bridge.http.query import without
 from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
 from bridge.payload.parsing import XmlError, parse_xml
@@ -171,6 +172,7 @@ def _find(
                 raise
             continue
         headers = [("content-type", "application/json"), *fields] if body else fields
+        query = without(query, endpoint.ignored_query)
         return endpoint, Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
     raise InvalidParameter([("ROUTE", "name a path")])
 

@@ -16,6 +16,7 @@ from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, discard, refused, response_fields
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
+from bridge.http.query import without
 from bridge.http.target import check_path
 from bridge.observe.tracing import make_trace_id, trace_id_of
 
@@ -94,6 +95,8 @@ class Gateway:
         endpoint, call.raw_params = self.table.match(host, call.path, call.method)
         record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
         record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
+        if endpoint.ignored_query and call.query:
+            call.query = record.query = without(call.query, endpoint.ignored_query)
         if call.method == "HEAD" and endpoint.operation.method == "GET":
             call.method = "GET"
         return endpoint

@@ -100,7 +100,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "handle", "limiter", "operation", "route", "send", "spec",
+        "authenticator", "cache", "codec", "handle", "ignored_query", "limiter", "operation", "route", "send", "spec",
         "stream", "streams", "tenant", "timeout", "upstream",
     )  # fmt: skip
 
@@ -108,6 +108,7 @@ class Endpoint:
         self.route, self.operation = route, operation
         self.spec = spec = route.source.spec
         self.codec: Any = operation.codec
+        self.ignored_query = operation.ignored_query
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None

@@ -232,6 +232,15 @@ async def test_an_annotation_goes_before_another_method_s_automatic_path(bind: A
         assert "the automatic path of" in grpc_plugin.skipped["/api"][0]
 
 
+async def test_a_ready_set_of_ignored_parameters_leaves_the_request_s_own_fields(bind: Any) -> None:
+    service = rpc("A", 'get: "/a"', takes="K", gives="K")
+    text = f"{HEAD}message K {{ string key = 1; string alt = 2; }} service S {{ {service} }}"
+    get, post = await bind(text, ignore_query=["google", "alt"])
+    assert not {"key"} & get.ignored_query
+    assert {"alt", "$key", "$alt", "fields"} < get.ignored_query
+    assert {"key", "alt"} < post.ignored_query
+
+
 async def test_a_rule_for_the_root_is_served(bind: Any) -> None:
     text = proto(rpc("A", 'get: "/"'))
     assert ("GET", "") in paths(await bind(text))

@@ -43,6 +43,24 @@ async def test_paths_of_google_s_own_protos_are_served(stage: Any) -> None:
     assert "Any number of segments" in text["description"]
 
 
+async def test_system_parameters_of_google_s_clients_are_ignored_where_the_route_says_so(stage: Any) -> None:
+    """By path, body and stream alike; they are in no log, and other unknown ones are still refused."""
+    sent = "key=SECRET&%24alt=json%3Benum-encoding%3Dint&prettyPrint=false&%24.xgafv=2&fields=n&own=MINE"
+    calls = [("GET", "/flow/count/2", None), ("POST", "/flow/flow.Flow/Once", {"upto": 2})]
+    async with stage() as made:
+        for method, path, body in calls:
+            assert (await made.client.request(method, f"{path}?{sent}", json=body)).status_code == 400
+    async with stage(options=", ignore_query: [google, own]") as made:
+        for method, path, body in calls:
+            answer = await made.client.request(method, f"{path}?{sent}", json=body)
+            assert (answer.status_code, answer.text.strip()[-7:]) == (200, '{"n":2}')
+            unknown = await made.client.request(method, f"{path}?{sent}&other=1", json=body)
+            assert [fault["parameter"] for fault in unknown.json()["errors"]] == ["other"]
+    log = made.gateway.log()
+    assert {line.get("query", "") for line in log[-4:]} == {"", "other=1"}
+    assert "SECRET" not in str(log[-4:])
+
+
 async def test_without_such_a_word_it_is_sent_once(stage: Any) -> None:
     async with stage() as made:
         made.flow.unavailable = 1

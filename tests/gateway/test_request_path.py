@@ -108,6 +108,16 @@ async def test_the_log_says_who_called_what(start: Any, upstream: Any) -> None:
     ]
 
 
+async def test_ignored_parameters_are_neither_sent_nor_logged(start: Any, upstream: Any) -> None:
+    transform = {"request": "passthrough", "passthrough": {"ignore_query": ["google", "trace id"]}}
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}) as gateway:
+        await gateway.register({**SPEC, "transform": transform})
+        for query in ("a=%20&key=hush&b=+&trace+id=1", "key=hush", "%24alt=json&a=1&&b", "keys=1"):
+            await gateway.client.get(f"/p/a?{query}")
+    assert [seen.target for seen in upstream.seen] == ["/p/a?a=%20&b=+", "/p/a", "/p/a?a=1&&b", "/p/a?keys=1"]
+    assert [line.get("query", "") for line in gateway.log()[-4:]] == ["a=%20&b=+", "", "a=1&&b", "keys=1"]
+
+
 async def test_bodies_are_bounded(start: Any, upstream: Any) -> None:
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, max_body="1k") as gateway:
         await gateway.register(SPEC)

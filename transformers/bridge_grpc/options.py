@@ -161,6 +161,7 @@ class GrpcOptions(Options):
     print: Print = Print()
     events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
+    ignore_query: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()
     strict: bool = False  #: refuse the route where a rule of its protos would be left out
 
     @field_validator("metadata")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec, parse_template
+from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec, ignored_query, parse_template
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
@@ -274,7 +274,17 @@ class _Compiler:
             return []
         describe = self._describer.operation(method, binding, response_body)
         codec = None if method.streaming else service
-        return [Operation(self._name(method), verb, path, codec, describe, method.path, service)]
+        ignored = self._ignored_query(binding)
+        return [Operation(self._name(method), verb, path, codec, describe, method.path, service, ignored)]
+
+    def _ignored_query(self, binding: Binding) -> frozenset[str]:
+        """A ready set's names are ignored where they are no parameters of the request; others in any case."""
+        names = self._options.ignore_query
+        return frozenset(
+            name
+            for name in ignored_query(names)
+            if name in names or binding.query is None or isinstance(binding.query.target(name), str)
+        )
 
     def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
         sources = ValueSources(method.input, self._sources, self._decoders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec, parse_template
+from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec, ignored_query, parse_template
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 
@@ -13,8 +13,13 @@ _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 Describer = Callable[[str], OperationDoc]
 
 
-def operations(route: RouteSpec, codec: HttpCodec, describe: Describer) -> Sequence[Operation]:
-    """One operation for each method that the route lists, or one for all of them."""
+def operations(
+    route: RouteSpec, codec: HttpCodec, describe: Describer, ignore_query: Sequence[str] = ()
+) -> Sequence[Operation]:
+    """One operation for each method that the route lists, or one for all of them.
+
+    :param ignore_query: names of query parameters, as in the option of that name.
+    """
     return [
         Operation(
             name="any" if method == "*" else method.lower(),
@@ -23,6 +28,7 @@ def operations(route: RouteSpec, codec: HttpCodec, describe: Describer) -> Seque
             codec=codec,
             describe=lambda method=method: describe(method),  # type: ignore[misc]  # bound early, on purpose
             upstream_name=f"{method} {route.upstream.path or route.route}",
+            ignored_query=ignored_query(ignore_query),
         )
         for method in route.methods or ("*",)
     ]

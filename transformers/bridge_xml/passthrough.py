@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from bridge.api import (
     BadReply,
@@ -112,7 +114,10 @@ class XmlAsJson:
 
 
 class PassthroughOptions(Options):
-    """No options."""
+    """What a spec may say under ``transform.passthrough``."""
+
+    #: Query parameters that are neither sent nor logged; ``google`` stands for Google's system parameters.
+    ignore_query: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Passthrough:
@@ -134,7 +139,8 @@ class Passthrough:
         raw = route.transform.response == "passthrough"
         codec = Bytes(route) if raw else XmlAsJson(route)
         answer = "*/*" if raw else "application/json"
-        return operations(route, codec, describer(route, request_type="*/*", reply_type=answer))
+        describe = describer(route, request_type="*/*", reply_type=answer)
+        return operations(route, codec, describe, options.ignore_query)
 
     async def aclose(self) -> None:
         """Nothing was taken."""

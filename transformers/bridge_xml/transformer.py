@@ -80,6 +80,8 @@ class XmlOptions(Options):
     content_type: Annotated[str, AfterValidator(_xml_type)] = "application/xml; charset=utf-8"
     #: Refuse replies that are not well-formed, instead of repairing them with a warning in the log.
     strict: bool = False
+    #: Query parameters that are neither sent nor logged; ``google`` stands for Google's system parameters.
+    ignore_query: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class XmlCodec:
@@ -192,7 +194,7 @@ class Xml:
             body=anything,
             reply=anything if route.transform.response == "json" else None,
         )
-        return operations(route, XmlCodec(route, options), describe)
+        return operations(route, XmlCodec(route, options), describe, options.ignore_query)
 
     async def aclose(self) -> None:
         """Nothing was taken."""
