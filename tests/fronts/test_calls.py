@@ -69,6 +69,19 @@ async def test_without_such_a_word_it_is_sent_once(stage: Any) -> None:
     assert refused.json()["type"] == "urn:bridge:problem:upstream-fault"  # the service's own word, not the gateway's
 
 
+async def test_a_success_may_be_201_or_204(stage: Any) -> None:
+    for status, body in ((201, b'{"n":5}'), (204, b"")):
+        async with stage(options=f", statuses: {{Once: {status}}}") as made:
+            answer = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5})
+            assert (answer.status_code, answer.content) == (status, body)
+            assert ("content-type" in answer.headers) is bool(body)
+            headers = {"connect-protocol-version": "1"}
+            connect = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5}, headers=headers)
+            assert (connect.status_code, connect.json()) == (200, {"n": 5})
+            refused = await made.client.post("/flow/flow.Flow/Once", json={"fail_at_once": True})
+            assert refused.status_code == 429
+
+
 async def test_a_methods_own_timeout(stage: Any) -> None:
     async with stage(options=RETRY) as made:
         late = await made.client.post("/flow/flow.Flow/Once", json={"hang_after": 1})

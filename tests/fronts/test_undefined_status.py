@@ -67,5 +67,5 @@ async def test_a_status_above_16_keeps_its_number_and_details_for_every_client(s
         assert (error["code"], error["message"], error["details"][0]["debug"]["reason"]) == (
             "unknown", "so be it", "ENOUGH"
         )  # fmt: skip
-        assert json.dumps(running.log()).count(f'"upstream_status": {CODE}') >= 4
     server.close()
+    assert json.dumps(running.log()).count(f'"upstream_status": {CODE}') >= 4

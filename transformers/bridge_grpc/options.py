@@ -161,6 +161,8 @@ class GrpcOptions(Options):
     print: Print = Print()
     events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
+    statuses: dict[str, Annotated[int, Field(ge=200, le=299)]] = Field(default_factory=dict)
+    query_items: bool = False  #: items of repeated messages in a query: ``parts[0].name=x``
     ignore_query: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()
     strict: bool = False  #: refuse the route where a rule of its protos would be left out
 

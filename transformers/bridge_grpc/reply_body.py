@@ -16,6 +16,7 @@ from bridge_grpc.codec.large import LARGE
 from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.mapping.forms import HTTP_BODY
 
+BODILESS = frozenset({204, 205})  #: statuses without a body
 _OCTETS = "application/octet-stream"
 
 
@@ -23,13 +24,15 @@ class ReplyBody:
     """Compiled from the reply message and the rule's ``response_body``.
 
     :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
+    :param status: of the response; with 204 and 205 there is no body (RFC 9110, sections 15.3.5 and 15.3.6).
     :ivar raw: whether the body is a ``google.api.HttpBody``'s.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_body", "_large", "_parse", "_text", "raw")
+    __slots__ = ("_body", "_large", "_parse", "_status", "_text", "raw")
 
-    def __init__(self, output: Descriptor, response_body: str, encoders: Encoders) -> None:
+    def __init__(self, output: Descriptor, response_body: str, encoders: Encoders, status: int = 200) -> None:
+        self._status = status
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._body = response_body
         self._large: Callable[[bytes], bytes] | None
@@ -48,10 +51,12 @@ class ReplyBody:
 
     def reply(self, wire: bytes) -> Reply:
         """:raises bridge.api.BadReply: it isn't the schema's message, or has no JSON."""
+        if self._status in BODILESS:
+            return Reply(self._status)
         if self.raw:
             content_type, data = self.octets(wire)
-            return Reply(200, [("content-type", content_type)], data)
-        return Reply(200, [JSON_TYPE], self.text(wire))
+            return Reply(self._status, [("content-type", content_type)], data)
+        return Reply(self._status, [JSON_TYPE], self.text(wire))
 
     def text(self, wire: bytes) -> bytes:
         """JSON on one line.

@@ -35,6 +35,7 @@ class GrpcService:
     """`bridge.api.Service` and `bridge.api.GrpcCodec`; everything is compiled in the constructor.
 
     :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
+    :param status: of a reply that succeeds.
     :param frames: binds a WebSocket's frames if the rule has no body.
     :param own_path: the rule is ``POST /package.Service/Method``, with the message as body.
     :raises ValueError: `response_body` is not a field of the reply; the message says so.
@@ -49,6 +50,7 @@ class GrpcService:
         response_metadata: ResponseMetadata,
         *,
         response_body: str = "",
+        status: int = 200,
         settings: Settings = DEFAULT,
         frames: Binding | None = None,
         resumption: Resumption = COUNTED,
@@ -66,7 +68,7 @@ class GrpcService:
             *caching,
             *(field for field in binding.sources.caching if field not in caching),
         ]
-        body = ReplyBody(method.output, response_body, encoders)
+        body = ReplyBody(method.output, response_body, encoders, status)
         self.write_json, self.octets, self._reply = body.text, body.octets, body.reply
         self.takes_body, self.raw_request, self.raw_reply = bool(binding.body), binding.raw, body.raw
         self.read_json, self.completing = binding.from_json, binding.completing

@@ -16,7 +16,7 @@ from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding
-from bridge_grpc.mapping.calls import Calls
+from bridge_grpc.mapping.calls import Calls, statuses
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Publication, Rule, publish
@@ -155,6 +155,7 @@ class _Compiler:
         method_name = self._options.method
         matches = [method for method in methods if method_name in (method.name, method.full_name)]
         self._calls = Calls(self._options.calls, matches or methods, self._route.timeout)
+        self._status = statuses(self._options.statuses, matches or methods)
         self._resumptions = resumptions(self._options.events, matches or methods, self._encoders)
         if method_name is not None:
             operations, methods = self._single_method(methods, method_name), matches
@@ -261,6 +262,7 @@ class _Compiler:
                 self._request_metadata,
                 self._response_metadata,
                 response_body=response_body,
+                status=self._status(method),
                 settings=self._calls.of(method, verb),
                 frames=self._frames(method, binding),
                 resumption=self._resumptions.get(method.full_name, COUNTED),
@@ -272,7 +274,7 @@ class _Compiler:
         except BindError as error:  # a constant of the spec; the same for every rule
             self._faults += [fault for fault in error.faults if fault not in self._faults]
             return []
-        describe = self._describer.operation(method, binding, response_body)
+        describe = self._describer.operation(method, binding, response_body, self._status(method))
         codec = None if method.streaming else service
         ignored = self._ignored_query(binding)
         return [Operation(self._name(method), verb, path, codec, describe, method.path, service, ignored)]
@@ -288,7 +290,16 @@ class _Compiler:
 
     def _binding(self, method: Method, captures: Sequence[Capture], body: str, *, patch: bool = False) -> Binding:
         sources = ValueSources(method.input, self._sources, self._decoders)
-        return Binding(method.input, captures, body, self._decoders, sources=sources, ignore=self._ignore, patch=patch)
+        return Binding(
+            method.input,
+            captures,
+            body,
+            self._decoders,
+            sources=sources,
+            ignore=self._ignore,
+            patch=patch,
+            items=self._options.query_items,
+        )
 
     def _frames(self, method: Method, binding: Binding) -> Binding | None:
         """The binding of a WebSocket's frames, if the rule has no body."""

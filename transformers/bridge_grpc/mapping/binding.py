@@ -51,6 +51,7 @@ class Binding:
     :param body: ``""``, ``*`` or a field of `message`.
     :param sources: the fields that the spec sets; None for none.
     :param patch: whether a missing ``update_mask`` is set from the body's fields (PATCH with a body field).
+    :param items: whether the query gives items of repeated messages.
     :raises ValueError: a variable or the body can't be bound; the message says why.
     """
 
@@ -64,6 +65,7 @@ class Binding:
         sources: ValueSources | None = None,
         ignore: bool = False,
         patch: bool = False,
+        items: bool = False,
     ) -> None:
         self.message = message
         self.sources = sources or ValueSources(message, (), decoders)
@@ -80,7 +82,9 @@ class Binding:
         for path in path_fields & self.sources.paths:
             raise ValueError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
         self.query = (
-            None if body == "*" else Parameters(message, path_fields, self.body_field, decoders, self.sources.paths)
+            None
+            if body == "*"
+            else Parameters(message, path_fields, self.body_field, decoders, self.sources.paths, items=items)
         )
         # HttpBody (google/api/httpbody.proto) takes the body as it is, whatever its type.
         body_message = self.body_field.message_type if self.body_field else message if body == "*" else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from bridge_grpc.codec.element import DOUBT
 from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, UnknownEnumName, text_reader
 
 MAX_DEPTH = 16
+MAX_WITHIN = 4  #: items of repeated messages in one another, in a query
+_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)\[(\d{1,3})\]\.(.+)", re.DOTALL)
 #: Size of the cache of parameter names, since clients choose the names.
 _MAX_KEPT = 1024
 
@@ -134,6 +137,8 @@ class Parameters:
     :param path_fields: the fields that the path sets; not query parameters.
     :param body: the field that the body sets; not a query parameter either.
     :param source_fields: the fields that the spec sets.
+    :param items: whether items of repeated messages are given as ``parts[0].name=x``.
+    :param within: how many such items the message is in.
     """
 
     def __init__(
@@ -143,6 +148,9 @@ class Parameters:
         body: FieldDescriptor | None,
         decoders: Decoders,
         source_fields: Collection[tuple[str, ...]] = (),
+        *,
+        items: bool = False,
+        within: int = 0,
     ) -> None:
         self._message = message
         self._path_fields = path_fields
@@ -150,11 +158,17 @@ class Parameters:
         self._body = body.name if body else None
         self._decoders = decoders
         self._targets = Memo[str, Target](_MAX_KEPT)
+        self._items = items and within < MAX_WITHIN
+        self._within = within
 
     def read(
         self, pairs: Sequence[tuple[str, str]], faults: list[tuple[str, str]], *, ignore: bool
     ) -> Iterator[tuple[Target, Any]]:
         """The fields that the query sets, each list as one value. Faults are added to `faults`."""
+        if self._items:
+            pairs, items = _apart(pairs)
+            if items:
+                yield from self._read_items(items, faults, ignore=ignore)
         lists: dict[tuple[str, ...], tuple[Target, Any]] = {}
         paths: set[tuple[str, ...]] = set()
         messages: set[tuple[str, ...]] = set()
@@ -165,7 +179,7 @@ class Parameters:
                     faults.append((name, target))
                 continue
             try:
-                if name.endswith("]"):
+                if name.endswith("]") and _is_map(target.field):
                     key, value = self._entry(target, name, text)
                     lists.setdefault(target.path, (target, {}))[1][key] = value
                     continue
@@ -192,8 +206,11 @@ class Parameters:
 
     def target(self, name: str) -> Target | str:
         """The field that `name` sets, or the reason why it sets none."""
-        bare = name.partition("[")[0] if name.endswith("]") else name
-        target = resolve(self._message, bare.split("."), self._decoders, _BY_FIELD)
+        bare = name
+        target = self._resolve(name)
+        if target is None and name.endswith("]"):  # unless a JSON name holds the brackets
+            bare = name.partition("[")[0]
+            target = self._resolve(bare)
         if target is None:
             return "there is no such parameter"
         if target.path in self._path_fields or target.whole in self._path_fields:
@@ -203,18 +220,60 @@ class Parameters:
         if target.path[0] == self._body:
             return "it belongs into the body"
         entry = target.field.message_type
-        if entry is not None and entry.GetOptions().map_entry:
+        if entry is not None and _is_map(target.field):
             return target if bare != name and _text_of(entry.fields_by_name["value"], None) else "write name[key]=value"
         if bare != name or target.text is None:
             return "it takes a message; name its fields, as in name.field=value"
         return target
 
+    def items_of(self, name: str) -> bool:
+        """Whether items of the list `name` can be given."""
+        target = self._resolve(name) if self._items else None
+        is_list = target is not None and target.field.is_repeated and target.field.type in MESSAGES
+        return is_list and target is not None and not _is_map(target.field) and not self._is_taken(target)
+
+    def _is_taken(self, target: Target) -> bool:
+        return target.path in self._path_fields | set(self._source_fields) or target.path[0] == self._body
+
+    def _resolve(self, name: str) -> Target | None:
+        """The field of `name`: a path, or one field whose JSON name holds dots."""
+        target = resolve(self._message, name.split("."), self._decoders, _BY_FIELD)
+        return target or (resolve(self._message, (name,), self._decoders, _BY_FIELD) if "." in name else None)
+
     def _find(self, name: str) -> Target | str:
         target = self.target(name)
         # Clients choose map keys and wrong names, so these are not cached.
-        if isinstance(target, Target) and not name.endswith("]"):
+        if isinstance(target, Target) and not _is_map(target.field):
             self._targets[name] = target
         return target
+
+    def _read_items(
+        self, items: Mapping[str, dict[int, list[tuple[str, str]]]], faults: list[tuple[str, str]], *, ignore: bool
+    ) -> Iterator[tuple[Target, Any]]:
+        """The repeated messages whose items `items` holds: by the list's name, then by index."""
+        for name, by_index in items.items():
+            target = resolve(self._message, name.split("."), self._decoders)
+            message = target.field.message_type if target is not None else None
+            first = f"{name}[{min(by_index)}]"
+            if target is None or message is None or not target.field.is_repeated or _is_map(target.field):
+                if not ignore:
+                    faults.append((first, "there is no such list of messages"))
+                continue
+            if self._is_taken(target):
+                faults.append((first, "it is not given in the query"))
+                continue
+            if sorted(by_index) != list(range(len(by_index))):
+                faults.append((first, "items are numbered from 0, without a gap"))
+                continue
+            parameters = Parameters(message, set(), None, self._decoders, items=True, within=self._within + 1)
+            values = []
+            for index in range(len(by_index)):
+                own: list[tuple[str, str]] = []
+                values.append(tree := dict[str, Any]())
+                for inner, value in parameters.read(by_index[index], own, ignore=ignore):
+                    inner.put(tree, value)
+                faults += [(f"{name}[{index}].{inner_name}", reason) for inner_name, reason in own]
+            yield target, values
 
     @staticmethod
     def _entry(target: Target, name: str, text: str) -> tuple[Any, Any]:
@@ -224,3 +283,24 @@ class Parameters:
         read = _text_of(entry.fields_by_name["value"], None)
         assert read is not None
         return text_reader(entry.fields_by_name["key"])(name[name.index("[") + 1 : -1]), read(text)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+#: Parameters of items: by the list's name and the item's index, with their names within the item.
+Items = dict[str, dict[int, list[tuple[str, str]]]]
+
+
+def _apart(pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], Items]:
+    """Parameters of the message itself, and those of items (``parts[0].name``)."""
+    own: list[tuple[str, str]] = []
+    items: Items = {}
+    for name, text in pairs:
+        match = _ITEM.fullmatch(name)
+        if match is None:
+            own.append((name, text))
+        else:
+            items.setdefault(match[1], {}).setdefault(int(match[2]), []).append((match[3], text))
+    return own, items

@@ -13,8 +13,10 @@ from bridge_grpc.codec import wellknown
 from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART
+from bridge_grpc.mapping.parameters import Parameters
 from bridge_grpc.openapi.json_schema import SchemaCache, Schemas, behaviours
 from bridge_grpc.options import Print
+from bridge_grpc.reply_body import BODILESS
 from bridge_grpc.schema.pool import Method, Schema
 
 _QUERY_DEPTH = 4
@@ -29,23 +31,26 @@ class Describer:
         self._print = options
         self._cache = SchemaCache()
 
-    def operation(self, method: Method, binding: Binding, response_body: str) -> Callable[[], OperationDoc]:
-        """A function that creates the part of one operation."""
+    def operation(
+        self, method: Method, binding: Binding, response_body: str, status: int = 200
+    ) -> Callable[[], OperationDoc]:
+        """A function that creates the part of one operation, whose success has the HTTP `status`."""
 
         def describe() -> OperationDoc:
             schemas = Schemas(self._schema, self._print, self._cache)
-            operation = _Part(schemas, method, binding, response_body).operation()
+            operation = _Part(schemas, method, binding, response_body, status).operation()
             return OperationDoc(operation, schemas.components)
 
         return describe
 
 
 class _Part:
-    def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str) -> None:
+    def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str, status: int) -> None:
         self._schemas = schemas
         self._method = method
         self._binding = binding
         self._response_body = response_body
+        self._status = status
 
     def operation(self) -> dict[str, Any]:
         method, comment = self._method, self._method.comment
@@ -60,7 +65,10 @@ class _Part:
         if self._binding.body:
             operation["requestBody"] = self._request_body()
         answer = "The service's answers." if method.server_streaming else "The service's answer."
-        operation["responses"] = {"200": {"description": answer, "content": self._answer()}}
+        success = {"description": answer, "content": self._answer()}
+        if self._status in BODILESS:
+            success = {"description": "The call succeeded; there is no body."}
+        operation["responses"] = {str(self._status): success}
         return operation
 
     def _path(self) -> Iterator[dict[str, Any]]:
@@ -79,11 +87,15 @@ class _Part:
 
     def _query(self) -> Iterator[dict[str, Any]]:
         if self._binding.query is not None:
-            yield from self._leaves(self._binding.message, (), ())
+            yield from self._leaves(self._binding.message, (), (), self._binding.query)
 
-    def _leaves(self, message: Descriptor, names: tuple[str, ...], inside: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        """Query parameters of a message's leaves; a message within itself is not followed again."""
-        assert self._binding.query is not None
+    def _leaves(
+        self, message: Descriptor, names: tuple[str, ...], inside: tuple[str, ...], query: Parameters
+    ) -> Iterator[dict[str, Any]]:
+        """Query parameters of a message's leaves; a message within itself is not followed again.
+
+        :param query: of the rule's message. Of a repeated one, the first item is described.
+        """
         for field in message.fields:
             name = ".".join((*names, self._schemas.name(field)))
             if not names and field.name == self._binding.body:
@@ -91,12 +103,25 @@ class _Part:
             nested = field.message_type if field.type in MESSAGES and not field.is_repeated else None
             if nested is not None and nested.full_name not in wellknown.SPECIAL:
                 if nested.full_name not in inside and len(inside) < _QUERY_DEPTH:
-                    yield from self._leaves(nested, (*names, self._schemas.name(field)), (*inside, nested.full_name))
+                    within = (*names, self._schemas.name(field))
+                    yield from self._leaves(nested, within, (*inside, nested.full_name), query)
                 continue
-            if not isinstance(self._binding.query.target(name), str):
+            if not isinstance(query.target(name), str):
                 yield self._parameter(name, field)
             elif field.message_type is not None and field.message_type.GetOptions().map_entry:
                 yield from self._map_parameter(name, field)
+            elif query.items_of(name) and not inside:
+                yield from self._items(name, field)
+
+    def _items(self, name: str, field: FieldDescriptor) -> Iterator[dict[str, Any]]:
+        """The parameters of the first item of a repeated message."""
+        assert field.message_type is not None
+        for inner in field.message_type.fields:
+            if inner.type not in MESSAGES:
+                parameter = self._parameter(f"{name}[0].{self._schemas.name(inner)}", inner)
+                parameter.pop("required", None)
+                text = f"Further items are `{name}[1]`, and so on."
+                yield {**parameter, "description": f"{parameter.get('description', '')}\n\n{text}".strip()}
 
     def _parameter(self, name: str, field: FieldDescriptor) -> dict[str, Any]:
         schema = self._schemas.field(field)
