@@ -8,55 +8,42 @@ sees and changes that tenant's routes only. Who may read health, metrics and the
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.admin.access import identified, reader_of
+from bridge.admin.access import reader_of
+from bridge.admin.answers import YAML_TYPES, active, by_method, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.history import History
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
+from bridge.admin.publisher import PublisherAccess, preconditions, registered
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
 from bridge.api.route_spec import RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
-from bridge.config.specfile import MAX_SPEC, read_text, read_value
+from bridge.config.specfile import read_text, read_value
 from bridge.errors import (
-    ClientDisconnected,
     ClientError,
-    Conflict,
     ConflictError,
     Fault,
-    Forbidden,
     InvalidParameter,
     NotOwned,
-    RequestTimeout,
     SetupError,
-    StoreError,
-    TooLarge,
     UnsupportedMediaType,
 )
-from bridge.gateway.table import BoundRoute, RouteId, Source, Table, spec_json
+from bridge.gateway.table import BoundRoute, Source, Table, spec_json
 from bridge.http.memo import Memo
-from bridge.http.preconditions import Preconditions
 from bridge.observe.metrics import Metrics
 from bridge.payload.parsing import parse_json
 
-SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
 STEPS = 16  #: operations described at a stretch, in which nobody else is served; each takes a quarter of a millisecond
-YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
-
-
-def json_response(value: Any, status: int = 200, **headers: str) -> Response:
-    return Response(
-        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), status, headers, "application/json"
-    )
 
 
 class Admin:
@@ -66,7 +53,8 @@ class Admin:
         self, registry: Registry, authenticate: Authenticator, metrics: Metrics, version: str, ready: Callable[[], bool]
     ) -> None:
         self._registry = registry
-        self._authenticate = authenticate
+        self._access = PublisherAccess(registry, authenticate)
+        self._history = History(registry, self._access)
         self._metrics = metrics
         self._version = version
         self._ready = ready
@@ -77,10 +65,11 @@ class Admin:
     def routes(self) -> list[BaseRoute]:
         """What is mounted under ``/-``."""
         return [
-            _by_method("/routes", GET=self.list_routes, POST=self.register),
-            _by_method("/routes/check", POST=self.check),
-            _by_method("/routes/{id:path}/check", POST=self.check),
-            _by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
+            by_method("/routes", GET=self.list_routes, POST=self.register),
+            by_method("/routes/check", POST=self.check),
+            by_method("/routes/{id:path}/check", POST=self.check),
+            *self._history.routes(),
+            by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/metrics", self.metrics),
@@ -89,12 +78,9 @@ class Admin:
 
     # --- who and what -------------------------------------------------------------------------------------------
 
-    async def _publisher(self, request: Request) -> Identity:
-        return await identified(request, self._authenticate)
-
     async def _spec(self, request: Request, who: Identity) -> tuple[RouteSpec, Any]:
         """The body as a spec, with its parsed document where it has lines."""
-        kind, body = media_type(request.headers.get("content-type", "application/json")), await _body(request)
+        kind, body = media_type(request.headers.get("content-type", "application/json")), await read_body(request)
         if kind == URLENCODED and begins_as_json(body):  # `curl -d` declares it so
             kind = "application/json"
         if kind not in YAML_TYPES and not is_json(kind):
@@ -103,85 +89,54 @@ class Admin:
         spec, document = await asyncio.to_thread(_read, kind, body)
         if who.tenant and spec.tenant is None:
             spec = spec.model_copy(update={"tenant": who.tenant})
-        self._may(who, spec)
+        self._access.allow(who, spec.tenant)
         return spec, document
-
-    @staticmethod
-    def _may(who: Identity, spec: RouteSpec) -> None:
-        if who.tenant and spec.tenant != who.tenant:
-            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {spec.tenant!r}.")
-
-    async def _own(self, request: Request, who: Identity, text: str = "") -> Source:
-        """The registered or file route that the path names (or `text`, if given), as it is written down now, if it is
-        the caller's to see."""
-        text = text or request.path_params["id"]
-        route_id: RouteId = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
-        try:
-            source = await self._registry.current(route_id)
-        except StoreError:
-            if request.method not in ("GET", "HEAD"):
-                raise
-            source = self._registry.source(route_id)  # what serves can be read while the store can't
-        self._may(who, source.spec)
-        return source
-
-    def _judge(self, request: Request, who: Identity) -> Callable[[Source], None]:
-        """What a change asks of the version that it replaces. It is asked of the one that is there when the request
-        comes, and again by the store when the change is committed."""
-        preconditions = _preconditions(request)
-
-        def judge(current: Source) -> None:
-            self._may(who, current.spec)
-            preconditions.judge(current.etag)
-
-        return judge
-
-    @staticmethod
-    def _registered(source: Source) -> int:
-        if not isinstance(source.id, int):
-            raise Conflict(f"This route is written in {source.file}; change it there.")
-        return source.id
 
     # --- routes -------------------------------------------------------------------------------------------------
 
     async def register(self, request: Request) -> Response:
-        who = await self._publisher(request)
+        who = await self._access.identity(request)
         spec, document = await self._spec(request, who)
         bound = await self._registry.put(Source(0, "store", spec, document=document), who)
-        return self._answer(bound, 201, location=f"/-/routes/{bound.source.id}")
+        return active(bound, 201, location=f"/-/routes/{bound.source.id}")
 
     async def replace(self, request: Request) -> Response:
-        who = await self._publisher(request)
-        current = await self._own(request, who)
-        route_id = self._registered(current)
-        judge = self._judge(request, who)
+        who = await self._access.identity(request)
+        current = await self._access.own(request, who)
+        route_id = registered(current)
+        judge = self._access.judge(request, who)
         judge(current)
         spec, document = await self._spec(request, who)
         source = Source(route_id, "store", spec, document=document)
         bound = await self._registry.put(source, who, judge)
-        return self._answer(bound, 200)
+        return active(bound)
 
     async def delete(self, request: Request) -> Response:
-        who = await self._publisher(request)
-        current = await self._own(request, who)
-        route_id = self._registered(current)
-        judge = self._judge(request, who)
+        who = await self._access.identity(request)
+        current = await self._access.own(request, who)
+        route_id = registered(current)
+        judge = self._access.judge(request, who)
         judge(current)
         await self._registry.delete(route_id, who.subject, judge)
         return Response(status_code=204)
 
     async def show(self, request: Request) -> Response:
-        who = await self._publisher(request)
-        source = await self._own(request, who)
-        preconditions, etag = _preconditions(request), f'"{source.etag}"'
-        if not preconditions.matches(source.etag):
-            preconditions.judge(source.etag)
-        if preconditions.known(source.etag):
+        who = await self._access.identity(request)
+        source = await self._access.own(request, who)
+        conditions, etag = preconditions(request), f'"{source.etag}"'
+        if not conditions.matches(source.etag):
+            conditions.judge(source.etag)
+        if conditions.known(source.etag):
             return Response(status_code=304, headers={"etag": etag})
-        return json_response(self._listed(source) | {"spec": spec_json(source.spec)}, etag=etag)
+        if wants_yaml(request):
+            return await yaml_response(source.spec, etag=etag, vary="accept")
+        shown = self._listed(source) | {"spec": spec_json(source.spec)}
+        if source.document is not None and source.file:
+            shown["line"] = (await asyncio.to_thread(source.document.lines)).line
+        return json_response(shown, etag=etag, vary="accept")
 
     async def list_routes(self, request: Request) -> Response:
-        who = await self._publisher(request)
+        who = await self._access.identity(request)
         live = self._registry.table.routes
         sources = [route.source for route in live.values()]
         sources += [broken.source for broken in self._registry.broken.values() if broken.source.id not in live]
@@ -195,11 +150,11 @@ class Admin:
 
     async def check(self, request: Request) -> Response:
         """A dry run of ``register``; of a change, where the path or ``?id=`` names the route that it would replace."""
-        who = await self._publisher(request)
+        who = await self._access.identity(request)
         id_text = _replaced(request)
-        current = await self._own(request, who, id_text) if id_text else None
+        current = await self._access.own(request, who, id_text) if id_text else None
         if current is not None:
-            self._judge(request, who)(current)
+            self._access.judge(request, who)(current)
         answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
         try:
             spec, document = await self._spec(request, who)
@@ -217,10 +172,6 @@ class Admin:
                 {"key": fault.key, "reason": fault.reason, "line": fault.line or None} for fault in error.faults
             ]
         return json_response(answer)
-
-    def _answer(self, bound: BoundRoute, status: int, **headers: str) -> Response:
-        body = {"route_id": bound.source.id, "status": "ACTIVE"}
-        return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
 
     def _listed(self, source: Source) -> dict[str, Any]:
         broken: UnboundRoute | None = self._registry.broken.get(source.id)
@@ -244,6 +195,8 @@ class Admin:
             else [],
             "etag": source.etag,
         }
+        if source.file:
+            listed["file"] = source.file
         if broken:
             listed["problems"] = [str(replace(fault, file="", line=0)) for fault in broken.error.faults]
         return listed
@@ -310,29 +263,6 @@ class Admin:
             await asyncio.sleep(0)
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body, within a spec's size and time."""
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(SPEC_TIMEOUT):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > MAX_SPEC:
-                    raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
-                chunks.append(chunk)
-    except TimeoutError:
-        raise RequestTimeout("The spec did not arrive in time.") from None
-    except ClientDisconnect:
-        raise ClientDisconnected() from None
-    return b"".join(chunks)
-
-
-def _preconditions(request: Request) -> Preconditions:
-    """:raises ClientError: a field is malformed."""
-    return Preconditions.of(request.headers.getlist("if-match"), request.headers.getlist("if-none-match"))
-
-
 def _replaced(request: Request) -> str:
     """The id of the route that a dry run is to replace; ``""`` for a new route.
 
@@ -364,15 +294,6 @@ def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:
     if len(specs) != 1:
         raise ClientError("One request registers one route; the body holds several documents.")
     return specs[0]
-
-
-def _by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> BaseRoute:
-    """One route for all methods of a path, so that a 405 names every one of them in ``Allow``."""
-
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, handle, methods=list(handlers))
 
 
 def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:

@@ -19,11 +19,12 @@ from pathlib import Path
 import orjson
 
 from bridge.api.call import Identity
+from bridge.api.route_spec import RouteSpec
 from bridge.catalog.binds import AT_ONCE, Publishers, each
 from bridge.catalog.followers import Followers
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
-from bridge.catalog.store import Judge, Store, StoredRoute
+from bridge.catalog.store import REVISIONS, Judge, Revision, Store, StoredRoute
 from bridge.config.specfile import read_value
 from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
@@ -37,6 +38,10 @@ LOCK_WAIT = 5.0  #: seconds that a change waits for others to be committed
 OTHERS_WAIT = 5.0  #: seconds that a change waits for what other processes registered to be bound
 TURNS = 50  #: tries to commit a change while other processes write
 UNREAD = -1  #: in place of the store's version: it is to be read
+
+#: Given the version of a route that a change replaces, or None where a rollback restores a deleted one; raises what
+#: forbids the change.
+SourceJudge = Callable[[Source | None], None]
 
 
 class Registry:
@@ -267,12 +272,15 @@ class Registry:
         self,
         source: Source,
         by: Identity,
-        judge: Callable[[Source], None] | None = None,
+        judge: SourceJudge | None = None,
+        *,
+        restores: int | None = None,
     ) -> BoundRoute:
         """Register a new route (`source.id` 0) or replace one. Returns after the commit, when it is live. It goes on
         to that end whether or not the client still waits for the answer.
 
         :param judge: given the version that the store has at the commit of a replacement; raises what forbids it.
+        :param restores: the revision whose spec `source` has. The route may have been deleted; `judge` then gets None.
         :raises SetupError, RateLimited: as `check`.
         :raises NotOwned: a tenant's route would stand where somebody else publishes.
         :raises NotFound: the store has no such route (any more).
@@ -291,7 +299,12 @@ class Registry:
                     continue  # the poll has read more meanwhile, perhaps what this route claims
                 self._admit(bound, by)
                 row = StoredRoute(source.id if isinstance(source.id, int) else 0, text, time.time(), by.subject)
-                number = await self._store.put_route(row, seen=self._version, judge=self._judge(source.id, judge))
+                number = await self._store.put_route(
+                    row,
+                    seen=self._version,
+                    judge=self._judge(source.id, judge, may_be_gone=restores is not None),
+                    restores=restores,
+                )
                 if number is None:
                     continue  # another process has written between, perhaps what this route claims
                 bound.source = replace(source, id=number, changed_at=row.changed_at)
@@ -303,7 +316,7 @@ class Registry:
                 return bound
         raise _busy()
 
-    async def delete(self, route_id: int, by: str, judge: Callable[[Source], None] | None = None) -> None:
+    async def delete(self, route_id: int, by: str, judge: SourceJudge | None = None) -> None:
         """:param judge: as in `put`.
         :raises NotFound: no registered route has this number.
         :raises StoreError: the store can't be written; the route goes on serving.
@@ -314,11 +327,11 @@ class Registry:
             self._live.drop(route_id)
             self._live.swap(self._live.table.without(route_id))
 
-    def _judge(self, route_id: RouteId, judge: Callable[[Source], None] | None) -> Judge | None:
+    def _judge(self, route_id: RouteId, judge: SourceJudge | None, *, may_be_gone: bool = False) -> Judge | None:
         """What is asked within the store's transaction, in its thread: None for a new route."""
 
         def judged(row: StoredRoute | None) -> None:
-            current = self._written(route_id, row)
+            current = None if row is None and may_be_gone else self._written(route_id, row)
             if judge is not None:
                 judge(current)
 
@@ -347,6 +360,33 @@ class Registry:
         if self._marks.get(route_id) != (row and row.mark):
             await self._catch_up()
         return self._written(route_id, row)
+
+    async def history(self, route_id: int) -> Sequence[Revision]:
+        """The kept changes of a registered route, also of a deleted one, the newest first, without their specs.
+
+        :raises NotFound: no registered route has or had this number, as far as the store remembers.
+        :raises StoreError: the store can't be read.
+        """
+        revisions = await self._store.history(route_id)
+        if not revisions:
+            raise NotFound(f"No registered route has the number {route_id}.")
+        return revisions
+
+    async def revision(self, route_id: int, number: int) -> tuple[Revision, RouteSpec | None]:
+        """One of them with its spec; None for a deletion.
+
+        :raises NotFound: there is none of this number, or it is kept no longer.
+        :raises SpecError: this version can't read its spec.
+        :raises StoreError: the store can't be read.
+        """
+        revision = await self._store.revision(route_id, number)
+        if revision is None:
+            raise NotFound(f"The route {route_id} has no revision {number}; the last {REVISIONS} are kept.")
+        return revision, read_value(json.loads(revision.spec)) if revision.spec else None
+
+    async def deleted(self) -> Sequence[Revision]:
+        """As `bridge.catalog.store.Store.deleted`."""
+        return await self._store.deleted()
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""

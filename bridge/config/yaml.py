@@ -32,6 +32,7 @@ MAX_NODES = 10_000  #: keys and values of one text
 MAX_DEPTH = 32
 
 _FORBIDDEN = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPLAIN = re.compile(f"{_FORBIDDEN.pattern}|\x85")  # what must be written as an escape
 _TAG_DIRECTIVE = re.compile("^%TAG", re.MULTILINE)
 _CONSTANTS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -162,6 +163,31 @@ def read_text(path: Path, file: str, error: type[SetupError], *, optional: bool 
         raise error(Fault(refused.strerror or str(refused), file=file)) from None
     except UnicodeDecodeError:
         raise error(Fault("it is not UTF-8 text", file=file)) from None
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Quotes texts that YAML 1.2 reads as numbers, too; PyYAML quotes those of YAML 1.1."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represented(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _UNPLAIN.search(text) else None)
+
+
+_Dumper.add_representer(str, _represented)
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(f"(?:{_INTEGER.pattern}|{_FLOAT.pattern})$"), list(_NUMBER_STARTS)
+)
+
+
+def dump(value: Any) -> str:
+    """`value` (dict, list, str, int, finite float, bool, None) as YAML that `parse` reads as the same value."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=120
+    )
+    return text
 
 
 class _Refused(Exception):

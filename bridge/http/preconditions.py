@@ -47,11 +47,17 @@ class Preconditions:
             return False
         return self.none_match is None or any(tag == etag for _, tag in self.none_match)
 
-    def judge(self, etag: str) -> None:
-        """Check a change to the version `etag`.
+    def judge(self, etag: str | None) -> None:
+        """Check a change to the version `etag`; None: there is no current version.
 
         :raises PreconditionFailed: the request is for another version.
         """
+        if etag is None:
+            if self.has_match:
+                raise PreconditionFailed(
+                    "The route has been deleted since you read it. Without If-Match it is restored."
+                )
+            return
         if not self.matches(etag):
             raise PreconditionFailed(
                 "The route has changed since you read it. Read it again, then decide.", headers=[("etag", f'"{etag}"')]

@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from bridge.config.specfile import read_text
-from bridge.config.yaml import MAX_SIZE, Lines, parse
+from bridge.config.yaml import MAX_SIZE, Lines, dump, parse
 from bridge.errors import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -343,3 +343,11 @@ def test_a_spec_costs_a_fiftieth_of_a_parser_in_python() -> None:
     read_text(SPEC)  # whatever is made once
     whole = calls(lambda: list(YAML(typ="rt", pure=True).load_all(StringIO(SPEC))))
     assert 50 * calls(lambda: read(SPEC)) < whole
+
+
+def test_what_is_written_is_read_as_the_same() -> None:
+    texts = ["1e3", "0o7", ".5", "yes", "1:30", "null", "~", "", "a\u2028b", "a\x85b", "\ufeffa", " a ", "a: b", "# a"]
+    texts += ["-", "1_0", "a\nb\n", "a\tb", "é\U0001f600", "2020-01-01", "=", "<<", "'\"", "x" * 300 + " y"]
+    values = [{"a": text, "b": [text, {text or "k": 1}]} for text in texts]
+    for value in (*values, {"a": [1, 1.5, 1e300, 1e-7, -2, True, None, [], {}]}):
+        assert [document for document, _ in parse(dump(value))] == [value]

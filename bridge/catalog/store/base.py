@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bridge.stages.auth.api_key import StoredKey
 
@@ -24,6 +24,36 @@ class StoredRoute:
         return hash((self.spec, self.changed_at))
 
 
+Action = Literal["create", "replace", "rollback", "delete"]
+
+#: How many revisions of a route are kept; the oldest go first.
+REVISIONS = 50
+#: How many deleted routes of each tenant (and of those without one) keep their revisions: those deleted last.
+DELETED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One change of a registered route.
+
+    :ivar number: counts the changes of this route, from 1; the highest is the current one.
+    :ivar at: Unix seconds.
+    :ivar by: the subject (`sub`) of whoever made the change.
+    :ivar tenant: the tenant that the route belonged to after the change, or before it was deleted.
+    :ivar restores: of a rollback, the number of the revision whose spec was taken.
+    :ivar spec: as JSON text; "" for a deletion, and in lists.
+    """
+
+    route_id: int
+    number: int
+    at: float
+    by: str
+    action: Action
+    tenant: str | None = None
+    restores: int | None = None
+    spec: str = ""
+
+
 #: Given a route as the store has it at the moment of a change, or None where it has none; raises what forbids the
 #: change. Called within the transaction and perhaps in another thread, so it must be quick and change nothing.
 Judge = Callable[[StoredRoute | None], None]
@@ -40,10 +70,14 @@ class Store(Protocol):
 
     async def route(self, route_id: int) -> StoredRoute | None: ...
 
-    async def put_route(self, route: StoredRoute, *, seen: int, judge: Judge | None = None) -> int | None:
+    async def put_route(
+        self, route: StoredRoute, *, seen: int, judge: Judge | None = None, restores: int | None = None
+    ) -> int | None:
         """Replace a route, or insert one whose `id` is 0, if `judge` has nothing against it.
 
         :param seen: the `version` that the change was checked against.
+        :param restores: the number of the revision that has this spec, for a rollback; it may insert a deleted route
+            again.
         :returns: the route's number, for a new one a number that no route had before; None where somebody else has
             written since `seen`, and nothing was changed.
         :raises Exception: what `judge` raises; nothing was changed.
@@ -55,6 +89,19 @@ class Store(Protocol):
 
         :raises Exception: what `judge` raises; nothing was changed.
         """
+        ...
+
+    async def history(self, route_id: int) -> Sequence[Revision]:
+        """The last `REVISIONS` changes of a route, also of a deleted one, the newest first, without their specs."""
+        ...
+
+    async def revision(self, route_id: int, number: int) -> Revision | None:
+        """One of them, with its spec."""
+        ...
+
+    async def deleted(self) -> Sequence[Revision]:
+        """The deletions of all routes that are gone and can be restored, the newest first, each with the spec that the
+        route had last."""
         ...
 
     async def keys(self) -> Sequence[StoredKey]: ...

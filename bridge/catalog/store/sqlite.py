@@ -9,29 +9,28 @@ import asyncio
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from bridge.catalog.store.base import Judge, StoredRoute
+from bridge.catalog.store import revisions
+from bridge.catalog.store.base import Judge, Revision, StoredRoute
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
 from bridge.stages.auth.api_key import StoredKey
 
 WAIT = 5.0  #: seconds to wait for another process's lock
 
-SCHEMA_VERSION = 1
+#: 2 keeps `revision`; 1 kept the same changes in `history`, without numbers.
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE route (id INTEGER PRIMARY KEY, spec TEXT NOT NULL, changed_at REAL NOT NULL, changed_by TEXT NOT NULL);
 CREATE TABLE number (last INTEGER NOT NULL);
 INSERT INTO number VALUES (0);
 CREATE TABLE api_key (id TEXT PRIMARY KEY, record TEXT NOT NULL);
--- Append-only: an auditor asks who published what, also of routes that are gone.
-CREATE TABLE history (at REAL NOT NULL, by TEXT NOT NULL, action TEXT NOT NULL, route_id INTEGER NOT NULL, spec TEXT);
 """
 
 T = TypeVar("T")
@@ -87,6 +86,9 @@ class SqliteStore:
             db.execute("PRAGMA synchronous=FULL")
             if version == 0:
                 self._make_tables(db)
+            elif version < SCHEMA_VERSION:
+                with suppress(sqlite3.Error):  # locked or read-only now; the first change tries again
+                    self._migrate(db)
             db.execute("PRAGMA busy_timeout=0")  # from now on `_do` waits, and holds no thread meanwhile
             identity = self._look()
         except BaseException:
@@ -100,9 +102,18 @@ class SqliteStore:
     def _make_tables(db: sqlite3.Connection) -> None:
         with _transaction(db):
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process has been faster
-                for statement in _SCHEMA.split(";\n"):
+                for statement in f"{_SCHEMA}{revisions.SCHEMA}".split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    @staticmethod
+    def _migrate(db: sqlite3.Connection) -> None:
+        """Bring a store that an older version wrote up to date. Its routes can be read before that, too."""
+        if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+            with _transaction(db):
+                if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+                    revisions.migrate(db)
+                    db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _look(self) -> Identity | None:
         """What lies at the store's path now; None where there is nothing, or an empty file.
@@ -171,6 +182,8 @@ class SqliteStore:
         if writes and not os.access(self._path, os.W_OK):
             raise self._unwritable("the file is read-only")
         try:
+            if writes:
+                self._migrate(db)
             result = work(db)
         except sqlite3.Error as error:
             raise self._explained(error) from None
@@ -238,7 +251,9 @@ class SqliteStore:
     async def route(self, route_id: int) -> StoredRoute | None:
         return await self._do(lambda db: _row(db, route_id))
 
-    async def put_route(self, route: StoredRoute, *, seen: int, judge: Judge | None = None) -> int | None:
+    async def put_route(
+        self, route: StoredRoute, *, seen: int, judge: Judge | None = None, restores: int | None = None
+    ) -> int | None:
         def put(db: sqlite3.Connection) -> int | None:
             with _transaction(db):
                 if self._version(db) != seen:
@@ -246,12 +261,12 @@ class SqliteStore:
                 number = route.id
                 if not number:
                     number = db.execute("UPDATE number SET last = last + 1 RETURNING last").fetchall()[0][0]
+                former = _row(db, number)
                 if judge is not None:
-                    judge(_row(db, number))
-                row = (number, route.spec, route.changed_at, route.changed_by)
-                db.execute("INSERT OR REPLACE INTO route VALUES (?, ?, ?, ?)", row)
-                note = (route.changed_at, route.changed_by, "put", number, route.spec)
-                db.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?)", note)
+                    judge(former)
+                row = StoredRoute(number, route.spec, route.changed_at, route.changed_by)
+                db.execute("INSERT OR REPLACE INTO route VALUES (?, ?, ?, ?)", astuple(row))
+                revisions.note_put(db, row, is_new=former is None, restores=restores)
             return int(number)
 
         return await self._do(put, writes=True)
@@ -259,15 +274,33 @@ class SqliteStore:
     async def delete_route(self, route_id: int, by: str, *, judge: Judge | None = None) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
             with _transaction(db):
+                former = _row(db, route_id)
                 if judge is not None:
-                    judge(_row(db, route_id))
-                is_deleted = db.execute("DELETE FROM route WHERE id = ?", (route_id,)).rowcount > 0
-                if is_deleted:
-                    note = (time.time(), by, "delete", route_id, None)
-                    db.execute("INSERT INTO history VALUES (?, ?, ?, ?, ?)", note)
-            return is_deleted
+                    judge(former)
+                if former is not None:
+                    db.execute("DELETE FROM route WHERE id = ?", (route_id,))
+                    revisions.note_delete(db, former, by)
+            return former is not None
 
         return await self._do(delete, writes=True)
+
+    async def history(self, route_id: int) -> Sequence[Revision]:
+        return await self._read_revisions(lambda db: revisions.of_route(db, route_id))
+
+    async def revision(self, route_id: int, number: int) -> Revision | None:
+        return await self._read_revisions(lambda db: revisions.one(db, route_id, number))
+
+    async def deleted(self) -> Sequence[Revision]:
+        return await self._read_revisions(revisions.deleted)
+
+    async def _read_revisions(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` on a store that has its revisions: one that an older version wrote gets them first."""
+
+        def read(db: sqlite3.Connection) -> T:
+            self._migrate(db)
+            return work(db)
+
+        return await self._do(read)
 
     async def keys(self) -> Sequence[StoredKey]:
         rows = await self._do(lambda db: db.execute("SELECT record FROM api_key ORDER BY id").fetchall())

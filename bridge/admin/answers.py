@@ -1,0 +1,74 @@
+"""How the admin API answers and what it reads: JSON, specs as JSON or YAML, bodies within a size and a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from bridge.api.route_spec import RouteSpec
+from bridge.config import yaml
+from bridge.config.specfile import MAX_SPEC
+from bridge.errors import ClientDisconnected, RequestTimeout, TooLarge
+from bridge.gateway.table import BoundRoute, spec_json
+
+SPEC_TIMEOUT = 30.0  #: seconds that a publisher may take to send a spec
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "application/vnd.yaml")
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    return Response(
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), status, headers, "application/json"
+    )
+
+
+def active(bound: BoundRoute, status: int = 200, **headers: str) -> Response:
+    """The answer to a change after which `bound` is live."""
+    body = {"route_id": bound.source.id, "status": "ACTIVE"}
+    return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
+
+
+def wants_yaml(request: Request) -> bool:
+    """Whether ``Accept`` names a YAML type before JSON."""
+    kinds = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    first = next((kind for kind in kinds if kind in YAML_TYPES or kind in ("application/json", "*/*")), "")
+    return first in YAML_TYPES
+
+
+async def yaml_response(spec: RouteSpec, **headers: str) -> Response:
+    """A spec as YAML, as it may be sent back."""
+    # A large one takes a while to write, in which everybody else is served.
+    text = await asyncio.to_thread(yaml.dump, spec_json(spec))
+    return Response(text, 200, headers, "application/yaml")
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, within a spec's size and time."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SPEC_TIMEOUT):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_SPEC:
+                    raise TooLarge(f"A route spec has at most {MAX_SPEC // 1024} kB.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestTimeout("The spec did not arrive in time.") from None
+    except ClientDisconnect:
+        raise ClientDisconnected() from None
+    return b"".join(chunks)
+
+
+def by_method(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> BaseRoute:
+    """One route for all methods of a path, so that a 405 names every one of them in ``Allow``."""
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))

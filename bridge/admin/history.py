@@ -1,0 +1,132 @@
+"""The history of registered routes: who changed what, and the way back to an earlier spec."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from bridge.admin.answers import active, by_method, json_response, read_body, wants_yaml, yaml_response
+from bridge.admin.publisher import PublisherAccess, route_id_of
+from bridge.api.call import Identity
+from bridge.catalog.registry import Registry
+from bridge.catalog.store import DELETED, Revision
+from bridge.errors import ClientError, Conflict, NotFound
+from bridge.gateway.table import Source, spec_json
+from bridge.payload.parsing import parse_json
+
+_BODY = 'The body names the revision to go back to: {"revision": 3}.'
+
+
+class History:
+    """The handlers, as those of `bridge.admin.api.Admin`."""
+
+    def __init__(self, registry: Registry, access: PublisherAccess) -> None:
+        self._registry = registry
+        self._access = access
+
+    def routes(self) -> list[BaseRoute]:
+        """What is mounted under ``/-``, before ``/routes/{id}``."""
+        return [
+            by_method("/routes/deleted", GET=self.deleted),
+            by_method("/routes/{id:path}/history", GET=self.list_revisions),
+            by_method("/routes/{id:path}/history/{revision}", GET=self.show),
+            by_method("/routes/{id:path}/rollback", POST=self.roll_back),
+        ]
+
+    async def list_revisions(self, request: Request) -> Response:
+        who = await self._access.identity(request)
+        route_id, revisions = await self._own(request, who)
+        return json_response({"route_id": route_id, "revisions": [_listed(revision) for revision in revisions]})
+
+    async def show(self, request: Request) -> Response:
+        who = await self._access.identity(request)
+        route_id, revisions = await self._own(request, who)
+        text = request.path_params["revision"]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        if not any(one.number == number for one in revisions):
+            raise NotFound(f"The route {route_id} has no revision {text}, or it is kept no longer.")
+        revision, spec = await self._registry.revision(route_id, number)
+        if spec is not None and wants_yaml(request):
+            return await yaml_response(spec)
+        return json_response(_listed(revision) | {"spec": spec_json(spec) if spec is not None else None})
+
+    async def deleted(self, request: Request) -> Response:
+        who = await self._access.identity(request)
+        gone = [one for one in await self._registry.deleted() if not who.tenant or one.tenant == who.tenant]
+        return json_response({"routes": [_gone(revision) for revision in gone[: 10 * DELETED]]})
+
+    async def roll_back(self, request: Request) -> Response:
+        who = await self._access.identity(request)
+        route_id, _ = await self._own(request, who)
+        judge = self._access.judge(request, who)
+        judge(await self._current(request, who))
+        number = _number(await read_body(request))
+        revision, spec = await self._registry.revision(route_id, number)
+        if spec is None:
+            raise Conflict(f"Revision {number} is a deletion and has no spec; choose an earlier one.")
+        self._access.allow(who, spec.tenant)
+        bound = await self._registry.put(Source(route_id, "store", spec), who, judge, restores=revision.number)
+        return active(bound)
+
+    async def _own(self, request: Request, who: Identity) -> tuple[int, list[Revision]]:
+        """The route's number, and those of its revisions that the publisher may see: all that belonged to its tenant.
+
+        :raises NotFound: no registered route has this number, or had it.
+        :raises Forbidden: the route is not the publisher's.
+        """
+        route_id = route_id_of(request.path_params["id"])
+        if not isinstance(route_id, int):
+            source = await self._access.own(request, who)
+            raise NotFound(f"This route is written in {source.file}; the gateway keeps no history of files.")
+        revisions = await self._registry.history(route_id)
+        self._access.allow(who, revisions[0].tenant)
+        return route_id, [one for one in revisions if not who.tenant or one.tenant == who.tenant]
+
+    async def _current(self, request: Request, who: Identity) -> Source | None:
+        """The route as it is now; None if it is deleted."""
+        try:
+            return await self._access.own(request, who)
+        except NotFound:
+            return None
+
+
+def _number(body: bytes) -> int:
+    """The revision that a request for a roll back names."""
+    value = parse_json(body, exact=False)
+    number = value.get("revision") if isinstance(value, dict) and len(value) == 1 else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 10**9:
+        raise ClientError(_BODY)
+    return number
+
+
+def _listed(revision: Revision) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "revision": revision.number,
+        "action": revision.action,
+        "by": revision.by,
+        "at": _time(revision.at),
+    }
+    return entry if revision.restores is None else entry | {"restores": revision.restores}
+
+
+def _gone(revision: Revision) -> dict[str, Any]:
+    spec = json.loads(revision.spec) if revision.spec else {}
+    return {
+        "route_id": revision.route_id,
+        "route": spec.get("route"),
+        "host": spec.get("host"),
+        "tenant": revision.tenant,
+        "by": revision.by,
+        "at": _time(revision.at),
+        #: Of the spec that the route had last.
+        "revision": revision.number - 1 if spec else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,87 @@
+"""Who publishes, and which routes are theirs: asked by every handler of the admin API that reads or changes routes."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+
+from bridge.admin.access import identified
+from bridge.api.authenticator import Authenticator
+from bridge.api.call import Identity
+from bridge.catalog.registry import Registry, SourceJudge
+from bridge.errors import Conflict, Forbidden, StoreError
+from bridge.gateway.table import RouteId, Source
+from bridge.http.preconditions import Preconditions
+
+
+class PublisherAccess:
+    """:param authenticate: judges the token and asks for the role of publishers."""
+
+    def __init__(self, registry: Registry, authenticate: Authenticator) -> None:
+        self._registry = registry
+        self._authenticate = authenticate
+
+    async def identity(self, request: Request) -> Identity:
+        """The publisher that sent `request`.
+
+        :raises Unauthorized, Forbidden: it is none.
+        """
+        return await identified(request, self._authenticate)
+
+    @staticmethod
+    def allow(who: Identity, tenant: str | None) -> None:
+        """:raises Forbidden: a route of `tenant` is not theirs."""
+        if who.tenant and tenant != who.tenant:
+            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {tenant!r}.")
+
+    async def own(self, request: Request, who: Identity, text: str = "") -> Source:
+        """The registered or file route that the path names (or `text`, if given), as it is written down now.
+
+        :raises NotFound: there is none.
+        :raises Forbidden: it is not theirs.
+        """
+        route_id = route_id_of(text or request.path_params["id"])
+        try:
+            source = await self._registry.current(route_id)
+        except StoreError:
+            if request.method not in ("GET", "HEAD"):
+                raise
+            source = self._registry.source(route_id)  # what serves can be read while the store can't
+        self.allow(who, source.spec.tenant)
+        return source
+
+    def judge(self, request: Request, who: Identity) -> SourceJudge:
+        """What a change asks of the version that it replaces. It is asked of the one that is there when the request
+        comes, and again by the store when the change is committed.
+
+        :raises ClientError: a precondition is malformed.
+        """
+        conditions = preconditions(request)
+
+        def judge(current: Source | None) -> None:
+            if current is not None:
+                self.allow(who, current.spec.tenant)
+            conditions.judge(current.etag if current is not None else None)
+
+        return judge
+
+
+def route_id_of(text: str) -> RouteId:
+    """The id of a route as a URL has it: the number of a registered one, or a file's name."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+
+
+def registered(source: Source) -> int:
+    """The number of a registered route.
+
+    :raises Conflict: it is written in a file.
+    """
+    if not isinstance(source.id, int):
+        raise Conflict(f"This route is written in {source.file}; change it there.")
+    return source.id
+
+
+def preconditions(request: Request) -> Preconditions:
+    """:raises ClientError: a field is malformed."""
+    return Preconditions.of(request.headers.getlist("if-match"), request.headers.getlist("if-none-match"))

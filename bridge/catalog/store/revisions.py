@@ -1,0 +1,106 @@
+"""The changes of registered routes, in the same SQLite file and the same transactions as the routes themselves."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+
+from bridge.catalog.store.base import DELETED, REVISIONS, Action, Revision, StoredRoute
+
+SCHEMA = """
+CREATE TABLE revision (route_id INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, by TEXT NOT NULL,
+  action TEXT NOT NULL, tenant TEXT, restores INTEGER, spec TEXT NOT NULL, PRIMARY KEY (route_id, number));
+CREATE INDEX deletion ON revision (tenant, at) WHERE action = 'delete';
+-- The last deletion of each route that is gone.
+CREATE VIEW gone AS SELECT route_id, max(number) AS number, at, tenant FROM revision
+  WHERE action = 'delete' AND route_id NOT IN (SELECT id FROM route) GROUP BY route_id;
+"""
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Number the changes that version 1 of the store kept in `history`. Within the caller's transaction."""
+    for statement in SCHEMA.split(";\n"):
+        db.execute(statement)
+    numbers: dict[int, int] = {}
+    tenants: dict[int, str | None] = {}
+    rows = db.execute("SELECT at, by, action, route_id, spec FROM history ORDER BY rowid")
+    for at, by, action, route_id, spec in rows:
+        number = numbers[route_id] = numbers.get(route_id, 0) + 1
+        if spec:
+            tenants[route_id] = _tenant(spec)
+        word: Action = "delete" if action == "delete" else "create" if number == 1 else "replace"
+        _insert(db, Revision(route_id, number, at, by, word, tenants.get(route_id), None, spec or ""))
+    for route_id, number in numbers.items():
+        _trim(db, route_id, number)
+    for tenant in set(tenants.values()):
+        _forget_deleted(db, tenant)
+    db.execute("DROP TABLE history")
+
+
+def note_put(db: sqlite3.Connection, route: StoredRoute, *, is_new: bool, restores: int | None) -> None:
+    action: Action = "rollback" if restores is not None else "create" if is_new else "replace"
+    number = _next(db, route.id)
+    tenant = _tenant(route.spec)
+    _insert(db, Revision(route.id, number, route.changed_at, route.changed_by, action, tenant, restores, route.spec))
+    _trim(db, route.id, number)
+
+
+def note_delete(db: sqlite3.Connection, route: StoredRoute, by: str) -> None:
+    number, tenant = _next(db, route.id), _tenant(route.spec)
+    _insert(db, Revision(route.id, number, time.time(), by, "delete", tenant))
+    _trim(db, route.id, number)
+    _forget_deleted(db, tenant)
+
+
+def of_route(db: sqlite3.Connection, route_id: int) -> Sequence[Revision]:
+    query = """SELECT route_id, number, at, by, action, tenant, restores FROM revision
+      WHERE route_id = ? ORDER BY number DESC"""
+    return [Revision(*row) for row in db.execute(query, (route_id,))]
+
+
+def one(db: sqlite3.Connection, route_id: int, number: int) -> Revision | None:
+    query = """SELECT route_id, number, at, by, action, tenant, restores, spec FROM revision
+      WHERE route_id = ? AND number = ?"""
+    row = db.execute(query, (route_id, number)).fetchone()
+    return Revision(*row) if row else None
+
+
+def deleted(db: sqlite3.Connection) -> Sequence[Revision]:
+    query = """SELECT one.route_id, one.number, one.at, one.by, one.action, one.tenant, one.restores,
+        coalesce(last.spec, '')
+      FROM gone JOIN revision AS one USING (route_id, number)
+      LEFT JOIN revision AS last ON last.route_id = one.route_id AND last.number = one.number - 1
+      ORDER BY one.at DESC, one.route_id DESC"""
+    return [Revision(*row) for row in db.execute(query)]
+
+
+def _insert(db: sqlite3.Connection, revision: Revision) -> None:
+    one = revision
+    row = (one.route_id, one.number, one.at, one.by, one.action, one.tenant, one.restores, one.spec)
+    db.execute("INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _next(db: sqlite3.Connection, route_id: int) -> int:
+    row = db.execute("SELECT coalesce(max(number), 0) + 1 FROM revision WHERE route_id = ?", (route_id,)).fetchone()
+    return int(row[0])
+
+
+def _trim(db: sqlite3.Connection, route_id: int, last: int) -> None:
+    db.execute("DELETE FROM revision WHERE route_id = ? AND number <= ?", (route_id, last - REVISIONS))
+
+
+def _forget_deleted(db: sqlite3.Connection, tenant: str | None) -> None:
+    """Drop what is kept of the tenant's routes that were deleted first."""
+    query = """DELETE FROM revision WHERE route_id IN
+      (SELECT route_id FROM gone WHERE tenant IS ? ORDER BY at DESC, route_id DESC LIMIT -1 OFFSET ?)"""
+    db.execute(query, (tenant, DELETED))
+
+
+def _tenant(spec: str) -> str | None:
+    try:
+        tenant = json.loads(spec)["tenant"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return tenant if isinstance(tenant, str) else None
