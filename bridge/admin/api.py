@@ -31,6 +31,7 @@ from bridge.catalog.registry import Registry
 from bridge.config.specfile import read_text, read_value
 from bridge.errors import (
     ClientError,
+    Conflict,
     ConflictError,
     Fault,
     InvalidParameter,
@@ -68,6 +69,7 @@ class Admin:
             by_method("/routes", GET=self.list_routes, POST=self.register),
             by_method("/routes/check", POST=self.check),
             by_method("/routes/{id:path}/check", POST=self.check),
+            by_method("/routes/{id:path}/openapi", GET=self.route_openapi),
             *self._history.routes(),
             by_method("/routes/{id:path}", GET=self.show, PUT=self.replace, DELETE=self.delete),
             Route("/health/live", self.live),
@@ -134,6 +136,14 @@ class Admin:
         if source.document is not None and source.file:
             shown["line"] = (await asyncio.to_thread(source.document.lines)).line
         return json_response(shown, etag=etag, vary="accept")
+
+    async def route_openapi(self, request: Request) -> Response:
+        """The document of one live route, whichever host it answers at."""
+        source = await self._access.own(request, await self._access.identity(request))
+        bound = self._registry.table.routes.get(source.id)
+        if bound is None:
+            raise Conflict("This route can't serve, so it publishes nothing; GET it to see why.")
+        return json_response(await self._document(published([bound])))
 
     async def list_routes(self, request: Request) -> Response:
         who = await self._access.identity(request)

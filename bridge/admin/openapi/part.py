@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from bridge.admin.openapi.access import access_of, access_text
+from bridge.admin.openapi.example import fill
 from bridge.admin.openapi.problems import header_refs, problem_names
 from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.refs import renamed
@@ -52,7 +54,8 @@ def described(published: PublishedOperation, pool: SchemaPool) -> dict[str, Any]
         names = pool.add(doc.schemas, doc.operation)
         fragment: dict[str, Any] = renamed(doc.operation, names)
         orjson.dumps(fragment)
-        masked: dict[str, Any] = _masked(_checked(fragment), _upstream(published.spec.upstream))
+        fill(_checked(fragment), pool.components)
+        masked: dict[str, Any] = _masked(fragment, _upstream(published.spec.upstream))
         return masked
     except Exception as error:  # a plug-in's code: whatever it raises must not cost the others their document
         log.warning(
@@ -122,6 +125,9 @@ def finished(
     entry |= {key: fragment[key] for key in _KEPT if fragment.get(key)}
     if place.published.operation.method == "*" and place.method in _BODILESS:
         entry.pop("requestBody", None)
+    access = access_of(spec.auth)
+    if text := access_text(access):
+        entry["description"] = f"{entry['description']}\n\n{text}" if entry.get("description") else text
     entry["operationId"] = operation_id
     if parameters := _parameters(fragment.get("parameters") or (), place):
         entry["parameters"] = parameters
@@ -132,6 +138,8 @@ def finished(
         entry["servers"] = [{"url": f"//{host}"}]
     entry |= {key: value for key, value in fragment.items() if key.startswith("x-")}
     ours: dict[str, Any] = {"route": place.published.route_id, "protocol": protocol(place.published)}
+    if any(kind["type"] != "none" for kind in access):
+        ours["access"] = access
     entry["x-bridge"] = {**ours, "also": list(also)} if also else ours
     return entry
 

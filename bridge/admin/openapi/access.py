@@ -1,0 +1,72 @@
+"""What a caller needs: a spec's ``auth`` as data that a client can read, and as a sentence.
+
+OpenAPI's security requirements name the scheme, roles and scopes, but have no place for an audience or an issuer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bridge.api.route_spec import AnyAuth, Auth, OneAuth
+
+_TEXTS: Mapping[str, str] = {
+    "none": "no credentials",
+    "JWT": "a bearer token (JWT)",
+    "oauth2": "a bearer token (OAuth 2.0)",
+    "mtls": "a client certificate",
+}
+
+
+def access_of(auth: Auth) -> list[dict[str, Any]]:
+    """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``issuer``,
+    ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are needed)."""
+    return [_one(kind) for kind in (auth.any if isinstance(auth, AnyAuth) else (auth,))]
+
+
+def _one(auth: OneAuth) -> dict[str, Any]:
+    audience: str | Sequence[str] = getattr(auth, "audience", ())
+    members = {
+        "header": getattr(auth, "header", ""),
+        "issuer": getattr(auth, "issuer", ""),
+        "audiences": [name for name in ([audience] if isinstance(audience, str) else audience) if name],
+        "roles": list(getattr(auth, "roles", ())),
+        "scopes": list(getattr(auth, "scopes", ())),
+    }
+    return {"type": auth.type} | {name: value for name, value in members.items() if value}
+
+
+def access_text(access: Sequence[Mapping[str, Any]]) -> str:
+    """`access` as one sentence in CommonMark; "" where no credentials are asked for."""
+    if all(kind["type"] == "none" for kind in access):
+        return ""
+    return f"**Access:** {', or '.join(map(_kind_text, access))}."
+
+
+def _kind_text(kind: Mapping[str, Any]) -> str:
+    name: str = kind["type"]
+    text = f"an API key in {_code(kind['header'])}" if "header" in kind else _TEXTS.get(name, name)
+    if "issuer" in kind:
+        text += f" from {_code(kind['issuer'])}"
+    if "audiences" in kind:
+        text += f" for the audience {_list(kind['audiences'], 'or')}"
+    needs = []
+    if "roles" in kind:
+        needs.append(f"the role {_list(kind['roles'], 'or')}")
+    if "scopes" in kind:
+        needs.append(f"the {'scope' if len(kind['scopes']) == 1 else 'scopes'} {_list(kind['scopes'], 'and')}")
+    return f"{text} with {' and '.join(needs)}" if needs else text
+
+
+def _list(names: Sequence[str], word: str) -> str:
+    *others, last = map(_code, names)
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def _code(text: str) -> str:
+    """A code span (CommonMark 0.31, section 6.1): nothing in `text` is taken for markup."""
+    line = " ".join(text.split())
+    if "`" not in line:
+        return f"`{line}`"
+    fence = "`" * (1 + line.count("`"))
+    return f"{fence} {line} {fence}"

@@ -1,0 +1,47 @@
+"""Each operation tells which audience, role and scope it wants, as data and as a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+JWT = {"type": "JWT", "audience": ["REVENUE_PUBLIC", "TAX"], "roles": ["clerk"], "scopes": ["vat:read", "vat:write"]}
+
+
+def entry_of(built: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = built["paths"]["/v1/vat/{countryCode}"]["get"]
+    return entry
+
+
+def test_an_operation_tells_audience_role_and_scopes(publish: Any, document: Any) -> None:
+    entry = entry_of(document(publish(auth=JWT)))
+    assert entry["x-bridge"]["access"] == [
+        {"type": "JWT", "audiences": ["REVENUE_PUBLIC", "TAX"], "roles": ["clerk"], "scopes": ["vat:read", "vat:write"]}
+    ]
+    assert entry["description"] == (
+        "**Access:** a bearer token (JWT) for the audience `REVENUE_PUBLIC` or `TAX` with the role `clerk` and the "
+        "scopes `vat:read` and `vat:write`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("auth", "text"),
+    [
+        ({"type": "api_key", "scopes": ["a"]}, "an API key in `X-API-Key` with the scope `a`."),
+        (
+            {"any": [{"type": "api_key", "header": "X-Key"}, {"type": "JWT", "issuer": "https://idp.example"}]},
+            "an API key in `X-Key`, or a bearer token (JWT) from `https://idp.example`.",
+        ),
+        ({"any": [{"type": "none"}, {"type": "mtls"}]}, "no credentials, or a client certificate."),
+        ({"type": "JWT", "audience": "a`<b>`"}, "a bearer token (JWT) for the audience ``` a`<b>` ```."),
+    ],
+)
+def test_each_kind_of_credentials_is_named(publish: Any, document: Any, auth: Any, text: str) -> None:
+    assert entry_of(document(publish(auth=auth)))["description"] == f"**Access:** {text}"
+
+
+def test_an_open_operation_asks_for_nothing(publish: Any, document: Any) -> None:
+    entry = entry_of(document(publish(auth="none")))
+    assert "description" not in entry
+    assert "access" not in entry["x-bridge"]
