@@ -43,8 +43,17 @@ def wants_yaml(request: Request) -> bool:
 async def yaml_response(spec: RouteSpec, **headers: str) -> Response:
     """A spec as YAML, as it may be sent back."""
     # A large one takes a while to write, in which everybody else is served.
-    text = await asyncio.to_thread(yaml.dump, spec_json(spec))
+    text = await asyncio.to_thread(yaml.dump, _short(spec_json(spec)))
     return Response(text, 200, headers, "application/yaml")
+
+
+def _short(value: Any) -> Any:
+    """`value` with whole numbers as people write them: 50, not 50.0."""
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 async def read_body(request: Request) -> bytes:

@@ -79,6 +79,18 @@ class Page:
             " it.dispatchEvent(new Event('input', {bubbles: true})); return true; })()"
         )
 
+    async def choose(self, element: str, label: str) -> None:
+        """Choose the first entry of a list whose text begins with `label`."""
+        await self.evaluate(
+            f"(() => {{ const it = document.getElementById({element!r});"
+            f" it.selectedIndex = [...it.options].findIndex((one) => one.text.startsWith({json.dumps(label)}));"
+            " it.dispatchEvent(new Event('change', {bubbles: true})); return it.selectedIndex; })()"
+        )
+
+    async def says(self, element: str, text: str) -> None:
+        """Wait until the element's text holds `text`."""
+        await self.until(f"document.getElementById({element!r}).textContent.includes({json.dumps(text)})")
+
     async def click(self, selector: str) -> None:
         await self.evaluate(f"(() => {{ document.querySelector({selector!r}).click(); return true; }})()")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.servers import need
+
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.live
 
 SPEC = """\
@@ -84,3 +90,145 @@ async def test_a_publisher_s_round_through_the_console(gateway: Any, page: Any, 
     assert await page.evaluate("document.getElementById('token').value") == ""
     assert await page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
+
+
+async def load(gateway: Any, page: Any) -> None:
+    """Open the console and the table of routes."""
+    await page.open(f"{host_of(gateway)}/-/console")
+    await page.fill("token", gateway.token(roles=("api_publisher",), sub="pat"))
+    await page.click("#access [type=submit]")
+    await page.says("routes-note", "route")
+
+
+async def test_a_route_is_edited_rolled_back_deleted_and_restored(gateway: Any, page: Any, upstream: Any) -> None:
+    spec = {
+        "route": "/v1/tallies",
+        "methods": ["GET"],
+        "upstream": "svc:80",
+        "auth": {"type": "none"},
+        "timeout": "2s",
+        "transform": {"request": "passthrough"},
+        "tenant": "county",
+    }
+    where = (await gateway.register(spec)).headers["location"]
+    await load(gateway, page)
+    await page.click("[aria-label^='Open the spec of /v1/tallies']")
+    await page.says("publish-title", "Edit route 1")
+    await page.until("document.activeElement.id === 'publish-title'")
+    text = await page.evaluate("document.getElementById('spec').value")
+    assert "timeout: 2\n" in text
+
+    await page.fill("spec", text.replace("timeout: 2", "timeout: 3"))
+    await page.click("#publish [type=submit]")
+    await page.says("publish-note", "would publish 1 operation")  # a dry run of a change is no conflict with itself
+    await page.click("#save")
+    await page.says("publish-note", "Route 1 is changed and ACTIVE")
+    assert (await page.text("history")).count("View") == 2
+
+    stale = gateway.bearer(roles=("api_publisher",), sub="<i>kim</i>")
+    await gateway.client.put(where, json={**spec, "timeout": "9s"}, headers=stale)
+    await page.click("#save")
+    await page.says("publish-note", "412: ")
+    assert "timeout: 3" in await page.evaluate("document.getElementById('spec').value"), (
+        "nothing that was typed is lost"
+    )
+
+    await page.click("[aria-label^='Open the spec of /v1/tallies']")
+    await page.says("history", "changed by <i>kim</i>")
+    await page.click("[aria-label='View revision 1']")
+    await page.says("revision-text", "timeout: 2\n")
+    await page.click("[aria-label='Roll back to revision 1']")
+    await page.until("document.getElementById('confirm').open")
+    assert await page.evaluate("document.activeElement.id") == "confirm-no"
+    await page.click("#confirm-yes")
+    await page.says("publish-note", "Route 1 is rolled back to revision 1")
+    await page.says("history", "rolled back to 1 by pat")
+
+    await page.click("#delete")
+    await page.until("document.getElementById('confirm').open")
+    await page.click("#confirm-yes")
+    await page.says("publish-note", "Route 1 is deleted")
+    await page.until("document.querySelectorAll('#routes tr').length === 0")
+    await page.click("#show-deleted")
+    await page.until("document.querySelectorAll('#deleted button').length === 1")
+    await page.click("#deleted button")
+    await page.says("publish-title", "Deleted route 1")
+    assert await page.evaluate("document.getElementById('spec').readOnly")
+    await page.click("[aria-label='Roll back to revision 4']")
+    await page.until("document.getElementById('confirm').open")
+    await page.click("#confirm-yes")
+    await page.says("publish-note", "Route 1 is rolled back to revision 4")
+    await page.until("document.querySelectorAll('#routes tr').length === 1")
+    assert (await gateway.client.get("/v1/tallies")).status_code == 200
+    assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
+
+
+async def test_an_operation_is_filled_from_its_contract_and_tells_whom_it_wants(start: Any, page: Any) -> None:
+    files = {
+        f"{folder}/{path.relative_to(ROOT / folder)}": path.read_text()
+        for folder in ("wsdl", "protos")
+        for path in (ROOT / folder).rglob("*.*")
+    }
+    routes = {path.name: path.read_text() for path in (ROOT / "routes").glob("*.yml")}
+    async with start(mesh={}, files=files, routes=routes) as gateway:
+        await load(gateway, page)
+        await page.choose("operation", "POST /v1/returns-office/CertifyPrecinct")
+        await page.says("access-text", "for the audience ELECTION_OFFICE with the role county_clerk.")
+        assert await page.text("access-command") == "hms-bridge token --audience ELECTION_OFFICE --role county_clerk"
+        body = json.loads(await page.evaluate("document.getElementById('body').value"))
+        assert {"countyFips", "precinctId", "certifiedBy"} <= body.keys()
+
+        await page.click("#try [type=submit]")
+        await page.says("try-note", "401 in ")
+        assert "hms-bridge token --audience ELECTION_OFFICE --role county_clerk" in await page.text("try-note")
+
+        token = gateway.token(roles=("county_clerk",), audience="ELECTION_OFFICE")
+        await page.fill("call-token", token)
+        await page.fill("body", json.dumps({**body, "precinctId": 4, "nobody": 1}))
+        await page.click("#try [type=submit]")
+        await page.says("answer-errors", "/precinctId")
+        assert "/nobody" in await page.text("answer-errors")
+        assert not await page.evaluate("document.getElementById('answer').hidden")
+
+        await page.choose("operation", "POST /v1/ballots/{county_fips}/batches")
+        assert await page.evaluate("document.getElementById('answer').hidden"), "the old answer goes"
+        assert await page.text("answer-errors") == ""
+        assert await page.text("try-note") == ""
+        await page.says("access-text", "for the audience ELECTION_OFFICE.")
+        assert "batchId" in await page.evaluate("document.getElementById('body').value")
+
+        await page.click("[aria-label^='Open the spec of /v1/ballots']")
+        await page.says("route-facts", "Written in routes/ballots.yml, line 9.")
+        assert await page.evaluate("document.getElementById('spec').readOnly")
+        assert await page.evaluate("document.getElementById('publish-buttons').hidden")
+        assert "service: election.v1.BallotCount" in await page.evaluate("document.getElementById('spec').value")
+        assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
+
+
+async def test_a_call_is_copied_as_a_curl_command_that_works(gateway: Any, page: Any, upstream: Any) -> None:
+    await asyncio.to_thread(need, "curl", "curl", "--version")
+    spec = {
+        "route": "/v1/notes/{id}",
+        "methods": ["POST"],
+        "upstream": "svc:80",
+        "auth": {"type": "JWT", "audience": "N"},
+        "transform": {"request": "passthrough"},
+    }
+    await gateway.register(spec)
+    await load(gateway, page)
+    await page.choose("operation", "POST /v1/notes/")
+    await page.fill("parameter-0", "it's [1]")
+    await page.fill("query", "a[0]={x}&b=$HOME")
+    await page.fill("call-token", gateway.token(audience="N"))
+    await page.fill("headers", 'X-Note: it\'s "quoted" `here`')
+    body = '{"note": "it\'s\\n!\\\\ $(date)"}'
+    await page.fill("body", body)
+    await page.click("#copy-curl")
+    await page.until("!document.getElementById('curl').hidden")
+    command = await page.text("curl")
+    done = await asyncio.to_thread(subprocess.run, ["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"ok": True}
+    (seen,) = upstream.seen
+    assert (seen.method, seen.body.decode()) == ("POST", body)
+    assert seen.target.startswith("/v1/notes/it's%20%5B1%5D?a[0]=") or seen.target.startswith("/v1/notes/it%27s")
+    assert seen.header("x-note") == ['it\'s "quoted" `here`']

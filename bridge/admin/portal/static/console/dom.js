@@ -31,3 +31,13 @@ export async function busy(button, work) {
     button.removeAttribute("aria-busy");
   }
 }
+
+/** Puts `text` into the clipboard; false where the browser doesn't allow that, as on plain http. */
+export async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

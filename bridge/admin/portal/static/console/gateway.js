@@ -21,9 +21,12 @@ export async function send(url, { method = "GET", headers = {}, body } = {}) {
   return { status: response.status, ok: response.ok, headers: response.headers, text, ms: performance.now() - began };
 }
 
+/** The path of a route in the admin API, and of what is `below` it. */
+export const routeUrl = (id, below = "") => `routes/${encodeURIComponent(id)}${below}`;
+
 /** A call to the admin API with the publisher's token; `json` is the parsed answer, or null. */
-export async function admin(path, { method = "GET", type, body } = {}) {
-  const headers = { accept: "application/json" };
+export async function admin(path, { method = "GET", type, body, headers: more = {} } = {}) {
+  const headers = { accept: "application/json", ...more };
   if (token) headers.authorization = `Bearer ${token}`;
   if (type) headers["content-type"] = type;
   const answer = await send(new URL(path, here), { method, headers, body });

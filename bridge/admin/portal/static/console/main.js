@@ -1,9 +1,9 @@
+import { startEditor } from "./editor.js";
 import { watchHealth } from "./health.js";
-import { startPublish } from "./publish.js";
-import { startRoutes } from "./routes.js";
+import { load, startRoutes } from "./routes.js";
 import { startTry } from "./try.js";
 
 startRoutes();
-startPublish();
+startEditor(load);
 startTry();
 watchHealth();

@@ -1,5 +1,7 @@
 import { $, busy, el, say } from "./dom.js";
+import { closeRoute, open, openDeleted } from "./editor.js";
 import { admin, hasToken, problemOf, setToken } from "./gateway.js";
+import { forgetDocuments } from "./operation.js";
 import { offer, pick } from "./try.js";
 
 const SHOWN = 200; // rows; more are found through the filter
@@ -29,9 +31,14 @@ function row(route) {
     el("td", {}, route.auth),
     el("td", { class: "code" }, route.upstream),
     el("td", {}, String(route.route_id)),
-    el("td", {}, active && operations.length
-      ? el("button", { type: "button", class: "small", "aria-label": `Try ${route.route}`, onclick: () => pick(route) }, "Try")
-      : null),
+    el("td", { class: "actions" },
+      active && operations.length
+        ? el("button", { type: "button", class: "small", "aria-label": `Try ${route.route}`, onclick: () => pick(route) }, "Try")
+        : null,
+      el("button", {
+        type: "button", class: "small plain", "aria-label": `Open the spec of ${route.route}, route ${route.route_id}`,
+        onclick: (event) => busy(event.currentTarget, () => open(route.route_id)),
+      }, "Open")),
   );
 }
 
@@ -65,10 +72,47 @@ export async function load() {
   $("routes-box").hidden = false;
   offer(known);
   show();
+  if (!$("deleted-box").hidden) await showDeleted();
+}
+
+function deletedItem(route) {
+  const { route_id: id, route: path, host, tenant, by, at, revision } = route;
+  return el(
+    "li", {},
+    el("span", {}, el("span", { class: "route code" }, path ? `${host ?? ""}${path}` : "(its spec is kept no longer)"),
+      ` route ${id}${tenant ? ` of ${tenant}` : ""}, deleted by ${by || "somebody"}, `,
+      el("time", { datetime: at }, new Date(at).toLocaleString())),
+    revision ? el("button", {
+      type: "button", class: "small plain", "aria-label": `Open the deleted route ${id}`,
+      onclick: (event) => busy(event.currentTarget, () => openDeleted(route)),
+    }, "Open") : null,
+  );
+}
+
+async function showDeleted() {
+  try {
+    const answer = await admin("routes/deleted");
+    if (!answer.ok) throw new Error(problemOf(answer));
+    const gone = answer.json?.routes ?? [];
+    $("deleted").replaceChildren(...gone.slice(0, SHOWN).map(deletedItem));
+    say("deleted-note", gone.length ? "" : "There are none.");
+  } catch (error) {
+    $("deleted").replaceChildren();
+    say("deleted-note", error.message, "bad");
+  }
+}
+
+function toggleDeleted(isShown) {
+  $("deleted-box").hidden = !isShown;
+  $("show-deleted").setAttribute("aria-expanded", String(isShown));
 }
 
 export function startRoutes() {
   $("filter").addEventListener("input", show);
+  $("show-deleted").addEventListener("click", (event) => {
+    toggleDeleted($("deleted-box").hidden);
+    if (!$("deleted-box").hidden) busy(event.currentTarget, showDeleted);
+  });
   $("access").addEventListener("submit", (event) => {
     event.preventDefault();
     setToken($("token").value.trim());
@@ -82,6 +126,10 @@ export function startRoutes() {
     $("forget").hidden = true;
     $("routes-box").hidden = true;
     $("routes").replaceChildren();
+    $("deleted").replaceChildren();
+    toggleDeleted(false);
+    closeRoute();
+    forgetDocuments();
     offer(known);
     say("routes-note", "The token is forgotten.");
     $("token").focus();
