@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from bridge.catalog.store.base import DELETED, REVISIONS, Action, Revision, StoredRoute
 
 SCHEMA = """
-CREATE TABLE revision (route_id INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, by TEXT NOT NULL,
-  action TEXT NOT NULL, tenant TEXT, restores INTEGER, spec TEXT NOT NULL, PRIMARY KEY (route_id, number));
-CREATE INDEX deletion ON revision (tenant, at) WHERE action = 'delete';
+CREATE TABLE IF NOT EXISTS revision (route_id INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
+  by TEXT NOT NULL, action TEXT NOT NULL, tenant TEXT, restores INTEGER, spec TEXT NOT NULL,
+  PRIMARY KEY (route_id, number));
+CREATE INDEX IF NOT EXISTS deletion ON revision (tenant, at) WHERE action = 'delete';
 -- The last deletion of each route that is gone.
-CREATE VIEW gone AS SELECT route_id, max(number) AS number, at, tenant FROM revision
+CREATE VIEW IF NOT EXISTS gone AS SELECT route_id, max(number) AS number, at, tenant FROM revision
   WHERE action = 'delete' AND route_id NOT IN (SELECT id FROM route) GROUP BY route_id;
 """
 
@@ -23,6 +24,8 @@ def migrate(db: sqlite3.Connection) -> None:
     """Number the changes that version 1 of the store kept in `history`. Within the caller's transaction."""
     for statement in SCHEMA.split(";\n"):
         db.execute(statement)
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'history'").fetchone():
+        return  # somebody has copied the tables of a newer store, without its version
     numbers: dict[int, int] = {}
     tenants: dict[int, str | None] = {}
     rows = db.execute("SELECT at, by, action, route_id, spec FROM history ORDER BY rowid")
