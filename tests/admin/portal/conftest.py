@@ -92,6 +92,11 @@ class Page:
         await self.until(f"document.getElementById({element!r}).textContent.includes({json.dumps(text)})")
 
     async def click(self, selector: str) -> None:
+        """Press what `selector` finds, once it is there and does not ignore it for being busy."""
+        await self.until(
+            f"(() => {{ const it = document.querySelector({selector!r});"
+            " return it && it.getAttribute('aria-busy') !== 'true'; })()"
+        )
         await self.evaluate(f"(() => {{ document.querySelector({selector!r}).click(); return true; }})()")
 
 
