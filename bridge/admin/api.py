@@ -34,6 +34,7 @@ from bridge.errors import (
     Conflict,
     ConflictError,
     Fault,
+    Forbidden,
     InvalidParameter,
     NotOwned,
     SetupError,
