@@ -16,6 +16,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from bridge.admin.access import ADMIN_LISTENER
+
 #: On every answer of this room. ``data:`` images are the icons in Swagger UI's style sheet.
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -44,10 +46,13 @@ def routes() -> list[BaseRoute]:
 
 def _page(path: str, file: str) -> Route:
     html = files("bridge.admin.portal").joinpath(file).read_bytes()
+    # A page that is loaded from the admin listener can't call routes, which that doesn't serve.
+    for_admin = html.replace(b"<body>", b'<body data-listener="admin">')
     headers = {**SECURITY_HEADERS, "Cache-Control": _ASK_AGAIN}
 
     async def page(request: Request) -> Response:
-        return Response(html, headers=headers, media_type="text/html")
+        body = for_admin if request.scope.get(ADMIN_LISTENER) else html
+        return Response(body, headers=headers, media_type="text/html")
 
     return Route(path, page, name=file)
 

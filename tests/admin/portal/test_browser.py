@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import serving
 from tests.servers import need
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,9 +93,9 @@ async def test_a_publisher_s_round_through_the_console(gateway: Any, page: Any, 
     assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
 
 
-async def load(gateway: Any, page: Any) -> None:
+async def load(gateway: Any, page: Any, port: int = 0) -> None:
     """Open the console and the table of routes."""
-    await page.open(f"{host_of(gateway)}/-/console")
+    await page.open(f"http://127.0.0.1:{port or gateway.port}/-/console")
     await page.fill("token", gateway.token(roles=("api_publisher",), sub="pat"))
     await page.click("#access [type=submit]")
     await page.says("routes-note", "route")
@@ -225,6 +226,7 @@ async def test_a_call_is_copied_as_a_curl_command_that_works(gateway: Any, page:
     await page.fill("body", body)
     await page.click("#copy-curl")
     await page.until("!document.getElementById('curl').hidden")
+    assert await page.evaluate("document.getElementById('address-box').hidden")
     command = await page.text("curl")
     done = await asyncio.to_thread(subprocess.run, ["sh", "-c", command], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"ok": True}
@@ -232,3 +234,14 @@ async def test_a_call_is_copied_as_a_curl_command_that_works(gateway: Any, page:
     assert (seen.method, seen.body.decode()) == ("POST", body)
     assert seen.target.startswith("/v1/notes/it's%20%5B1%5D?a[0]=") or seen.target.startswith("/v1/notes/it%27s")
     assert seen.header("x-note") == ['it\'s "quoted" `here`']
+
+    async with serving(gateway.app, handler=gateway.app.admin) as port:
+        await load(gateway, page, port)
+        assert await page.evaluate("document.getElementById('send').hidden"), "its listener serves no routes"
+        await page.choose("operation", "POST /v1/notes/")
+        await page.fill("parameter-0", "7")
+        await page.click("#copy-curl")
+        await page.says("try-note", "Write the address of the routes")
+        await page.fill("address", host_of(gateway))
+        await page.click("#copy-curl")
+        await page.says("curl", f"curl -sS -g -X POST {host_of(gateway)}/v1/notes/7")

@@ -21,4 +21,6 @@ window.SwaggerUIBundle({
   persistAuthorization: false, // a token stays in this page's memory
   validatorUrl: null, // nothing leaves for a validator elsewhere
   withCredentials: false,
+  // The admin listener serves no routes, so there is nothing to try.
+  ...(document.body.dataset.listener === "admin" ? { supportedSubmitMethods: [] } : {}),
 });

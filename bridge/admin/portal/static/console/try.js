@@ -10,6 +10,8 @@ const SHOWN = 200_000; // characters of an answer
 const NAMED = 12; // query parameters
 const FIELDS = ["content-type", "x-trace-id", "ratelimit", "ratelimit-policy", "retry-after"];
 
+const ON_ADMIN_LISTENER = document.body.dataset.listener === "admin"; // which serves no routes
+
 let operations = []; // {method, path, label, host, id, etag}
 let chosen = null; // the operation that the form is filled for
 let access = null; // what it wants of its callers; null where that isn't known
@@ -125,6 +127,16 @@ function ask() {
   $("body-box").hidden = BODILESS.includes($("method").value);
 }
 
+/** Where routes begin: on the admin listener, what the reader has written. */
+function address() {
+  if (!ON_ADMIN_LISTENER) return root;
+  try {
+    return new URL($("address").value);
+  } catch {
+    throw new Error("Write the address of the routes, such as that of the gateway's own port.");
+  }
+}
+
 function target() {
   const values = [...$("parameters").querySelectorAll("input")].map((input) => input.value);
   let at = 0;
@@ -133,8 +145,9 @@ function target() {
     return rest ? value.split("/").map(encodeURIComponent).join("/") : encodeURIComponent(value);
   });
   const query = $("query").value.replace(/^\?/, "");
-  const url = new URL(root); // its parts are set one by one, so that no path can name another host
-  url.pathname = root.pathname.replace(/\/$/, "") + path;
+  const base = address();
+  const url = new URL(base); // its parts are set one by one, so that no path can name another host
+  url.pathname = base.pathname.replace(/\/$/, "") + path;
   url.search = query;
   return url;
 }
@@ -211,6 +224,8 @@ async function showCurl() {
 const guarded = (work) => () => work().catch((error) => say("try-note", error.message, "bad"));
 
 export function startTry() {
+  $("address-box").hidden = !ON_ADMIN_LISTENER;
+  $("send").hidden = ON_ADMIN_LISTENER;
   $("operation").addEventListener("change", choose);
   $("path").addEventListener("input", ask);
   $("method").addEventListener("change", ask);
@@ -223,6 +238,7 @@ export function startTry() {
   });
   $("try").addEventListener("submit", (event) => {
     event.preventDefault();
+    if (ON_ADMIN_LISTENER) return;
     busy(event.submitter ?? $("try"), guarded(call));
   });
 }
