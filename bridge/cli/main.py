@@ -100,7 +100,9 @@ def _announce(settings: Settings, url: str, pages: str, routes: int) -> None:
 
 def _log_address(settings: Settings, url: str, pages: str, routes: int) -> None:
     served = counted(routes, "route")
-    log.info("HMS Bridge serves %s on %s; pages: %s", served, url, pages)
+    log.info("HMS Bridge serves %s on %s", served, url)
+    if pages != url:
+        log.info("the admin API and the pages of the gateway are on %s", pages)
     log.info("access log: %s", _access_log(settings))
 
 

@@ -244,10 +244,10 @@ def test_the_image_serves_the_compose_files_route(image: tuple[Path, dict[str, s
         text=True,
     )
     assert process.stderr is not None
-    event = json.loads(process.stderr.readline())
-    while "serves" not in event["message"]:
-        event = json.loads(process.stderr.readline())
-    url, pages = re.findall(r"http://[0-9.:]+", event["message"])
+    addresses: list[str] = []
+    while len(addresses) < 2:
+        addresses += re.findall(r"http://[0-9.:]+", json.loads(process.stderr.readline())["message"])
+    url, pages = addresses
     with urllib.request.urlopen(f"{url}/hello/greeting.json") as answer:
         assert json.load(answer) == {"greeting": "Hello from behind the gateway."}
     for base in (url, pages):
