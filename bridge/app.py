@@ -102,8 +102,14 @@ def build(settings: Settings) -> Bridge:
         ],
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )
+
+    async def reload() -> None:
+        access.reopen()
+        await runtime.reload()
+
     app.state.ready = False
     app.state.registry = runtime.registry
+    app.state.reload = reload
     return app
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from contextlib import AsyncExitStack
 from weakref import WeakValueDictionary
 
@@ -24,6 +26,8 @@ from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
+
+log = logging.getLogger("bridge")
 
 
 class Runtime:
@@ -69,6 +73,20 @@ class Runtime:
             authenticator = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
             self._authenticators[spec.auth] = authenticator
         return authenticator
+
+    async def reload(self) -> None:
+        """Read again what the operator's files say: issuers, ``secrets.yml``, the mesh, and all routes with their
+        contracts and certificates. What can't be used is logged, and what was there before it stays."""
+        try:
+            await self.trust.reload(self.settings)
+        except SettingsError as error:
+            log.error("%s; the issuers before it are kept", error)
+        try:
+            self.binder.secrets = await asyncio.to_thread(_secrets, self.settings, self.trust)
+        except SettingsError as error:
+            log.error("%s; the bindings before it are kept", error)
+        await self.mesh.refresh()
+        await self.registry.reload(rebind=True)
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as stack:

@@ -39,6 +39,15 @@ class Terminal:
         lines = text.replace("\r\n", "\n").split("\n")
         return "\n".join(line.rsplit("\r", 1)[-1] for line in lines)
 
+    @property
+    def is_open(self) -> bool:
+        return self._master >= 0
+
+    def close(self) -> None:
+        """Close the window: the program gets SIGHUP."""
+        os.close(self._master)
+        self._master = -1
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
@@ -95,10 +104,12 @@ def terminal(
         )
     finally:
         os.close(slave)
+    screen = Terminal(master, process)
     try:
-        yield Terminal(master, process)
+        yield screen
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(master)
+        if screen.is_open:
+            screen.close()

@@ -10,6 +10,7 @@ from typing import Any
 from bridge.api.problem import problem
 from bridge.api.record import Record
 from bridge.config.settings import Networks
+from bridge.gateway.shutdown import uncancelled
 from bridge.http.client_address import client_address, the_host
 from bridge.observe.tracing import trace_id_of
 
@@ -58,10 +59,11 @@ class Recorder:
         try:
             record.host, _ = the_host([value for name, value in headers if name == "host"], scope["http_version"])
             await self._app(scope, receive, noting)
-        except asyncio.CancelledError:
-            record.status, record.cause = record.status or 499, "cancelled"
-            raise
-        except Exception as error:  # the one boundary: whatever went wrong becomes problem+json
+        except (Exception, asyncio.CancelledError) as failure:  # the one boundary: it becomes problem+json
+            if record.status and isinstance(failure, asyncio.CancelledError):
+                record.cause = "cancelled"  # its response has begun
+                raise
+            error = uncancelled(failure)
             record.cause = f"{type(error).__name__}: {error}"
             reply = problem(error, record.trace_id)
             if not record.status:

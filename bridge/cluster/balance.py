@@ -63,6 +63,12 @@ class Mesh:
         """The detector of the name, shared by all routes to it; it gets the reports on its instances."""
         return self._entry((name, port)).outliers
 
+    async def refresh(self) -> None:
+        """Look up every name in use now, whatever its TTL. A lookup that fails changes nothing."""
+        for key, entry in list(self._entries.items()):
+            entry.expires = float("-inf")
+            await self._freshen(key, entry, self._clock())
+
     def ejections(self) -> Iterator[tuple[str, int, int]]:
         """For each ``name:port`` in use: the number of ejections, and of instances that are ejected now."""
         for (name, port), entry in self._entries.items():

@@ -14,6 +14,7 @@ from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, RequestError
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, discard, refused, response_fields
+from bridge.gateway.shutdown import uncancelled
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
 from bridge.http.query import without
@@ -54,10 +55,8 @@ class Gateway:
                     raise TypeError("the operation gave no reply")
                 fields = response_fields(exchange, reply)
                 record.status = reply.status
-            except asyncio.CancelledError:
-                record.status, record.cause = 499, "cancelled"
-                raise
-            except Exception as error:  # the one boundary: every error becomes a response
+            except (Exception, asyncio.CancelledError) as failure:  # the one boundary: every error becomes a response
+                error = uncancelled(failure)
                 record.cause = _cause(error)
                 unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)
                 fields = response_fields(exchange, reply)

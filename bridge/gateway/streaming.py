@@ -20,7 +20,8 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.route_spec import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
-from bridge.errors import BadReply, ClientDisconnected, ShuttingDown, Timeout, TooLarge, UpstreamError
+from bridge.errors import BadReply, ClientDisconnected, Timeout, TooLarge, UpstreamError
+from bridge.gateway.shutdown import uncancelled
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
 
@@ -81,12 +82,9 @@ class StreamRelay:
             await self._deliver()
         except Exception as error:
             self._fail(error)
-        except asyncio.CancelledError:  # the server shuts down; the client gets the reason if it reads at once
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()
-            self._send_timeout = 0.0
-            self._fail(ShuttingDown())
+        except asyncio.CancelledError as end:
+            self._send_timeout = 0.0  # the client gets the reason if it reads at once
+            self._fail(uncancelled(end))
         finally:
             self._up.cancel()
             for task in tasks:

@@ -145,7 +145,10 @@ class BoundRoute:
 
 
 class Binder:
-    """Builds `BoundRoute`s: the transformer compiles, the guards and the upstream are composed."""
+    """Builds `BoundRoute`s: the transformer compiles, the guards and the upstream are composed.
+
+    :ivar secrets: what routes that are bound from now on may name.
+    """
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class Binder:
         self._authenticate = authenticate
         self._connect = connect
         self._fronts, self._chain = fronts, chain
-        self._secrets = secrets
+        self.secrets = secrets
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
         """The current fingerprint of the contract of `route`, which is followed (`bridge.api.Followed`)."""
@@ -171,7 +174,7 @@ class Binder:
     def _grant(self, source: Source, wire: str) -> Grant:
         spec = source.spec
         scheme = spec.upstream.scheme or wire  # a wire's plain scheme is named after it
-        return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self._secrets)
+        return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self.secrets)
 
     async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
         """:param old: the route that it replaces; if its limit is the same, the calls counted so far stay counted.

@@ -105,6 +105,7 @@ class AccessLog:
         self._size, self._keep, self._also = size, keep, also
         self._records: deque[Record] = deque()
         self._asleep = True
+        self._reopens = False
         self._wake, self._ended = threading.Event(), threading.Event()
         self._file = self._open()
         self._written = os.fstat(self._file.fileno()).st_size if self._path else 0
@@ -120,6 +121,11 @@ class AccessLog:
         if len(self._records) > QUEUE:
             while len(self._records) > QUEUE // 2 and self._thread.is_alive():
                 time.sleep(0.001)
+
+    def reopen(self) -> None:
+        """Open the file anew, as it is called now: another program (logrotate) may have renamed it."""
+        self._reopens = True
+        self._wake.set()
 
     def close(self) -> None:
         """Write all that was handed over, then close the file. May be called twice."""
@@ -145,6 +151,9 @@ class AccessLog:
                 self._wake.wait()
             self._asleep = False
             self._wake.clear()
+            if self._reopens:
+                self._reopens = False
+                self._open_again()
             self._ended.wait(PAUSE)
             while records:
                 # Between two chunks the file is written, and whoever waits for the interpreter has it.
@@ -175,6 +184,17 @@ class AccessLog:
         except (OSError, ValueError) as error:  # ValueError: standard output was closed
             # The gateway goes on without its access log, and says so in its own log.
             log.error("the access log can't be written: %s; %d bytes are lost", error, len(lines))
+
+    def _open_again(self) -> None:
+        if self._path is None:
+            return
+        try:
+            file = self._open()
+        except OSError as error:
+            log.error("the access log can't be opened again: %s; the file before it is kept", error)
+            return
+        self._file.close()
+        self._file, self._written = file, os.fstat(file.fileno()).st_size
 
     def _rotate(self) -> None:
         assert self._path

@@ -18,8 +18,11 @@ log = logging.getLogger("bridge.upstream")
 
 
 @dataclass(slots=True)
-class _Told:
-    """:ivar at: when the last message was logged, on the clock. :ivar unsaid: failures since then."""
+class _Message:
+    """The last message about an upstream and status.
+
+    :ivar at: when it was logged, on the clock. :ivar unsaid: failures since then.
+    """
 
     at: float
     unsaid: int = 0
@@ -34,28 +37,28 @@ class Failures:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[tuple[str, int], _Told] = {}
+        self._messages: dict[tuple[str, int], _Message] = {}
 
     def count(self, record: Record) -> None:
         """Log `record` if it is a call with an upstream whose response has a status of 500 or above."""
         if record.status < 500 or not record.upstream:
             return
-        now = self._clock()
-        told = self._told.get((record.upstream, record.status))
-        if told is None:
-            told = self._told[record.upstream, record.status] = _Told(now)
-        elif now - told.at < INTERVAL:
-            told.unsaid += 1
+        now, key = self._clock(), (record.upstream, record.status)
+        last = self._messages.get(key)
+        if last is None:
+            last = self._messages[key] = _Message(now)
+        elif now - last.at < INTERVAL:
+            last.unsaid += 1
             return
         cause = (
             _printable(masked_text(record.cause)) or f"the service answered {record.upstream_status or record.status}"
         )
-        others = f"; {counted(told.unsaid, 'more call')} failed like this since the last message" if told.unsaid else ""
+        others = f"; {counted(last.unsaid, 'more call')} failed like this since the last message" if last.unsaid else ""
         log.warning(
             "%s: %s %s got %d: %s (trace %s)%s",
             record.upstream, record.method, masked_path(record.path), record.status, cause, record.trace_id, others,
         )  # fmt: skip
-        told.at, told.unsaid = now, 0
+        last.at, last.unsaid = now, 0
 
 
 def _printable(text: str) -> str:

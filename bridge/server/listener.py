@@ -14,10 +14,12 @@ from bridge.app import build
 from bridge.config.settings import Settings
 from bridge.payload import offload
 from bridge.server.connection import ServerConnection
+from bridge.server.signals import Signals
 from bridge.server.sockets import BACKLOG, address_of, base_url, close_listener, listen, listen_at
 from bridge.server.state import ServerState
 from bridge.server.systemd import InheritedSockets, Notifier
 from bridge.server.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, ListenerTls, listener_tls
+from bridge.wording import counted
 
 
 @contextlib.asynccontextmanager
@@ -46,6 +48,7 @@ async def accepting(server: ServerState, sock: socket.socket, tls: ListenerTls |
 
 def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM, then let calls under way end within `Settings.drain`; a second signal ends them.
+    SIGHUP has all files read again.
 
     Sockets that systemd passes are used in place of `host` and `port` and of ``BRIDGE_ADMIN_BIND``. systemd is told
     when the gateway is ready, and when it stops.
@@ -69,30 +72,35 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
             app = build(settings)
             server = ServerState(app, app.direct, app.gateway.log, settings.max_body)
             admin = ServerState(app.admin, app.admin.direct, app.gateway.log, settings.max_body)
-            stop, hurry = asyncio.Event(), asyncio.Event()
+            signals = Signals()
 
-            def signalled() -> None:
-                (hurry if stop.is_set() else stop).set()
+            async def reload() -> None:
+                notifier.reloading()
+                try:
+                    if tls is not None:
+                        await tls.reload()
+                    await app.state.reload()
+                finally:
+                    notifier.ready(status())
+
+            def status() -> str:
+                return f"{counted(len(app.state.registry.table.routes), 'route')} on {url}"
 
             async with app.router.lifespan_context(app), notifier.watched():
                 async with _accepting_admin(admin, admin_sock, tls):
-                    async with accepting(server, sock, tls):
+                    async with accepting(server, sock, tls), signals.reloading(reload):
                         # Garbage collection skips the routes' objects: with thousands of routes a full collection took
                         # a fifth of a second.
                         gc.freeze()
-                        for number in (signal.SIGINT, signal.SIGTERM):
-                            asyncio.get_running_loop().add_signal_handler(number, signalled)
-                        routes = len(app.state.registry.table.routes)
-                        ready(url, pages, routes)
-                        notifier.ready(f"{routes} routes on {url}")
-                        await stop.wait()
+                        signals.handle_stop()
+                        ready(url, pages, len(app.state.registry.table.routes))
+                        notifier.ready(status())
+                        await signals.stop.wait()
                         notifier.stopping("calls under way may finish")
                     app.state.ready = False  # the admin listener says so while calls end
-                    await server.drain(settings.drain, hurry)
-                await admin.drain(settings.drain, hurry)
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    asyncio.get_running_loop().remove_signal_handler(number)
-                    signal.signal(number, lambda *_: None)  # only the closing is left to do
+                    await server.drain(settings.drain, signals.hurry)
+                await admin.drain(settings.drain, signals.hurry)
+                signals.ignore_stop()
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         offload.share_the_lock()

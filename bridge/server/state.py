@@ -83,13 +83,19 @@ class ServerState:
         self.stopping = True
         for connection in list(self.connections):
             connection.shutdown()
+        if self.tasks and not hurry.is_set():
+            calls = counted(len(self.tasks), "call")
+            log.info("stopping: %s may finish, in %g s at most; a second Ctrl-C or SIGTERM ends them now", calls, grace)
         deadline = asyncio.get_running_loop().time() + grace
         while (self.connections or self.tasks) and not hurry.is_set():
             if asyncio.get_running_loop().time() >= deadline:
-                calls = counted(len(self.tasks), "call is", "calls are")
-                log.error("%s cancelled, after a wait no longer than BRIDGE_DRAIN (%g s)", calls, grace)
+                calls = counted(len(self.tasks), "call took", "calls took")
+                log.error("%s longer than BRIDGE_DRAIN (%g s); the clients get 503", calls, grace)
                 break
             await asyncio.sleep(0.01)
+        else:
+            if self.tasks:
+                log.warning("%s ended; the clients get 503", counted(len(self.tasks), "call is", "calls are"))
         for task in list(self.tasks):
             task.cancel()
         if self.tasks:

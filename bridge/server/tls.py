@@ -67,15 +67,18 @@ class ListenerTls:
         while True:
             await asyncio.sleep(RELOAD_INTERVAL)
             stamp = self._look()
-            if stamp == self._stamp:
-                continue
-            self._stamp = stamp
-            try:
-                self._current = self._load()
-            except SettingsError as error:
-                log.error("%s; the certificate before it is kept", error)
-            else:
-                log.info("the TLS certificate was loaded again from %s", self._files["BRIDGE_TLS_CERT"])
+            if stamp != self._stamp:
+                await self.reload()
+
+    async def reload(self) -> None:
+        """Load the files again. If they can't be used, that is logged, and the certificate stays."""
+        self._stamp = self._look()
+        try:
+            self._current = self._load()
+        except SettingsError as error:
+            log.error("%s; the certificate before it is kept", error)
+        else:
+            log.info("the TLS certificate was loaded again from %s", self._files["BRIDGE_TLS_CERT"])
 
 
 def listener_tls(certificate: Path | None, key: Path | None) -> ListenerTls | None:

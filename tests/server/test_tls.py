@@ -209,5 +209,5 @@ async def test_a_websocket(start: Any, files: Files) -> None:
 
 def test_the_files_are_nobodys_secrets(tmp_path: Path) -> None:
     runtime = Runtime(load({}, home=tmp_path, tls_cert=Path("secrets/a.crt"), tls_key=Path("secrets/a.key")))
-    reserved = {path.name for path in runtime.binder._secrets.reserved}
+    reserved = {path.name for path in runtime.binder.secrets.reserved}
     assert {"a.crt", "a.key"} <= reserved

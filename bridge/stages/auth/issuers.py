@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -104,14 +105,13 @@ class Trust:
     """
 
     def __init__(self, issuers: Iterable[TrustedIssuer], local: LocalIssuer | None = None) -> None:
-        self.local = local
-        trusted = {issuer.name: issuer for issuer in issuers}
-        if local is not None:
-            keys = FixedKeys(KeySet([local.key]))
-            trusted[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys)
-        self.verifier = TokenVerifier(trusted)
+        self.local: LocalIssuer | None = None
+        self.verifier = TokenVerifier({issuer.name: issuer for issuer in issuers})
         self.files: list[Path] = []
+        #: The entries that `verifier` was made from, by issuer.
+        self._entries: dict[str, Issuer] = {}
         self._client: httpx.AsyncClient | None = None
+        self._trust_local(local)
 
     @classmethod
     def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> Trust:
@@ -119,23 +119,68 @@ class Trust:
 
         :raises SettingsError: with every fault found.
         """
+        trust = cls(())
+        trust._take(settings, *trust._read(settings, environ))
+        return trust
+
+    async def reload(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+        """Trust the issuers that `settings` name now. One whose entry is the same keeps its keys.
+
+        :raises SettingsError: with every fault found; nothing has changed then.
+        """
+        before = list(self.verifier.issuers.values())
+        self._take(settings, *await asyncio.to_thread(self._read, settings, environ))
+        current = {id(issuer) for issuer in self.verifier.issuers.values()}
+        for issuer in before:
+            if id(issuer) not in current:
+                await issuer.keys.aclose()
+
+    def _read(
+        self, settings: Settings, environ: Mapping[str, str]
+    ) -> tuple[list[tuple[Issuer, TrustedIssuer]], LocalIssuer | None]:
+        """:raises SettingsError: with every fault found."""
         path = settings.path(settings.issuers)
         entries = read_issuers(path)
         local = LocalIssuer.open(settings) if settings.local_issuer == "on" else None
-        trust = cls((), local)
+        trusted: list[tuple[Issuer, TrustedIssuer]] = []
         faults: list[Fault] = []
         for entry, line in entries:
+            if self._entries.get(entry.issuer) == entry:
+                trusted.append((entry, self.verifier.issuers[entry.issuer]))
+                continue
             try:
-                keys = trust._keys(entry, settings, environ)
+                keys = self._keys(entry, settings, environ)
             except _BadSource as error:
                 faults.append(Fault(str(error), (error.key,), str(path), line.get(error.key, line[""])))
             else:
-                trust.verifier.issuers[entry.issuer] = TrustedIssuer(
-                    entry.issuer, entry.allowed, keys, entry.roles_claim, entry.tenant_claim
-                )
+                issuer = TrustedIssuer(entry.issuer, entry.allowed, keys, entry.roles_claim, entry.tenant_claim)
+                trusted.append((entry, issuer))
         if faults:
             raise SettingsError(faults)
-        return trust
+        return trusted, local
+
+    def _take(
+        self, settings: Settings, trusted: Iterable[tuple[Issuer, TrustedIssuer]], local: LocalIssuer | None
+    ) -> None:
+        issuers = self.verifier.issuers
+        known_local = issuers.get(LOCAL)
+        issuers.clear()
+        self._entries = {}
+        for entry, issuer in trusted:
+            self._entries[entry.issuer] = entry
+            issuers[entry.issuer] = issuer
+        self.files = [settings.path(entry.jwks_file) for entry in self._entries.values() if entry.jwks_file is not None]
+        if known_local is not None and local is not None and self.local is not None and local.key == self.local.key:
+            issuers[LOCAL] = known_local
+        else:
+            self._trust_local(local)
+        self.verifier.forget()
+
+    def _trust_local(self, local: LocalIssuer | None) -> None:
+        self.local = local
+        if local is not None:
+            keys = FixedKeys(KeySet([local.key]))
+            self.verifier.issuers[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys)
 
     def trusts(self, issuer: str) -> bool:
         """Whether tokens of `issuer` can be accepted at all."""
@@ -153,7 +198,6 @@ class Trust:
         if entry.jwks_url is not None:
             return url_keys(entry.issuer, entry.jwks_url, self._http)
         if entry.jwks_file is not None:
-            self.files.append(settings.path(entry.jwks_file))
             try:
                 return file_keys(entry.issuer, settings.path(entry.jwks_file))
             except BadKey as error:

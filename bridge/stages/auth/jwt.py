@@ -76,6 +76,10 @@ class TokenVerifier:
         self.clock = clock
         self._known: OrderedDict[str, Verified] = OrderedDict()
 
+    def forget(self) -> None:
+        """Verify every token anew, since `issuers` has changed."""
+        self._known.clear()
+
     def known(self, token: str) -> Verified | None:
         """The cached result of `verify`; None if there is none.
 

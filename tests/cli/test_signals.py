@@ -1,0 +1,111 @@
+"""``hms-bridge serve`` and signals: SIGHUP reads files again, Ctrl-C says what it waits for, a second ends calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+
+from tests.cli.test_serve_terminal import line_with
+from tests.terminals import terminal
+
+SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: JWT, audience: A}\ntransform: {request: passthrough}\n"
+SECRET = "a secret of 32 bytes, or a few more"
+
+
+def issuers(*names: str) -> str:
+    return json.dumps([{"issuer": name, "secret_env": "ISSUER_SECRET"} for name in names])
+
+
+def bearer(issuer: str) -> dict[str, str]:
+    claims = {"iss": issuer, "aud": "A", "sub": "me", "exp": int(time.time()) + 600}
+    return {"authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}"}
+
+
+async def test_sighup_reads_files_again_and_opens_the_access_log_again(
+    served: Any, upstream: Any, mesh: Any, home: Path
+) -> None:
+    mesh(upstream.port)
+    (home / "routes/a.yml").write_text(SPEC)
+    (home / "issuers.yml").write_text(issuers("https://one.example"))
+    gateway = await asyncio.to_thread(served, ISSUER_SECRET=SECRET)
+    log = home / ".bridge/access.log"
+    one, two = bearer("https://one.example"), bearer("https://two.example")
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
+
+        async def statuses() -> list[int]:
+            return [(await client.get("/v1/a", headers=headers)).status_code for headers in (one, two)]
+
+        async def until(expected: list[int]) -> None:
+            async with asyncio.timeout(20):
+                while await statuses() != expected:
+                    await asyncio.sleep(0.05)
+
+        assert await statuses() == [200, 401]
+        log.rename(home / "access.log.1")
+        (home / "issuers.yml").write_text(issuers("https://two.example"))
+        gateway.process.send_signal(signal.SIGHUP)
+        await until([401, 200])
+        assert "SIGHUP" in await line_with(gateway, "SIGHUP")
+        old, new = (home / "access.log.1").read_text(), log.read_text()
+        assert old.count("\n") >= 2
+        assert new.endswith("\n")
+        assert '"path":"/v1/a"' in new
+
+        # What can't be used is reported, and what was there before goes on serving.
+        (home / "issuers.yml").write_text("issuer: one\n")
+        (home / "routes/b.yml").write_text(SPEC.replace("/a", "/b").replace("passthrough", "soup"))
+        gateway.process.send_signal(signal.SIGHUP)
+        assert "issuers.yml" in await line_with(gateway, "issuers before it are kept")
+        assert await statuses() == [401, 200]
+    code, _ = await asyncio.to_thread(gateway.stop)
+    assert code == 0
+
+
+async def test_ctrl_c_says_what_it_waits_for_and_a_second_one_ends_the_calls_with_503(
+    served: Any, upstream: Any, mesh: Any, home: Path
+) -> None:
+    mesh(upstream.port)
+    (home / "routes/a.yml").write_text(SPEC.replace("{type: JWT, audience: A}", "none"))
+    arrived = asyncio.Semaphore(0)
+
+    async def slow(request: Any) -> Any:
+        arrived.release()
+        await asyncio.sleep(60)
+
+    upstream.answer = slow
+    gateway = await asyncio.to_thread(served)
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
+        calls = [asyncio.create_task(client.get(path)) for path in ("/v1/a", "/v1/a?b")]
+        for _ in calls:
+            await arrived.acquire()
+        gateway.process.send_signal(signal.SIGINT)
+        line = await line_with(gateway, "stopping")
+        assert "2 calls may finish, in 30 s at most" in line
+        gateway.process.send_signal(signal.SIGINT)
+        for call in calls:
+            answer = await call
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:bridge:problem:shutting-down")
+            assert answer.headers["retry-after"] == "1"
+    assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+    lines = [json.loads(line) for line in (home / ".bridge/access.log").read_text().splitlines()]
+    assert [line["status"] for line in lines] == [503, 503]
+    assert answer.json()["trace_id"] in [line["trace_id"] for line in lines]
+
+
+def test_a_gateway_ends_with_the_terminal_it_runs_on(environment: dict[str, str], home: Path) -> None:
+    command = [sys.executable, "-m", "bridge.cli.main", "serve", "--port", "0"]
+    with terminal(command, env=environment, cwd=home) as screen:
+        screen.wait_for("access log")
+        os.kill(screen.process.pid, signal.SIGHUP)  # nobody has closed it: a reload
+        screen.wait_for("SIGHUP: files are read again")
+        screen.close()
+        assert screen.process.wait(30) == 0
