@@ -8,9 +8,10 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
-from bridge.app import build
+from bridge.app import Bridge, build
 from bridge.config.settings import Settings
 from bridge.payload import offload
 from bridge.server.connection import ServerConnection
@@ -74,18 +75,10 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
             admin = ServerState(app.admin, app.admin.direct, app.gateway.log, settings.max_body)
             signals = Signals()
 
-            async def reload() -> None:
-                notifier.reloading()
-                try:
-                    if tls is not None:
-                        await tls.reload()
-                    await app.state.reload()
-                finally:
-                    notifier.ready(status())
-
             def status() -> str:
                 return f"{counted(len(app.state.registry.table.routes), 'route')} on {url}"
 
+            reload = partial(_reload, app, tls, notifier, status)
             async with app.router.lifespan_context(app), notifier.watched():
                 async with _accepting_admin(admin, admin_sock, tls):
                     async with accepting(server, sock, tls), signals.reloading(reload):
@@ -109,6 +102,17 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
                 runner.run(run())
         except KeyboardInterrupt:
             pass
+
+
+async def _reload(app: Bridge, tls: ListenerTls | None, notifier: Notifier, status: Callable[[], str]) -> None:
+    """Read all files again; systemd is told when it begins and ends."""
+    notifier.reloading()
+    try:
+        if tls is not None:
+            await tls.reload()
+        await app.state.reload()
+    finally:
+        notifier.ready(status())
 
 
 def _admin_listener(
