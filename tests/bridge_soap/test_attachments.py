@@ -6,6 +6,8 @@ import base64
 import email
 import email.policy
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +209,110 @@ def test_a_fault_in_a_multipart_answer(scans: dict[str, Operation]) -> None:
     with pytest.raises(RequestError) as caught:
         answer(codec_of(scans["store"]), root)
     assert caught.value.status == 400
+
+
+# --- beside a simple body ---
+
+BARE = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:t="urn:b" targetNamespace="urn:b"
+    xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+    xmlns:mime="http://schemas.xmlsoap.org/wsdl/mime/">
+  <types><xs:schema targetNamespace="urn:b"><xs:element name="id" type="xs:int"/></xs:schema></types>
+  <message name="m"><part name="id" element="t:id"/><part name="file" type="xs:base64Binary"/></message>
+  <portType name="p"><operation name="put"><input message="t:m"/><output message="t:m"/></operation></portType>
+  <binding name="b" type="t:p"><soap:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+    <operation name="put"><soap:operation soapAction="put"/>
+      <input><mime:multipartRelated><mime:part><soap:body parts="id" use="literal"/></mime:part>
+        <mime:part><mime:content part="file" type="image/png"/></mime:part></mime:multipartRelated></input>
+      <output><mime:multipartRelated><mime:part><soap:body parts="id" use="literal"/></mime:part>
+        <mime:part><mime:content part="file" type="image/png"/></mime:part></mime:multipartRelated></output>
+    </operation></binding>
+  <service name="s"><port name="p" binding="t:b"><soap:address location="http://b.example/"/></port></service>
+</definitions>"""
+
+
+@pytest.fixture
+async def bare(bind: Bind, tmp_path: Path) -> Operation:
+    (tmp_path / "bare.wsdl").write_text(BARE)
+    return (await bind("bare.wsdl", folder=tmp_path, options={"operation": "put"}))[0]
+
+
+def test_an_attachment_beside_a_simple_body_is_accepted_as_described(bare: Operation) -> None:
+    document = bare.describe()
+    media = document.operation["requestBody"]["content"]["application/json"]
+    assert media["example"] == {"#text": 1, "#attachments": {"file": {"#text": "AAAA"}}}
+    schema = Draft202012Validator(media["schema"] | {"components": {"schemas": document.schemas}})
+    value = {"#text": 7, "#attachments": {"file": b64(PNG)}}
+    for body in (value, media["example"]):
+        assert schema.is_valid(body)
+        sent = codec_of(bare).request(Call("POST", body=json.dumps(body).encode()))
+        root, (part,) = split(sent.body, dict(sent.headers)["content-type"])
+        assert f">{body['#text']}</" in root.body.decode()
+        assert part.body == (PNG if body is value else bytes(3))
+    answered = answer(codec_of(bare), envelope('<id xmlns="urn:b">7</id>'), BodyPart("file=1@x", "image/png", PNG))
+    assert answered == {"#text": 7, "#attachments": {"file": {"@contentType": "image/png", "#text": b64(PNG)}}}
+    response = document.operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert Draft202012Validator(response | {"components": {"schemas": document.schemas}}).is_valid(answered)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"#text": "x", "#attachments": {"file": ""}}, {"/#text"}),
+        ({"#attachments": {"file": ""}}, {"/#text"}),
+        ({"#text": 7, "x": 1, "#attachments": {}}, {"/x", "/#attachments/file"}),
+        (7, {"/#attachments/file"}),
+    ],
+)
+def test_faults_of_a_simple_body_with_attachments(bare: Operation, body: Any, pointers: set[str]) -> None:
+    with pytest.raises(InvalidBody) as caught:
+        codec_of(bare).request(Call("POST", body=json.dumps(body).encode()))
+    assert {pointer for pointer, _ in caught.value.errors} == pointers
+
+
+# --- line ends ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.replace(b"\r\n", b"\n"),
+        lambda body: body.replace(b"\r\n", b"\n").removeprefix(b"\n"),
+        lambda body: b"\n" + body,
+        lambda body: b"A message of several parts." + body,
+        lambda body: b"A message of several parts.\n" + body.replace(b"\r\n", b"\n"),
+        lambda body: body.replace(b"\r\n--part", b"\n--part"),
+        lambda body: body.replace(b"</s:Envelope>\r\n", b"</s:Envelope>").replace(b"\r\nok\r\n--", b"\r\nok--"),
+        lambda body: body.partition(b"\r\n--part-1f--")[0],
+        lambda body: body.replace(b"--part-1f\r\n", b"--part-1f \t\r\n"),
+    ],
+    ids=[
+        "LF",
+        "LF, no preamble",
+        "a line first",
+        "preamble",
+        "LF, preamble",
+        "mixed",
+        "no line ends",
+        "no end",
+        "spaces",
+    ],
+)
+def test_parts_are_found_whatever_ends_their_lines(
+    scans: dict[str, Operation], change: Callable[[bytes], bytes]
+) -> None:
+    root = envelope('<stored xmlns="urn:scans"><bytes>5</bytes></stored>')
+    kind, body = join(root, "text/xml; charset=utf-8", [BodyPart("receipt=1@x", "text/plain", b"ok")], "1f")
+    call = Call()
+    reply = codec_of(scans["store"]).reply(call, HttpReply(200, [("content-type", kind)], change(body)))
+    receipt = {"@contentType": "text/plain", "#text": b64(b"ok")}
+    assert json.loads(reply.content) == {"bytes": 5, "#attachments": {"receipt": receipt}}
+    assert not call.warnings
+
+
+def test_a_part_keeps_its_own_line_ends() -> None:
+    kind = 'multipart/related; boundary="b"'
+    for end in (b"\r\n", b"\n"):
+        for content in (b"", b"a\n", b"a\r", b"\r\n--c\r\n--bb\r\n"):
+            body = end.join((b"--b", b"", b"root", b"--b", b"", content, b"--b--", b"--b", b"", b"epilogue"))
+            root, parts = split(body, kind)
+            assert (root.body, [part.body for part in parts]) == (b"root", [content])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.api import BadReply, Call, HttpReply, UpstreamError, UpstreamFault
+from bridge_soap.message.large import LARGE
 from tests.soap_kit import SOAP11, Bind, MakeEcho, codec_of, envelope
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
@@ -235,3 +236,118 @@ def test_a_deep_reply_is_read_or_refused(echo: MakeEcho) -> None:
         codec_of(service.operation).reply(
             Call(), HttpReply(200, XML, envelope("<r>" + "<n>" * 5000 + "</n>" * 5000 + "</r>"))
         )
+
+
+VALUES = """<xs:element name="r"><xs:complexType><xs:choice>
+<xs:element name="d" type="xs:date"/><xs:element name="t" type="xs:dateTime"/><xs:element name="p" type="xs:duration"/>
+<xs:element name="b" type="xs:base64Binary"/><xs:element name="h" type="xs:hexBinary"/>
+<xs:element name="i" type="xs:int"/><xs:element name="u" type="xs:unsignedByte"/>
+<xs:element name="n" type="xs:NCName"/><xs:element name="q" type="xs:QName"/>
+<xs:element name="g" type="xs:long"/><xs:element name="l"><xs:simpleType><xs:list itemType="xs:date"/></xs:simpleType>
+</xs:element></xs:choice></xs:complexType></xs:element>"""
+ONE_VALUE = """<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="v" type="xs:{}"/></xs:sequence>
+</xs:complexType></xs:element>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("d", "2026-02-30", "it is not a date"),
+        ("d", "03.11.2026", "it is not a date"),
+        ("d", "", "it is not a date"),
+        ("t", "2026-11-03 20:15:00", "it is not a dateTime"),
+        ("t", "2026-11-03T25:15:00Z", "it is not a dateTime"),
+        ("p", "1 day", "it is not a duration"),
+        ("b", "AAA", "it is not base64"),
+        ("b", "a-_b", "it is not base64"),
+        ("h", "abc", "it is not hexadecimal"),
+        ("i", "2147483648", "it is not a whole number from"),
+        ("i", "-2147483649", "it is not a whole number from"),
+        ("u", "256", "it is not a whole number from 0 to 255"),
+        ("u", "-1", "it is not a whole number from 0 to 255"),
+        ("g", "9223372036854775808", "it is not a whole number from"),
+        ("n", "a b", "it is not an XML name"),
+        ("q", "nobody:x", "it is not a name"),
+        ("l", "2026-11-03 soon", "it is not a date"),
+    ],
+)
+def test_a_text_that_is_not_of_its_type_is_told(echo: MakeEcho, name: str, text: str, told: str) -> None:
+    warnings: list[str] = []
+    assert echo(VALUES).receive(f"<r><{name}>{text}</{name}></r>", valid=False, warnings=warnings) == {name: text}
+    assert any(told in each for each in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        (
+            "date",
+            ("2026-11-03", "2024-02-29", "2026-12-31Z", "-0044-03-15", "0001-01-01"),
+            ("2026-02-29", "2026-13-01"),
+        ),
+        ("dateTime", ("2026-11-03T23:59:59.123+01:00", "2026-01-31T24:00:00Z"), ("2026-04-31T00:00:00Z", "now")),
+        ("base64Binary", ("AAAA", "YQ==", "YWI=", "AAAA\nYQ=="), ("YR==", "A", "====")),
+        ("hexBinary", ("0aFF",), ("0", "xx")),
+        ("int", ("2147483647", "-2147483648", "1999999999", "007", "+5"), ("2147483648", "-2147483649", "99999999999")),
+        ("unsignedShort", ("65535", "0", "59999"), ("65536", "-1", "99999")),
+    ],
+)
+def test_known_replies_are_judged_like_others(
+    echo: MakeEcho, type_: str, good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    service = echo(ONE_VALUE.format(type_))
+    number = type_ in ("int", "unsignedShort")
+    for _ in range(2):
+        for text in good:
+            value = int(text) if number else text.replace("\n", "")
+            assert service.receive(f"<r><v>{text}</v></r>") == {"v": value}
+        for text in bad:
+            warnings: list[str] = []
+            assert service.receive(f"<r><v>{text}</v></r>", valid=False, warnings=warnings) == {"v": text}
+            assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("size", [0, LARGE])
+def test_a_second_element_in_the_body_is_told(echo: MakeEcho, size: int) -> None:
+    service = echo(
+        '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="a" type="xs:string"/>'
+        "</xs:sequence></xs:complexType></xs:element>"
+    )
+    codec = codec_of(service.operation)
+    root = '<r xmlns="urn:t"><a>x</a></r>'
+    for body in (f"{root}<more/>", f"<more/>{root}", f"<more/>{root}<more/>", f"{root}{root}", f"<r/>{root}"):
+        call = Call()
+        reply = codec.reply(call, HttpReply(200, XML, envelope(body + " " * size)))
+        assert json.loads(reply.content) == {"a": "x"}
+        name = "r" if "more" not in body else "more"
+        told = f"{name}: it stands beside the body's element, and is left out"
+        assert call.warnings == [told] * (2 if body.count("more") == 2 else 1)
+    strict = echo('<xs:element name="r" type="xs:string"/>', strict=True)
+    with pytest.raises(BadReply, match="stands beside"):
+        codec_of(strict.operation).reply(Call(), HttpReply(200, XML, envelope('<r xmlns="urn:t"/><more/>')))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<s:Fault><Code><Value>s:Receiver</Value></Code><Reason><Text>no</Text></Reason><detail><n>5</n></detail></s:Fault>",
+        "<s:Fault><s:Code><s:Value>s:Receiver</s:Value></s:Code><s:Reason><s:Text>no</s:Text></s:Reason>"
+        "<Detail><n>5</n></Detail></s:Fault>",
+        "<s:Fault><s:Code><s:Value>s:Receiver</s:Value></s:Code><s:Reason>no</s:Reason><detail><n>5</n></detail></s:Fault>",
+        "<s:Fault><faultcode>s:Receiver</faultcode><faultstring>no</faultstring><s:Detail><n>5</n></s:Detail></s:Fault>",
+    ],
+)
+async def test_parts_of_a_fault_without_their_namespace(bind: Bind, body: str) -> None:
+    fault = (await fault_of(bind, envelope(body, SOAP12))).members["fault"]
+    assert fault == {"code": "Receiver", "reason": "no", "detail": {"#any": [{"n": "5"}]}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(503, b""), (429, b"<html/>"), (503, envelope("<x/>")), (500, envelope(fault11("s:Server"))), (503, b"busy")],
+)
+async def test_when_to_call_again_reaches_the_client(bind: Bind, status: int, body: bytes) -> None:
+    codec = codec_of((await bind("vat.wsdl", options={"operation": "checkVat"}))[0])
+    with pytest.raises(UpstreamError) as caught:
+        codec.reply(Call(), HttpReply(status, [*XML, ("retry-after", "30"), ("x-other", "1")], body))
+    assert caught.value.headers == (("retry-after", "30"),)

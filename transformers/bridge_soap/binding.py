@@ -85,7 +85,9 @@ class Binder:
             plan = self._plan(operation, body, output, parameters, headers)
             plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
             plan = replace(
-                plan, attachments=_attachments(operation.input), reply_attachments=_attachments(operation.output)
+                plan,
+                attachments=_attachments(operation.input, body),
+                reply_attachments=_attachments(operation.output, output),
             )
         flat = flat and plan.attachments is None
         upstream = split_template(plan.path)[1::2]
@@ -210,8 +212,10 @@ class Binder:
         return token_writer(self._options.security)
 
 
-def _attachments(side: Side | None) -> Attachments | None:
-    return Attachments(side.attachments) if side is not None and side.attachments else None
+def _attachments(side: Side | None, body: Body | None) -> Attachments | None:
+    if side is None or not side.attachments:
+        return None
+    return Attachments(side.attachments, bare=body is not None and body.bare)
 
 
 def _root_of(body: Body) -> Element:

@@ -76,6 +76,8 @@ class SimpleType:
     members: tuple[SimpleType, ...] = ()
     doc: str = ""
     place: Place = NOWHERE
+    #: numbers are JSON strings whatever the facets say; see `bridge_soap.datatypes.json_form`
+    as_text: bool = False
     #: documentation of single enumeration values
     value_docs: dict[str, str] = field(default_factory=dict[str, str])
 

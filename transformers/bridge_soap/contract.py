@@ -8,8 +8,9 @@ from threading import RLock
 from typing import Any
 
 from bridge_soap.access import Access
-from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, Type
+from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, SimpleType, Type
 from bridge_soap.datatypes.facets import Rulebook
+from bridge_soap.datatypes.simple_in import SimpleReaders
 from bridge_soap.decode.decoders import Decoders
 from bridge_soap.documents import BlockingFetch, Library
 from bridge_soap.encode.encoders import Encoders
@@ -49,6 +50,11 @@ class Body:
     def elements(self) -> tuple[Element, ...]:
         return (self.root,) if self.root is not None else self.parts
 
+    @property
+    def bare(self) -> bool:
+        """Whether it is one simple value."""
+        return self.root is not None and isinstance(self.root.type, SimpleType)
+
 
 class Contract:
     """A WSDL with its schemas, encoders and decoders. The constructor blocks: it reads files or fetches URLs.
@@ -76,6 +82,8 @@ class Contract:
         self.lock: RLock = self.schemas.lock
         self._encoded: dict[Encoding, EncodedEncoders] = {}
         self._decoders: dict[tuple[bool, bool, bool], Decoders] = {}
+        #: simple values from clients, in parameters and header fields: the encoders judge them
+        self.inputs = SimpleReaders(self.graph.rulebook, native=False, strict=False, judge=False)
         self.documented: dict[tuple[bool, bool], Any] = {}
 
     def encoded(self, encoding: Encoding) -> EncodedEncoders:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
 from bridge_soap.datatypes import regex, simulate
-from bridge_soap.datatypes.lexical import BUILTINS, NORMALIZE, Builtin, list_items
+from bridge_soap.datatypes.json_form import list_needs_text, needs_text
+from bridge_soap.datatypes.lexical import BUILTINS, INTEGERS, NORMALIZE, NUMBERS, Builtin, list_items
 
 
 class DatatypeError(ValueError):
@@ -28,6 +30,7 @@ class Rules:
     :ivar facets: raises `DatatypeError` if a normalized text violates a facet; None if the type has no facets.
     :ivar same: maps a text to its value; the results are equal if the values are equal.
     :ivar words: a description of valid values, for messages.
+    :ivar text: a number that is a JSON string (`bridge_soap.datatypes.json_form`).
     """
 
     normalize: Callable[[str], str]
@@ -35,6 +38,7 @@ class Rules:
     facets: Check | None
     same: Callable[[str], Any]
     words: str
+    text: bool = False
 
     def check(self, text: str) -> None:
         """:raises DatatypeError: `text`, which is normalized, is not valid for the type."""
@@ -54,6 +58,10 @@ class Rulebook(dict[SimpleType, Rules]):
     :raises bridge.api.BindError: a facet is invalid, such as a malformed pattern or a bound that is no value.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: dict[SimpleType, tuple[SimpleType, ...]] = {}
+
     def __missing__(self, simple: SimpleType) -> Rules:
         rules = self[simple] = self._make(simple)
         return rules
@@ -66,7 +74,41 @@ class Rulebook(dict[SimpleType, Rules]):
         builtin = BUILTINS[simple.builtin]
         normalize = NORMALIZE[simple.facets.white_space or builtin.white_space]  # type: ignore[index]  # see _facets
         facets = _facets(simple, builtin.same, _measure(builtin), builtin, normalize)
-        return Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
+        rules = Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
+        if builtin.json in NUMBERS and (
+            simple.as_text or needs_text(simple.facets, partial(_passes, rules), integral=builtin.json in INTEGERS)
+        ):
+            rules = replace(rules, text=True)
+        return rules
+
+    # --- the types of items and members ---
+
+    def item(self, simple: SimpleType) -> SimpleType:
+        """The item type of a list; numbers are JSON strings if a pattern of the list itself wants that."""
+        return self._parts_of(simple)[0]
+
+    def members(self, simple: SimpleType) -> tuple[SimpleType, ...]:
+        """The member types of a union; numbers are JSON strings if a pattern of the union itself wants that."""
+        return self._parts_of(simple)
+
+    def _parts_of(self, simple: SimpleType) -> tuple[SimpleType, ...]:
+        parts = self._parts.get(simple)
+        if parts is None:
+            parts = (simple.item,) if simple.item is not None else simple.members
+            numeric = [part for part in parts if _is_number(part)]
+            if numeric and simple.facets.patterns:
+                passes = partial(_passes, self[simple])
+                others = [self[part] for part in parts if part not in numeric]
+                integral = all(BUILTINS[part.builtin].json in INTEGERS for part in numeric)
+
+                def only_numbers(text: str) -> bool:
+                    return passes(text) and not any(_passes(other, other.normalize(text)) for other in others)
+
+                need = list_needs_text if simple.variety == "list" else needs_text
+                if need(simple.facets, only_numbers, integral=integral):
+                    parts = tuple(replace(part, as_text=True) if part in numeric else part for part in parts)
+            self._parts[simple] = parts
+        return parts
 
     def _list(self, simple: SimpleType) -> Rules:
         assert simple.item is not None
@@ -97,6 +139,10 @@ class Rulebook(dict[SimpleType, Rules]):
 
         words = " or ".join(dict.fromkeys(member.words for member in members))
         return Rules(str, lexical, _facets(simple, same, len, None, str), same, words)
+
+
+def _is_number(simple: SimpleType) -> bool:
+    return simple.variety == "atomic" and BUILTINS[simple.builtin].json in NUMBERS
 
 
 def _passes(rules: Rules, text: str) -> bool:

@@ -16,6 +16,9 @@ from bridge_soap.names import NAME, NAMESPACE, NCNAME, NMTOKEN
 
 #: The JSON form of a type's values.
 Json = Literal["string", "boolean", "integer", "digits", "decimal", "float", "lexical", "base64", "hex", "qname"]
+#: The forms of numbers, and of whole ones.
+NUMBERS = frozenset({"integer", "digits", "decimal", "float"})
+INTEGERS = frozenset({"integer", "digits"})
 WhiteSpace = Literal["preserve", "replace", "collapse"]
 
 #: Characters that XML 1.0 forbids, even as references (section 2.2).
@@ -25,6 +28,9 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?|-?INF|NaN")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?=|[A-Za-z0-9+/][AQgw]==)?")
+_QUADS = re.compile(r"[A-Za-z0-9+/]*+")
+#: Characters that one match looks at: it holds the interpreter.
+_SLICE = 1024 * 1024
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 #: A QName in Clark notation.
@@ -43,7 +49,11 @@ def _full(pattern: re.Pattern[str]) -> Callable[[str], bool]:
 
 def _is_base64(text: str) -> bool:
     text = text.replace(" ", "")
-    return len(text) % 4 == 0 and _BASE64.fullmatch(text) is not None
+    last = len(text) - 4
+    if len(text) % 4:
+        return False
+    pieces = (_QUADS.fullmatch(text, at, min(at + _SLICE, last)) for at in range(0, last, _SLICE))
+    return all(pieces) and _BASE64.fullmatch(text, max(last, 0)) is not None
 
 
 def collapse(text: str) -> str:
@@ -94,6 +104,11 @@ class Builtin:
     high: int | None = None
     same: Callable[[str], Any] = str
     order: Callable[[str], tuple[Any, ...]] | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether any text is valid."""
+        return self.valid is _any
 
 
 def _exact(text: str) -> tuple[Decimal]:

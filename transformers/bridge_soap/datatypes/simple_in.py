@@ -12,7 +12,9 @@ import msgspec
 from bridge.api import parse_json
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import DatatypeError, Rulebook, Rules
+from bridge_soap.datatypes.json_form import json_number_text
 from bridge_soap.datatypes.lexical import BUILTINS, Builtin, list_items
+from bridge_soap.datatypes.timeline import USUAL_DATE, USUAL_DATE_TIME, usual_date, usual_date_time
 from bridge_soap.names import clark
 
 Read = Callable[[str], Any]
@@ -23,7 +25,6 @@ Fast = tuple[tuple[str, str], ...]
 USUAL_INTEGER = "x.isascii() and x.isdigit() and x[0] != '0' and len(x) < 18"
 USUAL_DECIMAL = "x.isascii() and x.replace('.', '', 1).isdigit()"
 
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?")
 _ODD_SPACE = re.compile(r"[\t\r\n]|^ | $|  ").search
 
 
@@ -52,10 +53,12 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
 
     :param native: read large numbers as JSON numbers.
     :param strict: check facets.
+    :param judge: check the lexical space of types that JSON has as strings, too, and the range of integers. Input of
+        clients need not be judged here: it is when it is written.
     """
 
-    def __init__(self, rulebook: Rulebook, *, native: bool, strict: bool) -> None:
-        self._rulebook, self._native, self._strict = rulebook, native, strict
+    def __init__(self, rulebook: Rulebook, *, native: bool, strict: bool, judge: bool = True) -> None:
+        self._rulebook, self._native, self._strict, self._judge = rulebook, native, strict, judge
 
     def __missing__(self, simple: SimpleType) -> SimpleReader:
         reader = self[simple] = self._make(simple)
@@ -65,12 +68,11 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
         rules = self._rulebook[simple]
         names = False
         if simple.variety == "list":
-            assert simple.item is not None
-            item = self[simple.item]
+            item = self[self._rulebook.item(simple)]
             value, names = _list(item.value), item.names
             named = _named_list(item.named)
         elif simple.variety == "union":
-            members = [(self._rulebook[member], self[member]) for member in simple.members]
+            members = [(self._rulebook[member], self[member]) for member in self._rulebook.members(simple)]
             value, names = _union(members), any(reader.names for _, reader in members)
             named = _named_union(members)
         else:
@@ -82,7 +84,8 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
             checks = rules if self._strict and simple.variety != "union" else None
             return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
-            return SimpleReader(value, value is str, False, self._fast(simple), shape=self._shape(simple))
+            fast, shape = ((), None) if rules.text else (self._fast(simple), self._shape(simple))
+            return SimpleReader(value, value is str, False, fast, shape=shape)
         normalize, check, many = rules.normalize, rules.check, simple.variety == "list"
 
         def checked(text: str) -> Any:
@@ -96,9 +99,18 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
     def _fast(self, simple: SimpleType) -> Fast:
         if simple.variety != "atomic":
             return ()
-        json = BUILTINS[simple.builtin].json
+        builtin = BUILTINS[simple.builtin]
+        json = builtin.json
         if json == "integer":
-            return (("x.isascii() and x.isdigit() and len(x) < 12", "int(x)"),)
+            most = str(builtin.high)
+            return (
+                (
+                    f"x.isascii() and x.isdigit() and (len(x) < {len(most)} or len(x) == {len(most)} and x < '{most}')",
+                    "int(x)",
+                ),
+            )
+        if simple.builtin in ("date", "dateTime"):
+            return (("usual_date(x)" if simple.builtin == "date" else "usual_date_time(x)", "x"),)
         if json == "boolean":
             return (("x == 'true'", "True"), ("x == 'false'", "False"))
         if json == "decimal" and not self._native:
@@ -112,7 +124,7 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
             return None
         builtin = BUILTINS[simple.builtin]
         if builtin.json == "integer":
-            return "-?[0-9]{1,11}", "int({})"
+            return _in_range(builtin), "int({})"
         if builtin.json == "boolean":
             return "true|false", "{} == 'true'"
         if builtin.json == "decimal" and not self._native:
@@ -120,21 +132,24 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
         if builtin.json == "digits" and not self._native and builtin.valid("1"):
             digits = "[0-9]{1,18}" if builtin.valid("0") else _IS_POSITIVE.pattern
             return f"{'-?' if builtin.valid('-1') else ''}{digits}", "{}"
-        if builtin.json in ("lexical", "base64", "hex"):
-            return _SOLID, "{}"
-        return None
+        form = _SOLID if builtin.name == "anyURI" else _FORMS.get(builtin.name)
+        return (form, "{}") if form is not None else None
 
     def _atomic(self, builtin: Builtin, rules: Rules) -> Read:
         if builtin.json == "boolean":
             return _boolean
+        if rules.text and not (builtin.json in ("digits", "decimal") and not self._native):
+            return _judged(rules)
         if builtin.json == "integer":
-            return _integer
+            return _integer_of(builtin) if self._judge else _integer
         if builtin.json in ("digits", "decimal"):
             return _native_number(rules) if self._native else _number(rules)
         if builtin.json == "float":
             return _float(rules)
         if builtin.json == "base64":
-            return lambda text: "".join(list_items(text))
+            return _base64(rules) if self._judge else _joined
+        if self._judge and not builtin.free:
+            return _judged(rules, _USUAL.get(builtin.name))
         if builtin.white_space == "preserve" and rules.normalize is str:
             return str
         normalize = rules.normalize
@@ -163,6 +178,66 @@ def _integer(text: str) -> int:
     return int(match[1])
 
 
+def _integer_of(builtin: Builtin) -> Read:
+    low, high = builtin.low, builtin.high
+    assert low is not None
+    assert high is not None
+
+    def read(text: str) -> int:
+        value = _integer(text)
+        if not low <= value <= high:
+            raise DatatypeError(f"it is not {builtin.words}")
+        return value
+
+    return read
+
+
+def _in_range(builtin: Builtin) -> str:
+    """A pattern of most integers in a type's range, and of no other."""
+    most, sign = str(builtin.high), "-?" if builtin.low else ""
+    return f"{sign}(?:[0-9]{{1,{len(most) - 1}}}|[0-{int(most[0]) - 1}][0-9]{{{len(most) - 1}}})"
+
+
+def _joined(text: str) -> str:
+    return "".join(list_items(text))
+
+
+def _base64(rules: Rules) -> Read:
+    def read(text: str) -> str:
+        joined = _joined(text)
+        if not rules.lexical(joined):
+            raise DatatypeError(f"it is not {rules.words}")
+        return joined
+
+    return read
+
+
+def _judged(rules: Rules, usual: Callable[[str], object] | None = None) -> Read:
+    """Text in its lexical form. What passes `usual` is valid and has no white space."""
+    normalize, lexical, words = rules.normalize, rules.lexical, rules.words
+
+    def read(text: str) -> str:
+        if usual is None or not usual(text):
+            text = normalize(text) if _ODD_SPACE(text) else text
+            if not lexical(text):
+                raise DatatypeError(f"it is not {words}")
+        return text
+
+    return read
+
+
+_USUAL: dict[str, Callable[[str], object]] = {"date": usual_date, "dateTime": usual_date_time}
+#: Patterns of valid texts without white space, for generated code.
+_FORMS = {
+    "date": USUAL_DATE,
+    "dateTime": USUAL_DATE_TIME,
+    "base64Binary": (
+        "(?:[A-Za-z0-9+/]{4})++(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?"
+        "|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]=="
+    ),
+    "hexBinary": "(?:[0-9A-Fa-f]{2})++",
+}
+
 _IS_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _IS_POSITIVE = re.compile(r"[1-9][0-9]{0,17}")
 #: A text without white space needs no collapsing.
@@ -189,13 +264,8 @@ def _number(rules: Rules) -> Read:
 
 
 def json_number(text: str) -> msgspec.Raw:
-    """A decimal as a JSON number with the same digits, without what JSON forbids (``+``, leading zeros, ``.5``)."""
-    if _JSON_NUMBER.fullmatch(text) is None:
-        sign = "-" if text[0] == "-" else ""
-        mantissa, mark, exponent = text.lstrip("+-").upper().partition("E")
-        whole, _, part = mantissa.partition(".")
-        text = sign + (whole.lstrip("0") or "0") + (f".{part}" if part else "") + mark + exponent
-    return msgspec.Raw(text.encode("ascii"))
+    """A decimal as a JSON number with the same digits."""
+    return msgspec.Raw(json_number_text(text).encode("ascii"))
 
 
 def _native_number(rules: Rules) -> Read:

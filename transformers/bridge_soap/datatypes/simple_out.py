@@ -97,14 +97,15 @@ class SimpleWriters(dict[SimpleType, SimpleWriter]):
     def _make(self, simple: SimpleType) -> SimpleWriter:
         rules = self._rulebook[simple]
         if simple.variety == "list":
-            assert simple.item is not None
-            item = self[simple.item]
+            item = self[self._rulebook.item(simple)]
             return _escaped(_list(item.text, rules), item.names)
         if simple.variety == "union":
-            members = [self[member] for member in simple.members]
+            members = [self[member] for member in self._rulebook.members(simple)]
             return _escaped(_union([member.text for member in members], rules), any(m.names for m in members))
         builtin = BUILTINS[simple.builtin]
         text = _WRITERS[builtin.json](builtin, rules)
+        if rules.text and builtin.json in ("integer", "float"):
+            text = _number_as_text(text, rules)
         if builtin.json not in ("string", "qname") and simple.builtin != "anyURI":
             # The lexical spaces of these types need no escaping.
             return SimpleWriter(text, text, text, _fast(builtin, rules))
@@ -175,7 +176,11 @@ def _boolean(builtin: Builtin, rules: Rules) -> Write:
         if value is True or value is False:
             text = "true" if value else "false"
             if check is not None:
-                check(text)
+                try:
+                    check(text)
+                except DatatypeError:
+                    text = "1" if value else "0"  # a pattern may want digits
+                    check(text)
             return text
         raise DatatypeError(f"true or false is wanted, not {kind_of(value)}")
 
@@ -263,6 +268,23 @@ def _float(builtin: Builtin, rules: Rules) -> Write:
         if facets is not None:
             facets(text)
         return text
+
+    return write
+
+
+def _number_as_text(number: Write, rules: Rules) -> Write:
+    """A number that is a JSON string, since its pattern wants zeros or a sign; a JSON number is read too."""
+    normalize, check = rules.normalize, rules.check
+
+    def write(value: Any) -> str:
+        if value.__class__ is str:
+            text = normalize(value)
+            check(text)
+            return text
+        try:
+            return number(value)
+        except DatatypeError as error:
+            raise DatatypeError(f"{error}; write it as a string") from None
 
     return write
 

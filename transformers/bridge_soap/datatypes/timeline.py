@@ -37,10 +37,17 @@ DATES: dict[str, tuple[re.Pattern[str], str]] = {
     "gMonth": (re.compile(f"--{_MONTH}{_ZONE}"), "--11"),
 }
 
-_USUAL = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-#: Tests for generated code: common dates, which need no further validation.
-usual_date = re.compile(_USUAL).fullmatch
-usual_date_time = re.compile(_USUAL + r"T[01][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?Z?").fullmatch
+#: Common dates, which need no further validation.
+USUAL_DATE = (
+    r"(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)"
+    r"|(?:0[13578]|1[02])-31)"
+)
+USUAL_DATE_TIME = (
+    USUAL_DATE + r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])?"
+)
+#: Tests for generated code.
+usual_date = re.compile(USUAL_DATE).fullmatch
+usual_date_time = re.compile(USUAL_DATE_TIME).fullmatch
 
 _WITH_DAY = frozenset(DATES[name][0] for name in ("dateTime", "date", "gMonthDay"))
 _LENGTH = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.api import FAST_PATHS
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.datatypes.facets import DatatypeError
+from bridge_soap.datatypes.timeline import usual_date, usual_date_time
 from bridge_soap.names import local_name
 from bridge_soap.source import EAGER, Source
 from bridge_soap.xsd.model import Content, Part
@@ -121,7 +122,12 @@ class Cursor:
 
     def __init__(self, decoders: Decoders) -> None:
         self._decoders = decoders
-        self.env: dict[str, Any] = {"END": _End(), "DatatypeError": DatatypeError}
+        self.env: dict[str, Any] = {
+            "END": _End(),
+            "DatatypeError": DatatypeError,
+            "usual_date": usual_date,
+            "usual_date_time": usual_date_time,
+        }
         self._names: dict[ComplexType, str] = {}
         self._waiting: list[tuple[ComplexType, str, RestReader, Any]] = []
         self._made = 0

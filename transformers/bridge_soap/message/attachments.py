@@ -27,10 +27,11 @@ class Attachments:
     """The attachments of one direction.
 
     :param declared: content types by part. If empty, or with a ``*`` in them, any type is allowed.
+    :ivar bare: the body is a simple value. In JSON it is the ``#text`` of an object, to have attachments beside it.
     """
 
-    def __init__(self, declared: Mapping[str, Sequence[str]]) -> None:
-        self._declared = declared
+    def __init__(self, declared: Mapping[str, Sequence[str]], *, bare: bool = False) -> None:
+        self._declared, self.bare = declared, bare
 
     # --- out ---
 
@@ -53,7 +54,16 @@ class Attachments:
                 bad.append((pointer(((None, ATTACHMENTS), name)), "it is required"))
         if value.__class__ is dict and ATTACHMENTS in value:
             value = {key: item for key, item in value.items() if key != ATTACHMENTS}
-        return value, parts
+        return self._bared(value, bad) if self.bare else value, parts
+
+    def _bared(self, value: Any, bad: Faults) -> Any:
+        """The simple value in an object without its attachments."""
+        if value.__class__ is not dict:
+            return value  # its attachments are missing
+        bad += [(pointer((None, key)), "the schema has no such property here") for key in value if key != TEXT]
+        if TEXT not in value:
+            bad.append((pointer((None, TEXT)), "it is required"))
+        return value.get(TEXT)
 
     def _part(self, call: Call, name: str, types: Sequence[str], value: Any, bad: Faults) -> BodyPart | None:
         at: At = ((None, ATTACHMENTS), name)

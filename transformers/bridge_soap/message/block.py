@@ -121,7 +121,7 @@ class Block:
     def _source(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> ValueSource:
         if simple is None:
             return ValueSource(origin, at, many, same, anything, None)
-        reader = self._contract.decoders(native=False, strict=False).simple[simple]
+        reader = self._contract.inputs[simple]
         text = same if reader.names else (lambda value: settled(reader.value(value)))
         return ValueSource(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 

@@ -59,31 +59,43 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
         value = expected(wrapper, note)
         return {} if value is None else value  # some servers send nil for a reply without parts
 
+    def content(child: etree._Element, note: Note) -> Any:
+        if child.tag in readers and child.tag != root.name:
+            return readers[child.tag](child, note)
+        if body.named and child.tag != root.name:
+            note(child, NOT_ITS_NAMESPACE)
+        if body.encoding is not None:
+            return encoded(child, note)
+        if body.accessors is not None and child.tag == root.name:
+            _drop_result(child)
+        return expected(child, note)
+
     def read(body_node: etree._Element, note: Note) -> Any:
-        for child in body_node:
-            if child.tag == root.name:
-                if body.encoding is None:
-                    if body.accessors is not None:
-                        _drop_result(child)
-                    return expected(child, note)
-                return encoded(child, note)
-            reader = readers.get(child.tag)
-            if reader is not None:
-                return reader(child, note)
-        for child in body_node:
-            if not body.named:
-                return expected(child, note) if body.encoding is None else encoded(child, note)
-            if local_name(tag_of(child)) == local_name(root.name):
-                note(child, NOT_ITS_NAMESPACE)
-                return expected(child, note)
         if not len(body_node):
             note(body_node, EMPTY)
             return empty_value(decoders, root)
-        raise unexpected([local_name(tag_of(child)) for child in body_node], root)
+        element = next((child for child in body_node if child.tag in readers), None)
+        if element is None and not body.named:
+            element = body_node[0]
+        if element is None:
+            alike = (child for child in body_node if local_name(tag_of(child)) == local_name(root.name))
+            element = next(alike, None)
+        if element is None:
+            raise unexpected([local_name(tag_of(child)) for child in body_node], root)
+        if len(body_node) == 1:
+            return content(element, note)
+        value = None
+        for child in body_node:
+            if child is element:
+                value = content(child, note)
+            elif body.encoding is None:  # else it may be one that is referred to
+                note(child, LEFT_OUT)
+        return value
 
     return read
 
 
+LEFT_OUT = "it stands beside the body's element, and is left out"
 EMPTY = "it is empty, although the contract declares an element for it"
 
 

@@ -46,6 +46,7 @@ from bridge_soap.message.params import Parameter, read_parameters
 from bridge_soap.message.reply_templates import ReplyTemplates
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
+from bridge_soap.xsd.model import TEXT
 
 _MAX_FAULTS = 500
 _LARGE = 256 * 1024  #: bytes of a body above which its message is written to one buffer
@@ -123,7 +124,9 @@ class SoapCodec:
             else:
                 value, blocks = plan.blocks.write(call, value, bad)
                 out.append(plan.envelope.start(call, blocks))
-            plan.write(value, put, None, bad)
+            bare = plan.attachments is not None and plan.attachments.bare
+            if not (bare and own_faults):  # the value may be missing, which is told
+                plan.write(value, put, (None, TEXT) if bare else None, bad)
         except Enough:
             pass
         except RecursionError:
@@ -177,7 +180,7 @@ class SoapCodec:
         status = inbound.status
         kind = header(inbound.headers, "content-type")
         if not inbound.body or inbound.body.isspace():
-            return self._empty(call, status)
+            return self._empty(call, inbound)
         templates = self._plan.templates
         if templates is not None and status < 300:
             if len(inbound.body) < large.LARGE:
@@ -208,7 +211,7 @@ class SoapCodec:
                 message, early = self._parse_large(call, body, own)
         except XmlError as error:
             if status >= 300:
-                raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status}; {error}") from None
+                raise _failure(inbound, str(error)) from None
             if plan.output is None:
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
@@ -218,9 +221,9 @@ class SoapCodec:
         if plan.prepare is not None:
             plan.prepare(message.body)
         if message.fault is not None:
-            raise plan.faults.problem(message.fault)
+            raise plan.faults.problem(message.fault, _retry_after(inbound))
         if status >= 300:
-            raise UpstreamError(f"The service answered HTTP {status}.", cause=f"HTTP {status} with a SOAP body")
+            raise _failure(inbound, "with a SOAP body")
         if plan.output is None:
             return Reply(202)
         return self._answer(call, inbound, kind, message, parts or [], early)
@@ -285,7 +288,10 @@ class SoapCodec:
         if blocks:
             value = beside(value, HEADERS, blocks, call.warnings)
         if parts or plan.reply_attachments is not None:
-            attached = (plan.reply_attachments or Attachments({})).read(parts, call.warnings)
+            attachments = plan.reply_attachments or Attachments({})
+            attached = attachments.read(parts, call.warnings)
+            if attachments.bare:
+                value = {TEXT: value}
             value = beside(value, ATTACHMENTS, attached, call.warnings)
         return Reply(200, [JSON_TYPE, *fields], write(value))
 
@@ -293,9 +299,14 @@ class SoapCodec:
         blocks = self._plan.blocks
         return blocks.fields.copy() if blocks is not None else []
 
-    def _empty(self, call: Call, status: int) -> Reply:
+    def _empty(self, call: Call, inbound: HttpReply) -> Reply:
+        status = inbound.status
         if status >= 300:
-            raise UpstreamError(f"The service answered HTTP {status} without a body.", cause=f"HTTP {status}, empty")
+            raise UpstreamError(
+                f"The service answered HTTP {status} without a body.",
+                headers=_retry_after(inbound),
+                cause=f"HTTP {status}, empty",
+            )
         if self._plan.output is None:
             return Reply(202)
         if not self._plan.output.elements and self._plan.output.content is None:
@@ -305,6 +316,19 @@ class SoapCodec:
             call.warnings.append(f"the service answered {status} and nothing, where a reply is declared")
             return Reply(status)
         raise BadReply("The service gave an empty answer.")
+
+
+def _retry_after(inbound: HttpReply) -> list[tuple[str, str]]:
+    """When the service wants to be called again (RFC 9110, section 10.2.3)."""
+    return [field for field in inbound.headers if field[0] == "retry-after"]
+
+
+def _failure(inbound: HttpReply, cause: str) -> UpstreamError:
+    return UpstreamError(
+        f"The service answered HTTP {inbound.status}.",
+        headers=_retry_after(inbound),
+        cause=f"HTTP {inbound.status}; {cause}",
+    )
 
 
 def place_of(node: etree._Element) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -46,8 +46,8 @@ class FaultReader:
             except BindError:
                 continue  # its detail is read without a type
 
-    def problem(self, fault: etree._Element) -> UpstreamFault:
-        """The exception for the client."""
+    def problem(self, fault: etree._Element, headers: Sequence[tuple[str, str]] = ()) -> UpstreamFault:
+        """The exception for the client; `headers` go on the response."""
         older = _child(fault, "faultcode") is not None
         if not older and (fault.tag == f"{{{SOAP12}}}Fault" or _child(fault, "Code") is not None):
             code, subcode, reason, detail = _soap12(fault)
@@ -66,7 +66,9 @@ class FaultReader:
                 if mapped is not None:
                     status = mapped
                     break
-        return UpstreamFault(reason or "The service refused the call.", members={"fault": fault_json}, status=status)
+        return UpstreamFault(
+            reason or "The service refused the call.", members={"fault": fault_json}, headers=headers, status=status
+        )
 
     def _detail(self, detail: etree._Element) -> Any:
         """Declared elements by name, typed; others in ``#any``; text alone as a string."""

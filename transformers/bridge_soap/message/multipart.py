@@ -9,8 +9,10 @@ import base64
 import binascii
 import quopri
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from lxml import etree
@@ -23,6 +25,7 @@ XOP_INCLUDE = f"{{{XOP_NAMESPACE.decode()}}}Include"
 MAX_PARTS = 1000
 _PARAMETER = re.compile(r';\s*([!#$&^_.+\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))')
 _CID = re.compile("^cid:", re.IGNORECASE)
+_BOUNDARY_END = re.compile(rb"--|[ \t]*(?:\r?\n|\Z)")
 _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
 
 
@@ -52,14 +55,8 @@ def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
     boundary = content_parameters.get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise XmlError("it is a multipart message without a boundary")
-    mark = b"--" + boundary.encode("latin-1", "replace")
-    pieces = (b"\r\n" + body).split(b"\r\n" + mark, MAX_PARTS + 2)
-    if len(pieces) < 2:
-        pieces = (b"\n" + body).split(b"\n" + mark, MAX_PARTS + 2)
     parts: list[BodyPart] = []
-    for piece in pieces[1:]:
-        if piece.startswith(b"--"):
-            break
+    for piece in _pieces(body, b"--" + boundary.encode("latin-1", "replace")):
         if len(parts) >= MAX_PARTS:
             raise XmlError(f"it is a multipart message of more than {MAX_PARTS} parts")
         parts.append(_part(piece))
@@ -70,8 +67,45 @@ def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
     return root, [part for part in parts if part is not root]
 
 
+class _Delimiter(NamedTuple):
+    """A line of the boundary: its start and end, whether it is the last one, whether it starts a line."""
+
+    start: int
+    end: int
+    closes: bool
+    anchored: bool
+
+
+def _pieces(body: bytes, mark: bytes) -> Iterator[bytes]:
+    """What stands between the lines of the boundary.
+
+    Line ends may be bare line feeds, or missing in front of the boundary: the preamble or a part may end without one.
+    """
+    lines = list(islice(_delimiters(body, mark), 2 * MAX_PARTS + 2))
+    anchored = [line for line in lines if line.anchored or line is lines[0]]
+    lines = anchored if len(anchored) > 1 else lines
+    if not lines:
+        return
+    # Where lines end with line feeds alone, a carriage return belongs to the part.
+    ends = (b"\r\n", b"\n") if body[: lines[0].end].endswith(b"\r\n") else (b"\n",)
+    for line, following in zip_longest(lines, lines[1:]):
+        if line.closes:
+            return
+        piece = body[line.end : following.start if following is not None else None]
+        ending = next((each for each in ends if piece.endswith(each)), b"") if following is not None else b""
+        yield piece.removesuffix(ending)
+
+
+def _delimiters(body: bytes, mark: bytes) -> Iterator[_Delimiter]:
+    at = body.find(mark)
+    while at >= 0:
+        match = _BOUNDARY_END.match(body, at + len(mark))
+        if match is not None:
+            yield _Delimiter(at, match.end(), match[0] == b"--", at == 0 or body[at - 1] == 0x0A)
+        at = body.find(mark, at + len(mark))
+
+
 def _part(piece: bytes) -> BodyPart:
-    _, _, piece = piece.partition(b"\n")  # the rest of the boundary's line
     if piece.startswith((b"\r\n", b"\n")):
         head, body = b"", piece.partition(b"\n")[2]
     else:

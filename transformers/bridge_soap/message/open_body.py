@@ -11,13 +11,17 @@ from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.decode.incremental import OpenElement
 from bridge_soap.decode.opener import Opener
-from bridge_soap.message.bodies import EMPTY, NOT_ITS_NAMESPACE, RESULT, empty_value, root_readers, unexpected
+from bridge_soap.message.bodies import EMPTY, LEFT_OUT, NOT_ITS_NAMESPACE, RESULT, empty_value, root_readers, unexpected
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
 
 class SupersededError(Exception):
     """The body's element follows one that was mistaken for it; the message must be read again."""
+
+
+#: As many warnings as a reply may have.
+MAX_STRAYS = 20
 
 
 class LargeBodies:
@@ -73,6 +77,8 @@ class OpenBody(OpenElement):
         assert body.root is not None
         self._root = body.root
         self._names: list[str] = []
+        #: elements beside the body's, until that one is found
+        self._strays: list[etree._Element] = []
         #: 0: the element, or a member of its substitution group; 1: another element in its place
         self._rank = 2
         self._found: Any = None
@@ -92,23 +98,40 @@ class OpenBody(OpenElement):
             rank = self._ranked(child)
             if rank < self._rank:
                 self._rank = rank
+                self._tell_strays()
                 if rank and self._body.named:
                     self.note(child, NOT_ITS_NAMESPACE)
                 if child.tag == self._root.name and self._body.accessors is not None:
                     for result in child.findall(RESULT):
                         child.remove(result)
                 self._found = self._readers[child.tag if rank == 0 else self._root.name](child, self.note)
+            else:
+                self._stray(child)
             self._names.append(local_name(tag_of(child)))
 
     def open(self, child: etree._Element) -> OpenElement | None:
         rank = self._ranked(child)
         if rank >= self._rank:
             self._put = lambda value: None
+            self._stray(child)
             return _Nothing(self._opener, child, self.note, None)
         return self._open_root(child, rank)
 
+    def _stray(self, child: etree._Element) -> None:
+        """An element beside the body's: it is told, after it is known which one that is."""
+        if self._rank < 2:
+            self.note(child, LEFT_OUT)
+        elif len(self._strays) < MAX_STRAYS:
+            self._strays.append(etree.Element(child.tag))
+
+    def _tell_strays(self) -> None:
+        for child in self._strays:
+            self.note(child, LEFT_OUT)
+        self._strays.clear()
+
     def _open_root(self, child: etree._Element, rank: int) -> OpenElement | None:
         fault = NOT_ITS_NAMESPACE if rank and self._body.named else ""
+        self._tell_strays()
         before, self._rank = self._rank, rank
         schemas = self._opener.decoders.schemas
         members = [each for each in schemas.members(self._root) if each.name == child.tag]

@@ -44,7 +44,7 @@ def parameters_of(contract: Contract, body: Body) -> tuple[dict[str, Parameter],
     root = content.root
     parts = root.parts if root.kind in ("sequence", "all") else (root,)
     flat = flat and not root.repeats if root.is_group else flat
-    readers = contract.decoders(native=False, strict=False).simple
+    readers = contract.inputs
     parameters: dict[str, Parameter] = {}
     for part in parts:
         element = part.element
@@ -66,7 +66,7 @@ def shaped_parameters(
     contract: Contract, properties: Properties, root: Element, shape: Shape
 ) -> tuple[dict[str, Parameter], bool]:
     """As `parameters_of`, for a body in the clients' shape: with their names, and flattened objects."""
-    readers = contract.decoders(native=False, strict=False).simple
+    readers = contract.inputs
     parameters: dict[str, Parameter] = {}
 
     def walk(element: Element, shape: Shape | None, *, sure: bool) -> bool:

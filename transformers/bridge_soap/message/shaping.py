@@ -178,7 +178,7 @@ class Shaper:
         else:
             text = read_secret(origin, self._home)
             try:
-                constant = settled(self._contract.decoders(native=False, strict=False).simple[simple].value(text))
+                constant = settled(self._contract.inputs[simple].value(text))
                 self.secrets |= {text, self._encoders.simple[simple].text(constant)} - {""}
             except DatatypeError:
                 self._fault(key, f"what {origin.words} holds is not of the schema's type")

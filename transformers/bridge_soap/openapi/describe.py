@@ -21,7 +21,7 @@ from bridge_soap.openapi.jsonschema import schemas_of
 from bridge_soap.openapi.shape import shaped
 from bridge_soap.openapi.simpleschema import Schema
 from bridge_soap.wsdl.model import Side, SoapOperation
-from bridge_soap.xsd.model import keys_of
+from bridge_soap.xsd.model import TEXT, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class _Writer:
         in_path = frozenset(self._in_path)
         schema, example = self._shaped(self._d.body, self._d.shape, in_path)
         schema, example = self._with_headers(schema, example, self._d.headers.given)
-        schema, example = self._with_attachments(schema, example, self._d.operation.input)
+        schema, example = self._with_attachments(schema, example, self._d.operation.input, self._d.body)
         return {"required": True, "content": {"application/json": _media(schema, example)}}
 
     def _shaped(self, body: Body, shape: Shape | None, hidden: frozenset[str]) -> tuple[Schema, Any]:
@@ -148,10 +148,18 @@ class _Writer:
         return schema, example
 
     def _with_attachments(
-        self, schema: Schema, example: Any, side: Side, *, required: bool = True
+        self, schema: Schema, example: Any, side: Side, body: Body, *, required: bool = True
     ) -> tuple[Schema, Any]:
         if not side.attachments:
             return schema, example
+        if body.bare:
+            schema = {
+                "type": "object",
+                "properties": {TEXT: schema},
+                "required": [TEXT],
+                "additionalProperties": False,
+            }
+            example = {TEXT: example} if example is not None else None
         attachments = attachments_schema(side.attachments)
         schema = with_property(schema, ATTACHMENTS, attachments, self._schemas.components, required=required)
         if isinstance(example, dict):
@@ -173,7 +181,9 @@ class _Writer:
             schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
             schema, example = self._with_headers(schema, example, self._d.headers.returned)
             if self._d.operation.output is not None:
-                schema, example = self._with_attachments(schema, example, self._d.operation.output, required=False)
+                schema, example = self._with_attachments(
+                    schema, example, self._d.operation.output, self._d.output, required=False
+                )
             content = {"application/json": _media(schema, example)}
             out = {"200": {"description": f"What {self._d.operation.name} answers.", "content": content}}
         else:

@@ -266,6 +266,8 @@ class Examples:
         for bound in (facets.min_inclusive, facets.max_inclusive):
             if bound is not None:
                 yield bound
+                if facets.patterns:
+                    yield from (bound.zfill(width) for width in range(2, 21))
         for bound, step in ((facets.min_exclusive, 1), (facets.max_exclusive, -1)):
             if bound is not None and bound.lstrip("+-").isdecimal() and len(bound) < 40:
                 yield str(int(bound) + step)

@@ -9,7 +9,7 @@ from typing import Any
 from bridge_soap.components import Facets, SimpleType
 from bridge_soap.datatypes import regex
 from bridge_soap.datatypes.facets import DatatypeError, Rulebook, bound_value
-from bridge_soap.datatypes.lexical import BUILTINS
+from bridge_soap.datatypes.lexical import BUILTINS, NUMBERS
 from bridge_soap.datatypes.simple_in import SimpleReaders
 
 Schema = dict[str, Any]
@@ -23,7 +23,8 @@ class SimpleSchemas:
 
     def __init__(self, rulebook: Rulebook, *, native: bool) -> None:
         self._native = native
-        self._readers = SimpleReaders(rulebook, native=False, strict=False)
+        self._rulebook = rulebook
+        self._readers = SimpleReaders(rulebook, native=False, strict=False, judge=False)
 
     def __getitem__(self, simple: SimpleType) -> Schema:
         """A new schema, which the caller may change."""
@@ -38,17 +39,17 @@ class SimpleSchemas:
     def _simple(self, simple: SimpleType) -> Schema:
         facets = simple.facets
         if simple.variety == "list":
-            assert simple.item is not None
-            schema: Schema = {"type": "array", "items": self[simple.item]}
+            schema: Schema = {"type": "array", "items": self[self._rulebook.item(simple)]}
             low = facets.length if facets.length is not None else facets.min_length
             high = facets.length if facets.length is not None else facets.max_length
             return schema | _limits("minItems", low) | _limits("maxItems", high)
         if simple.variety == "union":
-            return any_of([self[member] for member in simple.members])
-        schema = self._atomic(simple)
+            return any_of([self[member] for member in self._rulebook.members(simple)])
+        text = self._is_text(simple)
+        schema = {"type": "string"} | _pattern(facets) if text else self._atomic(simple)
         if facets.enumeration is not None:
             values = [value for value in map(self._reader(simple), facets.enumeration) if value is not None]
-            if BUILTINS[simple.builtin].json in _EXACT:
+            if BUILTINS[simple.builtin].json in _EXACT and not text:
                 return {key: schema[key] for key in ("type",) if key in schema} | {"enum": values}
             # These have several representations per value, and a service may send any: 1.0 and 1.00.
             return schema | {"examples": values}
@@ -59,6 +60,11 @@ class SimpleSchemas:
         if BUILTINS[simple.builtin].json in ("string", "lexical"):
             schema |= _pattern(facets)
         return schema
+
+    def _is_text(self, simple: SimpleType) -> bool:
+        """Whether it is a number that is a JSON string because of a pattern."""
+        numbers = NUMBERS if self._native else ("integer", "float")
+        return BUILTINS[simple.builtin].json in numbers and self._rulebook[simple].text
 
     def _atomic(self, simple: SimpleType) -> Schema:
         builtin, facets = BUILTINS[simple.builtin], simple.facets
@@ -99,6 +105,7 @@ class SimpleSchemas:
         for key, text in (("default", default), ("const", fixed)):
             value = self._reader(simple)(text) if text is not None else None
             exact = simple.variety == "atomic" and BUILTINS[simple.builtin].json in _EXACT
+            exact = exact and not self._is_text(simple)
             if isinstance(value, str | int | float | bool | list) and (key == "default" or exact):
                 keywords[key] = value
         return keywords
