@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import codecs
 import re
+import zlib
+from collections import Counter
+from html.entities import name2codepoint
 
 __all__ = ["is_html", "misnamed", "repair_xml"]
 
 #: Larger documents are not repaired.
 MAX_REPAIRED = 16 * 1024 * 1024
+_GZIP, _GZIP_FORMAT = b"\x1f\x8b", 31
 #: What stands for a character that XML forbids.
 REPLACEMENT = "\ufffd"
 
@@ -23,7 +27,7 @@ _OTHERS = re.compile(r"utf-?8|(?:us-)?ascii|cp\d{3,4}|gb2312|gbk|gb18030|big5|sh
 _DECLARED = re.compile(rb"<\?xml[^>]{0,400}?\sencoding\s*=\s*[\"']?([A-Za-z][A-Za-z0-9._:-]{0,40})")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!doctype\s+html|<html[\s>])", re.IGNORECASE)
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!doctype\s+html|<html[\s>/])", re.IGNORECASE)
 
 
 def is_html(body: bytes) -> bool:
@@ -54,15 +58,25 @@ def repair_xml(body: bytes, charset: str = "") -> tuple[bytes, list[str]] | None
     * The encoding is the first of the byte order mark's, the content type's `charset`, the declaration's and UTF-8 in
       which it is valid; if it names one and is in none of them, windows-1252.
     * What stands before an XML declaration, and control characters behind the document, are left out.
-    * A character that XML forbids, as it is or as a reference, becomes U+FFFD.
+    * A character that XML forbids, as it is or as a reference, becomes U+FFFD. HTML's names of characters are known,
+      and ``&`` that begins no reference stands for itself.
+    * A document in gzip is decompressed.
     """
     if len(body) > MAX_REPAIRED:
         return None
     notes: list[str] = []
+    if body.startswith(_GZIP):
+        try:
+            body = zlib.decompressobj(_GZIP_FORMAT).decompress(body, MAX_REPAIRED + 1)
+        except zlib.error:
+            return None
+        if len(body) > MAX_REPAIRED:
+            return None
+        notes.append("it is compressed by gzip, which its header does not say")
     text = _text(body, charset.lower(), notes)
     if text is None:
         return None
-    text = _characters(_references(_document(text, notes), notes), notes)
+    text = _characters(_References(_document(text, notes)).repair(notes), notes)
     return text.encode("utf-8", "replace"), notes
 
 
@@ -141,7 +155,9 @@ def _document(text: str, notes: list[str]) -> str:
 # --- characters --------------------------------------------------------------------------------------------------
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_REFERENCE = re.compile(r"&#(?:x0*([0-9A-Fa-f]{1,8})|0*([0-9]{1,10}));")
+_REFERENCE = re.compile(r"&(?:#x0*([0-9A-Fa-f]{1,8})|#0*([0-9]{1,10})|([A-Za-z][A-Za-z0-9._-]{0,100}));")
+_XML_NAMES = frozenset({"amp", "lt", "gt", "quot", "apos"})
+_LAST = 0x10FFFF
 _LOW = re.compile(r"&#(?:x0*([0-9A-Fa-f]{4})|0*([0-9]{5}));")
 #: Characters searched at a time; no step holds the interpreter for long.
 _SLICE = 256 * 1024
@@ -161,35 +177,49 @@ def _characters(text: str, notes: list[str]) -> str:
     return "".join(pieces)
 
 
-def _references(text: str, notes: list[str]) -> str:
-    """References to characters that XML forbids, as U+FFFD; two that are the surrogates of a character, as it."""
-    out: list[str] = []
-    sections = _Sections(text)
-    end = at = count = pairs = 0
-    while (at := text.find("&#", at)) >= 0:
-        behind = sections.end(at)
-        if behind is not None:
-            at = behind
-            continue
-        match = _REFERENCE.match(text, at)
-        at += 2
-        code = _code(match) if match is not None else 0x20
-        if match is None or (code <= 0x10FFFF and not _FORBIDDEN.match(chr(code))):
-            continue
-        low = _LOW.match(text, match.end()) if 0xD800 <= code < 0xDC00 else None
-        out.append(text[end : match.start()])
-        if low is not None and 0xDC00 <= (second := _code(low)) < 0xE000:
-            out.append(chr(0x10000 + ((code - 0xD800) << 10) + second - 0xDC00))
-            pairs, end = pairs + 1, low.end()
-        else:
-            out.append(REPLACEMENT)
-            count, end = count + 1, match.end()
-        at = end
-    if count:
-        notes.append(f"{count} character references in it are forbidden in XML, and are read as U+FFFD")
-    if pairs:
-        notes.append(f"{pairs} characters in it are written as references to two surrogates")
-    return "".join([*out, text[end:]]) if out else text
+class _References:
+    """Repairs the references of a document: to forbidden characters, by HTML's names, and ``&`` that begins none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._pieces: list[str] = []
+        self._end = 0
+        self._counts: Counter[str] = Counter()
+
+    def repair(self, notes: list[str]) -> str:
+        text, sections, at = self._text, _Sections(self._text), self._text.find("&")
+        while at >= 0:
+            behind = sections.end(at)
+            at = text.find("&", behind if behind is not None else self._one(at))
+        notes += [f"{count} {words}" for words, count in self._counts.items()]
+        return "".join([*self._pieces, text[self._end :]]) if self._pieces else text
+
+    def _one(self, at: int) -> int:
+        """Repair the reference at a place. Returns where to go on."""
+        match = _REFERENCE.match(self._text, at)
+        if match is None:
+            return self._replace(at, at + 1, "&amp;", "times & stands for itself in it")
+        name = match[3]
+        if name is not None:
+            if name in _XML_NAMES or name not in name2codepoint:
+                return match.end()
+            return self._replace(at, match.end(), chr(name2codepoint[name]), "references in it are HTML's, not XML's")
+        code = _code(match)
+        if code <= _LAST and not _FORBIDDEN.match(chr(code)):
+            return match.end()
+        low = _LOW.match(self._text, match.end()) if 0xD800 <= code < 0xDC00 else None
+        second = _code(low) if low is not None else 0
+        if low is not None and 0xDC00 <= second < 0xE000:
+            character = chr(0x10000 + ((code - 0xD800) << 10) + second - 0xDC00)
+            return self._replace(at, low.end(), character, "characters in it are references to two surrogates")
+        words = "character references in it are forbidden in XML, and are read as U+FFFD"
+        return self._replace(at, match.end(), REPLACEMENT, words)
+
+    def _replace(self, start: int, end: int, text: str, words: str) -> int:
+        self._pieces += (self._text[self._end : start], text)
+        self._end = end
+        self._counts[words] += 1
+        return end
 
 
 def _code(match: re.Match[str]) -> int:

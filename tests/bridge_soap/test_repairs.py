@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -47,6 +48,9 @@ CASES: dict[str, tuple[bytes, str, str, str]] = {
     "a surrogate": (answer("&#xD83D;"), XML, "\ufffd", "references"),
     "two surrogates": (answer("&#xD83D;&#xDE00;&#55357;&#56832;"), XML, "😀😀", "two surrogates"),
     "a reference in CDATA is text": (answer("&#1;<![CDATA[&#1;]]><!-- &#2; -->"), XML, "\ufffd&#1;", "1 character ref"),
+    "HTML's names": (answer("a&nbsp;&eacute;&amp;&lt;"), XML, "a\u00a0é&<", "2 references in it are HTML's"),
+    "a bare ampersand": (answer("R&D & ?a=1&b=2&;&#x;"), XML, "R&D & ?a=1&b=2&;&#x;", "5 times & stands"),
+    "gzip that nobody declares": (gzip.compress(answer("é")), XML, "é", "gzip"),
     "blank lines first": (b"\r\n \n" + DECLARATION + answer("é"), XML, "é", "before its XML declaration"),
     "a byte order mark and blank lines": (b"\xef\xbb\xbf\n" + DECLARATION + answer("é"), XML, "é", "byte order mark"),
     "a byte order mark twice": (b"\xef\xbb\xbf" * 2 + DECLARATION + answer("é"), XML, "é", "byte order mark"),
@@ -127,10 +131,13 @@ def test_a_reply_that_is_not_well_formed_is_read_with_a_warning(
 @pytest.mark.parametrize("name", CASES)
 def test_a_large_reply_is_read_as_a_small_one(lenient: Echo, name: str) -> None:
     body, kind, value, told = CASES[name]
+    zipped = body.startswith(b"\x1f\x8b")
+    body = gzip.decompress(body) if zipped else body
     close = b"</o:a>" if b"</o:a>" in body else b"</h:a>" if b"</h:a>" in body else b"</a>"
     item = close.replace(b"/", b"").replace(b"a", b"l") + b"1" + close.replace(b"a", b"l")
     head, _, tail = body.rpartition(close)
-    content, warnings = read(lenient, head + close + item * (LARGE // len(item) + 1) + tail, kind)
+    body = head + close + item * (LARGE // len(item) + 1) + tail
+    content, warnings = read(lenient, gzip.compress(body) if zipped else body, kind)
     assert content["a"] == value
     assert set(content["l"]) == {1}
     assert any(told in each for each in warnings), warnings
@@ -148,6 +155,8 @@ def test_a_large_reply_is_read_as_a_small_one(lenient: Echo, name: str) -> None:
         b"<!--&#" * 10_000,
         b"<?xml " * 10_000,
         answer("é").decode().encode("cp1252"),
+        b"\x1f\x8b" + b"x" * 100,
+        gzip.compress(answer("x" * 17 * 1024 * 1024)),
     ],
 )
 def test_what_can_not_be_repaired_is_refused(lenient: Echo, body: bytes) -> None:

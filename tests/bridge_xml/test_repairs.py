@@ -42,6 +42,14 @@ async def test_a_document_that_is_not_well_formed_is_read(
             (await xml(response, {"strict": True})).reply(Call(), inbound)
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+async def test_xml_of_a_type_that_says_nothing(xml: Codec, kind: str) -> None:
+    inbound = HttpReply(200, [("content-type", kind)], b"\n<a>5</a>")
+    assert orjson.loads((await xml()).reply(Call(), inbound).content) == {"a": "5"}
+    with pytest.raises(BadReply):
+        (await xml()).reply(Call(), HttpReply(200, [("content-type", kind)], b"<html><p>x</p></html>"))
+
+
 @pytest.mark.parametrize("body", [b"<!DOCTYPE html><html><p>secret</html>", b"<html><br></html>"])
 async def test_an_html_page_is_called_one(xml: Codec, passthrough: Codec, body: bytes) -> None:
     for codec in (await xml(), await passthrough()):

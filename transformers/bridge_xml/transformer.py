@@ -18,6 +18,7 @@ from bridge.api import (
     Reply,
     RouteSpec,
     XmlError,
+    is_html,
     require_json,
 )
 from bridge_xml.decode import check, to_json
@@ -44,6 +45,8 @@ from bridge_xml.names import prefix_of
 _OURS = frozenset(("content-type", "accept", "accept-charset"))
 #: A repaired document is in UTF-8.
 _REPAIRED = ("content-type", "application/xml; charset=utf-8")
+#: Content types that services give to XML for want of a better one.
+_SAYS_NOTHING = frozenset(("text/plain", "application/octet-stream", "binary/octet-stream"))
 #: What may stand before an XML declaration.
 _BEFORE = b"\xef\xbb\xbf \t\r\n"
 _ACCEPT = ("accept", "application/xml, text/xml;q=0.9")
@@ -65,6 +68,15 @@ def _xml_type(value: str) -> str:
     if media(value).kind != "xml":
         raise ValueError(f"{value!r} is no XML content type; write application/xml or text/xml")
     return value
+
+
+def _is_xml(inbound: HttpReply) -> bool:
+    """Whether a reply that is declared as something else looks like XML."""
+    start = inbound.body[:1024].lstrip(_BEFORE)
+    if start.startswith(b"<?xml"):
+        return True
+    name = content_type(inbound).partition(";")[0].strip().lower()
+    return name in _SAYS_NOTHING and start.startswith(b"<") and not is_html(inbound.body)
 
 
 class XmlOptions(Options):
@@ -133,7 +145,7 @@ class XmlCodec:
         if inbound.status >= 300 and kind != "xml":
             return without_body(inbound)  # a redirect's page is for browsers
         # Old services send XML as text/plain or without a content type; then the XML declaration is enough.
-        if kind not in ("xml", "none") and inbound.body.lstrip(_BEFORE)[:5] != b"<?xml":
+        if kind not in ("xml", "none") and not _is_xml(inbound):
             raise BadReply(
                 "The service behind this route answered in something other than XML.",
                 cause=f"{content_type(inbound)[:80]}: {excerpt(inbound.body)}",

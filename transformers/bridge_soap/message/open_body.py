@@ -106,6 +106,7 @@ class OpenBody(OpenElement):
                         child.remove(result)
                 self._found = self._readers[child.tag if rank == 0 else self._root.name](child, self.note)
             else:
+                child.clear()  # only its name is needed
                 self._stray(child)
             self._names.append(local_name(tag_of(child)))
 
@@ -122,7 +123,7 @@ class OpenBody(OpenElement):
         if self._rank < 2:
             self.note(child, LEFT_OUT)
         elif len(self._strays) < MAX_STRAYS:
-            self._strays.append(etree.Element(child.tag))
+            self._strays.append(child)
 
     def _tell_strays(self) -> None:
         for child in self._strays:
