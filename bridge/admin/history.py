@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +13,7 @@ from bridge.admin.answers import active, by_method, json_response, read_body, wa
 from bridge.admin.publisher import PublisherAccess, route_id_of
 from bridge.api.call import Identity
 from bridge.catalog.registry import Registry
-from bridge.catalog.store import DELETED, Revision
+from bridge.catalog.store import DeletedRoute, Revision
 from bridge.errors import ClientError, Conflict, NotFound
 from bridge.gateway.table import Source, spec_json
 from bridge.payload.parsing import parse_json
@@ -57,8 +56,8 @@ class History:
 
     async def deleted(self, request: Request) -> Response:
         who = await self._access.identity(request)
-        gone = [one for one in await self._registry.deleted() if not who.tenant or one.tenant == who.tenant]
-        return json_response({"routes": [_gone(revision) for revision in gone[: 10 * DELETED]]})
+        gone = await self._registry.deleted(who.tenant or None)
+        return json_response({"routes": [_gone(route) for route in gone]})
 
     async def roll_back(self, request: Request) -> Response:
         who = await self._access.identity(request)
@@ -114,17 +113,15 @@ def _listed(revision: Revision) -> dict[str, Any]:
     return entry if revision.restores is None else entry | {"restores": revision.restores}
 
 
-def _gone(revision: Revision) -> dict[str, Any]:
-    spec = json.loads(revision.spec) if revision.spec else {}
+def _gone(route: DeletedRoute) -> dict[str, Any]:
     return {
-        "route_id": revision.route_id,
-        "route": spec.get("route"),
-        "host": spec.get("host"),
-        "tenant": revision.tenant,
-        "by": revision.by,
-        "at": _time(revision.at),
-        #: Of the spec that the route had last.
-        "revision": revision.number - 1 if spec else None,
+        "route_id": route.id,
+        "route": route.route,
+        "host": route.host,
+        "tenant": route.tenant,
+        "by": route.by,
+        "at": _time(route.at),
+        "revision": route.revision,
     }
 
 

@@ -24,7 +24,7 @@ from bridge.catalog.binds import AT_ONCE, Publishers, each
 from bridge.catalog.followers import Followers
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
-from bridge.catalog.store import REVISIONS, Judge, Revision, Store, StoredRoute
+from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.config.specfile import read_value
 from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
@@ -382,11 +382,14 @@ class Registry:
         revision = await self._store.revision(route_id, number)
         if revision is None:
             raise NotFound(f"The route {route_id} has no revision {number}; the last {REVISIONS} are kept.")
-        return revision, read_value(json.loads(revision.spec)) if revision.spec else None
+        if not revision.spec:
+            return revision, None
+        # A large one takes up to a second to read, in which everybody else is served.
+        return revision, await asyncio.to_thread(lambda: read_value(json.loads(revision.spec)))
 
-    async def deleted(self) -> Sequence[Revision]:
+    async def deleted(self, tenant: str | None) -> Sequence[DeletedRoute]:
         """As `bridge.catalog.store.Store.deleted`."""
-        return await self._store.deleted()
+        return await self._store.deleted(tenant)
 
     def source(self, route_id: RouteId) -> Source:
         """:raises NotFound: there is no such route."""

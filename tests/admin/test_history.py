@@ -176,7 +176,7 @@ async def test_each_tenant_keeps_the_routes_it_deleted_last(
         await store.delete_route(await put(store, 0, SPEC), "pat")
     assert not await store.history(first)
     assert len(await store.history(other)) == 2, "no tenant loses its history to another"
-    assert len(await store.deleted()) == 4
+    assert len(await store.deleted(None)) == 4
 
 
 OLD = """

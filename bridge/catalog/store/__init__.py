@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.catalog.store.base import DELETED, REVISIONS, Judge, Revision, Store, StoredRoute
+from bridge.catalog.store.base import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.catalog.store.sqlite import SqliteStore
 from bridge.errors import SettingsError
 
-__all__ = ["DELETED", "REVISIONS", "Judge", "Revision", "Store", "StoredRoute", "open_store", "store_file"]
+__all__ = ["REVISIONS", "DeletedRoute", "Judge", "Revision", "Store", "StoredRoute", "open_store", "store_file"]
 
 
 def open_store(url: str, home: Path) -> Store:

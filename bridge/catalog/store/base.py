@@ -54,6 +54,23 @@ class Revision:
     spec: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedRoute:
+    """A registered route that is gone and can be restored.
+
+    :ivar revision: the number of the last revision that has a spec; None if that is kept no longer.
+    :ivar route: its public path, and `host`, of that spec.
+    """
+
+    id: int
+    at: float
+    by: str
+    tenant: str | None = None
+    revision: int | None = None
+    route: str | None = None
+    host: str | None = None
+
+
 #: Given a route as the store has it at the moment of a change, or None where it has none; raises what forbids the
 #: change. Called within the transaction and perhaps in another thread, so it must be quick and change nothing.
 Judge = Callable[[StoredRoute | None], None]
@@ -99,9 +116,8 @@ class Store(Protocol):
         """One of them, with its spec."""
         ...
 
-    async def deleted(self) -> Sequence[Revision]:
-        """The deletions of all routes that are gone and can be restored, the newest first, each with the spec that the
-        route had last."""
+    async def deleted(self, tenant: str | None) -> Sequence[DeletedRoute]:
+        """The routes of `tenant` that were deleted last, the newest first; None: of all, at most `10 * DELETED`."""
         ...
 
     async def keys(self) -> Sequence[StoredKey]: ...

@@ -6,8 +6,9 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from bridge.catalog.store.base import DELETED, REVISIONS, Action, Revision, StoredRoute
+from bridge.catalog.store.base import DELETED, REVISIONS, Action, DeletedRoute, Revision, StoredRoute
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS revision (route_id INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
@@ -70,13 +71,16 @@ def one(db: sqlite3.Connection, route_id: int, number: int) -> Revision | None:
     return Revision(*row) if row else None
 
 
-def deleted(db: sqlite3.Connection) -> Sequence[Revision]:
-    query = """SELECT one.route_id, one.number, one.at, one.by, one.action, one.tenant, one.restores,
-        coalesce(last.spec, '')
+def deleted(db: sqlite3.Connection, tenant: str | None) -> Sequence[DeletedRoute]:
+    query = """SELECT one.route_id, one.at, one.by, one.tenant, last.number, last.spec
       FROM gone JOIN revision AS one USING (route_id, number)
       LEFT JOIN revision AS last ON last.route_id = one.route_id AND last.number = one.number - 1
-      ORDER BY one.at DESC, one.route_id DESC"""
-    return [Revision(*row) for row in db.execute(query)]
+      WHERE ?1 IS NULL OR one.tenant = ?1 ORDER BY one.at DESC, one.route_id DESC LIMIT ?2"""
+    routes = []
+    for route_id, at, by, owner, number, spec in db.execute(query, (tenant, 10 * DELETED)):
+        value = _value(spec)
+        routes.append(DeletedRoute(route_id, at, by, owner, number, value.get("route"), value.get("host")))
+    return routes
 
 
 def _insert(db: sqlite3.Connection, revision: Revision) -> None:
@@ -102,8 +106,13 @@ def _forget_deleted(db: sqlite3.Connection, tenant: str | None) -> None:
 
 
 def _tenant(spec: str) -> str | None:
-    try:
-        tenant = json.loads(spec)["tenant"]
-    except (ValueError, LookupError, TypeError):
-        return None
+    tenant = _value(spec).get("tenant")
     return tenant if isinstance(tenant, str) else None
+
+
+def _value(spec: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(spec or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -18,7 +18,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from bridge.catalog.store import revisions
-from bridge.catalog.store.base import Judge, Revision, StoredRoute
+from bridge.catalog.store.base import DeletedRoute, Judge, Revision, StoredRoute
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
 from bridge.stages.auth.api_key import StoredKey
 
@@ -290,8 +290,8 @@ class SqliteStore:
     async def revision(self, route_id: int, number: int) -> Revision | None:
         return await self._read_revisions(lambda db: revisions.one(db, route_id, number))
 
-    async def deleted(self) -> Sequence[Revision]:
-        return await self._read_revisions(revisions.deleted)
+    async def deleted(self, tenant: str | None) -> Sequence[DeletedRoute]:
+        return await self._read_revisions(lambda db: revisions.deleted(db, tenant))
 
     async def _read_revisions(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work` on a store that has its revisions: one that an older version wrote gets them first."""

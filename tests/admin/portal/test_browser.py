@@ -137,7 +137,7 @@ async def test_a_route_is_edited_rolled_back_deleted_and_restored(gateway: Any, 
     await page.click("[aria-label^='Open the spec of /v1/tallies']")
     await page.says("history", "changed by <i>kim</i>")
     await page.click("[aria-label='View revision 1']")
-    await page.says("revision-text", "timeout: 2\n")
+    await page.says("revision-text", "- timeout: 9\n+ timeout: 2\n")
     await page.click("[aria-label='Roll back to revision 1']")
     await page.until("document.getElementById('confirm').open")
     assert await page.evaluate("document.activeElement.id") == "confirm-no"

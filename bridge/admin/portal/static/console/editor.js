@@ -101,7 +101,7 @@ async function load(id) {
     facts: [where, status === "ACTIVE" ? "" : `${status}: ${(problems ?? []).join("; ")}`].join(" ").trim(),
     hint: source === "file" ? FILE_HINT : EDIT_HINT,
   });
-  if (source === "store") await showHistory(id, { rollBack });
+  if (source === "store") await showHistory(id, { rollBack, current: spec.text });
 }
 
 export async function open(id) {
@@ -123,7 +123,7 @@ export async function openDeleted({ route_id: id, revision, at }) {
     show({ id, etag: null, kind: "deleted" }, text, {
       title: `Deleted route ${id}`, facts: `Deleted ${new Date(at).toLocaleString()}.`, hint: GONE_HINT,
     });
-    await showHistory(id, { rollBack });
+    await showHistory(id, { rollBack, current: "" });
   } catch (error) {
     say("deleted-note", error.message, "bad");
     return;
