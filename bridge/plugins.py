@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.api.capabilities import Followed, Following, capability
+from bridge.api.capabilities import Advising, Followed, Following, Noting, capability
 from bridge.api.route_spec import TRANSPORTS, RouteSpec
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
@@ -121,6 +121,15 @@ class Transformers:
         transformer = await self.get(spec.transform.request)
         following = capability(transformer, Following)
         return None if following is None else following.follow(spec, _options(transformer, spec, document, file))
+
+    async def warnings(self, spec: RouteSpec) -> tuple[str, ...]:
+        """A sentence on each part of the contract that the bound `spec` does not publish, and on each thing that
+        its author should know."""
+        transformer = await self.get(spec.transform.request)
+        noting, advising = capability(transformer, Noting), capability(transformer, Advising)
+        notes = noting.notes(spec) if noting is not None else ()
+        advice = advising.advice(spec) if advising is not None else ()
+        return (*(f"left out: {note}" for note in notes), *advice)
 
     async def aclose(self) -> None:
         for transformer in self._open.values():

@@ -29,7 +29,9 @@ def json_response(value: Any, status: int = 200, **headers: str) -> Response:
 
 def active(bound: BoundRoute, status: int = 200, **headers: str) -> Response:
     """The answer to a change after which `bound` is live."""
-    body = {"route_id": bound.source.id, "status": "ACTIVE"}
+    body: dict[str, Any] = {"route_id": bound.source.id, "status": "ACTIVE"}
+    if bound.warnings:
+        body["warnings"] = bound.warnings
     return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
 
 

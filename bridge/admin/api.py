@@ -166,11 +166,17 @@ class Admin:
         current = await self._access.own(request, who, id_text) if id_text else None
         if current is not None:
             self._access.judge(request, who)(current)
-        answer: dict[str, Any] = {"ok": True, "problems": [], "policy": {"verdict": "none configured"}}
+        answer: dict[str, Any] = {
+            "ok": True,
+            "problems": [],
+            "warnings": [],
+            "policy": {"verdict": "none configured"},
+        }
         try:
             spec, document = await self._spec(request, who)
             source = Source(current.id if current is not None else 0, "store", spec, document=document)
             bound = await self._registry.check(source, who)
+            answer["warnings"] = bound.warnings
             answer["openapi"] = await self._document(published([bound]))
         except NotOwned as error:
             answer["ok"] = False

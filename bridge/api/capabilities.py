@@ -84,6 +84,16 @@ class Noting(Protocol):
         ...
 
 
+@runtime_checkable
+class Advising(Protocol):
+    """It has something to say about routes that it binds."""
+
+    def advice(self, route: RouteSpec) -> Sequence[str]:
+        """A sentence on each thing that the author of the bound `route` should know: what its service asks for and the
+        spec lacks, and where a contract is not read by the letter."""
+        ...
+
+
 # --- of a codec ------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from lxml import etree
 from pydantic import ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
-from bridge.api.capabilities import Explaining, Importing, Noting, Secretive, capability
+from bridge.api.capabilities import Explaining, Importing, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.importing import ImportOutput
 from bridge.api.transformer import Context
@@ -70,13 +70,12 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
             for number, (spec, document) in enumerate(documents):
                 source = Source(f"{path}#{number}" if number else str(path), "file", spec, str(path), document)
                 try:
-                    routes.append(await runtime.binder.bind(source))
+                    route = await runtime.binder.bind(source)
                 except SetupError as error:
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
-                transformer = await runtime.transformers.get(spec.transform.request)
-                if noting := capability(transformer, Noting):
-                    notes += [f"{path}: left out: {note}" for note in noting.notes(spec)]
+                routes.append(route)
+                notes += [f"{path}: {warning}" for warning in route.warnings]
         for route, conflict in Table(routes).refused:
             faults += [placed(fault, route.source) for fault in conflict.faults]
     finally:

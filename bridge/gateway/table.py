@@ -136,6 +136,8 @@ class BoundRoute:
     #: Of the contract that it is bound to, if that is followed.
     fingerprint: bytes = b""
     endpoints: Sequence[Endpoint] = field(default=())
+    #: What its author should know: a sentence each.
+    warnings: tuple[str, ...] = ()
     #: The paths that belong to it.
     owned: Sequence[OwnedPath] = field(default=())
 
@@ -187,6 +189,7 @@ class Binder:
             # First, so that a change while the route is bound is detected later.
             fingerprint = await followed.fingerprint() if followed is not None else b""
             operations = self._fronts.publish(spec, await self._transformers.bind(spec, source.document, source.file))
+            warnings = await self._transformers.warnings(spec)
             sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
         route = BoundRoute(
             source=source,
@@ -197,6 +200,7 @@ class Binder:
             cache=MemoryCache(spec.cache.ttl) if spec.cache else None,
             followed=followed,
             fingerprint=fingerprint,
+            warnings=warnings,
         )
         route.endpoints = [Endpoint(route, operation, sender, self._chain) for operation in operations]
         route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)

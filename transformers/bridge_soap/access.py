@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import urlsplit
 
 from bridge.api import BindError, Fault, read_env
-from bridge_soap.documents import is_url
+from bridge_soap.locations import is_url, origin_of
 from bridge_soap.options import WsdlAuth
 
 _PATH = ("transform", "soap", "wsdl_auth")
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
-_PORTS = {"http": 80, "https": 443}
 
 
 class Access:
@@ -25,12 +23,12 @@ class Access:
     def __init__(self, auth: WsdlAuth, wsdl: str) -> None:
         if not is_url(wsdl):
             raise BindError(Fault("the WSDL is a file, so there is nobody to show credentials to", _PATH))
-        self._origin = _origin_of(wsdl)
+        self._origin = origin_of(wsdl)
         self._header = _basic(auth, wsdl) if auth.username is not None else _bearer(auth, wsdl)
 
     def headers(self, url: str) -> dict[str, str]:
         """The header fields for a request to `url`."""
-        return {"authorization": self._header} if _origin_of(url) == self._origin else {}
+        return {"authorization": self._header} if origin_of(url) == self._origin else {}
 
 
 def access_of(auth: WsdlAuth | None, wsdl: str) -> Access | None:
@@ -54,13 +52,3 @@ def _bearer(auth: WsdlAuth, wsdl: str) -> str:
     if not _B64TOKEN.fullmatch(token):
         raise BindError(Fault(f"what {auth.bearer_env} holds is no bearer token", (*_PATH, "bearer_env")))
     return f"Bearer {token}"
-
-
-def _origin_of(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1  # an invalid port: not an origin
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), port if port is not None else _PORTS.get(scheme)

@@ -15,6 +15,7 @@ from bridge_soap.decode.decoders import Decoders
 from bridge_soap.documents import BlockingFetch, Library
 from bridge_soap.encode.encoders import Encoders
 from bridge_soap.encode.writing import Prefixes
+from bridge_soap.liberties import Liberties
 from bridge_soap.names import NCNAME, SOAP12_ENCODING, clark, split
 from bridge_soap.section5.decoders import EncodedDecoders
 from bridge_soap.section5.encoders import EncodedEncoders
@@ -62,16 +63,26 @@ class Contract:
     :param access: credentials for the WSDL's origin.
     :param fetch: fetches URLs; without it, the WSDL must be a file.
     :ivar library: its documents.
+    :param strict: read it by the letter only.
+    :ivar digest: the same for contracts that may be shared.
+    :ivar liberties: where it is not read by the letter; more may be added when types are compiled.
     :ivar documented: the JSON schemas of `bridge_soap.openapi`, which all operations share.
     :raises bridge.api.BindError: it does not load.
     """
 
     def __init__(
-        self, reference: str, folder: Path, access: Access | None = None, fetch: BlockingFetch | None = None
+        self,
+        reference: str,
+        folder: Path,
+        access: Access | None = None,
+        fetch: BlockingFetch | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
-        library = Library(folder, fetch, access.headers if access is not None else None)
+        self.liberties = Liberties(strict=strict)
+        library = Library(folder, fetch, access.headers if access is not None else None, self.liberties)
         self.wsdl: Wsdl = read_wsdl(library, reference)
-        self.digest = library.digest
+        self.digest = f"{library.digest} {'strict' if strict else 'tolerant'}"
         self.library = library
         self.schemas = Schemas(self.wsdl.index)
         self.graph = Graph(self.schemas, Rulebook())

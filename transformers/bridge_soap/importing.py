@@ -16,8 +16,10 @@ from bridge.api import BindError, Fault, ImportOutput, Operation, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
-from bridge_soap.documents import BlockingFetch, is_url
+from bridge_soap.documents import BlockingFetch
+from bridge_soap.locations import is_url
 from bridge_soap.options import SoapOptions
+from bridge_soap.published_tree import common_folder
 from bridge_soap.saving import save_contract
 from bridge_soap.wsdl.model import SoapOperation
 from bridge_soap.wsdl.selection import choose
@@ -84,7 +86,7 @@ def import_spec(
     spec = _spec(choices[0].operation, keys, hints if not output.saves else [])
     binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
     published, skipped = binder.all(choices)
-    return _text(spec, published, hints), [*notes, *skipped]
+    return _text(spec, published, hints), [*notes, *skipped, *contract.liberties.notes]
 
 
 def _options(options: dict[str, Any]) -> SoapOptions:
@@ -103,9 +105,12 @@ def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
     for path in (wsdl_dir / wsdl, Path(wsdl)):
         if path.is_file() and path.resolve().is_relative_to(wsdl_dir.resolve()):
             return path.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
-    path = Path(wsdl)
-    hints.append(f"Copy {path.name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it.")
-    return path.name, path.parent
+    path = Path(wsdl).resolve()
+    folder = common_folder(path)
+    name = path.relative_to(folder).as_posix()
+    where = "" if folder == path.parent else f", in the same folders as in {folder}"
+    hints.append(f"Copy {name} and what it imports to {wsdl_dir.name}/, where the gateway looks for it{where}.")
+    return name, folder
 
 
 def _spec(operation: SoapOperation, options: dict[str, Any], hints: list[str]) -> dict[str, Any]:

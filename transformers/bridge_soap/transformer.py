@@ -15,8 +15,9 @@ from bridge.api import BindError, Context, Fault, Operation, Options, RouteSpec
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
-from bridge_soap.documents import ALTOGETHER, BlockingFetch, is_url
+from bridge_soap.documents import ALTOGETHER, BlockingFetch
 from bridge_soap.importing import SoapImport, import_spec
+from bridge_soap.locations import is_url
 from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.selection import OperationChoice, choose
@@ -40,6 +41,7 @@ class Soap:
         self._threads: ThreadPoolExecutor | None = None
         self._contracts: WeakValueDictionary[str, Contract] = WeakValueDictionary()
         self._skipped: dict[str, tuple[str, ...]] = {}
+        self._advice: dict[str, tuple[str, ...]] = {}
 
     async def open(self, context: Context) -> None:
         self._context = context
@@ -67,9 +69,14 @@ class Soap:
         nor passes."""
         return self._skipped.get(_key(route), ())
 
+    def advice(self, route: RouteSpec) -> tuple[str, ...]:
+        """A sentence on each place where the contract is not read by the letter."""
+        return self._advice.get(_key(route), ())
+
     async def aclose(self) -> None:
         self._contracts.clear()
         self._skipped.clear()
+        self._advice.clear()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
@@ -103,6 +110,7 @@ class Soap:
         else:
             operations, skipped = binder.all(choices)
         self._skipped[_key(route)] = (*skipped, *self._unused_headers(contract, choices, operations, options))
+        self._advice[_key(route)] = contract.liberties.notes
         return operations
 
     def _unused_headers(
@@ -121,7 +129,8 @@ class Soap:
     def _contract(self, options: SoapOptions, folder: Path, fetch: BlockingFetch | None) -> Contract:
         """The contract, shared with the routes that have the same. Each route fetches it with its own credentials
         before it may share it."""
-        contract = Contract(options.wsdl, folder, access_of(options.wsdl_auth, options.wsdl), fetch)
+        access = access_of(options.wsdl_auth, options.wsdl)
+        contract = Contract(options.wsdl, folder, access, fetch, strict=options.strict)
         return self._contracts.setdefault(contract.digest, contract)
 
 

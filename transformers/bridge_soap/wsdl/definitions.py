@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from lxml import etree
 
 from bridge.api import BindError, Fault, fetch_error
 from bridge_soap.components import Place
-from bridge_soap.documents import Document, Library, is_url, shown
+from bridge_soap.documents import Document, Library, shown
+from bridge_soap.locations import is_url
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
 from bridge_soap.wsdl.model import HeaderUse, MessagePart, Side, SoapOperation, Version
 from bridge_soap.xsd.index import Index, schemas_of
@@ -122,13 +124,19 @@ def _import(wsdl: Wsdl, library: Library, document: Document, node: etree._Eleme
         return
     try:
         here = namespace in WSDLS and (is_shipped(document) or is_url(location) or not location)
-        imported = shipped(WSDLS[namespace]) if here else library.open(location, document)
+        imported = shipped(WSDLS[namespace]) if here else library.open(location, document, partial(_defines, namespace))
     except BindError as error:
         fault = error.faults[0]
         why = f"it imports {shown(location)}, which cannot be used: {fault}"
         wsdl.faults.append(Fault(why, file=document.name, line=line_of(node)))
         return
     _collect(wsdl, library, imported, locations)
+
+
+def _defines(namespace: str, root: etree._Element) -> bool:
+    """Whether a document is a WSDL or schema of that namespace; of any for ``""``."""
+    is_contract = root.tag in (_w("definitions"), xsd("schema"))
+    return is_contract and namespace in ("", root.get("targetNamespace", "").strip())
 
 
 def _find(wsdl: Wsdl, kind: str, owner: _Item, node: etree._Element, attribute: str) -> _Item:

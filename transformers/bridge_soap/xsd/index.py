@@ -6,7 +6,7 @@ document cannot be loaded, the reason is kept, and only the operations that need
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from lxml import etree
@@ -14,7 +14,8 @@ from lxml import etree
 from bridge.api import BindError, Fault
 from bridge_soap.components import Place
 from bridge_soap.datatypes.lexical import BUILTINS
-from bridge_soap.documents import Document, Library, is_url
+from bridge_soap.documents import Document, Library
+from bridge_soap.locations import is_url
 from bridge_soap.names import (
     ENCODINGS,
     NCNAME,
@@ -182,7 +183,7 @@ class Index:
         location = node.get("schemaLocation", "").strip()
         if not location or is_shipped(scope.document):
             return
-        document = self._load(location, scope, scope.namespace)
+        document = self._load(location, scope, scope.namespace, {scope.namespace, ""})
         if document is not None:
             for schema in schemas_of(document.root):
                 self.add(schema, document, scope)
@@ -193,14 +194,22 @@ class Index:
             return
         if namespace in SCHEMAS and is_url(location):
             return  # it is shipped with the gateway
-        document = self._load(location, scope, namespace)
+        targets = {namespace} if node.get("namespace") is not None else None
+        document = self._load(location, scope, namespace, targets)
         if document is not None:
             for schema in schemas_of(document.root):
                 self.add(schema, document)
 
-    def _load(self, location: str, scope: Scope, namespace: str) -> Document | None:
+    def _load(self, location: str, scope: Scope, namespace: str, targets: Set[str] | None) -> Document | None:
+        """:param targets: the target namespaces of a document that may be read in place of one that is not there; None
+        for any."""
+
+        def fits(root: etree._Element) -> bool:
+            names = [schema.get("targetNamespace", "").strip() for schema in schemas_of(root)]
+            return bool(names) if targets is None else not targets.isdisjoint(names)
+
         try:
-            return self._library.open(location, scope.document)
+            return self._library.open(location, scope.document, fits)
         except BindError as error:
             self.missing.setdefault(namespace, error.faults[0])
             return None
