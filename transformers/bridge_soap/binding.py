@@ -27,7 +27,7 @@ from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
 from bridge_soap.section5.references import resolve
 from bridge_soap.wsdl.model import Side, SoapOperation
-from bridge_soap.wsdl.selection import OperationChoice
+from bridge_soap.wsdl.selection import OperationChoice, unchosen
 
 #: Up to this number, all namespaces are declared in each envelope.
 _FEW = 3
@@ -48,7 +48,7 @@ class Binder:
         """
         operations: list[Operation] = []
         faults: list[Fault] = []
-        notes = [str(fault) for fault in self._contract.wsdl.faults]
+        notes = [*map(str, self._contract.wsdl.faults), *unchosen(self._contract.wsdl, self._options)]
         for each in choices:
             try:
                 operations += self.operations(each.operation, f"/{each.name}", each.name)

@@ -21,6 +21,10 @@ class Place:
     file: str
     line: int = 0
 
+    def note(self, sentence: str) -> str:
+        """`sentence` with this place before it."""
+        return str(Fault(sentence, file=self.file, line=self.line))
+
     def fail(self, reason: str, key: str = "") -> NoReturn:
         """:raises BindError: always, with this place."""
         raise BindError(Fault(reason, (key,) if key else (), file=self.file, line=self.line))

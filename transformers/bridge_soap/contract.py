@@ -129,7 +129,8 @@ class Contract:
             names = tuple(each.name for each in accessors)
             return Body(wrapper, accessors=names, named=not reply, encoding=encoding)
         if len(side.parts) == 1 and side.parts[0].type:
-            type_ = self.schemas.type(side.parts[0].type, side.parts[0].place)
+            part = side.parts[0]
+            type_ = self.schemas.type(self._referred("type", part.type, part), part.place)
             if isinstance(type_, ComplexType) and encoding is None:
                 return Body(content=type_)
         elements = tuple(self._accessor(operation, part) for part in side.parts)
@@ -148,10 +149,13 @@ class Contract:
     def _accessor(self, operation: SoapOperation, part: MessagePart) -> Element:
         if part.element:
             local = split(part.element)[1]  # without a prefix, no namespace may be meant
-            bare = self.schemas.index.find("element", part.element) is None and self.schemas.find_element(local)
-            return bare or self.schemas.element(part.element, part.place)
-        type_: Type = self.schemas.type(part.type, part.place) if part.type else ANY_TYPE
+            unqualified = self.schemas.index.find("element", part.element) is None and self.schemas.find_element(local)
+            return unqualified or self.schemas.element(self._referred("element", part.element, part), part.place)
+        type_: Type = self.schemas.type(self._referred("type", part.type, part), part.place) if part.type else ANY_TYPE
         return Element(part.name, lambda: type_, place=part.place)
+
+    def _referred(self, kind: str, name: str, part: MessagePart) -> str:
+        return self.schemas.part_reference(kind, name, part.place) if part.bare else name
 
     def fault_elements(self, operation: SoapOperation) -> dict[str, Element]:
         """The elements in the details of an operation's faults, by tag. A fault that refers to an undeclared element or

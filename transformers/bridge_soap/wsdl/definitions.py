@@ -17,6 +17,7 @@ from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library, shown
 from bridge_soap.locations import is_url
 from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
+from bridge_soap.wsdl.bound_transport import other_transport
 from bridge_soap.wsdl.model import HeaderUse, MessagePart, Side, SoapOperation, Version
 from bridge_soap.xsd.index import Index, schemas_of
 from bridge_soap.xsd.shipped import WSDLS, is_shipped, shipped
@@ -45,7 +46,8 @@ class Wsdl:
     """A WSDL and its imports.
 
     :ivar operations: every SOAP operation of every port, in document order.
-    :ivar faults: the files and ports that cannot be used, although others can.
+    :ivar faults: the files, ports and operations that cannot be used, although others can.
+    :ivar unserved: the ports of transports other than HTTP, each with the reason.
     """
 
     index: Index
@@ -54,11 +56,15 @@ class Wsdl:
     services: list[_Item] = field(default_factory=list)
     operations: list[SoapOperation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    unserved: dict[str, str] = field(default_factory=dict[str, str])
 
     def message(self, name: str) -> tuple[MessagePart, ...]:
-        """The parts of the message of that name; empty if it is not defined."""
+        """The parts of the message of that name; empty if it is not defined or broken."""
         item = self.items.get(("message", name))
-        return message_parts(item) if item is not None else ()
+        try:
+            return message_parts(item) if item is not None else ()
+        except BindError:
+            return ()
 
 
 def read_wsdl(library: Library, reference: str) -> Wsdl:
@@ -88,6 +94,7 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
     for (kind, _), binding in list(wsdl.items.items()):
         if kind == "binding":
             _read_unused(wsdl, binding, served)
+    _note_unbound(wsdl)
     wsdl.faults = list(dict.fromkeys(wsdl.faults))
     if not wsdl.operations:
         fault = Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root))
@@ -177,6 +184,20 @@ def _read_unused(wsdl: Wsdl, binding: _Item, served: set[str]) -> None:
         wsdl.faults += error.faults
 
 
+def _note_unbound(wsdl: Wsdl) -> None:
+    """Note the operations of port types that are served, which no port has."""
+    bound: dict[str, set[str]] = {}
+    for operation in wsdl.operations:
+        bound.setdefault(operation.port_type, set()).add(operation.name)
+    for (kind, name), item in wsdl.items.items():
+        if kind == "portType" and name in bound:
+            for each in children(item.node, _w("operation")):
+                local = each.get("name", "").strip()
+                if local not in bound[name]:
+                    why = f"{local}: no port of SOAP over HTTP has this operation of {local_name(name)}"
+                    wsdl.faults.append(Fault(why, file=item.document.name, line=line_of(each)))
+
+
 def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:
     address = _extension(port, "address")
     try:
@@ -193,6 +214,14 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
     soap = _extension(binding.node, "binding")
     if soap is None:
         return  # HTTP GET/POST bindings and others
+    reason = other_transport(soap.get("transport", ""), address)
+    if reason:
+        name = port or binding.node.get("name", "")
+        wsdl.unserved[name] = reason
+        wsdl.faults.append(
+            Fault(f"the port {name} is not served: {reason}", (), binding.place.file, binding.place.line)
+        )
+        return
     version: Version = "1.2" if soap.tag.startswith(f"{{{WSDL_SOAP12}}}") else "1.1"
     port_type = _find(wsdl, "portType", binding, binding.node, "type")
     abstract: dict[str, list[etree._Element]] = {}
@@ -201,6 +230,9 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
     for node in children(binding.node, _w("operation")):
         operation = _matching(node, abstract.get(node.get("name", ""), []))
         if operation is None:
+            why = f"the binding {binding.node.get('name', '')} has an operation that its port type lacks"
+            name = node.get("name", "")
+            wsdl.faults.append(Fault(f"{name}: {why}", file=binding.document.name, line=line_of(node)))
             continue
         abstract[node.get("name", "")].remove(operation)
         wsdl.operations.append(
@@ -253,10 +285,7 @@ def _read_operation(
         inbound = _side(wsdl, binding, node, port_type, abstract, "input")
         if "output" in order:
             outbound = _side(wsdl, binding, node, port_type, abstract, "output")
-        for fault in children(abstract, _w("fault")):
-            parts = _parts(wsdl, port_type, fault)
-            if parts:
-                faults[fault.get("name", "")] = parts[0]
+        faults = _faults(wsdl, port_type, abstract)
     except BindError as error:
         problem = error.faults[0]
     inputs = children(abstract, _w("input"))
@@ -277,6 +306,28 @@ def _read_operation(
         inputs[0].get("name", "") if inputs else "",
         problem,
     )
+
+
+def _faults(wsdl: Wsdl, port_type: _Item, abstract: etree._Element) -> dict[str, MessagePart]:
+    """The message parts of an operation's faults. One that refers to no message is left out: its detail is read without
+    a type, like that of a fault that is not declared.
+
+    :raises BindError: there is one, and the WSDL is read by the letter.
+    """
+    faults: dict[str, MessagePart] = {}
+    for fault in children(abstract, _w("fault")):
+        name = fault.get("name", "").strip()
+        try:
+            parts = _parts(wsdl, port_type, fault)
+        except BindError as error:
+            reason, place = error.faults[0].reason, Place(port_type.document.name, line_of(fault))
+            note = f"the fault {name!r} of {abstract.get('name', '').strip()} is read without a type: {reason}"
+            if not wsdl.index.liberties.allow(place.note(note)):
+                raise
+            continue
+        if parts:
+            faults[name] = parts[0]
+    return faults
 
 
 def _side(
@@ -306,20 +357,31 @@ def _side(
         parts = tuple(part for part in parts if part.name in part_names.split())
     else:
         # A part that is sent as a header is not in the body.
-        own = {header.part for header in headers if header.message == _message_name(port_type, message)}
+        own = {header.part for header in headers if header.message == _message_name(wsdl, port_type, message)}
         parts = tuple(part for part in parts if part.name not in own)
     use = body.get("use", "literal") if body is not None else "literal"
     namespace, style = (body.get("namespace", ""), body.get("encodingStyle", "")) if body is not None else ("", "")
     return Side(parts, use, style, namespace, tuple(headers), attached)
 
 
-def _message_name(owner: _Item, node: etree._Element) -> str:
+def _message_name(wsdl: Wsdl, owner: _Item, node: etree._Element) -> str:
+    """The Clark name of the message that an attribute names; of none that is defined, if there is none."""
+    try:
+        item = _find(wsdl, "message", owner, node, "message")
+    except BindError:
+        return _written_name(owner, node)
+    return clark(item.namespace, item.node.get("name", "").strip())
+
+
+def _written_name(owner: _Item, node: etree._Element) -> str:
     prefix, _, local = node.get("message", "").strip().rpartition(":")
     return clark(node.nsmap.get(prefix or None, owner.namespace), local)
 
 
 def _header(wsdl: Wsdl, binding: _Item, node: etree._Element) -> HeaderUse:
-    return HeaderUse(_message_name(binding, node), node.get("part", ""), Place(binding.document.name, line_of(node)))
+    return HeaderUse(
+        _message_name(wsdl, binding, node), node.get("part", ""), Place(binding.document.name, line_of(node))
+    )
 
 
 def _parts(wsdl: Wsdl, owner: _Item, node: etree._Element) -> tuple[MessagePart, ...]:
@@ -331,9 +393,10 @@ def message_parts(message: _Item) -> tuple[MessagePart, ...]:
     parts = []
     for part in children(message.node, _w("part")):
         place = Place(message.document.name, line_of(part))
-        names = {}
+        names, bare = {}, False
         for attribute in ("element", "type"):
             text = part.get(attribute, "").strip()
+            bare = bare or (bool(text) and ":" not in text)
             prefix, colon, local = text.rpartition(":")
             namespace = part.nsmap.get(prefix or None)
             if colon and namespace is None:
@@ -342,7 +405,7 @@ def message_parts(message: _Item) -> tuple[MessagePart, ...]:
             if namespace is None or (not colon and namespace == WSDL):
                 namespace = message.namespace
             names[attribute] = clark(namespace, local) if text else ""
-        parts.append(MessagePart(part.get("name", ""), names["element"], names["type"], place))
+        parts.append(MessagePart(part.get("name", ""), names["element"], names["type"], place, bare))
     return tuple(parts)
 
 

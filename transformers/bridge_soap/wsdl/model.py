@@ -15,12 +15,16 @@ Version = Literal["1.1", "1.2"]
 
 @dataclass(frozen=True, slots=True)
 class MessagePart:
-    """A part of a message: either `element` or `type` is a Clark name, the other is empty."""
+    """A part of a message: either `element` or `type` is a Clark name, the other is empty.
+
+    :ivar bare: whether that name has no prefix.
+    """
 
     name: str
     element: str
     type: str
     place: Place
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,13 @@ def choose(wsdl: Wsdl, options: SoapOptions) -> list[OperationChoice]:
 
     :raises bridge.api.BindError: a name in the options is unknown or ambiguous.
     """
-    operations = _narrowed(wsdl.operations, "service", options.service, wsdl.name)
-    operations = _narrowed(operations, "port", options.port, wsdl.name)
-    operations = _one_port_each(operations)
+    every = _candidates(wsdl, options)
+    operations = _one_port_each(every)
     if options.operation is None:
         return _named(operations)
+    if options.operation not in {name for each in _named(operations) for name in (each.name, each.operation.name)}:
+        # Only a later port may have it.
+        operations += [each for each in every if each.name == options.operation]
     matches = [each for each in _named(operations) if options.operation in (each.name, each.operation.name)]
     exact = [each for each in matches if each.name == options.operation]
     if not matches:
@@ -44,6 +46,29 @@ def choose(wsdl: Wsdl, options: SoapOptions) -> list[OperationChoice]:
             Fault(f"several ports have {options.operation!r}; say which: {ports}", ("transform", "soap", "port"))
         )
     return (exact or matches)[:1]
+
+
+def unchosen(wsdl: Wsdl, options: SoapOptions) -> list[str]:
+    """A sentence on each operation that only a later port of its port type has."""
+    every = _candidates(wsdl, options)
+    names = {(each.port_type, each.name) for each in _one_port_each(every)}
+    others: dict[str, str] = {}
+    for each in every:
+        if (each.port_type, each.name) not in names:
+            others.setdefault(each.name, each.port or each.service)
+    return [f"{name}: only the port {port} has it, which port may name" for name, port in others.items()]
+
+
+def _candidates(wsdl: Wsdl, options: SoapOptions) -> list[SoapOperation]:
+    """The operations of the service and port that the options name.
+
+    :raises bridge.api.BindError: there is none.
+    """
+    operations = _narrowed(wsdl.operations, "service", options.service, wsdl.name)
+    if options.port in wsdl.unserved and all(each.port != options.port for each in operations):
+        why = f"the port {options.port} is not served: {wsdl.unserved[options.port]}"
+        raise BindError(Fault(why, ("transform", "soap", "port")))
+    return _narrowed(operations, "port", options.port, wsdl.name)
 
 
 def _narrowed(operations: list[SoapOperation], kind: str, value: str | None, name: str) -> list[SoapOperation]:

@@ -171,7 +171,7 @@ class ComplexReader:
 
     def _referred(self, kind: str, node: etree._Element, scope: Scope) -> Definition:
         """The group or attribute group that ``ref`` names; in a redefinition of itself, the replaced one."""
-        name = scope.qname(node, node.get("ref", ""))
+        name = self._schemas.reference(kind, node, scope, node.get("ref", ""))
         definition = self._schemas.index.find(kind, name)
         if definition is None:
             scope.place(node).fail(self._schemas.index.why_missing(kind, name))
@@ -204,7 +204,8 @@ class ComplexReader:
 
     def _element(self, node: etree._Element, scope: Scope) -> Element:
         if node.get("ref"):
-            return self._schemas.element(scope.qname(node, node.get("ref", "")), scope.place(node))
+            name = self._schemas.reference("element", node, scope, node.get("ref", ""))
+            return self._schemas.element(name, scope.place(node))
         local = node.get("name", "").strip()
         if not NCNAME.fullmatch(local):
             scope.place(node).fail(f"{local!r} is not a valid element name")
@@ -245,9 +246,9 @@ class ComplexReader:
         text, head = node.get("type"), node.get("substitutionGroup")
         place = scope.place(node)
         if text:
-            return lambda: self._schemas.type(scope.qname(node, text), place)
+            return lambda: self._schemas.type(self._schemas.reference("type", node, scope, text), place)
         if head:
-            return lambda: self._type_of_head(node, scope.qname(node, head), place)
+            return lambda: self._type_of_head(node, self._schemas.reference("element", node, scope, head), place)
         return lambda: self._schemas.type(xsd("anyType"))
 
     def _type_of_head(self, node: etree._Element, head: str, place: Place) -> Type:
@@ -304,7 +305,7 @@ class ComplexReader:
 
     def _attribute(self, node: etree._Element, scope: Scope, owner: ComplexType) -> None:
         if node.get("ref"):
-            name = scope.qname(node, node.get("ref", ""))
+            name = self._schemas.reference("attribute", node, scope, node.get("ref", ""))
             if name in _ARRAY_TYPES:
                 owner.array_type = _array_type(node, scope) or owner.array_type
             attribute = self._schemas.attribute(name)
@@ -333,7 +334,8 @@ class ComplexReader:
         if inline:
             simple = self._schemas.simple.read(inline[0], scope)
         else:
-            type_ = self._schemas.type(scope.qname(node, text) if text else xsd("anySimpleType"), scope.place(node))
+            name_of_type = self._schemas.reference("type", node, scope, text) if text else xsd("anySimpleType")
+            type_ = self._schemas.type(name_of_type, scope.place(node))
             if not isinstance(type_, SimpleType):
                 scope.place(node).fail(f"the attribute's type {text} is complex", name)
             simple = type_

@@ -15,6 +15,7 @@ from bridge.api import BindError, Fault
 from bridge_soap.components import Place
 from bridge_soap.datatypes.lexical import BUILTINS
 from bridge_soap.documents import Document, Library
+from bridge_soap.liberties import Liberties
 from bridge_soap.locations import is_url
 from bridge_soap.names import (
     ENCODINGS,
@@ -146,6 +147,10 @@ class Index:
             for namespace in sorted(names & SCHEMAS.keys() - self.namespaces):
                 self._ship(SCHEMAS[namespace])
             names = set()
+
+    @property
+    def liberties(self) -> Liberties:
+        return self._library.liberties
 
     def _ship(self, file: str) -> None:
         document = shipped(file)

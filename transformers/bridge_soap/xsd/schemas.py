@@ -13,7 +13,7 @@ from lxml import etree
 
 from bridge.api import BindError
 from bridge_soap.components import NOWHERE, Attribute, Blocked, ComplexType, Element, Place, SimpleType, Type
-from bridge_soap.names import XSD, children, clark, local_name, split, xsd
+from bridge_soap.names import ENCODINGS, XML, XSD, children, clark, local_name, split, xsd
 from bridge_soap.xsd.builtin import ANY_TYPE, BUILTIN_TYPES, SCHEMA, builtin_type, encoding_attribute
 from bridge_soap.xsd.complex import ComplexReader
 from bridge_soap.xsd.index import Definition, Index, Scope
@@ -42,6 +42,46 @@ class Schemas:
 
     # --- by name ---
 
+    def reference(self, kind: str, node: etree._Element, scope: Scope, text: str) -> str:
+        """The Clark name of the definition that `text`, a QName in an attribute of `node`, refers to.
+
+        A name without a prefix that means nothing in the default namespace is looked up in the target namespace, then
+        among the built-in types: vendors forget prefixes.
+        """
+        name = scope.qname(node, text)
+        namespace, local = split(name)
+        is_known = namespace in ("", XSD) or namespace in self.index.namespaces
+        if ":" in text or not is_known or self._is_defined(kind, name):
+            return name
+        for candidate in (clark(scope.namespace, local), xsd(local)):
+            if candidate != name and self._is_defined(kind, candidate):
+                note = f"the {kind} {text.strip()!r} has no prefix; {candidate} is read"
+                return candidate if self.index.liberties.allow(scope.place(node).note(note)) else name
+        return name
+
+    def part_reference(self, kind: str, name: str, place: Place) -> str:
+        """The Clark name of the element or type that a message part without a prefix refers to: `name`, or else the
+        only definition with that local name, or a built-in type."""
+        if self._is_defined(kind, name):
+            return name
+        local = split(name)[1]
+        candidates = [
+            each for each_kind, each in self.index.definitions if each_kind == kind and split(each)[1] == local
+        ]
+        if not candidates and self._is_defined(kind, xsd(local)):
+            candidates = [xsd(local)]
+        if len(candidates) == 1:
+            note = f"the {kind} {local!r} has no prefix; {candidates[0]} is read"
+            return candidates[0] if self.index.liberties.allow(place.note(note)) else name
+        return name
+
+    def _is_defined(self, kind: str, name: str) -> bool:
+        if self.index.find(kind, name) is not None:
+            return True
+        if kind == "type":
+            return builtin_type(name) is not None
+        return name == SCHEMA.name if kind == "element" else split(name)[0] in (*ENCODINGS, XML)
+
     def type(self, name: str, place: Place = NOWHERE) -> Type:
         type_ = self._types.get(name) or builtin_type(name)
         if type_ is None:
@@ -68,7 +108,7 @@ class Schemas:
 
     def base_type(self, node: etree._Element, scope: Scope, text: str, own_name: str) -> Type:
         """The base type of a derivation. In a redefinition, a type's own name refers to the replaced type."""
-        name = scope.qname(node, text)
+        name = self.reference("type", node, scope, text)
         if name == own_name:
             old = self.index.redefined.get(("type", name))
             if old is not None:
@@ -130,9 +170,10 @@ class Schemas:
         if self._members is None:
             table: dict[str, list[str]] = {}
             for (kind, name), definition in self.index.definitions.items():
-                head = definition.node.get("substitutionGroup") if kind == "element" else None
+                text = definition.node.get("substitutionGroup", "") if kind == "element" else ""
+                head = self._named("element", definition, definition.node, text)
                 if head:
-                    table.setdefault(definition.scope.qname(definition.node, head), []).append(name)
+                    table.setdefault(head, []).append(name)
             self._members = table
         members = tuple(map(self.element, _closure(self._members, element.name)))
         if element.block:
@@ -156,11 +197,20 @@ class Schemas:
         if self._children is None:
             table: dict[str, list[str]] = {}
             for (kind, own), definition in self.index.definitions.items():
-                base = _base_of(definition) if kind == "type" else ""
+                node, text = _base_of(definition) if kind == "type" else (definition.node, "")
+                base = self._named("type", definition, node, text)
                 if base:
                     table.setdefault(base, []).append(own)
             self._children = table
         return list(_closure(self._children, name))
+
+    def _named(self, kind: str, definition: Definition, node: etree._Element, text: str) -> str:
+        """What a `definition` refers to by the QName `text`; ``""`` if there is none, or its prefix is not declared:
+        that is reported where the definition is used."""
+        try:
+            return self.reference(kind, node, definition.scope, text) if text.strip() else ""
+        except BindError:
+            return ""
 
     def type_names(self) -> Iterator[str]:
         """Names of all global types."""
@@ -208,20 +258,16 @@ def _closure(children_of: dict[str, list[str]], start: str) -> Iterator[str]:
                 yield name
 
 
-def _base_of(definition: Definition) -> str:
-    """The base that a type definition names, without reading the definition; ``""`` if there is none."""
+def _base_of(definition: Definition) -> tuple[etree._Element, str]:
+    """The base that a type definition names, without reading the definition, and the node that does; ``""`` if there is
+    none."""
     steps = ("restriction", "extension")
     node = definition.node
     if node.tag == xsd("complexType"):
         inner = children(node, xsd("simpleContent"), xsd("complexContent"))
         if not inner:
-            return ""
+            return node, ""
         node = inner[0]
     for step in children(node, *map(xsd, steps)):
-        text = step.get("base", "")
-        prefix, _, local = text.strip().rpartition(":")
-        namespace = step.nsmap.get(prefix or None)
-        if namespace is None:
-            namespace = definition.scope.namespace if definition.scope.chameleon else ""
-        return clark(namespace, local)
-    return ""
+        return step, step.get("base", "")
+    return node, ""
