@@ -148,7 +148,7 @@ GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
             GOOD.replace('maxOccurs="1" minOccurs="0" name="name"', 'maxOccurs="-1" name="name"'),
             "bad.wsdl:26: it cannot occur 1 to -1 times",
         ),
-        (GOOD.replace('message="tns:vatFault"', 'message="tns:none"'), "the message 'tns:none' is not defined"),
+        (GOOD.replace('message="tns:checkVatRequest"', 'message="tns:none"'), "the message 'tns:none' is not defined"),
         (
             GOOD.replace('type="tns:checkVatPortType"', 'type="tns:x"').replace('name="checkVatPortType"', 'name="y"'),
             "the portType 'tns:x' is not defined",
