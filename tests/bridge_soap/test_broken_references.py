@@ -54,7 +54,9 @@ def schema(content: str = CONTENT, default: str = "", more: str = "") -> str:
     return SCHEMA.format(content=content, default=default, more=more)
 
 
-async def bound(folder: Path, *, strict: bool = False, **parts: str) -> tuple[dict[str, Any], list[str], list[str]]:
+async def bound(
+    folder: Path, parts: dict[str, str], *, strict: bool = False
+) -> tuple[dict[str, Any], list[str], list[str]]:
     """Codecs by operation, what is left out, and what is not read by the letter."""
     (folder / "a.wsdl").write_text(WSDL.format(**{"schema": schema(), **WHOLE, **parts}))
     soap, options = Soap(), {"strict": strict}
@@ -82,7 +84,7 @@ async def bound(folder: Path, *, strict: bool = False, **parts: str) -> tuple[di
 async def test_a_fault_without_a_message_does_not_cost_its_operation(
     tmp_path: Path, faults: str, messages: str, reason: str
 ) -> None:
-    codecs, left_out, advice = await bound(tmp_path, faults=faults, messages=messages)
+    codecs, left_out, advice = await bound(tmp_path, {"faults": faults, "messages": messages})
     assert list(codecs) == ["Submit", "Ping"]
     assert left_out == []
     assert [each.partition(": ")[2] for each in advice] == [
@@ -92,7 +94,7 @@ async def test_a_fault_without_a_message_does_not_cost_its_operation(
     with pytest.raises(UpstreamFault) as caught:
         codecs["Submit"].reply(Call(), HttpReply(500, [], envelope(detail)))
     assert caught.value.status == 400
-    codecs, left_out, advice = await bound(tmp_path, strict=True, faults=faults, messages=messages)
+    codecs, left_out, advice = await bound(tmp_path, {"faults": faults, "messages": messages}, strict=True)
     assert list(codecs) == ["Ping"]
     assert (len(left_out), advice) == (1, [])
 
@@ -101,7 +103,7 @@ async def test_a_fault_whose_element_or_type_is_missing_has_no_type(tmp_path: Pa
     faults = '<wsdl:fault name="A" message="t:A"/><wsdl:fault name="B" message="t:B"/>'
     messages = '<wsdl:message name="A"><wsdl:part name="f" element="t:None"/></wsdl:message>'
     messages += '<wsdl:message name="B"><wsdl:part name="f" type="t:None"/></wsdl:message>'
-    codecs, left_out, _ = await bound(tmp_path, faults=faults, messages=messages)
+    codecs, left_out, _ = await bound(tmp_path, {"faults": faults, "messages": messages})
     assert (list(codecs), left_out) == (["Submit", "Ping"], [])
 
 
@@ -148,18 +150,18 @@ async def test_a_name_without_a_prefix_means_the_target_namespace(
     tmp_path: Path, default: str, content: str, body: bytes, more: str
 ) -> None:
     written = schema(content, default, more)
-    codecs, left_out, advice = await bound(tmp_path, schema=written)
+    codecs, left_out, advice = await bound(tmp_path, {"schema": written})
     assert left_out == []
     request = codecs["Submit"].request(Call("POST", body=body))
     assert b">5<" in request.body
     assert any("has no prefix; {urn:claims}" in each and each.startswith("a.wsdl:") for each in advice)
     if "special" not in more and "Sub" not in more:
-        codecs, left_out, advice = await bound(tmp_path, strict=True, schema=written)
+        codecs, left_out, advice = await bound(tmp_path, {"schema": written}, strict=True)
         assert (list(codecs), advice) == (["Ping"], [])
 
 
 async def test_a_built_in_type_without_a_prefix(tmp_path: Path) -> None:
-    codecs, _, advice = await bound(tmp_path, schema=schema('<xs:element name="amount" type="int"/>'))
+    codecs, _, advice = await bound(tmp_path, {"schema": schema('<xs:element name="amount" type="int"/>')})
     assert b"amount>5<" in codecs["Submit"].request(Call("POST", body=b'{"amount": 5}')).body
     assert "the type 'int' has no prefix; {http://www.w3.org/2001/XMLSchema}int is read" in advice[0]
 
@@ -168,7 +170,7 @@ async def test_what_is_right_by_the_letter_is_read_so(tmp_path: Path) -> None:
     """A name of no namespace that is defined there, or in the default namespace, is that."""
     other = '<xs:schema><xs:simpleType name="Amount"><xs:restriction base="xs:string"/></xs:simpleType></xs:schema>'
     codecs, _, advice = await bound(
-        tmp_path, schema=schema('<xs:import/><xs:element name="amount" type="Amount"/>') + other
+        tmp_path, {"schema": schema('<xs:import/><xs:element name="amount" type="Amount"/>') + other}
     )
     assert b"amount>many<" in codecs["Submit"].request(Call("POST", body=b'{"amount": "many"}')).body
     assert advice == []
@@ -176,7 +178,7 @@ async def test_what_is_right_by_the_letter_is_read_so(tmp_path: Path) -> None:
 
 async def test_a_name_of_a_schema_that_is_not_there_is_no_other(tmp_path: Path) -> None:
     _, left_out, advice = await bound(
-        tmp_path, schema=schema('<xs:element name="amount" type="Amount"/>', ' xmlns="urn:gone"')
+        tmp_path, {"schema": schema('<xs:element name="amount" type="Amount"/>', ' xmlns="urn:gone"')}
     )
     assert "the type {urn:gone}Amount is not defined" in left_out[0]
     assert advice == []
@@ -192,7 +194,7 @@ async def test_a_name_of_a_schema_that_is_not_there_is_no_other(tmp_path: Path) 
     ],
 )
 async def test_references_of_the_wsdl_without_a_prefix(tmp_path: Path, parts: dict[str, str]) -> None:
-    assert list((await bound(tmp_path, **parts))[0]) == ["Submit", "Ping"]
+    assert list((await bound(tmp_path, parts))[0]) == ["Submit", "Ping"]
 
 
 @pytest.mark.parametrize("attribute", ['element="Sent"', 'type="Kind"', 'type="string"'])
@@ -201,10 +203,10 @@ async def test_a_part_without_a_prefix_whose_schema_has_another_namespace(tmp_pa
     more += '<xs:simpleType name="Kind"><xs:restriction base="xs:string"/></xs:simpleType></xs:schema>'
     messages = f'<wsdl:message name="P"><wsdl:part name="body" {attribute}/></wsdl:message>'
     parts = {"schema": schema() + more, "messages": messages, "ping": "t:P"}
-    codecs, _, advice = await bound(tmp_path, **parts)
+    codecs, _, advice = await bound(tmp_path, parts)
     assert list(codecs) == ["Submit", "Ping"]
     assert "has no prefix; " in advice[0]
-    assert list((await bound(tmp_path, strict=True, **parts))[0]) == ["Submit"]
+    assert list((await bound(tmp_path, parts, strict=True))[0]) == ["Submit"]
 
 
 # --- what costs its operation only -----------------------------------------------------------------------------------
@@ -233,18 +235,18 @@ async def test_a_part_without_a_prefix_whose_schema_has_another_namespace(tmp_pa
     ],
 )
 async def test_what_is_dead_costs_only_what_needs_it(tmp_path: Path, parts: dict[str, str], told: str) -> None:
-    codecs, left_out, _ = await bound(tmp_path, **parts)
+    codecs, left_out, _ = await bound(tmp_path, parts)
     assert "Submit" in codecs
     assert any(told in each for each in left_out), left_out
 
 
 @pytest.mark.parametrize("message", ["t:None", "t:H"])
 async def test_a_header_whose_message_is_broken_costs_nothing(tmp_path: Path, message: str) -> None:
-    codecs, _, _ = await bound(
-        tmp_path,
-        messages='<wsdl:message name="H"><wsdl:part name="h" element="u:H"/></wsdl:message>',
-        header=f'<soap:header message="{message}" part="h" use="literal"/>',
-    )
+    parts = {
+        "messages": '<wsdl:message name="H"><wsdl:part name="h" element="u:H"/></wsdl:message>',
+        "header": f'<soap:header message="{message}" part="h" use="literal"/>',
+    }
+    codecs, _, _ = await bound(tmp_path, parts)
     assert list(codecs) == ["Submit", "Ping"]
 
 
@@ -253,7 +255,7 @@ async def test_a_broken_element_elsewhere_costs_nothing(tmp_path: Path) -> None:
     more = '<xs:element name="odd" substitutionGroup="u:x"/><xs:complexType name="Odd"><xs:complexContent>'
     more += '<xs:extension base="u:x"/></xs:complexContent></xs:complexType>'
     content = '<xs:element ref="t:note"/><xs:element name="b" type="t:Base"/>'
-    codecs, left_out, _ = await bound(tmp_path, schema=schema(content, more=more))
+    codecs, left_out, _ = await bound(tmp_path, {"schema": schema(content, more=more)})
     assert (list(codecs), left_out) == (["Submit", "Ping"], [])
 
 
