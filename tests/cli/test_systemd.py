@@ -60,7 +60,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 
 def test_a_service_of_the_type_notify_with_sockets_of_systemd(served: Any, manager: Manager, home: Path) -> None:
-    """All of it in one process: READY, WATCHDOG, STOPPING, both sockets, and a log of JSON lines only."""
+    """All of it in one process: READY, WATCHDOG, RELOADING, STOPPING, both sockets, and a log of JSON lines only."""
     gateway = served(
         code=ACTIVATED,
         NOTIFY_SOCKET=str(home / "notify"),
@@ -74,6 +74,9 @@ def test_a_service_of_the_type_notify_with_sockets_of_systemd(served: Any, manag
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(home / "admin.sock"))) as client:
         assert client.get("http://a/-/metrics").status_code == 200
     assert httpx.get(f"{url}/-/metrics", trust_env=False).status_code == 404
+    gateway.process.send_signal(signal.SIGHUP)
+    assert manager.until("RELOADING").keys() == {"RELOADING", "MONOTONIC_USEC"}
+    assert manager.until("READY")["READY"] == "1"
     code, rest = gateway.stop(signal.SIGTERM)
     assert code == 0
     assert manager.until("STOPPING")["STOPPING"] == "1"
