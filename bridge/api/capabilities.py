@@ -37,7 +37,8 @@ class Importing(Protocol):
 
     :cvar import_options: the command's parameters; its docstring is the command's help. A field without a default is a
         positional argument, one with a default an option: ``wsdl_user`` is ``--wsdl-user``. Fields are ``str``,
-        ``int``, ``float``, ``bool`` or a list of one of these; ``Field(description=…)`` is the help.
+        ``int``, ``float``, ``bool`` or a list of one of these; ``Field(description=…)`` is the help, and
+        ``Field(json_schema_extra={"short": "-I"})`` a short name.
     """
 
     import_options: ClassVar[type[BaseModel]]

@@ -109,5 +109,7 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
         info = typer.Argument(help=field.description)
     else:
         default = field.get_default(call_default_factory=True)
-        info = typer.Option(default, f"--{name.replace('_', '-')}", help=field.description)
+        extra = field.json_schema_extra
+        short = [str(extra["short"])] if isinstance(extra, dict) and "short" in extra else []
+        info = typer.Option(default, f"--{name.replace('_', '-')}", *short, help=field.description)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=info, annotation=field.annotation)

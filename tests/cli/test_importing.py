@@ -113,3 +113,20 @@ def test_our_own_commands_come_by_that_door() -> None:
     imports = group.commands["import"]
     assert imports.commands == {}
     assert imports.list_commands(None) == ["grpc", "soap"]
+
+
+def test_folders_of_protos_are_named_as_for_protoc(cli: Any, tmp_path: Path, home: Path) -> None:
+    for name, text in (
+        ("own/a.proto", 'package a; import "b/b.proto"; service Tally { rpc Get(b.M) returns (b.M); }'),
+        ("vendor/b/b.proto", "package b; message M { string id = 1; }"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f'syntax = "proto3"; {text}')
+    done = cli("import", "grpc", "-I", str(tmp_path / "own"), "--proto-path", str(tmp_path / "vendor"), "a.proto")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "POST /v1/tally/a.Tally/Get -> a.Tally.Get" in done.stdout
+    where = ("-I", str(tmp_path / "own"), "-I", str(tmp_path / "vendor"))
+    written = cli("import", "grpc", *where, "a.proto", "-o", "routes/a.yml")
+    assert written.returncode == 0, written.stderr
+    assert (home / "protos/b/b.proto").is_file()
+    assert cli("check").returncode == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.api import BindError, Context, Fault, Tls, Upstream
+from bridge_grpc.mapping.http_rule import Template, parse
 from bridge_grpc.mapping.rules import publish
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import Method, Schema, schema
@@ -26,6 +27,11 @@ class GrpcImport(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: list[str] = Field(description="HOST:PORT with reflection, .proto files, or a descriptor set.")
+    proto_path: list[str] = Field(
+        default_factory=list,
+        description="A folder in which files and imports are looked up, as protoc's -I; may be repeated.",
+        json_schema_extra={"short": "-I"},
+    )
     tls: bool = Field(default=False, description="Ask the live server over TLS.")
     ca: str = Field(default="", description="A PEM file of the authorities to trust.")
     server_name: str = Field(default="", description="What the server's certificate bears, where that is not its host.")
@@ -42,14 +48,18 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
         return await _from_server(address[1].strip("[]"), int(address[2]), request, context, hints)
     if request.tls:
         raise BindError(Fault("--tls goes with a live server, not with files"))
+    notes: list[str] = []
     if source and all(name.endswith(".proto") for name in source):
-        root, names = _root([Path(name) for name in source], context, hints)
-        files = compile_protos(names, root, key=())
+        root, names, paths = _protos(source, request.proto_path, context, hints)
+        files = compile_protos(names, root, paths=paths, key=(), notes=notes)
         if root != context.proto_dir.resolve():
-            save_protos(files, names, root, context.output)
+            save_protos(files, names, root, context.output, paths)
+            paths = []
         grpc_schema = schema(files, str(root))
         services = [name for name, methods in grpc_schema.services.items() if any(m.file in names for m in methods)]
-        options = f"protos: [{', '.join(names)}]"
+        options = f"protos: [{', '.join(names)}]" + (f", proto_paths: [{', '.join(paths)}]" if paths else "")
+    elif request.proto_path:
+        raise BindError(Fault("--proto-path goes with .proto files"))
     elif len(source) == 1:
         grpc_schema = schema(read_set(Path(source[0])), source[0])
         services = list(grpc_schema.services)
@@ -60,9 +70,11 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
     else:
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     upstream = f"{_word(services, 'service')}-svc:50051"
+    hints.append(_mesh_hint(upstream))
     context.output.addresses.append("127.0.0.1:50051")  # no file says where the service is
     hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
-    return _spec(grpc_schema, services, options, upstream, hints, source[0])
+    text, skipped = _spec(grpc_schema, services, options, upstream, hints, source[0])
+    return text, [*notes, *skipped]
 
 
 async def _from_server(
@@ -115,7 +127,43 @@ def _upstream(host: str, port: int, hints: list[str]) -> str:
     except ValueError:
         name = f"grpc-svc:{port}"
         hints.append(f"a spec can't name an address: map {name} to {host}:{port} in mesh.yml.")
+    else:
+        hints.append(_mesh_hint(name))
     return name
+
+
+def _mesh_hint(name: str) -> str:
+    return f"the mesh must know {name}; with the static source, add it to mesh.yml."
+
+
+def _protos(
+    source: Sequence[str], folders: Sequence[str], context: Context, hints: list[str]
+) -> tuple[Path, list[str], list[str]]:
+    """The folder to compile in; below it, the files' names as imports have them, and the folders to look them up in.
+
+    :param folders: of ``--proto-path``.
+    """
+    bases = [Path(folder).resolve() for folder in folders]
+    for folder, base in zip(folders, bases, strict=True):
+        if not base.is_dir():
+            raise BindError(Fault("there is no such folder", file=folder))
+    paths = [next((base / name for base in bases if (base / name).is_file()), Path(name)) for name in source]
+    if not bases:
+        root, names = _root(paths, context, hints)
+        return root, names, []
+    files = [path.resolve() if path.is_file() else (context.proto_dir / path).resolve() for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        if not file.is_file():
+            raise BindError(Fault(f"there is no such file, here or below {', '.join(folders)}", file=str(path)))
+    root = context.proto_dir.resolve()
+    if not all(path.is_relative_to(root) for path in (*files, *bases)):
+        root = Path(os.path.commonpath([*(file.parent for file in files), *bases]))
+        if not context.output.saves:
+            below = " and ".join(map(str, bases))
+            hints.append(f"copy what lies below {below} into {context.proto_dir}; the gateway reads nothing outside.")
+    tops = [*bases, root]
+    names = [next(file.relative_to(top).as_posix() for top in tops if file.is_relative_to(top)) for file in files]
+    return root, names, [base.relative_to(root).as_posix() for base in bases if base != root]
 
 
 def _root(paths: Sequence[Path], context: Context, hints: list[str]) -> tuple[Path, list[str]]:
@@ -139,6 +187,11 @@ def _word(services: Sequence[str], default: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", last or default).lower()
 
 
+def _public_path(route: str, template: Template) -> str:
+    """The path of a rule of the route; one that begins with the route's own path is the whole path."""
+    return template.text if len(parse(template.text).segments) > len(template.segments) else route + template.text
+
+
 def _spec(
     schema: Schema, services: Sequence[str], options: str, upstream: str, hints: list[str], source: str
 ) -> tuple[str, list[str]]:
@@ -146,18 +199,20 @@ def _spec(
         raise BindError(Fault("there is no service in it", file=source))
     word = _word(services, "service")
     methods: list[Method] = [method for service in services for method in schema.services[service]]
-    publication = publish(f"/{word}", methods, (), {method.full_name: method for method in methods})
+    route = f"/v1/{word}"
+    publication = publish(route, methods, (), {method.full_name: method for method in methods})
     lines = [
-        f"#   {rule.http_method} /{word}{rule.template.text} -> {rule.method.full_name}" for rule in publication.rules
+        f"#   {rule.http_method} {_public_path(route, rule.template)} -> {rule.method.full_name}"
+        for rule in publication.rules
     ]
     text = "\n".join(
         [
             *(f"# Before it serves: {hint}" for hint in hints),
             f"# Publishes {', '.join(services)}:",
             *lines,
-            f"route: /{word}",
+            f"route: {route}",
             f"upstream: {upstream}",
-            f"auth: {{type: JWT, audience: {word.upper().replace('-', '_')}_PUBLIC}}",
+            f"auth: {{type: JWT, audience: {word.upper().replace('-', '_')}}}",
             "rate_limit: {rps: 50, burst: 100}",
             "timeout: 5s",
             "transform:",

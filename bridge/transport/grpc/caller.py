@@ -42,6 +42,7 @@ class Caller:
     ) -> T:
         host = f"[{name}]" if ":" in name else name
         deadline = asyncio.get_running_loop().time() + timeout
+        state = _State()
         try:
             async with asyncio.timeout(timeout):
                 try:
@@ -50,9 +51,16 @@ class Caller:
                     raise Unreachable(Fault(f"{host}:{port} can't be found: {error}", ("upstream",))) from None
                 if not addresses:
                     raise Unreachable(Fault(f"{host}:{port} has no live address", ("upstream",)))
-                return await _first(addresses, host, talk, deadline, max_message, tls)
+                return await _first(addresses, host, talk, deadline, max_message, tls, state)
         except TimeoutError:
-            raise Unreachable(Fault(f"{host}:{port} did not answer within {timeout:g} s", ("upstream",))) from None
+            reason = f"{host}:{port} did not answer within {timeout:g} s" + (state.advice and f": {state.advice}")
+            raise Unreachable(Fault(reason, ("upstream",))) from None
+
+
+class _State:
+    """:ivar advice: why there is no answer yet (`bridge.transport.grpc.advice`)."""
+
+    advice = ""
 
 
 async def _first(
@@ -62,12 +70,14 @@ async def _first(
     deadline: float,
     max_message: int,
     tls: Tls | None,
+    state: _State,
 ) -> T:
     """The result of `talk` from the first of `addresses` with which it returns.
 
     :param deadline: in the running loop's `time()`.
     :raises TimeoutError: none accepts a connection in time, or `talk` returns with none.
     """
+    from bridge.transport.grpc.advice import NO_ANSWER
     from bridge.transport.grpc.subchannel import dial  # most routes call nothing when they are bound
 
     clock, failure = asyncio.get_running_loop().time, None
@@ -77,14 +87,18 @@ async def _first(
             try:
                 async with (
                     asyncio.timeout_at(share),
-                    dial(address, host, tls=tls, max_reply=max_message, seconds=share - clock()) as subchannel,
+                    # A little less than the share, so that there is time to say why there is no connection.
+                    dial(address, host, tls=tls, max_reply=max_message, seconds=(share - clock()) * 0.9) as subchannel,
                 ):
+                    state.advice = NO_ANSWER
 
                     async def open_stream(path: str, subchannel: Any = subchannel) -> _Stream:
                         return _Stream(subchannel.stream(path, (), None))
 
                     return await talk(open_stream)
-            except (RequestError, TimeoutError):
+            except RequestError as error:
+                state.advice = error.detail
+            except TimeoutError:
                 continue
             except Exception as error:  # raised by `talk`; another instance may give a better answer
                 failure = error

@@ -19,6 +19,7 @@ from bridge.payload import offload
 from bridge.payload.offload import LARGE
 from bridge.transport.connecting import CONNECT, authority, shortage
 from bridge.transport.deadline import Deadlines
+from bridge.transport.grpc.advice import NOT_HTTP2, SILENT, UNREACHABLE, advice_on
 from bridge.transport.grpc.answer import CLOSING, RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN, Metadata
 from bridge.transport.grpc.framing import encode_message
 from bridge.transport.grpc.head import metadata_fields, method_head, timeout_field
@@ -89,6 +90,7 @@ class Subchannel:
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
         self.address = address
         self.cause = ""
+        self._advice = ""
         self.shortage = False
         self.health = None if options.health is False else Health(self._watch, self.disconnected, options.health)
         self._options = options
@@ -126,6 +128,11 @@ class Subchannel:
     async def serves(self, seconds: float) -> bool:
         """Whether it reports that it serves (True if unwatched); waits at most `seconds` for the report."""
         return self.health is None or self.health.serving or await self.health.wait_serving(seconds)
+
+    @property
+    def advice(self) -> str:
+        """Why the last attempt to connect failed, or is not over yet; without addresses."""
+        return self._advice or (SILENT if self._connections else UNREACHABLE)
 
     @property
     def connecting(self) -> bool:
@@ -170,18 +177,18 @@ class Subchannel:
                 connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
                 await connection.ready
         except TimeoutError:
-            self.cause = f"no connection in {CONNECT:g} s"
+            self.cause, self._advice = f"no connection in {CONNECT:g} s", self.advice
             connection.abort(self.cause)
             return False
         except (OSError, ssl.SSLError, ssl.CertificateError) as error:
-            self.cause = " ".join(str(error).split())
+            self.cause, self._advice = " ".join(str(error).split()), advice_on(error)
             self.shortage = shortage(error) is not None
             return False
         except asyncio.CancelledError:
             connection.abort("the address is given up")
             raise
         if not connection.usable:
-            self.cause = connection.cause
+            self.cause, self._advice = connection.cause, NOT_HTTP2
             return False
         self._current = connection
         return True
@@ -368,7 +375,8 @@ async def dial(
 
     :param name: for ``:authority`` and the certificate, unless `tls` names another. :param tls: None for plain TCP.
     :param max_reply: bytes of one message of the service. :param seconds: for connecting.
-    :raises bridge.errors.Unavailable: it accepts no connection; `cause` has the reason.
+    :raises bridge.errors.Unavailable: it accepts no connection; `cause` has the reason, `detail` a sentence without
+        addresses.
     :raises bridge.errors.BindError: `tls` can't be used.
     """
     trust = tls.context("h2") if tls is not None else None
@@ -377,7 +385,7 @@ async def dial(
     subchannel = Subchannel(address, options)
     try:
         if not await subchannel.connect(seconds):
-            raise Unavailable(cause=subchannel.cause or f"no connection in {seconds:g} s")
+            raise Unavailable(subchannel.advice, cause=subchannel.cause or f"no connection in {seconds:g} s")
         yield subchannel
     finally:
         await subchannel.aclose()

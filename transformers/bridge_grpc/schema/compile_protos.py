@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -21,6 +21,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
 
 from bridge.api import BindError, Fault, KeyPath
+from bridge_grpc.schema.custom_options import without_options
+from bridge_grpc.schema.shipped import ALIASES
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
@@ -36,6 +38,10 @@ _CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
 MAX_PROTO_BYTES = 8 * 1024**2
 MAX_PROTOS = 2000  #: files that the folders and patterns of a spec match
 MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of a name in a spec
+#: Imports that only define options for validators and generators of code, which say nothing to the gateway.
+KNOWN_OPTIONS = re.compile(r"buf/validate/|validate/validate\.proto|protoc-gen-openapiv2/options/")
+_UNKNOWN = re.compile(r'Option "\(([^)]+)\)" unknown')
+_ROUNDS = 50  #: attempts to compile after another unknown option was found
 _PATTERN = re.compile(r"[*?\[]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -50,16 +56,21 @@ def compile_protos(
     paths: Sequence[str] = (),
     key: KeyPath = ("transform", "grpc", "protos"),
     notes: list[str] | None = None,
+    strict: bool = False,
 ) -> FileDescriptorSet:
     """The files `names` and all they import, with source info.
 
+    An import that can't be found costs nothing where only custom options are defined in it; they are left out.
+
     :param root: the proto folder; no file outside it is read.
     :param paths: folders below `root` in which names and imports are looked up first, in order, as protoc's ``-I``.
-    :param notes: receives a sentence for each file that is shadowed by a different one of the same name.
+    :param notes: receives a sentence for each file that is shadowed by a different one of the same name, and for each
+        import that is left out.
+    :param strict: refuse imports that can't be found, but for those of `KNOWN_OPTIONS`.
     :raises BindError: one fault for each error of protoc, with file, line and column.
     """
     bases = [*(_base(root, path) for path in paths), root]
-    files = _compile(names, root, bases, key)
+    files = _compile(names, root, bases, key, [] if notes is None else notes, strict=strict)
     if notes is not None and paths:
         notes += _shadowed([file.name for file in files.file], root, bases)
     return files
@@ -120,11 +131,13 @@ def _shadowed(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterat
                 yield f"{shadow}, since {source} comes before it and says something else"
 
 
-def _compile(names: Sequence[str], root: Path, bases: Sequence[Path], key: KeyPath) -> FileDescriptorSet:
+def _compile(
+    names: Sequence[str], root: Path, bases: Sequence[Path], key: KeyPath, notes: list[str], *, strict: bool
+) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
         with _protoc_lock:
-            return _run(names, Path(folder), files, key)
+            return _run(names, Path(folder), files, key, notes, strict=strict)
 
 
 def imports(text: str) -> Iterator[str]:
@@ -204,10 +217,17 @@ def _roots(names: Sequence[str], root: Path, bases: Sequence[Path]) -> list[Path
     return list(dict.fromkeys([*bases, *(parent for name in names for parent in _parents(root, name))]))
 
 
-def find_import(name: str, names: Sequence[str], root: Path) -> Path | None:
+def find_import(name: str, names: Sequence[str], root: Path, paths: Sequence[str] = ()) -> Path | None:
     """The file below `root` that an import of `name` means, where the files `names` are compiled; None for one that is
     installed with the gateway."""
-    return next((path for base in _roots(names, root, [root]) if (path := _inside(root, base, name))), None)
+    return next(
+        (
+            path
+            for base in _roots(names, root, [*(root / path for path in paths), root])
+            if (path := _inside(root, base, name))
+        ),
+        None,
+    )
 
 
 def _parents(root: Path, name: str) -> list[Path]:
@@ -227,6 +247,7 @@ def _shipped(name: str) -> Path | None:
     """A file of the well-known types or of googleapis-common-protos."""
     if not name.startswith("google/") or ".." in name:
         return None
+    name = ALIASES.get(name, name)
     for base in (resources.files("grpc_tools").joinpath("_proto"), resources.files("google.api").joinpath("../..")):
         path = Path(str(base)) / name
         if path.is_file():
@@ -245,7 +266,9 @@ def _read(path: Path, key: KeyPath) -> bytes:
     return text
 
 
-def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: KeyPath) -> FileDescriptorSet:
+def _run(
+    names: Sequence[str], folder: Path, files: dict[str, Path], key: KeyPath, notes: list[str], *, strict: bool
+) -> FileDescriptorSet:
     # One file that imports all: protoc reads each file once, and doesn't warn of unused imports.
     roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
     (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
@@ -255,7 +278,8 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: KeyPat
             warnings.simplefilter("ignore", protoc.ProtocWarning)
             protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
     except protoc.ProtocErrors as errors:
-        if faults := {str(fault): fault for fault in _faults(errors.errors(), files, key)}:
+        faults = {str(fault): fault for fault in _faults(errors.errors(), files, key)}
+        if faults and not _leave_out(folder, files, notes, strict=strict):
             raise BindError(list(faults.values())) from None
     out = folder / "bridge.descriptor-set"
     arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
@@ -263,6 +287,42 @@ def _run(names: Sequence[str], folder: Path, files: dict[str, Path], key: KeyPat
         raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
     descriptors = FileDescriptorSet.FromString(out.read_bytes())
     return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
+
+
+def _leave_out(folder: Path, files: Mapping[str, Path], notes: list[str], *, strict: bool) -> bool:
+    """Take the imports that can't be found out of the copies in `folder`, with the options that then are unknown.
+    Whether all of it compiles now; `notes` receives a sentence for each such import."""
+    texts = {name: (folder / name).read_text("utf-8", "replace") for name in files}
+    missing: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        for each in imports(text):
+            if each not in files:
+                missing.setdefault(each, []).append(name)
+    unknown = [name for name in missing if not KNOWN_OPTIONS.match(name)]
+    is_outside = any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in missing)
+    if not missing or is_outside or (strict and unknown):
+        return False
+    options: set[str] = set()
+    for _ in range(_ROUNDS):  # protoc reports one option of a field at a time
+        for name, text in texts.items():
+            (folder / name).write_text(without_options(text, options, missing), "utf-8")
+        try:
+            protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
+        except protoc.ProtocErrors as errors:
+            messages = [error.message.decode("utf-8", "replace") for error in errors.errors()]
+            matches = [_UNKNOWN.match(message) for message in messages if not _CONSEQUENCE.match(message)]
+            more = {match[1].lstrip(".") for match in matches if match is not None} - options
+            if None in matches or not more:
+                return False
+            options |= more
+            continue
+        if unknown and not options:
+            return False  # it defines something else, or nothing that is needed: an error of the file
+        for name in unknown:
+            users = ", ".join(missing[name][:3])
+            notes.append(f"the options of {name!r}, which is not in the proto folder; {users} imports it")
+        return True
+    return False
 
 
 def _faults(errors: Sequence[Any], files: dict[str, Path], key: KeyPath) -> Iterator[Fault]:

@@ -23,13 +23,15 @@ def save(output: ImportOutput, name: str, file: Path) -> None:
             raise BindError(Fault(f"it can't be read: {error.strerror}", file=str(file))) from None
 
 
-def save_protos(files: FileDescriptorSet, names: Sequence[str], root: Path, output: ImportOutput) -> None:
+def save_protos(
+    files: FileDescriptorSet, names: Sequence[str], root: Path, output: ImportOutput, paths: Sequence[str] = ()
+) -> None:
     """Have the ``.proto`` files of `files` saved below ``protos/`` as imports name them, but for those that the gateway
     has installed.
 
-    :param names, root: as of `compile_protos`.
+    :param names, root, paths: as of `compile_protos`.
     """
     for file in files.file:
-        path = find_import(file.name, names, root)
+        path = find_import(file.name, names, root, paths)
         if path is not None:
             save(output, f"protos/{file.name}", path)

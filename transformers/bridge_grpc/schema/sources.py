@@ -37,7 +37,7 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
         return grpc_schema, tuple(grpc_schema.services), []
     key, notes = ("transform", "grpc", "protos"), list[str]()
     names = frozenset(expand(options.protos, root, options.proto_paths, key))
-    files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes)
+    files = compile_protos(sorted(names), root, paths=options.proto_paths, key=key, notes=notes, strict=options.strict)
     grpc_schema = schema(files, str(root), key=key)
     service_names = {
         f"{file.package}.{service.name}".lstrip(".")
