@@ -94,6 +94,14 @@ def test_a_port_in_use(tmp_path: Path) -> None:
     assert errors.startswith(f"Port {port} on 127.0.0.1 can't be had")
 
 
+@pytest.mark.parametrize("port", ["99999", "abc", "-1", ""])
+def test_what_is_no_port(tmp_path: Path, port: str) -> None:
+    process = start(tmp_path, f"--port={port}")
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+    assert errors == f"{port!r} is not a port, which is a number from 0 to 65535; choose another: make demo PORT=8081\n"
+
+
 @pytest.fixture
 def staying(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The demo, up, and what it printed so far."""

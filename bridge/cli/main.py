@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.importing import ImportCommands
-from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of
+from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of, whole_number
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, SetupError
 from bridge.http.client_address import is_address
@@ -31,6 +31,7 @@ app = typer.Typer(
 log = logging.getLogger("bridge")
 
 RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
+MAX_WORKERS = 1024
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -38,8 +39,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 def serve(
     routes: RoutesDir = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
-    workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
+    port: Annotated[str, typer.Option(help="The port to listen on; 0 takes a free one.", metavar="PORT")] = "8080",
+    workers: Annotated[str, typer.Option(help="Processes that serve.", metavar="NUMBER")] = "1",
     tls_cert: Annotated[
         Path | None, typer.Option(help="A PEM file: the certificate to serve HTTPS with.", metavar="FILE")
     ] = None,
@@ -55,7 +56,8 @@ def serve(
     files = {"routes": routes, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = settings_of(config, **{name: path.absolute() for name, path in files.items() if path})
     with explained():
-        if workers > 1:
+        number = whole_number(port, "--port", 0, 65535)
+        if whole_number(workers, "--workers", 1, MAX_WORKERS) > 1:
             raise SettingsError(
                 f"{workers} workers can't share limits kept in memory ({settings.limits}); use one worker"
             )
@@ -66,7 +68,7 @@ def serve(
             log.warning("%s", warning)
         announce = _announce if settings.log_format == "text" else _log_address
         try:
-            server.serve(settings, host, port, partial(announce, settings))
+            server.serve(settings, host, number, partial(announce, settings))
         except SetupError as error:
             if settings.log_format == "text":
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bridge.config.settings import Settings, load
-from bridge.errors import BridgeError, SetupError
+from bridge.errors import BridgeError, SettingsError, SetupError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +67,16 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` in an event loop, with errors as in `explained`."""
     with explained():
         return asyncio.run(work())
+
+
+def whole_number(text: str, option: str, low: int, high: int) -> int:
+    """The value of an option, whose help would otherwise be all that a user gets to read about a wrong one.
+
+    :raises SettingsError: it is no whole number from `low` to `high`.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise SettingsError(f"{option}: {text!r} is not a whole number from {low} to {high}")
+    return int(text)
 
 
 def settings_of(config: Path | None = None, **values: Any) -> Settings:

@@ -30,12 +30,12 @@ def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def run(port: int, once: bool, show: Presenter) -> int:
+def run(wanted: str, once: bool, show: Presenter) -> int:
     """Run the whole demo; returns the exit status.
 
     :raises DemoError: something could not be started, or ended unexpectedly.
     """
-    port = free_port(port)
+    port = free_port(wanted)
     show.title("HMS Bridge: an election night in the State of Tamarack")
     with tempfile.TemporaryDirectory(prefix="hms-bridge-demo-") as folder, Children(Path(folder)) as children:
         stage = Stage(Path(folder), children, port)
@@ -97,7 +97,7 @@ def stay(stage: Stage, children: Children, tokens: dict[str, str], show: Present
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=8080, help="the gateway's, on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--port", default="8080", help="the gateway's, on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--once", action="store_true", help="end after the calls; 0 only when every one was right")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import selectors
 import signal
 import socket
@@ -23,17 +24,19 @@ class DemoError(Exception):
     """The demo can't continue; the message is a sentence for the user."""
 
 
-def free_port(port: int) -> int:
-    """`port` if it is free on 127.0.0.1 (0: any).
+def free_port(text: str) -> int:
+    """The port that `text` names if it is free on 127.0.0.1 (0: any).
 
-    :raises DemoError: it is in use.
+    :raises DemoError: it is no port, or in use.
     """
+    hint = "choose another: make demo PORT=8081"
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+        raise DemoError(f"{text!r} is not a port, which is a number from 0 to 65535; {hint}")
     try:
-        with socket.create_server(("127.0.0.1", port)) as bound:
+        with socket.create_server(("127.0.0.1", int(text))) as bound:
             return int(bound.getsockname()[1])
     except OSError as error:
-        hint = "choose another: make demo PORT=8081"
-        raise DemoError(f"Port {port} on 127.0.0.1 can't be had ({error.strerror}); {hint}") from None
+        raise DemoError(f"Port {text} on 127.0.0.1 can't be had ({error.strerror}); {hint}") from None
 
 
 def _end_with_parent() -> None:

@@ -77,6 +77,9 @@ def test_what_cant_be_served_is_one_sentence(cli: Any, home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert sentence("--port", port) == f"port {port} on 127.0.0.1 is in use; choose another with --port\n"
+    for wrong in ("99999", "abc", "-1", "80 80"):
+        assert sentence(f"--port={wrong}") == f"--port: {wrong!r} is not a whole number from 0 to 65535\n"
+    assert sentence("--workers", "many") == "--workers: 'many' is not a whole number from 1 to 1024\n"
     assert "can't share limits kept in memory" in sentence("--workers", "2")
     assert "BRIDGE_MESH" in sentence("--port", "0", BRIDGE_MESH="carrier-pigeon:")
     assert "BRIDGE_STORE" in sentence("--port", "0", BRIDGE_STORE="mysql://x")
