@@ -235,6 +235,20 @@ async def test_a_call_is_copied_as_a_curl_command_that_works(gateway: Any, page:
     assert seen.target.startswith("/v1/notes/it's%20%5B1%5D?a[0]=") or seen.target.startswith("/v1/notes/it%27s")
     assert seen.header("x-note") == ['it\'s "quoted" `here`']
 
+    is_chosen = asyncio.Event()
+
+    async def late(_: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+        await is_chosen.wait()
+        return 200, [("content-type", "application/json")], b'"late"'
+
+    upstream.answer = late
+    await page.click("#send")
+    await page.until("document.getElementById('send').getAttribute('aria-busy') === 'true'")
+    await page.choose("operation", "Choose")
+    is_chosen.set()
+    await page.until("document.getElementById('send').getAttribute('aria-busy') !== 'true'")
+    assert await page.evaluate("document.getElementById('answer').hidden"), "it answers what is no longer chosen"
+
     async with serving(gateway.app, handler=gateway.app.admin) as port:
         await load(gateway, page, port)
         assert await page.evaluate("document.getElementById('send').hidden"), "its listener serves no routes"

@@ -14,6 +14,7 @@ const ON_ADMIN_LISTENER = document.body.dataset.listener === "admin"; // which s
 
 let operations = []; // {method, path, label, host, id, etag}
 let chosen = null; // the operation that the form is filled for
+let turn = 0; // counts calls and choices: an answer that comes after another choice is not shown
 let access = null; // what it wants of its callers; null where that isn't known
 
 /** Fills the list of operations from the route table. */
@@ -75,6 +76,7 @@ function showAccess() {
 }
 
 async function choose() {
+  turn += 1;
   clearAnswer();
   chosen = operations[Number($("operation").value || -1)] ?? null;
   access = null;
@@ -202,7 +204,10 @@ function advice(status) {
 async function call() {
   const { url, ...options } = request();
   clearAnswer();
+  turn += 1;
+  const mine = turn;
   const answer = await send(url, options);
+  if (mine !== turn) return;
   const { detail, errors } = problemIn(answer);
   say("try-note", `${answer.status} in ${Math.round(answer.ms)} ms${detail}${advice(answer.status)}`, answer.ok ? "good" : "bad");
   listErrors(errors);
