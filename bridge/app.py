@@ -193,7 +193,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     record: Record = request.scope["bridge.record"]
     if isinstance(error, StoreError):
         # The operator's to correct, and not a defect: one line, without a traceback.
-        log.error("trace %s: %s", record.trace_id, error.cause)
+        log.error("trace %s: %s", record.trace_id, error.cause, extra={"trace_id": record.trace_id})
         record.cause = error.cause
     reply = problem(error, record.trace_id)
     return Response(reply.body, reply.status, dict(reply.headers))

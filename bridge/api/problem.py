@@ -27,7 +27,7 @@ def problem(error: BaseException, trace_id: str) -> Reply:
     if isinstance(error, SetupError):
         return _of_setup(error, trace_id)
     if not isinstance(error, RequestError) or not 400 <= error.status <= 599:
-        log.error("trace %s: an unforeseen failure", trace_id, exc_info=error)
+        log.error("trace %s: an unforeseen failure", trace_id, exc_info=error, extra={"trace_id": trace_id})
         error = RequestError("Something went wrong in the gateway. The trace id finds it in our log.")
     return _render(error.slug, error.title, error.status, error.detail, trace_id, error.members, error.headers)
 

@@ -166,7 +166,7 @@ class AccessLog:
             line = line_of(record)
             self._also(record)
         except Exception:  # one record that can't be written must not end the log of all others
-            log.exception("trace %s: its record can't be written", record.trace_id)
+            log.exception("trace %s: its record can't be written", record.trace_id, extra={"trace_id": record.trace_id})
         return line
 
     def _write(self, lines: bytes) -> None:

@@ -57,6 +57,7 @@ class Failures:
         log.warning(
             "%s: %s %s got %d: %s (trace %s)%s",
             record.upstream, record.method, masked_path(record.path), record.status, cause, record.trace_id, others,
+            extra={"trace_id": record.trace_id},
         )  # fmt: skip
         last.at, last.unsaid = now, 0
 

@@ -1,14 +1,13 @@
 """The gateway's own log on standard error: one event a line, as text or as JSON (``BRIDGE_LOG_LEVEL``,
 ``BRIDGE_LOG_FORMAT``).
 
-A message about one call begins ``trace ID: ``; in JSON the id is a member of its own. Secrets are masked as in the
-access log, and control characters from outside are escaped, so that nobody can forge a line.
+An event of one call has the call's trace id as ``extra={"trace_id": …}``, which in JSON is a member of its own. Secrets
+are masked as in the access log, and control characters from outside are escaped, so that nobody can forge a line.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 from types import TracebackType
@@ -20,7 +19,6 @@ from bridge.config.settings import LogFormat, LogLevel
 from bridge.observe.access import time_of
 from bridge.observe.masking import masked_text
 
-_TRACE = re.compile(r"trace ([^\s:]+): ")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 log = logging.getLogger("bridge")
@@ -49,10 +47,10 @@ class JsonLogFormatter(TextLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
         message = message_of(record)
         event = {"time": time_of(record.created), "level": record.levelname.lower(), "logger": record.name}
-        if match := _TRACE.match(message):
-            event |= {"message": message[match.end() :], "trace_id": match[1]}
-        else:
-            event["message"] = message
+        trace_id = str(getattr(record, "trace_id", ""))
+        event["message"] = message.removeprefix(f"trace {trace_id}: ") if trace_id else message
+        if trace_id:
+            event["trace_id"] = trace_id
         if trace := self.trace(record):
             event["exception"] = trace
         return orjson.dumps({name: _encodable(text) for name, text in event.items()}).decode()
@@ -60,7 +58,11 @@ class JsonLogFormatter(TextLogFormatter):
 
 def message_of(record: logging.LogRecord) -> str:
     """Its message on one line: the lines of several faults are joined by ``; ``."""
-    text = "; ".join(line.strip() for line in record.getMessage().splitlines() if line.strip())
+    try:
+        message = record.getMessage()
+    except Exception:  # a plug-in's mistake must not lose its event, nor print a traceback between events
+        message = f"{record.msg} (its arguments don't fit)"
+    text = "; ".join(line.strip() for line in message.splitlines() if line.strip())
     return masked_text(text.translate(_CONTROLS))
 
 

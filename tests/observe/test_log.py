@@ -12,15 +12,20 @@ from typing import Any
 
 import pytest
 
+from bridge.api.problem import problem
+from bridge.api.record import Record
 from bridge.config.settings import load
 from bridge.errors import SettingsError
+from bridge.observe.failures import Failures
 from bridge.observe.log import JsonLogFormatter, TextLogFormatter, log_to_stderr
 
 
-def record(message: str, *args: Any, error: BaseException | None = None) -> logging.LogRecord:
+def record(message: str, *args: Any, error: BaseException | None = None, trace_id: str = "") -> logging.LogRecord:
     info = (type(error), error, error.__traceback__) if error else None
     made = logging.LogRecord("bridge.routes", logging.WARNING, __file__, 1, message, args, info)
     made.created = 1_700_000_000.5
+    if trace_id:
+        made.trace_id = trace_id
     return made
 
 
@@ -45,10 +50,20 @@ def test_an_event_as_json() -> None:
         "logger": "bridge.routes",
         "message": "3 routes are live",
     }
-    event = as_json("trace %s: an unforeseen failure", "ab12", error=failure())
+    event = as_json("trace %s: an unforeseen failure", "ab12", error=failure(), trace_id="ab12")
     assert (event["trace_id"], event["message"]) == ("ab12", "an unforeseen failure")
     assert event["exception"].startswith("Traceback (most recent call last):\n")
     assert event["exception"].endswith("ValueError: it broke\n12:00:00 INFO bridge: forged")
+
+
+def test_failures_of_calls_carry_their_trace_id(lines: Any) -> None:
+    log_to_stderr("info", "json")
+    problem(ValueError("a defect"), "ab12")
+    Failures().count(Record(0.0, "cd34", "GET", "/a", upstream="svc:80", status=502, cause="refused"))
+    assert [(event["trace_id"], event["message"]) for event in lines()] == [
+        ("ab12", "an unforeseen failure"),
+        ("cd34", "svc:80: GET /a got 502: refused (trace cd34)"),
+    ]
 
 
 def test_nothing_from_outside_begins_a_line() -> None:
@@ -58,6 +73,7 @@ def test_nothing_from_outside_begins_a_line() -> None:
     assert len(rest) > 3
     assert all(line.startswith("  ") for line in rest)
     assert as_json("a\n\nb")["message"] == "a; b"
+    assert as_json("%d routes", "no")["message"] == "%d routes (its arguments don't fit)"
     assert as_json("\ud800 %s", "é")["message"] == "\\ud800 é"
 
 
