@@ -351,3 +351,21 @@ async def test_when_to_call_again_reaches_the_client(bind: Bind, status: int, bo
     with pytest.raises(UpstreamError) as caught:
         codec.reply(Call(), HttpReply(status, [*XML, ("retry-after", "30"), ("x-other", "1")], body))
     assert caught.value.headers == (("retry-after", "30"),)
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("FALSE", False), (" TRUE\n", True), ("yes", "yes")])
+def test_booleans_in_other_letters_are_read(echo: MakeEcho, text: str, value: Any) -> None:
+    service = echo(
+        '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="v" type="xs:boolean" maxOccurs="2"/>'
+        '<xs:element name="w" type="xs:int" minOccurs="0"/></xs:sequence><xs:attribute name="x" type="xs:boolean"/>'
+        "</xs:complexType></xs:element>"
+    )
+    for xml, sent in (
+        (f"<r><v>{text}</v></r>", {"v": [value]}),
+        (f'<r x="{text}"><v>true</v></r>', {"@x": value, "v": [True]}),
+        (f"<r><w>1</w><v>{text}</v></r>", {"w": 1, "v": [value]}),
+    ):
+        warnings: list[str] = []
+        got = service.receive(xml, valid=False, warnings=warnings)
+        assert got == (sent | {"@x": sent["@x"].strip()} if isinstance(sent.get("@x"), str) else sent)
+        assert any("neither true nor false" in each for each in warnings)

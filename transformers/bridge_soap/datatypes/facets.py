@@ -15,7 +15,18 @@ from bridge_soap.datatypes.lexical import BUILTINS, INTEGERS, NORMALIZE, NUMBERS
 
 
 class DatatypeError(ValueError):
-    """A value is not valid for its type. The message describes what the schema allows."""
+    """A value is not valid for its type. The message describes what the schema allows.
+
+    :ivar meant: what a text can only mean, though it is not valid; None if that is unknown.
+    """
+
+    def __init__(self, reason: str, meant: Any = None) -> None:
+        super().__init__(reason)
+        self.meant = meant
+
+    def instead(self, text: str) -> Any:
+        """The value of an invalid text that is tolerated."""
+        return text if self.meant is None else self.meant
 
 
 Check = Callable[[str], None]

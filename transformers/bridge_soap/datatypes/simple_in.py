@@ -164,7 +164,8 @@ def _boolean(text: str) -> bool:
     if value is None:
         value = _BOOLEANS.get(text.strip(" \t\r\n"))
         if value is None:
-            raise DatatypeError("it is neither true nor false")
+            meant = _BOOLEANS.get(text.strip(" \t\r\n").lower())
+            raise DatatypeError("it is neither true nor false", meant)
     return value
 
 

@@ -272,7 +272,7 @@ class Cursor:
                 out.add(f"elif {test}: {'pass' if value == 'x' else f'x = {value}'}")
             out.add("else:")
             out.add(f"    try: x = {out.const(simple.value)}(x)")
-            out.add("    except DatatypeError as error: note(c, str(error))")
+            out.add("    except DatatypeError as error: note(c, str(error)); x = error.instead(x)")
             return
         quick = self._names.get(type_) if isinstance(type_, ComplexType) and not type_.abstract else None
         if quick is not None:

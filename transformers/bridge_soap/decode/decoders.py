@@ -193,7 +193,7 @@ class Decoders:
                 result = named(text, node.nsmap) if names else value(text)
             except DatatypeError as error:
                 note(node, str(error))
-                return text
+                return error.instead(text)
             if differs is not None and differs(text):
                 note(node, "it is another value than the fixed one")
             return result
@@ -257,7 +257,7 @@ class Decoders:
                 out[TEXT] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
             except DatatypeError as error:
                 note(node, str(error))
-                out[TEXT] = text
+                out[TEXT] = error.instead(text)
             if differs is not None and differs(text):
                 note(node, "it is another value than the fixed one")
             return out
@@ -339,7 +339,7 @@ class Decoders:
                     out[key] = reader.named(text, node.nsmap) if reader.names else reader.value(text)
                 except DatatypeError as error:
                     note(node, f"its attribute {name}: {error}")
-                    out[key] = text
+                    out[key] = error.instead(text)
                 if differs is not None and differs(text):
                     note(node, f"its attribute {name} is another value than the fixed one")
             for name in required:

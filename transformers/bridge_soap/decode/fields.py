@@ -175,7 +175,7 @@ class FieldMaker:
                             value = convert(text)
                         except DatatypeError as error:
                             note(child, str(error))
-                            value = text
+                            value = error.instead(text)
                 else:
                     value = reader(child, note)
                 if many:

@@ -117,4 +117,4 @@ class UnknownReader:
             return reader.named(text, node.nsmap) if reader.names else reader.value(text)
         except DatatypeError as error:
             note(node, f"its attribute {name}: {error}")
-            return text
+            return error.instead(text)
