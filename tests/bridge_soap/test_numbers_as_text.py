@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bridge.api import BindError
+from bridge_soap.message.large import LARGE
 from tests.soap_cases import typed
 from tests.soap_kit import Echo, MakeEcho
 
@@ -137,3 +138,17 @@ def test_a_boolean_whose_pattern_wants_digits(echo: MakeEcho) -> None:
 def test_a_pattern_that_is_none_is_still_refused(echo: MakeEcho) -> None:
     with pytest.raises(BindError):
         service_of(echo, restricted("int", pattern("[0-9")))
+
+
+def test_records_and_large_replies(echo: MakeEcho) -> None:
+    zip_code = f'<xs:simpleType name="Z">{restricted("int", pattern("[0-9]{5}"))}</xs:simpleType>'
+    row = '<xs:sequence><xs:element name="z" type="t:Z"/><xs:element name="n" type="xs:int"/></xs:sequence>'
+    service = echo(
+        f'{zip_code}<xs:complexType name="R">{row}</xs:complexType>'
+        + typed('<xs:sequence><xs:element name="row" type="t:R" maxOccurs="unbounded"/></xs:sequence>')
+    )
+    row = "<row><z>00042</z><n>7</n></row>"
+    assert service.trip(f"<r>{row * 9}</r>") == {"row": [{"z": "00042", "n": 7}] * 9}
+    xml = f"<r>{(row + ' ' * 200) * 5000}</r>"
+    assert len(xml) > LARGE
+    assert service.receive(xml) == {"row": [{"z": "00042", "n": 7}] * 5000}

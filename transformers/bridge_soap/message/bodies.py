@@ -37,7 +37,16 @@ def body_reader(decoders: Decoders, body: Body) -> Reader:
         return _root_reader(decoders, body, body.root)
     if body.content is not None:
         return decoders.ready_type(body.content)
-    return lambda node, note: {}
+    return _read_nothing
+
+
+UNDECLARED = "the contract declares nothing here; it is left out"
+
+
+def _read_nothing(node: etree._Element, note: Note) -> dict[str, Any]:
+    for child in node:
+        note(child, UNDECLARED)
+    return {}
 
 
 def root_readers(decoders: Decoders, root: Element) -> dict[str, Reader]:

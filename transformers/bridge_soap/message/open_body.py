@@ -11,7 +11,16 @@ from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.decode.incremental import OpenElement
 from bridge_soap.decode.opener import Opener
-from bridge_soap.message.bodies import EMPTY, LEFT_OUT, NOT_ITS_NAMESPACE, RESULT, empty_value, root_readers, unexpected
+from bridge_soap.message.bodies import (
+    EMPTY,
+    LEFT_OUT,
+    NOT_ITS_NAMESPACE,
+    RESULT,
+    UNDECLARED,
+    empty_value,
+    root_readers,
+    unexpected,
+)
 from bridge_soap.message.shape import Shape
 from bridge_soap.names import local_name, tag_of
 
@@ -38,7 +47,7 @@ class LargeBodies:
             return OpenBody(opener, body, self._readers, node, note, shape, exact=exact)
         if body.content is not None:
             return opener.content(body.content, node, note, shape)
-        return _Nothing(opener, node, note, None)
+        return _Empty(opener, node, note, None)
 
 
 class _Nothing(OpenElement):
@@ -56,6 +65,18 @@ class _Nothing(OpenElement):
 
     def _value(self) -> Any:
         return {}
+
+
+class _Empty(_Nothing):
+    """A body for which nothing is declared."""
+
+    def take(self, children: Sequence[etree._Element]) -> None:
+        for child in children:
+            self.note(child, UNDECLARED)
+
+    def open(self, child: etree._Element) -> OpenElement:
+        self.note(child, UNDECLARED)
+        return super().open(child)
 
 
 class OpenBody(OpenElement):
