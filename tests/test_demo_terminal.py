@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,10 @@ def demo(tmp_path: Path, checkout: Path) -> Iterator[Terminal]:
     with terminal([sys.executable, str(program), "--port", "0"], env=env) as screen:
         screen.wait_for("^What the gateway reports", 120)
         yield screen
-        screen.type("\x03")
+        if screen.process.poll() is None:
+            screen.type("\x03")
         assert screen.wait_for_end() == 0
+    assert "Traceback" not in screen.screen
     assert "Everything has been ended." in screen.screen
     assert list(tmp_path.iterdir()) == []
 
@@ -59,6 +64,16 @@ def pasted(text: str, folder: Path) -> str:
         shell.type("echo status=$?\n")
         before = shell.wait_for(r"^.*status=0", 30).start()
         return shell.screen[:before] + shell.screen[before:].partition("status=")[0]
+
+
+def eventual_answer(url: str) -> httpx.Response:
+    """The answer of `url` once its service is known; until then the gateway answers at once."""
+    for _ in range(300):
+        answer = httpx.get(url, timeout=60)
+        if answer.json()["type"] != "urn:bridge:problem:upstream-unknown":
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(answer.text)
 
 
 def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
@@ -104,3 +119,18 @@ def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
     demo.wait_for("^.*INFO.*5 routes are live$", 30)
     assert httpx.get(f"{base}/v1/away").status_code == 503
     demo.wait_for("^.*WARNING.*nobody:80: GET /v1/away got 503: .*nobody", 30)
+
+    # Ctrl-C lets a call under way finish, says so, and a second one ends it.
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as thread:
+        mesh = home / "mesh.yml"
+        mesh.write_text(f'{mesh.read_text()}"nobody:80": ["127.0.0.1:{silent.getsockname()[1]}"]\n')
+        silent.settimeout(30)
+        call = thread.submit(eventual_answer, f"{base}/v1/away")
+        service, _ = silent.accept()
+        with service:
+            demo.type("\x03")
+            demo.wait_for("^.*stopping: 1 call may finish, in 10 s at most", 30)
+            demo.type("\x03")
+            demo.type("\x03")  # one too many does no harm
+            ended = call.result(30)
+    assert (ended.status_code, ended.json()["type"]) == (503, "urn:bridge:problem:shutting-down")

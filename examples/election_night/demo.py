@@ -89,10 +89,14 @@ def stay(stage: Stage, children: Children, tokens: dict[str, str], show: Present
     show.say()
     show.say("Ctrl-C ends everything.", style="dim")
     show.say("What the gateway reports, such as a fault in a route file, appears below.", style="dim")
-    while True:
-        for _ in children.waiting(60):
-            for line in stage.news():
-                show.report(line)
+    try:
+        while True:
+            for _ in children.waiting(60):
+                for line in stage.news():
+                    show.report(line)
+    except (KeyboardInterrupt, SystemExit):
+        stage.stop_gateway(show.report)
+        raise
 
 
 def main() -> int:

@@ -133,7 +133,9 @@ class Children:
             time.sleep(0.05)
 
     def end(self) -> None:
-        """SIGTERM to all at once, SIGKILL to those that do not end."""
+        """SIGTERM to all at once, SIGKILL to those that do not end. Ctrl-C is ignored from here on: a third one would
+        leave the rest undone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 child.process.terminate()

@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ SERVICES = (
     ("ballot-count:8002", "ballot_count", "gRPC, grpcio"),
     ("results-feed:8003", "results_feed", "XML over HTTP"),
 )
+
+DRAIN = 10  #: seconds that calls under way may take after Ctrl-C
 
 #: Audience and roles of each holder of a token.
 HOLDERS = {
@@ -48,6 +52,7 @@ class Stage:
         # Settings of the user's own gateway must not reach this one.
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self._env |= {"BRIDGE_HOME": str(folder), "BRIDGE_MESH": "static:mesh.yml", "PYTHONUNBUFFERED": "1"}
+        self._env["BRIDGE_DRAIN"] = f"{DRAIN}s"
         for name in ("routes", "wsdl", "protos"):
             (folder / name).symlink_to(ROOT / name, target_is_directory=True)
 
@@ -102,6 +107,27 @@ class Stage:
     def news(self) -> list[str]:
         """What the gateway has logged since its start or the last call: faults of specs, failures of services."""
         return self._gateway.news() if self._gateway else []
+
+    def stop_gateway(self, report: Callable[[str], None]) -> None:
+        """End the gateway while the services still answer it, so that calls under way may finish. Another Ctrl-C ends
+        those calls.
+
+        :param report: gets what it logs meanwhile.
+        """
+        gateway = self._gateway
+        if gateway is None:
+            return
+        gateway.process.terminate()
+        end = time.monotonic() + DRAIN + 2
+        while gateway.process.poll() is None and time.monotonic() < end:
+            try:
+                for line in gateway.news():
+                    report(line)
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                gateway.process.terminate()
+        for line in gateway.news():
+            report(line)
 
     def tokens(self) -> dict[str, str]:
         """A JWT of the gateway's local issuer for each holder, as ``hms-bridge token`` makes them."""
