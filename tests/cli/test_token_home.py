@@ -64,3 +64,7 @@ def test_a_token_for_another_gateway_than_the_running_one_is_not_made(
     assert "another home than" in later.stderr
     assert later.stderr.count("\n") == 1
     assert "another home than" in run("token", BRIDGE_LOCAL_ISSUER="on").stderr
+    # The gateway tells its holder why it refuses it.
+    strange = httpx.get(f"{gateway.url}/-/routes", headers={"authorization": f"Bearer {later.stdout.strip()}"})
+    assert strange.status_code == 401
+    assert "Make it with BRIDGE_HOME set to the home of this one." in strange.json()["detail"]

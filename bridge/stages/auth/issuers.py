@@ -30,6 +30,9 @@ __all__ = ["LOCAL", "Issuer", "LocalIssuer", "Trust", "read_issuers"]
 Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
+_OTHER_HOME = (
+    "The token was made by the local issuer of another gateway. Make it with BRIDGE_HOME set to the home of this one."
+)
 _SOURCES = ("jwks_url", "jwks_file", "secret_env")
 
 
@@ -180,7 +183,7 @@ class Trust:
         self.local = local
         if local is not None:
             keys = FixedKeys(KeySet([local.key]))
-            self.verifier.issuers[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys)
+            self.verifier.issuers[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), keys, unknown_key=_OTHER_HOME)
 
     def trusts(self, issuer: str) -> bool:
         """Whether tokens of `issuer` can be accepted at all."""

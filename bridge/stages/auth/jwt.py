@@ -33,13 +33,17 @@ _jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrustedIssuer:
-    """The data of an issuer that verification needs."""
+    """The data of an issuer that verification needs.
+
+    :ivar unknown_key: the answer to a token that is signed with none of `keys`.
+    """
 
     name: str
     algorithms: frozenset[str]
     keys: KeySource
     roles_claim: str = "roles"
     tenant_claim: str = "tenant"
+    unknown_key: str = "The token is signed with a key that its issuer does not publish."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,9 +139,9 @@ class TokenVerifier:
             refuse("The token is signed with an algorithm that is not accepted from its issuer.")
         if not isinstance(kid, str):
             refuse("The token is malformed.")
-        signed = await _verified(token, issuer.keys, kid, algorithm)
+        signed = await _verified(token, issuer, kid, algorithm)
         if not signed and await issuer.keys.recheck():
-            signed = await _verified(token, issuer.keys, kid, algorithm)
+            signed = await _verified(token, issuer, kid, algorithm)
         if not signed:
             refuse("The signature of the token is not valid.")
         return _read(claims, issuer, issuer.keys.version, self.clock())
@@ -170,11 +174,11 @@ def _segment(text: str) -> Mapping[str, Any]:
     return value
 
 
-async def _verified(token: str, keys: KeySource, kid: str, algorithm: str) -> bool:
+async def _verified(token: str, issuer: TrustedIssuer, kid: str, algorithm: str) -> bool:
     """Whether one of the issuer's current keys verifies the signature."""
-    candidates = await keys.find(kid, algorithm)
+    candidates = await issuer.keys.find(kid, algorithm)
     if not candidates:
-        refuse("The token is signed with a key that its issuer does not publish.")
+        refuse(issuer.unknown_key)
     return any(_signed(token, key.material, algorithm) for key in candidates)
 
 
