@@ -188,6 +188,7 @@ async def test_the_follower_tells_once_that_the_store_is_gone(gateway: Gateway) 
     gateway.store.rename(away)
     assert gateway._served.process.stderr.readline().endswith("/-/docs\n")
     assert gateway._served.process.stderr.readline().endswith("/-/console\n")
+    assert ".bridge/access.log" in gateway._served.process.stderr.readline()
     line = await asyncio.to_thread(gateway._served.process.stderr.readline)
     assert "ERROR bridge.routes" in line
     assert "the store's file is gone" in line

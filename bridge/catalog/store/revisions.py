@@ -75,9 +75,9 @@ def deleted(db: sqlite3.Connection, tenant: str | None) -> Sequence[DeletedRoute
     query = """SELECT one.route_id, one.at, one.by, one.tenant, last.number, last.spec
       FROM gone JOIN revision AS one USING (route_id, number)
       LEFT JOIN revision AS last ON last.route_id = one.route_id AND last.number = one.number - 1
-      WHERE ?1 IS NULL OR one.tenant = ?1 ORDER BY one.at DESC, one.route_id DESC LIMIT ?2"""
+      WHERE ? IS NULL OR one.tenant = ? ORDER BY one.at DESC, one.route_id DESC LIMIT ?"""
     routes = []
-    for route_id, at, by, owner, number, spec in db.execute(query, (tenant, 10 * DELETED)):
+    for route_id, at, by, owner, number, spec in db.execute(query, (tenant, tenant, 10 * DELETED)):
         value = _value(spec)
         routes.append(DeletedRoute(route_id, at, by, owner, number, value.get("route"), value.get("host")))
     return routes
