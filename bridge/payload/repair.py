@@ -8,6 +8,7 @@ import codecs
 import re
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from html.entities import name2codepoint
 
 __all__ = ["is_html", "misnamed", "repair_xml"]
@@ -42,14 +43,24 @@ def misnamed(body: bytes, charset: str) -> bool:
 
 
 def _is_utf8(body: bytes) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for at in range(0, len(body), _SLICE):
-            decoder.decode(body[at : at + _SLICE])
-        decoder.decode(b"", final=True)
+        for _ in _slices(body, "utf-8"):
+            pass
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _slices(body: bytes, name: str, errors: str = "strict") -> Iterator[str]:
+    """`body` as text, piece by piece: some decoders are slow, and other threads must run.
+
+    :raises LookupError: the encoding is unknown.
+    :raises UnicodeError: the body is not in it.
+    """
+    decoder = codecs.getincrementaldecoder(name)(errors)
+    for at in range(0, len(body), _SLICE):
+        yield decoder.decode(body[at : at + _SLICE])
+    yield decoder.decode(b"", final=True)
 
 
 def repair_xml(body: bytes, charset: str = "") -> tuple[bytes, list[str]] | None:
@@ -104,7 +115,7 @@ def _text(body: bytes, charset: str, notes: list[str]) -> str | None:
     if not named:
         return None
     notes[-1] += "; it is read as windows-1252"
-    return body.decode("cp1252", "replace")
+    return "".join(_slices(body, "cp1252", "replace"))
 
 
 def _decoded(body: bytes, name: str) -> str | None:
@@ -113,7 +124,7 @@ def _decoded(body: bytes, name: str) -> str | None:
     if not (wide or _ONE_BYTE.fullmatch(name) or _OTHERS.fullmatch(name)) or (wide and b"\0" not in body[:8]):
         return None
     try:
-        return body.decode(name)
+        return "".join(_slices(body, name))
     except (LookupError, UnicodeError):
         return None
 
@@ -158,6 +169,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 _REFERENCE = re.compile(r"&(?:#x0*([0-9A-Fa-f]{1,8})|#0*([0-9]{1,10})|([A-Za-z][A-Za-z0-9._-]{0,100}));")
 _XML_NAMES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _LAST = 0x10FFFF
+#: References are repaired up to this number; a document with more stays broken.
+_MAX_REPAIRS = 100_000
 _LOW = re.compile(r"&#(?:x0*([0-9A-Fa-f]{4})|0*([0-9]{5}));")
 #: Characters searched at a time; no step holds the interpreter for long.
 _SLICE = 256 * 1024
@@ -188,7 +201,7 @@ class _References:
 
     def repair(self, notes: list[str]) -> str:
         text, sections, at = self._text, _Sections(self._text), self._text.find("&")
-        while at >= 0:
+        while at >= 0 and len(self._pieces) < 2 * _MAX_REPAIRS:
             behind = sections.end(at)
             at = text.find("&", behind if behind is not None else self._one(at))
         notes += [f"{count} {words}" for words, count in self._counts.items()]

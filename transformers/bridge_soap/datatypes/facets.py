@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from bridge_soap.components import Facets, SimpleType
@@ -41,7 +40,6 @@ class Rules:
     :ivar facets: raises `DatatypeError` if a normalized text violates a facet; None if the type has no facets.
     :ivar same: maps a text to its value; the results are equal if the values are equal.
     :ivar words: a description of valid values, for messages.
-    :ivar text: a number that is a JSON string (`bridge_soap.datatypes.json_form`).
     """
 
     normalize: Callable[[str], str]
@@ -49,7 +47,6 @@ class Rules:
     facets: Check | None
     same: Callable[[str], Any]
     words: str
-    text: bool = False
 
     def check(self, text: str) -> None:
         """:raises DatatypeError: `text`, which is normalized, is not valid for the type."""
@@ -72,6 +69,7 @@ class Rulebook(dict[SimpleType, Rules]):
     def __init__(self) -> None:
         super().__init__()
         self._parts: dict[SimpleType, tuple[SimpleType, ...]] = {}
+        self._texts: dict[SimpleType, bool] = {}
 
     def __missing__(self, simple: SimpleType) -> Rules:
         rules = self[simple] = self._make(simple)
@@ -85,12 +83,23 @@ class Rulebook(dict[SimpleType, Rules]):
         builtin = BUILTINS[simple.builtin]
         normalize = NORMALIZE[simple.facets.white_space or builtin.white_space]  # type: ignore[index]  # see _facets
         facets = _facets(simple, builtin.same, _measure(builtin), builtin, normalize)
-        rules = Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
-        if builtin.json in NUMBERS and (
-            simple.as_text or needs_text(simple.facets, partial(_passes, rules), integral=builtin.json in INTEGERS)
-        ):
-            rules = replace(rules, text=True)
-        return rules
+        return Rules(normalize, builtin.valid, facets, builtin.same, builtin.words)
+
+    def is_text(self, simple: SimpleType) -> bool:
+        """Whether the type is a number that must be a JSON string (`bridge_soap.datatypes.json_form`)."""
+        if not _is_number(simple) or not (simple.as_text or simple.facets.patterns):
+            return simple.as_text
+        known = self._texts.get(simple)
+        if known is None:
+            integral = BUILTINS[simple.builtin].json in INTEGERS
+            known = simple.as_text or needs_text(simple.facets, self._passing(simple), integral=integral)
+            self._texts[simple] = known
+        return known
+
+    def _passing(self, simple: SimpleType) -> Callable[[str], bool]:
+        """Whether a text is valid for a type with patterns."""
+        rules, matchers = self[simple], [_matcher(group) for group in simple.facets.patterns]
+        return lambda text: all(match(text) for match in matchers) and _passes(rules, text)
 
     # --- the types of items and members ---
 
@@ -108,7 +117,7 @@ class Rulebook(dict[SimpleType, Rules]):
             parts = (simple.item,) if simple.item is not None else simple.members
             numeric = [part for part in parts if _is_number(part)]
             if numeric and simple.facets.patterns:
-                passes = partial(_passes, self[simple])
+                passes = self._passing(simple)
                 others = [self[part] for part in parts if part not in numeric]
                 integral = all(BUILTINS[part.builtin].json in INTEGERS for part in numeric)
 

@@ -16,10 +16,12 @@ from bridge_soap.datatypes.regex import Chars, Node, PatternError, Repeat, read
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?")
 #: The samples of one pattern, and the characters of one class among them.
-_MAX_SAMPLES = 400
+_MAX_SAMPLES = 150
 _MAX_CHARS = 4
 _MAX_REPEATS = 24
+_MAX_LENGTH = 64
 _WIDTHS = range(1, 21)
+_WHOLE, _BROKEN = ("",), ("", ".0", ".00")
 
 
 def json_number_text(text: str) -> str:
@@ -43,7 +45,7 @@ def needs_text(facets: Facets, passes: Callable[[str], bool], *, integral: bool)
     def loses(text: str) -> bool:
         return passes(text) and text not in ("INF", "-INF", "NaN") and not passes(_sent(text, integral=integral))
 
-    return any(map(loses, _texts(facets)))
+    return any(map(loses, _texts(facets, _WHOLE if integral else _BROKEN)))
 
 
 def list_needs_text(facets: Facets, passes: Callable[[str], bool], *, integral: bool) -> bool:
@@ -69,14 +71,14 @@ def _patterns(facets: Facets) -> Iterator[str]:
     return itertools.chain.from_iterable(facets.patterns)
 
 
-def _texts(facets: Facets) -> Iterator[str]:
+def _texts(facets: Facets, tails: tuple[str, ...]) -> Iterator[str]:
     for pattern in _patterns(facets):
         yield from _samples_of(pattern)
     bounds = (facets.min_inclusive, facets.max_inclusive, facets.min_exclusive, facets.max_exclusive)
     near = [int(bound) + step for bound in bounds if bound and bound.lstrip("+-").isdecimal() for step in (-1, 0, 1)]
-    for number in dict.fromkeys((0, 1, 7, 10, 42, 100, 1000, *near)):
+    for number in dict.fromkeys((0, 1, 42, 100, *near)):
         sign, digits = ("-" if number < 0 else ""), str(abs(number))
-        for tail in ("", ".0", ".00", ".5"):
+        for tail in tails:
             yield f"+{digits}{tail}"
             yield from (f"{sign}{digits.zfill(width)}{tail}" for width in _WIDTHS)
 
@@ -95,13 +97,19 @@ def _samples(node: Node) -> Iterator[str]:
         yield from _characters(node)
     elif isinstance(node, Repeat):
         high = node.low + 1 if node.high is None else node.high
+        column = _column(node.node)
         for count in dict.fromkeys(min(each, _MAX_REPEATS) for each in (node.low, node.low + 1, high) if each <= high):
             if count >= node.low:
-                yield from _joined([node.node] * count)
+                yield from _joined([column] * count)
     else:
         # One of each branch first, so that a limit leaves none of them out.
-        for row in itertools.zip_longest(*map(_joined, node.branches)):
+        branches = (_joined([_column(part) for part in branch[:_MAX_LENGTH]]) for branch in node.branches)
+        for row in itertools.zip_longest(*branches):
             yield from (text for text in row if text is not None)
+
+
+def _column(part: Node) -> list[str]:
+    return list(itertools.islice(_samples(part), _MAX_CHARS + 1))
 
 
 def _characters(node: Chars) -> Iterator[str]:
@@ -109,11 +117,10 @@ def _characters(node: Chars) -> Iterator[str]:
     return iter([chr(code) for code in dict.fromkeys(edges)][: _MAX_CHARS + 1])
 
 
-def _joined(parts: Sequence[Node]) -> Iterator[str]:
-    """Texts of a sequence: the first samples of all parts, then each part's others beside the first of the rest, then
-    all of their n-th ones together."""
-    columns = [list(itertools.islice(_samples(part), _MAX_CHARS + 1)) for part in parts]
-    if not all(columns):
+def _joined(columns: Sequence[list[str]]) -> Iterator[str]:
+    """Texts of a sequence: the first samples of all parts, then all of their n-th ones, then each part's others beside
+    the first of the rest. There are none if they are longer than numbers are."""
+    if not all(columns) or sum(len(column[0]) for column in columns) > _MAX_LENGTH:
         return
     firsts = [column[0] for column in columns]
     yield "".join(firsts)

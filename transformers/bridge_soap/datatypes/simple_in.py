@@ -77,14 +77,14 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
             named = _named_union(members)
         else:
             builtin = BUILTINS[simple.builtin]
-            value, names = self._atomic(builtin, rules), builtin.json == "qname"
+            value, names = self._atomic(simple, builtin, rules), builtin.json == "qname"
             named = _named(value)
         if names:
             # A union has already checked its members, with prefixes resolved.
             checks = rules if self._strict and simple.variety != "union" else None
             return SimpleReader(value, False, True, (), named if checks is None else _checked(named, checks))
         if not self._strict:
-            fast, shape = ((), None) if rules.text else (self._fast(simple), self._shape(simple))
+            fast, shape = ((), None) if self._is_text(simple) else (self._fast(simple), self._shape(simple))
             return SimpleReader(value, value is str, False, fast, shape=shape)
         normalize, check, many = rules.normalize, rules.check, simple.variety == "list"
 
@@ -95,6 +95,12 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
             return value(text)
 
         return SimpleReader(checked)
+
+    def _is_text(self, simple: SimpleType) -> bool:
+        """Whether it is a number that is a string because of a pattern."""
+        if simple.variety != "atomic" or (BUILTINS[simple.builtin].json in ("digits", "decimal") and not self._native):
+            return False
+        return self._rulebook.is_text(simple)
 
     def _fast(self, simple: SimpleType) -> Fast:
         if simple.variety != "atomic":
@@ -135,10 +141,10 @@ class SimpleReaders(dict[SimpleType, SimpleReader]):
         form = _SOLID if builtin.name == "anyURI" else _FORMS.get(builtin.name)
         return (form, "{}") if form is not None else None
 
-    def _atomic(self, builtin: Builtin, rules: Rules) -> Read:
+    def _atomic(self, simple: SimpleType, builtin: Builtin, rules: Rules) -> Read:
         if builtin.json == "boolean":
             return _boolean
-        if rules.text and not (builtin.json in ("digits", "decimal") and not self._native):
+        if self._is_text(simple):
             return _judged(rules)
         if builtin.json == "integer":
             return _integer_of(builtin) if self._judge else _integer

@@ -104,7 +104,7 @@ class SimpleWriters(dict[SimpleType, SimpleWriter]):
             return _escaped(_union([member.text for member in members], rules), any(m.names for m in members))
         builtin = BUILTINS[simple.builtin]
         text = _WRITERS[builtin.json](builtin, rules)
-        if rules.text and builtin.json in ("integer", "float"):
+        if builtin.json in ("integer", "float") and self._rulebook.is_text(simple):
             text = _number_as_text(text, rules)
         if builtin.json not in ("string", "qname") and simple.builtin != "anyURI":
             # The lexical spaces of these types need no escaping.

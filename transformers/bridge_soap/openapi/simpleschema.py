@@ -64,7 +64,7 @@ class SimpleSchemas:
     def _is_text(self, simple: SimpleType) -> bool:
         """Whether it is a number that is a JSON string because of a pattern."""
         numbers = NUMBERS if self._native else ("integer", "float")
-        return BUILTINS[simple.builtin].json in numbers and self._rulebook[simple].text
+        return BUILTINS[simple.builtin].json in numbers and self._rulebook.is_text(simple)
 
     def _atomic(self, simple: SimpleType) -> Schema:
         builtin, facets = BUILTINS[simple.builtin], simple.facets
