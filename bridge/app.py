@@ -15,6 +15,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -36,6 +37,7 @@ from bridge.api.record import Record
 from bridge.api.route_spec import JwtAuth
 from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
+from bridge.config.owner import owner_hint
 from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ClientError, MethodNotAllowed, NotFound, SettingsError, StoreError
 from bridge.gateway.answer import Gateway
@@ -173,7 +175,8 @@ def open_log(settings: Settings, metrics: Metrics, failures: Failures) -> Access
     try:
         return AccessLog(target, size=settings.log_size, keep=settings.log_keep, also=also)
     except OSError as error:
-        raise SettingsError(f"BRIDGE_LOG: {target} can't be written: {error.strerror}") from None
+        reason = f"BRIDGE_LOG: {target} can't be written: {error.strerror}{owner_hint(Path(target))}"
+        raise SettingsError(reason) from None
 
 
 async def _kept_alive(work: Coroutine[Any, Any, None]) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.api.capabilities import Advising, Followed, Following, Noting, capability
+from bridge.api.capabilities import Advising, Contracted, Followed, Following, Noting, capability
 from bridge.api.route_spec import TRANSPORTS, RouteSpec
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
@@ -110,7 +111,10 @@ class Transformers:
         :raises BindError: the contract that they name can't be compiled.
         """
         transformer = await self.get(spec.transform.request)
-        operations = await transformer.bind(spec, _options(transformer, spec, document, file))
+        try:
+            operations = await transformer.bind(spec, _options(transformer, spec, document, file))
+        except BindError as error:
+            raise type(error)(_keyed(error.faults, transformer)) from error
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
         return operations
@@ -147,6 +151,13 @@ def _options(transformer: Transformer[Any], spec: RouteSpec, document: Document 
         raise SpecError(
             faults_of(error, transformer.options, raw, lines, file, ("transform", transformer.name))
         ) from None
+
+
+def _keyed(faults: Iterable[Fault], transformer: Transformer[Any]) -> tuple[Fault, ...]:
+    """`faults`, with the key that names the contract where they are in one of its files."""
+    contracted = capability(transformer, Contracted)
+    path = ("transform", transformer.name, *([contracted.contract_key] if contracted is not None else []))
+    return tuple(replace(fault, path=path) if fault.file and not fault.path else fault for fault in faults)
 
 
 def _check_operation(operation: Operation, spec: RouteSpec, transformer: str) -> None:

@@ -20,7 +20,7 @@ from bridge.config.settings import Settings
 from bridge.errors import SettingsError
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain, stages
-from bridge.gateway.table import Binder
+from bridge.gateway.table import Binder, BoundRoute
 from bridge.plugins import Transformers
 from bridge.stages.auth.auth import build_authenticator
 from bridge.stages.auth.issuers import Trust
@@ -33,18 +33,19 @@ log = logging.getLogger("bridge")
 class Runtime:
     """The parts of one gateway. No route is bound before `Registry.load`.
 
-    :param serving: whether its routes will be called. Otherwise no client library is loaded, and upstreams are judged
-        and not connected to.
+    :param serving: whether its routes will be called. Otherwise no client library is loaded, upstreams are judged and
+        not connected to.
+    :param writing: whether anything may be written. Otherwise neither the store nor the local issuer's key is made.
     :raises SettingsError: a setting, or a file that one names, can't be used.
     """
 
-    def __init__(self, settings: Settings, *, serving: bool = True) -> None:
+    def __init__(self, settings: Settings, *, serving: bool = True, writing: bool = True) -> None:
         if settings.limits != "memory://":
             raise SettingsError(f"BRIDGE_LIMITS: {settings.limits!r} is not supported; use memory://")
         self.settings = settings
-        self.trust = Trust.load(settings)
+        self.trust = Trust.load(settings, verifying=writing)
         self.mesh = open_mesh(settings.mesh, settings.home)
-        self.store = open_store(settings.store, settings.home)
+        self.store = open_store(settings.store, settings.home, writes=writing)
         self.upstreams = Upstreams(self.mesh, settings) if serving else OfflineUpstreams(settings.home)
         self.fetcher = Fetcher(settings.fetch_networks)
         self.context = Context(
@@ -64,7 +65,12 @@ class Runtime:
             chain=Chain(stages(settings, fronts.timeouts)),
             secrets=_secrets(settings, self.trust),
         )
-        self.registry = Registry(self.binder, self.store, settings.path(settings.routes), settings.home)
+        routes = settings.path(settings.routes)
+        self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
+
+    async def _route_warnings(self, route: BoundRoute) -> list[str]:
+        mesh_warnings = await self.mesh.warnings(route.source.spec.upstream)
+        return [*route.warnings, *(f"upstream: {warning}" for warning in mesh_warnings)]
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""

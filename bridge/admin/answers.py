@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -27,11 +27,14 @@ def json_response(value: Any, status: int = 200, **headers: str) -> Response:
     )
 
 
-def active(bound: BoundRoute, status: int = 200, **headers: str) -> Response:
-    """The answer to a change after which `bound` is live."""
+def active(bound: BoundRoute, warnings: Sequence[str], status: int = 200, **headers: str) -> Response:
+    """The answer to a change after which `bound` is live.
+
+    :param warnings: what its author should know, a sentence each.
+    """
     body: dict[str, Any] = {"route_id": bound.source.id, "status": "ACTIVE"}
-    if bound.warnings:
-        body["warnings"] = bound.warnings
+    if warnings:
+        body["warnings"] = list(warnings)
     return json_response(body, status, etag=f'"{bound.source.etag}"', **headers)
 
 

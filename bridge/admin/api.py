@@ -101,7 +101,7 @@ class Admin:
         who = await self._access.identity(request)
         spec, document = await self._spec(request, who)
         bound = await self._registry.put(Source(0, "store", spec, document=document), who)
-        return active(bound, 201, location=f"/-/routes/{bound.source.id}")
+        return active(bound, await self._registry.warnings(bound), 201, location=f"/-/routes/{bound.source.id}")
 
     async def replace(self, request: Request) -> Response:
         who = await self._access.identity(request)
@@ -112,7 +112,7 @@ class Admin:
         spec, document = await self._spec(request, who)
         source = Source(route_id, "store", spec, document=document)
         bound = await self._registry.put(source, who, judge)
-        return active(bound)
+        return active(bound, await self._registry.warnings(bound))
 
     async def delete(self, request: Request) -> Response:
         who = await self._access.identity(request)
@@ -133,7 +133,7 @@ class Admin:
             return Response(status_code=304, headers={"etag": etag})
         if wants_yaml(request):
             return await yaml_response(source.spec, etag=etag, vary="accept")
-        shown = self._listed(source) | {"spec": spec_json(source.spec)}
+        shown = await self._listed(source) | {"spec": spec_json(source.spec)}
         if source.document is not None and source.file:
             shown["line"] = (await asyncio.to_thread(source.document.lines)).line
         return json_response(shown, etag=etag, vary="accept")
@@ -154,7 +154,9 @@ class Admin:
         return json_response(
             {
                 "routes": [
-                    self._listed(source) for source in sources if not who.tenant or source.spec.tenant == who.tenant
+                    await self._listed(source)
+                    for source in sources
+                    if not who.tenant or source.spec.tenant == who.tenant
                 ]
             }
         )
@@ -176,7 +178,7 @@ class Admin:
             spec, document = await self._spec(request, who)
             source = Source(current.id if current is not None else 0, "store", spec, document=document)
             bound = await self._registry.check(source, who)
-            answer["warnings"] = bound.warnings
+            answer["warnings"] = await self._registry.warnings(bound)
             answer["openapi"] = await self._document(published([bound]))
         except NotOwned as error:
             answer["ok"] = False
@@ -190,7 +192,7 @@ class Admin:
             ]
         return json_response(answer)
 
-    def _listed(self, source: Source) -> dict[str, Any]:
+    async def _listed(self, source: Source) -> dict[str, Any]:
         broken: UnboundRoute | None = self._registry.broken.get(source.id)
         bound = self._registry.table.routes.get(source.id)
         spec = source.spec
@@ -216,6 +218,8 @@ class Admin:
             listed["file"] = source.file
         if broken:
             listed["problems"] = [str(replace(fault, file="", line=0)) for fault in broken.error.faults]
+        if bound and (warnings := await self._registry.warnings(bound)):
+            listed["warnings"] = warnings
         return listed
 
     # --- pages that may be public -------------------------------------------------------------------------------

@@ -52,9 +52,9 @@ def mint_token(
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Store]:
+async def _opened(settings: Settings, *, writes: bool = True) -> AsyncIterator[Store]:
     """:raises SettingsError: the store can't be opened, read or written; names its file."""
-    store = open_store(settings.store, settings.home)
+    store = open_store(settings.store, settings.home, writes=writes)
     try:
         yield store
     except StoreError as error:
@@ -75,7 +75,7 @@ async def new_key(
 
 async def list_keys(settings: Settings) -> list[dict[str, Any]]:
     """Every key without its hash."""
-    async with _opened(settings) as store:
+    async with _opened(settings, writes=False) as store:
         return [
             {
                 "id": key.id,

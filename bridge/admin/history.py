@@ -70,7 +70,7 @@ class History:
             raise Conflict(f"Revision {number} is a deletion and has no spec; choose an earlier one.")
         self._access.allow(who, spec.tenant)
         bound = await self._registry.put(Source(route_id, "store", spec), who, judge, restores=revision.number)
-        return active(bound)
+        return active(bound, await self._registry.warnings(bound))
 
     async def _own(self, request: Request, who: Identity) -> tuple[int, list[Revision]]:
         """The route's number, and those of its revisions that the publisher may see: all that belonged to its tenant.

@@ -77,6 +77,16 @@ class Following(Protocol):
 
 
 @runtime_checkable
+class Contracted(Protocol):
+    """Its routes have a contract, which an option names.
+
+    :cvar contract_key: that option. Faults within the contract's files that name no key of the spec are shown with it.
+    """
+
+    contract_key: ClassVar[str]
+
+
+@runtime_checkable
 class Noting(Protocol):
     """It publishes the supported part of a contract, and lists the rest."""
 

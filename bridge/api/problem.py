@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from bridge.api.call import Reply
-from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError
+from bridge.errors import Conflict, ConflictError, InvalidSpec, RequestError, SetupError, Unavailable
 from bridge.payload.pointer import pointer_of
 
 PROBLEM_TYPE = ("content-type", "application/problem+json")
@@ -29,7 +29,10 @@ def problem(error: BaseException, trace_id: str) -> Reply:
     if not isinstance(error, RequestError) or not 400 <= error.status <= 599:
         log.error("trace %s: an unforeseen failure", trace_id, exc_info=error, extra={"trace_id": trace_id})
         error = RequestError("Something went wrong in the gateway. The trace id finds it in our log.")
-    return _render(error.slug, error.title, error.status, error.detail, trace_id, error.members, error.headers)
+    detail = error.detail
+    if isinstance(error, Unavailable) and error.cause:
+        detail += " The line of the gateway's access log with this trace_id names the cause."
+    return _render(error.slug, error.title, error.status, detail, trace_id, error.members, error.headers)
 
 
 def _of_setup(error: SetupError, trace_id: str) -> Reply:

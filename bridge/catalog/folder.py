@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bridge.config.specfile import read_file
 from bridge.config.stamp import Stamp, stamp_of
+from bridge.errors import Fault, SettingsError
 from bridge.gateway.table import Source
 
 SUFFIXES = (".yml", ".yaml", ".json")
@@ -51,11 +52,14 @@ class Folder:
         self._read: dict[str, tuple[Stamp, Sequence[Source]]] = {}
 
     def files(self) -> list[Path]:
-        """Every spec file, in the order in which they are read."""
+        """Every spec file, in the order in which they are read.
+
+        :raises SettingsError: the folder, or one in it, can't be read.
+        """
         return [Path(file.path) for file in self.look()]
 
     def look(self) -> list[File]:
-        """As `files`, with what `read` wants to know. May be called in a thread."""
+        """As `files`, with what `read` wants to know; also raises as that does. May be called in a thread."""
         files = sorted(self._listed(), key=lambda one: one[0].split(os.sep))
         self._read = {path: self._read[path] for path, _ in files if path in self._read}
         prefix = len(str(self.path)) + 1
@@ -86,10 +90,13 @@ class Folder:
     def _listed(self) -> Iterator[tuple[str, Stamp]]:
         folders = [str(self.path)]
         while folders:
+            folder = folders.pop()
             try:
-                entries = list(os.scandir(folders.pop()))
-            except OSError:
+                entries = list(os.scandir(folder))
+            except (FileNotFoundError, NotADirectoryError):
                 continue  # there is none, or it was taken away meanwhile
+            except OSError as error:
+                raise SettingsError(Fault(f"it can't be read: {error.strerror}", file=folder)) from None
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from bridge.config.yaml import NO_LINES
@@ -159,11 +160,16 @@ async def _logged(work: Coroutine[Any, Any, None]) -> None:
 
 
 def placed(fault: Fault, source: Source) -> Fault:
-    """`fault` with the spec's own file and line where it names no other file."""
-    if fault.file or not source.file:
+    """`fault` with the file and line of the spec. A fault in another file, which the spec names, has that file in its
+    reason; a publisher is told its name only, and not where on this machine it lies."""
+    if fault.file == source.file and fault.file:
         return fault
+    reason = fault.reason
+    if fault.file:
+        name = fault.file if source.kind == "file" or not fault.file.startswith("/") else Path(fault.file).name
+        reason = f"{name}:{fault.line}: {reason}" if fault.line else f"{name}: {reason}"
     lines = source.document.lines() if source.document else NO_LINES
-    return replace(fault, file=source.file, line=lines.at(fault.path).line)
+    return Fault(reason, fault.path, source.file, lines.at(fault.path).line)
 
 
 @contextmanager

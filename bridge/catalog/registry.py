@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
 from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.config.specfile import read_value
-from bridge.errors import BindError, NotFound, SettingsError, SetupError, SpecError, StoreError
+from bridge.errors import BindError, Fault, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
 from bridge.stages.auth.api_key import StoredKey
@@ -47,10 +47,21 @@ SourceJudge = Callable[[Source | None], None]
 class Registry:
     """What `Live` holds, kept in step with the folder and the store. A route is bound without the lock, since that may
     mean to wait for a server that hangs. The lock is held to see that nothing has come between, to commit, and to swap
-    the table."""
+    the table.
 
-    def __init__(self, binder: Binder, store: Store, folder: Path, home: Path) -> None:
+    :param warnings: what to say about a route that can serve; nothing by default.
+    """
+
+    def __init__(
+        self,
+        binder: Binder,
+        store: Store,
+        folder: Path,
+        home: Path,
+        warnings: Callable[[BoundRoute], Awaitable[list[str]]] | None = None,
+    ) -> None:
         self._binder = binder
+        self._warnings = warnings
         self._store = store
         self._live = Live(binder)
         self._folder = SpecFolder(self._live, folder, home)
@@ -74,6 +85,10 @@ class Registry:
     def broken(self) -> Mapping[RouteId, UnboundRoute]:
         """The routes that are kept but can't serve."""
         return self._live.broken
+
+    async def warnings(self, route: BoundRoute) -> list[str]:
+        """A sentence on each thing that the author of `route` should know, though it can serve."""
+        return await self._warnings(route) if self._warnings is not None else []
 
     def serve_with(self, on_change: Callable[[Table], None]) -> None:
         """Have each new table given to `on_change`, on the event loop."""
@@ -115,7 +130,12 @@ class Registry:
     async def _load(self) -> None:
         table, faults = await self._folder.load()
         self._live.swap(table)
-        await self._bind_stored(await self._read_store())
+        try:
+            await self._bind_stored(await self._read_store())
+        except StoreError as error:
+            if not faults:
+                raise
+            faults.append(Fault(error.cause))
         if faults:
             raise SetupError(faults)
 

@@ -115,7 +115,11 @@ class SpecFolder:
         """
         outcomes: list[Reading | tuple[BoundRoute, BoundRoute]] = []
         async with self._looking:
-            readings, gone, unsettled = await self._look_again(rebind, settle)
+            try:
+                readings, gone, unsettled = await self._look_again(rebind, settle)
+            except SetupError as error:
+                log.error("the routes are not read again; what is live goes on serving: %s", error)
+                return []
         stored = list(self._live.stored.values()) if rebind else []
 
         async def bind(item: Reading | BoundRoute) -> None:

@@ -12,12 +12,13 @@ from bridge.errors import Fault, SettingsError
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-def check_free(paths: Mapping[Path, bytes | None]) -> None:
+def check_free(paths: Mapping[Path, bytes | None], advice: str = "--force replaces it") -> None:
     """:param paths: files that are to be written, with their content; None for content that is not known yet.
+    :param advice: what to do about one that exists.
     :raises SettingsError: one of them exists with other content; one fault each.
     """
     faults = [
-        Fault("it exists already; --force replaces it", file=str(path))
+        Fault(f"it exists already; {advice}", file=str(path))
         for path, content in paths.items()
         if path.exists() and (content is None or not _holds(path, content))
     ]

@@ -71,7 +71,7 @@ def check_home(settings: Settings, file: Path, what: str) -> str:
     homes = ", ".join(f"{gateway.settings.home} (process {gateway.pid})" for gateway in others[:_SHOWN])
     here = settings.home.absolute()
     which = "The gateway that runs on this host has" if len(others) == 1 else "The gateways that run on this host have"
-    if file.exists():
+    if os.path.exists(file):  # unlike Path.exists, it raises nothing where the folder may not be entered
         return f"{which} another home than {here}, for which this {what} is: {homes}. BRIDGE_HOME chooses."
     raise SettingsError(
         f"{which} another home than {here}: {homes}. A {what} made here would be refused there. "

@@ -5,14 +5,19 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import os
+import shlex
 import sys
+from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bridge.cli.importing import ImportCommands
+from bridge.cli.program import program
 from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of, whole_number
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, SetupError
@@ -24,7 +29,6 @@ app = typer.Typer(
     help="A protocol-translation API gateway: REST and JSON in front; SOAP, gRPC and XML behind.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -33,6 +37,21 @@ log = logging.getLogger("bridge")
 RoutesDir = Annotated[Path | None, typer.Option("--routes", help="The folder of route specs.", metavar="DIR")]
 MAX_WORKERS = 1024
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out(f"hms-bridge {version('hms-bridge')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A protocol-translation API gateway: REST and JSON in front; SOAP, gRPC and XML behind."""
 
 
 @app.command()
@@ -110,6 +129,49 @@ def _log_address(settings: Settings, url: str, pages: str, routes: int) -> None:
 
 def _access_log(settings: Settings) -> str:
     return "standard output" if settings.log == "-" else str(settings.path(settings.log).absolute())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder; made where there is none.")] = Path("."),
+) -> None:
+    """Start a home: a route with comments, mesh.yml, .gitignore, and folders for contracts."""
+    from bridge.cli.new_home import create
+
+    with explained():
+        paths = create(folder)
+    error = console()
+    error.print(f"Wrote {', '.join(map(str, paths))}.", markup=False)
+    where = "" if folder == Path(".") else f"cd {shlex.quote(str(folder))} && "
+    error.print(f"Next:\n  {where}{program()} check\n  {program()} serve", markup=False)
+
+
+@app.command()
+def doctor(
+    host: Annotated[str, typer.Option(help="The address that a gateway is to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port that it is to listen on.", min=0, max=65535)] = 8080,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Look at all that a gateway needs here; each line is ok, warn or fail, with what to do. Writes nothing."""
+    from bridge.cli.doctor import Finding, examine
+
+    settings = settings_of(config)
+
+    async def report() -> list[Finding]:
+        findings = []
+        async for finding in examine(settings, host, port):
+            findings.append(finding)
+            if not as_json:
+                advice = f" -> {finding.advice}" if finding.advice else ""
+                out(f"{finding.level:4}  {finding.check:11}  {finding.text}{advice}")
+        return findings
+
+    findings = run(report)
+    is_well = all(finding.level != "fail" for finding in findings)
+    if as_json:
+        out(json.dumps({"ok": is_well, "findings": [asdict(finding) for finding in findings]}))
+    raise typer.Exit(0 if is_well else 1)
 
 
 @app.command()
@@ -254,7 +316,7 @@ def token(
     with explained():
         file = key_file(settings)
         is_used = settings.local_issuer == "on"  # otherwise `mint_token` refuses
-        note, is_new = check_home(settings, file, "token") if is_used else "", not file.exists()
+        note, is_new = check_home(settings, file, "token") if is_used else "", not os.path.exists(file)
         text = mint_token(
             settings, sub=sub, roles=role or [], tenant=tenant, audience=audience or [], scopes=scope or [], ttl=ttl
         )

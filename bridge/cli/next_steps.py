@@ -37,7 +37,7 @@ async def next_steps(settings: Settings, file: Path, config: Path | None) -> lis
     """
     hms = program()
     option = f" --config {shlex.quote(str(config))}" if config else ""
-    runtime = Runtime(settings, serving=False)
+    runtime = Runtime(settings, serving=False, writing=False)
     try:
         spec, document = read_file(file)[0]
         route = await runtime.binder.bind(Source(str(file), "file", spec, str(file), document))

@@ -38,9 +38,12 @@ from bridge.transport.reach import fetch_refusal
 
 
 @contextlib.asynccontextmanager
-async def _loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
-    """A runtime with all valid routes bound, and the faults of the others."""
-    runtime = Runtime(settings, serving=False)
+async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]]]:
+    """A runtime with all valid routes bound, and the faults of the others.
+
+    :raises SettingsError: a setting, or a file that one names, can't be used.
+    """
+    runtime = Runtime(settings, serving=False, writing=False)
     try:
         faults: list[Fault] = []
         try:
@@ -56,7 +59,7 @@ async def _loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault
 
 async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
     """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty)."""
-    runtime = Runtime(settings, serving=False)
+    runtime = Runtime(settings, serving=False, writing=False)
     faults: list[Fault] = []
     notes: list[str] = []
     routes = []
@@ -75,7 +78,7 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
                     faults += [placed(fault, source) for fault in error.faults]
                     continue
                 routes.append(route)
-                notes += [f"{path}: {warning}" for warning in route.warnings]
+                notes += [f"{path}: {warning}" for warning in await runtime.registry.warnings(route)]
         for route, conflict in Table(routes).refused:
             faults += [placed(fault, route.source) for fault in conflict.faults]
     finally:
@@ -85,7 +88,7 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
 
 async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fault]]:
     """A row for each published operation."""
-    async with _loaded(settings) as (runtime, faults):
+    async with loaded(settings) as (runtime, faults):
         rows = [
             {
                 "id": route.source.id,
@@ -113,7 +116,7 @@ async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]
     from bridge.admin.openapi import build_document, for_host, for_tenant
     from bridge.app import VERSION
 
-    async with _loaded(settings) as (runtime, faults):
+    async with loaded(settings) as (runtime, faults):
         if faults:
             raise SetupError(faults)
         operations = for_host(published(runtime.registry.table.routes.values()), host)
@@ -144,7 +147,7 @@ async def explanation(
     :param claims: of the caller's token.
     """
     method, _, path = target.rpartition(" ")
-    async with _loaded(settings) as (runtime, faults):
+    async with loaded(settings) as (runtime, faults):
         try:
             endpoint, call = _find(runtime.registry.table, method.strip().upper(), path, body, host, headers)
         except BindError:

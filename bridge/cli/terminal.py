@@ -80,6 +80,12 @@ def whole_number(text: str, option: str, low: int, high: int) -> int:
 
 
 def settings_of(config: Path | None = None, **values: Any) -> Settings:
-    """The settings of the environment, the file `config` and `values`, with errors as in `explained`."""
+    """The settings of the environment, the file `config` and `values`, with errors as in `explained`.
+
+    :raises typer.Exit: also where the home is no folder, since a command would then find nothing wrong in nothing.
+    """
     with explained():
-        return load(os.environ, config, **values)
+        settings = load(os.environ, config, **values)
+        if not settings.home.is_dir():
+            raise SettingsError(f"BRIDGE_HOME: {settings.home} is not a folder; make it, or name the one that is meant")
+        return settings

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 
+from bridge.api.capabilities import capability
+from bridge.api.route_spec import Upstream
 from bridge.api.transport import Address
 from bridge.cluster.outlier import OutlierDetector
-from bridge.cluster.sources.source import LookupResult, MeshSource
+from bridge.cluster.sources.source import Listing, LookupResult, MeshSource
 from bridge.errors import Unavailable, UnknownUpstream
 
 STALE = 300.0  #: seconds for which an answer is used beyond its TTL while the source is unavailable
@@ -58,6 +60,12 @@ class Mesh:
         entry = self._entries.get((name, port))
         now = self._clock()
         return None if entry is None or now >= entry.expires else entry.ordered(now) or None
+
+    async def warnings(self, upstream: Upstream) -> list[str]:
+        """What a route to `upstream` should know: that the mesh can't have an address of it, without a lookup."""
+        listing = capability(self._source, Listing)
+        cause = await listing.unlisted(upstream.name, upstream.port) if listing is not None else ""
+        return [f"{cause}, so calls get 503 until it does"] if cause else []
 
     def outliers(self, name: str, port: str) -> OutlierDetector:
         """The detector of the name, shared by all routes to it; it gets the reports on its instances."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from bridge.cluster.cluster import Cluster
 from bridge.config.settings import Settings
 from bridge.errors import Unavailable
 from bridge.transport.registry import Transports, policy_of, scheme_of
+
+log = logging.getLogger("bridge.mesh")
 
 #: Transport, scheme, name, port, connection, and the texts of its files.
 Key = tuple[str, str, str, str, ConnectionSpec, Tls]
@@ -35,6 +38,7 @@ class Upstreams:
         self._transports = transports or Transports()
         self._channels: dict[Key, tuple[Channel, Throttle]] = {}
         self._clusters: dict[tuple[Key, Retry | None], Cluster] = {}
+        self._warnings: set[asyncio.Task[None]] = set()
 
     def bind(
         self, upstream: Upstream, wire: str, connection: ConnectionSpec, retry: RetrySpec | None = None
@@ -46,6 +50,8 @@ class Upstreams:
         transport, key, policy = _resolve(self._transports, upstream, wire, connection, retry, self._home)
         cluster = self._clusters.get((key, policy))
         if cluster is None:
+            if key not in self._channels:
+                self._warn(upstream)
             channel, throttle = self._channel(transport, key)
             name, port = upstream.name, upstream.port
             cluster = self._clusters[key, policy] = Cluster(
@@ -62,9 +68,22 @@ class Upstreams:
         """Close every connection; calls in progress end."""
         for _, _, name, port, _, _ in self._channels:
             self._mesh.outliers(name, port).retain(())  # calls that end now say nothing about their instances
+        for task in self._warnings:
+            task.cancel()
         channels = [channel for channel, _ in self._channels.values()]
         self._channels, self._clusters = {}, {}
         await asyncio.gather(self._transports.aclose(), *(channel.aclose() for channel in channels))
+
+    def _warn(self, upstream: Upstream) -> None:
+        """Log what the mesh has to say about an upstream that is new."""
+
+        async def warn() -> None:
+            for warning in await self._mesh.warnings(upstream):
+                log.warning("%s: %s", upstream, warning)
+
+        task = asyncio.get_running_loop().create_task(warn())
+        self._warnings.add(task)
+        task.add_done_callback(self._warnings.discard)
 
     def _channel(self, transport: Transport, key: Key) -> tuple[Channel, Throttle]:
         entry = self._channels.get(key)

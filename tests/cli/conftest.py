@@ -19,7 +19,7 @@ SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: none}\ntransform: {request:
 def home(tmp_path: Path) -> Path:
     for folder in ("routes", "wsdl", "protos"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "mesh.yml").write_text("{}\n")
+    (tmp_path / "mesh.yml").write_text("svc: 127.0.0.1:9\n")  # nobody is there
     return tmp_path
 
 

@@ -34,6 +34,7 @@ class Soap:
     name: ClassVar[str] = "soap"
     wire: ClassVar[str] = "http"
     options: ClassVar[type[Options]] = SoapOptions
+    contract_key: ClassVar[str] = "wsdl"
     import_options: ClassVar[type[SoapImport]] = SoapImport
 
     def __init__(self) -> None:
@@ -129,9 +130,18 @@ class Soap:
     def _contract(self, options: SoapOptions, folder: Path, fetch: BlockingFetch | None) -> Contract:
         """The contract, shared with the routes that have the same. Each route fetches it with its own credentials
         before it may share it."""
+        _check_name(options.wsdl, folder)
         access = access_of(options.wsdl_auth, options.wsdl)
         contract = Contract(options.wsdl, folder, access, fetch, strict=options.strict)
         return self._contracts.setdefault(contract.digest, contract)
+
+
+def _check_name(wsdl: str, folder: Path) -> None:
+    """:raises bridge.api.BindError: the name begins with the folder that it is relative to."""
+    prefix = f"{folder.name}/"
+    if wsdl.startswith(prefix) and not (folder / wsdl).exists():
+        reason = f"names are below {prefix}: write {wsdl.removeprefix(prefix)}"
+        raise BindError(Fault(reason, ("transform", "soap", "wsdl")))
 
 
 def _blocking(context: Context) -> BlockingFetch:

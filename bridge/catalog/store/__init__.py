@@ -6,19 +6,21 @@ from pathlib import Path
 
 from bridge.catalog.store.base import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
 from bridge.catalog.store.sqlite import SqliteStore
+from bridge.catalog.store.sqlite_reader import SqliteReader
 from bridge.errors import SettingsError
 
 __all__ = ["REVISIONS", "DeletedRoute", "Judge", "Revision", "Store", "StoredRoute", "open_store", "store_file"]
 
 
-def open_store(url: str, home: Path) -> Store:
+def open_store(url: str, home: Path, *, writes: bool = True) -> Store:
     """The store that `url` names; a relative path is below `home`.
 
+    :param writes: False for a command that only reads: then nothing is created, locked or written.
     :raises SettingsError: unknown scheme, or the file can't be opened or is of a newer version.
     """
     file = store_file(url, home)
     if file is not None:
-        return SqliteStore(file)
+        return SqliteStore(file) if writes else SqliteReader(file)
     scheme = url.partition("://")[0]
     raise SettingsError(f"BRIDGE_STORE: {scheme!r} is no store of this version, which has sqlite:///FILE")
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from bridge.catalog.store import revisions
 from bridge.catalog.store.base import DeletedRoute, Judge, Revision, StoredRoute
+from bridge.config.owner import owner_hint
 from bridge.errors import Fault, InsufficientStorage, SettingsError, StoreError
 from bridge.stages.auth.api_key import StoredKey
 
@@ -61,7 +62,8 @@ class SqliteStore:
             self._thread.submit(self._open, WAIT).result()
         except (OSError, sqlite3.Error) as error:
             self._thread.shutdown(wait=False)
-            raise SettingsError(Fault(f"the store can't be opened: {_reason(error)}", file=str(path))) from None
+            reason = f"the store can't be opened: {reason_of(error)}{owner_hint(path)}"
+            raise SettingsError(Fault(reason, file=str(path))) from None
         except SettingsError:
             self._thread.shutdown(wait=False)
             raise
@@ -204,10 +206,10 @@ class SqliteStore:
         if code & 0xFF in _LOCKED:
             return _LockedError()
         if code & 0xFF in _UNWRITABLE or code in _UNWRITABLE:
-            return self._unwritable(_reason(error))
+            return self._unwritable(reason_of(error))
         return StoreError(
             "The gateway's store can't be read, so nothing was changed. What was live stays live.",
-            f"{self._path}: the store can't be used: {_reason(error)}",
+            f"{self._path}: the store can't be used: {reason_of(error)}",
             retry_after=10,
         )
 
@@ -363,7 +365,7 @@ _UNWRITABLE = (
 )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Why the store can't be used, for the operator."""
     if isinstance(error, OSError):
         return error.strerror or str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bridge.api.transport import Address
 
@@ -38,4 +38,13 @@ class MeshSource(Protocol):
 
     async def aclose(self) -> None:
         """Close its connections."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A source that holds the list of all its names, so that it knows without a lookup which ones it does not have."""
+
+    async def unlisted(self, name: str, port: str) -> str:
+        """Why it has no address of `name`; ``""`` where it lists it. Nothing is resolved."""
         ...

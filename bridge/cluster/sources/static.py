@@ -57,10 +57,9 @@ class StaticSource:
 
     async def lookup(self, name: str, port: str) -> LookupResult:
         """As `bridge.cluster.sources.source.MeshSource`."""
-        await self._refresh()
-        targets = self._table.get(f"{name}:{port}") or self._table.get(name)
-        if not targets:
-            return LookupResult((), TTL, cause=f"{self._file.name} names neither {name}:{port} nor {name}")
+        if cause := await self.unlisted(name, port):
+            return LookupResult((), TTL, cause=cause)
+        targets = self._targets(name, port)
         default = int(port) if port.isdigit() else None
         if default is None and any(target_port is None for _, target_port in targets):
             return LookupResult((), TTL, cause=f"{self._file.name} gives {name} no port, and {port!r} is not a number")
@@ -70,8 +69,16 @@ class StaticSource:
             raise unavailable(f"none of the hosts that {self._file.name} names for {name}:{port} resolves")
         return LookupResult(addresses, TTL if all(map(is_address, (host for host, _ in targets))) else NAME_TTL)
 
+    async def unlisted(self, name: str, port: str) -> str:
+        """As `bridge.cluster.sources.source.Listing`."""
+        await self._refresh()
+        return "" if self._targets(name, port) else f"{self._file.name} names neither {name}:{port} nor {name}"
+
     async def aclose(self) -> None:
         """Nothing to close."""
+
+    def _targets(self, name: str, port: str) -> tuple[Target, ...]:
+        return self._table.get(f"{name}:{port}") or self._table.get(name) or ()
 
     async def _refresh(self) -> None:
         now = self._clock()

@@ -117,13 +117,17 @@ class Trust:
         self._trust_local(local)
 
     @classmethod
-    def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> Trust:
+    def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ, *, verifying: bool = True) -> Trust:
         """The issuers that `settings` trust. Key files and secrets are read now, URLs when a token first needs them.
 
+        :param verifying: whether tokens will be verified. Otherwise the local issuer is trusted without its key, which
+            is neither created nor read.
         :raises SettingsError: with every fault found.
         """
         trust = cls(())
-        trust._take(settings, *trust._read(settings, environ))
+        trust._take(settings, *trust._read(settings, environ, verifying=verifying))
+        if not verifying and settings.local_issuer == "on":
+            trust.verifier.issuers[LOCAL] = TrustedIssuer(LOCAL, frozenset({"ES256"}), FixedKeys(KeySet([])))
         return trust
 
     async def reload(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
@@ -139,12 +143,12 @@ class Trust:
                 await issuer.keys.aclose()
 
     def _read(
-        self, settings: Settings, environ: Mapping[str, str]
+        self, settings: Settings, environ: Mapping[str, str], *, verifying: bool = True
     ) -> tuple[list[tuple[Issuer, TrustedIssuer]], LocalIssuer | None]:
         """:raises SettingsError: with every fault found."""
         path = settings.path(settings.issuers)
         entries = read_issuers(path)
-        local = LocalIssuer.open(settings) if settings.local_issuer == "on" else None
+        local = LocalIssuer.open(settings) if verifying and settings.local_issuer == "on" else None
         trusted: list[tuple[Issuer, TrustedIssuer]] = []
         faults: list[Fault] = []
         for entry, line in entries:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm
 
+from bridge.config.owner import owner_hint
 from bridge.config.settings import Settings
 from bridge.errors import Fault, SettingsError
 from bridge.stages.auth.keys import Key, public_key, thumbprint
@@ -57,7 +58,9 @@ class LocalIssuer:
         try:
             pem = _read_or_make(path)
         except OSError as error:
-            hint = "" if path.exists() else "; make it writable, or set BRIDGE_LOCAL_ISSUER=off"
+            hint = owner_hint(path)
+            if isinstance(error, FileNotFoundError) or not os.access(path, os.F_OK):
+                hint += "; make it writable, or set BRIDGE_LOCAL_ISSUER=off"
             raise SettingsError(
                 Fault(f"the local issuer's key can't be kept here: {error.strerror or error}{hint}", file=str(path))
             ) from None

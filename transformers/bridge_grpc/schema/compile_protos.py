@@ -98,7 +98,8 @@ def expand(names: Sequence[str], root: Path, paths: Sequence[str], key: KeyPath)
             raise BindError(Fault(f"{name!r} is not a pattern of file names: {error}", key)) from None
         inside = [path for path in matches if _inside(root, root, path.relative_to(root).as_posix())]
         if not inside:
-            raise BindError(Fault(f"there is no file {name!r}, and no .proto below it, in the proto folder", key))
+            reason = f"there is no file {name!r}, and no .proto below it, in the proto folder{hint(name, root)}"
+            raise BindError(Fault(reason, key))
         files |= dict.fromkeys(_import_name(path, bases) for path in inside)
         if len(files) > MAX_PROTOS:
             raise BindError(Fault(f"{name!r} matches more than {MAX_PROTOS} files", key, str(root)))
@@ -169,6 +170,12 @@ def place(root: Path, name: str, key: KeyPath) -> Path | None:
     return path if path.is_file() else None
 
 
+def hint(name: str, root: Path) -> str:
+    """What to write instead of a name that begins with the folder that it is relative to; else ``""``."""
+    prefix = f"{root.name}/"
+    return f"; names are below {prefix}: write {name.removeprefix(prefix)!r}" if name.startswith(prefix) else ""
+
+
 def _base(root: Path, path: str) -> Path:
     """The folder `path` below `root`.
 
@@ -181,7 +188,8 @@ def _base(root: Path, path: str) -> Path:
     if outside or not base.resolve().is_relative_to(root.resolve()):
         raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key))
     if not base.is_dir():
-        raise BindError(Fault(f"there is no folder {path!r} in the proto folder", key, str(root)))
+        reason = f"there is no folder {path!r} in the proto folder{hint(path, root)}"
+        raise BindError(Fault(reason, key, str(root)))
     return base
 
 
@@ -192,7 +200,12 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
         name for name in names if place(root, name, key) is None and not any(_inside(root, b, name) for b in bases)
     ]
     if missing:
-        raise BindError([Fault(f"there is no file {name!r} in the proto folder", key, str(root)) for name in missing])
+        raise BindError(
+            [
+                Fault(f"there is no file {name!r} in the proto folder{hint(name, root)}", key, str(root))
+                for name in missing
+            ]
+        )
     roots = _roots(names, root, bases)
     queue = list(names)
     while queue:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from bridge.api import BindError, Context, Fault
 from bridge_grpc.options import GrpcOptions
-from bridge_grpc.schema.compile_protos import compile_protos, expand, place
+from bridge_grpc.schema.compile_protos import compile_protos, expand, hint, place
 from bridge_grpc.schema.pool import Schema, schema
 
 MAX_SET_BYTES = 64 * 1024**2
@@ -30,7 +30,8 @@ def _from_files(options: GrpcOptions, root: Path) -> tuple[Schema, tuple[str, ..
     if options.descriptor_set is not None:
         path = place(root, options.descriptor_set, _KEY)
         if path is None:
-            reason = f"there is no file {options.descriptor_set!r} in the proto folder"
+            name = options.descriptor_set
+            reason = f"there is no file {name!r} in the proto folder{hint(name, root)}"
             raise BindError(Fault(reason, _KEY, str(root)))
         files = read_set(path)
         grpc_schema = schema(files, str(path), key=_KEY)
