@@ -70,8 +70,8 @@ class Call:
     :ivar method: the HTTP method, upper case.
     :ivar path: the request's path as sent (still percent-encoded), without the query.
     :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` contains slashes.
-    :ivar query: the query string as sent, without ``?``.
-    :ivar target: path and query as sent; an empty query keeps its ``?`` (RFC 3986, section 6.2.3: not the same URI).
+    :ivar query: the query string as sent, without ``?`` and the parameters that the route ignores.
+    :ivar target: `path` and `query`; an empty query keeps its ``?`` (RFC 3986, section 6.2.3: not the same URI).
     :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
     :ivar body: the whole body; ``b""`` when there is none.
     :ivar identity: who calls.

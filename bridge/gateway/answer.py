@@ -96,6 +96,7 @@ class Gateway:
         record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
         if endpoint.ignored_query and call.query:
             call.query = record.query = without(call.query, endpoint.ignored_query)
+            call.target = f"{call.path}?{call.query}" if call.query else call.path
         if call.method == "HEAD" and endpoint.operation.method == "GET":
             call.method = "GET"
         return endpoint
