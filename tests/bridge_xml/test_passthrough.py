@@ -113,6 +113,11 @@ def test_there_are_no_options() -> None:
         ("/v1/permits/{rest*}", "s:80/{rest*}", "/a/b", "/v1/permits/a/b"),
         ("/{rest*}", "s:80/app/{rest*}", "/app/a/b", "/a/b"),
         ("/{rest*}", "s:80/app/{rest*}", "/app", "/"),
+        ("/{rest*}", "s:80/app/{rest*}", "/app//evil.example/x", "/evil.example/x"),
+        ("/{rest*}", "s:80/app/{rest*}", "/app/\\evil.example", "/evil.example"),
+        ("/{rest*}", "s:80/app/{rest*}", "/app/\t/evil.example", "/evil.example"),
+        ("/v1/{rest*}", "s:80/app/{rest*}", "/app//a//b", "/v1//a//b"),
+        ("/{host}/x/{id}", "s:80/x/{id}", "/x/9", "/evil.example/x/9"),
         ("/v1/fixed", "s:80/old/index.php", "/old/index.php/", "/v1/fixed/"),
         ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/", "/v1/9/detail/"),
         ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/more", "/old/9/more"),
@@ -125,7 +130,7 @@ async def test_where_redirects_lead(
 ) -> None:
     bind = partial(xml, "json") if response == "xml" else partial(passthrough, response)
     codec = await bind(route=route, upstream=upstream)
-    asking = Call("GET", "/", raw_params={"id": "7", "rest": "7", "area": "south"})
+    asking = Call("GET", "/", raw_params={"id": "7", "rest": "7", "area": "south", "host": "\\evil.example"})
     reply = codec.reply(asking, HttpReply(302, [("location", location), ("x-a", "/old/7")]))
     assert reply.headers == [("location", public), ("x-a", "/old/7")]
 

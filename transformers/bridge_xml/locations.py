@@ -45,7 +45,10 @@ class Locations:
         except ValueError:
             return value
         path = self._map(call, parts.path)
-        return value if path is None else urlunsplit(("", "", path, parts.query, parts.fragment))
+        if path is None:
+            return value
+        # One slash: browsers read what stands behind two, or behind backslashes, as a host.
+        return urlunsplit(("", "", "/" + path.lstrip("/\\"), parts.query, parts.fragment))
 
 
 def locations(route: RouteSpec, target: Callable[[Call], str]) -> Locations | None:
