@@ -169,7 +169,7 @@ def open_log(settings: Settings, metrics: Metrics, failures: Failures) -> Access
 
     def also(record: Record) -> None:
         metrics.count(record)
-        if record.status >= 500:
+        if record.status >= 500 or record.cause:
             failures.count(record)
 
     try:

@@ -40,8 +40,9 @@ class Failures:
         self._messages: dict[tuple[str, int], _Message] = {}
 
     def count(self, record: Record) -> None:
-        """Log `record` if it is a call with an upstream whose response has a status of 500 or above."""
-        if record.status < 500 or not record.upstream:
+        """Log `record` if it is a call with an upstream whose response has a status of 500 or above, or broke off."""
+        is_cut = record.status < 400 and bool(record.cause)
+        if not record.upstream or not (record.status >= 500 or is_cut):
             return
         now, key = self._clock(), (record.upstream, record.status)
         last = self._messages.get(key)
@@ -55,8 +56,9 @@ class Failures:
         )
         others = f"; {counted(last.unsaid, 'more call')} failed like this since the last message" if last.unsaid else ""
         log.warning(
-            "%s: %s %s got %d: %s (trace %s)%s",
-            record.upstream, record.method, masked_path(record.path), record.status, cause, record.trace_id, others,
+            "%s: %s %s got %s: %s (trace %s)%s",
+            record.upstream, record.method, masked_path(record.path),
+            "an incomplete answer" if is_cut else record.status, cause, record.trace_id, others,
             extra={"trace_id": record.trace_id},
         )  # fmt: skip
         last.at, last.unsaid = now, 0

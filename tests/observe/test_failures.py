@@ -41,7 +41,10 @@ def test_only_failures_behind_the_gateway_are_told(caplog: pytest.LogCaptureFixt
     failures.count(record(404))
     failures.count(record(200, cause=""))
     failures.count(record(503, upstream=""))
+    failures.count(record(499))
     assert caplog.records == []
+    failures.count(record(200, cause="the service reset the stream"))
+    assert "svc:80: GET /v1/a got an incomplete answer: the service reset the stream" in caplog.text
     failures.count(record(500, cause=""))
     assert "the service answered 500" in caplog.text
 
