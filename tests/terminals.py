@@ -11,6 +11,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ from pathlib import Path
 
 #: Control sequences (ECMA-48) and the line editor's bracketed paste.
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_=>])")
+
+#: Ctrl-C reaches the process that has the terminal for its controlling one. `preexec_fn` would do, but not where other
+#: threads run.
+_ADOPT = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
@@ -92,15 +97,13 @@ def terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     try:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-I", "-S", "-c", _ADOPT, *command],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env={**env, "TERM": "xterm-256color"},
             cwd=cwd,
             start_new_session=True,
-            # Ctrl-C reaches the process that has the terminal for its controlling one.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # it makes one system call
         )
     finally:
         os.close(slave)
