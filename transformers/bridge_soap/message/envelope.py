@@ -181,7 +181,7 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
     declared = match[1].decode().lower() if match is not None else ""
     if misnamed(body, charset or declared):
         raise XmlError(f"it names the encoding {charset or declared} and is in UTF-8")
-    if charset in ("", declared) or (charset in _UTF8 and declared in ("", *_UTF8)):
+    if not charset or (charset in _UTF8 and declared in ("", *_UTF8)):
         return parse(body)
     try:
         text = _as_utf8(body, charset)
