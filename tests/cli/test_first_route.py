@@ -231,15 +231,16 @@ def test_from_a_live_server_to_json(
 
 def test_a_contract_of_several_files_is_copied_from_where_it_lies(hms: Any, tmp_path: Path, home: Path) -> None:
     theirs = tmp_path / "theirs"
-    (theirs / "xsd").mkdir(parents=True)
-    (theirs / "tally.wsdl").write_text(WSDL.format(schema="xsd/tally.xsd", address="http://tally.invalid/"))
+    (theirs / "wsdl").mkdir(parents=True)
+    (theirs / "xsd").mkdir()
+    (theirs / "wsdl/tally.wsdl").write_text(WSDL.format(schema="../xsd/tally.xsd", address="http://tally.invalid/"))
     (theirs / "xsd/tally.xsd").write_text(SCHEMA.format(types="types.xsd"))
     (theirs / "xsd/types.xsd").write_text(TYPES)
-    hms("import", "soap", str(theirs / "tally.wsdl"), "-o", "routes/tally.yml")
+    hms("import", "soap", str(theirs / "wsdl/tally.wsdl"), "-o", "routes/tally.yml")
     shutil.rmtree(theirs)
     assert hms("check").stdout == "1 route: all right.\n"
     copies = {str(path.relative_to(home / "wsdl")) for path in (home / "wsdl").rglob("*.*")}
-    assert copies == {"tally.wsdl", "xsd/tally.xsd", "xsd/types.xsd"}
+    assert copies == {"wsdl/tally.wsdl", "xsd/tally.xsd", "xsd/types.xsd"}
 
 
 def test_another_contract_of_the_same_name_is_kept(hms: Any, tmp_path: Path, home: Path) -> None:

@@ -94,13 +94,14 @@ async function specOf(path) {
 async function load(id) {
   const [spec, answer] = await Promise.all([specOf(routeUrl(id)), admin(routeUrl(id))]);
   if (!answer.ok) throw new Error(problemOf(answer));
-  const { source, file, line, status, problems } = answer.json;
+  const { source, file, line, status, problems, warnings } = answer.json;
   const where = source === "file" ? `Written in ${file}${line ? `, line ${line}` : ""}.` : "";
   show({ id, etag: spec.etag, kind: source }, spec.text, {
     title: source === "file" ? `Route ${id}` : `Edit route ${id}`,
     facts: [where, status === "ACTIVE" ? "" : `${status}: ${(problems ?? []).join("; ")}`].join(" ").trim(),
     hint: source === "file" ? FILE_HINT : EDIT_HINT,
   });
+  listProblems([], warnings);
   if (source === "store") await showHistory(id, { rollBack, current: spec.text });
 }
 

@@ -17,6 +17,7 @@ function row(route) {
   const operations = route.operations ?? [];
   const below = operations.filter((one) => one.path && one.path !== route.route);
   const problems = (route.problems ?? []).map((text) => el("li", { class: "problem" }, text));
+  const warnings = (route.warnings ?? []).slice(0, 3).map((text) => el("li", { class: "warning" }, text));
   const shown = below.slice(0, 8).map((one) => el("li", { class: "code" }, `${one.method} ${one.path}`));
   if (below.length > 8) shown.push(el("li", {}, `and ${below.length - 8} more`));
   return el(
@@ -25,7 +26,7 @@ function row(route) {
     el("td", {},
       el("span", { class: "methods" }, (route.methods ?? []).join(" ") || "any"),
       el("span", { class: "route code" }, `${route.host ?? ""}${route.route}`),
-      el("ul", {}, ...problems, ...shown)),
+      el("ul", {}, ...problems, ...warnings, ...shown)),
     el("td", {}, route.tenant ?? "–"),
     el("td", {}, route.transformer),
     el("td", {}, route.auth),
