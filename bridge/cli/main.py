@@ -70,6 +70,9 @@ def serve(
 ) -> None:
     """Serve the routes until Ctrl-C or SIGTERM; calls under way may finish."""
     from bridge.observe.log import log_to_stderr
+    from bridge.server.signals import remember_hangup
+
+    remember_hangup()  # before the modules that take long to load
     from bridge.server import listener as server
 
     files = {"routes": routes, "tls_cert": tls_cert, "tls_key": tls_key}

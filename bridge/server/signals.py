@@ -13,6 +13,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 log = logging.getLogger("bridge")
 
+#: Whether SIGHUP has come since `remember_hangup`. A handler of signals has no other place to put it.
+_hangups: list[int] = []
+
+
+def remember_hangup() -> None:
+    """From here on SIGHUP no longer ends the process. One that comes while the gateway starts has it reload then."""
+    signal.signal(signal.SIGHUP, lambda number, frame: _hangups.append(number))
+
 
 class Signals:
     """Handlers on the running event loop.
@@ -26,7 +34,8 @@ class Signals:
         self._hangup = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._terminal = next((descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)), None)
-        # From here on it no longer ends the process; what comes before `reloading` is done then.
+        if _hangups:
+            self._hangup.set()
         self._loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def handle_stop(self) -> None:

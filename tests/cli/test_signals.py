@@ -108,6 +108,28 @@ async def test_ctrl_c_says_what_it_waits_for_and_a_second_one_ends_the_calls_wit
     assert answer.json()["trace_id"] in [line["trace_id"] for line in lines]
 
 
+HUNG_UP = """
+import os, signal
+from bridge.server import listener
+
+build = listener.build
+
+def hung_up(settings):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return build(settings)
+
+listener.build = hung_up
+from bridge.cli.main import main
+main()
+"""
+
+
+async def test_sighup_while_the_gateway_starts_is_a_reload_after_the_start(served: Any) -> None:
+    gateway = await asyncio.to_thread(served, code=HUNG_UP)
+    assert "files are read again" in await line_with(gateway, "SIGHUP")
+    assert (await asyncio.to_thread(gateway.stop))[0] == 0
+
+
 def test_a_gateway_ends_with_the_terminal_it_runs_on(environment: dict[str, str], home: Path) -> None:
     command = [sys.executable, "-m", "bridge.cli.main", "serve", "--port", "0"]
     with terminal(command, env=environment, cwd=home) as screen:
