@@ -18,6 +18,8 @@ from bridge.errors import BindError, ConflictError, Fault, SetupError
 from bridge.gateway.ownership import Holding, owned_paths
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table
 
+LOGGED = 20  #: warnings of one route that are logged
+
 log = logging.getLogger("bridge.routes")
 
 
@@ -31,6 +33,7 @@ class UnboundRoute:
 
 class Live:
     """:ivar on_change: called with each new table, on the event loop.
+    :ivar serves: whether its routes are called, not only looked at by a command.
     :ivar lock: held while what is here changes, never while a route is bound: that may mean to wait for a server that
         hangs.
     :ivar files: by spec file, in the order of the folder.
@@ -41,6 +44,7 @@ class Live:
     def __init__(self, binder: Binder) -> None:
         self._binder = binder
         self.on_change: Callable[[Table], None] = lambda table: None
+        self.serves = False
         self.lock = asyncio.Lock()
         self.files: dict[str, dict[RouteId, BoundRoute]] = {}
         self.stored: dict[RouteId, BoundRoute] = {}
@@ -68,13 +72,21 @@ class Live:
         except SetupError as error:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 
+    def tell(self, bound: BoundRoute) -> None:
+        """Log what the author of a route that goes live should know."""
+        if bound.warnings and self.serves:
+            count = len(bound.warnings)
+            more = f" (and {count - LOGGED} more)" if count > LOGGED else ""
+            name = bound.source.file or f"registered route {bound.source.id}"
+            log.warning("%s: %s%s", name, "; ".join(bound.warnings[:LOGGED]), more)
+
     async def outcome(self, source: Source, before: str = "") -> BoundRoute | UnboundRoute:
         """The result of binding a route in the background. Whatever a plug-in raises, other routes are still bound.
 
         :param before: the error of the last try, which is not logged again.
         """
         try:
-            return await self.bind(source)
+            bound = await self.bind(source)
         except SetupError as error:
             return UnboundRoute(source, error)
         except Exception as error:
@@ -82,6 +94,8 @@ class Live:
             if str(failed) != before:
                 log.exception("route %s can't be bound", source.id)
             return UnboundRoute(source, failed)
+        self.tell(bound)
+        return bound
 
     def all(self) -> list[BoundRoute]:
         return [*chain.from_iterable(routes.values() for routes in self.files.values()), *self.stored.values()]

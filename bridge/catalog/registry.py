@@ -92,7 +92,7 @@ class Registry:
 
     def serve_with(self, on_change: Callable[[Table], None]) -> None:
         """Have each new table given to `on_change`, on the event loop."""
-        self._live.on_change = on_change
+        self._live.on_change, self._live.serves = on_change, True
 
     async def aclose(self) -> None:
         await self._live.aclose()
@@ -333,6 +333,7 @@ class Registry:
                 self._live.stored[number] = bound
                 self._live.broken.pop(number, None)
                 self._live.swap(self._live.table.with_route(bound))
+                self._live.tell(bound)
                 return bound
         raise _busy()
 

@@ -63,7 +63,8 @@ class SpecFolder:
             try:
                 for source in self._folder.read(file):
                     try:
-                        self._live.files[file.name][source.id] = await self._live.bind(source)
+                        bound = self._live.files[file.name][source.id] = await self._live.bind(source)
+                        self._live.tell(bound)
                     except Unreachable as error:
                         log.error("%s can't serve yet: %s", source.file, error)
                         self._live.broken[source.id] = UnboundRoute(source, error)

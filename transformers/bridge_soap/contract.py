@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from bridge.api import BindError, Fault
 from bridge_soap.access import Access
 from bridge_soap.components import NOWHERE, ComplexType, Element, Group, Particle, SimpleType, Type
 from bridge_soap.datatypes.facets import Rulebook
@@ -26,6 +28,7 @@ from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.graph import Graph
 from bridge_soap.xsd.properties import Properties
 from bridge_soap.xsd.schemas import Schemas
+from bridge_soap.xsd.shipped import shipped_elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class Contract:
     :param fetch: fetches URLs; without it, the WSDL must be a file.
     :ivar library: its documents.
     :param strict: read it by the letter only.
+    :param blocks: names of header blocks that the contract need not know: the shipped schemas may define them.
     :ivar digest: the same for contracts that may be shared.
+    :ivar shipped_blocks: the Clark name of each of `blocks` that only a shipped schema defines.
     :ivar liberties: where it is not read by the letter; more may be added when types are compiled.
     :ivar documented: the JSON schemas of `bridge_soap.openapi`, which all operations share.
     :raises bridge.api.BindError: it does not load.
@@ -78,11 +83,15 @@ class Contract:
         fetch: BlockingFetch | None = None,
         *,
         strict: bool = False,
+        blocks: Iterable[str] = (),
     ) -> None:
         self.liberties = Liberties(strict=strict)
         library = Library(folder, fetch, access.headers if access is not None else None, self.liberties)
         self.wsdl: Wsdl = read_wsdl(library, reference)
-        self.digest = f"{library.digest} {'strict' if strict else 'tolerant'}"
+        self.shipped_blocks = self._shipped_blocks(library, blocks)
+        namespaces = sorted({split(tag)[0] for tag in self.shipped_blocks.values()})
+        self.wsdl.index.ship(namespaces)
+        self.digest = " ".join((library.digest, "strict" if strict else "tolerant", *self.shipped_blocks.values()))
         self.library = library
         self.schemas = Schemas(self.wsdl.index)
         self.graph = Graph(self.schemas, Rulebook())
@@ -96,6 +105,21 @@ class Contract:
         #: simple values from clients, in parameters and header fields: the encoders judge them
         self.inputs = SimpleReaders(self.graph.rulebook, native=False, strict=False, judge=False)
         self.documented: dict[tuple[bool, bool], Any] = {}
+
+    def _shipped_blocks(self, library: Library, names: Iterable[str]) -> dict[str, str]:
+        known = {
+            each for kind, tag in self.wsdl.index.definitions if kind == "element" for each in (tag, split(tag)[1])
+        }
+        mentioned = {namespace for document in library.documents for namespace in document.root.nsmap.values()}
+        blocks: dict[str, str] = {}
+        for name in sorted(set(names) - known):
+            tags = shipped_elements(name, mentioned)
+            if len(tags) > 1:
+                why = f"it may mean {', '.join(tags)}; write it in full"
+                raise BindError(Fault(why, ("transform", "soap", "headers", name)))
+            if tags:
+                blocks[name] = tags[0]
+        return blocks
 
     def encoded(self, encoding: Encoding) -> EncodedEncoders:
         """The encoders of messages in SOAP encoding."""

@@ -19,6 +19,7 @@ from bridge_soap.contract import Contract
 from bridge_soap.documents import BlockingFetch
 from bridge_soap.locations import is_url
 from bridge_soap.options import SoapOptions
+from bridge_soap.policy.lacks import policy_lacks
 from bridge_soap.published_tree import common_folder
 from bridge_soap.saving import save_contract
 from bridge_soap.wsdl.model import SoapOperation
@@ -84,9 +85,11 @@ def import_spec(
     address = choices[0].operation.address
     output.addresses += dict.fromkeys(each for url in (address, options.wsdl) if (each := _socket_address(url)))
     spec = _spec(choices[0].operation, keys, hints if not output.saves else [])
-    binder = Binder(contract, RouteSpec.model_validate(spec), settings, wsdl_dir.parent)
-    published, skipped = binder.all(choices)
-    return _text(spec, published, hints), [*notes, *skipped, *contract.liberties.notes]
+    route = RouteSpec.model_validate(spec)
+    published, skipped = Binder(contract, route, settings, wsdl_dir.parent).all(choices)
+    names = {each.upstream_name for each in published}
+    lacks = policy_lacks(contract, [each for each in choices if each.operation.name in names], route, settings)
+    return _text(spec, published, hints), [*notes, *skipped, *contract.liberties.notes, *lacks]
 
 
 def _options(options: dict[str, Any]) -> SoapOptions:

@@ -20,6 +20,7 @@ from bridge_soap.importing import SoapImport, import_spec
 from bridge_soap.locations import is_url
 from bridge_soap.message.headers import check_names, unused
 from bridge_soap.options import SoapOptions
+from bridge_soap.policy.lacks import policy_lacks
 from bridge_soap.wsdl.selection import OperationChoice, choose
 
 FETCHING = 8  #: contracts that are fetched by URL at once
@@ -71,7 +72,8 @@ class Soap:
         return self._skipped.get(_key(route), ())
 
     def advice(self, route: RouteSpec) -> tuple[str, ...]:
-        """A sentence on each place where the contract is not read by the letter."""
+        """A sentence on each place where the contract is not read by the letter, and on what the service asks for by
+        WS-Policy and the spec lacks."""
         return self._advice.get(_key(route), ())
 
     async def aclose(self) -> None:
@@ -111,7 +113,11 @@ class Soap:
         else:
             operations, skipped = binder.all(choices)
         self._skipped[_key(route)] = (*skipped, *self._unused_headers(contract, choices, operations, options))
-        self._advice[_key(route)] = contract.liberties.notes
+        names = {each.upstream_name for each in operations}
+        published = [each for each in choices if each.operation.name in names]
+        if options.operation is not None:
+            published = choices[:1]
+        self._advice[_key(route)] = (*contract.liberties.notes, *policy_lacks(contract, published, route, options))
         return operations
 
     def _unused_headers(
@@ -132,7 +138,7 @@ class Soap:
         before it may share it."""
         _check_name(options.wsdl, folder)
         access = access_of(options.wsdl_auth, options.wsdl)
-        contract = Contract(options.wsdl, folder, access, fetch, strict=options.strict)
+        contract = Contract(options.wsdl, folder, access, fetch, strict=options.strict, blocks=options.headers)
         return self._contracts.setdefault(contract.digest, contract)
 
 

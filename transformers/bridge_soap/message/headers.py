@@ -12,6 +12,7 @@ from bridge_soap.names import local_name
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.model import MessagePart, Side, SoapOperation
 from bridge_soap.xsd.properties import steps_of
+from bridge_soap.xsd.shipped import is_shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def block_keys(tags: Iterable[str]) -> dict[str, str]:
 
 
 def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOptions) -> dict[str, Element]:
-    """The elements of the blocks in the spec's ``headers``, by name. Any element of the contract is allowed, since many
-    services need blocks that their WSDL does not declare.
+    """The elements of the blocks in the spec's ``headers``, by name. Any element of the contract is allowed, and any of
+    the shipped schemas, since many services need blocks that their WSDL does not declare.
 
     :raises bridge.api.BindError: no element has that name, or several have.
     """
@@ -62,12 +63,21 @@ def set_by_route(contract: Contract, operation: SoapOperation, options: SoapOpti
         return {}
     declared = declared_headers(contract, operation.input)
     elements = {}
-    every = [tag for kind, tag in contract.schemas.index.definitions if kind == "element"]
+    definitions = contract.schemas.index.definitions
+    every = [tag for kind, tag in definitions if kind == "element"]
     for name in options.headers:
         tags = [tag for tag in every if name in (tag, local_name(tag))]
+        if name in contract.shipped_blocks:
+            tags = [contract.shipped_blocks[name]]
         tags = [tag for tag in tags if tag in declared.tags] or tags
+        if len(tags) > 1:  # the contract's own come before those of shipped schemas
+            tags = [tag for tag in tags if not is_shipped(definitions["element", tag].scope.document)] or tags
         if len(tags) != 1:
-            why = f"it may mean {', '.join(tags)}" if tags else "no element of that name is in the contract"
+            why = (
+                f"it may mean {', '.join(tags)}"
+                if tags
+                else "no element of that name is in the contract, or shipped with the gateway"
+            )
             raise BindError(Fault(why, ("transform", "soap", "headers", name)))
         elements[name] = contract.schemas.element(tags[0])
     return elements

@@ -7,7 +7,7 @@ error in one operation is recorded with that operation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lxml import etree
@@ -207,10 +207,13 @@ def _read_port(wsdl: Wsdl, service: _Item, port: etree._Element) -> None:
             raise
         return
     location = address.get("location", "").strip() if address is not None else ""
-    _read_binding(wsdl, binding, service.node.get("name", ""), port.get("name", ""), location)
+    names = service.node.get("name", ""), port.get("name", "")
+    _read_binding(wsdl, binding, *names, location, (service.node, port))
 
 
-def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: str) -> None:
+def _read_binding(
+    wsdl: Wsdl, binding: _Item, service: str, port: str, address: str, owners: tuple[etree._Element, ...] = ()
+) -> None:
     soap = _extension(binding.node, "binding")
     if soap is None:
         return  # HTTP GET/POST bindings and others
@@ -235,20 +238,33 @@ def _read_binding(wsdl: Wsdl, binding: _Item, service: str, port: str, address: 
             wsdl.faults.append(Fault(f"{name}: {why}", file=binding.document.name, line=line_of(node)))
             continue
         abstract[node.get("name", "")].remove(operation)
-        wsdl.operations.append(
-            _read_operation(
-                wsdl,
-                binding,
-                node,
-                port_type,
-                operation,
-                service=service,
-                port=port,
-                version=version,
-                style=soap.get("style", "document"),
-                address=address,
-            )
+        combined = _read_operation(
+            wsdl,
+            binding,
+            node,
+            port_type,
+            operation,
+            service=service,
+            port=port,
+            version=version,
+            style=soap.get("style", "document"),
+            address=address,
         )
+        common = (*owners, binding.node, port_type.node, node, operation)
+        inbound, outbound = (_subjects(wsdl, port_type, node, operation, each) for each in ("input", "output"))
+        wsdl.operations.append(replace(combined, subjects=(*common, *inbound), reply_subjects=outbound))
+
+
+def _subjects(
+    wsdl: Wsdl, port_type: _Item, node: etree._Element, abstract: etree._Element, direction: str
+) -> tuple[etree._Element, ...]:
+    """The elements of one direction to which policies may be attached, the message among them."""
+    own = children(abstract, _w(direction))
+    messages = []
+    if own:
+        item = wsdl.items.get(("message", _message_name(wsdl, port_type, own[0])))
+        messages = [item.node] if item is not None else []
+    return (*own, *children(node, _w(direction)), *messages)
 
 
 def _matching(node: etree._Element, candidates: list[etree._Element]) -> etree._Element | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lxml import etree
+
 from bridge.api import Fault
 from bridge_soap.components import Place
 
@@ -72,3 +74,6 @@ class SoapOperation:
     place: Place
     input_name: str = ""
     problem: Fault | None = None
+    #: the elements of the WSDL whose policies apply to requests, and those of replies
+    subjects: tuple[etree._Element, ...] = ()
+    reply_subjects: tuple[etree._Element, ...] = ()

@@ -152,6 +152,12 @@ class Index:
     def liberties(self) -> Liberties:
         return self._library.liberties
 
+    def ship(self, namespaces: Iterable[str]) -> None:
+        """Add shipped schemas that nothing refers to. What is defined already stays."""
+        for namespace in namespaces:
+            self._ship(SCHEMAS[namespace])
+        self.complete(())
+
     def _ship(self, file: str) -> None:
         document = shipped(file)
         self.add(document.root, document)

@@ -11,6 +11,7 @@ from importlib import resources
 from lxml import etree
 
 from bridge_soap.documents import Document
+from bridge_soap.names import children, clark, local_name, split, xsd
 from bridge_soap.parsing import parse_contract
 
 #: The prefix of the ids of shipped documents. Their references are never fetched.
@@ -48,6 +49,10 @@ WSDLS = {
 }
 
 
+#: The versions of WS-Addressing, of which the first is meant where nothing else says which.
+_ADDRESSING = ("http://www.w3.org/2005/08/addressing", "http://schemas.xmlsoap.org/ws/2004/08/addressing")
+
+
 def is_shipped(document: Document) -> bool:
     return document.id.startswith(MARK)
 
@@ -61,6 +66,30 @@ def shipped(name: str) -> Document:
     """One of the files, parsed again on each call: contracts are read in threads and must not share trees."""
     root: etree._Element = parse_contract(_content(name))
     return Document(root, MARK + name, name)
+
+
+@cache
+def _elements() -> dict[str, tuple[str, ...]]:
+    """The Clark names of all global elements by local name."""
+    names: dict[str, list[str]] = {}
+    for namespace, file in SCHEMAS.items():
+        for node in children(shipped(file).root, xsd("element")):
+            local = node.get("name", "")
+            names.setdefault(local, []).append(clark(namespace, local))
+    return {local: tuple(tags) for local, tags in names.items()}
+
+
+def shipped_elements(name: str, mentioned: Set[str]) -> tuple[str, ...]:
+    """The Clark names of the shipped elements that a local or Clark name means.
+
+    :param mentioned: the namespaces that a contract declares. The names of WS-Addressing mean the version among them,
+        else version 1.0.
+    """
+    tags = tuple(tag for tag in _elements().get(local_name(name), ()) if name in (tag, local_name(tag)))
+    if len(tags) > 1 and all(split(tag)[0] in _ADDRESSING for tag in tags):
+        known = [tag for tag in tags if any(each.startswith(split(tag)[0]) for each in mentioned)]
+        return tuple((known or sorted(tags, key=lambda tag: _ADDRESSING.index(split(tag)[0])))[:1])
+    return tags
 
 
 _REFERENCES = ("ref", "type", "base", "itemType", "memberTypes", "substitutionGroup")

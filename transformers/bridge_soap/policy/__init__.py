@@ -1,0 +1,1 @@
+"""WS-Policy: what a service asks for beyond its messages."""
