@@ -21,7 +21,7 @@ from lxml import etree
 from bridge.api import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.liberties import Liberties
 from bridge_soap.locations import is_url, likely_files, likely_urls, named_file, origin_of, plain
-from bridge_soap.parsing import parse_contract
+from bridge_soap.parsing import parse_contract, parse_repaired, what_it_is
 
 #: The header fields of a request for a URL.
 Credentials = Callable[[str], Mapping[str, str]]
@@ -257,16 +257,31 @@ class Library:
     def _keep(self, body: bytes, key: str, name: str, fits: Fits | None) -> Document:
         if len(self._open) >= MAX_DOCUMENTS:
             raise BindError(Fault(f"the contract is spread over more than {MAX_DOCUMENTS} files", file=name))
-        try:
-            root = parse_contract(body)
-        except XmlError as error:
-            if is_url(key):
-                raise fetch_error(key, str(error), line=_line(body)) from None
-            raise BindError(Fault(str(error), file=name, line=_line(body))) from None
+        root = self._parsed(body, key, name)
         document = _fitting(Document(root, key, name), fits)
         self._hash.update(f"{key}\0{len(body)}\0".encode() + body)
         self._open[key] = document
         return document
+
+    def _parsed(self, body: bytes, key: str, name: str) -> etree._Element:
+        """The root of a document; of one that is not well-formed, if that loses little.
+
+        :raises BindError: it is no XML, or can't be fetched (`bridge.api.FetchError`), as publishers are told.
+        """
+        try:
+            return parse_contract(body)
+        except XmlError as error:
+            reason = str(error)
+        repaired = None if self.liberties.strict else parse_repaired(body)
+        if repaired is not None:
+            for note in repaired[1] or [reason]:
+                self.liberties.allow(f"{name}: {note}")
+            return repaired[0]
+        kind = what_it_is(body)
+        reason, line = (f"it is {kind}", 0) if kind else (reason, _line(body))
+        if is_url(key):
+            raise fetch_error(key, reason, line=line)
+        raise BindError(Fault(reason, file=name, line=line))
 
 
 def _fitting(document: Document, fits: Fits | None) -> Document:

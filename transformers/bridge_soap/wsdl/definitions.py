@@ -16,7 +16,7 @@ from bridge.api import BindError, Fault, fetch_error
 from bridge_soap.components import Place
 from bridge_soap.documents import Document, Library, shown
 from bridge_soap.locations import is_url
-from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, tag_of, xsd
+from bridge_soap.names import WSDL, WSDL_SOAP11, WSDL_SOAP12, children, clark, line_of, local_name, split, tag_of, xsd
 from bridge_soap.wsdl.bound_transport import other_transport
 from bridge_soap.wsdl.model import HeaderUse, MessagePart, Side, SoapOperation, Version
 from bridge_soap.xsd.index import Index, schemas_of
@@ -74,9 +74,7 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
     """
     document = library.open(reference)
     if document.root.tag != _w("definitions"):
-        kind = local_name(tag_of(document.root))
-        hint = " (WSDL 2.0 is not read)" if kind == "description" else ""
-        why = f"it is not WSDL 1.1: its root is {kind}{hint}"
+        why = f"it is not WSDL 1.1: its root is {_root_name(document.root)}"
         if document.is_url:
             raise fetch_error(document.id, why, line=1)
         raise BindError(Fault(why, file=document.name, line=1))
@@ -100,6 +98,29 @@ def read_wsdl(library: Library, reference: str) -> Wsdl:
         fault = Fault("it has no port with SOAP operations", file=document.name, line=line_of(document.root))
         raise BindError(wsdl.faults or [fault])
     return wsdl
+
+
+#: What a root element that is no WSDL means, by its local name.
+_OTHER_ROOTS = {
+    "description": "WSDL 2.0 is not read; most services have a WSDL 1.1, too",
+    "html": "an HTML page",
+    "schema": "a schema; name the WSDL that imports it",
+    "Envelope": "a SOAP message",
+    "discovery": "a list of contracts; name the WSDL that it refers to",
+    "application": "a WADL document",
+    "Metadata": "WS-MetadataExchange; save the WSDL in it",
+}
+
+
+def _root_name(root: etree._Element) -> str:
+    """The root of what is no WSDL 1.1, and what that means."""
+    namespace, kind = split(tag_of(root))
+    if kind == "definitions":
+        if not namespace:
+            return "definitions of no namespace"
+        is_draft = namespace.startswith("http://www.w3.org/")
+        return f"definitions of {namespace}" + (" (WSDL 2.0 is not read)" if is_draft else "")
+    return f"{kind} ({_OTHER_ROOTS[kind]})" if kind in _OTHER_ROOTS else kind
 
 
 def _collect(wsdl: Wsdl, library: Library, document: Document, locations: set[str]) -> None:
