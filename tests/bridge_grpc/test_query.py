@@ -8,7 +8,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from bridge.api import BindError, Call, GrpcReply, InvalidParameter
+from bridge.api import BindError, Call, GrpcReply, InvalidBody, InvalidParameter
 from bridge_grpc import Grpc
 
 PROTO = """
@@ -118,3 +118,55 @@ async def test_statuses_of_methods_that_have_none(bind: Any, name: str, reason: 
     with pytest.raises(BindError, match=reason) as caught:
         await bind(PROTO, statuses={name: 201})
     assert caught.value.faults[0].path == ("transform", "grpc", "statuses", name)
+
+
+ENUMS = """
+syntax = "proto3";
+package e;
+import "google/api/annotations.proto";
+enum OrderState { ORDER_STATE_UNSPECIFIED = 0; ORDER_STATE_OPEN = 1; ORDER_STATE_2 = 2; OTHER = 3; }
+enum HTTPCode { HTTP_CODE_OK = 0; HTTP_CODE_GONE = 1; }
+message M {
+  OrderState state = 1; repeated OrderState states = 2; map<string, OrderState> by_name = 3; HTTPCode code = 4;
+  OrderState path = 5;
+}
+service S {
+  rpc Get(M) returns (M) {
+    option (google.api.http) = { get: "/of/{path}" additional_bindings { post: "/all" body: "*" } };
+  }
+}
+"""
+
+
+async def test_enum_values_without_their_type_s_prefix_where_the_route_takes_them(bind: Any) -> None:
+    query = "state=OPEN&states=OPEN&states=ORDER_STATE_UNSPECIFIED&states=OTHER&by_name[a]=OPEN&code=GONE"
+    body = (
+        b'{"state": "OPEN", "states": ["OPEN", "ORDER_STATE_OPEN", "OTHER"], "byName": {"a": "OPEN"}, "code": "GONE"}'
+    )
+    for options, opened, gone in (
+        ({"short_enums": True}, "ORDER_STATE_OPEN", "HTTP_CODE_GONE"),
+        ({"print": {"short_enums": True}}, "OPEN", "GONE"),
+    ):
+        get, post, _ = await bind(ENUMS, **options)
+        message = get.codec.request(Call(raw_params={"path": "OPEN"}, query=query)).message
+        answer = orjson.loads(get.codec.reply(Call(), GrpcReply(0, message)).content)
+        unspecified = "UNSPECIFIED" if opened == "OPEN" else "ORDER_STATE_UNSPECIFIED"
+        assert answer == {
+            "state": opened, "states": [opened, unspecified, "OTHER"], "byName": {"a": opened},
+            "code": gone, "path": opened,
+        }  # fmt: skip
+        message = post.codec.request(Call("POST", body=body)).message
+        answer = orjson.loads(post.codec.reply(Call(), GrpcReply(0, message)).content)
+        assert answer == {"state": opened, "states": [opened, opened, "OTHER"], "byName": {"a": opened}, "code": gone}
+        schema = str(get.describe().schemas)
+        assert ("'OPEN'" in schema) is (opened == "OPEN")
+        for name in ("2", "ORDER_STATE_2"):  # a number is a number
+            assert b"\x08\x02" in post.codec.request(Call("POST", body=b'{"state": "%s"}' % name.encode())).message
+        with pytest.raises(InvalidBody, match="'NOPE' is not one of"):
+            post.codec.request(Call("POST", body=b'{"state": "NOPE"}'))
+    get, post, _ = await bind(ENUMS)
+    with pytest.raises(InvalidParameter):
+        get.codec.request(Call(raw_params={"path": "OPEN"}))
+    with pytest.raises(InvalidBody) as caught:
+        post.codec.request(Call("POST", body=body))
+    assert [pointer for pointer, _ in caught.value.errors] == ["/state", "/states/0", "/byName/a", "/code"]

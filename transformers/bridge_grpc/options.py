@@ -103,6 +103,7 @@ class Print(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     proto_names: bool = False  #: ``ballot_count`` as the proto has it, instead of ``ballotCount``
+    short_enums: bool = False  #: ``CERTIFIED`` for ``STATE_CERTIFIED`` of ``State``; they are then read, too
     enum_numbers: bool = False  #: 2 instead of ``"CERTIFIED"``
     default_values: bool = False  #: fields without presence are also written when they are zero, empty or false
 
@@ -162,6 +163,7 @@ class GrpcOptions(Options):
     events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
     statuses: dict[str, Annotated[int, Field(ge=200, le=299)]] = Field(default_factory=dict)
+    short_enums: bool = False  #: enum values may be named without their type's prefix
     query_items: bool = False  #: items of repeated messages in a query: ``parts[0].name=x``
     ignore_query: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()
     strict: bool = False  #: refuse the route where a rule of its protos would be left out

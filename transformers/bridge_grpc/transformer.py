@@ -135,8 +135,11 @@ class _Compiler:
         self._schema = schema
         find = finder(schema)
         self._ignore = options.unknown == "ignore"
+        short = options.short_enums or options.print.short_enums
         # setdefault is atomic: two routes that are bound at the same time share the first one's.
-        self._decoders: Decoders = schema.codecs.setdefault(self._ignore, Decoders(find, ignore=self._ignore))
+        self._decoders: Decoders = schema.codecs.setdefault(
+            (self._ignore, short), Decoders(find, ignore=self._ignore, short=short)
+        )
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
         self._request_metadata = RequestMetadata(options.metadata, options.pass_headers, home, auth_headers(route))

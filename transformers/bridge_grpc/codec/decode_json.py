@@ -83,10 +83,12 @@ class Decoders:
 
     :param find: a message's descriptor by full name, for ``Any``; None if it is unknown.
     :param ignore: ignore unknown fields and enum names instead of refusing them.
+    :param short: whether enum values may be named without their type's prefix (`scalars.short_names`).
     """
 
-    def __init__(self, find: Callable[[str], Descriptor | None], *, ignore: bool = False) -> None:
+    def __init__(self, find: Callable[[str], Descriptor | None], *, ignore: bool = False, short: bool = False) -> None:
         self._find = find
+        self.short = short
         self._ignore = ignore
         self._readers: dict[Descriptor, MessageReader] = {}
         self._heights: dict[Descriptor, float] = {}
@@ -195,7 +197,7 @@ class Decoders:
                 message_reader.judge,
                 message_reader.nullable,
             )
-        read = reader(field)
+        read = reader(field, short=self.short)
         nullable = field.enum_type is not None and field.enum_type.full_name == NULL
         return Element(QUICK.get(field.type), read, judge_with(read, self._ignore), nullable)
 

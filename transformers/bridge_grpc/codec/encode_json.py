@@ -274,7 +274,7 @@ class Encoders:
             return "None"
         if enum not in self._enums:
             variable = self._enums[enum] = f"enum_{len(self._enums)}"
-            self._space[variable] = Names(enum)
+            self._space[variable] = Names(enum, short=self._print.short_enums)
         return f"{self._enums[enum]}[{source}]"
 
     # --- what can't be generated ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class InDoubt(Exception):
     """The fast path can't decide; the value must be judged with all its digits."""
 
 
+_WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,6})?")
 _BASE64_URL = str.maketrans("-_", "+/")
@@ -172,9 +173,22 @@ def octets(value: Any) -> Any:
     raise FieldValueError("it is not base64")
 
 
-def enumeration(enum: EnumDescriptor) -> Reader:
-    """A value by name or number. A closed enum (proto2) takes only its own numbers, an open one any int32."""
+def short_names(enum: EnumDescriptor) -> dict[str, str]:
+    """The names of an enum's values that begin with its own name, without that: ``STATE_OPEN`` of ``State`` is
+    ``OPEN``. A value whose short name would begin with a digit, or be another value's name, has none."""
+    prefix = _WORD_BREAK.sub("_", enum.name).upper() + "_"
+    shorts = {name: name.removeprefix(prefix) for name in enum.values_by_name if name.startswith(prefix)}
+    return {name: short for name, short in shorts.items() if short[:1].isalpha() and short not in enum.values_by_name}
+
+
+def enumeration(enum: EnumDescriptor, *, short: bool = False) -> Reader:
+    """A value by name or number. A closed enum (proto2) takes only its own numbers, an open one any int32.
+
+    :param short: whether its `short_names` are read, too.
+    """
     names = {name: value.number for name, value in enum.values_by_name.items()}
+    if short:
+        names = {**{each: names[name] for name, each in short_names(enum).items()}, **names}
     numbers = frozenset(enum.values_by_number)
     number = integer(-(2**31), 2**31 - 1)
     null = enum.full_name == "google.protobuf.NullValue"
@@ -197,20 +211,20 @@ def enumeration(enum: EnumDescriptor) -> Reader:
     return read
 
 
-def reader(field: FieldDescriptor) -> Reader:
-    """The reader for a field's element type, which is not a message."""
+def reader(field: FieldDescriptor, *, short: bool = False) -> Reader:
+    """The reader for a field's element type, which is not a message. `short`: of an enum, as in `enumeration`."""
     kind = field.type
     if kind in INTEGERS:
         return integer(*INTEGERS[kind])
     if kind == _T.TYPE_ENUM:
         assert field.enum_type is not None
-        return enumeration(field.enum_type)
+        return enumeration(field.enum_type, short=short)
     return _READERS[kind]
 
 
-def text_reader(field: FieldDescriptor) -> Reader:
+def text_reader(field: FieldDescriptor, *, short: bool = False) -> Reader:
     """The reader for the same value written as a parameter or a map key."""
-    return boolean_text if field.type == _T.TYPE_BOOL else reader(field)
+    return boolean_text if field.type == _T.TYPE_BOOL else reader(field, short=short)
 
 
 _READERS: dict[int, Reader] = {

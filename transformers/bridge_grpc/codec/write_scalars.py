@@ -8,6 +8,8 @@ import struct
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from bridge_grpc.codec.scalars import short_names
+
 _FLOAT32 = struct.Struct("<f")
 
 
@@ -46,12 +48,16 @@ def set_zero(value: float) -> bool:
 
 
 class Names(dict[int, str]):
-    """An enum's names by number; the first one of aliases; an unknown number is written as a number."""
+    """An enum's names by number; the first one of aliases; an unknown number is written as a number.
 
-    def __init__(self, enum: EnumDescriptor) -> None:
+    :param short: whether its `short_names` are written.
+    """
+
+    def __init__(self, enum: EnumDescriptor, *, short: bool = False) -> None:
         super().__init__()
+        names = short_names(enum) if short else {}
         for value in enum.values:
-            self.setdefault(value.number, value.name)
+            self.setdefault(value.number, names.get(value.name, value.name))
 
     def __missing__(self, number: int) -> int:
         return number

@@ -69,7 +69,7 @@ class Binding:
     ) -> None:
         self.message = message
         self.sources = sources or ValueSources(message, (), decoders)
-        self.captures = tuple((capture, self._variable(message, capture)) for capture in captures)
+        self.captures = tuple((capture, self._variable(message, capture, decoders)) for capture in captures)
         self.body = body
         self._reader = decoders.reader(message)
         self._wire: Callable[[bytes], bytes] | None = None
@@ -287,9 +287,9 @@ class Binding:
     # --- at bind -------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _variable(message: Descriptor, capture: Capture) -> Target:
+    def _variable(message: Descriptor, capture: Capture, decoders: Decoders) -> Target:
         name = ".".join(capture.field_path)
-        target = resolve(message, capture.field_path)
+        target = resolve(message, capture.field_path, decoders)
         if target is None:
             raise ValueError(f"the path's variable {name!r} is not a field of {message.full_name}")
         if target.field.is_repeated or target.text is None or target.json_text:

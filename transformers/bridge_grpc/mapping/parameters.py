@@ -106,9 +106,14 @@ def resolve(
     return Target(tuple(steps), field, _text_of(field, decoders), json_text, tuple(rivals), whole)
 
 
-def _text_of(field: FieldDescriptor, decoders: Decoders | None) -> ReadText | None:
+def _map_text(entry: Descriptor, decoders: Decoders) -> ReadText | None:
+    """The reader of a map's value; JSON texts are no values of maps."""
+    return _text_of(entry.fields_by_name["value"], None, short=decoders.short)
+
+
+def _text_of(field: FieldDescriptor, decoders: Decoders | None, *, short: bool = False) -> ReadText | None:
     if field.type not in MESSAGES:
-        return text_reader(field)
+        return text_reader(field, short=decoders.short if decoders is not None else short)
     assert field.message_type is not None
     name = field.message_type.full_name
     if name in wellknown.WRAPPERS:
@@ -221,7 +226,7 @@ class Parameters:
             return "it belongs into the body"
         entry = target.field.message_type
         if entry is not None and _is_map(target.field):
-            return target if bare != name and _text_of(entry.fields_by_name["value"], None) else "write name[key]=value"
+            return target if bare != name and _map_text(entry, self._decoders) else "write name[key]=value"
         if bare != name or target.text is None:
             return "it takes a message; name its fields, as in name.field=value"
         return target
@@ -275,12 +280,11 @@ class Parameters:
                 faults += [(f"{name}[{index}].{inner_name}", reason) for inner_name, reason in own]
             yield target, values
 
-    @staticmethod
-    def _entry(target: Target, name: str, text: str) -> tuple[Any, Any]:
+    def _entry(self, target: Target, name: str, text: str) -> tuple[Any, Any]:
         """``labels[key]=value``."""
         entry = target.field.message_type
         assert entry is not None
-        read = _text_of(entry.fields_by_name["value"], None)
+        read = _map_text(entry, self._decoders)
         assert read is not None
         return text_reader(entry.fields_by_name["key"])(name[name.index("[") + 1 : -1]), read(text)
 

@@ -8,7 +8,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from bridge_grpc.codec import wellknown
-from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES
+from bridge_grpc.codec.scalars import INT64S, INTEGERS, MESSAGES, short_names
 from bridge_grpc.options import Print
 from bridge_grpc.schema.pool import Schema
 
@@ -191,11 +191,13 @@ class Schemas:
 
     def _enum(self, enum: EnumDescriptor) -> JsonSchema:
         name, numbers = enum.full_name, self._print.enum_numbers
-        values = sorted(enum.values_by_number) if numbers else [value.name for value in enum.values]
+        shorts = short_names(enum) if self._print.short_enums else {}
+        names = {value.name: shorts.get(value.name, value.name) for value in enum.values}
+        values = sorted(enum.values_by_number) if numbers else list(names.values())
         schema: JsonSchema = {"type": "integer" if numbers else "string", "enum": values}
         lines = [self._comments.get(name, "")]
         lines += [
-            f"- `{value.name}`{f' ({value.number})' if numbers else ''}: {' '.join(text.split())}"
+            f"- `{names[value.name]}`{f' ({value.number})' if numbers else ''}: {' '.join(text.split())}"
             for value in enum.values
             if (text := self._comments.get(f"{name}.{value.name}", ""))
         ]
@@ -258,7 +260,8 @@ class Schemas:
                 return None
             # By convention the first value is UNSPECIFIED, a poor example.
             value = field.enum_type.values[min(1, len(field.enum_type.values) - 1)]
-            return value.number if self._print.enum_numbers else value.name
+            names = short_names(field.enum_type) if self._print.short_enums else {}
+            return value.number if self._print.enum_numbers else names.get(value.name, value.name)
         if kind in INT64S:
             return "1"
         if kind in INTEGERS:
