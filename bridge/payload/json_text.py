@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from bridge.errors import InvalidBody, TooLarge
 
-MAX_JSON_DEPTH = 200
+MAX_JSON_DEPTH = 512  #: levels; XML of 256 levels, libxml2's limit, becomes so many where each element is in an array
 #: Bytes that the values of a JSON text may take once they are read, and how many times its own size where that is more.
 #: The text itself, and what is made of the values, take memory beside them.
 MAX_JSON_MEMORY, MAX_JSON_GROWTH = 48 * 1024 * 1024, 6

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from bridge.api import InvalidBody, parse_json
-from bridge_xml.decode import decode
+from bridge_xml.decode import MAX_DEPTH, decode
 from bridge_xml.encode import encode
 
 PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -179,3 +179,18 @@ def test_anything_is_xml_or_refused(value: Any) -> None:
     except InvalidBody:
         return
     etree.fromstring(document)
+
+
+@pytest.mark.parametrize("levels", [120, 121, 255, 511])
+def test_what_goes_up_is_nested_as_deep_as_what_comes_down_at_most(levels: int) -> None:
+    """Each of the elements is in an array but the first, which is two levels of JSON."""
+    body: Any = "x"
+    for _ in range(levels - 1):
+        body = {"a": [body]}
+    body = {"a": body}
+    if levels <= MAX_DEPTH:
+        assert decode(encode(body), force_list={"a"}) == {"a": [body["a"]]}
+    else:
+        with pytest.raises(InvalidBody) as caught:
+            encode(body)
+        assert caught.value.errors[0][1] == "elements are nested deeper than 120 levels"

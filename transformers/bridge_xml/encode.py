@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from bridge.api import Enough, FaultList, InvalidBody, XmlError, parse_xml, pointer_of
+from bridge_xml.decode import MAX_DEPTH
 from bridge_xml.names import prefix_of
 
 #: A position in the body: its parent's position and its own key or index; None is the top.
@@ -88,20 +89,25 @@ class _Writer:
         self.out: list[str] = [_PROLOG]
         self.faults = FaultList(_MAX_FAULTS)
         self.prefixed = False
+        self._level = 0  # of the element that is written
 
     def fault(self, place: Place, reason: str) -> None:
         self.faults.append((_pointer(place), reason))
 
     def element(self, name: str, value: Any, place: Place, scope: frozenset[str], namespace: str = "") -> None:
         """One element. `scope`: the prefixes declared by its ancestors; `namespace`: the root's own."""
-        if type(value) is not dict:
+        if self._level == MAX_DEPTH:
+            self.fault(place, f"elements are nested deeper than {MAX_DEPTH} levels")
+        elif type(value) is not dict:
             text = self.text(value, place, _IN_TEXT)
             if prefix_of(name) != "":
                 self.name(name, place, scope)
             xmlns = f' xmlns="{self.text(namespace, place, _IN_ATTRIBUTE)}"' if namespace else ""
             self.out.append(f"<{name}{xmlns}>{text}</{name}>" if text else f"<{name}{xmlns}/>")
         else:
+            self._level += 1
             self.object(name, value, place, scope, namespace)
+            self._level -= 1
 
     def object(self, name: str, value: dict[str, Any], place: Place, scope: frozenset[str], namespace: str) -> None:
         """An element with attributes or elements in it; its text comes last, as xmltodict writes it."""
