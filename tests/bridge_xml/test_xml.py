@@ -79,6 +79,8 @@ async def test_what_curl_declares_for_want_of_another_is_read(xml: Codec) -> Non
     asking = call(body=b' {"a": {"b": 1}}', headers=[("content-type", "application/x-www-form-urlencoded")])
     assert (await xml()).request(asking).body.endswith(b"<a><b>1</b></a>")
     assert asking.warnings == ["the body was read as JSON, though declared as a form"]
+    with pytest.raises(UnsupportedMediaType):
+        (await xml(options={"strict": True})).request(asking)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"a":1,"b":2}', b'{"a b":1}', b'{"a":"\\u0000"}'])

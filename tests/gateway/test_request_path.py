@@ -240,6 +240,29 @@ async def test_the_services_own_validators_count(gateway: Any, upstream: Any) ->
         assert (answer.status_code, answer.headers["etag"]) == (status, 'W/"v1"'), fields
 
 
+async def test_a_304_keeps_what_the_service_says_to_the_client(gateway: Any, upstream: Any) -> None:
+    """Scripts that send If-None-Match themselves can't read a 304 without the fields of CORS."""
+    about = {"content-language": "en", "accept-ranges": "bytes"}
+    kept = {"access-control-allow-origin": "*", "set-cookie": "a=1", "vary": "accept-language", "x-own": "b"}
+    upstream.headers += [*about.items(), *kept.items()]
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    answer = await gateway.client.get("/p/a", headers={"if-none-match": "*"})
+    assert answer.status_code == 304
+    assert {name: answer.headers.get(name) for name in kept} == kept
+    assert about.keys().isdisjoint(answer.headers)
+
+
+async def test_head_has_the_fields_of_a_cached_get(gateway: Any, upstream: Any) -> None:
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    etag = (await gateway.client.get("/p/a")).headers["etag"]
+    head = await gateway.client.head("/p/a")
+    assert (head.status_code, head.content, head.headers["x-cache"], head.headers["etag"]) == (200, b"", "HIT", etag)
+    assert head.headers["content-length"] == str(len(upstream.body))
+    assert (await gateway.client.head("/p/a", headers={"if-none-match": etag})).status_code == 304
+    assert (await gateway.client.get("/p/a")).content == upstream.body
+    assert [seen.method for seen in upstream.seen] == ["GET"]
+
+
 async def test_what_is_no_plain_answer_is_no_304(gateway: Any, upstream: Any) -> None:
     upstream.status = 404
     await gateway.register({**SPEC, "cache": {"ttl": "1m"}})

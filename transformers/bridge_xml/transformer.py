@@ -90,7 +90,8 @@ class XmlOptions(Options):
     force_list: tuple[Annotated[str, AfterValidator(_element)], ...] = ()
     #: The content type of requests.
     content_type: Annotated[str, AfterValidator(_xml_type)] = "application/xml; charset=utf-8"
-    #: Refuse replies that are not well-formed, instead of repairing them with a warning in the log.
+    #: Refuse replies that are not well-formed, and JSON that is declared as a form, instead of reading them with a
+    #: warning in the log.
     strict: bool = False
     #: Query parameters that are neither sent nor logged; ``google`` stands for Google's system parameters.
     ignore_query: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -120,7 +121,7 @@ class XmlCodec:
             headers.append(_ACCEPT)
         body = call.body
         if body:
-            require_json(call)
+            require_json(call, strict=self._strict)
             body = encode(call.json, root=self._root, namespace=self._namespace)
             headers.append(self._content_type)
         return HttpRequest(call.method, self._target(call), headers, body, decode=self._response != "passthrough")

@@ -11,10 +11,14 @@ from bridge.http.preconditions import not_modified
 
 CONDITIONS = frozenset(("if-none-match", "if-modified-since"))
 
-#: The fields of a 304 (RFC 9110, section 15.4.5), and those that tell of the cache.
-_NOT_MODIFIED = frozenset(
-    ("cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary", "age", "x-cache")
-)
+#: What a 304 doesn't have (RFC 9110, section 15.4.5): fields about the body. All others concern the client in any case,
+#: such as those of CORS and ``Set-Cookie``.
+_OF_THE_BODY = frozenset(
+    (
+        "content-type", "content-length", "content-encoding", "content-language", "content-range", "content-md5",
+        "content-digest", "repr-digest", "digest", "accept-ranges",
+    )
+)  # fmt: skip
 _MAX_TAGGED = 2 * 1024**2  #: bytes of a body that gets an entity-tag: hashing them takes about two milliseconds
 
 
@@ -39,7 +43,7 @@ class Conditions:
         etag, modified = _field(reply, "etag"), _field(reply, "last-modified")
         if not not_modified(self.none_match, self.modified_since, etag, modified):
             return reply
-        return Reply(304, [field for field in reply.headers if field[0].lower() in _NOT_MODIFIED])
+        return Reply(304, [field for field in reply.headers if field[0].lower() not in _OF_THE_BODY])
 
 
 def tagged(call: Call, reply: Reply) -> Reply:

@@ -42,8 +42,8 @@ class _Entry:
     size: int
 
 
-def cache_key(operation: str, call: Call) -> str | None:
-    """The key of `call` to `operation`; ``None`` if its reply is never stored.
+def cache_key(operation: str, call: Call, method: str = "") -> str | None:
+    """The key of `call` to `operation`, or of the same call by another `method`; ``None`` if its reply is never stored.
 
     `call` is as the transformer gets it: without the credentials that auth consumed. Other credentials are sent
     upstream and may change the reply, so they are part of the key (as a digest; RFC 9111, section 3.5).
@@ -52,7 +52,7 @@ def cache_key(operation: str, call: Call) -> str | None:
         return None
     own = [value for name, value in call.headers if name in ("authorization", "cookie")]
     who = hashlib.sha256("\0".join(own).encode()).hexdigest() if own else ""
-    return "\n".join((operation, call.method, call.path, call.query, call.header("accept"), who))
+    return "\n".join((operation, method or call.method, call.target, call.header("accept"), who))
 
 
 class MemoryCache:

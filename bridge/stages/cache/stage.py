@@ -27,9 +27,9 @@ class Cached:
 
     def handle(self, cache: ReplyCache, name: str, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
         key = cache_key(name, exchange.call)
-        return next(exchange) if key is None else self._look_up(cache, key, next, exchange)
+        return next(exchange) if key is None else self._look_up(cache, name, key, next, exchange)
 
-    async def _look_up(self, cache: ReplyCache, key: str, next: Handler, exchange: Exchange) -> Reply:
+    async def _look_up(self, cache: ReplyCache, name: str, key: str, next: Handler, exchange: Exchange) -> Reply:
         call, conditions = exchange.call, Conditions.of(exchange.call)
 
         async def fetch() -> Reply:
@@ -40,6 +40,8 @@ class Cached:
             return tagged(call, reply)
 
         reply = cache.known(key, call)
+        if reply is None and call.method == "HEAD" and (of_get := cache_key(name, call, "GET")):
+            reply = cache.known(of_get, call)  # with GET's fields (RFC 9111, section 4)
         hit = reply is not None
         if reply is None:
             reply, hit = await cache.get_or_call(key, fetch, call, deadline=exchange.deadline)

@@ -85,6 +85,7 @@ def test_questions_that_differ() -> None:
         Call("GET", "/a"),
         Call("HEAD", "/a"),
         Call("GET", "/b"),
+        Call("GET", "/a", target="/a?"),
         Call("GET", "/a", query="x=1"),
         Call("GET", "/a", query="x=2"),
         Call("GET", "/a", headers=[("accept", "text/xml")]),
