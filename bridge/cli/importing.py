@@ -77,8 +77,7 @@ def _command(name: str, options: type[BaseModel]) -> Any:
         for note in notes:
             complain(note)
         if target is not None:
-            result.addresses = [address] if address else result.addresses
-            for line in run(lambda: installed(settings, text, result, target, config)):
+            for line in run(lambda: installed(settings, text, result, target, address, config)):
                 console().print(line, markup=False)
 
     parameters = [_parameter(field, options.model_fields[field]) for field in options.model_fields]

@@ -20,10 +20,13 @@ _HEADER = (
 )
 
 
-async def add_entry(settings: Settings, upstream: Upstream, addresses: Sequence[str]) -> list[str]:
+async def add_entry(
+    settings: Settings, upstream: Upstream, addresses: Sequence[str], *, insists: bool = False
+) -> list[str]:
     """Have the mesh know `upstream`, by an entry in its file.
 
     :param addresses: ``host:port`` of the service, the likeliest first. One that answers is preferred.
+    :param insists: whether the user gave the address.
     :returns: sentences on what was written, or on what is to be done.
     """
     key = f"{upstream.name}:{upstream.port}"
@@ -32,8 +35,12 @@ async def add_entry(settings: Settings, upstream: Upstream, addresses: Sequence[
         return [f"The mesh ({settings.mesh}) must know {key}."]
     file = settings.path(name)
     table = read(file) if file.exists() else {}
-    if key in table or upstream.name in table:
-        return []
+    for known in (key, upstream.name):
+        if known in table:
+            targets = [f"{host}:{port or upstream.port}" for host, port in table[known]]
+            if not insists or addresses[0] in targets:
+                return []
+            return [f"{name}: {known} is at {', '.join(targets)} already; write {addresses[0]} there if it has moved."]
     address = await _reachable(addresses)
     entry = f'{key}: ["{address or "HOST:PORT"}"]\n'
     if not address:

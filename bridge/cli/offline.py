@@ -287,10 +287,13 @@ async def imported(
     return text, [*notes, *([] if output.files else _unfetchable(addresses, settings))]
 
 
-async def installed(settings: Settings, text: str, output: ImportOutput, file: Path, config: Path | None) -> list[str]:
+async def installed(
+    settings: Settings, text: str, output: ImportOutput, file: Path, address: str, config: Path | None
+) -> list[str]:
     """Write the spec `text` to `file`, and what belongs to it into the home and the mesh; lines that say so, and what
     to do next.
 
+    :param address: ``host:port`` of the service, by the user's word; else one of the output's is taken.
     :raises SettingsError: a file exists already, or can't be written.
     """
     from bridge.cli.files import check_free, write
@@ -307,7 +310,8 @@ async def installed(settings: Settings, text: str, output: ImportOutput, file: P
         spec, _ = read_file(file)[0]
     except SpecError as error:  # a plug-in's mistake
         return [*lines, "It can't serve yet:", *(f"  {fault}" for fault in error.faults)]
-    lines += await add_entry(settings, spec.upstream, output.addresses)
+    addresses = [address] if address else output.addresses
+    lines += await add_entry(settings, spec.upstream, addresses, insists=bool(address))
     return [*lines, *await next_steps(settings, file, config)]
 
 

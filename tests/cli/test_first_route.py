@@ -283,6 +283,9 @@ def test_the_mesh_file_keeps_what_it_says(hms: Any, grpc_service: tuple[int, Pat
     known = hms("import", "grpc", str(proto), "-o", "routes/a.yml", "--force", *address)
     assert (home / "mesh.yml").read_text() == text
     assert "mesh.yml" not in known.stderr
+    moved = hms("import", "grpc", str(proto), "-o", "routes/a.yml", "--force", "--address", "10.0.0.9:50051")
+    assert f"tally-svc:50051 is at 127.0.0.1:{port} already; write 10.0.0.9:50051 there" in moved.stderr
+    assert (home / "mesh.yml").read_text() == text
     (home / "mesh.yml").write_text("{other: 10.0.0.7}\n")
     told = hms("import", "grpc", str(proto), "-o", "routes/a.yml", "--force", *address)
     assert f'tally-svc:50051: ["127.0.0.1:{port}"]' in told.stderr
