@@ -194,6 +194,7 @@ async def test_folders_of_imports_are_given_as_to_protoc(context: Context, tmp_p
     paths = [str(tmp_path / "elsewhere/own"), str(tmp_path / "elsewhere/third")]
     text, _ = await Grpc().import_spec(GrpcImport(source=["box/box.proto"], proto_path=paths), saving)
     assert sorted(output.files) == ["protos/box/box.proto", "protos/common/id.proto"]
+    assert "the mesh must know" not in text  # the command writes the entry
     with pytest.raises(BindError, match="there is no such folder"):
         await Grpc().import_spec(GrpcImport(source=["box/box.proto"], proto_path=["nowhere"]), context)
 

@@ -223,6 +223,17 @@ async def test_of_two_rules_on_one_path_the_last_is_served_with_a_note(bind: Any
     assert await served(http_rules=[rule]) == {"/v1/c": "/a.v1.S/A", "/v1/{other}/x": "/a.v1.S/B"}
 
 
+async def test_a_rule_that_can_not_be_bound_takes_no_other_rule_s_path(bind: Any, grpc_plugin: Grpc) -> None:
+    for options in (('get: "/v1/{id}"', 'get: "/v1/{nope}"'), ('get: "/v1/{nope}"', 'get: "/v1/{id}"')):
+        good = "A" if "id" in options[0] else "B"
+        operations = await bind(proto(rpc("A", options[0]), rpc("B", options[1])))
+        assert [(op.path, op.upstream_name) for op in operations if op.method == "GET"] == [
+            ("/v1/{id}", f"/a.v1.S/{good}")
+        ]
+        (note,) = grpc_plugin.skipped["/api"]
+        assert "variable 'nope' is not a field" in note
+
+
 async def test_an_annotation_goes_before_another_method_s_automatic_path(bind: Any, grpc_plugin: Grpc) -> None:
     for a, b in (("A", "B"), ("B", "A")):
         operations = await bind(proto(rpc(a, f'post: "/a.v1.S/{b}" body: "*"'), rpc(b)))

@@ -70,7 +70,8 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
     else:
         raise BindError(Fault("give one HOST:PORT, one or more .proto files, or one descriptor set"))
     upstream = f"{_word(services, 'service')}-svc:50051"
-    hints.append(_mesh_hint(upstream))
+    if not context.output.saves:
+        hints.append(_mesh_hint(upstream))
     context.output.addresses.append("127.0.0.1:50051")  # no file says where the service is
     hints.append(f"upstream: {upstream} is a guess; name the service and port as your mesh does.")
     text, skipped = _spec(grpc_schema, services, options, upstream, hints, source[0])
@@ -81,7 +82,7 @@ async def _from_server(
     host: str, port: int, request: GrpcImport, context: Context, hints: list[str]
 ) -> tuple[str, list[str]]:
     files, services = await reflect(context.call, host, str(port), key=(), tls=_tls(request, host))
-    upstream = _upstream(host, port, hints)
+    upstream = _upstream(host, port, hints if not context.output.saves else [])
     context.output.addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     if request.tls:
         connection = _connection(request, host, upstream, context, hints)

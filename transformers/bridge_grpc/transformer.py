@@ -24,6 +24,7 @@ from bridge_grpc.mapping.value_sources import ValueSources, read_sources
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.options import GrpcOptions
+from bridge_grpc.reply_body import ReplyBody
 from bridge_grpc.resumption import COUNTED, resumptions
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Servers
@@ -165,7 +166,9 @@ class _Compiler:
         else:
             all_methods = {m.full_name: m for service in self._schema.services.values() for m in service}
             rules, strict = self._options.http_rules, self._options.strict
-            self._publication = publish(self._route.route, methods, rules, all_methods, strict=strict)
+            self._publication = publish(
+                self._route.route, methods, rules, all_methods, strict=strict, problem=self._problem
+            )
             self._faults = self._publication.faults
             self._templates = {(rule.http_method, rule.template.key()) for rule in self._publication.rules}
             operations = [op for rule in self._publication.rules for op in self._operations(rule)]
@@ -225,6 +228,18 @@ class _Compiler:
         return captures
 
     # --- rules -----------------------------------------------------------------------------------------------------
+
+    def _problem(self, rule: Rule) -> str:
+        """Why `rule` can't be bound; ``""`` if it can."""
+        try:
+            _, captures = to_core(rule.template)
+            self._binding(rule.method, captures, rule.body)
+            ReplyBody(rule.method.output, rule.response_body, self._encoders)
+        except ValueError as error:
+            return f"{rule.method.full_name}: {error}"
+        except BindError:  # of the spec's own constants, which is reported for each operation
+            return ""
+        return ""
 
     def _operations(self, rule: Rule) -> list[Operation]:
         path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)

@@ -7,7 +7,7 @@ the spec before an annotation. What an annotation asks for and can't be served c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -81,10 +81,12 @@ def publish(
     all_methods: Mapping[str, Method],
     *,
     strict: bool = False,
+    problem: Callable[[Rule], str] = lambda rule: "",
 ) -> Publication:
     """All rules of `methods`, relative to the path `route`; `all_methods`: the schema's methods by full name.
 
     :param strict: refuse what would be left out.
+    :param problem: why a rule can't be served; ``""`` if it can. Asked where several match the same requests.
     """
     publication = Publication(strict)
     faults = publication.faults
@@ -116,19 +118,29 @@ def publish(
             publication.rules.append(Rule(method, http_method, template, body, response_body, place))
         place = Place(f"the automatic path of {method.full_name}", method.file, method.line)
         publication.rules.append(Rule(method, "POST", parse(method.path), "*", "", place, automatic=True))
-    publication.rules = _distinct(publication)
+    publication.rules = _distinct(publication, problem)
     return publication
 
 
-def _distinct(publication: Publication) -> list[Rule]:
+def _distinct(publication: Publication, problem: Callable[[Rule], str]) -> list[Rule]:
     """One rule for the same requests: that of the spec, else of an annotation, else an automatic path; the last one of
-    a kind."""
+    a kind. Rules with a problem don't count."""
     by_key: dict[tuple[str, tuple[str, ...]], Rule] = {}
     for rule in publication.rules:
         key = rule.http_method, rule.template.key()
         other = by_key.get(key)
         if other is None:
             by_key[key] = rule
+            continue
+        problems = {id(each): reason for each in (other, rule) if (reason := problem(each))}
+        for each in (other, rule):
+            if id(each) in problems:
+                publication.leave_out(each.place, problems[id(each)])
+        if problems:
+            sound = [each for each in (other, rule) if id(each) not in problems]
+            by_key.pop(key)
+            if sound:
+                by_key[key] = sound[0]
             continue
         first, last = sorted((other, rule), key=lambda each: (not each.automatic, bool(each.place.path)))
         by_key[key] = last
