@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bridge.catalog.folder_watch import is_hidden
 from bridge.config.specfile import read_file
 from bridge.config.stamp import Stamp, stamp_of
 from bridge.errors import Fault, SettingsError
@@ -21,9 +22,8 @@ YOUNG = 2.0
 
 
 def is_spec(name: str) -> bool:
-    """Whether a file of that name is a spec file. (`Path.suffix` says of ``..yml`` one thing up to Python 3.13, and
-    another from 3.14 on.)"""
-    return name.endswith(SUFFIXES) and name not in SUFFIXES
+    """Whether a file of that name is a spec file. Hidden files are none."""
+    return name.endswith(SUFFIXES) and not is_hidden(name)
 
 
 class File(NamedTuple):
@@ -88,6 +88,9 @@ class Folder:
         return os.path.join(self._shown, file.name.removeprefix("file:"))
 
     def _listed(self) -> Iterator[tuple[str, Stamp]]:
+        """Hidden files and folders are passed over. A link to a folder is followed only into what is hidden below this
+        one, since all else is read by itself, or lies elsewhere: Kubernetes mounts the folders of a ConfigMap so."""
+        followed: set[str] = set()
         folders = [str(self.path)]
         while folders:
             folder = folders.pop()
@@ -98,9 +101,23 @@ class Folder:
             except OSError as error:
                 raise SettingsError(Fault(f"it can't be read: {error.strerror}", file=folder)) from None
             for entry in entries:
+                if is_hidden(entry.name):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
+                elif entry.is_symlink() and os.path.isdir(entry.path):
+                    if self._leads_to_hidden(entry.path, followed):
+                        folders.append(entry.path)
                 elif is_spec(entry.name):
                     stamp = stamp_of(entry)
                     if stamp is not None:
                         yield entry.path, stamp
+
+    def _leads_to_hidden(self, link: str, followed: set[str]) -> bool:
+        """Whether a link leads to a hidden folder below this one, to which none of `followed` leads. It is added."""
+        target, root = os.path.realpath(link), os.path.realpath(self.path)
+        steps = os.path.relpath(target, root).split(os.sep)
+        if steps[0] in (".", "..") or not any(map(is_hidden, steps)) or target in followed:
+            return False
+        followed.add(target)
+        return True

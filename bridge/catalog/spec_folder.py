@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.catalog.binds import each
 from bridge.catalog.folder import File, Folder, is_spec
+from bridge.catalog.folder_watch import FolderWatch
 from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
 from bridge.errors import Fault, SetupError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
 from bridge.wording import counted
 
+GRACE = 2.0  #: seconds that the folder may be away while another one takes its place
 RELOADS = 4  #: reads of the folder under way, of which all but one wait for contracts that hang
 #: Seconds since its last change in which a faulty file may still be written: a shell's ``>`` empties a file before the
 #: command even starts, and editors and copies write in pieces.
@@ -85,20 +88,17 @@ class SpecFolder:
         return self._folder.files()
 
     async def watch(self, contracts: Iterable[Path]) -> None:
-        """Follow the folder, and `contracts` (WSDLs, protos) that its specs name, until cancelled."""
-        folders = [folder for folder in (self._folder.path, *contracts) if folder.is_dir()]
-        if not folders:
-            return
-        from watchfiles import Change, DefaultFilter, awatch  # heavy, and only a gateway that serves watches
-
+        """Follow the folder, and the folders of `contracts` (WSDLs, protos) that its specs name, until cancelled. None
+        of them need exist yet."""
+        specs, folders = self._folder.path.absolute(), [folder.absolute() for folder in contracts]
         reloads: set[asyncio.Task[None]] = set()
-        async for changes in awatch(*folders, debounce=200, step=50, watch_filter=DefaultFilter()):
-            paths = {Path(path) for kind, path in changes if kind in Change}
-            specs = {path for path in paths if is_spec(path.name) and path.is_relative_to(self._folder.path)}
+        async for paths in FolderWatch([specs, *folders], again=[specs]).changes():
+            other = {path for path in paths if not (path.is_relative_to(specs) and is_spec(path.name))} - {specs}
+            rebind = any(path.is_relative_to(folder) for path in other for folder in folders)
             if len(reloads) >= RELOADS:
                 _, reloads = await asyncio.wait(reloads, return_when=asyncio.FIRST_COMPLETED)
             reloads = {task for task in reloads if not task.done()}
-            reloads.add(self._live.spawn(self._follow_change(rebind=bool(paths - specs))))
+            reloads.add(self._live.spawn(self._follow_change(rebind=rebind)))
 
     async def _follow_change(self, *, rebind: bool) -> None:
         """As `reload`. A faulty file that may still be written is read again once it has settled, and then reported."""
@@ -116,6 +116,7 @@ class SpecFolder:
         """
         outcomes: list[Reading | tuple[BoundRoute, BoundRoute]] = []
         async with self._looking:
+            await self._wait_for_folder()
             try:
                 readings, gone, unsettled = await self._look_again(rebind, settle)
             except SetupError as error:
@@ -150,6 +151,15 @@ class SpecFolder:
         await each(items, bind, meanwhile=apply)
         await apply()
         return unsettled
+
+    async def _wait_for_folder(self) -> None:
+        """If the folder is away, wait for the one that may be about to take its place."""
+        deadline = time.monotonic() + GRACE
+        while self._listing and not self._folder.path.is_dir():
+            if time.monotonic() > deadline:
+                log.warning("%s is gone, and its routes with it", self._folder.path)
+                return
+            await asyncio.sleep(0.05)
 
     async def _look_again(self, rebind: bool, settle: float) -> tuple[list[Reading], set[str], list[File]]:
         """The files to be bound, those that are gone, and those that are faulty and younger than `settle` seconds."""

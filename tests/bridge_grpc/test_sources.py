@@ -284,6 +284,18 @@ async def test_patterns_that_stand_for_nothing(tree: Path, name: str, reason: st
     assert caught.value.faults[0].key == "transform.grpc.protos"
 
 
+async def test_a_config_map_of_protos_is_read_once(tmp_path: Path) -> None:
+    """Kubernetes mounts each file as a link into ``..data``, which is a link to a folder of this moment."""
+    root = tmp_path / "protos"
+    (root / "..2026_1").mkdir(parents=True)
+    text = 'syntax = "proto3"; package one; message M {} service S { rpc Do(M) returns (M); }'
+    (root / "..2026_1/one.proto").write_text(text)
+    (root / "..data").symlink_to("..2026_1")
+    (root / "one.proto").symlink_to("..data/one.proto")
+    for protos in (["."], ["**"], ["*.proto"], ["one.proto"]):
+        assert [op.upstream_name for op in await bound(root, protos=protos)] == ["/one.S/Do"]
+
+
 async def test_patterns_that_stand_for_too_much(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge_grpc.schema.compile_protos.MAX_PROTOS", 2)
     assert len(await bound(tree, protos=["a"])) == 2

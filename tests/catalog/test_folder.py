@@ -35,10 +35,11 @@ def read(folder: Folder) -> list[Source]:
 
 
 def test_what_is_a_spec_file_and_in_which_order(home: Path, made: Folder) -> None:
-    for name in ("b.yml", "a/z.json", "a.yaml", "a/b/c.yml", "B.yml", "..yml", "x.d/y.yml"):
+    for name in ("b.yml", "a/z.json", "a.yaml", "a/b/c.yml", "B.yml", "x.d/y.yml"):
         (home / "routes" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "routes" / name).write_text(SPEC.format("/a"))
-    for name in ("note.txt", ".yml", "c.yml~", "yml"):
+    for name in ("note.txt", ".yml", "..yml", ".a.yml", "c.yml~", "yml", ".git/d.yml", "a/..old/e.yml"):
+        (home / "routes" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "routes" / name).write_text("no spec")
     (home / "routes/folder.yml").mkdir()
     (home / "elsewhere").mkdir()
@@ -46,15 +47,32 @@ def test_what_is_a_spec_file_and_in_which_order(home: Path, made: Folder) -> Non
     (home / "routes/link").symlink_to(home / "elsewhere")
     (home / "routes/link.yml").symlink_to(home / "routes/b.yml")
     (home / "routes/gone.yml").symlink_to(home / "nothing")
+    (home / "routes/round.yml").symlink_to("round.yml")
+    (home / "routes/all").symlink_to(home / "routes")
     plainly = sorted(
-        path for path in (home / "routes").rglob("*") if re.search(r".\.(yml|yaml|json)$", path.name) and path.is_file()
+        path
+        for path in (home / "routes").rglob("*")
+        if re.fullmatch(r"([^.][^/]*/)*[^.][^/]*\.(yml|yaml|json)", path.relative_to(home / "routes").as_posix())
+        and path.name != "round.yml"
+        and path.is_file()
     )
     assert made.files() == plainly
-    assert [(source.id, source.file) for source in read(made)][:3] == [
-        ("file:..yml", "routes/..yml"),
+    assert [(source.id, source.file) for source in read(made)][:2] == [
         ("file:B.yml", "routes/B.yml"),
         ("file:a/b/c.yml", "routes/a/b/c.yml"),
     ]
+
+
+def test_a_config_map_is_read_once_and_by_its_plain_names(home: Path, made: Folder) -> None:
+    """Kubernetes mounts each file as a link into ``..data``, which is a link to a folder of this moment."""
+    version = home / "routes/..2026_11_30_10_00_00.123"
+    (version / "team").mkdir(parents=True)
+    for name in ("a.yml", "team/b.yml"):
+        (version / name).write_text(SPEC.format("/a"))
+    (home / "routes/..data").symlink_to(version.name)
+    (home / "routes/a.yml").symlink_to("..data/a.yml")
+    (home / "routes/team").symlink_to("..data/team")
+    assert [source.id for source in read(made)] == ["file:a.yml", "file:team/b.yml"]
 
 
 def test_a_folder_that_is_not_there_holds_nothing(home: Path) -> None:

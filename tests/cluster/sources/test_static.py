@@ -161,6 +161,22 @@ async def test_an_edit_is_seen_and_a_broken_one_is_reported_and_ignored(file: An
     assert (await source.lookup("a", "80")).addresses == (("10.0.0.3", 80),)
 
 
+async def test_a_config_map_is_followed(file: Any, clock: Any) -> None:
+    """Kubernetes switches ``..data``, through which the file is reached; the new file may be as old as the old one."""
+    for version in ("1", "2"):
+        (file.parent / f"..{version}").mkdir()
+        (file.parent / f"..{version}" / file.name).write_text(f"a: 10.0.0.{version}")
+        os.utime(file.parent / f"..{version}" / file.name, (1_700_000_000, 1_700_000_000))
+    (file.parent / "..data").symlink_to("..1")
+    file.symlink_to(f"..data/{file.name}")
+    source = StaticSource(file, clock)
+    assert (await source.lookup("a", "80")).addresses == (("10.0.0.1", 80),)
+    (file.parent / "..tmp").symlink_to("..2")
+    (file.parent / "..tmp").replace(file.parent / "..data")
+    clock.now += 1
+    assert (await source.lookup("a", "80")).addresses == (("10.0.0.2", 80),)
+
+
 async def test_the_mesh_follows_an_edit(file: Any, clock: Any) -> None:
     write(file, "a: 10.0.0.1")
     mesh = Mesh(StaticSource(file, clock), clock)

@@ -108,14 +108,17 @@ def expand(names: Sequence[str], root: Path, paths: Sequence[str], key: KeyPath)
 
 def _matching(base: Path, pattern: str) -> Iterator[Path]:
     """The ``.proto`` files below `base` that match `pattern`, the same on every Python: from 3.13 on, `Path.glob` also
-    returns files for a pattern that ends in ``**``, and treats ``**x`` as ``*x``.
+    returns files for a pattern that ends in ``**``, and treats ``**x`` as ``*x``. Hidden files and folders are passed
+    over, such as ``..data``, in which Kubernetes keeps each file of a ConfigMap a second time.
 
     :raises ValueError, NotImplementedError: it is not a pattern.
     """
     if any("**" in part and part != "**" for part in pattern.split("/")):
         raise ValueError("'**' can only be a whole part of a path")
     paths = base.glob(f"{pattern}/*.proto" if pattern.endswith("**") else pattern)
-    return (path for path in paths if path.suffix == ".proto")
+    for path in paths:
+        if path.suffix == ".proto" and not any(part.startswith(".") for part in path.relative_to(base).parts):
+            yield path
 
 
 def _import_name(path: Path, bases: Sequence[Path]) -> str:
