@@ -18,15 +18,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.api.capabilities import Advising, Contracted, Followed, Following, Noting, capability
-from bridge.api.route_spec import TRANSPORTS, RouteSpec
+from bridge.api.route_spec import TRANSFORMERS, TRANSPORTS, RouteSpec
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document
 from bridge.errors import BindError, ConflictError, Fault, SpecError
 from bridge.http.template import join_template, parse_template
 from bridge.http.token import is_token
+from bridge.wording import suggestion
 
-GROUP = "bridge.transformers"
+GROUP = TRANSFORMERS
 
 log = logging.getLogger("bridge.plugins")
 
@@ -86,8 +87,9 @@ class Transformers:
     async def _opened(self, name: str) -> Transformer[Any]:
         point = self._points.get(name)
         if point is None:
-            names = ", ".join(sorted(self._points))
-            raise BindError(Fault(f"no transformer is named {name!r}; there are {names}", ("transform", "request")))
+            names = sorted(self._points)
+            reason = f"no transformer is named {name!r}; there are {', '.join(names)}{suggestion(name, names)}"
+            raise BindError(Fault(reason, ("transform", "request")))
         try:
             transformer = load_transformer(point)
         except BindError as error:

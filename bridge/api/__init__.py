@@ -45,6 +45,7 @@ from bridge.api.transport import (
     Target,
     Transport,
 )
+from bridge.api.validation import faults_of
 from bridge.api.values import (
     ABSENT,
     Origin,
@@ -92,6 +93,7 @@ from bridge.payload.json_text import check_json, read_in_slices
 from bridge.payload.parsing import PrefixError, Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
 from bridge.payload.repair import is_html, misnamed, repair_xml
+from bridge.wording import counted, suggestion
 
 __all__ = [
     "ABSENT",
@@ -171,7 +173,9 @@ __all__ = [
     "check_json",
     "claim_of",
     "claim_text",
+    "counted",
     "define_function",
+    "faults_of",
     "fetch_error",
     "fill_template",
     "forwardable",
@@ -201,6 +205,7 @@ __all__ = [
     "returnable",
     "seconds",
     "split_template",
+    "suggestion",
     "unescaped",
     "xml_parser",
     "xml_slices",

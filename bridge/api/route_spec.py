@@ -26,8 +26,10 @@ from pydantic import (
 
 from bridge.http.client_address import is_address
 from bridge.http.template import check_template, decoded
+from bridge.wording import not_one_of, suggestion
 
 TRANSPORTS = "bridge.transports"  #: the group of their entry points
+TRANSFORMERS = "bridge.transformers"  #: the group of their entry points
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -66,7 +68,7 @@ def size(value: object) -> object:
         raise ValueError("true and false are no sizes; write a number of bytes, 512k or 64M")
     if isinstance(value, str):
         number, unit = value.strip().lower().removesuffix("b"), ""
-        if number[-1:] in _SIZE:
+        if number and number[-1] in _SIZE:
             number, unit = number[:-1], number[-1]
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise ValueError(f"{value!r} is no size; write a number of bytes, 512k or 64M")
@@ -127,7 +129,7 @@ class Upstream(BaseModel):
             raise ValueError("it is written as one text: [scheme://]name:port[/path]")
         scheme, mark, rest = text.rpartition("://")
         if mark and scheme not in _schemes():
-            raise ValueError(f"{scheme!r} is not one of {', '.join(_schemes())}")
+            raise ValueError(not_one_of(scheme, _schemes()))
         authority, slash, path = rest.partition("/")
         if "@" in authority or any(c in text for c in " \t\r\n#?\\"):
             raise ValueError(f"{text!r} is not of the form [scheme://]name:port[/path]")
@@ -203,6 +205,18 @@ class AnyAuth(Model):
     any: Annotated[tuple[OneAuth, ...], Field(strict=False, min_length=1)]
 
 
+def _mapping_of(value: object) -> object:
+    """``none`` is short for ``{type: none}``.
+
+    :raises ValueError: it is another text.
+    """
+    if not isinstance(value, str):
+        return value
+    if value != "none":
+        raise ValueError(f"it must be a mapping; write {{type: {value}}}")
+    return {"type": "none"}
+
+
 def _auth_kind(value: object) -> str:
     if isinstance(value, AnyAuth) or (isinstance(value, dict) and "any" in value and "type" not in value):
         return "any"
@@ -212,7 +226,7 @@ def _auth_kind(value: object) -> str:
 Auth = Annotated[
     Annotated[AnyAuth, Tag("any")] | Annotated[OneAuth, Tag("one")],
     Discriminator(_auth_kind),
-    BeforeValidator(lambda v: {"type": "none"} if v == "none" else v),
+    BeforeValidator(_mapping_of),
 ]
 
 
@@ -244,7 +258,7 @@ class RateLimit(Model):
     @classmethod
     def _per(cls, per: str) -> str:
         if per not in ("client", "route", "tenant") and not re.fullmatch(r"claim:.+", per):
-            raise ValueError(f"{per!r} is not one of client, route, tenant, claim:NAME")
+            raise ValueError(not_one_of(per, ("client", "route", "tenant", "claim:NAME")))
         return per
 
     @model_validator(mode="after")
@@ -324,19 +338,27 @@ class Stream(Model):
     heartbeat: Seconds = 15.0  #: of silence, after which the client gets a sign that the call is alive
 
 
+@cache
+def _transformers() -> frozenset[str]:
+    """The names of all installed transformers."""
+    return frozenset(point.name for point in entry_points(group=TRANSFORMERS))
+
+
 class Transform(BaseModel):
     """``request`` names the transformer; its options are under its own name, and stay raw in `options`."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    request: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    request: Annotated[str, Field(min_length=1)]
     response: Literal["json", "xml", "passthrough"] = "json"
 
     @model_validator(mode="after")
     def _options_of_one(self) -> Transform:
         for key in self.model_extra or {}:
-            if key != self.request:
-                raise ValueError(f"unknown key {key!r}: the options of {self.request} stand under {self.request!r}")
+            if key == self.request or (key in _transformers() and self.request not in _transformers()):
+                continue  # if the name of the transformer is wrong, that is what is to be told
+            near = suggestion(key, ("request", "response", self.request))
+            raise ValueError(f"unknown key {key!r}: the options of {self.request} stand under {self.request!r}{near}")
         return self
 
     @property

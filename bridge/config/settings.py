@@ -16,9 +16,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bridge.api.grants import SECRET_PREFIX
 from bridge.api.route_spec import Seconds, Size
+from bridge.api.validation import reason_of
 from bridge.config.address import ListenAddress, listen_address
 from bridge.config.yaml import NO_LINES, read_document
 from bridge.errors import Fault, SettingsError
+from bridge.wording import suggestion
 
 
 def _networks(value: object) -> object:
@@ -144,11 +146,11 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
         faults = []
         for entry in error.errors():
             key = str(entry["loc"][0])
-            reason = (
-                "no setting has this name"
-                if entry["type"] == "extra_forbidden"
-                else entry["msg"].removeprefix("Value error, ")
-            )
+            reason = reason_of(entry)
+            if entry["type"] == "extra_forbidden":
+                prefix = "BRIDGE_" if origin.get(key, "").startswith("BRIDGE_") else ""
+                known = [f"{prefix}{name.upper() if prefix else name}" for name in Settings.model_fields]
+                reason = f"no setting has this name{suggestion(origin.get(key, key), known)}"
             if key in origin:
                 faults.append(Fault(reason, (origin[key],)))
             else:

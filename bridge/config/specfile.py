@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from bridge.api import validation
 from bridge.api.route_spec import RouteSpec
 from bridge.config import yaml
 from bridge.config.yaml import NO_LINES, Document, Lines
@@ -38,7 +39,7 @@ def _unstorable(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]
                 yield from _unstorable(item, (*path, key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _unstorable(item, (*path, str(number)))
+            yield from _unstorable(item, (*path, number))
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, "it is no finite number"
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -70,35 +71,12 @@ def faults_of(
     file: str = "",
     under: KeyPath = (),
 ) -> list[Fault]:
-    """What pydantic refuses in `value`: the path of each key, its line, and the nearest known key for an unknown one.
+    """`bridge.api.validation.faults_of` with file and line.
 
     :param under: the path of `value` in its document, whose `lines` these are.
     """
-    faults = []
-    entry: Any
-    for entry in error.errors(include_url=False):
-        # A union's tag is pydantic's step, not a key of the document.
-        path = [*under]
-        node: Any = value
-        for step in entry["loc"]:
-            is_key = (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int))
-            if is_key or (entry["type"] in ("missing", "extra_forbidden") and step == entry["loc"][-1]):
-                path.append(str(step))
-                node = node[step] if is_key else None
-        message = entry["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        if entry["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(entry["loc"][-1]), model.model_fields, 1)
-            message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-        elif entry["type"] == "missing":
-            message = "it is missing"
-            if path == ["auth"]:
-                message = "it is missing; a route that is open to all says auth: {type: none}"
-        elif entry["type"] == "union_tag_invalid":
-            message = f"{entry['ctx']['tag']!r} is not one of {entry['ctx']['expected_tags']}"
-        elif message[:1].isupper():
-            message = message[0].lower() + message[1:]
-        faults.append(Fault(message, tuple(path), file, lines.at(tuple(path)).line))
-    return faults
+    faults = validation.faults_of(error, model, value, under)
+    return [replace(fault, file=file, line=lines.at(fault.path).line) for fault in faults]
 
 
 def read_value(value: Any, file: str = "", document: Document | None = None) -> RouteSpec:

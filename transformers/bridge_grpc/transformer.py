@@ -11,7 +11,17 @@ from typing import Any, ClassVar
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
 
-from bridge.api import BindError, Context, Fault, Followed, Operation, RouteSpec, ignored_query, parse_template
+from bridge.api import (
+    BindError,
+    Context,
+    Fault,
+    Followed,
+    Operation,
+    RouteSpec,
+    ignored_query,
+    parse_template,
+    suggestion,
+)
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
@@ -186,7 +196,8 @@ class _Compiler:
         matches = [service] if service in services else [name for name in services if name.endswith(f".{service}")]
         if len(matches) != 1:
             names = ", ".join(matches or services) or "none"
-            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {names}"
+            hint = suggestion(service, services)
+            reason = f"{len(matches) or 'no'} services are named {service!r}; there are {names}{hint}"
             raise BindError(Fault(reason, ("transform", "grpc", "service")))
         return list(services[matches[0]])
 
@@ -203,7 +214,8 @@ class _Compiler:
         matches = [method for method in methods if name in (method.name, method.full_name)]
         if len(matches) != 1:
             names = ", ".join(method.full_name for method in matches or methods)
-            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {names}"
+            hint = suggestion(name, [each for method in methods for each in (method.name, method.full_name)])
+            reason = f"{len(matches) or 'no'} methods are named {name!r}; there are {names}{hint}"
             raise BindError(Fault(reason, ("transform", "grpc", "method")))
         method = matches[0]
         for parameter in self._parameters:

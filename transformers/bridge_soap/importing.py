@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.api import BindError, Fault, ImportOutput, Operation, RouteSpec
+from bridge.api import BindError, ImportOutput, Operation, RouteSpec, faults_of
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
@@ -96,9 +96,7 @@ def _options(options: dict[str, Any]) -> SoapOptions:
     try:
         return SoapOptions.model_validate(options)
     except ValidationError as error:
-        raise BindError(
-            [Fault(each["msg"].removeprefix("Value error, "), tuple(map(str, each["loc"]))) for each in error.errors()]
-        ) from None
+        raise BindError(faults_of(error, SoapOptions, options)) from None
 
 
 def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bridge.api import BindError, Fault, Retry
+from bridge.api import BindError, Fault, Retry, suggestion
 from bridge_grpc.options import CallOptions, RetryOptions
 from bridge_grpc.schema.pool import Method
 from bridge_grpc.status import CODES
@@ -78,9 +77,9 @@ def statuses(options: Mapping[str, int], methods: Sequence[Method]) -> Callable[
 
 def no_method(name: str, methods: Sequence[Method]) -> str:
     """The message for an unknown method `name`, with the closest match."""
-    near = difflib.get_close_matches(name, [each for m in methods for each in (m.name, m.full_name)], 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(m.full_name for m in methods[:8])}"
-    return f"the route publishes no such method; {hint}"
+    hint = suggestion(name, [each for method in methods for each in (method.name, method.full_name)])
+    hint = hint or f"; there are {', '.join(method.full_name for method in methods[:8])}"
+    return f"the route publishes no such method{hint}"
 
 
 def _retry(options: RetryOptions | None, *, idempotent: bool) -> Retry | None:

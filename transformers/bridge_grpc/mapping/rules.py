@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.api import WEBSOCKET, Fault, KeyPath, is_served, is_token, key_of, parse_template
+from bridge.api import WEBSOCKET, Fault, KeyPath, is_served, is_token, key_of, parse_template, suggestion
 from bridge_grpc.mapping.http_rule import Template, TemplateError, parse
 from bridge_grpc.options import RuleOptions
 from bridge_grpc.schema.pool import Method
@@ -186,7 +186,7 @@ def _from_spec(method: Method, at: int, rule: RuleOptions) -> Iterator[Pattern]:
 
 def _unknown_selector(at: int, selector: str, all_methods: Mapping[str, Method]) -> Fault:
     names = ", ".join(sorted(all_methods)[:5]) + (" …" if len(all_methods) > 5 else "")
-    reason = f"there is no method {selector!r}; there are {names}"
+    reason = f"there is no method {selector!r}; there are {names}{suggestion(selector, names.split(', '))}"
     return Fault(reason, ("transform", "grpc", "http_rules", at, "selector"))
 
 

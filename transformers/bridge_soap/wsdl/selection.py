@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridge.api import BindError, Fault
+from bridge.api import BindError, Fault, suggestion
 from bridge_soap.options import SoapOptions
 from bridge_soap.wsdl.definitions import Wsdl
 from bridge_soap.wsdl.model import SoapOperation
@@ -33,13 +33,10 @@ def choose(wsdl: Wsdl, options: SoapOptions) -> list[OperationChoice]:
     matches = [each for each in _named(operations) if options.operation in (each.name, each.operation.name)]
     exact = [each for each in matches if each.name == options.operation]
     if not matches:
-        names = ", ".join(sorted({each.name for each in operations})[:30])
-        raise BindError(
-            Fault(
-                f"{wsdl.name} has no operation {options.operation!r}; it has {names}",
-                ("transform", "soap", "operation"),
-            )
-        )
+        names = sorted({each.name for each in operations})
+        hint = suggestion(options.operation, names)
+        reason = f"{wsdl.name} has no operation {options.operation!r}; it has {', '.join(names[:30])}{hint}"
+        raise BindError(Fault(reason, ("transform", "soap", "operation")))
     if len(matches) > 1 and len({each.operation.port_type for each in matches}) > 1:
         ports = ", ".join(dict.fromkeys(each.operation.port for each in matches))
         raise BindError(
@@ -76,8 +73,9 @@ def _narrowed(operations: list[SoapOperation], kind: str, value: str | None, nam
         return operations
     matches = [each for each in operations if getattr(each, kind) == value]
     if not matches:
-        names = ", ".join(dict.fromkeys(getattr(each, kind) for each in operations))
-        raise BindError(Fault(f"{name} has no {kind} {value!r}; it has {names}", ("transform", "soap", kind)))
+        names = list(dict.fromkeys(getattr(each, kind) for each in operations))
+        reason = f"{name} has no {kind} {value!r}; it has {', '.join(names)}{suggestion(value, names)}"
+        raise BindError(Fault(reason, ("transform", "soap", kind)))
     return matches
 
 

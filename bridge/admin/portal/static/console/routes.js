@@ -50,7 +50,7 @@ function show() {
   const many = found.length > SHOWN ? ` The first ${SHOWN} are shown; the filter finds the others.` : "";
   say("routes-note", found.length === known.length
     ? `${known.length} ${known.length === 1 ? "route" : "routes"}.${many}`
-    : `${found.length} of ${known.length} routes.${many}`);
+    : `${found.length} of ${known.length} ${known.length === 1 ? "route" : "routes"}.${many}`);
 }
 
 /** Reads the table anew; without a token it only says so. */
