@@ -71,6 +71,8 @@ class SpecFolder:
                     except Unreachable as error:
                         log.error("%s can't serve yet: %s", source.file, error)
                         self._live.broken[source.id] = UnboundRoute(source, error)
+                    except SetupError as error:
+                        faults[file.name] = [*faults.get(file.name, ()), *error.faults]
             except SetupError as error:
                 if file.is_empty and file.age() < SETTLE:
                     log.warning("%s is empty; it is read again when it changes", self._folder.label(file))

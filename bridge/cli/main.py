@@ -179,7 +179,9 @@ def doctor(
 
 @app.command()
 def check(
-    specs: Annotated[list[Path] | None, typer.Argument(help="Spec files; the routes folder when left out.")] = None,
+    specs: Annotated[
+        list[Path] | None, typer.Argument(help="Spec files, and folders of them; the routes folder when left out.")
+    ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from base64 import b64encode
@@ -20,12 +21,13 @@ from bridge.api.capabilities import Explaining, Importing, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.importing import ImportOutput
 from bridge.api.transformer import Context
+from bridge.catalog.folder import Folder
 from bridge.catalog.live import placed
 from bridge.config.settings import Settings
-from bridge.config.specfile import faults_of, read_file
+from bridge.config.specfile import Draft, faults_of, read_drafts, read_file
 from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
-from bridge.gateway.table import Endpoint, Source, Table
+from bridge.gateway.table import BoundRoute, Endpoint, Source, Table
 from bridge.http.query import without
 from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
@@ -62,28 +64,52 @@ async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault],
     runtime = Runtime(settings, serving=False, writing=False)
     faults: list[Fault] = []
     notes: list[str] = []
-    routes = []
+    routes: list[BoundRoute] = []
     try:
-        for path in files or runtime.registry.spec_files():
-            try:
-                documents = read_file(path)
-            except SetupError as error:
-                faults += error.faults
-                continue
-            for number, (spec, document) in enumerate(documents):
-                source = Source(f"{path}#{number}" if number else str(path), "file", spec, str(path), document)
-                try:
-                    route = await runtime.binder.bind(source)
-                except SetupError as error:
-                    faults += [placed(fault, source) for fault in error.faults]
-                    continue
-                routes.append(route)
-                notes += [f"{path}: {warning}" for warning in await runtime.registry.warnings(route)]
-        for route, conflict in Table(routes).refused:
-            faults += [placed(fault, route.source) for fault in conflict.faults]
+        for path in _spec_files(files, settings) if files else runtime.registry.spec_files():
+            drafts, unread = await asyncio.to_thread(read_drafts, path)
+            for number, draft in enumerate(drafts):
+                route, found = await _judged(runtime, path, number, draft)
+                faults += found
+                if route is not None and not found:
+                    routes.append(route)
+                    notes += [f"{path}: {warning}" for warning in await runtime.registry.warnings(route)]
+            faults += unread
+        for refused, conflict in Table(routes).refused:
+            faults += [placed(fault, refused.source) for fault in conflict.faults]
     finally:
         await runtime.aclose()
     return faults, notes, len(routes)
+
+
+async def _judged(runtime: Runtime, path: Path, number: int, draft: Draft) -> tuple[BoundRoute | None, list[Fault]]:
+    """A document's route, and all that is wrong with it: what its keys say, and what only binding finds."""
+    faults = list(draft.faults)
+    if draft.spec is None:
+        return None, faults
+    source = Source(f"{path}#{number}" if number else str(path), "file", draft.spec, str(path), draft.document)
+    try:
+        return await runtime.binder.bind(source), faults
+    except SetupError as error:
+        faults += [placed(fault, source) for fault in error.faults if draft.is_known(fault)]
+        return None, faults
+
+
+def _spec_files(paths: Sequence[Path], settings: Settings) -> list[Path]:
+    """The files that `paths` name; of a folder, all that it holds. One that stands in several folders, or in a folder
+    and by itself, is one file.
+
+    :raises SpecError: a folder holds none.
+    """
+    files = [path for path in paths if not path.is_dir()]
+    known = {file.resolve() for file in files}
+    for folder in [path for path in paths if path.is_dir()]:
+        inside = Folder(folder, settings.home).files()
+        if not inside:
+            raise SpecError(Fault("the folder holds no spec file (.yml, .yaml, .json)", file=str(folder)))
+        files += [file for file in inside if file.resolve() not in known]
+        known |= {file.resolve() for file in inside}
+    return files
 
 
 async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fault]]:

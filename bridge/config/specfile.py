@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,80 @@ def read_text(text: str, file: str = "") -> list[tuple[RouteSpec, Document]]:
     if not specs:
         raise SpecError(Fault("it holds no route spec", file=file))
     return specs
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document as far as it can be read.
+
+    :ivar spec: what is right in it, with placeholders for required keys that are not; None if that is too little to
+        bind.
+    :ivar faults: what is wrong in it.
+    :ivar wrong: the keys at the top that were left out or replaced.
+    """
+
+    spec: RouteSpec | None
+    document: Document | None
+    faults: Sequence[Fault] = ()
+    wrong: frozenset[str] = frozenset()
+
+    def is_known(self, fault: Fault) -> bool:
+        """Whether a fault of binding `spec` is one of the document, and not of a placeholder."""
+        if not fault.path:
+            return bool(fault.file) or not self.wrong & {"route", "upstream"}
+        return fault.path[0] not in self.wrong and ("route" not in self.wrong or fault.path[0] == "transform")
+
+
+def read_drafts(path: Path, shown: str = "") -> tuple[list[Draft], list[Fault]]:
+    """Every document of a file as far as it can be read, and what is wrong with the file itself. For those who want to
+    know all faults at once; `read_file` is for those who want to serve."""
+    file = shown or str(path)
+    drafts: list[Draft] = []
+    try:
+        for value, document in yaml.parse(yaml.read_text(path, file, SpecError), file):
+            if value is None:
+                continue
+            try:
+                drafts.append(Draft(read_value(value, file, document), document))
+            except SpecError as error:
+                spec, wrong = _salvaged(value)
+                drafts.append(Draft(spec, document, error.faults, wrong))
+    except SpecError as error:
+        return drafts, list(error.faults)
+    return drafts, [] if drafts else [Fault("it holds no route spec", file=file)]
+
+
+#: In place of required keys that are wrong, so that the others can be judged.
+_PLACEHOLDERS: Mapping[str, Any] = {"route": "/route", "upstream": "service:80", "auth": {"type": "none"}}
+
+
+def _salvaged(value: Any) -> tuple[RouteSpec | None, frozenset[str]]:
+    """The spec without the keys that are wrong, and these keys."""
+    if not isinstance(value, dict) or not (_is_plain(value) or not list(_unstorable(value))):
+        return None, frozenset()
+    value, wrong = dict(value), set[str]()
+    for _ in range(len(value) + len(_PLACEHOLDERS)):
+        try:
+            return RouteSpec.model_validate(value), frozenset(wrong)
+        except ValidationError as error:
+            for fault in validation.faults_of(error, RouteSpec, value):
+                key = str(fault.path[0]) if fault.path else ""
+                if key == "transform":
+                    value["transform"] = _transform(value.get("transform"))
+                elif key in _PLACEHOLDERS:
+                    value[key] = _PLACEHOLDERS[key]
+                else:
+                    value.pop(key, None)
+                wrong |= {key} - {"transform"}
+    return None, frozenset(wrong)
+
+
+def _transform(value: Any) -> Any:
+    """A wrong ``transform`` with its transformer and that one's options alone."""
+    if not isinstance(value, dict):
+        return value
+    request = value.get("request")
+    return {key: option for key, option in value.items() if key in ("request", request)}
 
 
 def read_file(path: Path, shown: str = "") -> list[tuple[RouteSpec, Document]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,37 @@ def test_check(cli: Any, home: Path) -> None:
     assert "Traceback" not in missing.stderr
     twice = cli("check", "good.yml", "good.yml")
     assert "published twice" in twice.stderr
+
+
+def test_check_takes_a_folder(cli: Any, home: Path) -> None:
+    (home / "routes/a.yml").write_text(SPEC)
+    (home / "routes/deep").mkdir()
+    (home / "routes/deep/b.yml").write_text(SPEC.replace("/v1/a/{id}", "/v1/b"))
+    both = cli("check", "routes/", "routes/a.yml", "routes/deep")
+    assert (both.returncode, both.stdout, both.stderr) == (0, "2 routes: all right.\n", "")
+    empty = cli("check", "wsdl")
+    assert (empty.returncode, empty.stderr) == (1, "wsdl: the folder holds no spec file (.yml, .yaml, .json)\n")
+
+
+def test_check_tells_faults_of_grammar_and_of_binding_together(cli: Any, home: Path) -> None:
+    soap = SPEC.replace("passthrough}", "soap, soap: {wsdl: none.wsdl}}").replace("/{id}", "")
+    (home / "a.yml").write_text(soap + f"rate_limt: {{rps: 1}}\ntimeout: soon\n---\n{SPEC}---\n{soap}")
+    (home / "b.yml").write_text("route: [")
+    (home / "c.yml").write_text(SPEC.replace("passthrough", "soup"))
+    (home / "d.yml").write_text(
+        SPEC.replace("/v1/a/{id}", "v1/a").replace("passthrough}", "soap, soap: {wsdl: x.wsdl}}")
+    )
+    (home / "e.yml").write_text(SPEC + "colour: red\n")
+    lines = cli("check", "a.yml", "b.yml", "c.yml", "d.yml", "e.yml").stderr.splitlines()
+    assert lines[0].startswith("a.yml:6: timeout: 'soon' is no duration")
+    assert lines[1] == "a.yml:5: rate_limt: unknown key; did you mean 'rate_limit'?"
+    for line, file in ((lines[2], "none.wsdl"), (lines[3], "none.wsdl"), (lines[7], "x.wsdl")):
+        assert re.match(rf"(\S+: )?.*{file}.*: ", line)
+    assert lines[4].startswith("b.yml:1: it is not YAML")
+    assert lines[5].startswith("c.yml:4: transform.request: no transformer is named 'soup'")
+    assert lines[6].startswith("d.yml:1: route: ")
+    assert lines[8] == "e.yml:5: colour: unknown key"
+    assert len(lines) == 9
 
 
 DOTTED = """\
