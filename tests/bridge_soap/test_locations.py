@@ -159,6 +159,25 @@ async def test_it_is_looked_for_in_the_folders_above(tmp_path: Path) -> None:
     ]
 
 
+async def test_it_is_looked_for_beside_the_wsdl_too(tmp_path: Path) -> None:
+    write(tmp_path, tree("../../../schemas/booking/messages.xsd", "gone/common.xsd"))
+    (tmp_path / "common.xsd").rename(tmp_path / "services/booking/v2/common.xsd")
+    names, advice = await names_and_advice(tmp_path, "services/booking/v2/Booking.wsdl")
+    assert names == ["Find", "Ping"]
+    assert advice[0].endswith("; services/booking/v2/common.xsd is read in its place")
+
+
+async def test_a_namespace_without_a_location_is_looked_for_beside(tmp_path: Path) -> None:
+    messages = MESSAGES.format(common="").replace(' schemaLocation=""', "")
+    write(
+        tmp_path, {"a.wsdl": WSDL.format(messages="m.xsd"), "m.xsd": messages, "base-types.xsd": COMMON, "o.xsd": OTHER}
+    )
+    names, advice = await names_and_advice(tmp_path, "a.wsdl")
+    assert names == ["Find", "Ping"]
+    assert advice == ("m.xsd refers to urn:booking:common; base-types.xsd is read in its place",)
+    assert (await names_and_advice(tmp_path, "a.wsdl", strict=True))[0] == ["Ping"]
+
+
 @pytest.mark.parametrize("location", ["../secret.xsd", "gone/secret.xsd", "link.xsd"])
 async def test_it_is_never_looked_for_outside_the_folder(tmp_path: Path, location: str) -> None:
     folder = write(tmp_path / "wsdl", {"deep/er/a.wsdl": WSDL.format(messages=location)})

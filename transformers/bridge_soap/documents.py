@@ -20,7 +20,7 @@ from lxml import etree
 
 from bridge.api import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.liberties import Liberties
-from bridge_soap.locations import is_url, likely_files, likely_urls, named_file, origin_of, plain
+from bridge_soap.locations import is_url, likely_files, likely_urls, named_file, origin_of, plain, schemas_in
 from bridge_soap.parsing import parse_contract, parse_repaired, what_it_is
 
 #: The header fields of a request for a URL.
@@ -151,7 +151,9 @@ class Library:
         name = plain(reference)
         if is_url(name) and (not self._elsewhere or "?" in name):
             return None  # what a query asks for has no name
-        for path in likely_files(Path(base.id).parent, name, self._folder, elsewhere=self._elsewhere):
+        for path in likely_files(
+            Path(base.id).parent, name, self._folder, other=self._wsdl_folder, elsewhere=self._elsewhere
+        ):
             if str(path) == base.id:
                 continue
             try:
@@ -160,6 +162,24 @@ class Library:
                 continue  # it is another file of that name
             if self._replaced(reference, base, document):
                 return document
+        return None
+
+    @property
+    def _wsdl_folder(self) -> Path:
+        return Path(self.documents[0].id).parent
+
+    def beside(self, base: Document, namespace: str, fits: Fits) -> Document | None:
+        """A file for a namespace that `base` imports without saying where it is: one beside it, or beside the WSDL."""
+        if base.is_url or not Path(base.id).is_absolute() or not self._elsewhere or self.liberties.strict:
+            return None
+        for folder in dict.fromkeys((Path(base.id).parent, self._wsdl_folder)):
+            for path in schemas_in(folder, namespace, MAX_BYTES):
+                try:
+                    document = self._from_path(path, fits) if path.is_relative_to(self._folder) else None
+                except BindError:
+                    continue
+                if document is not None and self._replaced(namespace, base, document):
+                    return document
         return None
 
     def _from_path(self, path: Path, fits: Fits | None = None) -> Document:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 _PORTS = {"http": 80, "https": 443}
 _MAX_PARTS = 8  #: of a wrong location's path that are looked for, counted from its end
 _MAX_FOLDERS = 16  #: in which they are looked for: the document's own, and those above
+_MAX_SCHEMAS = 200  #: of a folder that are looked into
 _MAX_ENTRIES = 10_000  #: of a folder that are compared with a name in other letters
 
 
@@ -58,11 +59,13 @@ def named_file(start: Path, name: str, top: Path) -> Path | None:
     return inside
 
 
-def likely_files(start: Path, name: str, top: Path, *, elsewhere: bool = True) -> Iterator[Path]:
+def likely_files(start: Path, name: str, top: Path, *, other: Path, elsewhere: bool = True) -> Iterator[Path]:
     """Files below `top` that the wrong location `name` may mean: itself in other letters, then, with `elsewhere`, the
-    end of its path, as long as possible, in `start` and in the folders above, up to `top`."""
+    end of its path, as long as possible, in `start` and `other` (the WSDL's folder) and in the folders above, up to
+    `top`."""
     seen: set[Path] = set()
-    folders = list(islice((each for each in (start, *start.parents) if each.is_relative_to(top)), _MAX_FOLDERS))
+    above = dict.fromkeys((start, *start.parents, other, *other.parents))
+    folders = list(islice((each for each in above if each.is_relative_to(top)), _MAX_FOLDERS))
     places = [(start, name), *((folder, tail) for tail in _tails(name) if elsewhere for folder in folders)]
     for folder, tail in places:
         for candidate in _spellings(tail):
@@ -70,6 +73,18 @@ def likely_files(start: Path, name: str, top: Path, *, elsewhere: bool = True) -
             if path is not None and path not in seen:
                 seen.add(path)
                 yield path
+
+
+def schemas_in(folder: Path, namespace: str, largest: int) -> Iterator[Path]:
+    """The schema files of a folder that hold the text `namespace`, of at most `largest` bytes."""
+    needle = namespace.encode()
+    for name in sorted(each for each in _entries(folder) if each.lower().endswith(".xsd"))[:_MAX_SCHEMAS]:
+        path = (folder / name).resolve()
+        try:
+            if path.is_file() and path.stat().st_size <= largest and needle in path.read_bytes():
+                yield path
+        except OSError:
+            continue
 
 
 def _spellings(name: str) -> dict[str, None]:

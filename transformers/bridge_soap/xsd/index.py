@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from functools import partial
 
 from lxml import etree
 
@@ -100,6 +101,8 @@ class Index:
         self.missing: dict[str, Fault] = {}
         self._seen: set[tuple[str, str, str]] = set()
         self._unread: list[etree._Element] = []
+        #: the namespaces that are imported, each with the first schema that does
+        self._imported: dict[str, Scope] = {}
         self._ship(SCHEMAS[XML])
 
     def add(self, schema: etree._Element, document: Document, includer: Scope | None = None) -> None:
@@ -141,12 +144,25 @@ class Index:
         To be called after all documents are read, and before the prefixes of operations are assigned.
         """
         names = set(namespaces)
+        self._add_beside()
         while self._unread or names:
             while self._unread:
                 names |= referred_namespaces(self._unread.pop(), SCHEMAS.keys())
             for namespace in sorted(names & SCHEMAS.keys() - self.namespaces):
                 self._ship(SCHEMAS[namespace])
             names = set()
+
+    def _add_beside(self) -> None:
+        """Add the schemas of imported namespaces that no location led to, and that lie beside the documents."""
+        sought: set[str] = set()
+        while missing := self._imported.keys() - self.namespaces - SCHEMAS.keys() - KNOWN - sought - {""}:
+            for namespace in sorted(missing):
+                sought.add(namespace)
+                importer = self._imported[namespace].document
+                document = self._library.beside(importer, namespace, partial(_has_target, {namespace}))
+                if document is not None:
+                    for schema in schemas_of(document.root):
+                        self.add(schema, document)
 
     @property
     def liberties(self) -> Liberties:
@@ -201,7 +217,10 @@ class Index:
 
     def _import(self, node: etree._Element, scope: Scope) -> None:
         namespace, location = node.get("namespace", "").strip(), node.get("schemaLocation", "").strip()
-        if not location or namespace in KNOWN or is_shipped(scope.document):
+        if is_shipped(scope.document) or namespace in KNOWN:
+            return
+        self._imported.setdefault(namespace, scope)
+        if not location:
             return
         if namespace in SCHEMAS and is_url(location):
             return  # it is shipped with the gateway
@@ -214,16 +233,17 @@ class Index:
     def _load(self, location: str, scope: Scope, namespace: str, targets: Set[str] | None) -> Document | None:
         """:param targets: the target namespaces of a document that may be read in place of one that is not there; None
         for any."""
-
-        def fits(root: etree._Element) -> bool:
-            names = [schema.get("targetNamespace", "").strip() for schema in schemas_of(root)]
-            return bool(names) if targets is None else not targets.isdisjoint(names)
-
         try:
-            return self._library.open(location, scope.document, fits)
+            return self._library.open(location, scope.document, partial(_has_target, targets))
         except BindError as error:
             self.missing.setdefault(namespace, error.faults[0])
             return None
+
+
+def _has_target(targets: Set[str] | None, root: etree._Element) -> bool:
+    """Whether a document holds a schema with one of these target namespaces; with None, any schema."""
+    names = [schema.get("targetNamespace", "").strip() for schema in schemas_of(root)]
+    return bool(names) if targets is None else not targets.isdisjoint(names)
 
 
 def schemas_of(root: etree._Element) -> list[etree._Element]:
