@@ -17,16 +17,15 @@ _Map = Callable[[Call, str], str | None]
 class Locations:
     """Rewrites ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7) of one route's replies.
 
-    The service's path template and the route's often end alike: with ``/old/{id}`` behind ``/v1/permits/{id}``, all
-    below ``/old`` is at ``/v1/permits``. Otherwise only paths that fit the service's whole template are rewritten.
-    Other addresses stay as they are.
+    A path that fits the service's template leads to the route. The two templates often end alike: with ``/old/{id}``
+    behind ``/v1/permits/{id}``, all below ``/old`` is at ``/v1/permits``. Other addresses stay as they are.
 
     :param target: the service's path and query for a call.
     """
 
     def __init__(self, route: RouteSpec, target: Callable[[Call], str]) -> None:
         self._target = target
-        self._map = _tree(route) or _whole(route)
+        self._maps = [each for each in (_whole(route), _tree(route)) if each is not None]
 
     def rewritten(self, call: Call, inbound: HttpReply) -> HttpReply:
         """`inbound` with public paths."""
@@ -44,7 +43,8 @@ class Locations:
             parts = urlsplit(urljoin(self._target(call), value))
         except ValueError:
             return value
-        path = self._map(call, parts.path)
+        paths = (each(call, parts.path) for each in self._maps)
+        path = next((each for each in paths if each is not None), None)
         if path is None:
             return value
         # One slash: browsers read what stands behind two, or behind backslashes, as a host.
@@ -75,20 +75,23 @@ def _tree(route: RouteSpec) -> _Map | None:
 
 
 def _whole(route: RouteSpec) -> _Map:
-    """By the service's whole template."""
+    """By the service's whole template, with or without a slash at its end."""
     rest, pieces = parse_template(route.route).rest, split_template(route.route)
+    own_slash = "/" if route.upstream.path.endswith("/") else ""
     inner = split_template(route.upstream.path.rstrip("/"))
     pattern = "".join(
         (f"(?P<_{at}>.*)" if text == rest else f"(?P<_{at}>[^/]+)") if at % 2 else re.escape(text)
         for at, text in enumerate(inner)
     )
-    path_pattern = re.compile(f"{pattern}(/?)")
+    path_pattern = re.compile(f"{pattern}(?P<slash>/?)")
 
     def map_path(call: Call, path: str) -> str | None:
         match = path_pattern.fullmatch(path)
         if match is None:
             return None
         values = {inner[at]: match[f"_{at}"] for at in range(1, len(inner), 2)}
-        return fill_template(pieces, {**call.raw_params, **values}) + match[match.lastindex or 0]
+        public, slash = fill_template(pieces, {**call.raw_params, **values}), match["slash"]
+        # The service's own spelling is the route's own: the route need not serve the other one.
+        return public if slash == own_slash else public.removesuffix("/") + slash
 
     return map_path
