@@ -19,6 +19,7 @@ from bridge.cli.mesh_entry import accepts
 from bridge.cli.offline import loaded
 from bridge.config.settings import Settings
 from bridge.errors import RequestError, SetupError, StoreError
+from bridge.http.agent import USER_AGENT
 from bridge.runtime import Runtime
 from bridge.stages.auth.issuers import read_issuers
 
@@ -203,7 +204,7 @@ async def _issuer(name: str, url: str) -> Finding:
 
     try:
         async with asyncio.timeout(ASK), httpx.AsyncClient(timeout=ASK, verify=default_context()) as client:
-            reply = await client.get(url)
+            reply = await client.get(url, headers={"user-agent": USER_AGENT})
             keys = reply.json()["keys"] if len(reply.content) <= MAX_KEYS else []
     except (httpx.HTTPError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
         text = f"{name}: no keys from {url}: {error or type(error).__name__}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridge.config.stamp import stamp_of
 from bridge.errors import IssuerUnavailable
+from bridge.http.agent import USER_AGENT
 from bridge.stages.auth.keys import BadKey, Key, KeySet, read_jwks
 
 if TYPE_CHECKING:
@@ -232,7 +233,11 @@ def url_keys(
 async def _get(client: httpx.AsyncClient, url: str) -> tuple[KeySet, float]:
     body = bytearray()
     # Never decompressed: a few compressed bytes could expand to very many.
-    headers = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+    headers = {
+        "accept": "application/jwk-set+json, application/json",
+        "accept-encoding": "identity",
+        "user-agent": USER_AGENT,
+    }
     async with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code != 200:
             raise BadKey(f"the answer has status {answer.status_code}")

@@ -29,6 +29,8 @@ _S_MAXAGE = re.compile(r"(?:^|[\s,])s-maxage\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 _IMPERSONAL = frozenset(
     {"accept", "accept-encoding", "accept-language", "accept-charset", "origin", "user-agent", "host"}
 )
+#: Fields by which a caller proves who it is.
+_CREDENTIALS = frozenset(("authorization", "cookie", "x-api-key"))
 _OVERHEAD = 512  #: bytes of an entry in addition to its text
 
 
@@ -50,7 +52,7 @@ def cache_key(operation: str, call: Call, method: str = "") -> str | None:
     """
     if call.method not in ("GET", "HEAD") or call.body:
         return None
-    own = [value for name, value in call.headers if name in ("authorization", "cookie")]
+    own = [f"{name}:{value}" for name, value in call.headers if name in _CREDENTIALS]
     who = hashlib.sha256("\0".join(own).encode()).hexdigest() if own else ""
     return "\n".join((operation, method or call.method, call.target, call.header("accept"), who))
 

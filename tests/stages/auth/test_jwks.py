@@ -229,6 +229,7 @@ async def test_keys_come_over_http_and_cache_control_is_heeded(
     clock.now += 1
     assert not fetched.fresh()
     assert "accept-encoding: identity" in jwks_server.requests[0].lower()
+    assert "user-agent: hms-bridge/" in jwks_server.requests[0].lower()
 
 
 @pytest.mark.parametrize(

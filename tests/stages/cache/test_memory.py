@@ -92,6 +92,9 @@ def test_questions_that_differ() -> None:
         Call("GET", "/a", headers=[("authorization", "Bearer a")]),
         Call("GET", "/a", headers=[("authorization", "Bearer b")]),
         Call("GET", "/a", headers=[("cookie", "a")]),
+        Call("GET", "/a", headers=[("authorization", "a")]),
+        Call("GET", "/a", headers=[("x-api-key", "a")]),
+        Call("GET", "/a", headers=[("x-api-key", "b")]),
     ]
     keys = {cache_key("get", call) for call in calls} | {cache_key("other", calls[0])}
     assert len(keys) == len(calls) + 1
