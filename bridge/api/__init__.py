@@ -20,6 +20,7 @@ from bridge.api.fetching import fetch_error
 from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.importing import ImportOutput
 from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, media_type, require_json
+from bridge.api.refusal import upstream_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.service import Service, StatusDetail, TextReader
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
@@ -207,6 +208,7 @@ __all__ = [
     "split_template",
     "suggestion",
     "unescaped",
+    "upstream_error",
     "xml_parser",
     "xml_slices",
 ]

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from bridge.errors import InvalidParameter
 from bridge.payload.parsing import parse_json
@@ -149,6 +149,18 @@ class Call:
         if self._params is None:
             self._params = {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
         return self._params
+
+    @property
+    def quoted(self) -> Mapping[str, str]:
+        """Path parameters to be put into an upstream's path or query: percent-encoded but for unreserved characters
+        (RFC 3986, section 2.3). So no value can add a segment, a query or a fragment.
+
+        :raises bridge.api.InvalidParameter: one is not UTF-8, or is ``.`` or ``..``, which would be a step of the path.
+        """
+        steps = [name for name, value in self.params.items() if value in (".", "..")]
+        if steps:
+            raise InvalidParameter([(name, "it can't be '.' or '..'") for name in steps])
+        return {name: quote(value, safe="") for name, value in self.params.items()}
 
     @property
     def query_params(self) -> Sequence[tuple[str, str]]:

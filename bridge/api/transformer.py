@@ -48,7 +48,8 @@ class HttpCodec(Protocol):
         ...
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """What to answer.
+        """What to answer. A reply with a status of 400 or more does not come here: the gateway answers it with a
+        problem (`bridge.api.upstream_error`), unless the codec has a true `handles_errors`.
 
         :raises bridge.api.UpstreamFault: the service refused; carries the status and the ``fault`` member.
         :raises bridge.api.BadReply: the answer can't be parsed.

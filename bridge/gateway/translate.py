@@ -11,6 +11,7 @@ from bridge.api.call import GrpcReply, Reply
 from bridge.api.capabilities import Weighing, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
+from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import RequestError
 from bridge.gateway.response import response_fields
@@ -59,6 +60,8 @@ async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
         record.upstream_status, body = inbound.code, inbound.message
     else:
         record.upstream_status, body = inbound.status, inbound.body
+        if inbound.status >= 400 and not getattr(codec, "handles_errors", False):
+            raise upstream_error(inbound)
     try:
         if len(body) <= LARGE:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's

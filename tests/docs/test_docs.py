@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
-from ruamel.yaml import YAML
 from typer.core import TyperGroup
 
 import bridge
@@ -23,7 +21,6 @@ from bridge.cli.main import app
 from bridge.cluster.cluster import Cluster
 from bridge.config.settings import Settings
 from bridge.config.specfile import read_text
-from bridge.testing import bound
 from bridge.transport.registry import Transports
 
 ROOT = Path(bridge.__file__).parent.parent
@@ -148,19 +145,6 @@ async def test_the_followed_contract_of_the_guide() -> None:
     following.context = Context(Path(), Path(), fetch)
     followed = following.follow(None, SimpleNamespace(contract_url="http://a/contract"))
     assert len(await followed.fingerprint()) == 32
-
-
-async def test_the_plug_in_guides_example_passes_its_own_test() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", DOCS["plugins.md"], re.DOTALL)
-    space: dict[str, object] = {"__name__": "shout_transformer"}
-    for block in blocks:
-        exec(block, space)
-    await space["test_shout"]()  # type: ignore[operator]
-    shout: Any = space["ImportingShout"]
-    text, _ = await shout().import_spec(shout.import_options(upstream="echo:80", mark="?"), None)
-    assert (await bound(shout(), YAML(typ="safe").load(text)))[0].name == "shout"
-    assert bound in space.values()
-    assert sys.modules.get("shout_transformer") is None
 
 
 CLAUSES = DOCS["grpc.md"].partition("clause by clause")[2].partition("\n## ")[0]

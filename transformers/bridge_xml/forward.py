@@ -18,12 +18,12 @@ from bridge.api import (
     RouteSpec,
     TooLarge,
     UpstreamError,
-    UpstreamFault,
     fill_template,
     header,
     parse_json,
     parse_template,
     split_template,
+    upstream_error,
 )
 
 #: Not forwarded: a partial document can't be translated (RFC 9110, section 14.2).
@@ -44,9 +44,6 @@ _OF_THE_BYTES = frozenset(
         "content-range",
     )
 )
-
-#: Header fields of an error that clients act on (RFC 9110, sections 10.2.1, 10.2.3 and 11.6.1).
-_OF_A_REFUSAL = frozenset(("allow", "retry-after", "www-authenticate"))
 
 
 def target(route: RouteSpec) -> Callable[[Call], str]:
@@ -98,25 +95,14 @@ def refuse_failure(inbound: HttpReply) -> None:
     :raises bridge.api.UpstreamError: its status is 500 or more, or is not one of a final reply.
     """
     if inbound.status >= 500:
-        raise UpstreamError(
-            f"The service behind this route failed with status {inbound.status}.",
-            members={"upstream_status": inbound.status},
-            headers=[field for field in inbound.headers if field[0] == "retry-after"],
-            cause=f"status {inbound.status}: {excerpt(inbound.body)}",
-        )
+        raise upstream_error(inbound)
     if inbound.status < 200:
         raise BadReply(cause=f"status {inbound.status} as a final answer")
 
 
-def refusal(inbound: HttpReply) -> UpstreamFault:
+def refusal(inbound: HttpReply) -> UpstreamError:
     """The problem for a status of 400 to 499 whose body is not forwarded."""
-    return UpstreamFault(
-        f"The service behind this route refused the call with status {inbound.status}.",
-        status=inbound.status,
-        members={"upstream_status": inbound.status},
-        headers=[field for field in inbound.headers if field[0] in _OF_A_REFUSAL],
-        cause=f"status {inbound.status}: {excerpt(inbound.body)}",
-    )
+    return upstream_error(inbound)
 
 
 def json_refusal(inbound: HttpReply) -> Reply:

@@ -43,6 +43,8 @@ from bridge_xml.media import media
 class Bytes:
     """``response: passthrough``: bodies are unchanged in both directions, with their content coding."""
 
+    handles_errors = True
+
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
         self._locations = locations(route, self._target)
@@ -66,6 +68,8 @@ class XmlAsJson:
 
     Errors (400 to 499) are forwarded only if they are JSON, or XML, which becomes JSON.
     """
+
+    handles_errors = True
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)

@@ -100,6 +100,8 @@ class XmlOptions(Options):
 class XmlCodec:
     """One route's codec: ``response`` is ``json``, ``xml`` (checked, unchanged) or ``passthrough`` (unchecked)."""
 
+    handles_errors = True
+
     def __init__(self, route: RouteSpec, options: XmlOptions) -> None:
         self._target = target(route)
         self._locations = locations(route, self._target)

@@ -92,6 +92,8 @@ class Plan:
 class SoapCodec:
     """`bridge.api.HttpCodec` of one operation. Without `takes_body` (GET), all input is in path and query."""
 
+    handles_errors = True
+
     def __init__(self, plan: Plan, *, takes_body: bool) -> None:
         self._plan, self._takes_body = plan, takes_body
         self._path = split_template(plan.path)

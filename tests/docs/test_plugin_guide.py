@@ -1,0 +1,92 @@
+"""The guide to plug-ins as written: the project is installed, its test passes, and the gateway serves it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config.specfile import read_text
+from tests.docs.pages import ROOT, blocks_of
+
+BLOCKS = blocks_of(ROOT / "docs" / "plugins.md")
+SPEC = next(block.text for block in BLOCKS if block.language == "yaml" and "shout" in block.text)
+
+
+def run(*command: str, cwd: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+    environment |= {"PYTHONPATH": str(site), "NO_COLOR": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the page in a folder, with the entry point that the import command needs."""
+    folder = tmp_path_factory.mktemp("shout")
+    for block in BLOCKS:
+        if name := re.search(r"`([\w/]+\.(?:py|toml))`[^`]*:$", block.before):
+            file = folder / name[1]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.text)
+    importing = next(block.text for block in BLOCKS if "importing:ImportingShout" in block.text)
+    table = importing.partition("\n")[0]
+    config = folder / "pyproject.toml"
+    config.write_text(config.read_text().partition(table)[0] + importing)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(project: Path) -> Path:
+    """Where the project is installed."""
+    target = project / "site"
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    run("pip", "install", *options, "--target", str(target), ".", cwd=project, site=target)
+    return target
+
+
+def test_the_projects_own_test_passes(project: Path, site: Path) -> None:
+    assert "1 passed" in run("pytest", "-q", "-p", "no:cacheprovider", "test_shout.py", cwd=project, site=site).stdout
+
+
+def test_its_import_command(project: Path, site: Path) -> None:
+    done = run("bridge.cli.main", "import", "shout", "echo:80", "--mark", "?", cwd=project, site=site)
+    [(spec, _)] = read_text(done.stdout)
+    assert (str(spec.upstream), spec.transform.options) == ("echo:80", {"mark": "?"})
+    assert "nothing is known of its limits" in done.stderr
+
+
+async def test_the_gateway_serves_it(site: Path, start: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    upstream.body, upstream.headers = b"hello", []
+    async with start(mesh={"echo": f"127.0.0.1:{upstream.port}"}, routes={"a.yml": SPEC}) as gateway:
+        get = gateway.client.get
+        assert (await get("/say/hi")).text == "hello?"
+        assert (await get("/say/a%3Fb=c%26d%23e%20f")).status_code == 200
+        assert [seen.target for seen in upstream.seen] == ["/HI", "/A%3FB%3DC%26D%23E%20F"]
+        for status, shown in ((404, 404), (409, 409), (500, 502), (503, 502)):
+            upstream.status, upstream.body = status, b"at internal.host line 7"
+            answer = await get("/say/hi")
+            assert (answer.status_code, answer.json()["upstream_status"]) == (shown, status)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "internal" not in answer.text
+    for name in [name for name in sys.modules if name.startswith("shout_transformer")]:
+        del sys.modules[name]
+
+
+def test_quoted_parameters_are_one_segment() -> None:
+    from bridge.api import Call, InvalidParameter
+
+    call = Call("GET", "/x", raw_params={"a": "..%2F..%2Fadmin%3Fx=1", "b": "caf%C3%A9 ~._-"})
+    assert call.quoted == {"a": "..%2F..%2Fadmin%3Fx%3D1", "b": "caf%C3%A9%20~._-"}
+    for step in ("..", "%2e%2E", "."):
+        with pytest.raises(InvalidParameter, match="it can't be"):
+            _ = Call("GET", "/x", raw_params={"a": step}).quoted
