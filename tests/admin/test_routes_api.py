@@ -113,6 +113,20 @@ async def test_a_key_with_a_dot_is_one_step_of_a_pointer(gateway: Any) -> None:
     assert dry["problems"][0]["key"] == 'transform.soap.headers["My.Block"].a/b'
 
 
+async def test_pointers_to_options_keep_dots_and_slashes_of_keys(gateway: Any) -> None:
+    grpc = {"reflection": True, "calls": {"vote.Count/Tally": {"tmeout": "1s"}, "a~b": {"timeout": "soon"}}}
+    spec = {**SPEC, "transform": {"request": "grpc", "grpc": grpc}}
+    errors = (await gateway.register(spec)).json()["errors"]
+    assert sorted(error["pointer"] for error in errors) == [
+        "/transform/grpc/calls/a~0b/timeout",
+        "/transform/grpc/calls/vote.Count~1Tally/tmeout",
+    ]
+    assert any(error["reason"] == "unknown key; did you mean 'timeout'?" for error in errors)
+    admin = gateway.bearer(roles=("api_publisher",))
+    problems = (await gateway.client.post("/-/routes/check", json=spec, headers=admin)).json()["problems"]
+    assert 'transform.grpc.calls["vote.Count/Tally"].tmeout' in [each["key"] for each in problems]
+
+
 async def test_a_publisher_of_a_tenant_keeps_to_it(gateway: Any) -> None:
     mine = await gateway.register(SPEC, tenant="revenue")
     assert mine.status_code == 201
