@@ -139,6 +139,15 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class ErrorReading(Protocol):
+    """An HTTP codec whose ``reply`` takes replies with a status of 400 or more, too, if `handles_errors` is true. For
+    all others the gateway answers with a problem (`bridge.api.upstream_error`)."""
+
+    @property
+    def handles_errors(self) -> bool: ...
+
+
+@runtime_checkable
 class Refusing(Protocol):
     """Its clients expect errors in the format of their protocol instead of problem+json."""
 

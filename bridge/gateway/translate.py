@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from bridge.api.call import GrpcReply, Reply
-from bridge.api.capabilities import Weighing, capability
+from bridge.api.capabilities import ErrorReading, Weighing, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
@@ -60,8 +60,10 @@ async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
         record.upstream_status, body = inbound.code, inbound.message
     else:
         record.upstream_status, body = inbound.status, inbound.body
-        if inbound.status >= 400 and not getattr(codec, "handles_errors", False):
-            raise upstream_error(inbound)
+        if inbound.status >= 400:
+            reader = capability(codec, ErrorReading)
+            if reader is None or not reader.handles_errors:
+                raise upstream_error(inbound)
     try:
         if len(body) <= LARGE:
             return codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's

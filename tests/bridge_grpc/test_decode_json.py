@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, MessageOptions
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
-from bridge.api import InvalidBody, parse_json
+from bridge.api import InvalidBody, parse_json, pointer_of
 from bridge_grpc.codec import json_body
 from bridge_grpc.codec.decode_json import Decoders
-from bridge_grpc.codec.element import DOUBT
+from bridge_grpc.codec.element import DOUBT, pointer_of_missing
 from bridge_grpc.schema.pool import Schema
 
 #: (JSON body, the same as canonical JSON) where json_format agrees
@@ -339,3 +342,23 @@ def test_proto2_refusals(old: Schema, body: str, pointer: str, reason: str) -> N
         read(old, "old.Old", body)
     assert [at for at, _ in caught.value.errors] == [pointer]
     assert reason in caught.value.errors[0][1]
+
+
+def test_the_place_of_a_missing_field_keeps_the_characters_of_keys() -> None:
+    file: Any = FileDescriptorProto(name="missing.proto", package="p", syntax="proto2")
+    file.message_type.add(name="Sub").field.add(name="need", number=1, type=9, label=2)
+    outer = file.message_type.add(name="Outer")
+    entry = outer.nested_type.add(name="MEntry", options=MessageOptions(map_entry=True))
+    entry.field.add(name="key", number=1, type=9, label=1)
+    entry.field.add(name="value", number=2, type=11, type_name=".p.Sub", label=1)
+    outer.field.add(name="m", number=1, type=11, type_name=".p.Outer.MEntry", label=3)
+    outer.field.add(name="list", number=2, type=11, type_name=".p.Sub", label=3)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    message: Any = GetMessageClass(pool.FindMessageTypeByName("p.Outer"))()
+    keys = ("a.b", "a/b~c", 'say "[0].x"', "")
+    for key in keys:
+        message.m[key].SetInParent()
+    message.list.add()
+    pointers = {pointer_of_missing(path) for path in message.FindInitializationErrors()}
+    assert pointers == {"/list/0/need", *(pointer_of(["m", key, "need"]) for key in keys)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from bridge.api import pointer_of
 from bridge_grpc.codec.scalars import FieldValueError, InDoubt, UnknownEnumName, kind_of
 
 Faults = list[tuple[str, str]]
@@ -98,6 +100,12 @@ def unknown_field(key: str, names: Sequence[str], faults: Faults) -> str:
     return f"there is no field {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
+#: A key of a map, a place in a list (or a key that is no text), a field.
+_MISSING_STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[([^\]]*)\]|([^.\[\]]+)', re.DOTALL)
+
+
 def pointer_of_missing(path: str) -> str:
-    """``a.b[0].c``, as protobuf names a missing field, as a pointer."""
-    return "/" + path.replace("[", "/").replace("]", "").replace(".", "/")
+    """``a.b[0].c`` or ``map["key"].c``, as protobuf names a missing field, as a pointer. In a key, protobuf puts a
+    backslash before a quotation mark, and before nothing else."""
+    steps = (key.replace('\\"', '"') or place or name for key, place, name in _MISSING_STEP.findall(path))
+    return pointer_of(steps)
