@@ -5,6 +5,8 @@ They stand apart from `bridge.cli.offline` so that ``hms-bridge token`` doesn't 
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.api.route_spec import seconds
-from bridge.catalog.store import Store, open_store
+from bridge.catalog.store import Store, open_store, store_file
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, StoreError
 from bridge.stages.auth.api_key import mint_key
@@ -74,8 +76,9 @@ async def new_key(
 
 
 async def list_keys(settings: Settings) -> list[dict[str, Any]]:
-    """Every key without its hash."""
-    async with _opened(settings, writes=False) as store:
+    """Every key without its hash. Where there is no store yet, none is made."""
+    file = store_file(settings.store, settings.home)
+    async with _opened(settings, writes=file is None or await asyncio.to_thread(os.path.exists, file)) as store:
         return [
             {
                 "id": key.id,
