@@ -73,7 +73,7 @@ def eventual_answer(url: str) -> httpx.Response:
         if answer.json()["type"] != "urn:bridge:problem:upstream-unknown":
             return answer
         time.sleep(0.1)
-    raise AssertionError(answer.text)
+    raise AssertionError(f"{url} is still not known")
 
 
 def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
