@@ -42,6 +42,8 @@ upstream: live-svc:1
 auth: {type: none}
 transform: {request: grpc, grpc: {reflection: true, refresh: 1s}}
 """
+#: Refuses a schema with two rules for the same requests.
+STRICT = SPEC.replace("refresh: 1s", "refresh: 1s, strict: true")
 
 
 def _bytes(message: Any) -> bytes:
@@ -143,7 +145,7 @@ async def test_what_can_not_be_bound_leaves_the_old_one_and_is_told_once(
 ) -> None:
     eager(monkeypatch)
     caplog.set_level(logging.INFO, "bridge")
-    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": SPEC}) as gateway:
+    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": STRICT}) as gateway:
         live.says(COLLIDING)
         async with asyncio.timeout(15):
             while "is claimed twice" not in caplog.text:
@@ -258,7 +260,7 @@ async def test_a_route_that_collided_comes_when_the_other_rule_goes(
 ) -> None:
     """What can't be bound is tried again when the server is asked again, not each time that the registry looks."""
     eager(monkeypatch)
-    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": SPEC}) as gateway:
+    async with start(mesh={"live-svc": f"127.0.0.1:{live.port}"}, routes={"live.yml": STRICT}) as gateway:
         followers, binds = gateway.app.state.registry.followers, 0
         check = followers._check
 
