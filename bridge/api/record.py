@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Record:
-    """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status."""
+    """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
+
+    :ivar client_failed: the client broke off a stream that had begun, by what it sent or did not send.
+    """
 
     at: float
     trace_id: str
@@ -32,4 +35,5 @@ class Record:
     messages_down: int = 0
     cache: str = ""
     cause: str = ""
+    client_failed: bool = False
     warnings: tuple[str, ...] = ()

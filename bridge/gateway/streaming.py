@@ -20,7 +20,7 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.route_spec import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
-from bridge.errors import BadReply, ClientDisconnected, Timeout, TooLarge, UpstreamError
+from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError
 from bridge.gateway.shutdown import uncancelled
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
@@ -230,6 +230,9 @@ class StreamRelay:
 
     async def _finish(self) -> Reply | None:
         error, final = self._error, self._ended
+        # While the client may still send, silence is its own, too.
+        silent = isinstance(error, Timeout) and self._translation.sends
+        self._record.client_failed = silent or isinstance(error, ClientError)
         if not self._headed:
             if error is not None:
                 raise error

@@ -72,7 +72,7 @@ async def test_dialects_have_them_too(bind: Any) -> None:
 @pytest.mark.parametrize(
     ("calls", "key", "reason"),
     [
-        ({"Fnd": {}}, "Fnd", "did you mean Find?"),
+        ({"Fnd": {}}, "Fnd", "did you mean 'Find'?"),
         ({"x": {}}, "x", "there are c.v1.S.Find, c.v1.S.Peek"),
         ({"Find": {"timeout": "31s"}}, "Find.timeout", "the route's own timeout of 30s is shorter"),
         ({"Watch": {"retry": {}}}, "Watch.retry", "never sent again"),

@@ -103,7 +103,7 @@ SEVERAL = PROTO.replace(
 @pytest.mark.parametrize(
     ("events", "told_so"),
     [
-        ({"Wach": {"id": "at"}}, {"Wach": "the route publishes no such method; did you mean Watch?"}),
+        ({"Wach": {"id": "at"}}, {"Wach": "the route publishes no such method; did you mean 'Watch'?"}),
         ({"Get": {}}, {"Get": "it answers once, and events are a stream's"}),
         ({"Again": {"id": "nothing"}}, {"Again.id": "'nothing' is not a field of watch.Told"}),
         ({"Again": {"resume": "from.nothing"}}, {"Again.resume": "'from.nothing' is not a field of watch.Ask"}),

@@ -240,7 +240,7 @@ async def test_import_of_a_live_server(start: Start, tmp_path: Path) -> None:
     text, notes = await Grpc().import_spec(GrpcImport(source=[f"127.0.0.1:{server.address[1]}"]), context)
     assert "reflection: true" in text
     assert notes == []
-    assert "POST /tally/tally.v1.Tally/Watch -> tally.v1.Tally.Watch" in text
+    assert "POST /v1/tally/tally.v1.Tally/Watch -> tally.v1.Tally.Watch" in text
     assert "in mesh.yml" in text
 
 

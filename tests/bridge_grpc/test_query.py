@@ -113,7 +113,7 @@ async def test_a_success_may_have_another_status(bind: Any) -> None:
             assert ("content" in responses[str(status)]) is (status != 204)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("Fnd", "did you mean Find"), ("Watch", "it streams")])
+@pytest.mark.parametrize(("name", "reason"), [("Fnd", "did you mean 'Find'"), ("Watch", "it streams")])
 async def test_statuses_of_methods_that_have_none(bind: Any, name: str, reason: str) -> None:
     with pytest.raises(BindError, match=reason) as caught:
         await bind(PROTO, statuses={name: 201})

@@ -25,7 +25,7 @@ from bridge.api import (
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
-from bridge_grpc.mapping.binding import Binding
+from bridge_grpc.mapping.binding import Binding, FieldConflictError
 from bridge_grpc.mapping.calls import Calls, statuses
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
@@ -247,10 +247,10 @@ class _Compiler:
             _, captures = to_core(rule.template)
             self._binding(rule.method, captures, rule.body)
             ReplyBody(rule.method.output, rule.response_body, self._encoders)
+        except (BindError, FieldConflictError):  # of the spec itself, which is reported for each operation
+            return ""
         except ValueError as error:
             return f"{rule.method.full_name}: {error}"
-        except BindError:  # of the spec's own constants, which is reported for each operation
-            return ""
         return ""
 
     def _operations(self, rule: Rule) -> list[Operation]:
@@ -298,6 +298,9 @@ class _Compiler:
                 resumption=self._resumptions.get(method.full_name, COUNTED),
                 own_path=(verb, path, body, response_body) == ("POST", method.path, "*", ""),
             )
+        except FieldConflictError as error:
+            self._faults.append(place.fault(f"{method.full_name}: {error}"))
+            return []
         except ValueError as error:
             self._publication.leave_out(place, f"{method.full_name}: {error}")
             return []

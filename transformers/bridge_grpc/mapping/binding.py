@@ -43,6 +43,10 @@ from bridge_grpc.mapping.value_sources import ValueSources, place
 FieldValues = list[tuple[Target, Any]]
 
 
+class FieldConflictError(ValueError):
+    """A path sets a field that the spec's ``fields`` set, too. That is a fault of the spec."""
+
+
 class Binding:
     """Compiled from one rule; a request needs only `serialise`.
 
@@ -80,7 +84,7 @@ class Binding:
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
         path_fields = {target.path for _, target in self.captures}
         for path in path_fields & self.sources.paths:
-            raise ValueError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
+            raise FieldConflictError(f"both the path and the spec's fields fill {'.'.join(path)!r}")
         self.query = (
             None
             if body == "*"
