@@ -96,11 +96,8 @@ transform:
 def test_a_key_with_a_dot_is_named_with_its_line(cli: Any, home: Path) -> None:
     (home / "wsdl/vat.wsdl").write_text((Path(__file__).parents[1] / "bridge_soap/wsdl/vat.wsdl").read_text())
     (home / "a.yml").write_text(DOTTED.replace("      Plain: 1\n", ""))
-    key, reason = (
-        'transform.soap.headers["My.Block"]',
     key = 'transform.soap.headers["My.Block"]'
     reason = "no element of that name is in the contract, or shipped with the gateway"
-    )
     bound = cli("check", "a.yml")
     assert bound.stderr == f"a.yml:9: {key}: {reason}\n"
     assert json.loads(cli("check", "a.yml", "--json").stdout)["problems"] == [
