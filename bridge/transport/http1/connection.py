@@ -94,7 +94,7 @@ class Http1Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close it properly: with TLS, a closure alert is sent (section 9.8)."""
         self._retire()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():  # as in `Http2Transport`
             self._transport.close()
 
     def abort(self) -> None:

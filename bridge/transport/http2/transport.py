@@ -174,7 +174,7 @@ class Http2Transport(asyncio.Protocol):
         if self._transport is not None:
             if self.http.send_window.paused:  # `close` would wait for the other side to read
                 self._transport.abort()
-            else:
+            elif not self._transport.is_closing():  # Python 3.11.2 can't abort TLS that was closed twice
                 self._transport.close()
         self._finish(self.cause)
 
