@@ -184,7 +184,7 @@ class SpecFolder:
                 if file.age() < settle:
                     unsettled.append(file)
                 else:
-                    log.error("%s is not taken; what it said before goes on serving: %s", file.name, error)
+                    self._report(file.name, error)
                 continue
             if reading is not None:
                 self._live.binding[file.name] = reading
@@ -227,11 +227,16 @@ class SpecFolder:
                     reading.right = False
                     if reading.file.age() < settle:
                         return False
-                    log.error("%s is not taken; what it said before goes on serving: %s", reading.name, outcome.error)
+                    self._report(reading.name, outcome.error)
                     return True
                 log.error("%s can't serve yet: %s", source.file, outcome.error)
             reading.outcomes[source.id] = outcome
         return True
+
+    def _report(self, name: str, error: SetupError) -> None:
+        """Log why a file is not taken."""
+        earlier = "; its earlier routes stay live" if self._live.files.get(name) else ""
+        log.error("%s is not taken%s: %s", name, earlier, error)
 
     def _take_file(self, reading: Reading) -> bool:
         """Serve what was bound of a file; false where it has changed since, or is wrong. Under the lock."""
