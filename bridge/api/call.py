@@ -40,6 +40,17 @@ def unescaped(text: str, name: str) -> str:
         raise InvalidParameter([(name, "it is not percent-encoded UTF-8")]) from None
 
 
+def _quoted(raw: str, name: str) -> str:
+    """`raw` of the path parameter `name`, with every segment percent-encoded anew.
+
+    :raises InvalidParameter: it is not UTF-8, or one segment is ``.`` or ``..``.
+    """
+    segments = [unescaped(segment, name) for segment in raw.split("/")]
+    if "." in segments or ".." in segments:
+        raise InvalidParameter([(name, "it can't be '.' or '..'")])
+    return "/".join([quote(segment, safe="") for segment in segments])
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The caller, as the route's auth identified it.
@@ -70,6 +81,7 @@ class Call:
     :ivar method: the HTTP method, upper case.
     :ivar path: the request's path as sent (still percent-encoded), without the query.
     :ivar raw_params: path parameters as sent (still percent-encoded), by template name. ``{name*}`` contains slashes.
+        They are for templates that the gateway fills; a plug-in takes `params` or `path_values`.
     :ivar query: the query string as sent, without ``?`` and the parameters that the route ignores.
     :ivar target: `path` and `query`; an empty query keeps its ``?`` (RFC 3986, section 6.2.3: not the same URI).
     :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
@@ -88,6 +100,7 @@ class Call:
         "_indexed",
         "_json",
         "_params",
+        "_path_values",
         "_query_params",
         "body",
         "clock",
@@ -138,29 +151,32 @@ class Call:
         self._indexed: Headers | None = None
         self._json: Any = _UNREAD
         self._params: Mapping[str, str] | None = None
+        self._path_values: Mapping[str, str] | None = None
         self._query_params: Sequence[tuple[str, str]] | None = None
 
     @property
     def params(self) -> Mapping[str, str]:
-        """Path parameters, percent-decoded.
+        """Path parameters, ready to be put into an upstream's path or query: percent-encoded but for unreserved
+        characters (RFC 3986, section 2.3), so no value can add a segment, a query or a fragment. ``{name*}`` keeps the
+        slashes between its segments.
 
-        :raises bridge.api.InvalidParameter: one is not UTF-8.
+        :raises bridge.api.InvalidParameter: one is not UTF-8, or has a segment ``.`` or ``..``, which a service would
+            resolve.
         """
         if self._params is None:
-            self._params = {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
+            self._params = {name: _quoted(raw, name) for name, raw in self.raw_params.items()}
         return self._params
 
     @property
-    def quoted(self) -> Mapping[str, str]:
-        """Path parameters to be put into an upstream's path or query: percent-encoded but for unreserved characters
-        (RFC 3986, section 2.3). So no value can add a segment, a query or a fragment.
+    def path_values(self) -> Mapping[str, str]:
+        """Path parameters, percent-decoded, for messages. In a path or query they would let the caller add segments
+        and queries: `params` is for these.
 
-        :raises bridge.api.InvalidParameter: one is not UTF-8, or is ``.`` or ``..``, which would be a step of the path.
+        :raises bridge.api.InvalidParameter: one is not UTF-8.
         """
-        steps = [name for name, value in self.params.items() if value in (".", "..")]
-        if steps:
-            raise InvalidParameter([(name, "it can't be '.' or '..'") for name in steps])
-        return {name: quote(value, safe="") for name, value in self.params.items()}
+        if self._path_values is None:
+            self._path_values = {name: unescaped(raw, name) for name, raw in self.raw_params.items()}
+        return self._path_values
 
     @property
     def query_params(self) -> Sequence[tuple[str, str]]:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
+from bridge.api import Call, InvalidParameter
 from bridge.config.specfile import read_text
 from tests.docs.pages import ROOT, blocks_of
 
@@ -82,11 +84,12 @@ async def test_the_gateway_serves_it(site: Path, start: Any, upstream: Any, monk
         del sys.modules[name]
 
 
-def test_quoted_parameters_are_one_segment() -> None:
-    from bridge.api import Call, InvalidParameter
-
-    call = Call("GET", "/x", raw_params={"a": "..%2F..%2Fadmin%3Fx=1", "b": "caf%C3%A9 ~._-"})
-    assert call.quoted == {"a": "..%2F..%2Fadmin%3Fx%3D1", "b": "caf%C3%A9%20~._-"}
-    for step in ("..", "%2e%2E", "."):
+def test_path_parameters_come_ready_for_a_path() -> None:
+    call = Call("GET", "/x", raw_params={"a": "..%2F..%2Fadmin%3Fx=1", "b": "caf%C3%A9 ~._-", "rest": "a%2Fb/c%23/"})
+    assert call.params == {"a": "..%2F..%2Fadmin%3Fx%3D1", "b": "caf%C3%A9%20~._-", "rest": "a%2Fb/c%23/"}
+    assert call.path_values == {"a": "../../admin?x=1", "b": "café ~._-", "rest": "a/b/c#/"}
+    for step in ("..", "%2e%2E", ".", "a/%2E%2e/b"):
+        call = Call("GET", "/x", raw_params={"a": step})
         with pytest.raises(InvalidParameter, match="it can't be"):
-            _ = Call("GET", "/x", raw_params={"a": step}).quoted
+            _ = call.params
+        assert call.path_values["a"] == unquote(step)

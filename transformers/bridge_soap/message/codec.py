@@ -152,7 +152,7 @@ class SoapCodec:
     def _from_parameters(self, call: Call) -> Any:
         if not (call.raw_params or call.query):
             return {}
-        return read_parameters(self._plan.parameters, call.params, call.query_params, self._path_names)
+        return read_parameters(self._plan.parameters, call.path_values, call.query_params, self._path_names)
 
     def _from_body(self, call: Call) -> Any:
         if call.body:
@@ -163,7 +163,7 @@ class SoapCodec:
         value = call.json if call.body else {}
         if not call.raw_params:
             return value
-        parameters = read_parameters(self._plan.parameters, call.params, (), self._path_names)
+        parameters = read_parameters(self._plan.parameters, call.path_values, (), self._path_names)
         if parameters and not isinstance(value, dict):
             raise InvalidBody([("", "an object is wanted")])
         for name, item in parameters.items():
