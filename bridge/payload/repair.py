@@ -135,6 +135,11 @@ _PROLOG = 64 * 1024
 _BEFORE = "\ufeff\0 \t\r\n\x0b\x0c"
 _BEHIND = "\0\x1a\ufeff \t\r\n"
 _DECLARATION = re.compile(r"<\?xml[ \t\r\n][^>]{0,500}?\?>")
+#: How a message begins that a script printed, such as PHP's: as text, as HTML or as a comment.
+_MESSAGE = re.compile(
+    r"[^<]|<!--|<(?:b|br|center|code|div|em|font|h[1-6]|hr|i|li|p|pre|small|span|strong|table|tt|ul)[\s/>]",
+    re.IGNORECASE,
+)
 _SOUND = re.compile(
     r"""<\?xml\s+version\s*=\s*(["'])1\.\d+\1(?:\s+encoding\s*=\s*(["'])[A-Za-z][A-Za-z0-9._-]*\2)?"""
     r"""(?:\s+standalone\s*=\s*(["'])(?:yes|no)\3)?\s*\?>"""
@@ -145,8 +150,8 @@ def _document(text: str, notes: list[str]) -> str:
     """The document without its declaration and without what stands around it."""
     marked = text.removeprefix("\ufeff")
     text = marked.lstrip(_BEFORE)
-    if not text.startswith("<") or text.startswith("<br"):  # a message that a script printed, such as PHP's
-        start = text.find("<?xml", 0, _PROLOG)
+    if _MESSAGE.match(text):
+        start = _declaration_behind(text)
         if start >= 0:
             notes.append("text stands before its XML declaration, and is left out")
             text = text[start:]
@@ -161,6 +166,18 @@ def _document(text: str, notes: list[str]) -> str:
     if _SOUND.fullmatch(match[0]) is None:
         notes.append("its XML declaration is not well-formed")
     return ending[match.end() :]
+
+
+def _declaration_behind(text: str) -> int:
+    """Where an XML declaration stands behind a message; -1 if there is none. One within a comment or a CDATA section is
+    text."""
+    sections, start = _Sections(text[: 2 * _PROLOG]), text.find("<?xml", 0, _PROLOG)
+    while start >= 0:
+        end = sections.end(start)
+        if end is None:
+            break
+        start = text.find("<?xml", end, _PROLOG)
+    return start
 
 
 # --- characters --------------------------------------------------------------------------------------------------

@@ -61,6 +61,24 @@ CASES: dict[str, tuple[bytes, str, str, str]] = {
         "é",
         "text stands before",
     ),
+    "a script's message in bold first": (
+        b"<b>Notice</b>: Undefined index\n" + DECLARATION + answer("é"),
+        XML,
+        "é",
+        "text",
+    ),
+    "a script's table first": (
+        b"<font size='1'><table><tr/></table></font>" + DECLARATION + answer("é"),
+        XML,
+        "é",
+        "text",
+    ),
+    "a comment first": (
+        b'<!-- <?xml version="1.0"?> -->\n' + DECLARATION + answer("é"),
+        XML,
+        "é",
+        "text stands before",
+    ),
     "control characters last": (answer("é") + b"\0\x1a", XML, "é", "behind it"),
     "UTF-8 declared as UTF-16": (b'<?xml version="1.0" encoding="utf-16"?>' + answer("é"), XML, "é", "utf-16"),
     "UTF-8 declared as ISO-8859-1": (

@@ -18,6 +18,7 @@ CASES = {
     "UTF-8 declared as UTF-16": ('<?xml version="1.0" encoding="utf-16"?><a>é</a>'.encode(), XML, "é"),
     "UTF-8 declared as ISO-8859-1": ('<?xml version="1.0" encoding="iso-8859-1"?><a>é</a>'.encode(), XML, "é"),
     "UTF-8 with another charset": ("<a>é</a>".encode(), "text/xml; charset=iso-8859-1", "é"),
+    "UTF-8 with the charset UTF-16": ("<a>é</a>".encode(), "text/xml; charset=utf-16", "é"),
     "windows-1252 declared as UTF-8": ("<a>é</a>".encode("cp1252"), "text/xml; charset=utf-8", "é"),
 }
 
@@ -56,3 +57,9 @@ async def test_an_html_page_is_called_one(xml: Codec, passthrough: Codec, body: 
         with pytest.raises(BadReply, match="it is an HTML page") as caught:
             codec.reply(Call(), HttpReply(200, [("content-type", XML)], body))
         assert "DOCTYPE" not in caught.value.detail
+
+
+async def test_a_declaration_in_cdata_is_not_taken_for_the_documents_own(xml: Codec) -> None:
+    body = b'<p>R&D<![CDATA[<?xml version="1.0"?><a/>]]></p>'
+    reply = (await xml()).reply(Call(), HttpReply(200, [("content-type", XML)], body))
+    assert orjson.loads(reply.content) == {"p": 'R&D<?xml version="1.0"?><a/>'}

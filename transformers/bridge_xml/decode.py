@@ -44,6 +44,8 @@ def _source(body: bytes, charset: str) -> tuple[bytes, str | None]:
         match = _DECLARED.match(body[:200])
         name = match[1].decode("ascii").lower() if match else "utf-8"
     if name.startswith("utf-16"):
+        if b"\0" not in body[:4]:  # expat would read it as UTF-8 without a word
+            raise XmlError(f"it names the encoding {name} and is in another one")
         return body, None
     if misnamed(body, name):
         raise XmlError(f"it names the encoding {name} and is in UTF-8")
