@@ -6,9 +6,10 @@ reply. Names are lower case, as everywhere in the gateway.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from bridge.http.client_address import is_internal
 from bridge.http.memo import Memo
@@ -130,6 +131,7 @@ def returnable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 #: Fields with a URI that services build from the Host field or from their own address.
 _LOCATIONS = frozenset(("location", "content-location"))
+_QUERY_OR_FRAGMENT = re.compile("[?#]")
 
 
 def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
@@ -155,7 +157,8 @@ def without_authority(headers: Sequence[tuple[str, str]], hosts: frozenset[str])
             if host and (host in hosts or is_internal(host)):
                 # One slash: two would make the path's first segment the host.
                 path = "/" + parts.path.lstrip("/\\")
-                fields.append((name, urlunsplit(("", "", path, parts.query, parts.fragment))))
+                rest = _QUERY_OR_FRAGMENT.search(value)  # as they are: an empty query keeps its "?"
+                fields.append((name, path + (value[rest.start() :] if rest else "")))
                 continue
         fields.append((name, value))
     return fields

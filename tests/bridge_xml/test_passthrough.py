@@ -128,6 +128,9 @@ def test_there_are_no_options() -> None:
         ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/", "/v1/9/detail/"),
         ("/v1/{id}/detail", "s:80/old/{id}", "/old/9/more", "/old/9/more"),
         ("/v1/permits/{id}", "s:80", "/v1/permits/7/", "/v1/permits/7/"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/8?", "/v1/permits/8?"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/8?#", "/v1/permits/8?#"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "/old/8#a?b", "/v1/permits/8#a?b"),
     ],
 )
 @pytest.mark.parametrize("response", ["json", "passthrough", "xml"])
@@ -139,6 +142,34 @@ async def test_where_redirects_lead(
     asking = Call("GET", "/", raw_params={"id": "7", "rest": "7", "area": "south", "host": "\\evil.example"})
     reply = codec.reply(asking, HttpReply(302, [("location", location), ("x-a", "/old/7")]))
     assert reply.headers == [("location", public), ("x-a", "/old/7")]
+
+
+@pytest.mark.parametrize(
+    ("route", "upstream", "cookie", "public"),
+    [
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=/old; Path=/old; HttpOnly", "a=/old; Path=/v1/permits; HttpOnly"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b;path = /old/ ;Secure", "a=b;path = /v1/permits/ ;Secure"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b; PATH=/old/7", "a=b; PATH=/v1/permits/7"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "path=/old; Domain=x", "path=/old; Domain=x"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b; Path=/", "a=b; Path=/"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b; Path=/older", "a=b; Path=/older"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b", "a=b"),
+        ("/v1/permits/{id}", "s:80/old/app/{id}/x", "a=b; Path=/old", "a=b; Path=/v1/permits"),
+        ("/v1/fixed", "s:80/old/app/index.php", "a=b; Path=/old/app", "a=b; Path=/v1/fixed"),
+        ("/{rest*}", "s:80/app/{rest*}", "a=b; Path=/app", "a=b; Path=/"),
+        ("/{host}/x/{id}", "s:80/x/{id}", "a=b; Path=/x", "a=b; Path=/x"),  # the parameter has a semicolon
+        ("/v1/permits/{id}", "s:80", "a=b; Path=/v1/permits", "a=b; Path=/v1/permits"),
+    ],
+)
+@pytest.mark.parametrize("response", ["json", "passthrough", "xml"])
+async def test_cookies_of_the_services_path_come_back_to_the_route(
+    passthrough: Codec, xml: Codec, response: str, route: str, upstream: str, cookie: str, public: str
+) -> None:
+    bind = partial(xml, "json") if response == "xml" else partial(passthrough, response)
+    codec = await bind(route=route, upstream=upstream)
+    asking = Call("GET", "/", raw_params={"id": "7", "rest": "7", "host": "a;Domain=b"})
+    reply = codec.reply(asking, HttpReply(200, [("set-cookie", cookie), ("set-cookie", "c=d")], b""))
+    assert reply.headers == [("set-cookie", public), ("set-cookie", "c=d")]
 
 
 # --- what comes down: passthrough --------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ async def test_a_redirect_is_a_reply(serve: Any, connect: Any, ask: Any, reply: 
     [
         ("http://vat-svc:8080/a?b#c", "/a?b#c"), ("http://127.0.0.1:9/a", "/a"),
         ("//VAT-SVC//evil.example", "/evil.example"),
+        ("http://vat-svc/a?", "/a?"), ("http://vat-svc:80/a?#", "/a?#"),
         ("http://vat-svc", "/"), ("/a", "/a"), ("https://other.example/a", "https://other.example/a"),
     ],
 )  # fmt: skip

@@ -1,21 +1,27 @@
-"""Where a service's redirects lead for clients, if its paths differ from the route's."""
+"""Where a service's redirects lead for clients, and where its cookies come back, if its paths differ from the route's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 from bridge.api import Call, HttpReply, RouteSpec, fill_template, parse_template, split_template
 
 _NAMES = ("location", "content-location")
+_COOKIE = "set-cookie"
+_MAPPED = frozenset((*_NAMES, _COOKIE))
+_QUERY_OR_FRAGMENT = re.compile("[?#]")
+#: The ``Path`` of a cookie (RFC 6265, section 5.2.4), which stands behind its value.
+_COOKIE_PATH = re.compile(r"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*?)(?=[ \t]*(?:;|$))", re.IGNORECASE)
 
 #: From a call and a path of the service to the public path; None if the path is not one of the route's.
 _Map = Callable[[Call, str], str | None]
 
 
 class Locations:
-    """Rewrites ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7) of one route's replies.
+    """Rewrites ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7) and the paths of cookies in one
+    route's replies.
 
     A path that fits the service's template leads to the route. The two templates often end alike: with ``/old/{id}``
     behind ``/v1/permits/{id}``, all below ``/old`` is at ``/v1/permits``. Other addresses stay as they are.
@@ -26,13 +32,36 @@ class Locations:
     def __init__(self, route: RouteSpec, target: Callable[[Call], str]) -> None:
         self._target = target
         self._maps = [each for each in (_whole(route), _tree(route)) if each is not None]
+        self._root = split_template(route.route)[0].rpartition("/")[0] if "{" in route.route else route.route
 
     def rewritten(self, call: Call, inbound: HttpReply) -> HttpReply:
         """`inbound` with public paths."""
-        if not any(name in _NAMES for name, _ in inbound.headers):
+        if not any(name in _MAPPED for name, _ in inbound.headers):
             return inbound
-        headers = [(name, self._public(call, value) if name in _NAMES else value) for name, value in inbound.headers]
+        headers = []
+        for name, value in inbound.headers:
+            if name in _NAMES:
+                value = self._public(call, value)
+            elif name == _COOKIE:
+                value = _COOKIE_PATH.sub(lambda match: match[1] + self._cookie_path(call, match[2]), value)
+            headers.append((name, value))
         return HttpReply(inbound.status, headers, inbound.body)
+
+    def _cookie_path(self, call: Call, path: str) -> str:
+        """`path` of a cookie, for the route. One above the service's path covers all of the route; ``/`` does so as it is,
+        and may be meant for other routes of the service."""
+        if path == "/":
+            return path
+        public = self._mapped(call, path)
+        if public is None:
+            above = self._target(call).startswith(path.rstrip("/") + "/")
+            public = self._root or "/" if above else path
+        # A parameter may hold a semicolon, which would begin an attribute.
+        return path if ";" in public else public
+
+    def _mapped(self, call: Call, path: str) -> str | None:
+        paths = (each(call, path) for each in self._maps)
+        return next((each for each in paths if each is not None), None)
 
     def _public(self, call: Call, value: str) -> str:
         try:
@@ -43,12 +72,12 @@ class Locations:
             parts = urlsplit(urljoin(self._target(call), value))
         except ValueError:
             return value
-        paths = (each(call, parts.path) for each in self._maps)
-        path = next((each for each in paths if each is not None), None)
+        path = self._mapped(call, parts.path)
         if path is None:
             return value
+        rest = _QUERY_OR_FRAGMENT.search(value)  # as they are: an empty query keeps its "?"
         # One slash: browsers read what stands behind two, or behind backslashes, as a host.
-        return urlunsplit(("", "", "/" + path.lstrip("/\\"), parts.query, parts.fragment))
+        return "/" + path.lstrip("/\\") + (value[rest.start() :] if rest else "")
 
 
 def locations(route: RouteSpec, target: Callable[[Call], str]) -> Locations | None:
