@@ -1,4 +1,4 @@
-"""Conditional requests: ``If-Match`` and ``If-None-Match`` (RFC 9110, section 13.1)."""
+"""Conditional requests (RFC 9110, section 13.1): ``If-Match``, ``If-None-Match`` and their dates."""
 
 from __future__ import annotations
 
@@ -67,6 +67,24 @@ class Preconditions:
                 "If-None-Match names the version that there is, and this request would change it.",
                 headers=[("etag", f'"{etag}"')],
             )
+
+
+def has_changed(match: Sequence[str], unmodified_since: str, etag: str, last_modified: str) -> bool:
+    """Whether a stored reply to GET or HEAD is another version than the client asks for (RFC 9110, sections 13.1.1 and
+    13.1.4). A condition that can't be judged is ignored, as section 13.1.1 permits: it is malformed, or the reply lacks
+    the field.
+
+    :param match, unmodified_since: the request's ``If-Match`` fields and ``If-Unmodified-Since``.
+    :param etag, last_modified: the reply's fields, ``""`` if it has none.
+    """
+    if match:
+        try:
+            tags = _tags("If-Match", match)
+        except ClientError:
+            return False
+        own = _TAGS.fullmatch(etag)
+        return tags is not None and own is not None and (bool(own[1]) or (False, own[2]) not in tags)
+    return bool(unmodified_since and last_modified) and _seconds(last_modified) > _seconds(unmodified_since)
 
 
 def not_modified(none_match: Sequence[str], modified_since: str, etag: str, last_modified: str) -> bool:

@@ -148,7 +148,7 @@ async def test_where_redirects_lead(
     ("route", "upstream", "cookie", "public"),
     [
         ("/v1/permits/{id}", "s:80/old/{id}", "a=/old; Path=/old; HttpOnly", "a=/old; Path=/v1/permits; HttpOnly"),
-        ("/v1/permits/{id}", "s:80/old/{id}", "a=b;path = /old/ ;Secure", "a=b;path = /v1/permits/ ;Secure"),
+        ("/v1/permits/{id}", "s:80/old/{id}", "a=b;path = /old/ ;Secure", "a=b;path = /v1/permits/;Secure"),
         ("/v1/permits/{id}", "s:80/old/{id}", "a=b; PATH=/old/7", "a=b; PATH=/v1/permits/7"),
         ("/v1/permits/{id}", "s:80/old/{id}", "path=/old; Domain=x", "path=/old; Domain=x"),
         ("/v1/permits/{id}", "s:80/old/{id}", "a=b; Path=/", "a=b; Path=/"),

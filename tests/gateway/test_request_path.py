@@ -240,6 +240,46 @@ async def test_the_services_own_validators_count(gateway: Any, upstream: Any) ->
         assert (answer.status_code, answer.headers["etag"]) == (status, 'W/"v1"'), fields
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"if-match": '"v1"'}, 200),
+        ({"if-match": '"v0", "v1"'}, 200),
+        ({"if-match": "*"}, 200),
+        ({"if-match": '"v2"'}, 412),
+        ({"if-match": 'W/"v1"'}, 412),  # compared strongly
+        ({"if-match": "v1"}, 200),  # malformed
+        ({"if-unmodified-since": "Mon, 30 Nov 2026 10:00:00 GMT"}, 200),
+        ({"if-unmodified-since": "Mon, 30 Nov 2026 09:59:59 GMT"}, 412),
+        ({"if-unmodified-since": "yesterday"}, 200),
+        ({"if-match": '"v1"', "if-unmodified-since": "Mon, 30 Nov 2026 09:59:59 GMT"}, 200),
+        ({"if-match": '"v1"', "if-none-match": '"v1"'}, 304),
+        ({"if-match": '"v2"', "if-none-match": '"v1"'}, 412),
+    ],
+)
+async def test_who_asks_a_cached_route_for_another_version_gets_412(
+    gateway: Any, upstream: Any, fields: dict[str, str], status: int
+) -> None:
+    upstream.headers += [("etag", '"v1"'), ("last-modified", "Mon, 30 Nov 2026 10:00:00 GMT")]
+    await gateway.register({**SPEC, "cache": {"ttl": "1m"}})
+    for _ in range(2):  # neither a fresh reply nor a stored one is judged by the service
+        answer = await gateway.client.get("/p/a", headers=fields)
+        assert (answer.status_code, answer.headers["etag"]) == (status, '"v1"')
+        if status == 412:
+            assert answer.json()["type"] == "urn:bridge:problem:precondition-failed"
+    [seen] = upstream.seen
+    assert fields.keys().isdisjoint(name for name, _ in seen.headers)
+
+
+async def test_what_has_no_validator_is_not_judged(gateway: Any, upstream: Any) -> None:
+    upstream.status = 404
+    await gateway.register({**SPEC, "methods": ["GET", "HEAD"], "cache": {"ttl": "1m"}})
+    condition = {"if-match": '"a"', "if-unmodified-since": "Mon, 30 Nov 2026 09:59:59 GMT"}
+    assert (await gateway.client.get("/p/a", headers=condition)).status_code == 404
+    upstream.status = 200
+    assert (await gateway.client.head("/p/a", headers=condition)).status_code == 200
+
+
 async def test_a_304_keeps_what_the_service_says_to_the_client(gateway: Any, upstream: Any) -> None:
     """Scripts that send If-None-Match themselves can't read a 304 without the fields of CORS."""
     about = {"content-language": "en", "accept-ranges": "bytes"}
@@ -261,6 +301,14 @@ async def test_head_has_the_fields_of_a_cached_get(gateway: Any, upstream: Any) 
     assert (await gateway.client.head("/p/a", headers={"if-none-match": etag})).status_code == 304
     assert (await gateway.client.get("/p/a")).content == upstream.body
     assert [seen.method for seen in upstream.seen] == ["GET"]
+
+
+async def test_head_published_beside_get_is_answered_from_the_cache(gateway: Any, upstream: Any) -> None:
+    await gateway.register({**SPEC, "methods": ["HEAD", "GET"], "cache": {"ttl": "1m"}})
+    for method in ("HEAD", "GET", "HEAD", "GET"):
+        answer = await gateway.client.request(method, "/p/a")
+        assert answer.headers["content-length"] == str(len(upstream.body))
+    assert [seen.method for seen in upstream.seen] == ["HEAD", "GET"]
 
 
 async def test_what_is_no_plain_answer_is_no_304(gateway: Any, upstream: Any) -> None:

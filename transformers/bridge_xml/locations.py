@@ -1,4 +1,4 @@
-"""Where a service's redirects lead for clients, and where its cookies come back, if its paths differ from the route's."""
+"""Where a service's redirects lead, and where its cookies come back, if its paths differ from the route's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _COOKIE = "set-cookie"
 _MAPPED = frozenset((*_NAMES, _COOKIE))
 _QUERY_OR_FRAGMENT = re.compile("[?#]")
 #: The ``Path`` of a cookie (RFC 6265, section 5.2.4), which stands behind its value.
-_COOKIE_PATH = re.compile(r"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*?)(?=[ \t]*(?:;|$))", re.IGNORECASE)
+_COOKIE_PATH = re.compile(r"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*)", re.IGNORECASE)
 
 #: From a call and a path of the service to the public path; None if the path is not one of the route's.
 _Map = Callable[[Call, str], str | None]
 
 
 class Locations:
-    """Rewrites ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7) and the paths of cookies in one
-    route's replies.
+    """Rewrites ``Location`` and ``Content-Location`` (RFC 9110, sections 10.2.2 and 8.7) and the paths of cookies in
+    one route's replies.
 
     A path that fits the service's template leads to the route. The two templates often end alike: with ``/old/{id}``
     behind ``/v1/permits/{id}``, all below ``/old`` is at ``/v1/permits``. Other addresses stay as they are.
@@ -38,28 +38,29 @@ class Locations:
         """`inbound` with public paths."""
         if not any(name in _MAPPED for name, _ in inbound.headers):
             return inbound
-        headers = []
-        for name, value in inbound.headers:
-            if name in _NAMES:
-                value = self._public(call, value)
-            elif name == _COOKIE:
-                value = _COOKIE_PATH.sub(lambda match: match[1] + self._cookie_path(call, match[2]), value)
-            headers.append((name, value))
+        headers = [(name, self._mapped(call, name, value)) for name, value in inbound.headers]
         return HttpReply(inbound.status, headers, inbound.body)
 
+    def _mapped(self, call: Call, name: str, value: str) -> str:
+        if name in _NAMES:
+            return self._public(call, value)
+        if name == _COOKIE:
+            return _COOKIE_PATH.sub(lambda match: match[1] + self._cookie_path(call, match[2].rstrip()), value)
+        return value
+
     def _cookie_path(self, call: Call, path: str) -> str:
-        """`path` of a cookie, for the route. One above the service's path covers all of the route; ``/`` does so as it is,
-        and may be meant for other routes of the service."""
+        """`path` of a cookie, for the route. One above the service's path covers all of the route; ``/`` does so as it
+        is, and may be meant for other routes of the service."""
         if path == "/":
             return path
-        public = self._mapped(call, path)
+        public = self._public_path(call, path)
         if public is None:
             above = self._target(call).startswith(path.rstrip("/") + "/")
             public = self._root or "/" if above else path
         # A parameter may hold a semicolon, which would begin an attribute.
         return path if ";" in public else public
 
-    def _mapped(self, call: Call, path: str) -> str | None:
+    def _public_path(self, call: Call, path: str) -> str | None:
         paths = (each(call, path) for each in self._maps)
         return next((each for each in paths if each is not None), None)
 
@@ -72,7 +73,7 @@ class Locations:
             parts = urlsplit(urljoin(self._target(call), value))
         except ValueError:
             return value
-        path = self._mapped(call, parts.path)
+        path = self._public_path(call, parts.path)
         if path is None:
             return value
         rest = _QUERY_OR_FRAGMENT.search(value)  # as they are: an empty query keeps its "?"

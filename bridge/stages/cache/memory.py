@@ -49,6 +49,8 @@ def cache_key(operation: str, call: Call, method: str = "") -> str | None:
 
     `call` is as the transformer gets it: without the credentials that auth consumed. Other credentials are sent
     upstream and may change the reply, so they are part of the key (as a digest; RFC 9111, section 3.5).
+
+    :param operation: its path below the route, which GET and HEAD share where both are published.
     """
     if call.method not in ("GET", "HEAD") or call.body:
         return None

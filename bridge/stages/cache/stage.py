@@ -15,7 +15,7 @@ from bridge.stages.cache.memory import cache_key
 
 
 class Cached:
-    """Answers from the route's cache if possible, and conditional requests with 304. Not for streams."""
+    """Answers from the route's cache if possible, and judges conditional requests. Not for streams."""
 
     name: ClassVar[str] = "cache"
 
@@ -23,13 +23,13 @@ class Cached:
         cache = operation.cache
         if cache is None or operation.streams:
             return None
-        return partial(self.handle, cache, operation.operation.name, next)
+        return partial(self.handle, cache, operation.operation.path, next)
 
-    def handle(self, cache: ReplyCache, name: str, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
-        key = cache_key(name, exchange.call)
-        return next(exchange) if key is None else self._look_up(cache, name, key, next, exchange)
+    def handle(self, cache: ReplyCache, path: str, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
+        key = cache_key(path, exchange.call)
+        return next(exchange) if key is None else self._look_up(cache, path, key, next, exchange)
 
-    async def _look_up(self, cache: ReplyCache, name: str, key: str, next: Handler, exchange: Exchange) -> Reply:
+    async def _look_up(self, cache: ReplyCache, path: str, key: str, next: Handler, exchange: Exchange) -> Reply:
         call, conditions = exchange.call, Conditions.of(exchange.call)
 
         async def fetch() -> Reply:
@@ -40,7 +40,7 @@ class Cached:
             return tagged(call, reply)
 
         reply = cache.known(key, call)
-        if reply is None and call.method == "HEAD" and (of_get := cache_key(name, call, "GET")):
+        if reply is None and call.method == "HEAD" and (of_get := cache_key(path, call, "GET")):
             reply = cache.known(of_get, call)  # with GET's fields (RFC 9111, section 4)
         hit = reply is not None
         if reply is None:
