@@ -432,3 +432,10 @@ class DeadlineExceeded(Timeout):
 
     slug = "deadline-exceeded"
     title = "The time for this call is over"
+
+
+def is_gateways(error: Exception) -> bool:
+    """Whether a call failed within the gateway, or at an issuer, so that its service is not to blame."""
+    return isinstance(error, Overloaded | ShuttingDown | StoreError | IssuerUnavailable) or not isinstance(
+        error, RequestError
+    )

@@ -33,7 +33,8 @@ class PublisherAccess:
     def allow(who: Identity, tenant: str | None) -> None:
         """:raises Forbidden: a route of `tenant` is not theirs."""
         if who.tenant and tenant != who.tenant:
-            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {tenant!r}.")
+            owner = "another tenant" if tenant else "no tenant"  # whose it is, is that tenant's business
+            raise Forbidden(f"You publish for {who.tenant!r}; this route belongs to {owner}.")
 
     async def own(self, request: Request, who: Identity, text: str = "") -> Source:
         """The registered or file route that the path names (or `text`, if given), as it is written down now.

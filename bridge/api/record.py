@@ -10,6 +10,7 @@ class Record:
     """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
 
     :ivar client_failed: the client broke off a stream that had begun, by what it sent or did not send.
+    :ivar gateway_failed: the gateway could not handle the call or ended before it: no failure of its service.
     """
 
     at: float
@@ -36,4 +37,5 @@ class Record:
     cache: str = ""
     cause: str = ""
     client_failed: bool = False
+    gateway_failed: bool = False
     warnings: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
 from bridge.config.settings import Networks, Settings
-from bridge.errors import ClientDisconnected, RequestError
+from bridge.errors import ClientDisconnected, RequestError, is_gateways
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, discard, refused, response_fields
 from bridge.gateway.shutdown import uncancelled
@@ -57,7 +57,7 @@ class Gateway:
                 record.status = reply.status
             except (Exception, asyncio.CancelledError) as failure:  # the one boundary: every error becomes a response
                 error = uncancelled(failure)
-                record.cause = _cause(error)
+                record.cause, record.gateway_failed = _cause(error), is_gateways(error)
                 unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)
                 fields = response_fields(exchange, reply)
                 record.status = error.status if isinstance(error, ClientDisconnected) else reply.status
@@ -110,7 +110,7 @@ async def _answer_in_pieces(
     try:
         await exchange.request.answer(status, fields, body)
     except asyncio.CancelledError:
-        record.cause = "cancelled"
+        record.cause, record.gateway_failed = "cancelled", True
         raise
     except Exception as error:
         record.cause = _cause(error)

@@ -20,7 +20,7 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.route_spec import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
-from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError
+from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError, is_gateways
 from bridge.gateway.shutdown import uncancelled
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
@@ -233,6 +233,7 @@ class StreamRelay:
         # While the client may still send, silence is its own, too.
         silent = isinstance(error, Timeout) and self._translation.sends
         self._record.client_failed = silent or isinstance(error, ClientError)
+        self._record.gateway_failed = error is not None and is_gateways(error)
         if not self._headed:
             if error is not None:
                 raise error

@@ -42,7 +42,9 @@ class Failures:
     def count(self, record: Record) -> None:
         """Log `record` if it is a call with an upstream whose response has a status of 500 or above, or broke off."""
         is_cut = record.status < 400 and bool(record.cause)
-        if not record.upstream or record.client_failed or not (record.status >= 500 or is_cut):
+        if not record.upstream or record.client_failed or record.gateway_failed:
+            return
+        if not (record.status >= 500 or is_cut):
             return
         now, key = self._clock(), (record.upstream, record.status)
         last = self._messages.get(key)

@@ -137,6 +137,16 @@ async def test_a_publisher_of_a_tenant_keeps_to_it(gateway: Any) -> None:
     assert (await gateway.client.delete(f"/-/routes/{mine.json()['route_id']}", headers=other)).status_code == 403
 
 
+async def test_nobody_is_told_which_other_tenants_there_are(gateway: Any) -> None:
+    where = (await gateway.register(SPEC, tenant="revenue")).headers["location"]
+    other = gateway.bearer(roles=("api_publisher",), tenant="health")
+    calls = [("GET", ""), ("DELETE", ""), ("GET", "/openapi"), ("GET", "/history"), ("POST", "/check")]
+    for method, below in calls:
+        answer = await gateway.client.request(method, where + below, json=SPEC, headers=other)
+        assert answer.status_code == 403, below
+        assert "revenue" not in answer.text
+
+
 async def test_a_files_route_is_listed_but_changed_in_its_file(start: Any, upstream: Any) -> None:
     routes = {"a.yml": "route: /f\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"}
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes) as gateway:

@@ -103,6 +103,7 @@ async def test_ctrl_c_says_what_it_waits_for_and_a_second_one_ends_the_calls_wit
             assert (answer.status_code, answer.json()["type"]) == (503, "urn:bridge:problem:shutting-down")
             assert answer.headers["retry-after"] == "1"
     assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+    assert "bridge.upstream" not in gateway.process.stderr.read(), "the service did not fail"
     lines = [json.loads(line) for line in (home / ".bridge/access.log").read_text().splitlines()]
     assert [line["status"] for line in lines] == [503, 503]
     assert {answer.json()["trace_id"] for answer in answers} == {line["trace_id"] for line in lines}

@@ -45,6 +45,7 @@ def test_only_failures_behind_the_gateway_are_told(caplog: pytest.LogCaptureFixt
     failures.count(record(503, upstream=""))
     failures.count(record(499))
     failures.count(replace(record(200, cause="One message may have at most 10 bytes."), client_failed=True))
+    failures.count(replace(record(503, cause="The gateway is shutting down."), gateway_failed=True))
     assert caplog.records == []
     failures.count(record(200, cause="the service reset the stream"))
     assert "svc:80: GET /v1/a got an incomplete answer: the service reset the stream" in caplog.text

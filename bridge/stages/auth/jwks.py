@@ -151,6 +151,7 @@ class CachedKeys:
         return keys
 
     async def aclose(self) -> None:
+        self._failed, self._retry_at = True, self._clock() + RETRY  # for those who wait
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.wait([self._flight])
@@ -190,8 +191,11 @@ class CachedKeys:
         return self._flight
 
     async def _refresh(self) -> None:
-        # Shielded: a cancelled caller must not end the fetch that others wait for.
-        await asyncio.shield(self._start())
+        # A cancelled caller must not end the fetch that others wait for, and `aclose` ends the fetch and no caller.
+        flight = self._start()
+        await asyncio.wait([flight])
+        if not flight.cancelled():
+            flight.result()
 
     async def _run(self) -> None:
         try:

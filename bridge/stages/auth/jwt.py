@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import jwt
 
 from bridge.api.call import Identity
-from bridge.errors import InvalidBody, Unauthorized
+from bridge.errors import InvalidBody, IssuerUnavailable, Unauthorized
 from bridge.payload.parsing import parse_json
 from bridge.stages.auth.jwks import KeySource
 
@@ -104,9 +104,10 @@ class TokenVerifier:
         """
         verified = self._known.get(token)
         if verified is not None:
-            if not verified.issuer.keys.fresh():
-                await verified.issuer.keys.renew()
-            if verified.version == verified.issuer.keys.version:
+            keys = verified.issuer.keys
+            if not keys.fresh():
+                await keys.renew()
+            if verified.version == keys.version and self._known.get(token) is verified:
                 self._known.move_to_end(token)
             else:
                 verified = None
@@ -130,10 +131,24 @@ class TokenVerifier:
         name = claims.get("iss")
         if not isinstance(name, str) or not name:
             refuse("The token names no issuer (iss).")
-        # Not yet verified: it only selects the keys to try.
-        issuer = self.issuers.get(name)
-        if issuer is None:
-            refuse("The token comes from an issuer that is not trusted here.")
+        while True:
+            # Not yet verified: it only selects the keys to try.
+            issuer = self.issuers.get(name)
+            if issuer is None:
+                refuse("The token comes from an issuer that is not trusted here.")
+            try:
+                verified = await self._judge_by(issuer, token, header, claims)
+            except (IssuerUnavailable, Unauthorized):
+                if self.issuers.get(name) is issuer:
+                    raise
+            else:
+                if self.issuers.get(name) is issuer:
+                    return verified
+            # The issuer was changed or removed while its keys were fetched: what is trusted now decides.
+
+    async def _judge_by(
+        self, issuer: TrustedIssuer, token: str, header: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> Verified:
         algorithm, kid = header.get("alg"), header.get("kid", "")
         if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
             refuse("The token is signed with an algorithm that is not accepted from its issuer.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,7 +13,8 @@ from bridge.config.settings import Settings
 from bridge.errors import SettingsError, Unauthorized
 from bridge.stages.auth.auth import build_admin_authenticator
 from bridge.stages.auth.issuers import LOCAL, Trust, read_issuers
-from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC
+from bridge.stages.auth.jwks import FixedKeys
+from bridge.stages.auth.keys import ASYMMETRIC, SYMMETRIC, read_jwks
 
 SECRET = "a shared secret of at least sixty-four bytes, to be good for HS512 too"
 
@@ -168,3 +170,63 @@ def test_a_file_that_can_not_be_read(home: Any) -> None:
     (home.home / "issuers.yml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(SettingsError, match="UTF-8"):
         Trust.load(home)
+
+
+@pytest.fixture
+async def silent_url() -> Any:
+    """The URL of keys that never come, and an event for their first request."""
+    arrived = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys", arrived
+    server.close()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_a_call_that_waits_for_the_keys_of_an_issuer_is_judged_by_its_changed_entry(
+    home: Any, make_pair: Any, claims_of: Any, silent_url: Any, is_trusted: bool
+) -> None:
+    url, arrived = silent_url
+    pair = make_pair("ES256")
+    write(home, f"- {{issuer: https://idp.test, jwks_url: '{url}'}}")
+    trust = Trust.load(home)
+    caller = asyncio.create_task(identify(trust, pair.sign(claims_of())))
+    await arrived.wait()
+    (home.home / "keys.json").write_text(json.dumps({"keys": [pair.jwk]}))
+    write(home, "- {issuer: https://idp.test, jwks_file: keys.json}" if is_trusted else "[]")
+    await trust.reload(home)
+    if is_trusted:
+        assert (await caller).subject == "ann"
+    else:
+        with pytest.raises(Unauthorized, match="not trusted"):
+            await caller
+    await trust.aclose()
+
+
+async def test_keys_that_come_after_their_issuer_was_removed_verify_nothing(
+    home: Any, make_pair: Any, claims_of: Any, trust_in: Any
+) -> None:
+    pair = make_pair("ES256")
+    arrived, gate = asyncio.Event(), asyncio.Event()
+
+    class Late(FixedKeys):
+        async def find(self, kid: str, algorithm: str) -> Any:
+            arrived.set()
+            await gate.wait()
+            return await super().find(kid, algorithm)
+
+    trust = trust_in(pair, keys=Late(read_jwks(json.dumps({"keys": [pair.jwk]}).encode())))
+    token = pair.sign(claims_of())
+    caller = asyncio.create_task(identify(trust, token))
+    await arrived.wait()
+    await trust.reload(home)  # there is no issuers.yml any more
+    gate.set()
+    with pytest.raises(Unauthorized, match="not trusted"):
+        await caller
+    with pytest.raises(Unauthorized, match="not trusted"):
+        await identify(trust, token)
