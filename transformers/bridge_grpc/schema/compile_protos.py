@@ -12,17 +12,15 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
 
 from bridge.api import BindError, Fault, KeyPath
 from bridge_grpc.schema.custom_options import without_options
-from bridge_grpc.schema.shipped import ALIASES
+from bridge_grpc.schema.protoc import descriptor_set, protoc, protoc_lock
+from bridge_grpc.schema.shipped import shipped_path
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
@@ -30,7 +28,6 @@ _IMPORT = re.compile(
 _QUOTED = re.compile(r'"([^"]*)"|\'([^\']*)\'')
 _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.DOTALL)
 
-protoc: Any = _protoc_compiler
 _ROOTS = ".bridge-roots.proto"
 
 _CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
@@ -38,15 +35,13 @@ _CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
 MAX_PROTO_BYTES = 8 * 1024**2
 MAX_PROTOS = 2000  #: files that the folders and patterns of a spec match
 MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of a name in a spec
-#: Imports that only define options for validators and generators of code, which say nothing to the gateway.
-KNOWN_OPTIONS = re.compile(r"buf/validate/|validate/validate\.proto|protoc-gen-openapiv2/options/")
+#: Imports that only define options for validators and generators of code, which say nothing to the gateway. Files of
+#: other releases than the shipped one may need other files or options.
+KNOWN_OPTIONS = re.compile(r"buf/validate/|validate/validate\.proto|protoc-gen-(openapiv2|swagger)/options/")
 _UNKNOWN = re.compile(r'Option "\(([^)]+)\)" unknown')
 _ROUNDS = 50  #: attempts to compile after another unknown option was found
 _PATTERN = re.compile(r"[*?\[]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-
-# protoc's plug-in registry is not documented as thread-safe.
-_protoc_lock = Lock()
 
 
 def compile_protos(
@@ -140,7 +135,7 @@ def _compile(
 ) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
-        with _protoc_lock:
+        with protoc_lock:
             return _run(names, Path(folder), files, key, notes, strict=strict)
 
 
@@ -215,7 +210,7 @@ def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Pat
         name = queue.pop()
         if name in files:
             continue
-        source = next((path for base in roots if (path := _inside(root, base, name))), None) or _shipped(name)
+        source = next((path for base in roots if (path := _inside(root, base, name))), None) or shipped_path(name)
         if source is None:
             continue  # protoc reports it with the line of the import
         text = _read(source, key)
@@ -259,18 +254,6 @@ def _inside(root: Path, base: Path, name: str) -> Path | None:
     return path if path.is_file() and path.resolve().is_relative_to(root.resolve()) else None
 
 
-def _shipped(name: str) -> Path | None:
-    """A file of the well-known types or of googleapis-common-protos."""
-    if not name.startswith("google/") or ".." in name:
-        return None
-    name = ALIASES.get(name, name)
-    for base in (resources.files("grpc_tools").joinpath("_proto"), resources.files("google.api").joinpath("../..")):
-        path = Path(str(base)) / name
-        if path.is_file():
-            return path
-    return None
-
-
 def _read(path: Path, key: KeyPath) -> bytes:
     try:
         with path.open("rb") as file:
@@ -297,11 +280,9 @@ def _run(
         faults = {str(fault): fault for fault in _faults(errors.errors(), files, key)}
         if faults and not _leave_out(folder, files, notes, strict=strict):
             raise BindError(list(faults.values())) from None
-    out = folder / "bridge.descriptor-set"
-    arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-    if protoc.run_main([argument.encode() for argument in (*arguments, _ROOTS)]) or not out.is_file():
+    descriptors = descriptor_set(_ROOTS, [folder], folder / "bridge.descriptor-set")
+    if descriptors is None:
         raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
-    descriptors = FileDescriptorSet.FromString(out.read_bytes())
     return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
 
 
@@ -309,10 +290,23 @@ def _leave_out(folder: Path, files: Mapping[str, Path], notes: list[str], *, str
     """Take the imports that can't be found out of the copies in `folder`, with the options that then are unknown.
     Whether all of it compiles now; `notes` receives a sentence for each such import."""
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files}
+    if _leave_out_missing(folder, texts, notes, strict=strict):
+        return True
+    # The proto may have been written for another release of the options that are shipped.
+    others = {
+        name: text
+        for name, text in texts.items()
+        if not (KNOWN_OPTIONS.match(name) and files[name] == shipped_path(name))
+    }
+    return len(others) < len(texts) and _leave_out_missing(folder, others, notes, strict=strict)
+
+
+def _leave_out_missing(folder: Path, texts: Mapping[str, str], notes: list[str], *, strict: bool) -> bool:
+    """`_leave_out`, where `texts` are the files that were found."""
     missing: dict[str, list[str]] = {}
     for name, text in texts.items():
         for each in imports(text):
-            if each not in files:
+            if each not in texts:
                 missing.setdefault(each, []).append(name)
     unknown = [name for name in missing if not KNOWN_OPTIONS.match(name)]
     is_outside = any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in missing)

@@ -7,6 +7,7 @@ and missing files are requested in batches.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -95,7 +96,8 @@ class Conversation:
             for name, reason in reasons.items():
                 if name in self._files:
                     continue
-                file = shipped_file(name)  # some servers leave out the well-known types
+                # Some servers leave out the well-known types. Shipped files may have to be compiled.
+                file = await asyncio.to_thread(shipped_file, name)
                 if file is None:
                     cause = f" ({reason})" if reason else ""
                     raise ValueError(f"it imports {name!r}, which the server does not have{cause}")
