@@ -19,7 +19,7 @@ from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import fetch_error
 from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.importing import ImportOutput
-from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, media_type, require_json
+from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, declared_as_form, media_type, require_json
 from bridge.api.refusal import upstream_error
 from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.service import Service, StatusDetail, TextReader
@@ -175,6 +175,7 @@ __all__ = [
     "claim_of",
     "claim_text",
     "counted",
+    "declared_as_form",
     "define_function",
     "faults_of",
     "fetch_error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bridge.api.call import Call
@@ -12,6 +13,9 @@ JSON_TYPES = ("application/json",)
 
 #: Characters with which a JSON object or array begins. No form begins so: browsers escape them.
 _JSON_BEGINS = (b"{", b"[")
+_BEFORE = b"\xef\xbb\xbf \t\r\n"  #: what may stand before JSON: a byte order mark and white space
+#: A whole body that is a string, a number or a literal.
+_SCALAR = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*(?:".*"|-?[0-9][0-9.eE+-]*|true|false|null)[ \t\r\n]*', re.DOTALL)
 
 
 def media_type(content_type: str) -> str:
@@ -26,7 +30,7 @@ def is_json(kind: str) -> bool:
 
 def begins_as_json(body: bytes) -> bool:
     """Whether a body that is declared as a form begins as a JSON object or array."""
-    return body.lstrip()[:1] in _JSON_BEGINS
+    return body[:4096].lstrip(_BEFORE)[:1] in _JSON_BEGINS
 
 
 def read_as_json(call: Call) -> None:
@@ -37,7 +41,7 @@ def read_as_json(call: Call) -> None:
 def require_json(call: Call, media_types: Sequence[str] = JSON_TYPES, *, strict: bool = False) -> None:
     """Accept a body that is JSON under any of its media types, or under none.
 
-    Clients that name no type, such as ``curl -d``, declare every body as a form. A body that begins as JSON is then
+    Clients that name no type, such as ``curl -d``, declare every body as a form. A body that looks like JSON is then
     accepted, with a warning.
 
     :param media_types: all that the operation reads, for the refusal.
@@ -51,10 +55,20 @@ def require_json(call: Call, media_types: Sequence[str] = JSON_TYPES, *, strict:
     kind = media_type(content_type)
     if is_json(kind):
         return
-    if kind == URLENCODED and not strict and begins_as_json(call.body):
+    if kind == URLENCODED and (begins_as_json(call.body) or _SCALAR.fullmatch(call.body)):
+        if strict:
+            raise declared_as_form(media_types)
         read_as_json(call)
         return
     raise unreadable(kind, media_types)
+
+
+def declared_as_form(media_types: Sequence[str] = JSON_TYPES) -> UnsupportedMediaType:
+    """The refusal of JSON that is declared as a form."""
+    return UnsupportedMediaType(
+        "The body is JSON, declared as a form. Declare it as application/json.",
+        headers=[("accept", ", ".join(media_types))],
+    )
 
 
 def unreadable(kind: str, media_types: Sequence[str] = JSON_TYPES) -> UnsupportedMediaType:

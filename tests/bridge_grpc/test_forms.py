@@ -212,6 +212,16 @@ async def test_as_many_parts_as_are_taken(read: Any) -> None:
     assert len(read["plain"](*urlencoded(*[("tags", "x")] * MAX_PARTS))["tags"]) == MAX_PARTS
 
 
+@pytest.mark.parametrize("body", [b'{"noteText": "x"}', b'\xef\xbb\xbf {"noteText": "x"}'])
+async def test_a_strict_route_refuses_json_declared_as_a_form(read: Any, body: bytes) -> None:
+    assert read["plain"](body, URLENCODED)["noteText"] == "x"
+    strict = await read["prepare"](strict=True)
+    with pytest.raises(UnsupportedMediaType, match="Declare it as application/json"):
+        strict(body, f"{URLENCODED}; charset=utf-8")
+    assert strict(body, "application/json")["noteText"] == "x"
+    assert strict(b"note_text=x", URLENCODED)["noteText"] == "x"
+
+
 async def test_openapi_lists_forms(bind: Any) -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 

@@ -150,6 +150,14 @@ def test_what_curl_declares_for_want_of_another_is_read(echo: MakeEcho, strict: 
         assert call.warnings == ["the body was read as JSON, though declared as a form"]
 
 
+@pytest.mark.parametrize("body", [b'"x"', b" 5\n", b"-1.5e3", b"true", b"null", b'\xef\xbb\xbf"x"'])
+def test_scalars_are_json_though_declared_as_a_form(echo: MakeEcho, body: bytes) -> None:
+    codec = codec_of(echo('<xs:element name="r" type="xs:anySimpleType" nillable="true"/>').operation)
+    call = Call("POST", body=body, headers=[("content-type", "application/x-www-form-urlencoded")])
+    assert codec.request(call).body
+    assert call.warnings == ["the body was read as JSON, though declared as a form"]
+
+
 def test_faults_are_bounded(echo: MakeEcho) -> None:
     service = echo(
         '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="a" type="xs:int" maxOccurs="unbounded"/>'

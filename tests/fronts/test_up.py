@@ -42,6 +42,14 @@ async def test_what_curl_declares_for_want_of_another_is_read(stage: Any, body: 
     assert made.gateway.log()[0]["warnings"] == ["the body was read as JSON, though declared as a form"]
 
 
+async def test_a_strict_route_refuses_a_stream_declared_as_a_form(stage: Any) -> None:
+    async with stage(options=", strict: true") as made:
+        answer = await made.client.post("/flow/sum", content=LINES, headers={"content-type": FORM})
+        same = await made.client.post("/flow/sum", content=LINES, headers={"content-type": "application/x-ndjson"})
+    assert (answer.status_code, same.status_code) == (415, 200)
+    assert "Declare it as application/json" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("content_type", [FORM, "text/plain"])
 async def test_forms_are_no_streams(stage: Any, content_type: str) -> None:
     async with stage() as made:

@@ -166,7 +166,7 @@ class GrpcOptions(Options):
     short_enums: bool = False  #: enum values may be named without their type's prefix
     query_items: bool = False  #: items of repeated messages in a query: ``parts[0].name=x``
     ignore_query: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()
-    strict: bool = False  #: refuse the route where a rule of its protos would be left out
+    strict: bool = False  #: refuse what is read with a warning: rules that would be left out, JSON declared as a form
 
     @field_validator("metadata")
     @classmethod

@@ -116,6 +116,7 @@ class GrpcService:
 
     def reader(self, call: Call, *, frames: bool = False) -> TextReader:
         binding = self._frames if frames else self.binding
+        binding.check_stream(call)
         return partial(binding.encode, parameters=binding.field_values(call), call=call)
 
     def event_id(self, message: bytes) -> str | None:

@@ -332,6 +332,7 @@ class _Compiler:
             ignore=self._ignore,
             patch=patch,
             items=self._options.query_items,
+            strict=self._options.strict,
         )
 
     def _frames(self, method: Method, binding: Binding) -> Binding | None:

@@ -26,6 +26,8 @@ from bridge.api import (
     FaultList,
     InvalidBody,
     InvalidParameter,
+    declared_as_form,
+    media_type,
     parse_json,
     require_json,
 )
@@ -70,6 +72,7 @@ class Binding:
         ignore: bool = False,
         patch: bool = False,
         items: bool = False,
+        strict: bool = False,
     ) -> None:
         self.message = message
         self.sources = sources or ValueSources(message, (), decoders)
@@ -79,7 +82,7 @@ class Binding:
         self._wire: Callable[[bytes], bytes] | None = None
         if body == "*":
             self._wire = decoders.wire(message) if FAST_PATHS else _in_doubt
-        self._ignore = ignore
+        self._ignore, self._strict = ignore, strict
         self.body_field = self._body_field(message, body)
         self._element: Element | None = decoders.field(self.body_field) if self.body_field else None
         path_fields = {target.path for _, target in self.captures}
@@ -123,10 +126,21 @@ class Binding:
         if call.body and self.body and not self.raw:
             if self.form is not None and form_kind(call):
                 return self._read_form(self.form, call, values)
-            require_json(call, JSON_TYPES if self.form is None else (*JSON_TYPES, URLENCODED, MULTIPART))
+            require_json(call, self._media_types(), strict=self._strict)
         elif call.body and not self.body:
             self._refuse_body(call)
         return self.encode(call.body, values, call)
+
+    def check_stream(self, call: Call) -> None:
+        """Check a client's stream of JSON.
+
+        :raises bridge.api.UnsupportedMediaType: it is declared as a form, on a strict route.
+        """
+        if self._strict and not self.raw and media_type(call.header("content-type")) == URLENCODED:
+            raise declared_as_form()
+
+    def _media_types(self) -> Sequence[str]:
+        return JSON_TYPES if self.form is None else (*JSON_TYPES, URLENCODED, MULTIPART)
 
     def encode(self, body: bytes, parameters: FieldValues, call: Call, *, first: bool = True) -> bytes:
         """The message of a body, or of one message of a stream; JSON unless `raw`.
