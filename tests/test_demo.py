@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docs.pages import blocks_of
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "election_night" / "demo.py"
 
@@ -79,8 +81,21 @@ def test_once(tmp_path: Path) -> None:
     assert any('"sequence": "20261"' in line for line in lines)
     assert any('"type": "urn:bridge:problem:unauthorized"' in line for line in lines)
     assert len(re.findall(r"trace id [0-9a-f]{32}$", out, re.MULTILINE)) == 4
+    for cell in scene_of_the_readme():
+        assert re.search(cell, "".join(out.split())), cell
     assert list(tmp_path.iterdir()) == []
     assert gone(tmp_path)
+
+
+def scene_of_the_readme() -> list[str]:
+    """A pattern for each line of each column of the scene that README.md shows; ``…`` is what it leaves out,
+    and spaces don't count."""
+    [scene] = [block.text for block in blocks_of(ROOT / "README.md") if block.language == ""]
+    cells = [cell.strip(" ─┬┴┼╮╯") for line in scene.splitlines() for cell in re.split("[│├╭╰┤]", line)]
+    shown = [cell for cell in cells if cell and not cell.startswith(("JSON: ", "XML: "))]
+    assert len(shown) > 25
+    patterns = [re.escape("".join(cell.split())).replace("…", ".*?") for cell in shown]
+    return [re.sub(r"\d+\\\.\d+|[0-9a-f]{32}", ".+?", line) if "traceid" in line else line for line in patterns]
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
