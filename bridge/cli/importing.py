@@ -90,7 +90,9 @@ def _command(name: str, options: type[BaseModel]) -> Any:
         parameters.append(Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     app = typer.Typer(add_completion=False)
-    app.command(name, help=options.__doc__)(command)
+    # protoc's users write --proto_path.
+    names = {"token_normalize_func": lambda option: option.replace("_", "-")}
+    app.command(name, help=options.__doc__, context_settings=names)(command)
     return typer.main.get_command(app)
 
 

@@ -106,6 +106,9 @@ async def test_from_a_descriptor_set(context: Context) -> None:
         (["a.pb", "b.pb"], "give one HOST:PORT"),
         (["messages.proto"], "no service"),
         (["localhost:1"], "can't be had by reflection"),
+        (["localhost:65536"], "a port is between 1 and 65535"),
+        (["localhost:0"], "a port is between 1 and 65535"),
+        (["localhost"], "a live server is HOST:PORT"),
     ],
 )
 async def test_what_can_not_be_imported(
@@ -197,6 +200,32 @@ async def test_folders_of_imports_are_given_as_to_protoc(context: Context, tmp_p
     assert "the mesh must know" not in text  # the command writes the entry
     with pytest.raises(BindError, match="there is no such folder"):
         await Grpc().import_spec(GrpcImport(source=["box/box.proto"], proto_path=["nowhere"]), context)
+
+
+async def test_every_way_to_name_folders_that_protoc_reads(context: Context, tmp_path: Path) -> None:
+    for name, text in (("own/box.proto", PROTO.replace('import "google', 'import "id.proto"; import "google')),
+                       ("third/id.proto", 'syntax = "proto3"; package common;')):  # fmt: skip
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    own, third = tmp_path / "own", tmp_path / "third"
+    for paths in ([f"{own}:{third}"], [f"={own}", f"={third}"], [f"={own}:{third}:"]):
+        text, _ = await Grpc().import_spec(GrpcImport(source=["box.proto"], proto_path=paths), context)
+        assert "protos: [box.proto]" in text
+    with pytest.raises(BindError, match="there is no such folder"):
+        await Grpc().import_spec(GrpcImport(source=["box.proto"], proto_path=[f"{own}:nowhere"]), context)
+
+
+async def test_a_live_server_may_be_named_as_a_url(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflection, "TIMEOUT", 0.4)
+    for source, address in (
+        ("grpc://nobody.invalid:50051", "nobody.invalid:50051"),
+        ("http://no.invalid:1/", "no.invalid:1"),
+    ):
+        with pytest.raises(BindError, match=re.escape(f"the schema of {address} can't be had by reflection")):
+            await Grpc().import_spec(GrpcImport(source=[source]), context)
+    async with answering(b"\x15\x03\x01\x00\x02\x02\x16") as port:
+        with pytest.raises(BindError, match="TLS handshake"):
+            await Grpc().import_spec(GrpcImport(source=[f"grpcs://127.0.0.1:{port}"]), context)
 
 
 async def test_what_an_import_leaves_out_is_noted(context: Context) -> None:

@@ -125,6 +125,8 @@ def test_folders_of_protos_are_named_as_for_protoc(cli: Any, tmp_path: Path, hom
     done = cli("import", "grpc", "-I", str(tmp_path / "own"), "--proto-path", str(tmp_path / "vendor"), "a.proto")
     assert (done.returncode, done.stderr) == (0, "")
     assert "POST /v1/tally/a.Tally/Get -> a.Tally.Get" in done.stdout
+    both = f"{tmp_path / 'own'}:{tmp_path / 'vendor'}"
+    assert cli("import", "grpc", f"--proto_path={both}", "a.proto").stdout == done.stdout
     where = ("-I", str(tmp_path / "own"), "-I", str(tmp_path / "vendor"))
     written = cli("import", "grpc", *where, "a.proto", "-o", "routes/a.yml")
     assert written.returncode == 0, written.stderr

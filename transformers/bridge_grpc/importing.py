@@ -18,7 +18,7 @@ from bridge_grpc.schema.reflection import reflect
 from bridge_grpc.schema.saving import save, save_protos
 from bridge_grpc.schema.sources import read_set
 
-_LIVE = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(\d{1,5})")
+_LIVE = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):(?P<port>\d+)/?")
 
 
 class GrpcImport(BaseModel):
@@ -45,7 +45,11 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
     hints: list[str] = []
     source, address = request.source, _LIVE.fullmatch(request.source[0]) if len(request.source) == 1 else None
     if address is not None:
-        return await _from_server(address[1].strip("[]"), int(address[2]), request, context, hints)
+        if not 0 < int(address["port"]) < 65536:
+            raise BindError(Fault("a port is between 1 and 65535", file=source[0]))
+        if address["scheme"] in ("grpcs", "https"):
+            request = request.model_copy(update={"tls": True})
+        return await _from_server(address["host"].strip("[]"), int(address["port"]), request, context, hints)
     if request.tls:
         raise BindError(Fault("--tls goes with a live server, not with files"))
     notes: list[str] = []
@@ -61,7 +65,11 @@ async def import_spec(request: GrpcImport, context: Context) -> tuple[str, list[
     elif request.proto_path:
         raise BindError(Fault("--proto-path goes with .proto files"))
     elif len(source) == 1:
-        grpc_schema = schema(read_set(Path(source[0])), source[0])
+        path = next((path for path in (Path(source[0]), context.proto_dir / source[0]) if path.exists()), None)
+        if path is None:
+            reason = "No such file; a live server is HOST:PORT, such as localhost:50051"
+            raise BindError(Fault(reason, file=source[0]))
+        grpc_schema = schema(read_set(path), source[0])
         services = list(grpc_schema.services)
         root, names = _root([Path(source[0])], context, hints)
         if root != context.proto_dir.resolve():
@@ -144,6 +152,7 @@ def _protos(
 
     :param folders: of ``--proto-path``.
     """
+    folders = [part for folder in folders for part in _split(folder)]
     bases = [Path(folder).resolve() for folder in folders]
     for folder, base in zip(folders, bases, strict=True):
         if not base.is_dir():
@@ -165,6 +174,11 @@ def _protos(
     tops = [*bases, root]
     names = [next(file.relative_to(top).as_posix() for top in tops if file.is_relative_to(top)) for file in files]
     return root, names, [base.relative_to(root).as_posix() for base in bases if base != root]
+
+
+def _split(folder: str) -> list[str]:
+    """The folders of one ``-I``, as protoc reads it: ``-I=a`` is ``-I a``, and ``a:b`` are two."""
+    return [folder] if Path(folder).is_dir() else [part for part in folder.removeprefix("=").split(os.pathsep) if part]
 
 
 def _root(paths: Sequence[Path], context: Context, hints: list[str]) -> tuple[Path, list[str]]:
