@@ -27,6 +27,7 @@ message Query {
   map<string, string> labels = 4;
   repeated Part parts = 5;
   Part part = 6;
+  repeated Part more_parts = 7 [json_name = "more.parts"];
 }
 service S {
   rpc Find(Query) returns (Query) { option (google.api.http) = { get: "/find" }; }
@@ -69,6 +70,9 @@ async def test_items_of_repeated_messages_where_the_route_takes_them(bind: Any) 
     }
     with pytest.raises(InvalidParameter):
         await found(bind, query)
+    more = {"more.parts": [{"name": "a"}, {"name": "b"}]}
+    for name in ("more.parts", "more_parts"):
+        assert await found(bind, f"{name}[1].name=b&{name}[0].name=a", query_items=True) == more
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,9 @@ async def test_items_of_repeated_messages_where_the_route_takes_them(bind: Any) 
         ("labels[0].name=a", "labels[0]"),
         ("parts[1000].name=a", "parts[1000].name"),
         ("parts[0]=a", "parts[0]"),
+        ("parts[00].name=a", "parts[00].name"),
+        ("parts[٠].name=a", "parts[٠].name"),  # a zero of another script
+        ("more.parts[0].name=a&more_parts[0].name=b", "more_parts[0]"),
         (f"{'parts[0].' * 6}name=a", "parts[0].parts[0].parts[0].parts[0].parts[0].parts[0].name"),
     ],
 )

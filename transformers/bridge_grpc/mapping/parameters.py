@@ -17,7 +17,7 @@ from bridge_grpc.codec.scalars import MESSAGES, FieldValueError, UnknownEnumName
 
 MAX_DEPTH = 16
 MAX_WITHIN = 4  #: items of repeated messages in one another, in a query
-_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)\[(\d{1,3})\]\.(.+)", re.DOTALL)
+_ITEM = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)\[(0|[1-9][0-9]{0,2})\]\.(.+)", re.DOTALL)
 #: Size of the cache of parameter names, since clients choose the names.
 _MAX_KEPT = 1024
 
@@ -242,8 +242,11 @@ class Parameters:
 
     def _resolve(self, name: str) -> Target | None:
         """The field of `name`: a path, or one field whose JSON name holds dots."""
-        target = resolve(self._message, name.split("."), self._decoders, _BY_FIELD)
-        return target or (resolve(self._message, (name,), self._decoders, _BY_FIELD) if "." in name else None)
+        return self._named(name, _BY_FIELD)
+
+    def _named(self, name: str, within: Collection[str] = ()) -> Target | None:
+        target = resolve(self._message, name.split("."), self._decoders, within)
+        return target or (resolve(self._message, (name,), self._decoders, within) if "." in name else None)
 
     def _find(self, name: str) -> Target | str:
         target = self.target(name)
@@ -256,8 +259,9 @@ class Parameters:
         self, items: Mapping[str, dict[int, list[tuple[str, str]]]], faults: list[tuple[str, str]], *, ignore: bool
     ) -> Iterator[tuple[Target, Any]]:
         """The repeated messages whose items `items` holds: by the list's name, then by index."""
+        names: dict[tuple[str, ...], str] = {}
         for name, by_index in items.items():
-            target = resolve(self._message, name.split("."), self._decoders)
+            target = self._named(name)
             message = target.field.message_type if target is not None else None
             first = f"{name}[{min(by_index)}]"
             if target is None or message is None or not target.field.is_repeated or _is_map(target.field):
@@ -266,6 +270,10 @@ class Parameters:
                 continue
             if self._is_taken(target):
                 faults.append((first, "it is not given in the query"))
+                continue
+            other = names.setdefault(target.path, name)
+            if other != name:
+                faults.append((first, f"it is the same list as {other}; use one of its names"))
                 continue
             if sorted(by_index) != list(range(len(by_index))):
                 faults.append((first, "items are numbered from 0, without a gap"))
