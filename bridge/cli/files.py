@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,6 +54,28 @@ def write(path: Path, content: bytes, *, replace: bool = False) -> bool:
     except OSError as error:
         raise SettingsError(Fault(f"it can't be written: {error.strerror or error}", file=str(path))) from None
     return True
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder at once: with all its files, or not at all.
+
+    :param files: by path below the folder.
+    :raises SettingsError: there is something of this name, or it can't be written.
+    """
+    # A rename would replace an empty folder.
+    if os.path.lexists(folder):
+        raise SettingsError(Fault("it exists already; remove it, or choose another name", file=str(folder)))
+    half = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    try:
+        try:
+            half.mkdir()
+            for name, content in files.items():
+                write(half / name, content)
+            half.rename(folder)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+    except OSError as error:
+        raise SettingsError(Fault(f"it can't be written: {error.strerror or error}", file=str(folder))) from None
 
 
 def _place(half: Path, path: Path, *, replace: bool) -> None:

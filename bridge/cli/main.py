@@ -150,6 +150,22 @@ def init(
 
 
 @app.command()
+def new_transformer(
+    name: Annotated[str, typer.Argument(help="What specs call it: small letters, digits, - and _.")],
+) -> None:
+    """Start a plug-in: a project of a transformer in the new folder NAME, with tests that pass and an example."""
+    from bridge.cli.program import interpreter
+    from bridge.cli.transformer_project import create
+
+    with explained():
+        paths = create(name)
+    error, python = console(), interpreter()
+    error.print(f"Wrote {', '.join(map(str, paths))}.", markup=False)
+    steps = (f"cd {name}", f"{python} -m pip install -e '.[dev]'", f"{python} -m pytest")
+    error.print("\n  ".join(("Next (README.md says more):", *steps)), markup=False)
+
+
+@app.command()
 def doctor(
     host: Annotated[str, typer.Option(help="The address that a gateway is to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port that it is to listen on.", min=0, max=65535)] = 8080,

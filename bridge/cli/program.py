@@ -22,3 +22,13 @@ def program() -> str:
     if own.exists():
         return shlex.quote(str(own))
     return f"{shlex.quote(sys.executable)} -m bridge"
+
+
+def interpreter() -> str:
+    """``python`` as the user can type it for the environment of this command: the name where the shell finds that one,
+    else its path, quoted."""
+    on_path = shutil.which("python")
+    # An environment's `python` is a link to the one that it was made with, so the folders are compared.
+    if on_path and os.path.samefile(Path(on_path).parent, Path(sys.executable).parent):
+        return "python"
+    return shlex.quote(sys.executable)

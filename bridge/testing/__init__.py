@@ -1,4 +1,4 @@
-"""What a plug-in's tests import: bind a transformer without a gateway."""
+"""What a plug-in's tests import: bind a transformer without a gateway, or serve it in one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from bridge.api.transformer import (
 )
 from bridge.config.specfile import read_value
 from bridge.errors import SpecError
+from bridge.testing.serving import serving
 
-__all__ = ["bound"]
+__all__ = ["bound", "serving"]
 
 _DEFAULTS = {"upstream": "service:80", "auth": {"type": "none"}}
 

@@ -290,3 +290,10 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     assert "Usage: hms-bridge" in run(command, "--help", env=environ, cwd=home)
     assert "all right" in run(command, "check", env=environ, cwd=home)
     assert run(tmp_path / "venv/bin/pip", "check").strip() == "No broken requirements found."
+    python = tmp_path / "venv/bin/python"
+    run(command, "new-transformer", "edi", env=environ, cwd=tmp_path)
+    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", "edi[dev]", cwd=tmp_path)
+    assert "3 passed" in run(python, "-m", "pytest", "-q", cwd=tmp_path / "edi")
+    run(python, "-m", "mypy", cwd=tmp_path / "edi")
+    for arguments in (("check",), ("format", "--check")):
+        run(python, "-m", "ruff", *arguments, cwd=tmp_path / "edi")

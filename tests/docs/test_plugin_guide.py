@@ -1,4 +1,5 @@
-"""The guide to plug-ins as written: the project is installed, its test passes, and the gateway serves it."""
+"""The guide to plug-ins shows the project that `hms-bridge new-transformer` writes. With the page's import command, it
+is installed, its tests pass, and the gateway serves it."""
 
 from __future__ import annotations
 
@@ -20,6 +21,12 @@ BLOCKS = blocks_of(ROOT / "docs" / "plugins.md")
 SPEC = next(block.text for block in BLOCKS if block.language == "yaml" and "shout" in block.text)
 
 
+#: By the name that the paragraph before the block ends with.
+FILES = {
+    name[1]: block.text for block in BLOCKS if (name := re.search(r"`([\w/]+\.(?:py|toml|yml))`[^`]*:$", block.before))
+}
+
+
 def run(*command: str, cwd: Path, site: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
     environment |= {"PYTHONPATH": str(site), "NO_COLOR": "1", "COLUMNS": "200"}
@@ -32,17 +39,17 @@ def run(*command: str, cwd: Path, site: Path) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the page in a folder, with the entry point that the import command needs."""
-    folder = tmp_path_factory.mktemp("shout")
-    for block in BLOCKS:
-        if name := re.search(r"`([\w/]+\.(?:py|toml))`[^`]*:$", block.before):
-            file = folder / name[1]
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(block.text)
+    """The project of the page, with the file and the entry point that the import command needs."""
+    parent = tmp_path_factory.mktemp("guide")
+    run("bridge", "new-transformer", "shout", cwd=parent, site=parent)
+    folder = parent / "shout"
+    (folder / "shout_transformer/importing.py").write_text(FILES["shout_transformer/importing.py"])
     importing = next(block.text for block in BLOCKS if "importing:ImportingShout" in block.text)
-    table = importing.partition("\n")[0]
     config = folder / "pyproject.toml"
-    config.write_text(config.read_text().partition(table)[0] + importing)
+    text = config.read_text()
+    table, line = importing.splitlines()
+    assert table in text
+    config.write_text(re.sub(r"^shout = .*$", line, text, flags=re.MULTILINE))
     return folder
 
 
@@ -55,8 +62,20 @@ def site(project: Path) -> Path:
     return target
 
 
+def test_the_page_shows_what_the_command_writes(project: Path) -> None:
+    shown = {name: text for name, text in FILES.items() if not name.endswith("importing.py")}
+    assert shown.keys() == {
+        "pyproject.toml", "shout_transformer/__init__.py", "tests/test_shout.py", "tests/test_shout_in_gateway.py",
+        "example/routes/shout.yml",
+    }  # fmt: skip
+    for name, text in shown.items():
+        assert text == (project / name).read_text().replace(".importing:ImportingShout", ":Shout"), name
+
+
 def test_the_projects_own_test_passes(project: Path, site: Path) -> None:
-    assert "1 passed" in run("pytest", "-q", "-p", "no:cacheprovider", "test_shout.py", cwd=project, site=site).stdout
+    """That with a gateway is run by tests/cli/test_new_transformer.py."""
+    command = ("pytest", "-q", "-p", "no:cacheprovider", "tests/test_shout.py")
+    assert "2 passed" in run(*command, cwd=project, site=site).stdout
 
 
 def test_its_import_command(project: Path, site: Path) -> None:
