@@ -16,7 +16,7 @@ from bridge.api.call import (
 )
 from bridge.api.capabilities import Followed
 from bridge.api.fast_paths import FAST_PATHS
-from bridge.api.fetching import fetch_error
+from bridge.api.fetching import Fetched, fetch_error
 from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.importing import ImportOutput
 from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, declared_as_form, media_type, require_json
@@ -118,6 +118,7 @@ __all__ = [
     "Fault",
     "FaultList",
     "FetchError",
+    "Fetched",
     "Followed",
     "Forbidden",
     "Form",

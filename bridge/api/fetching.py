@@ -1,4 +1,4 @@
-"""The error for a document that a plug-in fetched by URL and can't use. Its text depends on who wrote the route."""
+"""A document that a plug-in fetched by URL, and the error for one that it can't use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ MAX_LOGGED = 1000  #: failures that are remembered for this
 
 log = logging.getLogger("bridge.fetch")
 _logged = Memo[tuple[str, str], float](MAX_LOGGED)
+
+
+class Fetched(bytes):
+    """A document that was fetched.
+
+    :ivar url: its own URL, to which redirects led; references in it are relative to that (RFC 3986, section 5.1.3).
+    """
+
+    url: str
+
+    def __new__(cls, body: bytes, url: str) -> Fetched:
+        document = super().__new__(cls, body)
+        document.url = url
+        return document
 
 
 def fetch_error(url: str, reason: str, *, line: int = 0, answered: bool = True, status: int = 0) -> FetchError:

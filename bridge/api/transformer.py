@@ -190,8 +190,8 @@ class Context:
     :ivar wsdl_dir: the folder of relative WSDL names.
     :ivar proto_dir: the folder of relative ``.proto`` and descriptor set names; nothing outside it is read.
     :ivar call: calls gRPC services at bind (server reflection).
-    :ivar fetch: documents by URL, within the gateway's limits on destination, size and time. It raises
-        `bridge.api.FetchError`. A plug-in opens no connections itself.
+    :ivar fetch: documents by URL (`bridge.api.Fetched`), within the gateway's limits on destination, size and time. It
+        raises `bridge.api.FetchError`. A plug-in opens no connections itself.
     :ivar output: what an import command adds to; used by `bridge.api.capabilities.Importing` only.
     """
 

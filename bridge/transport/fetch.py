@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
-from bridge.api.fetching import fetch_error
+from bridge.api.fetching import Fetched, fetch_error
 from bridge.api.tls import default_context
 from bridge.errors import BadReply, Fault, FetchError
 from bridge.http.agent import USER_AGENT
@@ -109,7 +109,7 @@ class Fetcher:
         self._lookups: ThreadPoolExecutor | None = None
         self._tls: ssl.SSLContext | None = None
 
-    async def fetch(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
+    async def fetch(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> Fetched:
         """The document at `url`.
 
         :param headers: credentials; only the origin of `url` gets them.
@@ -147,7 +147,7 @@ class Fetcher:
         )
         return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
-    async def _follow(self, url: str, first: _Target, headers: Mapping[str, str]) -> bytes:
+    async def _follow(self, url: str, first: _Target, headers: Mapping[str, str]) -> Fetched:
         import httpx  # heavy, and most contracts are files
 
         if self._tls is None:
@@ -168,7 +168,7 @@ class Fetcher:
                             _status_reason(reply.status_code, has_credentials=bool(credentials)),
                             status=reply.status_code,
                         )
-                    return await _read_body(reply)
+                    return Fetched(await _read_body(reply), url)
                 except (httpx.HTTPError, OSError, ValueError) as error:
                     raise _FetchFailure(f"it can't be fetched: {str(error) or type(error).__name__}") from None
                 finally:

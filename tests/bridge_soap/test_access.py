@@ -112,6 +112,18 @@ async def test_all_files_of_its_own_host(
     assert {brought for _, brought in server.seen} == {wanted}
 
 
+@pytest.mark.parametrize("location", ["/p/PeopleService.wsdl", "p/PeopleService.wsdl", "{own}/p/PeopleService.wsdl"])
+async def test_imports_count_from_where_a_redirect_leads(
+    serve: Callable[..., Server], tmp_path: Path, location: str
+) -> None:
+    server = serve(**people())
+    server.redirects["/people?wsdl"] = location.format(own=server.url)
+    options = {"strict": True}  # nothing is looked for elsewhere
+    operations = await bind_wsdl(tmp_path, f"{server.url}/people?wsdl", options=options)
+    assert [each.name for each in operations] == ["find", "notify"]
+    assert {path for path, _ in server.seen} == {"/people?wsdl", *server.files}
+
+
 @pytest.mark.parametrize(
     ("auth", "told"),
     [

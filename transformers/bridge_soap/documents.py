@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from bridge.api import BindError, Fault, FetchError, XmlError, fetch_error, xml_parser
+from bridge.api import BindError, Fault, Fetched, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.liberties import Liberties
 from bridge_soap.locations import is_url, likely_files, likely_urls, named_file, origin_of, plain, schemas_in
 from bridge_soap.parsing import parse_contract, parse_repaired, what_it_is
@@ -38,15 +38,21 @@ MAX_GUESSES = 60  #: fetches for one contract of documents whose location is wro
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file. `id` is its path or URL; `name` is for messages."""
+    """One file. `id` is its path or URL; `name` is for messages. `url` is where redirects led, if there were any."""
 
     root: etree._Element
     id: str
     name: str
+    url: str = ""
 
     @property
     def is_url(self) -> bool:
         return is_url(self.id)
+
+    @property
+    def base(self) -> str:
+        """What its references are relative to."""
+        return self.url or self.id
 
 
 def shown(reference: str) -> str:
@@ -122,7 +128,7 @@ class Library:
         if base is None:
             return self._from_url(reference) if is_url(reference) else self._from_file(reference, None)
         if base.is_url:
-            return self._beside_url(urljoin(base.id, plain(reference)), base, fits)
+            return self._beside_url(urljoin(base.base, plain(reference)), base, fits)
         try:
             if is_url(reference):
                 reason = f"it is a URL, which a file can't refer to; save it beside {base.name} and refer to that file"
@@ -206,10 +212,10 @@ class Library:
     def _beside_url(self, url: str, base: Document, fits: Fits) -> Document:
         """What `base` refers to as `url`. It may be on the origin of `base` only."""
         try:
-            if urlsplit(base.id).netloc.lower() != urlsplit(url).netloc.lower():
+            if urlsplit(base.base).netloc.lower() != urlsplit(url).netloc.lower():
                 self._refuse_user_info(url)
                 raise BindError(Fault(f"it lies on another host than {base.name}, which is refused", file=url))
-            if origin_of(base.id) == origin_of(url) or self.liberties.strict:
+            if origin_of(base.base) == origin_of(url) or self.liberties.strict:
                 return self._from_url(url)
             return self._likely_url(url, base, fits) or self._from_url(url)  # http for https: TLS ends before it
         except BindError:
@@ -222,7 +228,7 @@ class Library:
         """The document of the origin of `base` that a wrong URL means, if there is one."""
         if self.liberties.strict or shown(url) != url:
             return None
-        for candidate in likely_urls(url, base.id):
+        for candidate in likely_urls(url, base.base):
             if candidate not in self._open and candidate not in self._failed:
                 self._guesses += 1
             if self._guesses > MAX_GUESSES or time.monotonic() > self._until - ALTOGETHER / 2:
@@ -278,7 +284,8 @@ class Library:
         if len(self._open) >= MAX_DOCUMENTS:
             raise BindError(Fault(f"the contract is spread over more than {MAX_DOCUMENTS} files", file=name))
         root = self._parsed(body, key, name)
-        document = _fitting(Document(root, key, name), fits)
+        url = body.url if isinstance(body, Fetched) and body.url != key else ""
+        document = _fitting(Document(root, key, name, url), fits)
         self._hash.update(f"{key}\0{len(body)}\0".encode() + body)
         self._open[key] = document
         return document

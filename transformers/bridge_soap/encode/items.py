@@ -184,10 +184,57 @@ class ItemsWriter:
         filled = {key: items for key, items in lists.items() if items}
         if len(filled) <= 1:
             return [(key, number, item) for key, items in filled.items() for number, item in enumerate(items)]
-        if self._part is None or self._part.kind != "sequence":
+        leaves = _in_turn(self._part)
+        counts = {key: len(items) for key, items in filled.items()}
+        rounds = _rounds(self._part, leaves, counts)
+        shares = _shares(leaves, counts, rounds) if rounds else None
+        if shares is None:
             return None
-        keys = [leaf.key for leaf in self._part.leaves() if leaf.key in filled]
-        lengths = {len(items) for items in filled.values()}
-        if len(lengths) != 1 or len(set(keys)) != len(keys) or any(not leaf.low for leaf in self._part.leaves()):
+        items = {key: iter(enumerate(values)) for key, values in filled.items()}
+        return [(key, *next(items[key])) for _ in range(rounds) for key, share in shares for _ in range(share)]
+
+
+def _in_turn(part: Part | None) -> list[Part]:
+    """The leaves of a sequence, if each round of it has all of them one after another; else none."""
+    if part is None or part.kind != "sequence":
+        return []
+    leaves: list[Part] = []
+    for each in part.parts:
+        if not each.is_group:
+            leaves.append(each)
+            continue
+        inner = _in_turn(each) if each.low == each.high == 1 else []
+        if not inner:
+            return []
+        leaves += inner
+    return leaves
+
+
+def _rounds(part: Part | None, leaves: list[Part], counts: dict[str, int]) -> int:
+    """How often the sequence is repeated if it holds so many elements of each key; 0 if that can't be told."""
+    if part is not None and part.high == 1:
+        return 1
+    for key, count in counts.items():
+        own = [leaf for leaf in leaves if leaf.key == key]
+        least = sum(leaf.low for leaf in own)
+        if least and all(leaf.low == leaf.high for leaf in own):
+            return count // least if count % least == 0 else 0
+    return 0
+
+
+def _shares(leaves: list[Part], counts: dict[str, int], rounds: int) -> list[tuple[str, int]] | None:
+    """For each leaf of one round its key and how many elements it takes; None if there are several ways or none."""
+    own = {key: [leaf for leaf in leaves if leaf.key == key] for key in counts}
+    taken: dict[int, int] = {}
+    for key, count in counts.items():
+        lows, highs = [leaf.low for leaf in own[key]], [leaf.high for leaf in own[key]]
+        if count == rounds * sum(lows):
+            shares = lows
+        elif None not in highs and count == rounds * sum(high or 0 for high in highs):
+            shares = [high or 0 for high in highs]
+        elif rounds == len(lows) == 1:
+            shares = [count]
+        else:
             return None
-        return [(key, number, filled[key][number]) for number in range(lengths.pop()) for key in keys]
+        taken |= {id(leaf): share for leaf, share in zip(own[key], shares, strict=True)}
+    return [(leaf.key, taken[id(leaf)]) for leaf in leaves if taken.get(id(leaf))]
