@@ -272,41 +272,59 @@ def test_faults_of_a_simple_body_with_attachments(bare: Operation, body: Any, po
 # --- line ends ---
 
 
+LF_ONLY, NO_LINE, NO_END = "end with bare line feeds", "does not start a line", "has no last boundary"
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        lambda body: body.replace(b"\r\n", b"\n"),
-        lambda body: body.replace(b"\r\n", b"\n").removeprefix(b"\n"),
-        lambda body: b"\n" + body,
-        lambda body: b"A message of several parts." + body,
-        lambda body: b"A message of several parts.\n" + body.replace(b"\r\n", b"\n"),
-        lambda body: body.replace(b"\r\n--part", b"\n--part"),
-        lambda body: body.replace(b"</s:Envelope>\r\n", b"</s:Envelope>").replace(b"\r\nok\r\n--", b"\r\nok--"),
-        lambda body: body.partition(b"\r\n--part-1f--")[0],
-        lambda body: body.replace(b"--part-1f\r\n", b"--part-1f \t\r\n"),
+        (lambda body: body.replace(b"\r\n", b"\n"), [LF_ONLY]),
+        (lambda body: body.replace(b"\r\n", b"\n").removeprefix(b"\n"), [LF_ONLY]),
+        (lambda body: b"\n" + body, [LF_ONLY]),
+        (lambda body: b"A message of several parts.\r\n" + body, []),
+        (lambda body: b"A message of several parts." + body, [NO_LINE]),
+        (lambda body: b"A message of several parts.\n" + body.replace(b"\r\n", b"\n"), [LF_ONLY]),
+        (lambda body: body.replace(b"\r\n--part", b"\n--part"), [LF_ONLY]),
+        (
+            lambda body: body.replace(b"</s:Envelope>\r\n", b"</s:Envelope>").replace(b"\r\nok\r\n--", b"\r\nok--"),
+            [NO_LINE],
+        ),
+        (lambda body: body.partition(b"\r\n--part-1f--")[0], [NO_END]),
+        (lambda body: body.replace(b"--part-1f\r\n", b"--part-1f \t\r\n"), []),
+        (lambda body: body.replace(b"--part-1f", b"--other"), ["another boundary than its content type names"]),
+        (lambda body: body.replace(b"envelope@bridge", b"first@bridge"), ["none of its parts is the one that start"]),
     ],
     ids=[
         "LF",
         "LF, no preamble",
         "a line first",
         "preamble",
+        "preamble without a line end",
         "LF, preamble",
         "mixed",
         "no line ends",
         "no end",
         "spaces",
+        "another boundary",
+        "another start",
     ],
 )
-def test_parts_are_found_whatever_ends_their_lines(
-    scans: dict[str, Operation], change: Callable[[bytes], bytes]
+async def test_parts_are_found_whatever_ends_their_lines(
+    scans: dict[str, Operation], bind: Bind, change: Callable[[bytes], bytes], told: list[str]
 ) -> None:
     root = envelope('<stored xmlns="urn:scans"><bytes>5</bytes></stored>')
     kind, body = join(root, "text/xml; charset=utf-8", [BodyPart("receipt=1@x", "text/plain", b"ok")], "1f")
-    call = Call()
-    reply = codec_of(scans["store"]).reply(call, HttpReply(200, [("content-type", kind)], change(body)))
+    call, inbound = Call(), HttpReply(200, [("content-type", kind)], change(body))
+    reply = codec_of(scans["store"]).reply(call, inbound)
     receipt = {"@contentType": "text/plain", "#text": b64(b"ok")}
     assert json.loads(reply.content) == {"bytes": 5, "#attachments": {"receipt": receipt}}
-    assert not call.warnings
+    assert [word in warning for word, warning in zip(told, call.warnings, strict=True)] == [True] * len(told)
+    strict = codec_of((await bind("scans.wsdl", options={"operation": "store", "strict": True}))[0])
+    if told:
+        with pytest.raises(BadReply, match=told[0]):
+            strict.reply(Call(), inbound)
+    else:
+        assert strict.reply(Call(), inbound).content == reply.content
 
 
 def test_a_part_keeps_its_own_line_ends() -> None:

@@ -205,7 +205,7 @@ class SoapCodec:
         body, own = inbound.body, kind
         try:
             if kind[:10].lower() == "multipart/":
-                root, parts = split(body, kind)
+                root, parts = split(body, kind, self._tolerate(call) or _refuse_message)
                 body, own = root.body, root.content_type
             if len(body) < large.LARGE:
                 message = read_message(body, own, tolerate=self._tolerate(call))
@@ -345,6 +345,14 @@ def place_of(node: etree._Element) -> str:
 def refuse(node: etree._Element, why: str) -> None:
     """Refuse a reply that violates its schema, on strict routes."""
     raise BadReply(f"The service's answer breaks its schema: at {place_of(node)}: {why}.")
+
+
+def _refuse_message(why: str) -> None:
+    """Refuse a message for what lenient routes tolerate in it.
+
+    :raises bridge.api.XmlError: always.
+    """
+    raise XmlError(why)
 
 
 def _noter(warnings: list[str]) -> Callable[[etree._Element, str], None]:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import quopri
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import NamedTuple
@@ -27,6 +27,13 @@ _PARAMETER = re.compile(r';\s*([!#$&^_.+\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\
 _CID = re.compile("^cid:", re.IGNORECASE)
 _BOUNDARY_END = re.compile(rb"--|[ \t]*(?:\r?\n|\Z)")
 _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
+_FIRST_BOUNDARY = re.compile(rb"\s*--([^\r\n]{1,200}?)[ \t]*\r?\n")
+#: Ends that a part may have before the next boundary.
+_CRLF, _LF, _NONE = b"\r\n", b"\n", b""
+_TOLD = {
+    _LF: "lines of its multipart message end with bare line feeds",
+    _NONE: "a boundary of its multipart message does not start a line",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +53,78 @@ def parameters(content_type: str) -> dict[str, str]:
     return values
 
 
-def split(body: bytes, content_type: str) -> tuple[BodyPart, list[BodyPart]]:
+#: Takes a sentence on a place where a message is not MIME by the letter.
+Tolerate = Callable[[str], None]
+
+
+def split(body: bytes, content_type: str, tolerate: Tolerate = lambda why: None) -> tuple[BodyPart, list[BodyPart]]:
     """The root part of a multipart body, and the others.
 
+    :param tolerate: told once of each kind of liberty that is taken; may raise.
     :raises bridge.api.XmlError: it has no boundary or no parts, or too many.
     """
     content_parameters = parameters(content_type)
     boundary = content_parameters.get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise XmlError("it is a multipart message without a boundary")
-    parts: list[BodyPart] = []
-    for piece in _pieces(body, b"--" + boundary.encode("latin-1", "replace")):
-        if len(parts) >= MAX_PARTS:
-            raise XmlError(f"it is a multipart message of more than {MAX_PARTS} parts")
-        parts.append(_part(piece))
+    mark = b"--" + boundary.encode("latin-1", "replace")
+    parts = _parts(body, mark, tolerate)
+    first = _FIRST_BOUNDARY.match(body) if not parts else None
+    if first is not None and b"--" + first[1] != mark:
+        parts = _parts(body, b"--" + first[1], tolerate)
+        if parts:
+            tolerate("its multipart message has another boundary than its content type names")
     if not parts:
         raise XmlError("it is a multipart message without parts")
     start = content_parameters.get("start", "").strip("<>")
-    root = next((part for part in parts if start and part.id == start), parts[0])
+    root = next((part for part in parts if start and part.id == start), None)
+    if start and root is None:
+        tolerate("none of its parts is the one that start names in its content type; the first one is read")
+    root = root or parts[0]
     return root, [part for part in parts if part is not root]
 
 
+def _parts(body: bytes, mark: bytes, tolerate: Tolerate) -> list[BodyPart]:
+    """The parts between boundaries that are lines of `mark`."""
+    parts: list[BodyPart] = []
+    for piece in _pieces(body, mark, tolerate):
+        if len(parts) >= MAX_PARTS:
+            raise XmlError(f"it is a multipart message of more than {MAX_PARTS} parts")
+        parts.append(_part(piece))
+    return parts
+
+
 class _Delimiter(NamedTuple):
-    """A line of the boundary: its start and end, whether it is the last one, whether it starts a line."""
+    """A line of the boundary.
+
+    :ivar closes: whether it is the last one.
+    :ivar before: the line end before it; that of the start of the body is CRLF (RFC 2046, section 5.1.1).
+    :ivar after: the line end behind it.
+    """
 
     start: int
     end: int
     closes: bool
-    anchored: bool
+    before: bytes
+    after: bytes
 
 
-def _pieces(body: bytes, mark: bytes) -> Iterator[bytes]:
+def _pieces(body: bytes, mark: bytes, tolerate: Tolerate) -> Iterator[bytes]:
     """What stands between the lines of the boundary.
 
     Line ends may be bare line feeds, or missing in front of the boundary: the preamble or a part may end without one.
     """
     lines = list(islice(_delimiters(body, mark), 2 * MAX_PARTS + 2))
-    anchored = [line for line in lines if line.anchored or line is lines[0]]
+    anchored = [line for line in lines if line.before or line is lines[0]]
     lines = anchored if len(anchored) > 1 else lines
     if not lines:
         return
+    last = next((number for number, line in enumerate(lines) if line.closes), None)
+    lines = lines if last is None else lines[: last + 1]
+    for why in _liberties(lines):
+        tolerate(why)
     # Where lines end with line feeds alone, a carriage return belongs to the part.
-    ends = (b"\r\n", b"\n") if body[: lines[0].end].endswith(b"\r\n") else (b"\n",)
+    ends = (_CRLF, _LF) if lines[0].after == _CRLF else (_LF,)
     for line, following in zip_longest(lines, lines[1:]):
         if line.closes:
             return
@@ -96,12 +133,22 @@ def _pieces(body: bytes, mark: bytes) -> Iterator[bytes]:
         yield piece.removesuffix(ending)
 
 
+def _liberties(lines: Sequence[_Delimiter]) -> list[str]:
+    ends = {line.before for line in lines} | {line.after for line in lines[:-1]}
+    told = [text for end, text in _TOLD.items() if end in ends]
+    if not lines[-1].closes:
+        told.append("its multipart message has no last boundary, so it may be incomplete")
+    return told
+
+
 def _delimiters(body: bytes, mark: bytes) -> Iterator[_Delimiter]:
     at = body.find(mark)
     while at >= 0:
         match = _BOUNDARY_END.match(body, at + len(mark))
         if match is not None:
-            yield _Delimiter(at, match.end(), match[0] == b"--", at == 0 or body[at - 1] == 0x0A)
+            before = _CRLF if at == 0 else next((end for end in (_CRLF, _LF, _NONE) if body.endswith(end, 0, at)), _NONE)
+            after = _LF if match[0].endswith(_LF) and not match[0].endswith(_CRLF) else _CRLF
+            yield _Delimiter(at, match.end(), match[0] == b"--", before, after)
         at = body.find(mark, at + len(mark))
 
 
