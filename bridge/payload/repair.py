@@ -26,7 +26,13 @@ _ONE_BYTE = re.compile(
 _WIDE = re.compile(r"utf-?(?:16|32)(?:-?[lb]e)?|ucs-?[24]")
 _OTHERS = re.compile(r"utf-?8|(?:us-)?ascii|cp\d{3,4}|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-(?:jp|kr)")
 _DECLARED = re.compile(rb"<\?xml[^>]{0,400}?\sencoding\s*=\s*[\"']?([A-Za-z][A-Za-z0-9._:-]{0,40})")
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+#: The encoding of a document by its first bytes (XML 1.0, appendix F).
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+    (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"),
+)  # fmt: skip
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_WIDE_STARTS = tuple(mark for mark, name in _MARKS if name != "utf-8")
 
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!doctype\s+html|<html[\s>/])", re.IGNORECASE)
 
@@ -37,9 +43,25 @@ def is_html(body: bytes) -> bool:
 
 
 def misnamed(body: bytes, charset: str) -> bool:
-    """Whether `body`, said to be in a charset of one byte for each character, is in UTF-8: other text is never valid
-    UTF-8 by chance, as soon as it is more than ASCII."""
+    """Whether `body` is plainly not in `charset`, or not in the encoding that its XML declaration names.
+
+    That is text in UTF-8 that is said to be in a charset of one byte for each character: other text is never valid
+    UTF-8 by chance, as soon as it is more than ASCII. And it is a document in UTF-16 that is said to be in a charset
+    without bytes of zero.
+    """
+    if body.startswith(_WIDE_STARTS):
+        return bool(_narrow_name(body, charset))
     return _ONE_BYTE.fullmatch(charset.lower()) is not None and not body.isascii() and _is_utf8(body)
+
+
+def _narrow_name(body: bytes, charset: str) -> str:
+    """The encoding other than UTF-16 that a document in UTF-16 names: by its declaration, or by `charset`, which a byte
+    order mark outranks (RFC 7303, section 3.2)."""
+    match = _DECLARED.search(body[:1000].replace(b"\0", b""))
+    names = [match[1].decode("ascii").lower()] if match is not None else []
+    if charset and not body.startswith(_WIDE_MARKS):
+        names.append(charset.lower())
+    return next((name for name in names if not _WIDE.fullmatch(name.removeprefix("iso-10646-"))), "")
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -100,6 +122,9 @@ def _text(body: bytes, charset: str, notes: list[str]) -> str | None:
         if body.startswith(mark):
             text = _decoded(body, name)
             if text is not None:
+                other = _narrow_name(body, charset) if body.startswith(_WIDE_STARTS) else ""
+                if other:
+                    notes.append(f"it names the encoding {other[:40]} and is in UTF-16")
                 return text
     match = _DECLARED.search(body[:500])
     declared = match[1].decode("ascii").lower() if match is not None else ""

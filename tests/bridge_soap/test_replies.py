@@ -30,10 +30,14 @@ def fault12(code: str, text: str = "no", detail: str = "", sub: str = "") -> str
     )
 
 
-async def fault_of(bind: Bind, body: bytes, status: int = 500, **options: Any) -> UpstreamFault:
-    codec = codec_of((await bind("vat.wsdl", options={"operation": "checkVat", **options}))[0])
+async def fault_of(
+    bind: Bind, body: bytes, status: int = 500, *, warnings: list[str] | None = None, **options: Any
+) -> UpstreamFault:
+    codec, call = codec_of((await bind("vat.wsdl", options={"operation": "checkVat", **options}))[0]), Call()
     with pytest.raises(UpstreamFault) as caught:
-        codec.reply(Call(), HttpReply(status, XML, body))
+        codec.reply(call, HttpReply(status, XML, body))
+    if warnings is not None:
+        warnings += call.warnings
     return caught.value
 
 
@@ -328,6 +332,23 @@ def test_a_second_element_in_the_body_is_told(echo: MakeEcho, size: int) -> None
         codec_of(strict.operation).reply(Call(), HttpReply(200, XML, envelope('<r xmlns="urn:t"/><more/>')))
 
 
+@pytest.mark.parametrize("size", [0, LARGE])
+@pytest.mark.parametrize("place", ["before {}", "{} after", "\n{}\nafter\n"])
+def test_text_in_the_body_is_told(echo: MakeEcho, size: int, place: str) -> None:
+    schema = (
+        '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="a" type="xs:string"/>'
+        "</xs:sequence></xs:complexType></xs:element>"
+    )
+    body = envelope(place.format(f'<r xmlns="urn:t">{" " * size}<a>x</a></r>'))
+    codec = codec_of(echo(schema).operation)
+    for _ in range(2):  # the second time its template would be known
+        call = Call()
+        assert json.loads(codec.reply(call, HttpReply(200, XML, body)).content) == {"a": "x"}
+        assert call.warnings == ["Body: it holds text where only elements belong; that is left out"]
+    with pytest.raises(BadReply, match="holds text"):
+        codec_of(echo(schema, strict=True).operation).reply(Call(), HttpReply(200, XML, body))
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -339,8 +360,21 @@ def test_a_second_element_in_the_body_is_told(echo: MakeEcho, size: int) -> None
     ],
 )
 async def test_parts_of_a_fault_without_their_namespace(bind: Bind, body: str) -> None:
-    fault = (await fault_of(bind, envelope(body, SOAP12))).members["fault"]
-    assert fault == {"code": "Receiver", "reason": "no", "detail": {"#any": [{"n": "5"}]}}
+    for strict in (False, True):
+        warnings: list[str] = []
+        fault = (await fault_of(bind, envelope(body, SOAP12), warnings=warnings, strict=strict)).members["fault"]
+        assert fault == {"code": "Receiver", "reason": "no", "detail": {"#any": [{"n": "5"}]}}
+        assert any("as SOAP has it" in each for each in warnings), warnings
+
+
+async def test_a_detail_that_breaks_its_schema_is_told(bind: Bind) -> None:
+    inner = "<reason>MS_UNAVAILABLE</reason><retryAfter>soon</retryAfter>"
+    detail = f'<vatFault xmlns="urn:revenue:vat:types">{inner}</vatFault>'
+    for strict in (False, True):
+        warnings: list[str] = []
+        fault = await fault_of(bind, envelope(fault11("s:Client", detail=detail)), warnings=warnings, strict=strict)
+        assert fault.status == 400
+        assert warnings == ["Fault/detail/vatFault/retryAfter: it is not a whole number"]
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,17 @@ def test_what_axis_sends(old: dict[str, HttpCodec]) -> None:
     assert received(old["count"], body) == {"count": count}
 
 
+def test_what_stands_beside_an_encoded_answer_is_told(old: dict[str, HttpCodec]) -> None:
+    """Not shared values, which may stand there without a reference to them."""
+    root = f"<t:countResponse {RPC}><count xsi:nil='true'/></t:countResponse>"
+    shared = f'<multiRef id="a" soapenc:root="0" {RPC}>1</multiRef><b:shared id="b">2</b:shared>'
+    assert received(old["count"], f"{shared}{root}{shared}") == {"count": None}
+    for body in (f"{root}<b:more/>", f"{shared}{root}<b:more/>"):
+        warnings: list[str] = []
+        assert received(old["count"], body, warnings=warnings) == {"count": None}
+        assert warnings == ["more: it stands beside the body's element, and is left out"]
+
+
 def test_shared_values_where_they_are_used_first(old: dict[str, HttpCodec]) -> None:
     body = (
         f'<t:countResponse {RPC}><count xsi:type="b:Count"><precinct>7</precinct>'

@@ -10,6 +10,7 @@ from bridge.api import BadReply
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.decode.decoders import Decoders, Note, Reader
+from bridge_soap.decode.order_check import is_text
 from bridge_soap.encode.writing import Writer
 from bridge_soap.names import local_name, tag_of
 from bridge_soap.xsd.builtin import ANY_TYPE
@@ -80,6 +81,9 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
         return expected(child, note)
 
     def read(body_node: etree._Element, note: Note) -> Any:
+        text = body_node.text
+        if text and not text.isspace():
+            note(body_node, TEXT_BESIDE)
         if not len(body_node):
             note(body_node, EMPTY)
             return empty_value(decoders, root)
@@ -91,19 +95,22 @@ def _root_reader(decoders: Decoders, body: Body, root: Element) -> Reader:
             element = next(alike, None)
         if element is None:
             raise unexpected([local_name(tag_of(child)) for child in body_node], root)
-        if len(body_node) == 1:
+        if len(body_node) == 1 and not element.tail:
             return content(element, note)
         value = None
         for child in body_node:
             if child is element:
                 value = content(child, note)
-            elif body.encoding is None:  # else it may be one that is referred to
+            else:
                 note(child, LEFT_OUT)
+            if is_text(child.tail):
+                note(body_node, TEXT_BESIDE)
         return value
 
     return read
 
 
+TEXT_BESIDE = "it holds text where only elements belong; that is left out"
 LEFT_OUT = "it stands beside the body's element, and is left out"
 EMPTY = "it is empty, although the contract declares an element for it"
 

@@ -223,7 +223,7 @@ class SoapCodec:
         if plan.prepare is not None:
             plan.prepare(message.body)
         if message.fault is not None:
-            raise plan.faults.problem(message.fault, _retry_after(inbound))
+            raise plan.faults.problem(message.fault, _retry_after(inbound), _noter(call.warnings))
         if status >= 300:
             raise _failure(inbound, "with a SOAP body")
         if plan.output is None:

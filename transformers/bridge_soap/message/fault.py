@@ -12,8 +12,8 @@ from lxml import etree
 from bridge.api import BindError, UpstreamFault
 from bridge_soap.components import Element
 from bridge_soap.datatypes.simple_in import resolve_names
-from bridge_soap.decode.decoders import Decoders
-from bridge_soap.names import SOAP12, attributes_of, local_name, tag_of
+from bridge_soap.decode.decoders import Decoders, Note
+from bridge_soap.names import SOAP12, attributes_of, local_name, split, tag_of
 from bridge_soap.xsd.model import ANY
 
 #: HTTP status by fault code; 502 for all others.
@@ -28,6 +28,8 @@ _TRACE = re.compile(
     re.DOTALL,
 )
 _MAX_REASON = 2000
+#: The parts of a fault of either version, in small letters.
+_PARTS = frozenset({"faultcode", "faultstring", "faultactor", "detail", "code", "reason", "node", "role"})
 
 
 class FaultReader:
@@ -46,10 +48,16 @@ class FaultReader:
             except BindError:
                 continue  # its detail is read without a type
 
-    def problem(self, fault: etree._Element, headers: Sequence[tuple[str, str]] = ()) -> UpstreamFault:
-        """The exception for the client; `headers` go on the response."""
+    def problem(self, fault: etree._Element, headers: Sequence[tuple[str, str]], note: Note) -> UpstreamFault:
+        """The exception for the client. A fault is told whatever its form.
+
+        :param headers: they go on the response.
+        :param note: told where the fault breaks SOAP's schema, or its detail breaks the contract's; must not raise.
+        """
         older = _child(fault, "faultcode") is not None
-        if not older and (fault.tag == f"{{{SOAP12}}}Fault" or _child(fault, "Code") is not None):
+        newer = not older and (fault.tag == f"{{{SOAP12}}}Fault" or _child(fault, "Code") is not None)
+        _check_names(fault, split(tag_of(fault))[0] if newer else "", note)
+        if newer:
             code, subcode, reason, detail = _soap12(fault)
         else:
             code, subcode, reason, detail = _soap11(fault)
@@ -59,7 +67,7 @@ class FaultReader:
             fault_json["subcode"] = subcode
         status = _STATUS.get(code.partition(".")[0], 502)
         if detail is not None:
-            fault_json["detail"] = self._detail(detail)
+            fault_json["detail"] = self._detail(detail, note)
             for child in detail:
                 tag = tag_of(child)
                 mapped = self._statuses.get(local_name(tag), self._statuses.get(tag))
@@ -70,7 +78,7 @@ class FaultReader:
             reason or "The service refused the call.", members={"fault": fault_json}, headers=headers, status=status
         )
 
-    def _detail(self, detail: etree._Element) -> Any:
+    def _detail(self, detail: etree._Element, note: Note) -> Any:
         """Declared elements by name, typed; others in ``#any``; text alone as a string."""
         if not len(detail):
             return _clean(detail.text or "")
@@ -80,9 +88,9 @@ class FaultReader:
             # A part with a type has no namespace; some servers add one.
             reader = self._readers.get(tag) or self._readers.get(local_name(tag))
             if reader is not None:
-                _add(out, local_name(tag), plain(reader(child, _tolerate)))
+                _add(out, local_name(tag), plain(reader(child, note)))
             elif local_name(tag) not in _INTERNAL:
-                value = plain(self._decoders.unknown.element(child, None, _tolerate))
+                value = plain(self._decoders.unknown.element(child, None, note))
                 out.setdefault(ANY, []).append({tag: value})
         return out
 
@@ -111,8 +119,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _tolerate(node: etree._Element, why: str) -> None:
-    """Ignores deviations: a fault is reported whatever its detail contains."""
+def _check_names(fault: etree._Element, namespace: str, note: Note) -> None:
+    """Tell of parts of a fault that are not in the namespace that SOAP gives them."""
+    names = [split(tag_of(child)) for child in fault]
+    wrong = [local for own, local in names if local.lower() in _PARTS and own != namespace]
+    if wrong:
+        note(fault, f"its parts {', '.join(wrong)} are not in {namespace or 'no namespace'}, as SOAP has it")
 
 
 def _soap11(fault: etree._Element) -> tuple[str, str, str, etree._Element | None]:

@@ -146,7 +146,9 @@ def _delimiters(body: bytes, mark: bytes) -> Iterator[_Delimiter]:
     while at >= 0:
         match = _BOUNDARY_END.match(body, at + len(mark))
         if match is not None:
-            before = _CRLF if at == 0 else next((end for end in (_CRLF, _LF, _NONE) if body.endswith(end, 0, at)), _NONE)
+            before = (
+                _CRLF if at == 0 else next((end for end in (_CRLF, _LF, _NONE) if body.endswith(end, 0, at)), _NONE)
+            )
             after = _LF if match[0].endswith(_LF) and not match[0].endswith(_CRLF) else _CRLF
             yield _Delimiter(at, match.end(), match[0] == b"--", before, after)
         at = body.find(mark, at + len(mark))

@@ -11,11 +11,13 @@ from bridge_soap.contract import Body
 from bridge_soap.decode.decoders import Decoders, Note, Reader
 from bridge_soap.decode.incremental import OpenElement
 from bridge_soap.decode.opener import Opener
+from bridge_soap.decode.order_check import is_text
 from bridge_soap.message.bodies import (
     EMPTY,
     LEFT_OUT,
     NOT_ITS_NAMESPACE,
     RESULT,
+    TEXT_BESIDE,
     UNDECLARED,
     empty_value,
     root_readers,
@@ -103,6 +105,11 @@ class OpenBody(OpenElement):
         #: 0: the element, or a member of its substitution group; 1: another element in its place
         self._rank = 2
         self._found: Any = None
+        self._text(node.text)
+
+    def _text(self, text: str | None) -> None:
+        if is_text(text):
+            self.note(self.node, TEXT_BESIDE)
 
     def _ranked(self, child: etree._Element) -> int:
         if child.tag in self._readers:
@@ -116,6 +123,7 @@ class OpenBody(OpenElement):
 
     def take(self, children: Sequence[etree._Element]) -> None:
         for child in children:
+            tail = child.tail
             rank = self._ranked(child)
             if rank < self._rank:
                 self._rank = rank
@@ -130,6 +138,7 @@ class OpenBody(OpenElement):
                 child.clear()  # only its name is needed
                 self._stray(child)
             self._names.append(local_name(tag_of(child)))
+            self._text(tail)
 
     def open(self, child: etree._Element) -> OpenElement | None:
         rank = self._ranked(child)
@@ -181,6 +190,7 @@ class OpenBody(OpenElement):
     def close_child(self, child: etree._Element, value: Any) -> None:
         self._names.append(local_name(tag_of(child)))
         super().close_child(child, value)
+        self._text(child.tail)
 
     def pack(self) -> None:
         pass

@@ -47,6 +47,10 @@ def resolve(body: etree._Element) -> None:
         if node.get(_NULL) is not None:  # the name in drafts of XML Schema
             node.set(XSI_NIL, node.attrib.pop(_NULL))
     check_sizes(body)
+    root = _root(body)
+    for child in list(body):
+        if child is not root and _only_referred_to(child):
+            body.remove(child)  # nothing refers to it
     for node in body.iter():
         for name in SILENT.intersection(node.keys()):
             del node.attrib[name]
@@ -64,9 +68,18 @@ def _resolve_names(body: etree._Element) -> None:
 
 def _root(body: etree._Element) -> etree._Element:
     """The call or reply itself: an element without ``root="0"`` (section 5.6), preferably one without an id."""
-    roots = [child for child in body if child.get(_ROOT, "1").strip() != "0"]
-    plain = [child for child in roots if all(child.get(encoding.id) is None for encoding in ENCODINGS)]
+    roots = [child for child in body if not _denies_root(child)]
+    plain = [child for child in roots if not _only_referred_to(child)]
     return next(iter(plain or roots), body)
+
+
+def _denies_root(child: etree._Element) -> bool:
+    return str(child.get(_ROOT, "1")).strip() == "0"
+
+
+def _only_referred_to(child: etree._Element) -> bool:
+    """Whether a child of the body is there for references to it."""
+    return _denies_root(child) or any(child.get(encoding.id) is not None for encoding in ENCODINGS)
 
 
 class _Resolver:
