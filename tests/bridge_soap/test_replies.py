@@ -374,7 +374,8 @@ async def test_a_detail_that_breaks_its_schema_is_told(bind: Bind) -> None:
         warnings: list[str] = []
         fault = await fault_of(bind, envelope(fault11("s:Client", detail=detail)), warnings=warnings, strict=strict)
         assert fault.status == 400
-        assert warnings == ["Fault/detail/vatFault/retryAfter: it is not a whole number"]
+        assert len(warnings) == 1
+        assert warnings[0].startswith("Fault/detail/vatFault/retryAfter: ")
 
 
 @pytest.mark.parametrize(
