@@ -28,7 +28,7 @@ from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
 from bridge.api.route_spec import RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
-from bridge.config.specfile import read_text, read_value
+from bridge.config.specfile import Draft, draft_of, drafts_of
 from bridge.errors import (
     ClientError,
     Conflict,
@@ -38,6 +38,7 @@ from bridge.errors import (
     InvalidParameter,
     NotOwned,
     SetupError,
+    SpecError,
     UnsupportedMediaType,
 )
 from bridge.gateway.table import BoundRoute, Source, Table, spec_json
@@ -89,11 +90,18 @@ class Admin:
         if kind not in YAML_TYPES and not is_json(kind):
             raise UnsupportedMediaType("A spec is sent as application/json or application/yaml.")
         # A large one takes up to a second to read, in which everybody else is served.
-        spec, document = await asyncio.to_thread(_read, kind, body)
+        draft = await asyncio.to_thread(_read, kind, body)
+        spec = draft.spec
+        if spec is None:
+            raise SpecError(draft.faults)
         if who.tenant and spec.tenant is None:
             spec = spec.model_copy(update={"tenant": who.tenant})
         self._access.allow(who, spec.tenant)
-        return spec, document
+        if draft.faults:
+            raise SpecError(
+                await self._registry.faults_of(draft, Source(0, "store", spec, document=draft.document), who)
+            )
+        return spec, draft.document
 
     # --- routes -------------------------------------------------------------------------------------------------
 
@@ -304,17 +312,19 @@ def _with_hint(fault: Fault) -> Fault:
     return replace(fault, reason=f"{fault.reason}; {hint}")
 
 
-def _read(kind: str, body: bytes) -> tuple[RouteSpec, Any]:
-    """The spec that `body` holds, with its parsed document where it has lines."""
+def _read(kind: str, body: bytes) -> Draft:
+    """The spec that `body` holds, as far as it can be read; with its document where it has lines."""
     if kind not in YAML_TYPES:
-        return read_value(parse_json(body, exact=False)), None
+        return draft_of(parse_json(body, exact=False))
     try:
-        specs = read_text(body.decode("utf-8"))
+        drafts, faults = drafts_of(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise ClientError("The spec is not UTF-8 text.") from None
-    if len(specs) != 1:
+    if faults:
+        raise SpecError([fault for draft in drafts for fault in draft.faults] + faults)
+    if len(drafts) != 1:
         raise ClientError("One request registers one route; the body holds several documents.")
-    return specs[0]
+    return drafts[0]
 
 
 def published(routes: Iterable[BoundRoute]) -> list[PublishedOperation]:

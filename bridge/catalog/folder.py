@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bridge.catalog.folder_watch import is_hidden
-from bridge.config.specfile import read_file
+from bridge.config.specfile import Draft, read_drafts, read_file
 from bridge.config.stamp import Stamp, stamp_of
 from bridge.errors import Fault, SettingsError
 from bridge.gateway.table import Source
@@ -82,6 +82,20 @@ class Folder:
         if file.age() > YOUNG:
             self._read[path] = (stamp, sources)
         return sources
+
+    def drafts(self, file: File) -> tuple[list[tuple[Draft, Source | None]], list[Fault]]:
+        """The documents of a file in which something is wrong, as far as they can be read, each with its route; and
+        what is wrong with the file itself."""
+        label = self.label(file)
+        drafts, faults = read_drafts(Path(file.path), label)
+        sources = [self._source(file, *one) for one in enumerate(drafts)]
+        return list(zip(drafts, sources, strict=True)), faults
+
+    def _source(self, file: File, number: int, draft: Draft) -> Source | None:
+        if draft.spec is None:
+            return None
+        id = f"{file.name}{f'#{number}' if number else ''}"
+        return Source(id, "file", draft.spec, self.label(file), draft.document)
 
     def label(self, file: File) -> str:
         """What faults and messages call `file`."""

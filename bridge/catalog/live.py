@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bridge.config.specfile import Draft
 from bridge.config.yaml import NO_LINES
 from bridge.errors import BindError, ConflictError, Fault, SetupError
 from bridge.gateway.ownership import Holding, owned_paths
@@ -71,6 +72,17 @@ class Live:
             return await self._binder.bind(source, self.table.routes.get(source.id))
         except SetupError as error:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
+
+    async def faults_of(self, draft: Draft, source: Source) -> list[Fault]:
+        """What is wrong with a document: what its keys say, and what only binding `source`, its spec, finds."""
+        faults = list(draft.faults)
+        try:
+            await self.bind(source)
+        except SetupError as error:
+            faults += [fault for fault in error.faults if draft.is_known(fault)]
+        except Exception:  # a plug-in's, perhaps of what is wrong anyway
+            log.debug("route %s can't be bound", source.id, exc_info=True)
+        return faults
 
     def tell(self, bound: BoundRoute) -> None:
         """Log what the author of a route that goes live should know."""

@@ -25,7 +25,7 @@ from bridge.catalog.followers import Followers
 from bridge.catalog.live import Live, UnboundRoute, growing, same
 from bridge.catalog.spec_folder import SpecFolder
 from bridge.catalog.store import REVISIONS, DeletedRoute, Judge, Revision, Store, StoredRoute
-from bridge.config.specfile import read_value
+from bridge.config.specfile import Draft, read_value
 from bridge.errors import BindError, Fault, NotFound, SettingsError, SetupError, SpecError, StoreError
 from bridge.gateway.ownership import check_ownership
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table, spec_json
@@ -271,6 +271,14 @@ class Registry:
         bound = await self._live.bind(source) if by is None else await self._bind_for(source, by)
         self._admit(bound, by)
         return bound
+
+    async def faults_of(self, draft: Draft, source: Source, by: Identity) -> list[Fault]:
+        """As `Live.faults_of`, for a publisher who waits for a turn.
+
+        :raises RateLimited: too many are being bound for publishers.
+        """
+        async with self._publishers.turn(source.spec.tenant or by.subject):
+            return await self._live.faults_of(draft, source)
 
     async def _bind_for(self, source: Source, by: Identity) -> BoundRoute:
         async with self._publishers.turn(source.spec.tenant or by.subject):

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bridge.catalog.binds import each
 from bridge.catalog.folder import File, Folder, is_spec
 from bridge.catalog.folder_watch import FolderWatch
 from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
-from bridge.errors import Fault, SetupError, Unreachable
+from bridge.errors import BindError, Fault, SetupError, SpecError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
 from bridge.wording import counted
 
@@ -40,6 +41,13 @@ class Reading:
     @property
     def name(self) -> str:
         return self.file.name
+
+
+class WrongFile(NamedTuple):
+    """A spec file that can't be read as specs, and why."""
+
+    file: File
+    error: SetupError
 
 
 class SpecFolder:
@@ -77,13 +85,21 @@ class SpecFolder:
                 if file.is_empty and file.age() < SETTLE:
                     log.warning("%s is empty; it is read again when it changes", self._folder.label(file))
                 else:
-                    faults[file.name] = error.faults
+                    faults[file.name] = await self._all_faults(file) or error.faults
 
         await each(files, bind)
         all_faults = [fault for file in files for fault in faults.get(file.name, ())]
         table = Table(self._live.all())
         all_faults += [placed(fault, route.source) for route, error in table.refused for fault in error.faults]
         return table, all_faults
+
+    async def _all_faults(self, file: File) -> list[Fault]:
+        """What is wrong with a file that can't be read as specs, with what only binding its documents finds."""
+        drafts, of_file = await asyncio.to_thread(self._folder.drafts, file)
+        faults: list[Fault] = []
+        for draft, source in drafts:
+            faults += draft.faults if source is None else await self._live.faults_of(draft, source)
+        return [*faults, *of_file]
 
     def paths(self) -> list[Path]:
         """Every spec file of the folder, in the order they are read."""
@@ -120,13 +136,16 @@ class SpecFolder:
         async with self._looking:
             await self._wait_for_folder()
             try:
-                readings, gone, unsettled = await self._look_again(rebind, settle)
+                readings, gone, wrong, unsettled = await self._look_again(rebind, settle)
             except SetupError as error:
                 log.error("the routes are not read again; what is live goes on serving: %s", error)
                 return []
         stored = list(self._live.stored.values()) if rebind else []
 
-        async def bind(item: Reading | BoundRoute) -> None:
+        async def bind(item: Reading | BoundRoute | WrongFile) -> None:
+            if isinstance(item, WrongFile):
+                self._report(item.file.name, SpecError(await self._all_faults(item.file) or item.error.faults))
+                return
             if isinstance(item, Reading):
                 if not await self._bind_file(item, settle):
                     unsettled.append(item.file)
@@ -149,7 +168,7 @@ class SpecFolder:
                     self._live.rebuild()
                     log.info("%s live", counted(len(self._live.table.routes), "route is", "routes are"))
 
-        items: list[Reading | BoundRoute] = [*readings, *stored]
+        items: list[Reading | BoundRoute | WrongFile] = [*readings, *stored, *wrong]
         await each(items, bind, meanwhile=apply)
         await apply()
         return unsettled
@@ -163,8 +182,11 @@ class SpecFolder:
                 return
             await asyncio.sleep(0.05)
 
-    async def _look_again(self, rebind: bool, settle: float) -> tuple[list[Reading], set[str], list[File]]:
-        """The files to be bound, those that are gone, and those that are faulty and younger than `settle` seconds."""
+    async def _look_again(
+        self, rebind: bool, settle: float
+    ) -> tuple[list[Reading], set[str], list[WrongFile], list[File]]:
+        """The files to be bound, those that are gone, those that are faulty, and those that are faulty and younger than
+        `settle` seconds."""
         files = await asyncio.to_thread(self._folder.look)
         self._listing = [file.name for file in files]
         gone = (self._live.files.keys() | {id for id in self._live.binding if isinstance(id, str)}) - set(self._listing)
@@ -174,6 +196,7 @@ class SpecFolder:
         for broken in self._live.broken.values():
             waiting.setdefault(file_of(broken.source.id), []).append(broken)
         readings: list[Reading] = []
+        wrong: list[WrongFile] = []
         unsettled: list[File] = []
         for number, file in enumerate(files):
             if not number % 256:
@@ -184,12 +207,12 @@ class SpecFolder:
                 if file.age() < settle:
                     unsettled.append(file)
                 else:
-                    self._report(file.name, error)
+                    wrong.append(WrongFile(file, error))
                 continue
             if reading is not None:
                 self._live.binding[file.name] = reading
                 readings.append(reading)
-        return readings, gone, unsettled
+        return readings, gone, wrong, unsettled
 
     def _read_again(self, file: File, waiting: Iterable[UnboundRoute], rebind: bool) -> Reading | None:
         """What `file` says, if that is not what serves, waits or is being bound.
@@ -220,17 +243,19 @@ class SpecFolder:
 
         :returns: False if it is wrong and younger than `settle` seconds, so that nothing is reported.
         """
+        faults: list[Fault] = []
         for source in reading.bind:
-            outcome = await self._live.outcome(source)
+            outcome = reading.outcomes[source.id] = await self._live.outcome(source)
             if isinstance(outcome, UnboundRoute):
-                if not isinstance(outcome.error, Unreachable):
-                    reading.right = False
-                    if reading.file.age() < settle:
-                        return False
-                    self._report(reading.name, outcome.error)
-                    return True
-                log.error("%s can't serve yet: %s", source.file, outcome.error)
-            reading.outcomes[source.id] = outcome
+                if isinstance(outcome.error, Unreachable):
+                    log.error("%s can't serve yet: %s", source.file, outcome.error)
+                    continue
+                reading.right = False
+                if reading.file.age() < settle:
+                    return False
+                faults += outcome.error.faults
+        if faults:
+            self._report(reading.name, BindError(faults))
         return True
 
     def _report(self, name: str, error: SetupError) -> None:

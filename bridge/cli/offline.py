@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -26,7 +27,7 @@ from bridge.catalog.live import placed
 from bridge.config.settings import Settings
 from bridge.config.specfile import Draft, faults_of, read_drafts, read_file
 from bridge.config.yaml import NO_LINES
-from bridge.errors import BindError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
+from bridge.errors import BindError, ConflictError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
 from bridge.gateway.table import BoundRoute, Endpoint, Source, Table
 from bridge.http.query import without
 from bridge.http.target import parse_target
@@ -52,8 +53,10 @@ async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]
             await runtime.registry.load()
         except SetupError as error:
             faults += error.faults
-        file_routes = [route for route in runtime.registry.broken.values() if route.source.kind == "file"]
-        faults += [fault for route in file_routes for fault in route.error.faults if fault not in faults]
+        for route in runtime.registry.broken.values():
+            # `load` has told what two files want both.
+            if route.source.kind == "file" and not isinstance(route.error, ConflictError):
+                faults += [fault for fault in route.error.faults if fault not in faults]
         yield runtime, faults
     finally:
         await runtime.aclose()
@@ -102,13 +105,13 @@ def _spec_files(paths: Sequence[Path], settings: Settings) -> list[Path]:
     :raises SpecError: a folder holds none.
     """
     files = [path for path in paths if not path.is_dir()]
-    known = {file.resolve() for file in files}
+    known = {os.path.realpath(file) for file in files}
     for folder in [path for path in paths if path.is_dir()]:
         inside = Folder(folder, settings.home).files()
         if not inside:
             raise SpecError(Fault("the folder holds no spec file (.yml, .yaml, .json)", file=str(folder)))
-        files += [file for file in inside if file.resolve() not in known]
-        known |= {file.resolve() for file in inside}
+        files += [file for file in inside if os.path.realpath(file) not in known]
+        known |= {os.path.realpath(file) for file in inside}
     return files
 
 

@@ -145,19 +145,31 @@ def read_drafts(path: Path, shown: str = "") -> tuple[list[Draft], list[Fault]]:
     """Every document of a file as far as it can be read, and what is wrong with the file itself. For those who want to
     know all faults at once; `read_file` is for those who want to serve."""
     file = shown or str(path)
+    try:
+        return drafts_of(yaml.read_text(path, file, SpecError), file)
+    except SpecError as error:
+        return [], list(error.faults)
+
+
+def drafts_of(text: str, file: str = "") -> tuple[list[Draft], list[Fault]]:
+    """As `read_drafts`, of a text."""
     drafts: list[Draft] = []
     try:
-        for value, document in yaml.parse(yaml.read_text(path, file, SpecError), file):
-            if value is None:
-                continue
-            try:
-                drafts.append(Draft(read_value(value, file, document), document))
-            except SpecError as error:
-                spec, wrong = _salvaged(value)
-                drafts.append(Draft(spec, document, error.faults, wrong))
+        for value, document in yaml.parse(text, file):
+            if value is not None:
+                drafts.append(draft_of(value, file, document))
     except SpecError as error:
         return drafts, list(error.faults)
     return drafts, [] if drafts else [Fault("it holds no route spec", file=file)]
+
+
+def draft_of(value: Any, file: str = "", document: Document | None = None) -> Draft:
+    """One parsed document as far as it can be read."""
+    try:
+        return Draft(read_value(value, file, document), document)
+    except SpecError as error:
+        spec, wrong = _salvaged(value)
+        return Draft(spec, document, error.faults, wrong)
 
 
 #: In place of required keys that are wrong, so that the others can be judged.

@@ -10,6 +10,7 @@ holds one of them unescaped is refused.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -141,28 +142,39 @@ def read_document(path: Path, *, optional: bool = False) -> tuple[Any, Document]
     :param optional: no file is as good as an empty one.
     :raises SettingsError: it can't be read, is not UTF-8, not YAML, or holds more than one document.
     """
-    text = read_text(path, str(path), SettingsError, optional=optional)
-    documents = list(parse(text, str(path), SettingsError, max_size=64 * MAX_SIZE, max_nodes=100 * MAX_NODES))
+    size = 64 * MAX_SIZE
+    text = read_text(path, str(path), SettingsError, optional=optional, max_size=size)
+    documents = list(parse(text, str(path), SettingsError, max_size=size, max_nodes=100 * MAX_NODES))
     if len(documents) > 1:
         line = documents[1][1].lines().line
         raise SettingsError(Fault("it holds more than one document", file=str(path), line=line))
     return documents[0] if documents else (None, Document(text, 0))
 
 
-def read_text(path: Path, file: str, error: type[SetupError], *, optional: bool = False) -> str:
-    """The text of a file.
+def read_text(
+    path: Path, file: str, error: type[SetupError], *, optional: bool = False, max_size: int = MAX_SIZE
+) -> str:
+    """The text of a file; of one that `parse` refuses for its size, the beginning.
 
     :param file: what faults call it.
     :param error: what is raised where it can't be read, or is not UTF-8.
     """
     try:
-        return path.read_text("utf-8")
+        with open(path, encoding="utf-8", opener=_opened) as stream:
+            return stream.read(max_size + 1)
     except OSError as refused:
         if optional and isinstance(refused, FileNotFoundError):
             return ""
         raise error(Fault(refused.strerror or str(refused), file=file)) from None
     except UnicodeDecodeError:
         raise error(Fault("it is not UTF-8 text", file=file)) from None
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open a file, which may be a pipe; one that nobody writes to is empty."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 class _Dumper(yaml.CSafeDumper):

@@ -113,6 +113,20 @@ async def test_a_key_with_a_dot_is_one_step_of_a_pointer(gateway: Any) -> None:
     assert dry["problems"][0]["key"] == 'transform.soap.headers["My.Block"].a/b'
 
 
+async def test_what_keys_say_and_what_only_binding_finds_is_told_together(gateway: Any) -> None:
+    soap = {"request": "soap", "soap": {"wsdl": "nowhere.wsdl"}}
+    spec = {**SPEC, "colour": "red", "rate_limit": {"rps": 0}, "transform": soap}
+    admin = gateway.bearer(roles=("api_publisher",))
+    dry = (await gateway.client.post("/-/routes/check", json=spec, headers=admin)).json()
+    assert [each["key"] for each in dry["problems"]] == ["rate_limit.rps", "colour", "transform.soap.wsdl"]
+    errors = (await gateway.register(spec)).json()["errors"]
+    assert [each["pointer"] for each in errors] == ["/rate_limit/rps", "/colour", "/transform/soap/wsdl"]
+    text = "route: v1/a\ntenant: other\nupstream: svc:80\nauth: none\ntransform: {request: passthrough}\n"
+    theirs = {**gateway.bearer(roles=("api_publisher",), tenant="mine"), "content-type": "application/yaml"}
+    refused = await gateway.client.post("/-/routes", content=text, headers=theirs)
+    assert refused.status_code == 403, "nothing is bound for somebody else"
+
+
 async def test_pointers_to_options_keep_dots_and_slashes_of_keys(gateway: Any) -> None:
     grpc = {"reflection": True, "calls": {"vote.Count/Tally": {"tmeout": "1s"}, "a~b": {"timeout": "soon"}}}
     spec = {**SPEC, "transform": {"request": "grpc", "grpc": grpc}}

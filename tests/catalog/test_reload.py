@@ -86,6 +86,33 @@ async def test_a_broken_folder_does_not_start_and_names_every_fault(start: Any) 
     ]
 
 
+TWO_DOCUMENTS = (
+    TEMPLATE.format("/a")
+    + "rate_limt: {rps: 5}\n---\n"
+    + ("route: /b\nupstream: svc:80\nauth: none\ntransform: {request: soap, soap: {wsdl: nowhere.wsdl}}\n")
+)
+
+
+async def test_a_file_that_breaks_the_grammar_hides_no_fault_of_its_other_documents(
+    start: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SetupError) as raised:
+        async with start(routes={"a.yml": TWO_DOCUMENTS}):
+            pass
+    faults = [(fault.key, fault.line) for fault in raised.value.faults]
+    assert faults == [("rate_limt", 5), ("transform.soap.wsdl", 10)]
+    async with start(routes={"a.yml": TEMPLATE.format("/a")}) as gateway:
+        for text in (TWO_DOCUMENTS, TWO_DOCUMENTS.replace("rate_limt: {rps: 5}", "timeout: 1s").replace("/b", "/c")):
+            caplog.clear()
+            (gateway.home / "routes/a.yml").write_text(text)
+
+            async def reported() -> bool:
+                return "a.yml:10: transform.soap.wsdl" in caplog.text
+
+            await eventually(reported)
+            assert ("a.yml:5: rate_limt" in caplog.text) == ("rate_limt" in text)
+
+
 async def test_what_another_process_registers_goes_live_here(start: Any, upstream: Any) -> None:
     mesh = {"svc": f"127.0.0.1:{upstream.port}"}
     async with start(mesh=mesh) as one, start(mesh=mesh) as two:

@@ -20,7 +20,17 @@ from lxml import etree
 
 from bridge.api import BindError, Fault, Fetched, FetchError, XmlError, fetch_error, xml_parser
 from bridge_soap.liberties import Liberties
-from bridge_soap.locations import is_url, likely_files, likely_urls, named_file, origin_of, plain, schemas_in
+from bridge_soap.locations import (
+    is_url,
+    likely_files,
+    likely_urls,
+    name_below,
+    named_file,
+    origin_of,
+    plain,
+    resolved,
+    schemas_in,
+)
 from bridge_soap.parsing import parse_contract, parse_repaired, what_it_is
 
 #: The header fields of a request for a URL.
@@ -83,7 +93,7 @@ class Library:
         *,
         elsewhere: bool = True,
     ) -> None:
-        self._folder = folder.resolve()
+        self._folder, self._folder_name = resolved(folder), folder.name
         self._fetch = fetch
         self._credentials = credentials
         self.liberties = liberties or Liberties()
@@ -148,7 +158,7 @@ class Library:
         path = None if absolute else named_file(start, name, self._folder)
         if path is None:
             raise BindError(
-                Fault(f"it is outside {self._folder.name}/, the folder of contracts", file=shown(reference))
+                Fault(f"it is outside {self._folder_name}/, the folder of contracts", file=shown(reference))
             )
         return self._from_path(path)
 
@@ -192,8 +202,10 @@ class Library:
         document = self._open.get(str(path))
         if document is not None:
             return _fitting(document, fits)
-        name = path.relative_to(self._folder).as_posix()
+        name = name_below(self._folder, path)
         try:
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, for which one would wait
+                raise BindError(Fault("it is no file", file=name))
             if path.stat().st_size > MAX_BYTES:
                 raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=name))
             body = path.read_bytes()

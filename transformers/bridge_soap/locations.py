@@ -46,12 +46,25 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+def resolved(path: Path) -> Path:
+    """As `Path.resolve`, which raises for links that lead to themselves in some versions of Python."""
+    return Path(os.path.realpath(path))
+
+
+def name_below(folder: Path, path: Path) -> str:
+    """What messages call the resolved `path` below `folder`: without the folders ``..2026_11_03_…`` that Kubernetes
+    keeps a ConfigMap's files in, if it can be read so, too."""
+    name = path.relative_to(folder)
+    mounted = Path(*(part for part in name.parts if not part.startswith("..")))
+    return (mounted if mounted != name and resolved(folder / mounted) == path else name).as_posix()
+
+
 def named_file(start: Path, name: str, top: Path) -> Path | None:
     """The file `name`, relative to the folder `start`; percent-encoded names, which some vendors write, are also tried
     decoded. The result is below `top`, but may be missing; None if no such path is below `top`."""
     inside = None
     for candidate in _spellings(name):
-        path = (start / candidate).resolve()
+        path = resolved(start / candidate)
         if path.is_relative_to(top):
             if path.is_file():
                 return path
@@ -79,7 +92,7 @@ def schemas_in(folder: Path, namespace: str, largest: int) -> Iterator[Path]:
     """The schema files of a folder that hold the text `namespace`, of at most `largest` bytes."""
     needle = namespace.encode()
     for name in sorted(each for each in _entries(folder) if each.lower().endswith(".xsd"))[:_MAX_SCHEMAS]:
-        path = (folder / name).resolve()
+        path = resolved(folder / name)
         try:
             if path.is_file() and path.stat().st_size <= largest and needle in path.read_bytes():
                 yield path
@@ -118,7 +131,7 @@ def _in_other_letters(start: Path, name: str, top: Path) -> Path | None:
             if len(names) != 1:
                 return None
             step = path / names[0]
-        path = step.resolve()
+        path = resolved(step)
         if not path.is_relative_to(top):
             return None
     return path if path.is_file() else None

@@ -262,6 +262,8 @@ def _age(cache_control: str) -> float:
 
 def read_jwks_file(path: Path) -> KeySet:
     """:raises BadKey: it can't be read, is too large, or is no JWK Set."""
+    if path.exists() and not path.is_file():  # of a pipe, one would wait for a writer
+        raise BadKey("it is no file")
     try:
         with path.open("rb") as file:
             body = file.read(MAX_JWKS + 1)

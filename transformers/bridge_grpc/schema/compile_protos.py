@@ -8,6 +8,7 @@ reads, so no import or link leads outside the proto folder.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import warnings
@@ -163,9 +164,14 @@ def place(root: Path, name: str, key: KeyPath) -> Path | None:
     check_nameable(name, key)
     path = root / name
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
-    if not inside or not path.resolve().is_relative_to(root.resolve()):
+    if not inside or not _is_below(root, path):
         raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key))
     return path if path.is_file() else None
+
+
+def _is_below(root: Path, path: Path) -> bool:
+    """Whether `path` lies below `root` when links are followed, also those that lead to themselves."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def hint(name: str, root: Path) -> str:
@@ -183,7 +189,7 @@ def _base(root: Path, path: str) -> Path:
     check_nameable(path, key)
     base = root / path
     outside = PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
-    if outside or not base.resolve().is_relative_to(root.resolve()):
+    if outside or not _is_below(root, base):
         raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key))
     if not base.is_dir():
         reason = f"there is no folder {path!r} in the proto folder{hint(path, root)}"
@@ -251,7 +257,7 @@ def _inside(root: Path, base: Path, name: str) -> Path | None:
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         return None
     path = base / name
-    return path if path.is_file() and path.resolve().is_relative_to(root.resolve()) else None
+    return path if path.is_file() and _is_below(root, path) else None
 
 
 def _read(path: Path, key: KeyPath) -> bytes:
