@@ -110,9 +110,11 @@ class Folder:
             folder = folders.pop()
             try:
                 entries = list(os.scandir(folder))
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue  # there is none, or it was taken away meanwhile
             except OSError as error:
+                if isinstance(error, NotADirectoryError) and folder != str(self.path):
+                    continue
                 raise SettingsError(Fault(f"it can't be read: {error.strerror}", file=folder)) from None
             for entry in entries:
                 if is_hidden(entry.name):

@@ -125,7 +125,9 @@ def _home(settings: Settings) -> Iterator[Finding]:
     if not os.path.isdir(routes):
         yield Finding("warn", "home", f"there is no folder {routes}", "make it, or start with `hms-bridge init`")
     place = state if os.path.exists(state) else home
-    if os.access(place, os.R_OK | os.W_OK | os.X_OK):
+    if not os.path.isdir(place):
+        yield Finding("fail", "permissions", f"{state} is no folder", "move it away; the gateway makes the folder")
+    elif os.access(place, os.R_OK | os.W_OK | os.X_OK):
         yield Finding("ok", "permissions", f"{state} can be written")
     else:
         advice = f"let this user write {place}, or name another folder by BRIDGE_HOME"

@@ -21,7 +21,7 @@ def check_free(paths: Mapping[Path, bytes | None], advice: str = "--force replac
     faults = [
         Fault(f"it exists already; {advice}", file=str(path))
         for path, content in paths.items()
-        if path.exists() and (content is None or not _holds(path, content))
+        if os.path.exists(path) and (content is None or not _holds(path, content))
     ]
     if faults:
         raise SettingsError(faults)
@@ -87,7 +87,7 @@ def _place(half: Path, path: Path, *, replace: bool) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            if path.exists():
+            if os.path.exists(path):
                 raise FileExistsError from None
     half.replace(path)
 

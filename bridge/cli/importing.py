@@ -5,6 +5,7 @@ A transformer is loaded when its command is used; the help of ``import`` loads a
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -98,7 +99,7 @@ def _command(name: str, options: type[BaseModel]) -> Any:
 
 def check_target(file: Path | None, force: bool) -> None:
     """:raises SettingsError: the spec can't be written to `file`."""
-    if file is not None and file.is_dir():
+    if file is not None and os.path.isdir(file):
         raise SettingsError(f"--output: {file} is a folder; name a file in it, such as {file / 'service.yml'}")
     if file is not None and not force:
         check_free({file: None})

@@ -83,7 +83,7 @@ def serve(
             raise SettingsError(
                 f"{workers} workers can't share limits kept in memory ({settings.limits}); use one worker"
             )
-        if routes is not None and not routes.is_dir():
+        if routes is not None and not os.path.isdir(routes):
             raise SettingsError(f"--routes: {routes} is not a folder")
         log_to_stderr(settings.log_level, settings.log_format)
         if warning := open_pages(settings, host):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge.api.route_spec import Upstream
 from bridge.cli.files import write
-from bridge.cluster.sources.static import read
+from bridge.cluster.sources.static import Table, read
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError
 
@@ -34,7 +34,7 @@ async def add_entry(
     if scheme != "static":
         return [f"The mesh ({settings.mesh}) must know {key}."]
     file = settings.path(name)
-    table = read(file) if file.exists() else {}
+    table = _table(file)
     for known in (key, upstream.name):
         if known in table:
             targets = [f"{host}:{port or upstream.port}" for host, port in table[known]]
@@ -50,10 +50,14 @@ async def add_entry(
     return [f"{name}: {key} is at {address}; change that if the service is elsewhere."]
 
 
+def _table(file: Path) -> Table:
+    return read(file) if os.path.exists(file) else {}
+
+
 def _append(file: Path, entry: str, key: str) -> bool:
     """Whether `entry` was added to `file`, all else unchanged. False where that is not written as lines of keys."""
-    before = read(file) if file.exists() else {}
-    text = file.read_text("utf-8") if file.exists() else _HEADER
+    before = _table(file)
+    text = file.read_text("utf-8") if os.path.exists(file) else _HEADER
     text += entry if not text or text.endswith("\n") else f"\n{entry}"
     trial = file.with_name(f".{file.name}.{os.getpid()}.trial")
     try:

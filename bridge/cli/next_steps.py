@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,8 +21,8 @@ from bridge.api.transformer import Operation
 from bridge.cli.program import program
 from bridge.config.settings import Settings
 from bridge.config.specfile import read_file
-from bridge.errors import SetupError
-from bridge.gateway.table import BoundRoute, Source
+from bridge.errors import ConflictError, SetupError
+from bridge.gateway.table import BoundRoute, Source, Table
 from bridge.runtime import Runtime
 from bridge.stages.auth.issuers import LOCAL
 
@@ -27,6 +31,7 @@ _HARMLESS = re.compile(
     r"(get|list|find|search|fetch|read|query|check|verify|lookup|echo|ping|hello|say|count|status|is|has|convert)",
     re.IGNORECASE,
 )
+LOOK = 10.0  #: seconds to read the other routes of a home, whose contracts may lie elsewhere
 _SAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}, "string": "1"}
 
 
@@ -41,6 +46,7 @@ async def next_steps(settings: Settings, file: Path, config: Path | None) -> lis
     try:
         spec, document = read_file(file)[0]
         route = await runtime.binder.bind(Source(str(file), "file", spec, str(file), document))
+        await _check_free(runtime, route, file)
     except SetupError as error:
         return ["It can't serve yet:", *(f"  {fault}" for fault in error.faults)]
     finally:
@@ -53,6 +59,24 @@ async def next_steps(settings: Settings, file: Path, config: Path | None) -> lis
     if operation is not None:
         lines.append(f"  {_curl(route, operation, _token(settings, spec, f'{hms} token', option))}")
     return lines
+
+
+async def _check_free(runtime: Runtime, route: BoundRoute, file: Path) -> None:
+    """:raises ConflictError: another route of this home has a path of `route`, which was read from `file`."""
+    with suppress(SetupError, TimeoutError):  # what is wrong with others is not told here
+        async with asyncio.timeout(LOOK):
+            await runtime.registry.load()
+    for refused, conflict in Table([*_others(runtime, file), route]).refused:
+        if refused is route:
+            advice = f"change route in {file}, or take the other one away"
+            raise ConflictError([replace(fault, reason=f"{fault.reason}; {advice}") for fault in conflict.faults])
+
+
+def _others(runtime: Runtime, file: Path) -> list[BoundRoute]:
+    """The routes of the home that do not stand in `file`."""
+    own, home, table = os.path.realpath(file), runtime.settings.home, runtime.registry.table
+    routes = [*table.routes.values(), *(refused for refused, _ in table.refused)]
+    return [each for each in routes if not each.source.file or os.path.realpath(home / each.source.file) != own]
 
 
 def _is_below(file: Path, folder: Path) -> bool:

@@ -104,9 +104,9 @@ def _spec_files(paths: Sequence[Path], settings: Settings) -> list[Path]:
 
     :raises SpecError: a folder holds none.
     """
-    files = [path for path in paths if not path.is_dir()]
+    files = [path for path in paths if not os.path.isdir(path)]
     known = {os.path.realpath(file) for file in files}
-    for folder in [path for path in paths if path.is_dir()]:
+    for folder in [path for path in paths if os.path.isdir(path)]:
         inside = Folder(folder, settings.home).files()
         if not inside:
             raise SpecError(Fault("the folder holds no spec file (.yml, .yaml, .json)", file=str(folder)))

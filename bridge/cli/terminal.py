@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bridge.config.owner import owner_hint
 from bridge.config.settings import Settings, load
 from bridge.errors import BridgeError, SettingsError, SetupError
 
@@ -86,6 +87,16 @@ def settings_of(config: Path | None = None, **values: Any) -> Settings:
     """
     with explained():
         settings = load(os.environ, config, **values)
-        if not settings.home.is_dir():
+        try:
+            os.getcwd()
+        except OSError as error:
+            raise SettingsError(
+                f"the current directory can't be used ({error.strerror}); go to another one, such as the gateway's home"
+            ) from None
+        if not os.path.isdir(settings.home):
             raise SettingsError(f"BRIDGE_HOME: {settings.home} is not a folder; make it, or name the one that is meant")
+        if not os.access(settings.home, os.R_OK | os.X_OK):
+            raise SettingsError(
+                f"BRIDGE_HOME: {settings.home.absolute()} can't be read: Permission denied{owner_hint(settings.home)}"
+            )
         return settings

@@ -290,3 +290,15 @@ def test_the_mesh_file_keeps_what_it_says(hms: Any, grpc_service: tuple[int, Pat
     told = hms("import", "grpc", str(proto), "-o", "routes/a.yml", "--force", *address)
     assert f'tally-svc:50051: ["127.0.0.1:{port}"]' in told.stderr
     assert (home / "mesh.yml").read_text() == "{other: 10.0.0.7}\n"
+
+
+def test_an_import_says_that_another_route_has_its_path(hms: Any, grpc_service: tuple[int, Path], home: Path) -> None:
+    _, proto = grpc_service
+    hms("import", "grpc", str(proto), "-o", "routes/b.yml")
+    for name in ("a", "c"):  # one that is read before the other file, and one after
+        done = hms("import", "grpc", str(proto), "-o", f"routes/{name}.yml")
+        assert "It can't serve yet:" in done.stderr
+        assert re.search(rf"published twice: by routes/b.yml and by routes/{name}.yml; change route in", done.stderr)
+        (home / f"routes/{name}.yml").unlink()
+    again = hms("import", "grpc", str(proto), "-o", "routes/b.yml", "--force")
+    assert "It can't serve yet" not in again.stderr

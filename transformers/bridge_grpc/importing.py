@@ -155,15 +155,15 @@ def _protos(
     folders = [part for folder in folders for part in _split(folder)]
     bases = [Path(folder).resolve() for folder in folders]
     for folder, base in zip(folders, bases, strict=True):
-        if not base.is_dir():
+        if not os.path.isdir(base):
             raise BindError(Fault("there is no such folder", file=folder))
     paths = [next((base / name for base in bases if (base / name).is_file()), Path(name)) for name in source]
     if not bases:
         root, names = _root(paths, context, hints)
         return root, names, []
-    files = [path.resolve() if path.is_file() else (context.proto_dir / path).resolve() for path in paths]
+    files = [path.resolve() if os.path.isfile(path) else (context.proto_dir / path).resolve() for path in paths]
     for path, file in zip(paths, files, strict=True):
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise BindError(Fault(f"there is no such file, here or below {', '.join(folders)}", file=str(path)))
     root = context.proto_dir.resolve()
     if not all(path.is_relative_to(root) for path in (*files, *bases)):
@@ -184,9 +184,9 @@ def _split(folder: str) -> list[str]:
 def _root(paths: Sequence[Path], context: Context, hints: list[str]) -> tuple[Path, list[str]]:
     """The proto folder, or the folder that contains all files, and the files' names below it."""
     proto_dir = context.proto_dir
-    files = [path.resolve() if path.is_file() else (proto_dir / path).resolve() for path in paths]
+    files = [path.resolve() if os.path.isfile(path) else (proto_dir / path).resolve() for path in paths]
     for path, file in zip(paths, files, strict=True):
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise BindError(Fault("there is no such file", file=str(path)))
     root = proto_dir.resolve()
     if not all(file.is_relative_to(root) for file in files):

@@ -9,6 +9,7 @@ and logs. Everything here blocks: it runs at bind, in a thread.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -204,7 +205,9 @@ class Library:
             return _fitting(document, fits)
         name = name_below(self._folder, path)
         try:
-            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, for which one would wait
+            if os.path.exists(path) and not (
+                os.path.isfile(path) or os.path.isdir(path)
+            ):  # a pipe, for which one would wait
                 raise BindError(Fault("it is no file", file=name))
             if path.stat().st_size > MAX_BYTES:
                 raise BindError(Fault(f"it is larger than {MAX_BYTES // 1024**2} MiB", file=name))

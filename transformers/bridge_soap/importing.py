@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
     if is_url(wsdl):
         return wsdl, wsdl_dir
     for path in (wsdl_dir / wsdl, Path(wsdl)):
-        if path.is_file() and path.resolve().is_relative_to(wsdl_dir.resolve()):
+        if os.path.isfile(path) and path.resolve().is_relative_to(wsdl_dir.resolve()):
             return path.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
     path = Path(wsdl).resolve()
     folder = common_folder(path)

@@ -66,7 +66,7 @@ def named_file(start: Path, name: str, top: Path) -> Path | None:
     for candidate in _spellings(name):
         path = resolved(start / candidate)
         if path.is_relative_to(top):
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
             inside = inside or path
     return inside
@@ -94,7 +94,7 @@ def schemas_in(folder: Path, namespace: str, largest: int) -> Iterator[Path]:
     for name in sorted(each for each in _entries(folder) if each.lower().endswith(".xsd"))[:_MAX_SCHEMAS]:
         path = resolved(folder / name)
         try:
-            if path.is_file() and path.stat().st_size <= largest and needle in path.read_bytes():
+            if os.path.isfile(path) and path.stat().st_size <= largest and needle in path.read_bytes():
                 yield path
         except OSError:
             continue
@@ -125,7 +125,7 @@ def _in_other_letters(start: Path, name: str, top: Path) -> Path | None:
         return None
     for part in relative.parts:
         step = path / part
-        if not step.exists():
+        if not os.path.exists(step):
             wanted = _folded(part)
             names = [each for each in _entries(path) if _folded(each) == wanted]
             if len(names) != 1:
@@ -134,7 +134,7 @@ def _in_other_letters(start: Path, name: str, top: Path) -> Path | None:
         path = resolved(step)
         if not path.is_relative_to(top):
             return None
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def _folded(name: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import socket
 import time
@@ -53,7 +54,7 @@ class StaticSource:
         self._checked = clock()
         self._stamp = stamp_of(file)
         self._reading: asyncio.Task[None] | None = None
-        self._table = read(file) if self._stamp else {}
+        self._table = read(file) if os.path.lexists(file) else {}
 
     async def lookup(self, name: str, port: str) -> LookupResult:
         """As `bridge.cluster.sources.source.MeshSource`."""

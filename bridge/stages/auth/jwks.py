@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -262,7 +263,7 @@ def _age(cache_control: str) -> float:
 
 def read_jwks_file(path: Path) -> KeySet:
     """:raises BadKey: it can't be read, is too large, or is no JWK Set."""
-    if path.exists() and not path.is_file():  # of a pipe, one would wait for a writer
+    if os.path.exists(path) and not os.path.isfile(path):  # of a pipe, one would wait for a writer
         raise BadKey("it is no file")
     try:
         with path.open("rb") as file:

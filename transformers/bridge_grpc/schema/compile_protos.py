@@ -166,7 +166,7 @@ def place(root: Path, name: str, key: KeyPath) -> Path | None:
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
     if not inside or not _is_below(root, path):
         raise BindError(Fault(f"{name!r} leads out of the proto folder; only files below it are read", key))
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def _is_below(root: Path, path: Path) -> bool:
@@ -191,7 +191,7 @@ def _base(root: Path, path: str) -> Path:
     outside = PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
     if outside or not _is_below(root, base):
         raise BindError(Fault(f"{path!r} leads out of the proto folder; only folders below it are read", key))
-    if not base.is_dir():
+    if not os.path.isdir(base):
         reason = f"there is no folder {path!r} in the proto folder{hint(path, root)}"
         raise BindError(Fault(reason, key, str(root)))
     return base
@@ -257,7 +257,7 @@ def _inside(root: Path, base: Path, name: str) -> Path | None:
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         return None
     path = base / name
-    return path if path.is_file() and _is_below(root, path) else None
+    return path if os.path.isfile(path) and _is_below(root, path) else None
 
 
 def _read(path: Path, key: KeyPath) -> bytes:
