@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+
+import bridge.gateway.table
+from bridge.stages.quota.memory import MemoryLimiter
 
 SHORT = {
     "route": "/v1/counts",
@@ -66,16 +69,11 @@ async def test_register_asks_for_the_publisher_role(gateway: Any) -> None:
     assert (await gateway.client.get("/v1/counts")).status_code == 404
 
 
-async def test_the_51st_call_in_a_second_is_429(gateway: Any) -> None:
+async def test_the_51st_call_in_a_second_is_429(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge.gateway.table, "MemoryLimiter", partial(MemoryLimiter, clock=lambda: 1000.0))
     await gateway.register(SHORT)
-    # A machine that needs more than a second for 51 calls has not made them in a second; then another citizen tries.
-    answers: list[httpx.Response] = []
-    for citizen in "abcde":
-        token = gateway.bearer(audience="ELECTION_PUBLIC", sub=citizen)
-        began = time.monotonic()
-        answers = await asyncio.gather(*[gateway.client.get("/v1/counts", headers=token) for _ in range(51)])
-        if time.monotonic() - began < 1:
-            break
+    token = gateway.bearer(audience="ELECTION_PUBLIC", sub="a")
+    answers = await asyncio.gather(*[gateway.client.get("/v1/counts", headers=token) for _ in range(51)])
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * 50 + [429]
     refused = next(answer for answer in answers if answer.status_code == 429)
