@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+_INDEX = "pip needs an index; deploy/tests/test_deploy.py builds the wheel and installs it in an empty environment"
+_DOCKER = "needs Docker; deploy/tests/test_deploy.py builds the image's stages and serves with its settings"
+_ROOT = "changes the machine, as root; deploy/tests/test_deploy.py has systemd verify the units"
+_CLUSTER = "needs a cluster; deploy/tests/test_deploy.py renders the chart"
+
 #: By page and by the command as the page has it, with its continuation lines joined.
 NOT_RUN: dict[str, dict[str, str]] = {
     "README.md": {
@@ -10,5 +15,26 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "make check    # formatter, linter, type checkers": "a check of the code, not of the page",
         "make bench    # beside Envoy and others, then the codecs alone": "takes minutes",
         "make bare SUITE=trixie   # the demo and the tests in a bare Debian": "needs root, a mirror and minutes",
+    },
+    "docs/install.md": {
+        "make demo": "as in README.md",
+        "python3 -m venv bridge-env": _INDEX,
+        "bridge-env/bin/pip install -c constraints.txt .": _INDEX,
+        "python3 -m pip wheel --no-deps --wheel-dir dist .": _INDEX,
+        "bridge-env/bin/pip install -c constraints.txt hms_bridge-*.whl": _INDEX,
+        "docker build -f deploy/Dockerfile -t hms-bridge .": _DOCKER,
+        "docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v hms-bridge-state:/srv/bridge/.bridge "
+        '-v "$PWD/routes:/srv/bridge/routes:ro" hms-bridge': _DOCKER,
+        "docker compose -f deploy/compose/compose.yml up --build --detach": _DOCKER,
+        "sudo useradd --system --no-create-home --home-dir /var/lib/hms-bridge "
+        "--shell /usr/sbin/nologin hms-bridge": _ROOT,
+        "sudo python3 -m venv /opt/hms-bridge": _ROOT,
+        "sudo /opt/hms-bridge/bin/pip install -c constraints.txt .": _ROOT,
+        "sudo cp deploy/systemd/hms-bridge.service /etc/systemd/system/": _ROOT,
+        "sudo systemctl daemon-reload": _ROOT,
+        "sudo systemctl enable --now hms-bridge": _ROOT,
+        "helm install gateway deploy/helm/hms-bridge --set image.repository=hms-bridge "
+        "--set-file 'routes.hello\\.yml=deploy/compose/routes/hello.yml' "
+        "--set-file 'config.mesh\\.yml=deploy/compose/config/mesh.yml'": _CLUSTER,
     },
 }

@@ -51,6 +51,7 @@ async def test_the_route_of_the_readme(start: Start, county_returns: int) -> Non
 
 
 def test_its_commands_are_those_of_make_which_other_tests_run() -> None:
+    assert [block.language for block in BLOCKS] == ["console", "", "yaml", "console"]
     for block in BLOCKS:
         if block.language == "console":
             commands = [line.removeprefix("$ ") for line in block.text.splitlines()]
