@@ -191,6 +191,31 @@ async def test_where_a_policy_may_stand(tmp_path: Path, parts: dict[str, str]) -
     assert {each.partition(" (")[0] for each in asked(await advice(tmp_path, parts))} == {"WS-Addressing"}
 
 
+@pytest.mark.parametrize(
+    ("identifier", "whole"),
+    [
+        ("service(Bank)", True),
+        ("port(Bank/Soap)", True),
+        ("binding(Soap)", True),
+        ("portType(Bank)", True),
+        ("message(Pay)", True),
+        ("bindingOperation(Soap/Pay)", False),
+        ("bindingOperation.input(Soap/Pay)", False),
+        ("portTypeOperation(Bank/Pay)", False),
+        ("portTypeOperation.input(Bank/Pay)", False),
+    ],
+)
+async def test_a_policy_that_is_attached_from_elsewhere(tmp_path: Path, identifier: str, whole: bool) -> None:
+    scope = f"<wsp:AppliesTo><wsp:URI> urn:bank#wsdl11.{identifier} </wsp:URI></wsp:AppliesTo>"
+    for content in (f"<wsp:Policy>{ADDRESSING}</wsp:Policy>", reference()):
+        attachment = f"<wsp:PolicyAttachment>{scope}{content}</wsp:PolicyAttachment>"
+        (sentence,) = await advice(tmp_path, {"policies": policy(ADDRESSING) + attachment})
+        subject = "the service's WS-Policy asks" if whole else "the WS-Policy of Pay asks"
+        assert sentence.startswith(f"{subject} for WS-Addressing")
+    other = f"<wsp:PolicyAttachment>{scope.replace('bank#', 'other#')}{reference()}</wsp:PolicyAttachment>"
+    assert await advice(tmp_path, {"policies": policy(ADDRESSING) + other}) == []
+
+
 @pytest.mark.parametrize("place", ["operation", "input"])
 async def test_one_operation_that_asks_is_named(tmp_path: Path, place: str) -> None:
     parts = {"policies": policy(ADDRESSING), place: reference()}

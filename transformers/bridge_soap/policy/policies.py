@@ -8,6 +8,7 @@ from itertools import product
 from lxml import etree
 
 from bridge_soap.names import XML
+from bridge_soap.policy.attachments import Attachments
 from bridge_soap.policy.demand import (
     POLICIES,
     Demand,
@@ -40,6 +41,8 @@ class Policies:
     """
 
     def __init__(self, roots: Iterable[etree._Element]) -> None:
+        roots = list(roots)
+        self._attachments = Attachments(roots)
         self._by_reference: dict[str, etree._Element] = {}
         self._kept: dict[etree._Element, list[Alternative]] = {}
         for root in roots:
@@ -62,6 +65,7 @@ class Policies:
             for child in subject
             if is_policy(child, "Policy", "PolicyReference") or is_extension(child)
         ]
+        parts += [self._of(policy, 0) for policy in self._attachments.of(subject)]
         for namespace in POLICIES:
             parts += [self._referred(uri, 0) for uri in subject.get(f"{{{namespace}}}PolicyURIs", "").split()]
         self._kept[subject] = result = _all_of(parts)
