@@ -333,18 +333,22 @@ def test_a_second_element_in_the_body_is_told(echo: MakeEcho, size: int) -> None
 
 
 @pytest.mark.parametrize("size", [0, LARGE])
-@pytest.mark.parametrize("place", ["before {}", "{} after", "\n{}\nafter\n"])
-def test_text_in_the_body_is_told(echo: MakeEcho, size: int, place: str) -> None:
+@pytest.mark.parametrize("place", ["before {}", "{} after", "\n{}\nafter\n", "envelope"])
+def test_text_in_the_body_or_envelope_is_told(echo: MakeEcho, size: int, place: str) -> None:
     schema = (
         '<xs:element name="r"><xs:complexType><xs:sequence><xs:element name="a" type="xs:string"/>'
         "</xs:sequence></xs:complexType></xs:element>"
     )
-    body = envelope(place.format(f'<r xmlns="urn:t">{" " * size}<a>x</a></r>'))
+    content = f'<r xmlns="urn:t">{" " * size}<a>x</a></r>'
+    body, told = envelope(place.format(content)), "Body: it holds text where only elements belong; that is left out"
+    if place == "envelope":
+        body = envelope(content).replace(b"</s:Body>", b"</s:Body>after")
+        told = "the message: its envelope holds text where only elements belong; that is left out"
     codec = codec_of(echo(schema).operation)
     for _ in range(2):  # the second time its template would be known
         call = Call()
         assert json.loads(codec.reply(call, HttpReply(200, XML, body)).content) == {"a": "x"}
-        assert call.warnings == ["Body: it holds text where only elements belong; that is left out"]
+        assert call.warnings == [told]
     with pytest.raises(BadReply, match="holds text"):
         codec_of(echo(schema, strict=True).operation).reply(Call(), HttpReply(200, XML, body))
 

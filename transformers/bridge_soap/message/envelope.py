@@ -106,7 +106,8 @@ Tolerate = Callable[[str], None]
 def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml, tolerate: Tolerate | None = None) -> Message:
     """The SOAP message in a reply, of either version.
 
-    :param tolerate: called for each repair of a document that is not well-formed; without it, none is made.
+    :param tolerate: told of each liberty, such as a repair of a document that is not well-formed; without it, none is
+        taken.
     :raises bridge.api.XmlError: there is none; the message has the reason.
     """
     for draft in _DRAFTS:
@@ -124,7 +125,9 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml, tolera
     if parts is None:
         parts = _foreign_parts(root, tolerate)
     body = header = fault = None
+    text = root.text or ""
     for child in root:  # cheaper than three calls of lxml's `find`
+        text += child.tail or ""
         tag = child.tag
         if tag == parts[0]:
             body = child if body is None else body
@@ -132,6 +135,8 @@ def read_message(raw: bytes, content_type: str, parse: Parse = parse_xml, tolera
             header = child if header is None else header
     if body is None:
         raise XmlError("its envelope has no body")
+    if text and not text.isspace():
+        _tell("its envelope holds text where only elements belong; that is left out", tolerate)
     for child in body:
         if child.tag == parts[2]:
             fault = child
@@ -156,10 +161,15 @@ def _foreign_parts(root: etree._Element, tolerate: Tolerate | None) -> tuple[str
     why = (
         f"its envelope is in {f'the namespace {namespace!r}' if namespace else 'no namespace'}, which is none of SOAP's"
     )
+    _tell(why, tolerate)
+    return _parts(namespace)
+
+
+def _tell(why: str, tolerate: Tolerate | None) -> None:
+    """:raises bridge.api.XmlError: nothing is tolerated."""
     if tolerate is None:
         raise XmlError(why)
     tolerate(why)
-    return _parts(namespace)
 
 
 _PAGE = "it is an HTML page: its root is html, not a SOAP envelope"

@@ -78,7 +78,7 @@ def split(body: bytes, content_type: str, tolerate: Tolerate = lambda why: None)
         raise XmlError("it is a multipart message without parts")
     start = content_parameters.get("start", "").strip("<>")
     root = next((part for part in parts if start and part.id == start), None)
-    if start and root is None:
+    if start and root is None and parts[0].id:
         tolerate("none of its parts is the one that start names in its content type; the first one is read")
     root = root or parts[0]
     return root, [part for part in parts if part is not root]
@@ -130,7 +130,8 @@ def _pieces(body: bytes, mark: bytes, tolerate: Tolerate) -> Iterator[bytes]:
             return
         piece = body[line.end : following.start if following is not None else None]
         ending = next((each for each in ends if piece.endswith(each)), b"") if following is not None else b""
-        yield piece.removesuffix(ending)
+        if following is not None or piece.strip():  # else the last boundary is written as any other
+            yield piece.removesuffix(ending)
 
 
 def _liberties(lines: Sequence[_Delimiter]) -> list[str]:

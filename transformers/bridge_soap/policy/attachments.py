@@ -22,7 +22,7 @@ _KINDS = {
 }
 
 
-class Attachments:
+class PolicyAttachments:
     """The attached policies in some documents, by the identifier of what they apply to."""
 
     def __init__(self, roots: Iterable[etree._Element]) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 from lxml import etree
 
 from bridge_soap.names import XML
-from bridge_soap.policy.attachments import Attachments
+from bridge_soap.policy.attachments import PolicyAttachments
 from bridge_soap.policy.demand import (
     POLICIES,
     Demand,
@@ -42,7 +42,7 @@ class Policies:
 
     def __init__(self, roots: Iterable[etree._Element]) -> None:
         roots = list(roots)
-        self._attachments = Attachments(roots)
+        self._attachments = PolicyAttachments(roots)
         self._by_reference: dict[str, etree._Element] = {}
         self._kept: dict[etree._Element, list[Alternative]] = {}
         for root in roots:
