@@ -5,6 +5,10 @@ from __future__ import annotations
 _INDEX = "pip needs an index; deploy/tests/test_deploy.py builds the wheel and installs it in an empty environment"
 _DOCKER = "needs Docker; deploy/tests/test_deploy.py builds the image's stages and serves with its settings"
 _ROOT = "changes the machine, as root; deploy/tests/test_deploy.py has systemd verify the units"
+_MEASURES = "measures for minutes to hours; test_reference_commands.py reads its options"
+_TESTS = "it would run tests within a test; test_reference_commands.py asks make what it would do"
+_HOOKS = "pip needs an index; test_contributing.py compares the hooks with make check"
+_PLUG_IN = "pip needs an index; tests/cli/test_new_transformer.py does it without one, in an environment of its own"
 _CLUSTER = "needs a cluster; deploy/tests/test_deploy.py renders the chart"
 
 #: By page and by the command as the page has it, with its continuation lines joined.
@@ -36,5 +40,30 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "helm install gateway deploy/helm/hms-bridge --set image.repository=hms-bridge "
         "--set-file 'routes.hello\\.yml=deploy/compose/routes/hello.yml' "
         "--set-file 'config.mesh\\.yml=deploy/compose/config/mesh.yml'": _CLUSTER,
+    },
+    "docs/plugins.md": {
+        "cd shout": _PLUG_IN,
+        "python -m pip install -e '.[dev]'": _PLUG_IN,
+        "python -m pytest": _PLUG_IN,
+        "BRIDGE_HOME=example hms-bridge check": _PLUG_IN,
+    },
+    "docs/performance.md": {
+        "make bench                                        # this, and the benchmarks of the codecs": _MEASURES,
+        "python -m benchmarks.side_by_side                 # all cases, all peers": _MEASURES,
+        "python -m benchmarks.side_by_side --case grpc-small --peer envoy --pairs 9": _MEASURES,
+        "python -m benchmarks.side_by_side --write --json run.json   "
+        "# the tables below and the plot, made anew": _MEASURES,
+    },
+    "CONTRIBUTING.md": {
+        "make test     # makes .venv, installs everything, runs all tests in parallel": _TESTS,
+        "make check    # formatter, linter, two type checkers": _TESTS,
+        ".venv/bin/pip install pre-commit": _HOOKS,
+        ".venv/bin/pre-commit install": _HOOKS,
+        ".venv/bin/python -m pytest tests/server/test_drain.py": _TESTS,
+        ".venv/bin/python -m pytest tests/bridge_soap -k fault -x": _TESTS,
+        "make test ARGS=tests/gateway": _TESTS,
+        "make test-plain ARGS=tests/gateway    # with every fast path off": _TESTS,
+        "make coverage                         # every test, with branch coverage": _TESTS,
+        "make test-deploy                      # the image, units, chart and wheel; slow": _TESTS,
     },
 }

@@ -1,5 +1,6 @@
-"""The route specs of docs/spec.md, soap.md, grpc.md, xml.md and extend.md: checked and served as written by a gateway
-of its own process, with the contracts in their folders, and called as the pages say."""
+"""The route specs of docs/spec.md, soap.md, grpc.md, xml.md, extend.md and plugins.md, and the services of the demo's
+README.md: checked and served as written by a gateway in a process, with the contracts in their folders, and called as
+the pages say."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ from tests.docs.served_contracts import Watched, etcd, write_contracts
 from tests.servers import running
 from tests.soap_kit import SOAP11, envelope
 
-SERVICES = ROOT / "examples" / "election_night" / "services"
+EXAMPLE = ROOT / "examples" / "election_night" / "README.md"
 XML = [("content-type", "text/xml")]
 
 
@@ -180,11 +181,23 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def parts_one_by_one(folder: Path) -> list[str]:
+    """The commands of the demo's README, from a folder that has the example, on free ports and as one process each."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    [lines] = [each.text.splitlines() for each in blocks_of(EXAMPLE) if each.language == "sh"]
+    commands = []
+    for line in lines:
+        command = re.sub(r"--port \d+ &$", "--port 0", line).replace(".venv/bin/python", sys.executable)
+        command = command.replace(".venv/bin/hms-bridge serve", "hms-bridge serve --port 0")
+        commands.append(f"cd {folder} && exec {command}")
+    return commands
+
+
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """``hms-bridge serve`` on a free port; its URL."""
+def served(command: str, folder: Path) -> Iterator[str]:
+    """The gateway's URL."""
     process = subprocess.Popen(
-        ["bash", "-c", "exec hms-bridge serve --port 0"],
+        ["bash", "-c", command],
         cwd=folder,
         env=environment(folder),
         stderr=subprocess.PIPE,
@@ -218,16 +231,16 @@ async def site(folder: Path, upstream: Upstream) -> AsyncIterator[Site]:
     with ExitStack() as stack:
         watched, etcd_port = stack.enter_context(etcd(folder / "protos"))
         ports = {"etcd": etcd_port, "hill": 9}
-        for name, script in (("county-returns", "county_returns.py"), ("ballot-count", "ballot_count.py")):
+        *services, serve = parts_one_by_one(folder)
+        for name, command in zip(("county-returns", "ballot-count", "results-feed"), services, strict=True):
             (own := folder / "services" / name).mkdir(parents=True)
-            command = [sys.executable, str(SERVICES / script), "--port", "0"]
-            ports[name] = stack.enter_context(running(name, command, own, ready=r"ready (\d+)")).port
+            ports[name] = stack.enter_context(running(name, ["bash", "-c", command], own, ready=r"ready (\d+)")).port
         http = ("http-svc", "vat-svc", "ledger-svc", "permits-svc", "feed-svc")
         ports |= dict.fromkeys(http, upstream.port)
         (folder / "mesh.yml").write_text(json.dumps({name: [f"127.0.0.1:{port}"] for name, port in ports.items()}))
         done = shell("hms-bridge check", folder)
         assert (done.returncode, done.stdout) == (0, "14 routes: all right.\n"), done.stdout + done.stderr
-        url = stack.enter_context(served(folder))
+        url = stack.enter_context(served(serve, folder))
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             yield Site(folder, client, upstream, watched, idp)
 
