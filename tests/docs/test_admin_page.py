@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -28,3 +29,47 @@ async def test_prometheus_reads_metrics_with_a_token(start: Start) -> None:
         assert (await gateway.client.get(job["metrics_path"])).status_code == 401
         answer = await gateway.client.get(job["metrics_path"], headers=gateway.bearer(roles=("auditor",)))
         assert "# TYPE bridge_requests_total counter" in answer.text
+
+
+#: What the calls of the table answer in its order, with the gateway's only route as `{id}`.
+ANSWERS = {
+    "POST /register": 201,
+    "POST /-/routes": 409,  # the path is published already
+    "GET /-/routes": 200,
+    "GET /-/routes/{id}": 200,
+    "PUT /-/routes/{id}": 200,
+    "DELETE /-/routes/{id}": 204,
+    "GET /-/routes/{id}/openapi": 404,  # it has just been deleted
+    "GET /-/routes/{id}/history": 200,
+    "GET /-/routes/{id}/history/{revision}": 200,
+    "POST /-/routes/{id}/rollback": 200,
+    "GET /-/routes/deleted": 200,
+    "POST /-/routes/check": 200,
+    "POST /-/routes/check?id=ID": 200,
+    "POST /-/routes/{id}/check": 200,
+    "GET /-/health/live": 200,
+    "GET /-/health/ready": 200,
+    "GET /-/metrics": 200,
+    "GET /-/openapi.json": 200,
+    "GET /-/docs": 200,
+    "GET /-/console": 200,
+}
+
+
+async def test_each_call_of_the_table(start: Start) -> None:
+    page = (ROOT / "docs" / "admin.md").read_text("utf-8")
+    table = page.partition("| call | does |\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    calls = [call for row in rows for call in re.findall(r"`((?:GET|POST|PUT|DELETE) [^`]+)`", row)]
+    [spec] = [block.text for block in BLOCKS if "# hello.yml" in block.text]
+    async with start(mesh={"hello": "127.0.0.1:9"}) as gateway:
+        publisher = gateway.bearer(roles=("api_publisher",))
+
+        async def status(call: str) -> int:
+            method, target = call.replace("{id}", "1").replace("{revision}", "1").replace("=ID", "=1").split()
+            yaml = {"content-type": "application/yaml"} if method in ("POST", "PUT") else {}
+            body = '{"revision": 1}' if "rollback" in target else spec
+            headers = publisher | yaml
+            return (await gateway.client.request(method, target, headers=headers, content=body)).status_code
+
+        assert {call: await status(call) for call in calls} == ANSWERS
