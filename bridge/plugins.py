@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,6 +53,13 @@ def discover(points: Iterable[EntryPoint] | None = None) -> dict[str, EntryPoint
 
 def _origin(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
+
+
+def plugin_failure(name: str, error: BaseException) -> BindError:
+    """What the transformer `name` raised in place of an error of `bridge.api`, with the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return BindError(Fault(f"the transformer {name!r} failed: {error!r}{where}"))
 
 
 def load_transformer(point: EntryPoint) -> Transformer[Any]:
@@ -117,6 +126,8 @@ class Transformers:
             operations = await transformer.bind(spec, _options(transformer, spec, document, file))
         except BindError as error:
             raise type(error)(_keyed(error.faults, transformer)) from error
+        if not isinstance(operations, Sequence) or not all(isinstance(each, Operation) for each in operations):
+            raise BindError(Fault(f"the transformer {transformer.name!r} failed: bind returned no list of operations"))
         for operation in operations:
             _check_operation(operation, spec, transformer.name)
         return operations

@@ -110,6 +110,16 @@ async def test_a_plug_in_that_cant_work_is_refused_by_name(kind: str, words: str
         await transformers(good=f"{__name__}:{kind}").get("good")
 
 
+@pytest.mark.parametrize("result", [None, "GET", ["GET"], {"a": 1}])
+async def test_what_bind_must_return(monkeypatch: pytest.MonkeyPatch, result: object) -> None:
+    async def bind(self: Good, route: Any, options: Any) -> Any:
+        return result
+
+    monkeypatch.setattr(Good, "bind", bind)
+    with pytest.raises(BindError, match="'good' failed: bind returned no list of operations"):
+        await transformers(good=f"{__name__}:Good").bind(spec("good"))
+
+
 async def test_a_failed_open_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BindError, match="vault"):
         await transformers(good=f"{__name__}:WontOpen").get("good")

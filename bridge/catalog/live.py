@@ -15,9 +15,10 @@ from typing import Any
 
 from bridge.config.specfile import Draft
 from bridge.config.yaml import NO_LINES
-from bridge.errors import BindError, ConflictError, Fault, SetupError
+from bridge.errors import ConflictError, Fault, SetupError
 from bridge.gateway.ownership import Holding, owned_paths
 from bridge.gateway.table import Binder, BoundRoute, RouteId, Source, Table
+from bridge.plugins import plugin_failure
 
 LOGGED = 20  #: warnings of one route that are logged
 
@@ -102,7 +103,7 @@ class Live:
         except SetupError as error:
             return UnboundRoute(source, error)
         except Exception as error:
-            failed = BindError(Fault(f"the transformer {source.spec.transform.request!r} failed: {error!r}"))
+            failed = plugin_failure(source.spec.transform.request, error)
             if str(failed) != before:
                 log.exception("route %s can't be bound", source.id)
             return UnboundRoute(source, failed)

@@ -16,6 +16,7 @@ from bridge.catalog.folder_watch import FolderWatch
 from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
 from bridge.errors import BindError, Fault, SetupError, SpecError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
+from bridge.plugins import plugin_failure
 from bridge.wording import counted
 
 GRACE = 2.0  #: seconds that the folder may be away while another one takes its place
@@ -81,6 +82,10 @@ class SpecFolder:
                         self._live.broken[source.id] = UnboundRoute(source, error)
                     except SetupError as error:
                         faults[file.name] = [*faults.get(file.name, ()), *error.faults]
+                    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+                        log.debug("%s can't be bound", source.file, exc_info=error)
+                        [fault] = plugin_failure(source.spec.transform.request, error).faults
+                        faults[file.name] = [*faults.get(file.name, ()), placed(fault, source)]
             except SetupError as error:
                 if file.is_empty and file.age() < SETTLE:
                     log.warning("%s is empty; it is read again when it changes", self._folder.label(file))

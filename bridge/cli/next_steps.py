@@ -23,6 +23,7 @@ from bridge.config.settings import Settings
 from bridge.config.specfile import read_file
 from bridge.errors import ConflictError, SetupError
 from bridge.gateway.table import BoundRoute, Source, Table
+from bridge.plugins import plugin_failure
 from bridge.runtime import Runtime
 from bridge.stages.auth.issuers import LOCAL
 
@@ -42,13 +43,14 @@ async def next_steps(settings: Settings, file: Path, config: Path | None) -> lis
     """
     hms = program()
     option = f" --config {shlex.quote(str(config))}" if config else ""
+    spec, document = read_file(file)[0]
     runtime = Runtime(settings, serving=False, writing=False)
     try:
-        spec, document = read_file(file)[0]
         route = await runtime.binder.bind(Source(str(file), "file", spec, str(file), document))
         await _check_free(runtime, route, file)
-    except SetupError as error:
-        return ["It can't serve yet:", *(f"  {fault}" for fault in error.faults)]
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+        failure = error if isinstance(error, SetupError) else plugin_failure(spec.transform.request, error)
+        return ["It can't serve yet:", *(f"  {fault}" for fault in failure.faults)]
     finally:
         await runtime.aclose()
     lines = []

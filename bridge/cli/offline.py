@@ -15,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
 from bridge.api.capabilities import Explaining, Importing, Secretive, capability
@@ -27,13 +27,22 @@ from bridge.catalog.live import placed
 from bridge.config.settings import Settings
 from bridge.config.specfile import Draft, faults_of, read_drafts, read_file
 from bridge.config.yaml import NO_LINES
-from bridge.errors import BindError, ConflictError, Fault, InvalidParameter, MethodNotAllowed, SetupError, SpecError
+from bridge.errors import (
+    BindError,
+    BridgeError,
+    ConflictError,
+    Fault,
+    InvalidParameter,
+    MethodNotAllowed,
+    SetupError,
+    SpecError,
+)
 from bridge.gateway.table import BoundRoute, Endpoint, Source, Table
 from bridge.http.query import without
 from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
 from bridge.payload.parsing import XmlError, parse_xml
-from bridge.plugins import Transformers
+from bridge.plugins import Transformers, plugin_failure
 from bridge.runtime import Runtime
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
@@ -93,8 +102,9 @@ async def _judged(runtime: Runtime, path: Path, number: int, draft: Draft) -> tu
     source = Source(f"{path}#{number}" if number else str(path), "file", draft.spec, str(path), draft.document)
     try:
         return await runtime.binder.bind(source), faults
-    except SetupError as error:
-        faults += [placed(fault, source) for fault in error.faults if draft.is_known(fault)]
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+        failure = error if isinstance(error, SetupError) else plugin_failure(draft.spec.transform.request, error)
+        faults += [placed(fault, source) for fault in failure.faults if draft.is_known(fault)]
         return None, faults
 
 
@@ -308,12 +318,30 @@ async def imported(
             options = importer.import_options.model_validate(values)
         except ValidationError as error:
             raise BindError(faults_of(error, importer.import_options, values, NO_LINES)) from None
-        with granted(Grant(operator=True)):
-            text, notes = await importer.import_spec(options, context)
+        text, notes = await _import_spec(name, importer, options, context)
     finally:
         await transformers.aclose()
         await fetcher.aclose()
     return text, [*notes, *([] if output.files else _unfetchable(addresses, settings))]
+
+
+async def _import_spec(name: str, importer: Importing, options: BaseModel, context: Context) -> tuple[str, list[str]]:
+    """The spec and the notes of a plug-in, whose code may fail in any way.
+
+    :raises BindError: it does.
+    """
+    try:
+        with granted(Grant(operator=True)):
+            result: Any = await importer.import_spec(options, context)
+    except BridgeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise plugin_failure(name, error) from error
+    match result:
+        case (str(text), list(notes) | tuple(notes)):
+            return text, [str(note) for note in notes]
+    reason = f"the transformer {name!r} failed: import_spec must return the text of a spec and a list of notes"
+    raise BindError(Fault(f"{reason}, not {result!r:.100}"))
 
 
 async def installed(

@@ -55,7 +55,8 @@ class Gateway:
                     raise TypeError("the operation gave no reply")
                 fields = response_fields(exchange, reply)
                 record.status = reply.status
-            except (Exception, asyncio.CancelledError) as failure:  # the one boundary: every error becomes a response
+            # The one boundary: every error becomes a response. A plug-in's `sys.exit` must not end the gateway.
+            except (Exception, asyncio.CancelledError, SystemExit) as failure:
                 error = uncancelled(failure)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
                 unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)

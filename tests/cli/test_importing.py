@@ -32,6 +32,8 @@ class Forge:
     async def open(self, context): ...
 
     async def bind(self, route, options):
+        if route.route == "/cold":
+            raise ValueError("the forge is cold")
         return []
 
     async def aclose(self): ...
@@ -39,6 +41,10 @@ class Forge:
     async def import_spec(self, options, context):
         if options.source == ["nothing"]:
             raise BindError(Fault("there is no such thing", file="nothing"))
+        if options.source == ["rust"]:
+            raise KeyError("iron")
+        if options.source == ["ash"]:
+            return None
         return f"# {options!r} below {context.proto_dir.name}\\nroute: /forge\\n", ["a note"]
 
 
@@ -92,6 +98,22 @@ def test_it_works_like_ours(forge: Any) -> None:
     missing = forge("import", "forge", "nothing")
     assert (missing.returncode, missing.stderr) == (1, "nothing: there is no such thing\n")
     assert forge("import", "forge").returncode == 2
+
+
+def test_a_plug_in_that_fails_is_one_sentence(forge: Any, home: Path) -> None:
+    """With the place in its code, and no traceback."""
+    for source, words in (
+        ("rust", r"failed: KeyError\('iron'\) \(forge\.py, line \d+\)"),
+        ("ash", r"failed: import_spec must return the text of a spec and a list of notes, not None"),
+    ):
+        done = forge("import", "forge", source)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(rf"the transformer 'forge' {words}\n", done.stderr)
+    (home / "routes/cold.yml").write_text("route: /cold\nupstream: s:1\nauth: none\ntransform: {request: forge}\n")
+    checked = forge("check", "routes/cold.yml")
+    assert checked.returncode == 1
+    reason = r"the transformer 'forge' failed: ValueError\('the forge is cold'\) \(forge\.py, line \d+\)\n"
+    assert re.fullmatch(rf"routes/cold\.yml:1: {reason}", checked.stderr)
 
 
 def test_a_broken_plug_in_breaks_nothing_else(forge: Any) -> None:

@@ -36,7 +36,7 @@ class Codec:
         return HttpRequest("GET", "/")
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         made: Reply = self.answer
         return made
@@ -54,6 +54,7 @@ def broken_by(gateway: Any, answer: Any) -> None:
     [
         KeyError("10.0.0.7 hush"),
         RecursionError("hush"),
+        SystemExit("hush"),
         None,
         "hush",
         Reply(200, [("x", 7)], b"hush"),  # type: ignore[list-item]  # what a plug-in may do all the same
