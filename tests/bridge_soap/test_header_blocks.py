@@ -173,6 +173,12 @@ async def test_wrong_names_fail_at_bind(bind: Bind, options: dict[str, Any], tol
     assert told in str(caught.value)
 
 
+async def test_a_wrong_name_is_told_once_for_all_operations(bind: Bind) -> None:
+    with pytest.raises(BindError) as caught:
+        await bind("ledger.wsdl", options={"headers": {"My.Block/x": {"a": "1"}, "Other": {"a": "1"}}})
+    assert [fault.path for fault in caught.value.faults] == [("transform", "soap", "headers", "My.Block/x")]
+
+
 async def test_names_that_no_operation_declares(bind: Bind) -> None:
     with pytest.raises(BindError, match="no operation declares such a header block"):
         await bind("ledger.wsdl", options={"pass_headers": ["Nope"]})

@@ -305,10 +305,12 @@ async def test_head_has_the_fields_of_a_cached_get(gateway: Any, upstream: Any) 
 
 async def test_head_published_beside_get_is_answered_from_the_cache(gateway: Any, upstream: Any) -> None:
     await gateway.register({**SPEC, "methods": ["HEAD", "GET"], "cache": {"ttl": "1m"}})
-    for method in ("HEAD", "GET", "HEAD", "GET"):
+    for method in ("HEAD", "HEAD", "GET", "HEAD", "GET"):
         answer = await gateway.client.request(method, "/p/a")
         assert answer.headers["content-length"] == str(len(upstream.body))
     assert [seen.method for seen in upstream.seen] == ["HEAD", "GET"]
+    assert (await gateway.client.head("/p/a")).headers["etag"] == answer.headers["etag"]  # GET's, not the first HEAD's
+    assert (await gateway.client.head("/p/a", headers={"if-none-match": answer.headers["etag"]})).status_code == 304
 
 
 async def test_what_is_no_plain_answer_is_no_304(gateway: Any, upstream: Any) -> None:

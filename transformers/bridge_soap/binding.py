@@ -54,7 +54,7 @@ class Binder:
                 operations += self.operations(each.operation, f"/{each.name}", each.name)
             except BindError as error:
                 notes.append(f"{each.name}: {error.faults[0]}")
-                faults += error.faults
+                faults += [fault for fault in error.faults if fault not in faults]  # a spec's is one of each operation
         if not operations:
             raise BindError(faults)
         return operations, notes

@@ -39,9 +39,11 @@ class Cached:
             assert reply is not None  # only streams send their replies themselves
             return tagged(call, reply)
 
-        reply = cache.known(key, call)
-        if reply is None and call.method == "HEAD" and (of_get := cache_key(path, call, "GET")):
-            reply = cache.known(of_get, call)  # with GET's fields (RFC 9111, section 4)
+        reply = None
+        if call.method == "HEAD" and (of_get := cache_key(path, call, "GET")):
+            reply = cache.known(of_get, call)  # with GET's fields (RFC 9111, section 4), which HEAD's may lack
+        if reply is None:
+            reply = cache.known(key, call)
         hit = reply is not None
         if reply is None:
             reply, hit = await cache.get_or_call(key, fetch, call, deadline=exchange.deadline)
