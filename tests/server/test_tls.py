@@ -207,7 +207,8 @@ async def test_a_websocket(start: Any, files: Files) -> None:
     assert line["method"] == "WEBSOCKET"
 
 
-def test_the_files_are_nobodys_secrets(tmp_path: Path) -> None:
+async def test_the_files_are_nobodys_secrets(tmp_path: Path) -> None:
     runtime = Runtime(load({}, home=tmp_path, tls_cert=Path("secrets/a.crt"), tls_key=Path("secrets/a.key")))
     reserved = {path.name for path in runtime.binder.secrets.reserved}
+    await runtime.aclose()
     assert {"a.crt", "a.key"} <= reserved
