@@ -112,6 +112,20 @@ async def test_a_published_tree_is_saved_and_serves(tmp_path: Path) -> None:
     assert await names_and_advice(home, wsdl) == (["Find", "Ping"], ())  # locations are right in the copy
 
 
+@pytest.mark.parametrize("location", ["", ' schemaLocation="http://inner:8080/svc?xsd=1"'])
+async def test_a_saved_contract_names_what_no_location_led_to(tmp_path: Path, location: str) -> None:
+    wsdl = WSDL.format(messages="").replace(' schemaLocation=""', location)
+    published = write(
+        tmp_path / "published", {"a.wsdl": wsdl, "m.xsd": MESSAGES.format(common="c.xsd"), "c.xsd": COMMON}
+    )
+    home = tmp_path / "home/wsdl"
+    home.mkdir(parents=True)
+    output = ImportOutput(saves=True)
+    await Soap().import_spec(SoapImport(wsdl=str(published / "a.wsdl")), Context(home, home, output=output))
+    write(home.parent, {name: content.decode() for name, content in output.files.items()})
+    assert await names_and_advice(home, "a.wsdl", strict=True) == (["Find", "Ping"], ())
+
+
 async def test_absolute_names_do_not_widen_the_folder(tmp_path: Path) -> None:
     """Only relative names lead out of a WSDL's folder: what its author wrote is not the operator's word."""
     secret = write(tmp_path / "elsewhere", {"messages.xsd": MESSAGES.format(common="common.xsd")}) / "messages.xsd"

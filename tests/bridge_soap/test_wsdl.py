@@ -125,6 +125,15 @@ async def test_one_way(bind: Bind) -> None:
         assert (answer.status, answer.body) == (202, b"")
 
 
+async def test_a_page_that_answers_a_one_way_call_is_told(bind: Bind) -> None:
+    reset, call = codec_of((await bind("weather.wsdl", options={"operation": "reset"}))[0]), Call()
+    page = HttpReply(200, [("content-type", "text/html")], b"<html><body>Log in</body></html>")
+    assert reset.reply(call, page).status == 202
+    assert call.warnings == [
+        "the answer to a one-way call is no SOAP message: it is an HTML page: its root is html, not a SOAP envelope"
+    ]
+
+
 GOOD = (WSDL_DIR / "vat.wsdl").read_text("utf-8")
 
 

@@ -82,7 +82,8 @@ class Library:
     :param elsewhere: whether a file whose location is wrong is looked for in other folders. Without it, absolute names
         are refused, too.
     :ivar digest: of all documents that were read.
-    :ivar links: the id of the document that a reference led to, by the id of the document it stands in and its text.
+    :ivar links: the id of the document that a reference led to, by the id of the document it stands in and its text; by
+        the namespace that is imported, where no location led to a document.
     """
 
     def __init__(
@@ -196,6 +197,7 @@ class Library:
                 except BindError:
                     continue
                 if document is not None and self._replaced(namespace, base, document):
+                    self.links[base.id, namespace] = document.id
                     return document
         return None
 

@@ -91,12 +91,16 @@ def _content(document: Document, names: Mapping[str, str], links: Mapping[tuple[
     folder = posixpath.dirname(names[document.id])
     changes: dict[int, tuple[str, str]] = {}
     for number, node in enumerate(document.root.iter("*")):
-        attribute = _REFERENCES.get(tag_of(node), "")
-        reference = node.get(attribute, "").strip() if attribute else ""
+        attribute = _REFERENCES.get(tag_of(node))
+        if attribute is None:
+            continue
+        reference = node.get(attribute, "").strip()
         target = links.get((document.id, reference)) if reference else None
+        if target is None and tag_of(node) == xsd("import"):
+            target = links.get((document.id, node.get("namespace", "").strip()))
         if target is not None and target in names:
             name = posixpath.relpath(names[target], folder)
-            if name != posixpath.normpath(reference):
+            if not reference or name != posixpath.normpath(reference):
                 changes[number] = (attribute, name)
     if not document.is_url and not changes:
         try:

@@ -215,6 +215,7 @@ class SoapCodec:
             if status >= 300:
                 raise _failure(inbound, str(error)) from None
             if plan.output is None:
+                call.warnings.append(f"the answer to a one-way call is no SOAP message: {error}")
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
         if parts is not None:
