@@ -18,7 +18,17 @@ import typer
 
 from bridge.cli.importing import ImportCommands
 from bridge.cli.program import program
-from bridge.cli.terminal import ConfigFile, complain, console, explained, out, run, settings_of, whole_number
+from bridge.cli.terminal import (
+    ConfigFile,
+    complain,
+    console,
+    explained,
+    out,
+    run,
+    settings_of,
+    show_table,
+    whole_number,
+)
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, SetupError
 from bridge.http.client_address import is_address
@@ -233,15 +243,7 @@ def routes(
     if as_json:
         out(json.dumps(rows))
     elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table as Grid
-
-        grid = Grid(box=None, header_style="bold", pad_edge=False)
-        for name in rows[0] if rows else ("no routes",):
-            grid.add_column(name, overflow="fold")
-        for row in rows:
-            grid.add_row(*map(str, row.values()))
-        Console(highlight=False).print(grid)
+        show_table(rows, "no routes")
     else:
         for row in rows:
             out("\t".join(map(str, row.values())))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -37,12 +37,33 @@ def complain(text: str) -> None:
         return
     error = console()
     for line in text.splitlines():
-        error.print(line, style="red" if error.is_terminal else None, markup=False)
+        error.print(printable(line), style="red" if error.is_terminal else None, markup=False)
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what would steer the terminal, or can't be written: file names may hold such."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def out(text: str) -> None:
     """Print to standard output."""
     sys.stdout.write(text + "\n")
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], nothing: str) -> None:
+    """Print `rows`, which have the same keys, in columns for people; `nothing` if there are none. Lines are not broken,
+    so that what is copied from them is whole."""
+    from rich.console import Console
+
+    screen = Console(highlight=False, soft_wrap=True)
+    head, *lines = [
+        [*rows[0]] if rows else [nothing],
+        *([printable(str(value)) for value in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    for number, line in enumerate((head, *lines)):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        screen.print(text, style=None if number else "bold", markup=False)
 
 
 @contextmanager

@@ -69,3 +69,11 @@ async def test_addresses_become_names(tmp_path: Path, address: str, upstream: st
 async def test_nothing_to_import(tmp_path: Path) -> None:
     with pytest.raises(BindError, match="can't be read"):
         await run("none.wsdl", tmp_path)
+
+
+async def test_urls_that_are_not_http(tmp_path: Path) -> None:
+    shutil.copy(WSDL_DIR / "vat.wsdl", tmp_path / "a b.wsdl")
+    text, _ = await run((tmp_path / "a b.wsdl").as_uri(), tmp_path)
+    assert YAML(typ="safe").load(text)["transform"]["soap"] == {"wsdl": "a b.wsdl"}
+    with pytest.raises(BindError, match="ftp:// is no place for a WSDL; name a file, or a URL with http://"):
+        await run("ftp://me:secret@files.example/a.wsdl", tmp_path)

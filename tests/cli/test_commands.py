@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ import jwt
 import pytest
 
 from tests.soap_kit import WSDL_DIR
+from tests.terminals import terminal
 
 SPEC = "route: /v1/a/{id}\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
 
@@ -117,6 +119,15 @@ def test_routes(cli: Any, home: Path) -> None:
     assert broken.returncode == 1
     assert len(broken.stdout.splitlines()) == 2
     assert "routes/c.yml:1: x: unknown key" in broken.stderr
+
+
+def test_what_is_copied_from_the_table_of_routes_is_whole(environment: dict[str, str], home: Path) -> None:
+    path = "/v1/a/path/that/is/longer/than/the/{terminal}/is/wide"
+    (home / "routes/a-\x1b[2J.yml").write_text(SPEC.replace("/v1/a/{id}", path))
+    command = [sys.executable, "-m", "bridge.cli.main", "routes"]
+    with terminal(command, columns=40, env=environment, cwd=home) as screen:
+        assert screen.wait_for_end() == 0
+        assert f"file:a-\\x1b[2J.yml  *       {path}  *" in screen.screen
 
 
 def test_openapi(cli: Any, home: Path) -> None:

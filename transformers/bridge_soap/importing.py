@@ -8,16 +8,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.api import BindError, ImportOutput, Operation, RouteSpec, faults_of
+from bridge.api import BindError, Fault, ImportOutput, Operation, RouteSpec, faults_of
 from bridge_soap.access import access_of
 from bridge_soap.binding import Binder
 from bridge_soap.contract import Contract
-from bridge_soap.documents import BlockingFetch
+from bridge_soap.documents import BlockingFetch, shown
 from bridge_soap.locations import is_url
 from bridge_soap.options import SoapOptions
 from bridge_soap.policy.lacks import policy_lacks
@@ -104,6 +104,12 @@ def _place(wsdl: str, wsdl_dir: Path, hints: list[str]) -> tuple[str, Path]:
     """The WSDL's name in the spec, and the folder that it is relative to now."""
     if is_url(wsdl):
         return wsdl, wsdl_dir
+    if "://" in wsdl:
+        if not wsdl.startswith("file://"):
+            scheme = wsdl.partition(":")[0]
+            reason = f"{scheme}:// is no place for a WSDL; name a file, or a URL with http:// or https://"
+            raise BindError(Fault(reason, file=shown(wsdl)))
+        wsdl = unquote(urlsplit(wsdl).path)
     for path in (wsdl_dir / wsdl, Path(wsdl)):
         if os.path.isfile(path) and path.resolve().is_relative_to(wsdl_dir.resolve()):
             return path.resolve().relative_to(wsdl_dir.resolve()).as_posix(), wsdl_dir
