@@ -14,8 +14,10 @@ PROTO = """
 syntax = "proto3";
 package deep;
 import "google/protobuf/struct.proto";
+import "google/protobuf/any.proto";
 message M {
   M again = 1; repeated M many = 2; map<string, M> map = 3; string text = 4; google.protobuf.Value value = 5;
+  google.protobuf.Any any = 6; google.protobuf.Struct struct = 7;
 }
 service S { rpc Echo(M) returns (M); }
 """
@@ -75,6 +77,39 @@ async def test_what_no_service_reads_is_refused(bind: Any, shape: str, text: str
         reason = caught.value.errors[0][1]
         is_json = levels * SHAPES[shape][2] < 200
         assert ("messages are nested" in reason or "must be a string" in reason) if is_json else "deeper" in reason
+
+
+def in_any(kind: str, levels: int) -> bytes:
+    if kind == "M":
+        return b'{"any":{"@type":"x/deep.M","again":' + b'{"again":' * (levels - 1) + b"{}" + b"}" * (levels + 1)
+    opening, closing = (b'{"a":', b"}") if kind == "Struct" else (b"[", b"]")
+    inner = opening * levels + (b"{}" if kind == "Struct" else b"") + closing * levels
+    return b'{"any":{"@type":"x/google.protobuf.%b","value":%b}}' % (kind.encode(), inner)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("M", 100), ("Struct", 33), ("Value", 50)])
+async def test_what_an_any_may_hold_comes_back_and_what_not_is_refused(bind: Any, kind: str, most: int) -> None:
+    """An Any holds bytes, so that protobuf itself looks no further."""
+    [operation] = await bind(PROTO)
+    codec: Any = operation.codec
+    for levels in range(most - 3, most + 1):
+        wire = codec.request(Call("POST", body=in_any(kind, levels))).message
+        assert orjson.loads(codec.reply(Call(), GrpcReply(0, wire)).body) == orjson.loads(in_any(kind, levels))
+    for levels in range(most + 1, most + 4):
+        with pytest.raises(InvalidBody, match="more than 100 messages are nested in one another"):
+            codec.request(Call("POST", body=in_any(kind, levels)))
+
+
+async def test_a_fault_of_depth_has_no_words_of_the_library(bind: Any) -> None:
+    [operation] = await bind(PROTO)
+    codec: Any = operation.codec
+    for levels in range(33, 37):
+        body = b'{"struct":' + b'{"a":' * levels + b"{}" + b"}" * levels + b"}"
+        with contextlib.suppress(InvalidBody):
+            codec.request(Call("POST", body=body))
+            continue
+        with pytest.raises(InvalidBody, match="more than 100 messages are nested in one another"):
+            codec.request(Call("POST", body=body))
 
 
 async def test_an_answer_that_is_nested_too_deeply_is_a_bad_reply(bind: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import EncodeError
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge.api import Enough, FaultList, InvalidBody, pointer_token
@@ -76,6 +76,17 @@ class MessageReader:
         except EncodeError:
             missing: list[str] = self.cls.FindInitializationErrors(message)
             raise InvalidBody([(pointer_of_missing(path), "this field is required") for path in missing]) from None
+
+    def readable(self, wire: bytes) -> bool:
+        """Whether a service can read `wire`: protobuf's parsers take no more than `json_body.MAX_MESSAGES` messages in
+        one another."""
+        if self.bounded or len(wire) <= json_body.MAX_MESSAGES:  # a message in another one takes two bytes
+            return True
+        try:
+            self.cls.FromString(wire)
+        except DecodeError:
+            return False
+        return True
 
 
 class Decoders:
@@ -372,10 +383,14 @@ class Decoders:
         if faults:
             return {}
         try:
-            return {"type_url": url, "value": inner.serialise(arguments)}
+            wire = inner.serialise(arguments)
         except InvalidBody as error:
             faults += [(at + pointer, reason) for pointer, reason in error.errors]
             return {}
+        if not inner.readable(wire):
+            faults.append((at, json_body.TOO_MANY_MESSAGES))
+            return {}
+        return {"type_url": url, "value": wire}
 
 
 def _later(message_reader: MessageReader) -> Read:

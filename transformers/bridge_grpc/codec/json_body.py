@@ -19,6 +19,7 @@ from bridge.api import InvalidBody, check_json, parse_json, pointer_token, read_
 MAX_DEPTH = 200
 MAX_MESSAGES = 100  #: nested in one another; a level of a Struct is three of them, a level of another message is one
 LARGE = 256 * 1024  #: bytes of a body from which on it is read in slices, so that other threads can run
+TOO_MANY_MESSAGES = f"more than {MAX_MESSAGES} messages are nested in one another"
 MAX_FAULTS = 100  # a body may have a million
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

@@ -192,12 +192,8 @@ class Binding:
 
         :raises bridge.api.InvalidBody: it holds more.
         """
-        if not self._reader.bounded and json_body.may_nest(body):
-            try:
-                self._reader.cls.FromString(wire)
-            except DecodeError:
-                reason = f"more than {json_body.MAX_MESSAGES} messages are nested in one another"
-                raise InvalidBody([("", reason)]) from None
+        if json_body.may_nest(body) and not self._reader.readable(wire):
+            raise InvalidBody([("", json_body.TOO_MANY_MESSAGES)])
         return wire
 
     def completing(self, call: Call) -> Callable[[bytes], bytes]:
@@ -260,7 +256,7 @@ class Binding:
         try:
             wire = self._finish(arguments, parameters)
         except DOUBT as error:  # protobuf refuses it although our own checks passed
-            raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+            raise InvalidBody([("", _reason(error))]) from None
         return self._readable(body, wire)
 
     def _read_form(self, form: Form, call: Call, parameters: list[tuple[Target, Any]]) -> bytes:
@@ -272,7 +268,7 @@ class Binding:
         try:
             return self._finish(arguments, parameters)
         except DOUBT as error:  # only protobuf refuses it
-            raise InvalidBody([("", f"the message can't be made of it: {error}")]) from None
+            raise InvalidBody([("", _reason(error))]) from None
 
     def _parameters(self, call: Call) -> Iterator[tuple[Target, Any]]:
         faults = FaultList(json_body.MAX_FAULTS)
@@ -360,3 +356,10 @@ def _paths(message: Descriptor, value: Mapping[str, Any], prefix: str) -> Iterat
 def _in_doubt(_body: bytes) -> bytes:
     """Replaces the fast path when it is off."""
     raise InDoubt
+
+
+def _reason(error: Exception) -> str:
+    """Why protobuf refuses to build a message of values that our own checks have passed."""
+    if isinstance(error, DecodeError):  # a message is copied into another one by its serialised form
+        return json_body.TOO_MANY_MESSAGES
+    return f"the message can't be made of it: {error}"
