@@ -105,7 +105,28 @@ async def _judged(runtime: Runtime, path: Path, number: int, draft: Draft) -> tu
     except (Exception, SystemExit) as error:  # a plug-in may fail in any way
         failure = error if isinstance(error, SetupError) else plugin_failure(draft.spec.transform.request, error)
         faults += [placed(fault, source) for fault in failure.faults if draft.is_known(fault)]
+        if isinstance(error, SpecError):
+            faults += await _faults_of_others(runtime, source, draft, error.faults)
         return None, faults
+
+
+async def _faults_of_others(runtime: Runtime, source: Source, draft: Draft, faults: Sequence[Fault]) -> list[Fault]:
+    """What binding finds in the transformer's options without those that are wrong by `faults`."""
+    transform = source.spec.transform
+    wrong = {
+        fault.path[2] for fault in faults if len(fault.path) > 2 and fault.path[:2] == ("transform", transform.request)
+    }
+    if len(wrong) < len({fault.path[:3] for fault in faults}) or not isinstance(transform.options, dict):
+        return []
+    options = {key: value for key, value in transform.options.items() if key not in wrong}
+    spec = source.spec.model_copy(update={"transform": transform.model_copy(update={transform.request: options})})
+    try:
+        await runtime.binder.bind(replace(source, spec=spec))
+    except BindError as error:
+        return [placed(fault, source) for fault in error.faults if draft.is_known(fault)]
+    except (Exception, SystemExit):  # an option is missing that others need
+        return []
+    return []
 
 
 def _spec_files(paths: Sequence[Path], settings: Settings) -> list[Path]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor
@@ -35,7 +35,7 @@ from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
 from bridge_grpc.options import GrpcOptions
 from bridge_grpc.reply_body import ReplyBody
-from bridge_grpc.resumption import COUNTED, resumptions
+from bridge_grpc.resumption import COUNTED, Resumption, resumptions
 from bridge_grpc.schema.pool import Method, Schema, schema
 from bridge_grpc.schema.reflected import Servers
 from bridge_grpc.schema.sources import load
@@ -137,6 +137,9 @@ def auth_headers(route: RouteSpec) -> frozenset[str]:
     return frozenset(keys | ({"authorization"} if bearer else set()))
 
 
+T = TypeVar("T")
+
+
 class _Compiler:
     """One route's operations; used once."""
 
@@ -153,10 +156,15 @@ class _Compiler:
         )
         self._encoders: Encoders = schema.codecs.setdefault(options.print, Encoders(find, options.print))
         self._describer = Describer(schema, options.print)
-        self._request_metadata = RequestMetadata(options.metadata, options.pass_headers, home, auth_headers(route))
+        self._wrong: list[Fault] = []
+        credentials = auth_headers(route)
+        self._request_metadata = self._sound(
+            lambda: RequestMetadata(options.metadata, options.pass_headers, home, credentials),
+            RequestMetadata(),
+        )
         self._response_metadata = ResponseMetadata(options.reply_headers)
         self._decode_all = options.http.decode_all
-        self._sources = read_sources(options.fields, home)
+        self._sources = self._sound(lambda: read_sources(options.fields, home), read_sources({}, home))
         template = parse_template(route.route)
         self._parameters = {name: name == template.rest for name in template.names}
         self._publication = Publication()
@@ -165,27 +173,42 @@ class _Compiler:
         self._templates: set[tuple[str, tuple[str, ...]]] = set()
 
     def run(self, service_names: Sequence[str]) -> tuple[list[Operation], list[str]]:
+        """:raises BindError: with all that is wrong in the options and the rules."""
+        operations = self._sound(lambda: self._operations_of(service_names), list[Operation]())
+        if faults := [*self._wrong, *self._faults]:
+            raise BindError(faults)
+        return operations, self._publication.skipped
+
+    def _sound(self, make: Callable[[], T], default: T) -> T:
+        """What `make` returns; `default` where an option is wrong, so that the faults of others are told, too."""
+        try:
+            return make()
+        except BindError as error:
+            self._wrong += error.faults
+            return default
+
+    def _operations_of(self, service_names: Sequence[str]) -> list[Operation]:
+        options, route = self._options, self._route
         methods = self._methods(service_names)
-        method_name = self._options.method
+        method_name = options.method
         matches = [method for method in methods if method_name in (method.name, method.full_name)]
-        self._calls = Calls(self._options.calls, matches or methods, self._route.timeout)
-        self._status = statuses(self._options.statuses, matches or methods)
-        self._resumptions = resumptions(self._options.events, matches or methods, self._encoders)
+        called = matches or methods
+        self._calls = self._sound(lambda: Calls(options.calls, called, route.timeout), Calls({}, called, route.timeout))
+        self._status = self._sound(lambda: statuses(options.statuses, called), statuses({}, called))
+        none = dict[str, Resumption]()
+        self._resumptions = self._sound(lambda: resumptions(options.events, called, self._encoders), none)
         if method_name is not None:
             operations, methods = self._single_method(methods, method_name), matches
         else:
             all_methods = {m.full_name: m for service in self._schema.services.values() for m in service}
-            rules, strict = self._options.http_rules, self._options.strict
             self._publication = publish(
-                self._route.route, methods, rules, all_methods, strict=strict, problem=self._problem
+                route.route, methods, options.http_rules, all_methods, strict=options.strict, problem=self._problem
             )
             self._faults = self._publication.faults
             self._templates = {(rule.http_method, rule.template.key()) for rule in self._publication.rules}
             operations = [op for rule in self._publication.rules for op in self._operations(rule)]
         self._unknown_fields({rule.method.input for rule in self._publication.rules} or {m.input for m in methods})
-        if self._faults:
-            raise BindError(self._faults)
-        return operations, self._publication.skipped
+        return operations
 
     def _methods(self, service_names: Sequence[str]) -> list[Method]:
         service, services = self._options.service, self._schema.services

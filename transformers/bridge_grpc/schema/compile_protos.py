@@ -134,6 +134,19 @@ def _shadowed(names: Sequence[str], root: Path, bases: Sequence[Path]) -> Iterat
 def _compile(
     names: Sequence[str], root: Path, bases: Sequence[Path], key: KeyPath, notes: list[str], *, strict: bool
 ) -> FileDescriptorSet:
+    missing = [
+        name for name in names if place(root, name, key) is None and not any(_inside(root, b, name) for b in bases)
+    ]
+    if missing:
+        reason = "there is no file {!r} in the proto folder{}"
+        faults = [Fault(reason.format(name, hint(name, root)), key, str(root)) for name in missing]
+        others = [name for name in names if name not in missing]
+        try:
+            if others:
+                _compile(others, root, bases, key, [], strict=strict)
+        except BindError as error:
+            faults += error.faults
+        raise BindError(faults)
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
         with protoc_lock:
@@ -200,16 +213,6 @@ def _base(root: Path, path: str) -> Path:
 def _gather(names: Sequence[str], root: Path, bases: Sequence[Path], folder: Path, key: KeyPath) -> dict[str, Path]:
     """Copy the files that `names` need into `folder`; import name -> the file that was copied."""
     files: dict[str, Path] = {}
-    missing = [
-        name for name in names if place(root, name, key) is None and not any(_inside(root, b, name) for b in bases)
-    ]
-    if missing:
-        raise BindError(
-            [
-                Fault(f"there is no file {name!r} in the proto folder{hint(name, root)}", key, str(root))
-                for name in missing
-            ]
-        )
     roots = _roots(names, root, bases)
     queue = list(names)
     while queue:
