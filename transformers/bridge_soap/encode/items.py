@@ -186,8 +186,12 @@ class ItemsWriter:
             return [(key, number, item) for key, items in filled.items() for number, item in enumerate(items)]
         leaves = _in_turn(self._part)
         counts = {key: len(items) for key, items in filled.items()}
-        rounds = _rounds(self._part, leaves, counts)
-        shares = _shares(leaves, counts, rounds) if rounds else None
+        own: dict[str, list[Part]] = {key: [] for key in counts}
+        for leaf in leaves:
+            if leaf.key in own:
+                own[leaf.key].append(leaf)
+        rounds = _rounds(self._part, own, counts)
+        shares = _shares(leaves, own, counts, rounds) if rounds else None
         if shares is None:
             return None
         items = {key: iter(enumerate(values)) for key, values in filled.items()}
@@ -210,21 +214,21 @@ def _in_turn(part: Part | None) -> list[Part]:
     return leaves
 
 
-def _rounds(part: Part | None, leaves: list[Part], counts: dict[str, int]) -> int:
+def _rounds(part: Part | None, own: dict[str, list[Part]], counts: dict[str, int]) -> int:
     """How often the sequence is repeated if it holds so many elements of each key; 0 if that can't be told."""
     if part is not None and part.high == 1:
         return 1
     for key, count in counts.items():
-        own = [leaf for leaf in leaves if leaf.key == key]
-        least = sum(leaf.low for leaf in own)
-        if least and all(leaf.low == leaf.high for leaf in own):
+        least = sum(leaf.low for leaf in own[key])
+        if least and all(leaf.low == leaf.high for leaf in own[key]):
             return count // least if count % least == 0 else 0
     return 0
 
 
-def _shares(leaves: list[Part], counts: dict[str, int], rounds: int) -> list[tuple[str, int]] | None:
+def _shares(
+    leaves: list[Part], own: dict[str, list[Part]], counts: dict[str, int], rounds: int
+) -> list[tuple[str, int]] | None:
     """For each leaf of one round its key and how many elements it takes; None if there are several ways or none."""
-    own = {key: [leaf for leaf in leaves if leaf.key == key] for key in counts}
     taken: dict[int, int] = {}
     for key, count in counts.items():
         lows, highs = [leaf.low for leaf in own[key]], [leaf.high for leaf in own[key]]
