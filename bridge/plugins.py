@@ -24,7 +24,7 @@ from bridge.api.route_spec import TRANSFORMERS, TRANSPORTS, RouteSpec
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document
-from bridge.errors import BindError, ConflictError, Fault, SpecError
+from bridge.errors import BindError, BridgeError, ConflictError, Fault, SpecError
 from bridge.http.template import join_template, parse_template
 from bridge.http.token import is_token
 from bridge.wording import suggestion
@@ -107,9 +107,12 @@ class Transformers:
             raise
         try:
             await transformer.open(self._context)
-        except Exception:
+        except Exception as error:
             await transformer.aclose()
-            raise
+            if isinstance(error, BridgeError):
+                raise
+            log.exception("the plug-in %s can't be opened", _origin(point))
+            raise plugin_failure(name, error) from error
         self._open[name] = transformer
         return transformer
 

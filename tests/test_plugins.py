@@ -70,6 +70,11 @@ class Explodes(Good):
         raise RuntimeError("no luck")
 
 
+class FailsToOpen(Good):
+    async def open(self, context: Context) -> None:
+        raise KeyError("the key")
+
+
 class WontOpen(Good):
     closed = False
 
@@ -123,6 +128,8 @@ async def test_what_bind_must_return(monkeypatch: pytest.MonkeyPatch, result: ob
 async def test_a_failed_open_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BindError, match="vault"):
         await transformers(good=f"{__name__}:WontOpen").get("good")
+    with pytest.raises(BindError, match=r"'good' failed: KeyError\('the key'\) \(test_plugins\.py, line "):
+        await transformers(good=f"{__name__}:FailsToOpen").get("good")
 
 
 async def test_options_are_strict_and_methods_narrow() -> None:

@@ -218,7 +218,12 @@ async def explanation(
             raise
         if claims is not None:
             call.identity = Identity(str(claims.get("sub", "")), claims=claims)
-        return render(endpoint, *_outbound(endpoint, call))
+        try:
+            return render(endpoint, *_outbound(endpoint, call))
+        except BridgeError:
+            raise
+        except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+            raise plugin_failure(endpoint.spec.transform.request, error) from error
 
 
 def _find(

@@ -13,7 +13,14 @@ from bridge.cli.main import app
 
 FORGE = '''
 from pydantic import BaseModel, Field
-from bridge.api import BindError, Context, Fault, Options
+from bridge.api import BindError, Context, Fault, Operation, OperationDoc, Options
+
+
+class Codec:
+    def request(self, call):
+        raise ZeroDivisionError("no coal")
+
+    def reply(self, call, inbound): ...
 
 
 class ForgeImport(BaseModel):
@@ -34,7 +41,7 @@ class Forge:
     async def bind(self, route, options):
         if route.route == "/cold":
             raise ValueError("the forge is cold")
-        return []
+        return [Operation("forge", "GET", "", Codec(), lambda: OperationDoc({}))]
 
     async def aclose(self): ...
 
@@ -114,6 +121,11 @@ def test_a_plug_in_that_fails_is_one_sentence(forge: Any, home: Path) -> None:
     assert checked.returncode == 1
     reason = r"the transformer 'forge' failed: ValueError\('the forge is cold'\) \(forge\.py, line \d+\)\n"
     assert re.fullmatch(rf"routes/cold\.yml:1: {reason}", checked.stderr)
+    (home / "routes/cold.yml").write_text("route: /hot\nupstream: s:1\nauth: none\ntransform: {request: forge}\n")
+    explained = forge("explain", "/hot")
+    assert (explained.returncode, explained.stdout) == (1, "")
+    division = r"ZeroDivisionError\('no coal'\) \(forge\.py, line \d+\)"
+    assert re.fullmatch(rf"the transformer 'forge' failed: {division}\n", explained.stderr)
 
 
 def test_a_broken_plug_in_breaks_nothing_else(forge: Any) -> None:
