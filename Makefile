@@ -8,7 +8,7 @@ DEV    := $(VENV)/.installed-dev
 SERVED := $(VENV)/.servers
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test coverage test-plain test-deploy bare check bench format lock clean distclean
+.PHONY: help demo test coverage test-slow test-plain test-deploy bare check bench format lock clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -34,6 +34,9 @@ test: $(DEV) $(SERVED)  ## every test, in parallel; ARGS=… goes to pytest
 
 coverage: $(DEV) $(SERVED)  ## the same with branch coverage, which takes half as long again
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+test-slow: $(DEV) $(SERVED)  ## what make test shows in small, at length: long streams, large messages, the benchmarks
+	@LARGE_MESSAGES=full $(BIN)/python -m pytest -m slow $(ARGS)
 
 test-plain: $(DEV) $(SERVED)  ## the same tests with every fast path off; those of the fast paths' own cost are left out
 	@HMS_BRIDGE_FAST_PATHS=off $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)

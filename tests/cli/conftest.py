@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "200"}
 SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
 
 
@@ -29,24 +31,47 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-    return {**kept, "BRIDGE_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
+    return {**kept, "BRIDGE_HOME": str(home), **PLAIN}
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[subprocess.Popen[str]]:
+    """`tests.cli.fork_server`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
+        env={**kept, **PLAIN},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
 
 
 @pytest.fixture
-def cli(environment: dict[str, str], home: Path) -> Run:
+def cli(environment: dict[str, str], home: Path, fork_server: subprocess.Popen[str]) -> Run:
     """``cli("check", "a.yml", BRIDGE_MESH="dns:")`` -> the finished process."""
 
     def run(*args: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bridge.cli.main", *args],
-            cwd=home,
-            env={**environment, **more},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-m", "bridge.cli.main", *args]
+        whole = {**environment, **more}
+        if any(name.startswith("PYTHON") for name in more):  # an interpreter reads these when it starts
+            return subprocess.run(
+                command, cwd=home, env=whole, input=stdin, capture_output=True, text=True, timeout=60, check=False
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+            for file, text in zip(files, (stdin, "", ""), strict=True):
+                file.write_text(text)
+            wanted = {"arguments": args, "folder": str(home), "environment": whole, "files": list(map(str, files))}
+            assert fork_server.stdin
+            assert fork_server.stdout
+            fork_server.stdin.write(json.dumps(wanted) + "\n")
+            fork_server.stdin.flush()
+            code = int(fork_server.stdout.readline())
+            return subprocess.CompletedProcess(command, code, files[1].read_text(), files[2].read_text())
 
     return run
 

@@ -17,21 +17,24 @@ import pytest
 
 from benchmarks.large_messages import CASES, FACTOR, FLOOR, MB, Case, Gateway, gateway
 
-SCALE = 1.0 if os.environ.get("LARGE_MESSAGES") == "full" else 0.25
+FULL = os.environ.get("LARGE_MESSAGES") == "full"
+SCALE = 1.0 if FULL else 0.25
+#: An item costs so much more than another message's byte that fewer of them show the same.
+SCALES = {} if FULL else {"empty items": 0.0625}
 #: CPU seconds within which the loop must turn. Others wait no longer for it; `benchmarks/large_messages.py` shows that.
 TURN = 0.1
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    answers = {case.answer: case.size * SCALE for case in CASES}
+    answers = {case.answer: case.size * SCALES.get(case.name, SCALE) for case in CASES}
     with gateway(tmp_path_factory.mktemp("large"), answers) as started:
         yield started
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_loop_turns_and_memory_is_bounded(running: Gateway, case: Case) -> None:
-    size = int(case.size * SCALE)
+    size = int(case.size * SCALES.get(case.name, SCALE))
     before = running.told()
     status, _ = asyncio.run(case.ask(running.port, size))
     after = running.told()
@@ -45,7 +48,7 @@ def test_the_sampler_sees_a_loop_that_stands_still(tmp_path: Path) -> None:
     """A message that is worked on in the loop: what all of the tests above would find."""
     case = next(case for case in CASES if case.name == "a SOAP reply")
     with gateway(
-        tmp_path, {case.answer: 31 * MB}, before="import bridge.payload.offload as o; o.LARGE = 1 << 40"
+        tmp_path, {case.answer: 8 * MB}, before="import bridge.payload.offload as o; o.LARGE = 1 << 40"
     ) as started:
         started.told()
         status, _ = asyncio.run(case.ask(started.port, 0))

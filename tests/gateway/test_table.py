@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bridge.api import Context
 from bridge.api.route_spec import RouteSpec
@@ -184,8 +184,13 @@ class Tables(RuleBasedStateMachine):
         assert nodes(self.table) == 1, "nothing is left of routes that are gone"
 
 
-Tables.TestCase.settings = settings(max_examples=120, stateful_step_count=20, deadline=None)
+Tables.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestTables = Tables.TestCase
+
+
+@pytest.mark.slow
+def test_tables_at_length() -> None:
+    run_state_machine_as_test(Tables, settings=settings(max_examples=400, stateful_step_count=20, deadline=None))
 
 
 def test_a_refused_route_serves_when_what_it_claims_is_free_and_makes_room_when_it_is_taken_back() -> None:
