@@ -64,6 +64,7 @@ class Runtime:
             fronts=fronts,
             chain=Chain(stages(settings, fronts.timeouts)),
             secrets=_secrets(settings, self.trust),
+            judge=OfflineUpstreams(settings.home).bind,
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)

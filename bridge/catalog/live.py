@@ -68,9 +68,9 @@ class Live:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def bind(self, source: Source) -> BoundRoute:
+    async def bind(self, source: Source, *, serves: bool = True) -> BoundRoute:
         try:
-            return await self._binder.bind(source, self.table.routes.get(source.id))
+            return await self._binder.bind(source, self.table.routes.get(source.id), serves=serves)
         except SetupError as error:
             raise type(error)([placed(fault, source) for fault in error.faults]) from error
 
@@ -78,7 +78,7 @@ class Live:
         """What is wrong with a document: what its keys say, and what only binding `source`, its spec, finds."""
         faults = list(draft.faults)
         try:
-            await self.bind(source)
+            await self.bind(source, serves=False)
         except SetupError as error:
             faults += [fault for fault in error.faults if draft.is_known(fault)]
         except Exception:  # a plug-in's, perhaps of what is wrong anyway

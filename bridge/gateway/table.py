@@ -149,6 +149,7 @@ class BoundRoute:
 class Binder:
     """Builds `BoundRoute`s: the transformer compiles, the guards and the upstream are composed.
 
+    :param judge: stands in for `connect` where a spec is bound only to find its faults.
     :ivar secrets: what routes that are bound from now on may name.
     """
 
@@ -160,10 +161,12 @@ class Binder:
         fronts: Fronts,
         chain: Chain,
         secrets: Secrets = NO_SECRETS,
+        judge: Callable[[Upstream, str, ConnectionSpec, RetrySpec | None], Sender] | None = None,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
         self._connect = connect
+        self._judge = judge or connect
         self._fronts, self._chain = fronts, chain
         self.secrets = secrets
 
@@ -178,8 +181,9 @@ class Binder:
         scheme = spec.upstream.scheme or wire  # a wire's plain scheme is named after it
         return Grant(source.kind == "file", spec.tenant or "", spec.upstream, scheme, self.secrets)
 
-    async def bind(self, source: Source, old: BoundRoute | None = None) -> BoundRoute:
+    async def bind(self, source: Source, old: BoundRoute | None = None, *, serves: bool = True) -> BoundRoute:
         """:param old: the route that it replaces; if its limit is the same, the calls counted so far stay counted.
+        :param serves: whether the route may be called; it is bound to find its faults otherwise.
         :raises SetupError: the spec can't be bound; the faults have the places.
         """
         spec = source.spec
@@ -190,7 +194,8 @@ class Binder:
             fingerprint = await followed.fingerprint() if followed is not None else b""
             operations = self._fronts.publish(spec, await self._transformers.bind(spec, source.document, source.file))
             warnings = await self._transformers.warnings(spec)
-            sender = self._connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
+            connect = self._connect if serves else self._judge
+            sender = connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,
