@@ -165,6 +165,7 @@ async def test_a_digest_that_is_off_is_told(tmp_path: Path, monkeypatch: pytest.
     [
         {"binding": policy('<wsam:Addressing wsp:Optional="true"/>')},
         {"binding": '<wsaw:UsingAddressing wsdl:required="false"/>'},
+        {"binding": "<wsaw:UsingAddressing/>"},  # the service bears it
         {"binding": f"<wsp:Policy><wsp:ExactlyOne>{ADDRESSING}<wsp:All/></wsp:ExactlyOne></wsp:Policy>"},
         {"policies": policy(ADDRESSING)},  # nothing refers to it
         {"binding": "<wsp:Policy/>"},

@@ -142,14 +142,17 @@ def is_policy(node: etree._Element, *names: str) -> bool:
 
 
 def is_optional(node: etree._Element) -> bool:
-    """Whether an assertion need not be met: ``wsp:Optional``, or as an extension of a binding ``wsdl:required``."""
+    """Whether an assertion need not be met: ``wsp:Optional``."""
     optional = (node.get(f"{{{namespace}}}Optional", "") for namespace in POLICIES)
-    return any(each.strip() in ("true", "1") for each in optional) or node.get(f"{{{WSDL}}}required", "").strip() in (
-        "false",
-        "0",
-    )
+    return any(each.strip() in ("true", "1") for each in optional)
 
 
-def is_extension(node: etree._Element) -> bool:
-    """Whether an element may stand in a binding or port without a policy around it."""
-    return local_name(tag_of(node)) == "UsingAddressing" and bool(demands_of(node))
+def is_required_extension(node: etree._Element) -> bool:
+    """Whether an element of a binding or port, without a policy around it, asks for something. Without
+    ``wsdl:required`` a client may ignore it (WSDL 1.1, section 2.1.3; WS-Addressing 1.0, WSDL Binding, section 3.1)."""
+    if local_name(tag_of(node)) != "UsingAddressing" or node.get(f"{{{WSDL}}}required", "").strip() not in (
+        "true",
+        "1",
+    ):
+        return False
+    return bool(demands_of(node))

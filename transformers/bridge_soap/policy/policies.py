@@ -14,9 +14,9 @@ from bridge_soap.policy.demand import (
     Demand,
     demands_of,
     holds_keys,
-    is_extension,
     is_optional,
     is_policy,
+    is_required_extension,
     protected,
     without_keys,
 )
@@ -63,7 +63,7 @@ class Policies:
         parts = [
             self._of(child, 0)
             for child in subject
-            if is_policy(child, "Policy", "PolicyReference") or is_extension(child)
+            if is_policy(child, "Policy", "PolicyReference") or is_required_extension(child)
         ]
         parts += [self._of(policy, 0) for policy in self._attachments.of(subject)]
         for namespace in POLICIES:
