@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from bridge.api import BindError
 from bridge_grpc.schema import shipped
 from bridge_grpc.schema.compile_protos import compile_protos
 from bridge_grpc.schema.pool import schema
@@ -108,8 +109,28 @@ def test_a_file_of_the_proto_folder_goes_before_a_shipped_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["buf/validate/../x.proto", "validate/none.proto", "google/iam/v1/none.proto", "x.proto"]
+    "name", ["google/iam/v1/../x.proto", "google/iam/v1/none.proto", "validate/x.proto", "x.proto"]
 )
 def test_what_is_not_shipped(name: str) -> None:
     assert shipped_file(name) is None
     assert isinstance(shipped_file("google/protobuf/any.proto"), FileDescriptorProto)
+
+
+@pytest.mark.parametrize(
+    "name", ["gogoproto/gogo.proto", "github.com/gogo/protobuf/gogoproto/gogo.proto", "buf/validate/expression.proto"]
+)
+def test_options_that_a_server_or_a_descriptor_set_lacks_cost_nothing(tmp_path: Path, name: str) -> None:
+    """Servers that are built with gogo/protobuf don't give ``gogo.proto`` by reflection."""
+    file = FileDescriptorProto(name="a.proto", package="a", syntax="proto3", dependency=[name])
+    file.message_type.add(name="M").field.add(name="id", number=1, type=9, label=1)
+    file.service.add(name="S").method.add(name="Get", input_type=".a.M", output_type=".a.M")
+    assert list(schema(FileDescriptorSet(file=[file])).services) == ["a.S"]
+    file.message_type[0].field.add(name="x", number=2, type=11, label=1, type_name=".gogoproto.Nope")
+    with pytest.raises(BindError, match="gogoproto"):
+        schema(FileDescriptorSet(file=[file]))
+    write(
+        tmp_path, f'syntax = "proto3"; import "{name}"; message M {{ string id = 1 [(gogoproto.nullable) = false]; }}'
+    )
+    notes: list[str] = []
+    compile_protos(["a.proto"], tmp_path, notes=notes, strict=True)
+    assert notes == []

@@ -21,7 +21,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from bridge.api import BindError, Fault, KeyPath
 from bridge_grpc.schema.custom_options import without_options
 from bridge_grpc.schema.protoc import descriptor_set, protoc, protoc_lock
-from bridge_grpc.schema.shipped import shipped_path
+from bridge_grpc.schema.shipped import KNOWN_OPTIONS, shipped_path
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
@@ -36,9 +36,6 @@ _CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
 MAX_PROTO_BYTES = 8 * 1024**2
 MAX_PROTOS = 2000  #: files that the folders and patterns of a spec match
 MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of a name in a spec
-#: Imports that only define options for validators and generators of code, which say nothing to the gateway. Files of
-#: other releases than the shipped one may need other files or options.
-KNOWN_OPTIONS = re.compile(r"buf/validate/|validate/validate\.proto|protoc-gen-(openapiv2|swagger)/options/")
 _UNKNOWN = re.compile(r'Option "\(([^)]+)\)" unknown')
 _ROUNDS = 50  #: attempts to compile after another unknown option was found
 _PATTERN = re.compile(r"[*?\[]")

@@ -17,6 +17,11 @@ from bridge_grpc.schema.protoc import descriptor_set, protoc_lock
 
 #: Files that googleapis-common-protos has under another name.
 ALIASES = {"google/longrunning/operations.proto": "google/longrunning/operations_proto.proto"}
+#: Files that only define options for validators and generators of code, which say nothing to the gateway. What a schema
+#: needs of them may be of another release than the shipped one.
+KNOWN_OPTIONS = re.compile(
+    r"buf/validate/|validate/validate\.proto|protoc-gen-(openapiv2|swagger)/options/|(.*/)?gogoproto/gogo\.proto"
+)
 _INSTALLED = re.compile(r"google/(protobuf|api|rpc|type|logging|longrunning|cloud|gapic)/([a-z_]+/)*[a-z0-9_]+\.proto")
 _OWN = re.compile(r"(buf/validate|validate|protoc-gen-openapiv2/options|google/iam/v1)/[a-z0-9_]+\.proto")
 
@@ -34,9 +39,12 @@ def shipped_path(name: str) -> Path | None:
 
 
 def shipped_file(name: str) -> FileDescriptorProto | None:
-    """The file `name` (``google/rpc/status.proto``) if it is installed, else None."""
-    if _OWN.fullmatch(name):
-        return _compiled(name) if shipped_path(name) else None
+    """The file `name` (``google/rpc/status.proto``) if it is installed, else None; an empty one in place of other
+    `KNOWN_OPTIONS`, which many servers and descriptor sets lack."""
+    if _OWN.fullmatch(name) and shipped_path(name):
+        return _compiled(name)
+    if KNOWN_OPTIONS.match(name):
+        return FileDescriptorProto(name=name)
     if not _INSTALLED.fullmatch(name):
         return None
     installed = ALIASES.get(name, name)
