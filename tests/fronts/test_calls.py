@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 RETRY = (
-    ", calls: {Once: {timeout: 500ms, retry: {max_attempts: 3, initial_backoff: 1ms, max_backoff: 2ms, "
+    ", calls: {Once: {timeout: %s, retry: {max_attempts: 3, initial_backoff: 1ms, max_backoff: 2ms, "
     "codes: [UNAVAILABLE]}}}"
 )
 
 
 async def test_a_call_is_sent_again_where_the_route_says_so(stage: Any) -> None:
-    async with stage(options=RETRY) as made:
+    async with stage(options=RETRY % "20s") as made:
         made.flow.unavailable = 2
         answer = await made.client.post("/flow/flow.Flow/Once", json={"upto": 5})
         assert (answer.status_code, answer.json()) == (200, {"n": 5})
@@ -83,7 +83,7 @@ async def test_a_success_may_be_201_or_204(stage: Any) -> None:
 
 
 async def test_a_methods_own_timeout(stage: Any) -> None:
-    async with stage(options=RETRY) as made:
+    async with stage(options=RETRY % "500ms") as made:
         late = await made.client.post("/flow/flow.Flow/Once", json={"hang_after": 1})
     assert late.status_code == 504
 

@@ -178,7 +178,7 @@ async def test_a_silent_stream_is_opened_all_the_same(stage: Any, monkeypatch: p
 
 
 async def test_the_idle_limit_ends_it_visibly(stage: Any) -> None:
-    async with stage("stream: {idle: 600ms}") as made:
+    async with stage("stream: {idle: 1500ms}") as made:
         await made.client.get("/flow/count/1")
         answer = await made.client.get("/flow/count/5?hang_after=1", headers={"accept": ARRAY})
         await asyncio.wait_for(made.flow.cancelled.wait(), 5)
@@ -186,7 +186,7 @@ async def test_the_idle_limit_ends_it_visibly(stage: Any) -> None:
     assert answer.json()[1]["error"]["type"] == "urn:bridge:problem:upstream-timeout"
 
 
-@pytest.mark.parametrize("header", ["x-request-timeout: 600ms", "grpc-timeout: 600m", "connect-timeout-ms: 600"])
+@pytest.mark.parametrize("header", ["x-request-timeout: 1500ms", "grpc-timeout: 1500m", "connect-timeout-ms: 1500"])
 async def test_the_clients_deadline_bounds_the_whole(stage: Any, header: str) -> None:
     name, value = header.split(": ")
     async with stage() as made:
@@ -197,7 +197,7 @@ async def test_the_clients_deadline_bounds_the_whole(stage: Any, header: str) ->
 
 
 async def test_the_routes_own_bound(stage: Any) -> None:
-    async with stage("timeout: 300ms\nstream: {timeout: 600ms}") as made:
+    async with stage("timeout: 300ms\nstream: {timeout: 1500ms}") as made:
         await made.client.get("/flow/count/1")
         answer = await made.client.get("/flow/count/5?hang_after=1", headers={"accept": ARRAY})
     assert answer.json()[1]["error"]["status"] == 504
