@@ -14,6 +14,7 @@ from bridge.catalog.binds import each
 from bridge.catalog.folder import File, Folder, is_spec
 from bridge.catalog.folder_watch import FolderWatch
 from bridge.catalog.live import Live, UnboundRoute, file_of, placed, same
+from bridge.config.stamp import Stamp
 from bridge.errors import BindError, Fault, SetupError, SpecError, Unreachable
 from bridge.gateway.table import BoundRoute, RouteId, Source, Table
 from bridge.plugins import plugin_failure
@@ -60,6 +61,8 @@ class SpecFolder:
         #: The spec files of the last look at the folder, in order; one look at a time.
         self._listing: list[str] = []
         self._looking = asyncio.Lock()
+        #: The stamp of a file that can't be read as specs, and what was logged about it, by its name.
+        self._told: dict[str, tuple[Stamp, str]] = {}
 
     async def load(self) -> tuple[Table, list[Fault]]:
         """Bind all files. A table of them, and every fault of every file.
@@ -149,7 +152,12 @@ class SpecFolder:
 
         async def bind(item: Reading | BoundRoute | WrongFile) -> None:
             if isinstance(item, WrongFile):
-                self._report(item.file.name, SpecError(await self._all_faults(item.file) or item.error.faults))
+                error = SpecError(await self._all_faults(item.file) or item.error.faults)
+                message = (item.file.stamp, str(error))
+                # One change may be noticed twice; who asks by SIGHUP is told again.
+                if not settle or self._told.get(item.file.name) != message:
+                    self._told[item.file.name] = message
+                    self._report(item.file.name, error)
                 return
             if isinstance(item, Reading):
                 if not await self._bind_file(item, settle):
@@ -197,6 +205,7 @@ class SpecFolder:
         gone = (self._live.files.keys() | {id for id in self._live.binding if isinstance(id, str)}) - set(self._listing)
         for name in gone:
             self._live.binding.pop(name, None)
+            self._told.pop(name, None)
         waiting: dict[str, list[UnboundRoute]] = {}
         for broken in self._live.broken.values():
             waiting.setdefault(file_of(broken.source.id), []).append(broken)

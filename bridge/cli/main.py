@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -409,7 +410,14 @@ def key_revoke(
 
 def main() -> None:
     """The entry point of ``hms-bridge`` and of ``python -m bridge.cli.main``."""
-    app()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        # Nothing is left to do that another Ctrl-C could spoil, and no traceback is to be seen.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

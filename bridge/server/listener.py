@@ -101,7 +101,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str, str, i
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(run())
         except KeyboardInterrupt:
-            pass
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends what is left, without a traceback
 
 
 async def _reload(app: Bridge, tls: ListenerTls | None, notifier: Notifier, status: Callable[[], str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import jwt
+import pytest
 
 from tests.cli.test_serve_terminal import line_with
 from tests.terminals import terminal
@@ -123,6 +125,39 @@ listener.build = hung_up
 from bridge.cli.main import main
 main()
 """
+
+
+PRESSED = """
+import os, runpy, signal, sys
+sys.argv = ["hms-bridge", "serve", "--port", "0"]
+
+class Pressed:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{signal})
+        return None
+
+sys.meta_path.insert(0, Pressed())
+runpy.run_module("bridge", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "bridge.server.listener", "uvloop"])
+def test_ctrl_c_while_the_gateway_starts_shows_no_traceback(
+    environment: dict[str, str], home: Path, module: str
+) -> None:
+    code = PRESSED.format(module=module, signal="SIGINT")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0 or module == "uvloop"
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
+async def test_sighup_while_modules_are_loaded_ends_nothing(served: Any) -> None:
+    gateway = await asyncio.to_thread(served, code=PRESSED.format(module="typer", signal="SIGHUP"))
+    assert (await asyncio.to_thread(gateway.stop))[0] == 0
 
 
 async def test_sighup_while_the_gateway_starts_is_a_reload_after_the_start(served: Any) -> None:
