@@ -31,7 +31,7 @@ def problem(error: BaseException, trace_id: str) -> Reply:
         error = RequestError("Something went wrong in the gateway. The trace id finds it in our log.")
     detail = error.detail
     if isinstance(error, Unavailable) and error.cause:
-        detail += " The line of the gateway's access log with this trace_id names the cause."
+        detail = detail.rstrip(".") + ". The line of the gateway's access log with this trace_id names the cause."
     return _render(error.slug, error.title, error.status, detail, trace_id, error.members, error.headers)
 
 

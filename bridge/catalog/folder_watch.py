@@ -19,6 +19,8 @@ from stat import S_ISDIR
 POLL = 1.0  #: seconds between looks at the folders themselves and at symbolic links
 MAX_LINKS = 10_000  #: symbolic links of a folder that are looked at
 
+_NO_TEXT = "Unable to decode path"  # as watchfiles says it
+
 log = logging.getLogger("bridge.routes")
 
 #: What tells one folder from another in its place: its device and inode, and the same of what its links lead to.
@@ -44,6 +46,7 @@ class FolderWatch:
         #: At the last look; None for a folder that is absent.
         self._identities: dict[Path, Identity | None] = {}
         self._is_polling = False
+        self._told = ""
 
     async def changes(self) -> AsyncGenerator[set[Path]]:
         """Paths that have changed, without end. A folder that was replaced, or whose links lead elsewhere, is one of
@@ -87,10 +90,16 @@ class FolderWatch:
         try:
             async for batch in batches:
                 yield {Path(path) for kind, path in batch if is_wanted(kind, path)}, bool(batch)
-        except (OSError, RuntimeError) as error:
-            # One of them was removed a moment ago, or the system has no more watches to give.
-            if all(map(Path.is_dir, folders)):
-                log.warning("changes are looked for every %.0f s, since folders can't be watched: %s", POLL, error)
+        except (OSError, RuntimeError, ExceptionGroup) as error:
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            # One of them was removed a moment ago, a name below them is no text, or the system has no watches left.
+            if _NO_TEXT in str(cause):
+                if self._told != str(cause):
+                    log.warning("%s; give it a name in UTF-8", cause)
+                    self._told = str(cause)
+                yield set(folders), True  # what else was reported with it is lost
+            elif all(map(Path.is_dir, folders)):
+                log.warning("changes are looked for every %.0f s, since folders can't be watched: %s", POLL, cause)
                 self._is_polling = True
             await asyncio.sleep(POLL)
         finally:

@@ -160,6 +160,11 @@ def read_text(
     :param error: what is raised where it can't be read, or is not UTF-8.
     """
     try:
+        str(path).encode()
+    except UnicodeEncodeError:  # no list of routes, document or metric could hold it
+        shown = file.encode("utf-8", "backslashreplace").decode()
+        raise error(Fault("its name is not UTF-8 text; rename it", file=shown)) from None
+    try:
         with open(path, encoding="utf-8", opener=_opened) as stream:
             return stream.read(max_size + 1)
     except OSError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -144,3 +145,23 @@ async def test_folders_that_can_not_be_watched_are_looked_at(tmp_path: Path, mon
     async with watching(tmp_path) as reported:
         (tmp_path / "a.yml").write_text("")
         await reported(tmp_path / "a.yml")
+
+
+async def test_a_file_whose_name_is_no_text_is_told_and_stops_nothing(
+    start: Any, upstream: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes={"a.yml": SPEC.format("/a")}) as gateway:
+        routes = gateway.home / "routes"
+        (routes / os.fsdecode(b"\xff\xfe.yml")).write_text(SPEC.format("/x"))
+
+        async def is_told() -> bool:
+            return "routes/\\udcff\\udcfe.yml: its name is not UTF-8 text; rename it" in caplog.text
+
+        await eventually(is_told)
+        (routes / "b.yml").write_text(SPEC.format("/b"))
+        await eventually(answers(gateway, "/b", 200))
+        assert (await gateway.client.get("/x")).status_code == 404
+        admin = gateway.bearer(roles=("api_publisher",))
+        for page in ("routes", "openapi.json", "metrics"):
+            assert (await gateway.client.get(f"/-/{page}", headers=admin)).status_code == 200
