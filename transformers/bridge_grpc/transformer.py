@@ -280,6 +280,8 @@ class _Compiler:
         path, captures = to_core(rule.template, frozenset(self._parameters), decode_all=self._decode_all)
         all_captures = [*captures, *self._route_captures(rule.method, captures)]
         groups = [self._rule_operations(rule, path, all_captures)]
+        if rule.template.text == "/" and groups[0] and not self._route.route.endswith("/"):
+            groups.append(self._rule_operations(rule, "/", all_captures))  # as the rule says, and as people write it
         if groups[0] and rule.template.open_ended:
             # "**" matches zero or more segments, but the core's {name*} needs a slash: zero segments need another path.
             stem, _, parameter = path.rpartition("/")
