@@ -137,6 +137,8 @@ async def answering(reply: bytes) -> AsyncIterator[int]:
     server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+    for _ in range(5):  # a connection that was accepted a moment ago begins
+        await asyncio.sleep(0)
     for writer in connections:
         writer.transport.abort()
     await asyncio.gather(*(task for task in connections.values() if task), return_exceptions=True)
