@@ -4,6 +4,7 @@ was read is not read again, so a change of one among thousands costs little more
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from bridge.config.specfile import Draft, read_drafts, read_file
 from bridge.config.stamp import Stamp, stamp_of
 from bridge.errors import Fault, SettingsError
 from bridge.gateway.table import Source
+
+log = logging.getLogger("bridge.routes")
 
 SUFFIXES = (".yml", ".yaml", ".json")
 #: Seconds after a change in which another may leave the same stamp, file systems' clocks being coarse.
@@ -50,6 +53,8 @@ class Folder:
         self._shown = str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
         #: By file, with its stamp when it was read.
         self._read: dict[str, tuple[Stamp, Sequence[Source]]] = {}
+        #: What is called as a spec file is, but is none, and was logged.
+        self._odd: set[str] = set()
 
     def files(self) -> list[Path]:
         """Every spec file, in the order in which they are read.
@@ -128,6 +133,15 @@ class Folder:
                     stamp = stamp_of(entry)
                     if stamp is not None:
                         yield entry.path, stamp
+                    else:
+                        self._tell_of(entry.path)
+
+    def _tell_of(self, path: str) -> None:
+        """Log once that what is called as a spec file is none."""
+        if path not in self._odd and os.path.lexists(path):
+            self._odd.add(path)
+            name = os.path.join(self._shown, os.path.relpath(path, self.path))
+            log.warning("%s is passed over: it is no regular file, or a link to nothing", name)
 
     def _leads_to_hidden(self, link: str, followed: set[str]) -> bool:
         """Whether a link leads to a hidden folder below this one, to which none of `followed` leads. It is added."""

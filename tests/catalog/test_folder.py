@@ -120,3 +120,15 @@ def test_a_wrong_file_is_wrong_each_time(home: Path, made: Folder) -> None:
     for _ in range(2):
         with pytest.raises(SpecError, match=r"routes/a.yml:1: "):
             read(made)
+
+
+def test_what_is_called_as_a_spec_file_and_is_none_is_told_once(
+    home: Path, made: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(home / "routes/pipe.yml")
+    (home / "routes/gone.yml").symlink_to("nowhere.yml")
+    (home / "routes/loop.yml").symlink_to("loop.yml")
+    for _ in range(2):
+        assert [source.id for source in read(made) if source.id in ("file:pipe.yml", "file:gone.yml")] == []
+    told = sorted(record.getMessage().partition(" is passed over")[0] for record in caplog.records)
+    assert told == ["routes/gone.yml", "routes/loop.yml", "routes/pipe.yml"]
