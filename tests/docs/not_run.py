@@ -16,6 +16,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
     "README.md": {
         "make demo": "it installs from an index; tests/test_demo_terminal.py plays the demo, test_makefile.py installs",
         "make test     # every test, against real servers, in parallel": "it would run itself",
+        "make test-slow  # long streams, large messages, the benchmarks": "takes minutes",
         "make check    # formatter, linter, type checkers": "a check of the code, not of the page",
         "make bench    # beside Envoy and others, then the codecs alone": "takes minutes",
         "make bare SUITE=trixie   # the demo and the tests in a bare Debian": "needs root, a mirror and minutes",
@@ -62,6 +63,8 @@ NOT_RUN: dict[str, dict[str, str]] = {
         ".venv/bin/python -m pytest tests/server/test_drain.py": _TESTS,
         ".venv/bin/python -m pytest tests/bridge_soap -k fault -x": _TESTS,
         "make test ARGS=tests/gateway": _TESTS,
+        "make test-slow                        # long streams, large messages, the benchmarks: "
+        "what is marked `slow`": _TESTS,
         "make test-plain ARGS=tests/gateway    # with every fast path off": _TESTS,
         "make coverage                         # every test, with branch coverage": _TESTS,
         "make test-deploy                      # the image, units, chart and wheel; slow": _TESTS,
