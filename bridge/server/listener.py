@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -27,15 +28,17 @@ from bridge.wording import counted
 async def accepting(server: ServerState, sock: socket.socket, tls: ListenerTls | None = None) -> AsyncIterator[None]:
     """Accept connections of `server` on `sock`, which is closed at the end. Connections stay open until `drain`."""
     loop = asyncio.get_running_loop()
-    tls_options: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if tls is not None:
-        tls_options = {
+        options = {
             "ssl": tls.context,
             "ssl_handshake_timeout": HANDSHAKE_TIMEOUT,
             "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
         }
+    if sock.family == socket.AF_UNIX and sys.version_info >= (3, 13):
+        options["cleanup_socket"] = False  # who made the socket removes its file, which may be systemd
     create: Any = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-    listener = await create(lambda: ServerConnection(server), sock=sock, backlog=BACKLOG, **tls_options)
+    listener = await create(lambda: ServerConnection(server), sock=sock, backlog=BACKLOG, **options)
     watch = loop.create_task(tls.follow()) if tls is not None else None
     server.start()
     try:
