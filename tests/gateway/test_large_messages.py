@@ -2,14 +2,12 @@
 
 A gateway process of its own, with real services behind it. Inside of it a sampler looks at the loop once a millisecond
 (`benchmarks.large_messages`), in CPU seconds of the process: what a busy machine gives to others lengthens nothing.
-The messages are a quarter of what the routes' bounds allow; with ``LARGE_MESSAGES=full`` in the environment they are
-all of it, as the issue measured them.
+The messages are a quarter of what the routes' bounds allow; `make test-slow` sends all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,27 +15,43 @@ import pytest
 
 from benchmarks.large_messages import CASES, FACTOR, FLOOR, MB, Case, Gateway, gateway
 
-FULL = os.environ.get("LARGE_MESSAGES") == "full"
-SCALE = 1.0 if FULL else 0.25
-#: An item costs so much more than another message's byte that fewer of them show the same.
-SCALES = {} if FULL else {"empty items": 0.0625}
 #: CPU seconds within which the loop must turn. Others wait no longer for it; `benchmarks/large_messages.py` shows that.
 TURN = 0.1
 
 
+def scale(case: Case) -> float:
+    """An empty item costs so much more than another message's byte that fewer of them show the same."""
+    return 0.0625 if case.name == "empty items" else 0.25
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    answers = {case.answer: case.size * SCALES.get(case.name, SCALE) for case in CASES}
+    answers = {case.answer: case.size * scale(case) for case in CASES}
     with gateway(tmp_path_factory.mktemp("large"), answers) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def running_in_full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with gateway(tmp_path_factory.mktemp("full"), {case.answer: case.size for case in CASES}) as started:
         yield started
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_loop_turns_and_memory_is_bounded(running: Gateway, case: Case) -> None:
-    size = int(case.size * SCALES.get(case.name, SCALE))
-    before = running.told()
-    status, _ = asyncio.run(case.ask(running.port, size))
-    after = running.told()
+    judge(running, case, int(case.size * scale(case)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_loop_turns_at_full_size(running_in_full: Gateway, case: Case) -> None:
+    judge(running_in_full, case, int(case.size))
+
+
+def judge(gateway: Gateway, case: Case, size: int) -> None:
+    before = gateway.told()
+    status, _ = asyncio.run(case.ask(gateway.port, size))
+    after = gateway.told()
     assert status in case.status
     assert after["cpu"] < TURN
     most = max(FLOOR, FACTOR * size)
