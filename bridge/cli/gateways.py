@@ -17,7 +17,7 @@ from bridge.errors import SettingsError
 _PROC = Path("/proc")
 _PROGRAM = "hms-bridge"
 _MODULES = ("bridge", "bridge.cli.main")
-_SHOWN = 3  #: gateways that a message names
+_SHOWN = 10  #: gateways that a message names
 
 
 class RunningGateway(NamedTuple):

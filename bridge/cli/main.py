@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.importing import ImportCommands
+from bridge.cli.named import missing_later
 from bridge.cli.program import program
 from bridge.cli.terminal import (
     ConfigFile,
@@ -97,7 +98,7 @@ def serve(
         if routes is not None and not os.path.isdir(routes):
             raise SettingsError(f"--routes: {routes} is not a folder")
         log_to_stderr(settings.log_level, settings.log_format)
-        if warning := open_pages(settings, host):
+        for warning in filter(None, (*missing_later(settings), open_pages(settings, host))):
             log.warning("%s", warning)
         announce = _announce if settings.log_format == "text" else _log_address
         try:

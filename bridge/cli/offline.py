@@ -24,6 +24,7 @@ from bridge.api.importing import ImportOutput
 from bridge.api.transformer import Context
 from bridge.catalog.folder import Folder
 from bridge.catalog.live import placed
+from bridge.cli.named import check_named
 from bridge.config.settings import Settings
 from bridge.config.specfile import Draft, faults_of, read_drafts, read_file
 from bridge.config.yaml import NO_LINES
@@ -55,6 +56,7 @@ async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]
 
     :raises SettingsError: a setting, or a file that one names, can't be used.
     """
+    check_named(settings)
     runtime = Runtime(settings, serving=False, writing=False)
     try:
         faults: list[Fault] = []
@@ -72,7 +74,11 @@ async def loaded(settings: Settings) -> AsyncIterator[tuple[Runtime, list[Fault]
 
 
 async def judge(settings: Settings, files: Sequence[Path]) -> tuple[list[Fault], list[str], int]:
-    """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty)."""
+    """Faults, notes on what is left out, and the number of routes in `files` (the routes folder when empty).
+
+    :raises SettingsError: a setting, or a file that one names, can't be used.
+    """
+    check_named(settings)
     runtime = Runtime(settings, serving=False, writing=False)
     faults: list[Fault] = []
     notes: list[str] = []

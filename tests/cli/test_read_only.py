@@ -20,7 +20,9 @@ from bridge.admin.credentials import mint_token
 from bridge.catalog.store import open_store
 from bridge.catalog.store.base import StoredRoute
 from bridge.cli.main import app
+from bridge.cli.named import missing_later
 from bridge.config.settings import load
+from bridge.errors import SettingsError
 
 SPEC = "route: /v1/{}\nupstream: svc:80\nauth: {{type: JWT, issuer: 'urn:bridge:local'}}\ntransform: {{request: xml}}\n"
 STORED = '{"route": "/v1/stored", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}'
@@ -92,6 +94,36 @@ def test_a_home_that_is_not_there_is_an_error(hms: Any, home: Path, monkeypatch:
         assert done.exit_code == 1
         assert done.stderr == f"BRIDGE_HOME: {home / 'none'} is not a folder; make it, or name the one that is meant\n"
     assert not (home / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BRIDGE_ROUTES", "none"),
+        ("BRIDGE_ISSUERS", "none.yml"),
+        ("BRIDGE_SECRETS", "none.yml"),
+        ("BRIDGE_MESH", "static:none.yml"),
+    ],
+)
+def test_what_a_setting_names_and_is_not_there_is_an_error(
+    hms: Any, home: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    path = home / value.removeprefix("static:")
+    for command in LOOKS[:-1]:
+        done = hms(*command)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr == f"{setting}: {path} does not exist; make it, or name the one that is meant\n"
+
+
+@pytest.mark.parametrize(("setting", "file"), [("routes", "none"), ("mesh", "static:none.yml")])
+def test_serve_follows_what_may_be_made_later(home: Path, setting: str, file: str) -> None:
+    path = home / file.removeprefix("static:")
+    notes = missing_later(load({f"BRIDGE_{setting.upper()}": file}, home=home))
+    assert notes == [f"BRIDGE_{setting.upper()}: {path} does not exist; it is followed once it is there"]
+    with pytest.raises(SettingsError, match=r"BRIDGE_ISSUERS: .*none\.yml does not exist"):
+        missing_later(load({f"BRIDGE_{setting.upper()}": file, "BRIDGE_ISSUERS": "none.yml"}, home=home))
+    assert missing_later(load({}, home=home)) == []
 
 
 #: Runs commands as root without its powers over other users' files (capabilities 1 to 3), and prints how each ended.
