@@ -275,7 +275,8 @@ class SpecFolder:
     def _report(self, name: str, error: SetupError) -> None:
         """Log why a file is not taken."""
         earlier = "; its earlier routes stay live" if self._live.files.get(name) else ""
-        log.error("%s is not taken%s: %s", name, earlier, error)
+        shown = name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+        log.error("%s is not taken%s: %s", shown, earlier, error)
 
     def _take_file(self, reading: Reading) -> bool:
         """Serve what was bound of a file; false where it has changed since, or is wrong. Under the lock."""

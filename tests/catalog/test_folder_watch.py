@@ -159,6 +159,7 @@ async def test_a_file_whose_name_is_no_text_is_told_and_stops_nothing(
             return "routes/\\udcff\\udcfe.yml: its name is not UTF-8 text; rename it" in caplog.text
 
         await eventually(is_told)
+        assert caplog.text.encode()  # raises where a line holds half a character
         (routes / "b.yml").write_text(SPEC.format("/b"))
         await eventually(answers(gateway, "/b", 200))
         assert (await gateway.client.get("/x")).status_code == 404

@@ -185,11 +185,9 @@ def _charset(content_type: str) -> str:
 def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
     """The root element. The charset parameter outranks the document's own declaration (RFC 7303, section 3)."""
     charset = _charset(content_type)
-    if body[:2] in _WIDE_STARTS:
-        if misnamed(body, charset):
-            raise XmlError("it names another encoding and is in UTF-16")
-        return parse(body)
-    if body[:3] == b"\xef\xbb\xbf":
+    if body[:2] in _WIDE_STARTS and misnamed(body, charset):
+        raise XmlError("it names another encoding and is in UTF-16")
+    if body.startswith(_MARKS):
         return parse(body)  # a byte order mark outranks both
     match = _ENCODING.match(body[:500])
     declared = match[1].decode().lower() if match is not None else ""
@@ -205,6 +203,7 @@ def _parse(body: bytes, content_type: str, parse: Parse) -> etree._Element:
 
 
 _UTF8 = ("utf-8", "utf8")
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  #: byte order marks
 _WIDE_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")  #: of a document in UTF-16
 
 
