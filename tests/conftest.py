@@ -100,6 +100,8 @@ async def listening(app: Any) -> AsyncIterator[int]:
             listener.close()
         for connection in list(server.server_state.connections):
             connection.shutdown()
+        for task in list(server.server_state.tasks):
+            task.cancel()  # nobody reads what it would answer
         while server.server_state.connections or server.server_state.tasks:
             await asyncio.sleep(0.002)
         bound.close()

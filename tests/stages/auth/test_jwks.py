@@ -336,7 +336,7 @@ async def test_a_file_half_written_or_gone_keeps_the_keys(keys_file: Any, pairs:
 def test_a_file_that_can_not_be_read_at_start_is_refused(tmp_path: Any) -> None:
     with pytest.raises(BadKey, match="No such file"):
         file_keys("https://idp.test", tmp_path / "none.json")
-    with pytest.raises(BadKey, match="directory"):
+    with pytest.raises(BadKey, match="it is no file"):
         file_keys("https://idp.test", tmp_path)
     (tmp_path / "huge").write_bytes(b" " * (jwks.MAX_JWKS + 1))
     with pytest.raises(BadKey, match="more than 512 kB"):
