@@ -13,8 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests import process_log
+
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "200"}
 SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: none}\ntransform: {request: passthrough}\n"
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """A command in this process leaves no log of its own behind."""
+    with process_log.restored():
+        yield
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from bridge.config.settings import load
 from bridge.errors import SettingsError
 from bridge.observe.failures import Failures
 from bridge.observe.log import JsonLogFormatter, TextLogFormatter, log_to_stderr
+from tests import process_log
 
 
 def record(message: str, *args: Any, error: BaseException | None = None, trace_id: str = "") -> logging.LogRecord:
@@ -90,15 +91,8 @@ def test_secrets_are_masked_as_in_the_access_log(kind: type[logging.Formatter]) 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """``lines()``: the events of the process's log since the last call. Its logging is put back in the end."""
-    root, own = logging.getLogger(), logging.getLogger("bridge")
-    state = root.handlers[:], root.level, own.level, own.propagate
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    shown = warnings.showwarning
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    logging.captureWarnings(False)
-    warnings.showwarning = shown
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    root.handlers[:], root.level, own.level, own.propagate = state
+    with process_log.restored():
+        yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
 def test_level_and_whose_messages(lines: Any) -> None:
