@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DEV    := $(VENV)/.installed-dev
 SERVED := $(VENV)/.servers
-JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+# One more than there are processors, since tests wait for sockets a part of their time.
+JOBS   ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 1))
 
 .PHONY: help demo test coverage test-slow test-plain test-deploy bare check bench format lock clean distclean
 .DEFAULT_GOAL := help
