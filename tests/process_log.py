@@ -1,4 +1,4 @@
-"""What `bridge.observe.log.log_to_stderr` changes in a process, put back for the tests that follow."""
+"""The log of the tests' process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
+    """Puts back what `bridge.observe.log.log_to_stderr` changes."""
     root, own = logging.getLogger(), logging.getLogger("bridge")
     handlers, levels = root.handlers[:], (root.level, own.level)
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
@@ -25,3 +26,9 @@ def restored() -> Iterator[None]:
         root.handlers[:] = handlers
         for logger, level in zip((root, own), levels, strict=True):
             logger.setLevel(level)  # not `level`: loggers keep what they found
+
+
+def without_services(records: Iterable[logging.LogRecord], level: int = logging.WARNING) -> list[str]:
+    """Messages from `level` up, without those of services in this process: gRPC's server logs clients that have left."""
+    ours = [record for record in records if record.name.partition(".")[0] != "grpc"]
+    return [record.getMessage() for record in ours if record.levelno >= level]

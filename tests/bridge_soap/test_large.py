@@ -507,9 +507,12 @@ def test_references_cost_no_search_for_each_array(tmp_path: Path) -> None:
     for count in (10_000, 100_000):
         body = envelope(f'<r xmlns="urn:t">{"<row><k>1</k></row>" * count}<end>&amp;</end></r>')
         outcome(codec, body)
-        started = time.process_time()
-        assert outcome(codec, body)[0] == 200
-        found.append((time.process_time() - started) / count)
+        times = []
+        for _ in range(3):  # others on the machine take its caches, now and then
+            started = time.process_time()
+            assert outcome(codec, body)[0] == 200
+            times.append(time.process_time() - started)
+        found.append(min(times) / count)
     assert found[1] < 4 * found[0]
 
 

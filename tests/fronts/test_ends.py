@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.process_log import without_services
+
 HANGS = "/flow/count/5?hang_after=1"
 FLOODS = "/flow/count/2000000000?size=1000"
 
@@ -218,7 +220,7 @@ async def test_nothing_is_left_behind(stage: Any, caplog: pytest.LogCaptureFixtu
             await asyncio.sleep(0.02)
         assert len(asyncio.all_tasks()) <= before + 1
     assert {line["status"] for line in made.gateway.log()} <= {200, 499}
-    assert logged(caplog, logging.WARNING) == []
+    assert without_services(caplog.records) == []
 
 
 @pytest.mark.parametrize("path", [HANGS, FLOODS])
@@ -233,10 +235,4 @@ async def test_the_servers_end_is_told(stage: Any, path: str, caplog: pytest.Log
         await given_up(made)
     assert b"urn:bridge:problem:shutting-down" in told
     assert [(line["status"], line["cause"]) for line in made.gateway.log()] == [(200, "The gateway is shutting down.")]
-    assert logged(caplog, logging.ERROR) == []
-
-
-def logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """The gateway's messages, without those of the service: gRPC's server logs a client that has left."""
-    ours = [record for record in caplog.records if record.name.partition(".")[0] != "grpc"]
-    return [record.getMessage() for record in ours if record.levelno >= level]
+    assert without_services(caplog.records, logging.ERROR) == []

@@ -28,6 +28,7 @@ from bridge.transport.http1.client import HttpClient
 from bridge.transport.http1.exchange import Client
 from bridge.transport.http1.pool import Pool
 from tests.oracles.clusters import grpc_cluster, http_cluster, transports
+from tests.process_log import without_services
 from tests.transport.grpc.kit import OK
 from tests.transport.grpc.test_faults import SETTINGS, Reading
 from tests.transport.http2.kit import raw
@@ -49,7 +50,7 @@ def authority() -> trustme.CA:
 def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Neither by the gateway, nor by the loop of an exception that nobody took."""
     yield
-    logged = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    logged = without_services(caplog.get_records("call"), logging.ERROR)
     # grpc.aio has one poller for all loops of a process, and wakes those of earlier tests, too.
     assert not [message for message in logged if "PollerCompletionQueue" not in message]
 
