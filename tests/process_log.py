@@ -29,6 +29,6 @@ def restored() -> Iterator[None]:
 
 
 def without_services(records: Iterable[logging.LogRecord], level: int = logging.WARNING) -> list[str]:
-    """Messages from `level` up, without those of services in this process: gRPC's server logs clients that have left."""
+    """Messages from `level` up, without those of services here: gRPC's server logs clients that have left."""
     ours = [record for record in records if record.name.partition(".")[0] != "grpc"]
     return [record.getMessage() for record in ours if record.levelno >= level]
