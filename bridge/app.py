@@ -34,7 +34,7 @@ from bridge.admin.recorder import Recorder
 from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
 from bridge.api.record import Record
-from bridge.api.route_spec import JwtAuth
+from bridge.api.spec.auth import JwtAuth
 from bridge.api.stream import WEBSOCKET
 from bridge.catalog.binds import enough_threads
 from bridge.config.owner import owner_hint

@@ -20,7 +20,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.api.capabilities import Advising, Contracted, Followed, Following, Noting, capability
-from bridge.api.route_spec import TRANSFORMERS, TRANSPORTS, RouteSpec
+from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.transform import TRANSFORMERS
+from bridge.api.spec.upstream import TRANSPORTS
 from bridge.api.transformer import Context, Operation, Options, Transformer
 from bridge.config.specfile import faults_of
 from bridge.config.yaml import NO_LINES, Document

@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 
 from bridge.api.authenticator import Authenticator
 from bridge.api.grants import Secrets
-from bridge.api.route_spec import Auth, RouteSpec
+from bridge.api.spec.auth import Auth
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call, Identity
 from bridge.api.record import Record
-from bridge.api.route_spec import TENANT, AnyAuth, ApiKeyAuth, JwtAuth
+from bridge.api.spec.auth import AnyAuth, ApiKeyAuth, JwtAuth
+from bridge.api.spec.route import TENANT
 from bridge.errors import Forbidden, NotFound
 
 Scope = MutableMapping[str, Any]

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.config import yaml
 from bridge.config.specfile import MAX_SPEC
 from bridge.errors import ClientDisconnected, RequestTimeout, TooLarge

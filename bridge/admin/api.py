@@ -25,7 +25,7 @@ from bridge.admin.publisher import PublisherAccess, preconditions, registered
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.catalog.live import UnboundRoute
 from bridge.catalog.registry import Registry
 from bridge.config.specfile import Draft, draft_of, drafts_of

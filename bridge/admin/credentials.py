@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from bridge.api.route_spec import seconds
+from bridge.api.spec.scalars import seconds
 from bridge.catalog.store import Store, open_store, store_file
 from bridge.config.settings import Settings
 from bridge.errors import SettingsError, StoreError

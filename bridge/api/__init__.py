@@ -21,8 +21,10 @@ from bridge.api.front import Form, Front, StreamFormat
 from bridge.api.importing import ImportOutput
 from bridge.api.media import JSON_TYPES, URLENCODED, begins_as_json, declared_as_form, media_type, require_json
 from bridge.api.refusal import upstream_error
-from bridge.api.route_spec import RouteSpec, Upstream, seconds
 from bridge.api.service import Service, StatusDetail, TextReader
+from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.scalars import seconds
+from bridge.api.spec.upstream import Upstream
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transformer import (

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 from pydantic import BaseModel
 
 from bridge.api.call import Call, GrpcReply, HttpReply, Reply
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Context
 
 C = TypeVar("C")

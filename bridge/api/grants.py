@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from bridge.api.route_spec import Names, Upstream, check_name
+from bridge.api.spec.scalars import Names, check_name
+from bridge.api.spec.upstream import Upstream
 from bridge.errors import BindError, Fault, KeyPath
 
 #: The prefix of variables with secrets for routes. They are not settings.

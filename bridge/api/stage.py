@@ -14,7 +14,7 @@ from bridge.api.cache import ReplyCache
 from bridge.api.call import Reply
 from bridge.api.exchange import Exchange
 from bridge.api.limiter import Limiter
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Operation
 
 #: Takes a call and returns its whole reply; None: the reply was sent. A stage that need not wait is a plain function,

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.values import Origin, read_secret
 from bridge.errors import BindError, Fault
 

@@ -33,7 +33,7 @@ from bridge.api.tls import Tls
 from bridge.errors import BindError, Fault, Unreachable
 
 if TYPE_CHECKING:
-    from bridge.api.route_spec import RouteSpec
+    from bridge.api.spec.route import RouteSpec
 
 
 class HttpCodec(Protocol):

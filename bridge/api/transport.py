@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.errors import RequestError
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from bridge.api.call import Identity
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.catalog.binds import AT_ONCE, Publishers, each
 from bridge.catalog.followers import Followers
 from bridge.catalog.live import Live, UnboundRoute, growing, same

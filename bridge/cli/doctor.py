@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
-from bridge.api.route_spec import Upstream
+from bridge.api.spec.upstream import Upstream
 from bridge.api.tls import default_context
 from bridge.cli.mesh_entry import accepts
 from bridge.cli.offline import loaded

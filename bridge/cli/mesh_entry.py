@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bridge.api.route_spec import Upstream
+from bridge.api.spec.upstream import Upstream
 from bridge.cli.files import write
 from bridge.cluster.sources.static import Table, read
 from bridge.config.settings import Settings

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from bridge.api.capabilities import capability
-from bridge.api.route_spec import AnyAuth, JwtAuth, NoAuth, RouteSpec
+from bridge.api.spec.auth import AnyAuth, JwtAuth, NoAuth
+from bridge.api.spec.route import RouteSpec
 from bridge.api.stream import WEBSOCKET, StreamCodec
 from bridge.api.transformer import Operation
 from bridge.cli.program import program

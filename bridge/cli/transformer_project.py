@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from bridge import api
-from bridge.api.route_spec import Transform
+from bridge.api.spec.transform import Transform
 from bridge.cli.files import write_folder
 from bridge.config.yaml import dump
 from bridge.errors import SettingsError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 
 from bridge.api.capabilities import capability
-from bridge.api.route_spec import Upstream
+from bridge.api.spec.upstream import Upstream
 from bridge.api.transport import Address
 from bridge.cluster.outlier import OutlierDetector
 from bridge.cluster.sources.source import Listing, LookupResult, MeshSource

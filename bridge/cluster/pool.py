@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import ConnectionSpec, RetrySpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.upstream import Upstream
 from bridge.api.tls import Tls, read_tls
 from bridge.api.transport import Channel, Target, Transport
 from bridge.cluster.attempts import Throttle

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bridge.api.grants import SECRET_PREFIX
-from bridge.api.route_spec import Seconds, Size
+from bridge.api.spec.scalars import Seconds, Size
 from bridge.api.validation import reason_of
 from bridge.config.address import ListenAddress, listen_address
 from bridge.config.yaml import NO_LINES, read_document

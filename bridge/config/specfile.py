@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from bridge.api import validation
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.config import yaml
 from bridge.config.yaml import NO_LINES, Document, Lines
 from bridge.errors import Fault, KeyPath, SpecError

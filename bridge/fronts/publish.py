@@ -15,8 +15,8 @@ from typing import Any
 
 from bridge.api.call import JSON_TYPE, Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import Form, Front
-from bridge.api.route_spec import RouteSpec
 from bridge.api.service import Service
+from bridge.api.spec.route import RouteSpec
 from bridge.api.stream import WEBSOCKET, StreamCodec, StreamTranslation
 from bridge.api.transformer import Operation
 from bridge.errors import BindError, Fault

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from bridge.api.route_spec import METHODS
+from bridge.api.spec.route import METHODS
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound
 from bridge.http.template import PathTemplate, parse_template

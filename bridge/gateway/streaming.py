@@ -18,7 +18,7 @@ from bridge.api.call import GrpcReply, Reply
 from bridge.api.downstream import Downstream
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
-from bridge.api.route_spec import Stream
+from bridge.api.spec.limits import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
 from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError, is_gateways
 from bridge.gateway.shutdown import uncancelled

@@ -17,7 +17,10 @@ from bridge.api.cache import ReplyCache
 from bridge.api.capabilities import Followed, capability
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
-from bridge.api.route_spec import ConnectionSpec, RetrySpec, RouteSpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.upstream import Upstream
 from bridge.api.stream import StreamCodec
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from bridge.api.call import Reply
 from bridge.api.exchange import Exchange
-from bridge.api.route_spec import seconds
+from bridge.api.spec.scalars import seconds
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import ClientError, TooLarge
 from bridge.http.forwarding import forwarding

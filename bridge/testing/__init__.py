@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.api.grants import Grant, granted
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import (
     Context,
     Fetch,

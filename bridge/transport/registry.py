@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import TRANSPORTS, ConnectionSpec, RetrySpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.upstream import TRANSPORTS, Upstream
 from bridge.api.transport import Transport
 from bridge.errors import BindError, Fault
 

@@ -13,7 +13,8 @@ import grpc.aio
 import pytest
 
 from bridge.api.call import HttpRequest, Retry
-from bridge.api.route_spec import RetrySpec, Upstream
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.upstream import Upstream
 from bridge.api.transport import Address
 from bridge.cluster.cluster import Cluster
 from bridge.config.specfile import read_value
@@ -333,7 +334,7 @@ async def test_a_grpc_route_and_the_method_that_differs(start: Start) -> None:
 
 
 async def test_routes_that_differ_in_retry_alone_share_connections(tmp_path: Any) -> None:
-    from bridge.api.route_spec import ConnectionSpec
+    from bridge.api.spec.connection import ConnectionSpec
     from bridge.cluster.mesh import open_mesh
     from bridge.cluster.pool import Upstreams
     from bridge.config.settings import Settings

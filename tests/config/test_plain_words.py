@@ -93,7 +93,10 @@ def refused_words(model: type[BaseModel]) -> Iterator[tuple[Any, list[str]]]:
 
 
 def test_wrong_values_of_a_spec() -> None:
-    from bridge.api.route_spec import ConnectionSpec, RateLimit, RetrySpec, RouteSpec, Stream
+    from bridge.api.spec.connection import ConnectionSpec
+    from bridge.api.spec.limits import RateLimit, Stream
+    from bridge.api.spec.retry import RetrySpec
+    from bridge.api.spec.route import RouteSpec
 
     parts: list[tuple[str, type[BaseModel]]] = [
         ("connection", ConnectionSpec), ("retry", RetrySpec), ("rate_limit", RateLimit), ("stream", Stream),

@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 import bridge
 from bridge.api import Context, HttpRequest
 from bridge.api.problem import slugs
-from bridge.api.route_spec import ConnectionSpec, RouteSpec
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transport import Target
 from bridge.cli.main import app
 from bridge.cluster.cluster import Cluster

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from bridge.api import Call, HttpReply, UpstreamFault
-from bridge.api.route_spec import RateLimit, RetrySpec, RouteSpec
+from bridge.api.spec.limits import RateLimit
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.route import RouteSpec
 from bridge.errors import BadReply, RequestError
 from bridge_grpc.options import GrpcOptions
 from bridge_soap.options import SoapOptions

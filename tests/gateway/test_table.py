@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bridge.api import Context
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.cluster.pool import OfflineUpstreams
 from bridge.config.settings import Settings
 from bridge.errors import ConflictError, MethodNotAllowed, NotFound

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from bridge.api.call import Retry
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Target
 from bridge.cluster.cluster import Cluster

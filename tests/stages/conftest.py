@@ -20,7 +20,7 @@ from jwt.algorithms import get_default_algorithms
 
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Call
-from bridge.api.route_spec import JwtAuth
+from bridge.api.spec.auth import JwtAuth
 from bridge.config.settings import Settings
 from bridge.errors import Unauthorized
 from bridge.stages.auth.api_key import MemoryKeys

@@ -10,7 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from bridge.api.route_spec import Auth, Cache, RateLimit
+from bridge.api.spec.auth import Auth
+from bridge.api.spec.limits import Cache, RateLimit
 from bridge.errors import Forbidden, IssuerUnavailable, RateLimited, Unauthorized
 from bridge.stages.auth import jwks, jwt
 from bridge.stages.auth.issuers import Issuer, read_issuers

@@ -21,7 +21,8 @@ import pytest
 
 import bridge.cluster.outlier
 from bridge.api.call import GrpcRequest, HttpRequest
-from bridge.api.route_spec import ConnectionSpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.upstream import Upstream
 from bridge.cluster.balance import Mesh
 from bridge.cluster.outlier import CONSECUTIVE, EJECTION, FAIR, JITTER, PROBE_TIMEOUT, SLOW_START, OutlierDetector
 from bridge.cluster.pool import Upstreams

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.cluster.attempts import ADDRESSES
 from bridge.cluster.cluster import Cluster
 from bridge.errors import Unavailable

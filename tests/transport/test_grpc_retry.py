@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest, Retry
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.transport import Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.cluster.attempts import MAX_TOKENS, Throttle
 from bridge.cluster.cluster import Cluster

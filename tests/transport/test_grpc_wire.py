@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.transport import Target
 from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, TooLarge, Unavailable

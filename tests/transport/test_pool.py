@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.api.call import HttpRequest
-from bridge.api.route_spec import ConnectionSpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.upstream import Upstream
 from bridge.cluster.cluster import Cluster
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams

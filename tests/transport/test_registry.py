@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bridge.api import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply, route_spec
-from bridge.api.route_spec import ConnectionSpec, Upstream
+from bridge.api import Call, HttpReply, HttpRequest, Operation, OperationDoc, Options, Reply
+from bridge.api.spec import upstream as upstream_spec
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.upstream import Upstream
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import BindError, Unavailable
 from bridge.transport.registry import Transports, scheme_of
@@ -91,12 +93,13 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def points(*, group: str) -> Any:
         return type(entry_points(group=group))([*entry_points(group=group), *POINTS[group]])
 
-    for module in ("bridge.transport.registry", "bridge.plugins", "bridge.api.route_spec"):
+    modules = ("bridge.transport.registry", "bridge.plugins", "bridge.api.spec.upstream", "bridge.api.spec.transform")
+    for module in modules:
         monkeypatch.setattr(f"{module}.entry_points", points)
     monkeypatch.setattr(EntryPoint, "load", lambda self: globals().get(self.attr) or EntryPoint_load(self))
-    route_spec._schemes.cache_clear()
+    upstream_spec._schemes.cache_clear()
     yield
-    route_spec._schemes.cache_clear()
+    upstream_spec._schemes.cache_clear()
 
 
 EntryPoint_load = EntryPoint.load

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from bridge.api.call import GrpcRequest, HttpRequest
-from bridge.api.route_spec import ConnectionSpec, Upstream
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.upstream import Upstream
 from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.settings import Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge.api.route_spec import AnyAuth, Auth, OneAuth
+from bridge.api.spec.auth import AnyAuth, Auth, OneAuth
 
 _TEXTS: Mapping[str, str] = {
     "none": "no credentials",

@@ -12,7 +12,7 @@ from bridge.admin.openapi.problems import HEADERS, PROBLEM, PROBLEM_SCHEMA, prob
 from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.schemas import Names, SchemaPool
 from bridge.admin.openapi.template import DocumentPath, plain, words
-from bridge.api.route_spec import METHODS
+from bridge.api.spec.route import METHODS
 from bridge.api.stream import WEBSOCKET
 
 log = logging.getLogger("bridge.openapi")

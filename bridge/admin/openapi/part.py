@@ -17,7 +17,7 @@ from bridge.admin.openapi.published import PublishedOperation
 from bridge.admin.openapi.refs import renamed
 from bridge.admin.openapi.schemas import SchemaPool
 from bridge.admin.openapi.template import DocumentPath
-from bridge.api.route_spec import Upstream
+from bridge.api.spec.upstream import Upstream
 from bridge.api.transformer import OperationDoc
 
 log = logging.getLogger("bridge.openapi")

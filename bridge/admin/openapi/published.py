@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.api.route_spec import RouteSpec
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Operation
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.api.route_spec import Upstream
+from bridge.api.spec.upstream import Upstream
 from bridge.api.transport import Address
 from bridge.cluster.balance import unavailable
 from bridge.cluster.sources.source import LookupResult

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import NoReturn, Protocol
 
 from bridge.api.call import Call, Identity
-from bridge.api.route_spec import ApiKeyAuth
+from bridge.api.spec.auth import ApiKeyAuth
 from bridge.errors import BindError, Fault, Unauthorized
 from bridge.http.token import is_token
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
-from bridge.api import route_spec as spec
 from bridge.api.authenticator import Authenticator, Security
 from bridge.api.call import Call, Identity
+from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
 from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError, Unauthorized
 from bridge.http.client_address import canonical, within

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from bridge.api.call import Call, Identity
 from bridge.api.limiter import Verdict
-from bridge.api.route_spec import RateLimit
+from bridge.api.spec.limits import RateLimit
 
 MAX_BUCKETS = 100_000  #: callers that one limiter distinguishes at one time
 MAX_SLOTS = 64  #: points in time that one window stores

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.api.call import Call
-from bridge.api.route_spec import ApiKeyAuth
+from bridge.api.spec.auth import ApiKeyAuth
 from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.stages.auth.api_key import ApiKeyVerifier, MemoryKeys, mint_key
 from bridge.stages.auth.auth import build_authenticator

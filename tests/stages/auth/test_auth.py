@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from bridge.api.call import Call, Identity
-from bridge.api.route_spec import Auth
+from bridge.api.spec.auth import Auth
 from bridge.errors import BindError, Forbidden, Unauthorized
 from bridge.stages.auth.api_key import MemoryKeys, mint_key
 from bridge.stages.auth.auth import build_admin_authenticator, build_authenticator, require_role

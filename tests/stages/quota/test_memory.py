@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.api.call import Call, Identity
-from bridge.api.route_spec import RateLimit
+from bridge.api.spec.limits import RateLimit
 from bridge.stages.quota.memory import MAX_SLOTS, Bursting, MemoryLimiter, Sliding
 
 ANN, BOB = Identity(key="sub:i|ann"), Identity(key="sub:i|bob")

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from bridge.api.call import GrpcReply, GrpcRequest
-from bridge.api.route_spec import ConnectionSpec
+from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.tls import Tls
 from bridge.cluster.cluster import Cluster
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError

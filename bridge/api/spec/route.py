@@ -1,0 +1,72 @@
+"""The route spec: one document, one route. Typed, frozen and strict: an unknown key is an error.
+
+`RouteSpec.model_validate` checks values; `bridge.config.specfile` parses text and adds file and line to errors.
+A transformer's own options stay raw here (`Transform.options`), since only the transformer knows their model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+
+from bridge.api.spec.auth import Auth
+from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.limits import Cache, RateLimit, Stream
+from bridge.api.spec.retry import RetrySpec
+from bridge.api.spec.scalars import Model, Seconds
+from bridge.api.spec.transform import Transform
+from bridge.api.spec.upstream import Upstream
+from bridge.http.template import check_template, decoded
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def _public_host(host: str) -> str:
+    """As requests name it: in lower case, without a trailing dot.
+
+    :raises ValueError: no request can name it.
+    """
+    name = host.lower().removesuffix(".")
+    if not name or len(name) > 253:
+        raise ValueError(f"{host[:80]!r} can't be a host's name")
+    return name
+
+
+TENANT = r"^[A-Za-z0-9._-]{1,64}$"
+
+
+class RouteSpec(Model):
+    """One route, as section 3 of ``docs/spec.md`` describes it."""
+
+    route: Annotated[str, AfterValidator(check_template)]
+    methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(_public_host)] | None = None
+    tenant: Annotated[str, Field(pattern=TENANT)] | None = None
+    upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
+    auth: Auth
+    rate_limit: RateLimit | None = None
+    cache: Cache | None = None
+    timeout: Seconds = 30.0
+    stream: Stream = Stream()
+    connection: ConnectionSpec = ConnectionSpec()
+    retry: RetrySpec | None = None
+    transform: Transform
+
+    @field_validator("route")
+    @classmethod
+    def _not_ours(cls, route: str) -> str:
+        plain = decoded(route)
+        if plain == "/-" or plain.startswith("/-/") or plain == "/register":
+            raise ValueError(f"{route!r} belongs to the gateway; no route may take it")
+        return route
+
+    @field_validator("methods")
+    @classmethod
+    def _some_methods(cls, methods: tuple[Method, ...] | None) -> tuple[Method, ...] | None:
+        if methods is not None and not methods:
+            raise ValueError("an empty list publishes nothing; leave methods out for the transformer's own")
+        if methods is not None and len(set(methods)) < len(methods):
+            raise ValueError("a method stands in it twice")
+        return methods
