@@ -14,14 +14,15 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_tools import _protoc_compiler  # pyright: ignore[reportAttributeAccessIssue]  # an extension module
 
 from bridge.api import BindError, Fault, KeyPath
 from bridge_grpc.schema.custom_options import without_options
-from bridge_grpc.schema.protoc import descriptor_set, protoc, protoc_lock
-from bridge_grpc.schema.shipped import KNOWN_OPTIONS, shipped_path
+from bridge_grpc.schema.shipped import KNOWN_OPTIONS, defining_files, shipped_path
 
 _IMPORT = re.compile(
     r'(?:\A|(?<=[;}]))\s*import\s+(?:public\s+|weak\s+|option\s+)?((?:"[^"\n]*"|\'[^\'\n]*\')\s*)+(?=;)'
@@ -29,6 +30,7 @@ _IMPORT = re.compile(
 _QUOTED = re.compile(r'"([^"]*)"|\'([^\']*)\'')
 _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.DOTALL)
 
+protoc: Any = _protoc_compiler
 _ROOTS = ".bridge-roots.proto"
 
 _CONSEQUENCE = re.compile(r'Import "(.*)" was not found or had errors')
@@ -37,9 +39,13 @@ MAX_PROTO_BYTES = 8 * 1024**2
 MAX_PROTOS = 2000  #: files that the folders and patterns of a spec match
 MAX_NAME, MAX_PARTS, MAX_ANY_DEPTH = 1024, 64, 4  #: characters, folders and ``**`` of a name in a spec
 _UNKNOWN = re.compile(r'Option "\(([^)]+)\)" unknown')
+_UNDEFINED = re.compile(r'"(?:[^"]+" is resolved to ")?([^"]+)"(?:, which)? is not defined\.')
 _ROUNDS = 50  #: attempts to compile after another unknown option was found
 _PATTERN = re.compile(r"[*?\[]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+# protoc's plug-in registry is not documented as thread-safe.
+_protoc_lock = Lock()
 
 
 def compile_protos(
@@ -146,7 +152,7 @@ def _compile(
         raise BindError(faults)
     with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder:
         files = _gather(names, root, bases, Path(folder), key)
-        with protoc_lock:
+        with _protoc_lock:
             return _run(names, Path(folder), files, key, notes, strict=strict)
 
 
@@ -277,43 +283,54 @@ def _run(
     # One file that imports all: protoc reads each file once, and doesn't warn of unused imports.
     roots = "".join(f"import public {json.dumps(name, ensure_ascii=False)};\n" for name in names)
     (folder / _ROOTS).write_text(f'syntax = "proto3";\n{roots}')
-    # get_protos returns errors as values; run_main writes them to standard error, so it runs only if there are none.
+    errors = _errors(folder)
+    if faults := _distinct_faults(errors, files, key):
+        texts = {name: (folder / name).read_text("utf-8", "replace") for name in files}
+        missing = _missing(texts)
+        if not _leave_out(folder, texts, missing, notes, strict=strict):
+            options = [name for name in missing if KNOWN_OPTIONS.match(name)]
+            raise BindError(_faults_beside_options(folder, texts, options, files, key) or faults)
+    out = folder / "bridge.descriptor-set"
+    arguments = ["protoc", f"-I{folder}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
+    if protoc.run_main([argument.encode() for argument in (*arguments, _ROOTS)]) or not out.is_file():
+        raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
+    descriptors = FileDescriptorSet.FromString(out.read_bytes())
+    return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
+
+
+def _errors(folder: Path) -> Sequence[Any]:
+    """What protoc says against the files in `folder`. `run_main` would write it to standard error."""
     try:
         with warnings.catch_warnings():  # warnings are for the author of the files
             warnings.simplefilter("ignore", protoc.ProtocWarning)
             protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
     except protoc.ProtocErrors as errors:
-        faults = {str(fault): fault for fault in _faults(errors.errors(), files, key)}
-        if faults and not _leave_out(folder, files, notes, strict=strict):
-            raise BindError(list(faults.values())) from None
-    descriptors = descriptor_set(_ROOTS, [folder], folder / "bridge.descriptor-set")
-    if descriptors is None:
-        raise BindError([Fault("protoc refused it without a reason", key, str(files[name])) for name in names])
-    return FileDescriptorSet(file=[file for file in descriptors.file if file.name != _ROOTS])
+        return list(errors.errors())
+    return ()
 
 
-def _leave_out(folder: Path, files: Mapping[str, Path], notes: list[str], *, strict: bool) -> bool:
-    """Take the imports that can't be found out of the copies in `folder`, with the options that then are unknown.
-    Whether all of it compiles now; `notes` receives a sentence for each such import."""
-    texts = {name: (folder / name).read_text("utf-8", "replace") for name in files}
-    if _leave_out_missing(folder, texts, notes, strict=strict):
-        return True
-    # The proto may have been written for another release of the options that are shipped.
-    others = {
-        name: text
-        for name, text in texts.items()
-        if not (KNOWN_OPTIONS.match(name) and files[name] == shipped_path(name))
-    }
-    return len(others) < len(texts) and _leave_out_missing(folder, others, notes, strict=strict)
-
-
-def _leave_out_missing(folder: Path, texts: Mapping[str, str], notes: list[str], *, strict: bool) -> bool:
-    """`_leave_out`, where `texts` are the files that were found."""
+def _missing(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The imports that can't be found, each with the files that have it. `texts`: the files that were found."""
     missing: dict[str, list[str]] = {}
     for name, text in texts.items():
         for each in imports(text):
             if each not in texts:
                 missing.setdefault(each, []).append(name)
+    return missing
+
+
+def _unknown_options(errors: Sequence[Any]) -> set[str | None]:
+    """The custom options that nothing defines; None among them stands for any other error."""
+    messages = [error.message.decode("utf-8", "replace") for error in errors]
+    matches = [_UNKNOWN.match(message) for message in messages if not _CONSEQUENCE.match(message)]
+    return {match and match[1].lstrip(".") for match in matches}
+
+
+def _leave_out(
+    folder: Path, texts: Mapping[str, str], missing: Mapping[str, Sequence[str]], notes: list[str], *, strict: bool
+) -> bool:
+    """Take the imports `missing` out of the copies in `folder`, with the options that then are unknown. Whether all
+    compiles now; `notes` receives a sentence for each such import that is not of `KNOWN_OPTIONS`."""
     unknown = [name for name in missing if not KNOWN_OPTIONS.match(name)]
     is_outside = any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in missing)
     if not missing or is_outside or (strict and unknown):
@@ -322,15 +339,11 @@ def _leave_out_missing(folder: Path, texts: Mapping[str, str], notes: list[str],
     for _ in range(_ROUNDS):  # protoc reports one option of a field at a time
         for name, text in texts.items():
             (folder / name).write_text(without_options(text, options, missing), "utf-8")
-        try:
-            protoc.get_protos(_ROOTS.encode(), [str(folder).encode()])
-        except protoc.ProtocErrors as errors:
-            messages = [error.message.decode("utf-8", "replace") for error in errors.errors()]
-            matches = [_UNKNOWN.match(message) for message in messages if not _CONSEQUENCE.match(message)]
-            more = {match[1].lstrip(".") for match in matches if match is not None} - options
-            if None in matches or not more:
+        if errors := _errors(folder):
+            more = _unknown_options(errors)
+            if None in more or more <= options:
                 return False
-            options |= more
+            options |= {name for name in more if name}
             continue
         if unknown and not options:
             return False  # it defines something else, or nothing that is needed: an error of the file
@@ -341,19 +354,49 @@ def _leave_out_missing(folder: Path, texts: Mapping[str, str], notes: list[str],
     return False
 
 
-def _faults(errors: Sequence[Any], files: dict[str, Path], key: KeyPath) -> Iterator[Fault]:
-    """protoc's errors, lines and columns counted from 1, without those that are consequences of others."""
+def _faults_beside_options(
+    folder: Path, texts: Mapping[str, str], options: Sequence[str], files: Mapping[str, Path], key: KeyPath
+) -> list[Fault]:
+    """What is wrong beside the missing files `options`, which are not needed unless one of their messages is used."""
+    if not options:
+        return []
+    names: set[str] = set()
+    for _ in range(_ROUNDS):
+        for name, text in texts.items():
+            (folder / name).write_text(without_options(text, names, options), "utf-8")
+        errors = _errors(folder)
+        more = {name for name in _unknown_options(errors) if name and defining_files(name, options)} - names
+        if not more:
+            return _distinct_faults(errors, files, key, options)
+        names |= more
+    return []
+
+
+def _distinct_faults(
+    errors: Sequence[Any], files: Mapping[str, Path], key: KeyPath, options: Sequence[str] = ()
+) -> list[Fault]:
+    return list({str(fault): fault for fault in _faults(errors, files, key, options)}.values())
+
+
+def _faults(errors: Sequence[Any], files: Mapping[str, Path], key: KeyPath, options: Sequence[str]) -> Iterator[Fault]:
+    """protoc's errors, lines and columns counted from 1, without those that are consequences of others.
+
+    :param options: files of `KNOWN_OPTIONS` that were left out.
+    """
     entries = [(e.filename.decode(), e.line, e.column, e.message.decode("utf-8", "replace")) for e in errors]
     missing = {name: message for name, line, _, message in entries if line < 0}
     error_files = {name for name, line, _, message in entries if line >= 0 and not _CONSEQUENCE.match(message)}
     for name, line, column, message in entries:
         import_match = _CONSEQUENCE.match(message)
+        undefined = _UNDEFINED.match(message)
         if line < 0 and any(_CONSEQUENCE.match(other) and f'"{name}"' in other for _, _, _, other in entries):
             continue  # the import of it is reported, with its line
         if import_match and import_match[1] in missing:
             cause = missing[import_match[1]].rstrip(".")
             cause = ", which is not in the proto folder" if cause == "File not found" else f": {cause}"
             reason = f"it imports {import_match[1]!r}{cause}"
+        elif undefined and (owner := defining_files(undefined[1], options)):
+            reason = f"it needs {undefined[1].lstrip('.')} of {owner}, which is not in the proto folder: put it there"
         elif import_match or (message.endswith("is not defined.") and (missing or error_files - {name})):
             continue  # a consequence of another error
         else:

@@ -96,7 +96,7 @@ class Conversation:
             for name, reason in reasons.items():
                 if name in self._files:
                     continue
-                # Some servers leave out the well-known types. Shipped files may have to be compiled.
+                # Some servers leave out the well-known types. Looking them up imports modules.
                 file = await asyncio.to_thread(shipped_file, name)
                 if file is None:
                     cause = f" ({reason})" if reason else ""

@@ -7,9 +7,10 @@ identical descriptors share a pool and, with it, the compiled codecs.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,11 +32,13 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge.api import BindError, Fault, KeyPath
-from bridge_grpc.schema.shipped import shipped_file
+from bridge_grpc.schema.shipped import KNOWN_OPTIONS, defining_files, shipped_file
 
 _shared: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 #: By path, as in ``SourceCodeInfo``.
 Lines = dict[tuple[int, ...], SourceCodeInfo.Location]
+
+_UNRESOLVED = re.compile(r"couldn't resolve name '\.?([^']+)'")  #: in the reasons of `DescriptorPool`
 
 _shared_lock = threading.Lock()  # pools are built in worker threads
 
@@ -86,7 +89,7 @@ class Schema:
             try:
                 self.pool.AddSerializedFile(_distinct(file).SerializeToString())
             except TypeError as error:
-                raise BindError(Fault(f"{file.name} can't be used: {error}", key, origin)) from None
+                raise BindError(Fault(_reason(file, files, error), key, origin)) from None
         self.codecs: dict[object, Any] = {}
         self.services: dict[str, tuple[Method, ...]] = {}
         for file in files:
@@ -179,6 +182,19 @@ def _in_order(files: FileDescriptorSet, origin: str, key: KeyPath) -> Iterator[F
         active.add(name)
         stack.append((name, importer, True))
         stack += [(dependency, name, False) for dependency in by_name[name].dependency if dependency not in visited]
+
+
+def _reason(file: FileDescriptorProto, files: Iterable[FileDescriptorProto], error: TypeError) -> str:
+    """Why the pool refuses `file`."""
+    absent = [
+        each.name for each in files if KNOWN_OPTIONS.match(each.name) and each == FileDescriptorProto(name=each.name)
+    ]
+    unresolved = _UNRESOLVED.search(str(error))
+    type_name = unresolved[1] if unresolved else ""
+    if owner := defining_files(type_name, absent):
+        remedy = "use the service's protos instead, with that file in the proto folder"
+        return f"{file.name} needs {type_name} of {owner}, which the descriptor set or the server lacks: {remedy}"
+    return f"{file.name} can't be used: {error}"
 
 
 def _rule(method: MethodDescriptorProto) -> Any:

@@ -1,75 +1,75 @@
-"""Schemas that are installed with the gateway: the well-known types, googleapis-common-protos, and what ``protos/``
-beside this file has: ``google/iam/v1`` and the options of validators and of grpc-gateway."""
+"""Schemas that are installed with the gateway (the well-known types, googleapis-common-protos, ``google/iam/v1``), and
+files of options that need not be there."""
 
 from __future__ import annotations
 
 import importlib
 import re
-import tempfile
-from functools import cache
+from collections.abc import Iterable
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from bridge_grpc.schema.protoc import descriptor_set, protoc_lock
-
 #: Files that googleapis-common-protos has under another name.
 ALIASES = {"google/longrunning/operations.proto": "google/longrunning/operations_proto.proto"}
-#: Files that only define options for validators and generators of code, which say nothing to the gateway. What a schema
-#: needs of them may be of another release than the shipped one.
+#: Files that only define options for validators and generators of code, which say nothing to the gateway.
 KNOWN_OPTIONS = re.compile(
     r"buf/validate/|validate/validate\.proto|protoc-gen-(openapiv2|swagger)/options/|(.*/)?gogoproto/gogo\.proto"
 )
-_INSTALLED = re.compile(r"google/(protobuf|api|rpc|type|logging|longrunning|cloud|gapic)/([a-z_]+/)*[a-z0-9_]+\.proto")
-_OWN = re.compile(r"(buf/validate|validate|protoc-gen-openapiv2/options|google/iam/v1)/[a-z0-9_]+\.proto")
+_SHIPPED = re.compile(
+    r"google/(protobuf|api|rpc|type|logging|longrunning|cloud|gapic|iam)/([a-z0-9_]+/)*[a-z0-9_]+\.proto"
+)
+#: Those of `KNOWN_OPTIONS` that packages of others have as modules.
+_OTHERS = re.compile(
+    r"(buf/validate|protoc-gen-(openapiv2|swagger)/options)/[a-z0-9_]+\.proto|validate/validate\.proto"
+)
 
 
 def shipped_path(name: str) -> Path | None:
     """Where the file `name` (``google/rpc/status.proto``) is installed; None if it is not."""
-    if _OWN.fullmatch(name):
-        folders = [_own_folder()]
-    elif name.startswith("google/") and ".." not in name:
-        folders = _installed_folders()
-    else:
+    if not name.startswith("google/") or ".." in name:
         return None
+    # Each package of these files adds a folder to the namespace `google`.
+    namespace = importlib.import_module("google").__path__
+    folders = [Path(str(resources.files("grpc_tools").joinpath("_proto"))), *(Path(path).parent for path in namespace)]
     paths = (folder / ALIASES.get(name, name) for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 
 def shipped_file(name: str) -> FileDescriptorProto | None:
-    """The file `name` (``google/rpc/status.proto``) if it is installed, else None; an empty one in place of other
-    `KNOWN_OPTIONS`, which many servers and descriptor sets lack."""
-    if _OWN.fullmatch(name) and shipped_path(name):
-        return _compiled(name)
-    if KNOWN_OPTIONS.match(name):
-        return FileDescriptorProto(name=name)
-    if not _INSTALLED.fullmatch(name):
-        return None
+    """The file `name` (``google/rpc/status.proto``) if it is installed, else None. Those of `KNOWN_OPTIONS`, which many
+    servers and descriptor sets lack, are empty unless another package has them.
+
+    It imports modules, so it is not for the event loop.
+    """
+    is_option = KNOWN_OPTIONS.match(name) is not None
+    descriptor = _installed(name) if (_OTHERS if is_option else _SHIPPED).fullmatch(name) else None
+    return FileDescriptorProto(name=name) if descriptor is None and is_option else descriptor
+
+
+def _installed(name: str) -> FileDescriptorProto | None:
+    """The descriptor that the ``_pb2`` module of the file `name` has; None where there is none that can be imported."""
     installed = ALIASES.get(name, name)
+    module = installed.removesuffix(".proto").replace("/", ".").replace("-", "_") + "_pb2"
     try:
-        importlib.import_module(installed.removesuffix(".proto").replace("/", ".") + "_pb2")
+        importlib.import_module(module)
         file = descriptor_pool.Default().FindFileByName(installed)
-    except (ImportError, KeyError):
+    except Exception:  # modules made for other releases of protobuf raise errors of many types
         return None
     descriptor = FileDescriptorProto.FromString(file.serialized_pb)
     descriptor.name = name
     return descriptor
 
 
-@cache
-def _compiled(name: str) -> FileDescriptorProto | None:
-    folders = [_own_folder(), *_installed_folders()]
-    with tempfile.TemporaryDirectory(prefix="bridge-protoc-") as folder, protoc_lock:
-        files = descriptor_set(name, folders, Path(folder) / "descriptor-set")
-    return next((file for file in files.file if file.name == name), None) if files else None
+def defining_files(name: str, missing: Iterable[str]) -> str:
+    """Those of the files `missing`, all of `KNOWN_OPTIONS`, that may define the type or option `name`, to be printed
+    (``'buf/validate/validate.proto'``); ``""`` where none does. Their packages are named as their folders are."""
+    files = [file for file in missing if f".{_package(file)}." in f".{name}"]
+    return " or ".join(map(repr, files))
 
 
-def _own_folder() -> Path:
-    return Path(str(resources.files("bridge_grpc.schema").joinpath("protos")))
-
-
-def _installed_folders() -> list[Path]:
-    tools, common = resources.files("grpc_tools").joinpath("_proto"), resources.files("google.api").joinpath("../..")
-    return [Path(str(tools)), Path(str(common))]
+def _package(file: str) -> str:
+    folder = "gogoproto" if file.endswith("gogoproto/gogo.proto") else str(PurePosixPath(file).parent)
+    return folder.replace("/", ".").replace("-", "_")
