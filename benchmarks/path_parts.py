@@ -71,7 +71,8 @@ def serve(without: str, arguments: list[str]) -> None:
     def init(self: Any, *given: Any, **named: Any) -> None:
         made(self, *given, **named)
         if "codec" in without and not self.streams:
-            self.codec = Remembering(self.codec)
+            self.codec = remembered = Remembering(self.codec)
+            self.request = remembered.request
         if "upstream" in without:
             self.send = remembering(self.send)
 

@@ -136,6 +136,7 @@ async def _ours(kind: str, folder: Path, closing: contextlib.AsyncExitStack) -> 
     for route in app.gateway.table.routes.values():
         for endpoint in route.endpoints:
             endpoint.codec = instant = Instant()
+            endpoint.request = instant.request
             endpoint.send = instant.send
     return ServerState(app, app.direct, app.gateway.log, settings.max_body)
 

@@ -11,10 +11,12 @@ from typing import Any, ClassVar, Protocol
 
 from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
-from bridge.api.call import Reply
+from bridge.api.call import Call, Reply
+from bridge.api.egress import Credentials
 from bridge.api.exchange import Exchange
 from bridge.api.limiter import Limiter
 from bridge.api.spec.route import RouteSpec
+from bridge.api.stream import StreamTranslation
 from bridge.api.transformer import Operation
 
 #: Takes a call and returns its whole reply; None: the reply was sent. A stage that need not wait is a plain function,
@@ -26,11 +28,16 @@ class BoundOperation(Protocol):
     """The operation for which a stage is bound.
 
     :ivar codec: the operation's. :ivar streams: it is a `bridge.api.StreamCodec`.
+    :ivar request: a unary call's request to the service: the codec's, with the edits of the route's egress.
+    :ivar open: a streaming call's translation, whose request has these edits.
+    :ivar credentials: of the route, for its service, if they must be fetched or signed.
     :ivar send, stream: a unary call, and a streaming one, to the route's upstream.
     :ivar timeout: seconds for a unary call.
     """
 
     codec: Any
+    request: Callable[[Call], Any]
+    open: Callable[[Call], StreamTranslation]
     send: Any
     stream: Any
     streams: bool
@@ -39,6 +46,7 @@ class BoundOperation(Protocol):
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
+    credentials: Credentials | None
 
     @property
     def operation(self) -> Operation: ...

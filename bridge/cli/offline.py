@@ -253,8 +253,8 @@ def _find(
 def _outbound(endpoint: Endpoint, call: Call) -> Sequence[HttpRequest | GrpcRequest]:
     """The upstream requests: one, or one for each message of a stream."""
     if not endpoint.streams:
-        return [endpoint.codec.request(call)]
-    exchange = endpoint.codec.open(call)
+        return [endpoint.request(call)]
+    exchange = endpoint.open(call)
     if not exchange.sends:
         return [exchange.request]
     messages = [*exchange.feed(call.body), *exchange.finish()]
@@ -268,19 +268,32 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpR
     to = f"to {spec.upstream.name}:{spec.upstream.port} by {endpoint.route.wire}"
     explainer, secret_holder = capability(endpoint.codec, Explaining), capability(endpoint.codec, Secretive)
     secrets = secret_holder.secrets if secret_holder else ()
+    masked: Collection[str] = ()
+    if egress := endpoint.route.egress:
+        secrets, masked = {*secrets, *egress.secrets}, egress.masked_fields
+    fetched = endpoint.credentials.names if endpoint.credentials else ()
+    own = [f"{name}: {MASK}" for name in fetched]  # they are fetched before a call is sent
+
+    def line(name: str, value: str) -> str:
+        hidden = name.lower() in masked or _SECRET_HEADER.search(name)
+        return f"{name}: {MASK if hidden else _masked(value, secrets)}"
+
     if isinstance(outbound, GrpcRequest):
         lines = [f"{outbound.path}  ({to})"]
         for name, value in outbound.metadata:
-            text = value if isinstance(value, str) else b64encode(value).decode()  # as HTTP/2 carries it
-            lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(text, secrets)}")
+            if name not in fetched:
+                # Bytes as HTTP/2 carries them.
+                lines.append(line(name, value if isinstance(value, str) else b64encode(value).decode()))
+        lines += own
         for message in (outbound, *rest):
             assert isinstance(message, GrpcRequest)
             text = explainer.show(message) if explainer else message.message.hex(" ")
             lines += ["", text.rstrip("\n")]
         return "\n".join(lines)
-    lines = [f"{outbound.method} {masked_target(outbound.path)}  ({to})"]
-    for name, value in outbound.headers:
-        lines.append(f"{name}: {MASK if _SECRET_HEADER.search(name) else _masked(value, secrets)}")
+    path = masked_target(outbound.path, egress.masked_parameters if egress else ())
+    lines = [f"{outbound.method} {_masked(path, secrets)}  ({to})"]
+    lines += [line(name, value) for name, value in outbound.headers if name.lower() not in fetched]
+    lines += own
     return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")
 
 

@@ -14,14 +14,16 @@ import orjson
 
 from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
+from bridge.api.call import Call
 from bridge.api.capabilities import Followed, capability
+from bridge.api.egress import Credentials, Egress
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
 from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.route import RouteSpec
 from bridge.api.spec.upstream import Upstream
-from bridge.api.stream import StreamCodec
+from bridge.api.stream import StreamCodec, StreamTranslation
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
 from bridge.errors import ConflictError
@@ -103,8 +105,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "handle", "ignored_query", "limiter", "operation", "route", "send", "spec",
-        "stream", "streams", "tenant", "timeout", "upstream",
+        "authenticator", "cache", "codec", "credentials", "handle", "ignored_query", "limiter", "open", "operation",
+        "request", "route", "send", "spec", "stream", "streams", "tenant", "timeout", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:
@@ -115,6 +117,8 @@ class Endpoint:
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None
+        self.credentials = route.credentials
+        self.request, self.open = _edited(self.codec, route.egress, streams=self.streams)
         self.tenant = spec.tenant or ""
         self.timeout = spec.timeout
         self.upstream = f"{spec.upstream.name}:{spec.upstream.port}"
@@ -122,6 +126,25 @@ class Endpoint:
 
     def __str__(self) -> str:
         return str(self.route.source)
+
+
+def _edited(codec: Any, egress: Egress | None, *, streams: bool) -> tuple[Any, Any]:  # private
+    """`BoundOperation.request` and `open`: the codec's own where the route edits nothing."""
+    request: Any = None if streams else codec.request
+    open: Any = codec.open if streams else None
+    if egress is None:
+        return request, open
+    apply = egress.apply
+
+    def edited_request(call: Call) -> Any:
+        return apply(call, request(call))
+
+    def edited_open(call: Call) -> StreamTranslation:
+        translation: StreamTranslation = open(call)
+        translation.request = apply(call, translation.request)
+        return translation
+
+    return edited_request, edited_open
 
 
 @dataclass(slots=True, eq=False)
@@ -134,6 +157,8 @@ class BoundRoute:
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
+    egress: Egress | None = None
+    credentials: Credentials | None = None
     #: How to detect that its contract has changed; None if only the gateway's files can change it.
     followed: Followed | None = None
     #: Of the contract that it is bound to, if that is followed.
@@ -153,6 +178,8 @@ class Binder:
     """Builds `BoundRoute`s: the transformer compiles, the guards and the upstream are composed.
 
     :param judge: stands in for `connect` where a spec is bound only to find its faults.
+    :param egress: the edits of a route over a wire (``http``, ``grpc``); None: it has none. Called within its grant.
+    :param credentials: a route's credentials that need I/O; None: it has none. Called within its grant.
     :ivar secrets: what routes that are bound from now on may name.
     """
 
@@ -165,12 +192,15 @@ class Binder:
         chain: Chain,
         secrets: Secrets = NO_SECRETS,
         judge: Callable[[Upstream, str, ConnectionSpec, RetrySpec | None], Sender] | None = None,
+        egress: Callable[[RouteSpec, str], Egress | None] = lambda spec, wire: None,
+        credentials: Callable[[RouteSpec], Credentials | None] = lambda spec: None,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
         self._connect = connect
         self._judge = judge or connect
         self._fronts, self._chain = fronts, chain
+        self._egress, self._credentials = egress, credentials
         self.secrets = secrets
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
@@ -199,6 +229,7 @@ class Binder:
             warnings = await self._transformers.warnings(spec)
             connect = self._connect if serves else self._judge
             sender = connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
+            egress, credentials = self._egress(spec, transformer.wire), self._credentials(spec)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,
@@ -206,6 +237,8 @@ class Binder:
             authenticator=self._authenticate(spec),
             limiter=_limiter(spec, old),
             cache=MemoryCache(spec.cache.ttl) if spec.cache else None,
+            egress=egress,
+            credentials=credentials,
             followed=followed,
             fingerprint=fingerprint,
             warnings=warnings,

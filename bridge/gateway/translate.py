@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-from bridge.api.call import GrpcReply, Reply
+from bridge.api.call import Call, GrpcReply, Reply
 from bridge.api.capabilities import ErrorReading, Weighing, capability
+from bridge.api.egress import Credentials
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
+from bridge.egress.authorized import AuthorizedOperation
 from bridge.errors import RequestError
 from bridge.gateway.response import response_fields
 from bridge.gateway.streaming import StreamRelay
@@ -30,20 +33,29 @@ class Translate:
         self._max_message = max_message
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
+        credentials = operation.credentials
         if operation.streams:
+            if credentials is not None:
+                return partial(_authorized_relay, operation, credentials, self._max_message)
             return partial(_relay, operation, self._max_message)
+        if credentials is not None:
+            return partial(_authorized, operation, credentials)
         return partial(_translate, operation)
 
 
-async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
+async def _authorized(operation: BoundOperation, credentials: Credentials, exchange: Exchange) -> Reply:
+    return await _translate(AuthorizedOperation(operation, credentials, exchange.call), exchange)
+
+
+async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: Exchange) -> Reply:
     clock = time.perf_counter
     call, record, codec = exchange.call, exchange.record, operation.codec
     limit = exchange.timeout
     started = clock()
     if record.bytes_in <= LARGE:
-        outbound = codec.request(call)
+        outbound = operation.request(call)
     else:
-        outbound = await _large_request(codec, exchange)
+        outbound = await _large_request(codec, operation.request, exchange)
     translated_at = clock()
     try:
         inbound = await operation.send(
@@ -72,17 +84,17 @@ async def _translate(operation: BoundOperation, exchange: Exchange) -> Reply:
         record.translated += clock() - answered
 
 
-async def _large_request(codec: Any, exchange: Exchange) -> Any:
+async def _large_request(codec: Any, request: Callable[[Call], Any], exchange: Exchange) -> Any:
     """The upstream request, translated in a thread if that takes time."""
     call, size = exchange.call, exchange.record.bytes_in
     if weighing := capability(codec, Weighing):
         size = weighing.weighs(call)
         if size <= LARGE:
-            return codec.request(call)
+            return request(call)
 
     def work() -> Any:
         try:
-            return codec.request(call)
+            return request(call)
         finally:
             call.forget()
 
@@ -107,15 +119,25 @@ async def _large_reply(codec: Any, exchange: Exchange, inbound: Any, size: int) 
     return await offload.run(size, work, deadline=exchange.deadline)
 
 
-async def _relay(operation: BoundOperation, max_message: int, exchange: Exchange) -> Reply | None:
+async def _authorized_relay(
+    operation: BoundOperation, credentials: Credentials, max_message: int, exchange: Exchange
+) -> Reply | None:
+    authorized = AuthorizedOperation(operation, credentials, exchange.call)
+    try:
+        return await _relay(authorized, max_message, exchange)
+    finally:
+        authorized.ended(exchange.record.upstream_status)
+
+
+async def _relay(operation: BoundOperation | AuthorizedOperation, max_message: int, exchange: Exchange) -> Reply | None:
     """A streaming operation. None: its answer was sent, whatever its outcome."""
     call, record, limit = exchange.call, exchange.record, exchange.timeout
     now = asyncio.get_running_loop().time()
     bounds = [bound for bound in (operation.spec.stream.timeout, limit) if bound is not None]
     if record.bytes_in <= LARGE:
-        translation = operation.codec.open(call)
+        translation = operation.open(call)
     else:
-        opening = partial(operation.codec.open, call)
+        opening = partial(operation.open, call)
         translation = await offload.run(record.bytes_in, opening, max_waiting=offload.REQUESTS)
     upstream = await operation.stream(
         translation.request,

@@ -7,6 +7,7 @@ character changes: ``accessToken``, ``SAMLResponse``, ``auth[token]``. When in d
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
@@ -65,8 +66,13 @@ def _judged(name: str) -> bool:
 _remembered = lru_cache(maxsize=4096)(_judged)
 
 
-def masked(query: str) -> str:
-    """`query` with the values of parameters that sound like secrets, and JSON Web Tokens, replaced by ``***``."""
+def masked(query: str, names: Collection[str] = ()) -> str:
+    """`query` with the values of parameters that sound like secrets, and JSON Web Tokens, replaced by ``***``.
+
+    :param names: further parameters whose values are masked, percent-decoded.
+    """
+    if names:
+        query = "".join([_named(part, names) for part in _PARTS.split(query)])
     if "=" not in query and "%3" not in query:
         return _JWT.sub(MASK, query) if "eyJ" in query else query
     return "".join([_part(part) for part in _PARTS.split(query)])
@@ -79,10 +85,13 @@ def masked_path(path: str) -> str:
     return _JWT.sub(MASK, path) if "eyJ" in path else path
 
 
-def masked_target(target: str) -> str:
-    """A path and its query, masked."""
+def masked_target(target: str, names: Collection[str] = ()) -> str:
+    """A path and its query, masked.
+
+    :param names: as in `masked`.
+    """
     path, mark, query = target.partition("?")
-    return masked_path(path) + mark + masked(query)
+    return masked_path(path) + mark + masked(query, names)
 
 
 def masked_text(text: str) -> str:
@@ -90,6 +99,11 @@ def masked_text(text: str) -> str:
     if "=" in text:
         text = "".join([_assigned(piece) for piece in _BREAKS.split(text)])
     return _JWT.sub(MASK, text) if "eyJ" in text else text
+
+
+def _named(part: str, names: Collection[str]) -> str:
+    name, equals, _ = part.partition("=")
+    return f"{name}={MASK}" if equals and unquote_plus(name) in names else part
 
 
 def _part(part: str) -> str:

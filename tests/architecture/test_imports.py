@@ -24,7 +24,7 @@ ORDER = [
     {"api"},
     {"config", "observe"},
     {"plugins", "testing"},
-    {"transport", "stages", "fronts"},
+    {"transport", "stages", "fronts", "egress"},
     {"gateway"},
     {"cluster", "catalog"},
     {"runtime"},

@@ -46,7 +46,8 @@ def broken_by(gateway: Any, answer: Any) -> None:
     """Let the first route's codec answer `answer`."""
     [route] = gateway.app.state.registry.table.routes.values()
     [endpoint] = route.endpoints
-    endpoint.codec = Codec(answer)
+    endpoint.codec = codec = Codec(answer)
+    endpoint.request = codec.request
 
 
 @pytest.mark.parametrize(

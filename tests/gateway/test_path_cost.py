@@ -57,6 +57,7 @@ async def test_a_request_takes_no_more_calls(kind: str, tmp_path: Path) -> None:
         for route in app.gateway.table.routes.values():
             for endpoint in route.endpoints:
                 endpoint.codec = instant = Instant()
+                endpoint.request = instant.request
                 endpoint.send = instant.send
         asks = request(LocalIssuer.open(settings).mint("citizen") if kind == "guarded" else "")
         state = ServerState(app, app.direct, app.gateway.log, settings.max_body)

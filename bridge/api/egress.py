@@ -1,0 +1,62 @@
+"""Egress: what a route changes on its way to the service, after the codec and before the cluster.
+
+Header and query edits and credentials that never expire are an `Egress`: a pure function of the call and the codec's
+request, so that ``explain`` shows what is sent. Credentials that must be fetched or signed are `Credentials`: the
+gateway asks for their fields before it sends, and once more after the service has refused them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from bridge.api.call import Call
+
+
+class Egress(Protocol):
+    """The edits of one route, compiled when it is bound.
+
+    :ivar masked_fields: names (lower case) of the fields, and `masked_parameters` of the query parameters, that hold
+        credentials; ``explain`` masks their values.
+    """
+
+    @property
+    def masked_fields(self) -> Collection[str]: ...
+    @property
+    def masked_parameters(self) -> Collection[str]: ...
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Texts in requests that must not be shown. They change when a file was rotated."""
+        ...
+
+    def apply(self, call: Call, outbound: Any) -> Any:
+        """`outbound`, a `bridge.api.HttpRequest` or `bridge.api.GrpcRequest`, with the edits. Large calls are edited in
+        a thread.
+
+        :raises bridge.api.ClientError: the call lacks a value that the route sends, or it can't be sent.
+        """
+        ...
+
+
+class Credentials(Protocol):
+    """Credentials for a service that need I/O, or that expire. Used on the event loop only.
+
+    :ivar names: the names (lower case) of the fields.
+    """
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    async def fields(self, call: Call) -> Sequence[tuple[str, str]]:
+        """The fields to send with `call`, names in lower case; they replace the request's fields of those names. The
+        gateway bounds the time by the call's deadline.
+
+        :raises bridge.api.RequestError: there are none; nothing is sent.
+        """
+        ...
+
+    def rejected(self, call: Call) -> None:
+        """The service answered 401, or UNAUTHENTICATED over gRPC, to the last `fields` of `call`: they aren't used
+        again. The gateway then asks for new ones and sends the call once more."""
+        ...

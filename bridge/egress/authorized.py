@@ -1,0 +1,96 @@
+"""Calls whose service wants credentials that are fetched or signed (`bridge.api.egress.Credentials`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.api.call import Call, GrpcReply, GrpcRequest
+from bridge.api.capabilities import Closing, capability
+from bridge.api.egress import Credentials
+from bridge.api.stage import BoundOperation
+from bridge.errors import DeadlineExceeded
+
+UNAUTHENTICATED = 16  #: google.rpc.Code
+
+Fields = Sequence[tuple[str, str]]
+
+
+class AuthorizedOperation:
+    """The `bridge.api.stage.BoundOperation` of one call, as far as it is sent: `send` and `stream` add the route's
+    credentials."""
+
+    __slots__ = ("_call", "_credentials", "_operation", "codec", "open", "request", "spec", "timeout")
+
+    def __init__(self, operation: BoundOperation, credentials: Credentials, call: Call) -> None:
+        self._operation, self._credentials, self._call = operation, credentials, call
+        self.codec, self.request, self.open = operation.codec, operation.request, operation.open
+        self.spec, self.timeout = operation.spec, operation.timeout
+
+    async def send(self, outbound: Any, *, deadline: float, trace: Fields, client_timeout: float | None = None) -> Any:
+        """As `bridge.gateway.table.Sender.send`. After a refusal of the credentials, the call is sent once more with
+        new ones, unless its body is a stream that was read."""
+        send = self._operation.send
+        for attempt in (1, 2):
+            fields = [*trace, *await self._fields(deadline)]
+            inbound = await send(
+                self._stripped(outbound), deadline=deadline, trace=fields, client_timeout=client_timeout
+            )
+            if not refuses(inbound):
+                return inbound
+            self._credentials.rejected(self._call)
+            if attempt == 2 or not isinstance(getattr(outbound, "body", b""), bytes):
+                return inbound
+            if closing := capability(getattr(inbound, "body", b""), Closing):
+                await closing.aclose()
+        raise AssertionError("unreachable")
+
+    async def stream(
+        self,
+        outbound: GrpcRequest,
+        *,
+        deadline: float | None,
+        connect_by: float,
+        trace: Fields,
+        client_timeout: float | None = None,
+    ) -> Any:
+        """As `bridge.cluster.cluster.Cluster.stream`. Streams are never sent again."""
+        fields = [*trace, *await self._fields(connect_by)]
+        return await self._operation.stream(
+            self._stripped(outbound),
+            deadline=deadline,
+            connect_by=connect_by,
+            trace=fields,
+            client_timeout=client_timeout,
+        )
+
+    def ended(self, code: int | None) -> None:
+        """A stream ended with the gRPC status `code`."""
+        if code == UNAUTHENTICATED:
+            self._credentials.rejected(self._call)
+
+    async def _fields(self, by: float) -> Fields:
+        """:param by: in the loop's `time()`.
+        :raises DeadlineExceeded: there are none by then.
+        """
+        try:
+            async with asyncio.timeout_at(by):
+                return await self._credentials.fields(self._call)
+        except TimeoutError:
+            raise DeadlineExceeded("The time for this call was over before it could be sent.") from None
+
+    def _stripped(self, outbound: Any) -> Any:
+        """`outbound` without fields of the credentials' names; in HTTP the transport replaces them."""
+        names = self._credentials.names
+        if isinstance(outbound, GrpcRequest) and any(name in names for name, _ in outbound.metadata):
+            outbound.metadata = [pair for pair in outbound.metadata if pair[0] not in names]
+        return outbound
+
+
+def refuses(inbound: Any) -> bool:
+    """Whether a reply says that the call's credentials are not accepted: 401 (RFC 9110, section 15.5.2) or
+    UNAUTHENTICATED."""
+    if isinstance(inbound, GrpcReply):
+        return inbound.code == UNAUTHENTICATED
+    return bool(inbound.status == 401)
