@@ -185,7 +185,7 @@ class Tables(RuleBasedStateMachine):
         assert nodes(self.table) == 1, "nothing is left of routes that are gone"
 
 
-Tables.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+Tables.TestCase.settings = settings(max_examples=120, stateful_step_count=20, deadline=None)
 TestTables = Tables.TestCase
 
 
