@@ -20,7 +20,7 @@ IO = {"socket", "ssl", "http", "urllib3", "httpx", "grpc", "aiohttp", "requests"
 ORDER = [
     {"errors", "wording"},
     {"http"},
-    {"payload"},
+    {"payload", "http2"},
     {"api"},
     {"config", "observe"},
     {"plugins", "testing"},

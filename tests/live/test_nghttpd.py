@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.transport.http2.fields import indexed, named
+from bridge.http2.hpack import indexed, named
 from bridge.transport.http2.transport import Http2Transport
 from tests.servers import need, running
 from tests.transport.http2.kit import Caught

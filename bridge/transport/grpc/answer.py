@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from bridge.api.call import GrpcReply
 from bridge.api.transport import Attempt, InstanceVerdict, Outcome
 from bridge.errors import BadReply, RequestError, Timeout, Unavailable, UpstreamError
+from bridge.http2 import frames
 from bridge.transport.deadline import TICK
-from bridge.transport.http2 import frames
 from bridge.transport.http2.fields import Fields
 
 Metadata = Sequence[tuple[str, str | bytes]]

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from bridge.errors import ClientError
 from bridge.http.agent import USER_AGENT
 from bridge.http.memo import Memo
+from bridge.http2.hpack import indexed, length_of, literal, name_part, named
 from bridge.transport.grpc.framing import ACCEPTED
-from bridge.transport.http2.fields import indexed, length_of, literal, name_part, named
 
 # RFC 7541, appendix A.
 _AUTHORITY, _POST, _PATH, _HTTP, _HTTPS = 1, 3, 4, 6, 7

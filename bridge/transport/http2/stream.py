@@ -1,86 +1,28 @@
-"""One stream of an HTTP/2 connection (RFC 9113, section 5): its state, and the calls that it gets from the
-connection."""
+"""One request of a client, as a stream of an HTTP/2 connection."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Protocol
+from abc import abstractmethod
 
+from bridge.http2.stream import StreamState
 from bridge.transport.http2.fields import Fields
 
 
-class Carrier(Protocol):
-    """The connection, as a stream uses it (`bridge.transport.http2.connection.Http2Connection`)."""
+class Http2Stream(StreamState):
+    """The abstract methods are called by the connection as frames come in, and must not raise."""
 
-    goaway: str
-
-    def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None: ...
-
-    def credit(self, stream: Http2Stream, size: int) -> None: ...
-
-    def cancel(self, stream: Http2Stream) -> None: ...
-
-
-class Http2Stream(ABC):
-    """One request. The abstract methods are called by the connection as frames come in, and must not raise.
-
-    :ivar http: the connection that it is on.
-    :ivar id: 0 until it is sent.
-    :ivar window: bytes that may be sent before the other side grants more (section 5.2).
-    :ivar recv_window: bytes that the other side may still send.
-    :ivar unacked: bytes received for which no WINDOW_UPDATE was sent yet.
-    :ivar queue: data to send when the windows allow it; `last`: nothing follows.
-    :ivar sent: our side has ended. `ended`: the other side has.
-    """
-
-    __slots__ = ("ended", "http", "id", "last", "queue", "recv_window", "sent", "unacked", "window")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.http: Carrier | None = None
+        self.http = None
         self.id = 0
         self.window = self.recv_window = self.unacked = 0
-        self.queue: memoryview | None = None
+        self.queue = None
         self.last = self.sent = self.ended = False
-
-    # --- for the request's side -----------------------------------------------------------------------------------
-
-    def send(self, data: bytes, *, end: bool = False) -> None:
-        """More of the body. If the windows don't allow it at once, it is in `queue` until `flushed`."""
-        if self.http is not None:
-            self.http.send(self, data, end=end)
-
-    def credit(self, size: int) -> None:
-        """`size` more received bytes were processed."""
-        if self.http is not None:
-            self.http.credit(self, size)
-
-    def give_back(self) -> None:
-        """Cancel it (RST_STREAM with CANCEL, unless it is closed)."""
-        if self.http is not None:
-            self.http.cancel(self)
-
-    @property
-    def goaway(self) -> str:
-        """Why the other side closes the connection, after its GOAWAY."""
-        return self.http.goaway if self.http is not None else ""
-
-    # --- for the connection ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def headers(self, fields: Fields, *, ended: bool) -> None:
         """A header section: informational, the response's, or the trailers."""
-
-    @abstractmethod
-    def data(self, payload: bytes, *, ended: bool) -> None:
-        """A piece of the body."""
-
-    def flushed(self) -> None:
-        """The queue is empty."""
-        return
-
-    @abstractmethod
-    def closed(self, code: int, cause: str, *, local: bool = False) -> None:
-        """It was reset, by the other side with `code` (section 6.4), or by us (`local`) for a protocol error."""
 
     @abstractmethod
     def lost(self, cause: str, *, untouched: bool) -> None:

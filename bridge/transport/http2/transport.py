@@ -6,8 +6,8 @@ import asyncio
 import ssl
 from typing import cast
 
+from bridge.http2.frames import Http2Error
 from bridge.transport.http2.connection import Http2Connection
-from bridge.transport.http2.frames import Http2Error
 
 ERROR_GRACE = 5.0  #: seconds for the calls on a connection that the other side closes for an error
 STEP = 0.002  #: seconds of processing input without yielding

@@ -11,10 +11,10 @@ from h2.events import StreamReset
 from bridge.api.call import GrpcReply
 from bridge.api.transport import Attempt
 from bridge.errors import RequestError
+from bridge.http2.hpack import literal
 from bridge.transport.grpc.framing import encode_message
 from bridge.transport.grpc.stream import GrpcStream
 from bridge.transport.grpc.unary import Unary
-from bridge.transport.http2.fields import literal
 from tests.transport.http2.kit import REQUEST, Pair, made, of, raw
 
 LIMIT = 1000  #: bytes of a message

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import RequestError
+from bridge.http2.hpack import literal
 from bridge.transport.grpc.framing import encode_message
-from bridge.transport.http2.fields import literal
 from tests.transport.grpc.kit import HELLO, LIMIT, OK, Said, body, done, section, stream, unary
 
 HTML = literal("content-type", b"text/html")

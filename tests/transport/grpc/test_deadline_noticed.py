@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.api.transport import InstanceVerdict
+from bridge.http2.hpack import literal
 from bridge.transport.grpc.stream import GrpcStream
-from bridge.transport.http2.fields import literal
 from tests.transport.grpc.kit import HELLO, OK, Called, done, section, stream, unary
 from tests.transport.grpc.test_calls import reset
 

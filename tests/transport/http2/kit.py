@@ -10,9 +10,10 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, Event
 from h2.settings import SettingCodes, Settings
 
+from bridge.http2.frames import head
+from bridge.http2.hpack import indexed, literal, named
 from bridge.transport.http2.connection import Http2Connection
-from bridge.transport.http2.fields import Fields, indexed, literal, named
-from bridge.transport.http2.frames import head
+from bridge.transport.http2.fields import Fields
 from bridge.transport.http2.stream import Http2Stream
 
 WINDOW = 65_536  #: of each of our streams in these tests

@@ -18,8 +18,8 @@ from h2.events import (
 )
 from h2.settings import SettingCodes
 
-from bridge.transport.http2.fields import literal
-from bridge.transport.http2.frames import Http2Error
+from bridge.http2.frames import Http2Error
+from bridge.http2.hpack import literal
 from tests.transport.http2.kit import DONE, LIST, OK, REQUEST, Caught, Pair, made, of, received
 
 WHOLE = ["headers", "data", "headers"]

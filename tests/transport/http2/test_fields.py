@@ -8,8 +8,9 @@ from hpack import Encoder, HPACKError, NeverIndexedHeaderTuple
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from bridge.transport.http2.fields import KNOWN, NO_TABLE, Decoder, decode, indexed, length_of, literal, named
-from bridge.transport.http2.frames import Http2Error
+from bridge.http2.frames import Http2Error
+from bridge.http2.hpack import NO_TABLE, decode, indexed, length_of, literal, named
+from bridge.transport.http2.fields import KNOWN, Decoder
 
 LONG = 1 << 20
 

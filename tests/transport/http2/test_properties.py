@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bridge.http2.flood_guard import MAX_ANSWERS
+from bridge.http2.frames import Http2Error
+from bridge.http2.hpack import literal
 from bridge.transport.http2.connection import Http2Connection
-from bridge.transport.http2.fields import literal
-from bridge.transport.http2.flood_guard import MAX_ANSWERS
-from bridge.transport.http2.frames import Http2Error
 from tests.transport.http2.kit import DONE, LIST, OK, REQUEST, WINDOW, Caught, made, of, raw
 
 

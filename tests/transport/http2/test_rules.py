@@ -7,12 +7,12 @@ import struct
 
 import pytest
 
-from bridge.transport.http2 import frames
+from bridge.http2 import frames
+from bridge.http2.flood_guard import IDLE_FRAMES, MAX_ANSWERS
+from bridge.http2.flood_guard import SETTINGS as MOST_SETTINGS
+from bridge.http2.frames import Http2Error
+from bridge.http2.header_block import BLOCK
 from bridge.transport.http2.connection import Http2Connection
-from bridge.transport.http2.flood_guard import IDLE_FRAMES, MAX_ANSWERS
-from bridge.transport.http2.flood_guard import SETTINGS as MOST_SETTINGS
-from bridge.transport.http2.frames import Http2Error
-from bridge.transport.http2.header_block import BLOCK
 from tests.transport.http2.kit import LIST, REQUEST, WINDOW, Caught, cut, raw
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, UPDATE, CONT = range(10)

@@ -6,7 +6,7 @@ import pytest
 from h2.events import DataReceived, StreamEnded
 from h2.settings import SettingCodes
 
-from bridge.transport.http2.flood_guard import IDLE_FRAMES
+from bridge.http2.flood_guard import IDLE_FRAMES
 from tests.transport.http2.kit import OK, WINDOW, Caught, Pair, made, of, received
 
 BODY = bytes(range(256)) * 2000  # 512,000

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from bridge.transport.http2 import frames
-from bridge.transport.http2.stream import Http2Stream
+from bridge.http2 import frames
+from bridge.http2.stream import StreamState
+
+S = TypeVar("S", bound=StreamState)
 
 
-class SendWindow:
+class SendWindow(Generic[S]):
     """:param write: sends frames.
     :param on_end: called with a stream when both of its sides have ended.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network accepts no more at the moment.
     """
 
-    def __init__(self, write: Callable[[bytes], None], on_end: Callable[[Http2Stream], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], on_end: Callable[[S], None]) -> None:
         self._write, self._on_end = write, on_end
         self._window = frames.WINDOW
-        self._queued: dict[Http2Stream, None] = {}  # in the order of their turns
+        self._queued: dict[S, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
         self.paused = False
 
@@ -27,7 +30,7 @@ class SendWindow:
         """Whether a stream has something to send."""
         return bool(self._queued)
 
-    def send(self, stream: Http2Stream, data: bytes, *, end: bool) -> None:
+    def send(self, stream: S, data: bytes, *, end: bool) -> None:
         """Send `data` at once if windows and network allow, else when they do."""
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
@@ -40,7 +43,7 @@ class SendWindow:
         self._queued[stream] = None
         self.pump()
 
-    def fits(self, stream: Http2Stream, size: int) -> bool:
+    def fits(self, stream: S, size: int) -> bool:
         """Whether `size` bytes may be sent at once, as one frame. If so, they are deducted from the windows."""
         if size > self.largest or size > self._window or size > stream.window or self.paused:
             return False
@@ -53,7 +56,7 @@ class SendWindow:
         self._window += by
         return self._window <= frames.MAX_WINDOW
 
-    def drop(self, stream: Http2Stream) -> None:
+    def drop(self, stream: S) -> None:
         """Remove `stream`, which sends nothing more."""
         self._queued.pop(stream, None)
         stream.queue = None
@@ -66,7 +69,7 @@ class SendWindow:
             for stream in list(self._queued):
                 progress = self._step(stream) or progress
 
-    def _step(self, stream: Http2Stream) -> bool:
+    def _step(self, stream: S) -> bool:
         """Send one frame, if it may be sent."""
         queue = stream.queue
         if queue is None:

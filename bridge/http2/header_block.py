@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.transport.http2 import frames
-from bridge.transport.http2.frames import Http2Error
+from bridge.http2 import frames
+from bridge.http2.frames import Http2Error
 
 BLOCK = 1024 * 1024  #: bytes of one block, including those that are dropped
 

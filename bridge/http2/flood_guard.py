@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.transport.http2.frames import ENHANCE_YOUR_CALM, Http2Error
+from bridge.http2.frames import ENHANCE_YOUR_CALM, Http2Error
 
-IDLE_FRAMES = 10_000  #: useless frames in a row, within one interval of `Http2Connection.tick`
+IDLE_FRAMES = 10_000  #: useless frames in a row, within one interval of `Http2Core.tick`
 SETTINGS = 64  #: parameters of one SETTINGS frame; six are defined, nghttp2 allows 32
 TINY = 64  #: bytes by which a window must grow to be useful, if more than that is queued
 MAX_ANSWERS = 1_000  #: queued answers to such frames

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bridge.transport.http2 import frames
-from bridge.transport.http2.flood_guard import FloodGuard
+from bridge.http2 import frames
+from bridge.http2.flood_guard import FloodGuard
 
 
 class Output:
