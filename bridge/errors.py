@@ -291,6 +291,14 @@ class UnsupportedMediaType(ClientError):
     title = "This operation does not read that content type"
 
 
+class UnsupportedCoding(ClientError):
+    """The body has a content-coding that is not undone; ``Accept-Encoding`` on the response names those that are."""
+
+    status = 415
+    slug = "unsupported-coding"
+    title = "This operation does not read that content-coding"
+
+
 class InvalidSpec(ClientError):
     """A publisher's spec was checked and refused; `errors` holds key, line and reason of each fault."""
 

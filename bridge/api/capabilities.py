@@ -139,6 +139,24 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class Unread(Protocol):
+    """A codec that, if `forwards_bodies` is true, forwards bodies of requests unread, in their content-coding. For all
+    others the gateway undoes the coding: ``Call.headers`` have no ``content-encoding``."""
+
+    @property
+    def forwards_bodies(self) -> bool: ...
+
+
+@runtime_checkable
+class CodingAware(Protocol):
+    """A codec of a protocol that says itself how bodies of its requests are compressed."""
+
+    def undoes_coding(self, call: Call) -> bool:
+        """Whether the codec undoes the ``content-encoding`` of `call` itself; if not, the gateway does."""
+        ...
+
+
+@runtime_checkable
 class ErrorReading(Protocol):
     """An HTTP codec whose ``reply`` takes replies with a status of 400 or more, too, if `handles_errors` is true. For
     all others the gateway answers with a problem (`bridge.api.upstream_error`)."""

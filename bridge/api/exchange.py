@@ -16,17 +16,19 @@ class Exchange:
     :ivar record: its line in the access log.
     :ivar fields: fields of the response that stages add, whatever the outcome.
     :ivar has_body: a body follows that is read as a whole; set by the stage ``size``.
+    :ivar size: bytes of the whole body as the codec gets it; a content-coding is undone by then.
     :ivar timeout: seconds that the client allows; None: it sets no limit.
     :ivar deadline: of a unary call, in the loop's `time()`; set by the stage ``receive``.
     :ivar problem: an error of this call and the response to it, if a thread has already serialised that.
     """
 
-    __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "timeout")
+    __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "size", "timeout")
 
     def __init__(self, request: ServerRequest, call: Call, record: Record) -> None:
         self.request, self.call, self.record = request, call, record
         self.fields: list[tuple[str, str]] = []
         self.has_body = False
+        self.size = 0
         self.timeout: float | None = None
         self.deadline = 0.0
         self.problem: tuple[Exception, Reply] | None = None

@@ -139,6 +139,10 @@ class _Fronted:
         self._service, self._form_of = service, fronts.form_of
         self.show, self.secrets = service.show, service.secrets
 
+    def undoes_coding(self, call: Call) -> bool:
+        """`bridge.api.capabilities.CodingAware`: the other protocols have rules of their own for it."""
+        return self._form_of(call) is not None
+
     def refusal(self, call: Call, problem: Mapping[str, Any], reply: Reply) -> Reply:
         form = self._form_of(call)
         return reply if form is None else form.refusal(call, self._service, problem, reply)

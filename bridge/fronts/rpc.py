@@ -15,7 +15,8 @@ _SLUGS = {
     1: "client-closed-request", 2: "upstream-fault", 3: "invalid-body invalid-parameter",
     4: "upstream-timeout deadline-exceeded",
     7: "forbidden", 8: "too-large head-too-large rate-limited", 9: "precondition-failed", 10: "conflict",
-    12: "not-found method-not-allowed unsupported-media-type", 13: "internal bad-reply reply-too-large",
+    12: "not-found method-not-allowed unsupported-media-type unsupported-coding",
+    13: "internal bad-reply reply-too-large",
     14: "upstream-failed upstream-unavailable upstream-unknown issuer-unavailable overloaded shutting-down",
     16: "unauthorized",
 }  # fmt: skip

@@ -52,7 +52,7 @@ async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: 
     call, record, codec = exchange.call, exchange.record, operation.codec
     limit = exchange.timeout
     started = clock()
-    if record.bytes_in <= LARGE:
+    if exchange.size <= LARGE:
         outbound = operation.request(call)
     else:
         outbound = await _large_request(codec, operation.request, exchange)
@@ -86,7 +86,7 @@ async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: 
 
 async def _large_request(codec: Any, request: Callable[[Call], Any], exchange: Exchange) -> Any:
     """The upstream request, translated in a thread if that takes time."""
-    call, size = exchange.call, exchange.record.bytes_in
+    call, size = exchange.call, exchange.size
     if weighing := capability(codec, Weighing):
         size = weighing.weighs(call)
         if size <= LARGE:
@@ -134,11 +134,11 @@ async def _relay(operation: BoundOperation | AuthorizedOperation, max_message: i
     call, record, limit = exchange.call, exchange.record, exchange.timeout
     now = asyncio.get_running_loop().time()
     bounds = [bound for bound in (operation.spec.stream.timeout, limit) if bound is not None]
-    if record.bytes_in <= LARGE:
+    if exchange.size <= LARGE:
         translation = operation.open(call)
     else:
         opening = partial(operation.open, call)
-        translation = await offload.run(record.bytes_in, opening, max_waiting=offload.REQUESTS)
+        translation = await offload.run(exchange.size, opening, max_waiting=offload.REQUESTS)
     upstream = await operation.stream(
         translation.request,
         deadline=now + min(bounds) if bounds else None,

@@ -13,6 +13,7 @@ from bridge.api.spec.scalars import seconds
 from bridge.api.stage import BoundOperation, Handler
 from bridge.errors import ClientError, TooLarge
 from bridge.http.forwarding import forwarding
+from bridge.stages.decode import decoding
 
 #: Which of a request's fields are forwarded (`bridge.http.forwarding.forwarding`).
 Forwarding = Callable[[Sequence[tuple[str, str]]], list[tuple[str, str]]]
@@ -71,8 +72,8 @@ class Deadline:
 
 
 class Receive:
-    """Removes the fields that are not forwarded, reads the body, and sets the deadline: from here on, the service's
-    time counts.
+    """Removes the fields that are not forwarded, reads the body, undoes its content-coding, and sets the deadline: from
+    here on, the service's time counts.
 
     :param max_body: bytes.
     :param body_timeout: seconds for the body to arrive.
@@ -84,10 +85,20 @@ class Receive:
         self._max_body, self._body_timeout = max_body, body_timeout
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        return partial(self.handle, operation.timeout, forwarding(operation.authenticator.consumes), next)
+        with_body = decoding(operation, self._max_body, next)
+        if operation.streams and operation.codec.streams_up:
+            next = with_body  # the body is read later
+        forwardable = forwarding(operation.authenticator.consumes)
+        return partial(self.handle, operation.timeout, forwardable, next, with_body)
 
     def handle(
-        self, timeout: float, forwardable: Forwarding, next: Handler, exchange: Exchange, body: bytes | None = None
+        self,
+        timeout: float,
+        forwardable: Forwarding,
+        next: Handler,
+        with_body: Handler,
+        exchange: Exchange,
+        body: bytes | None = None,
     ) -> Awaitable[Reply | None]:
         call = exchange.call
         if body is None:
@@ -95,23 +106,24 @@ class Receive:
             if exchange.has_body:
                 body = exchange.request.received(self._max_body)
                 if body is None:
-                    return self._read(timeout, forwardable, next, exchange)
+                    return self._read(timeout, forwardable, next, with_body, exchange)
         if body is not None:
             call.body = body
-            exchange.record.bytes_in = len(body)
+            exchange.size = exchange.record.bytes_in = len(body)
         limit = exchange.timeout
         exchange.deadline = get_running_loop().time() + (timeout if limit is None else min(timeout, limit))
-        return next(exchange)
+        return next(exchange) if body is None else with_body(exchange)
 
     async def _read(
         self,
         timeout: float,  # noqa: ASYNC109  # the route's, for later
         forwardable: Forwarding,
         next: Handler,
+        with_body: Handler,
         exchange: Exchange,
     ) -> Reply | None:
         body = await exchange.request.body(self._max_body, self._body_timeout)
-        return await self.handle(timeout, forwardable, next, exchange, body)
+        return await self.handle(timeout, forwardable, next, with_body, exchange, body)
 
 
 def oversized(max_bytes: int) -> TooLarge:

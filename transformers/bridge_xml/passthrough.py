@@ -44,6 +44,7 @@ class Bytes:
     """``response: passthrough``: bodies are unchanged in both directions, with their content coding."""
 
     handles_errors = True
+    forwards_bodies = True  # requests', in their content-coding
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
@@ -70,6 +71,7 @@ class XmlAsJson:
     """
 
     handles_errors = True
+    forwards_bodies = True  # requests', in their content-coding
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
