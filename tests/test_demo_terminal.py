@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,32 +20,40 @@ import pytest
 from tests.terminals import Terminal, terminal
 
 ROOT = Path(__file__).resolve().parents[1]
+AWAY = "route: /v1/away\nupstream: nobody:80\nauth: none\ntransform: {request: passthrough}\n"
+
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="the line to paste calls curl, which is not installed here"
+)
 
 
-@pytest.fixture
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's part of the repository, whose files a test may change."""
-    folder = tmp_path_factory.mktemp("checkout")
+@contextlib.contextmanager
+def demo_in(folder: Path) -> Iterator[tuple[Terminal, Path]]:
+    """The demo on a free port, after it has printed all that is to be pasted, and its part of the repository, whose
+    files a test may change."""
+    checkout, temporary = folder / "checkout", folder / "temporary"
+    temporary.mkdir()
     for name in ("examples", "routes", "wsdl", "protos"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
-
-
-@pytest.fixture
-def demo(tmp_path: Path, checkout: Path) -> Iterator[Terminal]:
-    """The demo on a free port, after it has printed all it prints at the start."""
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV_CORE")}
-    env |= {"TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
+    env |= {"TMPDIR": str(temporary), "PYTHONIOENCODING": "utf-8"}
     program = checkout / "examples" / "election_night" / "demo.py"
     with terminal([sys.executable, str(program), "--port", "0"], env=env) as screen:
-        screen.wait_for("^What the gateway reports", 120)
-        yield screen
+        screen.wait_for("^Ctrl-C ends everything", 120)
+        yield screen, checkout
         if screen.process.poll() is None:
             screen.type("\x03")
         assert screen.wait_for_end() == 0
     assert "Traceback" not in screen.screen
     assert "Everything has been ended." in screen.screen
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Terminal, Path]]:
+    """`demo_in`, for the tests that end nothing."""
+    with demo_in(tmp_path_factory.mktemp("demo")) as both:
+        yield both
 
 
 def paragraph(screen: Terminal, start: str) -> str:
@@ -62,37 +70,48 @@ def pasted(text: str, folder: Path) -> str:
         shell.wait_for(r"\$ ")
         shell.type(text + "\n")
         shell.type("echo status=$?\n")
-        before = shell.wait_for(r"^.*status=0", 30).start()
+        before = shell.wait_for(r"^.*status=0", 15).start()
         return shell.screen[:before] + shell.screen[before:].partition("status=")[0]
 
 
-def eventual_answer(url: str) -> httpx.Response:
-    """The answer of `url` once its service is known; until then the gateway answers at once."""
-    for _ in range(300):
+def eventual_answer(url: str, *, before: str) -> httpx.Response:
+    """The first answer of `url` that is not the problem `before`, which the gateway gives at once until it has read
+    what a test has just written."""
+    for _ in range(200):
         answer = httpx.get(url, timeout=60)
-        if answer.json()["type"] != "urn:bridge:problem:upstream-unknown":
+        if answer.json()["type"] not in {f"urn:bridge:problem:{slug}" for slug in ("not-found", before)}:
             return answer
         time.sleep(0.1)
-    raise AssertionError(f"{url} is still not known")
+    raise AssertionError(f"{url} still answers {answer.text}")
 
 
-def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
-    demo: Terminal, checkout: Path, tmp_path_factory: Any
-) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("the line to paste calls curl, which is not installed here")
-    folder = tmp_path_factory.mktemp("elsewhere")
-    answer = pasted(paragraph(demo, "curl "), folder)
+def address(screen: Terminal) -> str:
+    """The gateway's URL."""
+    return paragraph(screen, "curl ").split()[2].partition("/v1/")[0]
+
+
+def home_of(screen: Terminal) -> Path:
+    return Path(paragraph(screen, "  home ").split()[1])
+
+
+@needs_curl
+def test_the_call_that_the_demo_prints_works_when_it_is_pasted(demo: tuple[Terminal, Path], tmp_path: Path) -> None:
+    answer = pasted(paragraph(demo[0], "curl "), tmp_path)
+    assert '"returns":' in answer
     returns = json.JSONDecoder().raw_decode(answer, answer.index("{"))[0]["returns"]
     assert returns["countyName"] == "Birch Lake"
 
-    base = paragraph(demo, "curl ").split()[2].partition("/v1/")[0]
-    made = pasted(paragraph(demo, "BRIDGE_HOME="), folder)
-    token = re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", made)[-1]
-    tokens = {name: paragraph(demo, f"{name} +").split() for name in ("citizen", "clerk", "publisher")}
+
+def test_the_demo_prints_a_token_for_each_role_and_a_command_for_more(
+    demo: tuple[Terminal, Path], tmp_path: Path
+) -> None:
+    screen, _ = demo
+    tokens = {name: paragraph(screen, f"{name} +").split() for name in ("citizen", "clerk", "publisher")}
     assert [len(words) for words in tokens.values()] == [2, 2, 2]
+    made = pasted(paragraph(screen, "BRIDGE_HOME="), tmp_path)
+    token = re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", made)[-1]
     batch = {"batchId": "BL-0999", "source": "MAIL", "ballots": 1, "scannedAt": "2026-11-03T21:30:00-06:00"}
-    with httpx.Client(base_url=base, timeout=30) as client:
+    with httpx.Client(base_url=address(screen), timeout=30) as client:
         for path, body, word in (
             ("/v1/returns/91003", None, token),
             ("/v1/returns/91003", None, tokens["citizen"][1]),
@@ -102,35 +121,48 @@ def test_what_the_demo_prints_to_be_pasted_works_and_what_breaks_later_is_shown(
             headers = {"authorization": f"Bearer {word}"}
             reply = client.request("POST" if body else "GET", path, json=body, headers=headers)
             assert reply.status_code == 200, (path, reply.text)
-    home = Path(paragraph(demo, "  home ").split()[1])
-    log = Path(paragraph(demo, "  access log ").split()[2])
-    assert home in log.parents
+    log = Path(paragraph(screen, "  access log ").split()[2])
+    assert home_of(screen) in log.parents
     assert '"path":"/v1/returns/91003"' in log.read_text()
-    assert not (folder / ".bridge").exists()
+    assert not (tmp_path / ".bridge").exists()
 
-    # A route file that is broken while the demo runs, and a call that fails, are shown.
+
+def test_a_route_file_that_breaks_while_the_demo_runs_is_shown(demo: tuple[Terminal, Path]) -> None:
+    screen, checkout = demo
     route = checkout / "routes" / "results-feed.yml"
     text = route.read_text()
     route.write_text(text + "\ncolour: red\n")
-    demo.wait_for(r"^.*ERROR.*routes/results-feed\.yml:\d+: colour: unknown key$", 30)
-    (checkout / "routes" / "away.yml").write_text(
-        "route: /v1/away\nupstream: nobody:80\nauth: none\ntransform: {request: passthrough}\n"
-    )
-    demo.wait_for("^.*INFO.*5 routes are live$", 30)
-    assert httpx.get(f"{base}/v1/away").status_code == 503
-    demo.wait_for("^.*WARNING.*nobody:80: GET /v1/away got 503: .*nobody", 30)
+    try:
+        screen.wait_for(r"^.*ERROR.*routes/results-feed\.yml:\d+: colour: unknown key$", 20)
+    finally:
+        route.write_text(text)
 
-    # Ctrl-C lets a call under way finish, says so, and a second one ends it.
-    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as thread:
-        mesh = home / "mesh.yml"
+
+def test_a_call_that_fails_while_the_demo_runs_is_shown(demo: tuple[Terminal, Path]) -> None:
+    screen, checkout = demo
+    (checkout / "routes" / "away.yml").write_text(AWAY)
+    answer = eventual_answer(f"{address(screen)}/v1/away", before="not-found")
+    assert answer.status_code == 503
+    screen.wait_for("^.*WARNING.*nobody:80: GET /v1/away got 503: .*nobody", 20)
+    screen.wait_for("^.*INFO.*5 routes are live$", 20)
+
+
+def test_ctrl_c_lets_a_call_under_way_finish_says_so_and_a_second_one_ends_it(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        ThreadPoolExecutor(1) as thread,
+        demo_in(tmp_path) as (screen, checkout),
+    ):
+        (checkout / "routes" / "away.yml").write_text(AWAY)
+        mesh = home_of(screen) / "mesh.yml"
         mesh.write_text(f'{mesh.read_text()}"nobody:80": ["127.0.0.1:{silent.getsockname()[1]}"]\n')
         silent.settimeout(30)
-        call = thread.submit(eventual_answer, f"{base}/v1/away")
+        call = thread.submit(eventual_answer, f"{address(screen)}/v1/away", before="upstream-unknown")
         service, _ = silent.accept()
         with service:
-            demo.type("\x03")
-            demo.wait_for("^.*stopping: 1 call may finish, in 10 s at most", 30)
-            demo.type("\x03")
-            demo.type("\x03")  # one too many does no harm
+            screen.type("\x03")
+            screen.wait_for("^.*stopping: 1 call may finish, in 10 s at most", 20)
+            screen.type("\x03")
+            screen.type("\x03")  # one too many does no harm
             ended = call.result(30)
     assert (ended.status_code, ended.json()["type"]) == (503, "urn:bridge:problem:shutting-down")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,6 +87,26 @@ def cli(environment: dict[str, str], home: Path, fork_server: subprocess.Popen[s
     return run
 
 
+def line_with(process: subprocess.Popen[str], words: str, seconds: float = 20) -> str:
+    """The next line on standard error that holds `words`.
+
+    :raises AssertionError: it does not come. The process is killed after `seconds`, which ends the reading.
+    """
+    assert process.stderr
+    seen = []
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        for line in process.stderr:
+            if words in line:
+                return line
+            seen.append(line)
+    finally:
+        timer.cancel()
+    code = process.wait(seconds)
+    raise AssertionError(f"{words!r} was not said; exit code {code} after: {''.join(seen) or 'nothing'}")
+
+
 class Served:
     """A gateway process, where it answers, and the line that said so."""
 
@@ -92,6 +114,14 @@ class Served:
         self.process = process
         self.banner = banner
         self.url = banner.rsplit(maxsplit=1)[-1]
+
+    def next_line(self) -> str:
+        """The next line on standard error."""
+        return line_with(self.process, "")
+
+    async def line_with(self, words: str) -> str:
+        """The next line on standard error that holds `words`."""
+        return await asyncio.to_thread(line_with, self.process, words)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send `number`; the exit code and the rest of standard error."""
@@ -119,13 +149,7 @@ def served(environment: dict[str, str], home: Path) -> Iterator[Callable[..., Se
             text=True,
         )
         processes.append(process)
-        assert process.stderr
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if "HMS Bridge serves" in line:
-                return Served(process, line)
-        raise AssertionError("it did not start: " + "".join(seen))
+        return Served(process, line_with(process, "HMS Bridge serves", 60))
 
     yield start
     for process in processes:

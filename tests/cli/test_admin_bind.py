@@ -11,11 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.cli.main import open_pages
-from bridge.config.address import ListenAddress
 from bridge.config.settings import load
-from bridge.errors import SettingsError
-from bridge.server.sockets import close_listener, listen_at
 from tests.server.test_tls import Files
 
 
@@ -29,7 +25,7 @@ def test_pages_on_a_unix_socket(served: Any, home: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:  # by a gateway that was killed
         left_over.bind(str(path))
     gateway = served(BRIDGE_ADMIN_BIND="unix:admin.sock")
-    assert gateway.process.stderr.readline() == f"  admin    unix:{path}\n"
+    assert gateway.next_line() == f"  admin    unix:{path}\n"
     assert path.stat().st_mode & 0o777 == 0o660
     assert [get("http://a", page, path) for page in ("/-/metrics", "/-/routes", "/v1/a")] == [200, 401, 404]
     assert get(gateway.url, "/-/metrics") == 404
@@ -45,7 +41,7 @@ async def test_pages_on_a_port_of_their_own_with_tls_where_the_gateway_has_it(se
         BRIDGE_TLS_CERT=str(files.certificate),
         BRIDGE_TLS_KEY=str(files.key),
     )
-    [pages] = re.findall(r"docs +(https://127\.0\.0\.1:[0-9]+)/-/docs$", gateway.process.stderr.readline().strip())
+    [pages] = re.findall(r"docs +(https://127\.0\.0\.1:[0-9]+)/-/docs$", gateway.next_line().strip())
     for base, statuses in ((gateway.url, (b"404", b"200")), (pages, (b"200", b"200"))):
         for path, status in zip((b"/-/metrics", b"/-/health/live"), statuses, strict=True):
             reader, writer = await files.dial(int(base.rpartition(":")[2]))
@@ -61,27 +57,6 @@ def test_an_address_that_cant_be_opened_is_one_sentence(cli: Any, home: Path) ->
     assert (done.returncode, done.stderr) == (1, f"BRIDGE_ADMIN_BIND: {address} can't be listened on: it is in use\n")
 
 
-def test_only_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
-    def opened(name: str) -> str:
-        try:
-            listener = listen_at(ListenAddress(path=Path(name)), tmp_path / name, "BRIDGE_ADMIN_BIND")
-        except SettingsError as error:
-            return str(error).removeprefix(f"BRIDGE_ADMIN_BIND: unix:{name} can't be listened on: ")
-        close_listener(listener, tmp_path / name)
-        return "opened"
-
-    (tmp_path / "file").write_text("kept")
-    with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as left_over:
-        live.bind(str(tmp_path / "live"))
-        live.listen()
-        left_over.bind(str(tmp_path / "left"))
-        assert [opened(name) for name in ("live", "file", "left", "new")] == ["it is in use"] * 2 + ["opened"] * 2
-    assert opened("none/a") == "No such file or directory"
-    assert opened("a" * 200) == "AF_UNIX path too long"
-    assert (tmp_path / "file").read_text() == "kept"
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "live"}
-
-
 @pytest.mark.parametrize(
     ("host", "environ", "warned"),
     [
@@ -95,6 +70,8 @@ def test_only_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> Non
     ],
 )
 def test_pages_that_other_machines_can_read_are_a_warning(host: str, environ: dict[str, str], warned: bool) -> None:
+    from bridge.cli.main import open_pages
+
     warning = open_pages(load(environ), host)
     assert bool(warning) == warned
     assert not warned or warning.startswith(f"whoever reaches {host} can read the metrics")

@@ -161,9 +161,11 @@ def shell(home: Path, environment: dict[str, str]) -> Any:
     """``hms-bridge`` in a process of its own."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["hms-bridge", *words], cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=True
+        done = subprocess.run(
+            ["hms-bridge", *words], cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
+        assert done.returncode == 0, done.stderr
+        return done
 
     return run
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +172,111 @@ def test_folders_of_protos_are_named_as_for_protoc(cli: Any, tmp_path: Path, hom
     assert written.returncode == 0, written.stderr
     assert (home / "protos/b/b.proto").is_file()
     assert cli("check").returncode == 0
+
+
+WELL_KNOWN = """syntax = "proto3";
+package tally.v1;
+import "google/api/annotations.proto";
+import "google/longrunning/operations.proto";
+import "google/type/money.proto";
+import "google/rpc/status.proto";
+import "protoc-gen-openapiv2/options/annotations.proto";
+import "buf/validate/validate.proto";
+option (grpc.gateway.protoc_gen_openapiv2.options.openapiv2_swagger) = {info: {title: "Tally"}};
+service Tally {
+  rpc Get(M) returns (google.longrunning.Operation) { option (google.api.http) = {get: "/v1/tally/{id}"}; }
+}
+message M {
+  string id = 1 [(buf.validate.field).string.min_len = 3];
+  google.type.Money fee = 2; google.rpc.Status last = 3;
+}
+"""
+
+
+def test_a_proto_may_import_what_google_and_buf_publish(cli: Any, home: Path) -> None:
+    (home / "protos/tally.proto").write_text(WELL_KNOWN)
+    done = cli("import", "grpc", "tally.proto")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "GET /v1/tally/{id} -> tally.v1.Tally.Get" in done.stdout
+    (home / "routes/tally.yml").write_text(done.stdout)
+    (home / "mesh.yml").write_text("tally-svc: 127.0.0.1:9\n")
+    checked = cli("check")
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "1 route: all right.\n", "")
+
+
+def test_options_of_a_company_that_are_not_at_hand_are_named_and_left_out(cli: Any, home: Path) -> None:
+    (home / "protos/tally.proto").write_text(
+        'syntax = "proto3"; package t.v1; import "company/options.proto"; service Tally { rpc Get(M) returns (M); }\n'
+        "message M { string id = 1 [(company.field) = 1]; }\n"
+    )
+    done = cli("import", "grpc", "tally.proto")
+    assert (done.returncode, done.stderr) == (
+        0, "the options of 'company/options.proto', which is not in the proto folder; tally.proto imports it\n",
+    )  # fmt: skip
+    assert "POST /v1/tally/t.v1.Tally/Get -> t.v1.Tally.Get" in done.stdout
+
+
+def test_an_import_of_a_proto_says_that_the_mesh_must_know_the_service_and_names_the_route_as_soap_does(
+    cli: Any, home: Path
+) -> None:
+    (home / "protos/tally.proto").write_text(
+        'syntax = "proto3"; package t.v1; service Tally { rpc Get(M) returns (M); } message M {}'
+    )
+    done = cli("import", "grpc", "tally.proto")
+    assert "# Before it serves: the mesh must know tally-svc:50051; with the static source, add it to mesh.yml." in (
+        done.stdout.splitlines()
+    )
+    assert "route: /v1/tally\n" in done.stdout
+    assert "auth: {type: JWT, audience: TALLY}\n" in done.stdout
+
+
+@contextlib.contextmanager
+def answering(reply: bytes) -> Iterator[int]:
+    """A server that says `reply` to whoever connects; nothing if it is empty. Its port."""
+    connections: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                connections.append(connection)
+                if reply:
+                    connection.recv(100)
+                    connection.sendall(reply)
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in connections:
+                connection.close()
+
+
+def test_an_import_tells_servers_apart_that_are_silent_refuse_or_do_not_speak_grpc(
+    environment: dict[str, str], home: Path, unused_tcp_port: int
+) -> None:
+    with answering(b"") as silent, answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain:
+        reasons = {
+            f"127.0.0.1:{unused_tcp_port}": "it refuses connections, so nothing listens at that port",
+            f"127.0.0.1:{silent}": "it takes connections, and says nothing in HTTP/2",
+            f"127.0.0.1:{plain}": "it takes connections, but does not speak HTTP/2",
+            "nobody.invalid:50051": "its host name is not known",
+        }
+        processes = {
+            server: subprocess.Popen(
+                [sys.executable, "-m", "bridge.cli.main", "import", "grpc", server],
+                cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for server in reasons
+        }  # fmt: skip
+        told = {server: (*process.communicate(timeout=60), process.returncode) for server, process in processes.items()}
+    for server, reason in reasons.items():
+        out, errors, code = told[server]
+        assert (out, code, errors.count("\n")) == ("", 1, 1), errors
+        assert f"the schema of {server} can't be had by reflection: " in errors
+        assert reason in errors

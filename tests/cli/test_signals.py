@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ import httpx
 import jwt
 import pytest
 
-from tests.cli.test_serve_terminal import line_with
 from tests.terminals import terminal
 
 SPEC = "route: /v1/a\nupstream: svc:80\nauth: {type: JWT, audience: A}\ntransform: {request: passthrough}\n"
@@ -63,8 +64,8 @@ async def test_sighup_reads_files_again_and_opens_the_access_log_again(
         log.rename(home / "access.log.1")
         (home / "issuers.yml").write_text(issuers("https://two.example"))
         gateway.process.send_signal(signal.SIGHUP)
+        assert "SIGHUP" in await gateway.line_with("SIGHUP")
         await until([401, 200])
-        assert "SIGHUP" in await line_with(gateway, "SIGHUP")
         assert await statuses() == [401, 200]
         assert '"path":"/v1/a"' in await lines(1)
         assert '"path":"/v1/a"' in (home / "access.log.1").read_text()
@@ -73,15 +74,15 @@ async def test_sighup_reads_files_again_and_opens_the_access_log_again(
         (home / "issuers.yml").write_text("issuer: one\n")
         (home / "routes/b.yml").write_text(SPEC.replace("/a", "/b").replace("passthrough", "soup"))
         gateway.process.send_signal(signal.SIGHUP)
-        assert "issuers.yml" in await line_with(gateway, "issuers before it are kept")
+        assert "issuers.yml" in await gateway.line_with("issuers before it are kept")
         assert await statuses() == [401, 200]
     code, _ = await asyncio.to_thread(gateway.stop)
     assert code == 0
 
 
-async def test_ctrl_c_says_what_it_waits_for_and_a_second_one_ends_the_calls_with_503(
-    served: Any, upstream: Any, mesh: Any, home: Path
-) -> None:
+@pytest.fixture
+async def under_way(served: Any, upstream: Any, mesh: Any, home: Path) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """A gateway, and two calls that its service does not answer."""
     mesh(upstream.port)
     (home / "routes/a.yml").write_text(SPEC.replace("{type: JWT, audience: A}", "none"))
     arrived = asyncio.Semaphore(0)
@@ -94,16 +95,35 @@ async def test_ctrl_c_says_what_it_waits_for_and_a_second_one_ends_the_calls_wit
     gateway = await asyncio.to_thread(served)
     async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
         calls = [asyncio.create_task(client.get(path)) for path in ("/v1/a", "/v1/a?b")]
-        for _ in calls:
-            await arrived.acquire()
-        gateway.process.send_signal(signal.SIGINT)
-        line = await line_with(gateway, "stopping")
-        assert "2 calls may finish, in 30 s at most" in line
-        gateway.process.send_signal(signal.SIGINT)
-        answers = await asyncio.gather(*calls)
-        for answer in answers:
-            assert (answer.status_code, answer.json()["type"]) == (503, "urn:bridge:problem:shutting-down")
-            assert answer.headers["retry-after"] == "1"
+        async with asyncio.timeout(30):
+            for _ in calls:
+                await arrived.acquire()
+        yield gateway, calls
+        for call in calls:
+            call.cancel()
+
+
+async def test_ctrl_c_says_what_it_waits_for(under_way: Any) -> None:
+    gateway, _ = under_way
+    gateway.process.send_signal(signal.SIGINT)
+    assert "2 calls may finish, in 30 s at most" in await gateway.line_with("stopping")
+
+
+async def test_a_second_ctrl_c_ends_the_calls_with_503_that_blames_no_service(under_way: Any, home: Path) -> None:
+    gateway, calls = under_way
+    port = httpx.URL(gateway.url).port
+    gateway.process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionError):
+            while True:  # until it takes no more connections
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                await asyncio.sleep(0.02)
+    gateway.process.send_signal(signal.SIGINT)
+    answers = await asyncio.gather(*calls)
+    for answer in answers:
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:bridge:problem:shutting-down")
+        assert answer.headers["retry-after"] == "1"
     assert await asyncio.to_thread(gateway.process.wait, 30) == 0
     assert "bridge.upstream" not in gateway.process.stderr.read(), "the service did not fail"
     lines = [json.loads(line) for line in (home / ".bridge/access.log").read_text().splitlines()]
@@ -162,15 +182,15 @@ async def test_sighup_while_modules_are_loaded_ends_nothing(served: Any) -> None
 
 async def test_sighup_while_the_gateway_starts_is_a_reload_after_the_start(served: Any) -> None:
     gateway = await asyncio.to_thread(served, code=HUNG_UP)
-    assert "files are read again" in await line_with(gateway, "SIGHUP")
+    assert "files are read again" in await gateway.line_with("SIGHUP")
     assert (await asyncio.to_thread(gateway.stop))[0] == 0
 
 
 def test_a_gateway_ends_with_the_terminal_it_runs_on(environment: dict[str, str], home: Path) -> None:
     command = [sys.executable, "-m", "bridge.cli.main", "serve", "--port", "0"]
     with terminal(command, env=environment, cwd=home) as screen:
-        screen.wait_for("access log")
+        screen.wait_for("access log", 30)
         os.kill(screen.process.pid, signal.SIGHUP)  # nobody has closed it: a reload
-        screen.wait_for("SIGHUP: files are read again")
+        screen.wait_for("SIGHUP: files are read again", 30)
         screen.close()
         assert screen.process.wait(30) == 0

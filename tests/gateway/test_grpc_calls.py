@@ -9,21 +9,26 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import duration_pb2
 
 PROTO = """
 syntax = "proto3";
 package tally.v1;
 import "google/api/annotations.proto";
+import "google/protobuf/duration.proto";
 service Tally {
   rpc Cast(Vote) returns (Vote) {
-    option (google.api.http) = { post: "/v1/votes" body: "*" additional_bindings { get: "/v1/votes/{county}" } };
+    option (google.api.http) = {
+      post: "/v1/votes" body: "*"
+      additional_bindings { get: "/v1/votes/{county}" } additional_bindings { get: "/v1/waits/{waited}" }
+    };
   }
   rpc Watch(Vote) returns (stream Vote) { option (google.api.http) = { post: "/v1/watch" body: "*" }; }
   rpc CastAll(stream Vote) returns (Vote) { option (google.api.http) = { post: "/v1/all" body: "*" }; }
 }
 message Vote {
   string county = 1; string voter_id = 2; repeated string locales = 3; string region = 4;
-  bytes ballot = 5; Mark mark = 6;
+  bytes ballot = 5; Mark mark = 6; google.protobuf.Duration waited = 7;
 }
 message Mark { string candidate = 1; int64 rank = 2; }
 """
@@ -127,6 +132,30 @@ async def test_metadata_goes_up_and_comes_down(gateway: Any, tally: Tally) -> No
     answer = await gateway.client.post("/v1/votes", json={}, headers=headers)
     assert (answer.status_code, answer.headers["x-count"], answer.headers["x-cost-ms"]) == (404, "3", "12")
     assert answer.json()["grpc"]["status"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["longest", "most negative"])
+@pytest.mark.parametrize("where", ["body", "query", "path"])
+async def test_the_longest_duration_of_protobuf_goes_up_and_comes_down(
+    gateway: Any, tally: Tally, where: str, sign: int
+) -> None:
+    await register(gateway)
+    waited, longer = (f"{'-' * (sign < 0)}{seconds}s" for seconds in ("315576000000.999999999", "315576000001"))
+    headers = gateway.bearer(audience="TALLY")
+
+    async def call(value: str) -> Any:
+        if where == "body":
+            return await gateway.client.post("/v1/votes", json={"waited": value}, headers=headers)
+        path = f"/v1/waits/{value}" if where == "path" else f"/v1/votes/Kern?waited={value}"
+        return await gateway.client.get(path, headers=headers)
+
+    answer = await call(waited)
+    assert (answer.status_code, answer.json().get("waited")) == (200, waited), answer.text
+    duration = duration_pb2.Duration(seconds=sign * 315_576_000_000, nanos=sign * 999_999_999).SerializeToString()
+    assert duration in tally.seen[-1][0]
+    refused = await call(longer)
+    assert (refused.status_code, len(tally.seen)) == (400, 1), refused.text
+    assert "is longer than 315576000000.999999999 seconds" in refused.text
 
 
 async def test_what_metadata_can_t_hold_stays_here(gateway: Any, tally: Tally) -> None:
