@@ -77,12 +77,13 @@ def pasted(text: str, folder: Path) -> str:
 def eventual_answer(url: str, *, before: str) -> httpx.Response:
     """The first answer of `url` that is not the problem `before`, which the gateway gives at once until it has read
     what a test has just written."""
-    for _ in range(200):
+    end = time.monotonic() + 20
+    while True:
         answer = httpx.get(url, timeout=60)
         if answer.json()["type"] not in {f"urn:bridge:problem:{slug}" for slug in ("not-found", before)}:
             return answer
+        assert time.monotonic() < end, f"{url} still answers {answer.text}"
         time.sleep(0.1)
-    raise AssertionError(f"{url} still answers {answer.text}")
 
 
 def address(screen: Terminal) -> str:

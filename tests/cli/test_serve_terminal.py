@@ -46,6 +46,12 @@ async def test_a_broken_route_shows_at_the_terminal_and_so_does_its_mending(serv
     assert "bridge.upstream" not in rest  # nothing failed
 
 
+async def test_a_first_route_that_is_live_is_told_at_the_terminal(served: Any, home: Path) -> None:
+    gateway = await asyncio.to_thread(served)
+    (home / "routes/a.yml").write_text(SPEC)
+    assert (await gateway.line_with("live")).endswith(" 1 route is live\n")
+
+
 async def test_the_gateways_own_log_is_json_where_the_operator_asks_for_it(served: Any, home: Path) -> None:
     gateway = await asyncio.to_thread(served, BRIDGE_LOG_FORMAT="json")
     (home / "routes/b.yml").write_text(SPEC + "colour: red\n")
