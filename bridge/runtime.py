@@ -66,6 +66,7 @@ class Runtime:
             chain=Chain(stages(settings, fronts.timeouts)),
             secrets=_secrets(settings, self.trust),
             judge=OfflineUpstreams(settings.home).bind,
+            max_body=settings.max_body,
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)

@@ -8,6 +8,7 @@ from bridge.api.exchange import Exchange
 from bridge.api.stage import BoundOperation, Handler, Stage
 from bridge.config.settings import Settings
 from bridge.gateway.translate import Translate
+from bridge.stages.addresses import Addresses
 from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
 from bridge.stages.quota.stage import Quota
@@ -20,6 +21,7 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
     :param timeouts: of the client protocols (`bridge.api.Front.timeouts`).
     """
     return (
+        Addresses(),
         Size(settings.max_body),
         Authenticate(),
         Quota(),

@@ -26,7 +26,7 @@ from bridge.api.spec.upstream import Upstream
 from bridge.api.stream import StreamCodec, StreamTranslation
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
-from bridge.errors import ConflictError
+from bridge.errors import BindError, ConflictError, Fault
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain
 from bridge.gateway.matcher import Claim, Matcher
@@ -180,6 +180,8 @@ class Binder:
     :param judge: stands in for `connect` where a spec is bound only to find its faults.
     :param egress: the edits of a route over a wire (``http``, ``grpc``); None: it has none. Called within its grant.
     :param credentials: a route's credentials that need I/O; None: it has none. Called within its grant.
+    :param max_body: bytes; what a registered route may allow at most, as its publisher must not use up the memory that
+        the operator has set a limit for. None: no limit.
     :ivar secrets: what routes that are bound from now on may name.
     """
 
@@ -194,6 +196,7 @@ class Binder:
         judge: Callable[[Upstream, str, ConnectionSpec, RetrySpec | None], Sender] | None = None,
         egress: Callable[[RouteSpec, str], Egress | None] = lambda spec, wire: None,
         credentials: Callable[[RouteSpec], Credentials | None] = lambda spec: None,
+        max_body: int | None = None,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
@@ -201,13 +204,19 @@ class Binder:
         self._judge = judge or connect
         self._fronts, self._chain = fronts, chain
         self._egress, self._credentials = egress, credentials
-        self.secrets = secrets
+        self.secrets, self._max_body = secrets, max_body
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
         """The current fingerprint of the contract of `route`, which is followed (`bridge.api.Followed`)."""
         assert route.followed is not None
         with granted(self._grant(route.source, route.wire)):
             return await route.followed.fingerprint()
+
+    def _check_max_body(self, source: Source) -> None:
+        size, limit = source.spec.max_body, self._max_body
+        if source.kind == "store" and size is not None and limit is not None and size > limit:
+            reason = f"a registered route may take {limit} bytes at most (BRIDGE_MAX_BODY); only a file may allow more"
+            raise BindError(Fault(reason, ("max_body",)))
 
     def _grant(self, source: Source, wire: str) -> Grant:
         spec = source.spec
@@ -220,6 +229,7 @@ class Binder:
         :raises SetupError: the spec can't be bound; the faults have the places.
         """
         spec = source.spec
+        self._check_max_body(source)
         transformer = await self._transformers.get(spec.transform.request)
         with granted(self._grant(source, transformer.wire)):
             followed = await self._transformers.follow(spec, source.document, source.file)

@@ -25,7 +25,7 @@ from bridge.payload.offload import LARGE
 
 
 class Translate:
-    """:param max_message: bytes of one message of a client's stream."""
+    """:param max_message: bytes of one message of a client's stream, for routes without a ``max_body``."""
 
     name: ClassVar[str] = "translate"
 
@@ -35,9 +35,10 @@ class Translate:
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
         credentials = operation.credentials
         if operation.streams:
+            max_message = operation.spec.max_body or self._max_message
             if credentials is not None:
-                return partial(_authorized_relay, operation, credentials, self._max_message)
-            return partial(_relay, operation, self._max_message)
+                return partial(_authorized_relay, operation, credentials, max_message)
+            return partial(_relay, operation, max_message)
         if credentials is not None:
             return partial(_authorized, operation, credentials)
         return partial(_translate, operation)

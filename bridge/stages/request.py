@@ -23,7 +23,7 @@ class Size:
     """Whether a body follows, and that its announced length is allowed (RFC 9112, section 6.3). Not for bodies that
     stream: their messages are limited one by one.
 
-    :param max_body: bytes.
+    :param max_body: bytes, for routes without a limit of their own.
     """
 
     name: ClassVar[str] = "size"
@@ -34,14 +34,14 @@ class Size:
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
         if operation.streams and operation.codec.streams_up:
             return None
-        return partial(self.handle, next)
+        return partial(self.handle, operation.spec.max_body or self._max_body, next)
 
-    def handle(self, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
+    def handle(self, max_body: int, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
         fields = exchange.call.fields
         length = fields.get("content-length")
         if length:
-            if not length.isdigit() or int(length) > self._max_body:
-                raise oversized(self._max_body)
+            if not length.isdigit() or int(length) > max_body:
+                raise oversized(max_body)
             exchange.has_body = length != "0"
         else:
             exchange.has_body = bool(fields.get("transfer-encoding"))
@@ -75,7 +75,7 @@ class Receive:
     """Removes the fields that are not forwarded, reads the body, undoes its content-coding, and sets the deadline: from
     here on, the service's time counts.
 
-    :param max_body: bytes.
+    :param max_body: bytes, for routes without a limit of their own.
     :param body_timeout: seconds for the body to arrive.
     """
 
@@ -85,15 +85,17 @@ class Receive:
         self._max_body, self._body_timeout = max_body, body_timeout
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        with_body = decoding(operation, self._max_body, next)
+        max_body = operation.spec.max_body or self._max_body
+        with_body = decoding(operation, max_body, next)
         if operation.streams and operation.codec.streams_up:
             next = with_body  # the body is read later
         forwardable = forwarding(operation.authenticator.consumes)
-        return partial(self.handle, operation.timeout, forwardable, next, with_body)
+        return partial(self.handle, operation.timeout, max_body, forwardable, next, with_body)
 
     def handle(
         self,
         timeout: float,
+        max_body: int,
         forwardable: Forwarding,
         next: Handler,
         with_body: Handler,
@@ -104,9 +106,9 @@ class Receive:
         if body is None:
             call.headers = forwardable(call.headers)
             if exchange.has_body:
-                body = exchange.request.received(self._max_body)
+                body = exchange.request.received(max_body)
                 if body is None:
-                    return self._read(timeout, forwardable, next, with_body, exchange)
+                    return self._read(timeout, max_body, forwardable, next, with_body, exchange)
         if body is not None:
             call.body = body
             exchange.size = exchange.record.bytes_in = len(body)
@@ -117,13 +119,14 @@ class Receive:
     async def _read(
         self,
         timeout: float,  # noqa: ASYNC109  # the route's, for later
+        max_body: int,
         forwardable: Forwarding,
         next: Handler,
         with_body: Handler,
         exchange: Exchange,
     ) -> Reply | None:
-        body = await exchange.request.body(self._max_body, self._body_timeout)
-        return await self.handle(timeout, forwardable, next, with_body, exchange, body)
+        body = await exchange.request.body(max_body, self._body_timeout)
+        return await self.handle(timeout, max_body, forwardable, next, with_body, exchange, body)
 
 
 def oversized(max_bytes: int) -> TooLarge:

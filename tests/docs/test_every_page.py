@@ -16,6 +16,7 @@ READ_BY = {
     "docs/admin.md": "test_admin_page.py",
     "docs/architecture.md": "../architecture/test_walk.py",
     "docs/cli.md": "test_cli_page.py",
+    "docs/edge.md": "test_edge_page.py",
     "docs/extend.md": "test_pages_served.py",
     "docs/grpc.md": "test_grpc_page.py",
     "docs/guards.md": "test_guards_page.py",

@@ -12,9 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.ip import IpRules
 from bridge.api.spec.limits import Cache, RateLimit, Stream
 from bridge.api.spec.retry import RetrySpec
-from bridge.api.spec.scalars import Model, Seconds
+from bridge.api.spec.scalars import Model, Seconds, Size
 from bridge.api.spec.transform import Transform
 from bridge.api.spec.upstream import Upstream
 from bridge.http.template import check_template, decoded
@@ -45,10 +46,12 @@ class RouteSpec(Model):
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(_public_host)] | None = None
     tenant: Annotated[str, Field(pattern=TENANT)] | None = None
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
+    ip: IpRules | None = None
     auth: Auth
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
     timeout: Seconds = 30.0
+    max_body: Size | None = None
     stream: Stream = Stream()
     connection: ConnectionSpec = ConnectionSpec()
     retry: RetrySpec | None = None

@@ -1,0 +1,48 @@
+"""The examples of docs/edge.md, each served and called."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.config.settings import load
+from tests.conftest import Start, Upstream
+from tests.docs.pages import ROOT, blocks_of
+
+PAGE = ROOT / "docs" / "edge.md"
+IP, MAX_BODY = (block.text for block in blocks_of(PAGE))
+SPEC = "route: /{n}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{line}\n"
+
+
+def routes(block: str) -> dict[str, str]:
+    """A route for each line of a block, at ``/0``, ``/1`` and so on."""
+    return {f"{n}.yml": SPEC.format(n=n, line=line) for n, line in enumerate(block.splitlines())}
+
+
+@pytest.mark.parametrize(
+    ("address", "statuses"),
+    [
+        ("203.0.113.7", [200, 200, 200]),
+        ("203.0.113.66", [200, 403, 403]),
+        ("2001:db8::7", [200, 200, 403]),
+        ("198.51.100.1", [403, 200, 403]),
+        ("::ffff:203.0.113.66", [200, 403, 403]),
+    ],
+)
+async def test_addresses(start: Start, upstream: Upstream, address: str, statuses: list[int]) -> None:
+    proxies = load({"BRIDGE_TRUSTED_PROXIES": "127.0.0.1"}).trusted_proxies
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes=routes(IP), trusted_proxies=proxies) as gateway:
+        headers = {"x-forwarded-for": address}
+        assert [(await gateway.client.get(f"/{n}", headers=headers)).status_code for n in range(3)] == statuses
+
+
+async def test_size_of_bodies(start: Start, upstream: Upstream) -> None:
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes(MAX_BODY)) as gateway:
+        answer = await gateway.client.post("/0", content=b"x" * (9 * 1024**2))
+        assert answer.status_code == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"POST /0 HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (64 * 1024**2 + 1))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+        writer.close()
