@@ -93,6 +93,7 @@ class Settings(BaseModel):
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer
+    compress: Literal["on", "off"] = "off"  #: whether routes that don't say anything compress their replies
     tls_cert: Path | None = None  #: PEM: the listener's certificate chain; with it, the gateway serves HTTPS
     tls_key: Path | None = None  #: PEM: the certificate's private key; None where it stands in the same file
     body_timeout: Seconds = 30.0  #: how long a client may take to send its body

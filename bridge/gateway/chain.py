@@ -11,6 +11,7 @@ from bridge.gateway.translate import Translate
 from bridge.stages.addresses import Addresses
 from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
+from bridge.stages.compress import Compressed
 from bridge.stages.quota.stage import Quota
 from bridge.stages.request import Deadline, Receive, Size
 
@@ -25,6 +26,7 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
         Size(settings.max_body),
         Authenticate(),
         Quota(),
+        Compressed(everywhere=settings.compress == "on"),
         Deadline(timeouts),
         Receive(settings.max_body, settings.body_timeout),
         Cached(),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from bridge.api.spec.auth import Auth
+from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.spec.ip import IpRules
 from bridge.api.spec.limits import Cache, RateLimit, Stream
@@ -50,6 +51,7 @@ class RouteSpec(Model):
     auth: Auth
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
+    compress: bool | Compress | None = None  #: None: as the setting says
     timeout: Seconds = 30.0
     max_body: Size | None = None
     stream: Stream = Stream()
