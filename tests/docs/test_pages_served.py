@@ -47,7 +47,7 @@ def part(page: str, start: str, *, route: str, upstream: str, auth: str = "none"
     text = block(page, start).text
     name = text.partition(":")[0]
     head = f"route: {route}\nupstream: {upstream}\nauth: {auth}\n"
-    if name == "retry":
+    if name in ("retry", "compress"):
         return f"{head}{text}transform: {{request: passthrough}}\n"
     return f"{head}transform:\n  request: {name}\n{textwrap.indent(text, '  ')}"
 
@@ -56,6 +56,7 @@ def write_routes(folder: Path) -> None:
     routes = {
         "vat": block("spec.md", "wsdl: vat.wsdl").text,
         "retry": part("spec.md", "retry: {attempts", route="/retried", upstream="http-svc:80"),
+        "compressed": part("spec.md", "compress: {min_size", route="/compressed", upstream="http-svc:80"),
         "returns": block("soap.md", "operation: GetCountyReturns").text,
         "ledger": part("soap.md", "wsdl: ledger.wsdl", route="/ledger", upstream="ledger-svc:8080", auth="{type: JWT}"),
         "orders": part("soap.md", "wsdl: orders.wsdl", route="/orders", upstream="http-svc:80"),
@@ -239,7 +240,8 @@ async def site(folder: Path, upstream: Upstream) -> AsyncIterator[Site]:
         ports |= dict.fromkeys(http, upstream.port)
         (folder / "mesh.yml").write_text(json.dumps({name: [f"127.0.0.1:{port}"] for name, port in ports.items()}))
         done = shell("hms-bridge check", folder)
-        assert (done.returncode, done.stdout) == (0, "14 routes: all right.\n"), done.stdout + done.stderr
+        count = len(list((folder / "routes").iterdir()))
+        assert (done.returncode, done.stdout) == (0, f"{count} routes: all right.\n"), done.stdout + done.stderr
         url = stack.enter_context(served(serve, folder))
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             yield Site(folder, client, upstream, watched, idp)
@@ -247,9 +249,9 @@ async def site(folder: Path, upstream: Upstream) -> AsyncIterator[Site]:
 
 async def test_the_specs_of_the_reference_pages(tmp_path: Path, upstream: Upstream) -> None:
     async with site(tmp_path, upstream) as running:
-        for page in (spec_vat, spec_retry, spec_secrets, soap_returns, soap_problem, soap_headers, soap_shape,
-                     soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams, xml_permits, xml_results,
-                     extend_front, extend_transports):  # fmt: skip
+        for page in (spec_vat, spec_retry, spec_compress, spec_secrets, soap_returns, soap_problem, soap_headers,
+                     soap_shape, soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams, xml_permits,
+                     xml_results, extend_front, extend_transports):  # fmt: skip
             upstream.seen.clear()
             upstream.status, upstream.headers, upstream.answer = 200, XML, None
             await page(running)
@@ -293,6 +295,22 @@ async def spec_retry(site: Site) -> None:
     assert (await site.client.post("/retried", content=b"x")).status_code == 502
     assert (await site.client.get("/retried")).status_code == 502  # 502 is not in the list
     assert len(site.upstream.seen) == 5
+
+
+async def spec_compress(site: Site) -> None:
+    """min_size: 2k, types: JSON and text, codings: [gzip]."""
+    for kind, size, accept, coding in (
+        ("application/json", 2048, "zstd, gzip", "gzip"),
+        ("application/json", 2047, "zstd, gzip", ""),
+        ("application/problem+json", 2048, "gzip", "gzip"),
+        ("text/plain", 2048, "gzip", "gzip"),
+        ("application/javascript", 2048, "gzip", ""),
+        ("application/json", 2048, "zstd", ""),
+    ):
+        site.upstream.headers, site.upstream.body = [("content-type", kind)], b"x" * size
+        answer = await site.client.get("/compressed", headers={"accept-encoding": accept})
+        assert answer.headers.get("content-encoding", "") == coding, (kind, size, accept)
+        assert answer.content == site.upstream.body
 
 
 async def spec_secrets(site: Site) -> None:
