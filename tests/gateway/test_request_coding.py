@@ -176,6 +176,15 @@ async def test_a_bomb_is_413_before_memory_grows(xml: Any, upstream: Any, value:
     assert upstream.seen == []
 
 
+async def test_a_routes_own_limit_is_of_the_decoded_body(gateway: Any, upstream: Any) -> None:
+    await gateway.register({**XML, "max_body": "1k"})
+    upstream.headers, upstream.body = [("content-type", "application/xml")], b"<ok/>"
+    headers = {**JSON, "content-encoding": "gzip"}
+    for size, status in ((900, 200), (1100, 413)):
+        body = gzip.compress(b'{"a":"%s"}' % (b"x" * size))
+        assert (await gateway.client.post("/x/a", content=body, headers=headers)).status_code == status
+
+
 async def test_a_window_that_is_too_large_is_refused(xml: Any) -> None:
     """RFC 9659, section 3: a decoder need not hold more than 8 MB."""
     if not ZSTD:
