@@ -63,7 +63,7 @@ class Recorder:
             if record.status and isinstance(failure, asyncio.CancelledError):
                 record.cause = "cancelled"  # its response has begun
                 raise
-            error = uncancelled(failure)
+            error = uncancelled(failure, disconnected=False)
             record.cause = f"{type(error).__name__}: {error}"
             reply = problem(error, record.trace_id)
             if not record.status:

@@ -74,9 +74,10 @@ class ServerRequest(Protocol):
     :ivar path: as sent, still percent-encoded, without the query.
     :ivar query: as sent, without ``?``.
     :ivar headers: the request's fields in order; names in lower case.
-    :ivar version: of HTTP, ``1.1``.
+    :ivar version: of HTTP, ``1.1`` or ``2``.
     :ivar peer: the address at the connection's other end (`bridge.http.client_address.canonical`), or ``""``.
     :ivar connection: for streams.
+    :ivar disconnected: the client has left, as far as the server knows. Over HTTP/2, the call is cancelled then.
     """
 
     method: str
@@ -86,6 +87,7 @@ class ServerRequest(Protocol):
     headers: list[tuple[str, str]]
     version: str
     peer: str
+    disconnected: bool
 
     @property
     def connection(self) -> ClientConnection: ...

@@ -57,7 +57,7 @@ class Gateway:
                 record.status = reply.status
             # The one boundary: every error becomes a response. A plug-in's `sys.exit` must not end the gateway.
             except (Exception, asyncio.CancelledError, SystemExit) as failure:
-                error = uncancelled(failure)
+                error = uncancelled(failure, disconnected=request.disconnected)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
                 unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)
                 fields = response_fields(exchange, reply)

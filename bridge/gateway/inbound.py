@@ -49,6 +49,7 @@ class Asgi:
             self.headers = with_bearer(self.headers, scope.get("subprotocols") or ())
         self.version: str = scope["http_version"]
         self.peer: str = canonical(scope["client"][0]) if scope.get("client") else ""
+        self.disconnected = False  # a foreign server does not cancel for it
 
     @property
     def connection(self) -> ClientConnection:

@@ -84,7 +84,7 @@ class StreamRelay:
             self._fail(error)
         except asyncio.CancelledError as end:
             self._send_timeout = 0.0  # the client gets the reason if it reads at once
-            self._fail(uncancelled(end))
+            self._fail(uncancelled(end, disconnected=False))
         finally:
             self._up.cancel()
             for task in tasks:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from bridge.http2 import frames
 from bridge.http2.flood_guard import SETTINGS, TINY
@@ -31,6 +31,7 @@ S = TypeVar("S", bound=StreamState)
 class Http2Core(Output, ABC, Generic[S]):
     """What client and server do alike; they derive from it.
 
+    :cvar max_push: the highest valid ENABLE_PUSH of the other side (section 6.5.2).
     :param first: what this end sends before anything else.
     :param window: bytes that one stream may send before they are credited.
     :param max_list: bytes of a header section.
@@ -44,6 +45,8 @@ class Http2Core(Output, ABC, Generic[S]):
     :ivar heard: something arrived since the last `tick`.
     """
 
+    max_push: ClassVar[int] = 0  # a server has nothing to allow
+
     def __init__(
         self, first: bytes, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf
     ) -> None:
@@ -53,13 +56,13 @@ class Http2Core(Output, ABC, Generic[S]):
         self._pause = pause
         self.streams: dict[int, S] = {}
         self._stream_window = window
-        self._max_list = max_list
+        self._max_list = self._max_block = max_list
         self._next = 1  # the lowest number of a stream that was not opened yet; all are a client's
         self._rest = b""
         self._block: HeaderBlock | None = None
         self._unacked = 0  # of the connection's window
         self._initial = frames.WINDOW
-        self.send_window = SendWindow[S](self._put, self._forget)
+        self.send_window = SendWindow[S](self._put, self._sent)
         self._handlers = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -107,6 +110,11 @@ class Http2Core(Output, ABC, Generic[S]):
     def tick(self) -> None:
         """To be called at intervals: the limit of useless frames applies to one interval."""
         self._flood_guard.idle, self.heard = 0, False
+
+    def _sent(self, stream: S) -> None:
+        """All of `stream` was sent from this end."""
+        if stream.ended:
+            self._forget(stream)
 
     def _forget(self, stream: S) -> None:
         """`stream` is closed."""
@@ -203,7 +211,7 @@ class Http2Core(Output, ABC, Generic[S]):
         if flags & frames.END_HEADERS:
             self._section(flags, number, payload, len(payload))
         else:
-            self._block = HeaderBlock(number, flags, payload, self._max_list)
+            self._block = HeaderBlock(number, flags, payload, self._max_block)
 
     def _unlisted(self, number: int) -> None:
         """HEADERS of a stream that is not open.
@@ -231,7 +239,7 @@ class Http2Core(Output, ABC, Generic[S]):
 
     def _end(self, stream: S) -> None:
         stream.ended = True
-        if stream.sent:
+        if stream.finished:
             self._forget(stream)
 
     @abstractmethod
@@ -251,7 +259,7 @@ class Http2Core(Output, ABC, Generic[S]):
             return
         if len(payload) > 6 * SETTINGS:
             raise Http2Error(frames.ENHANCE_YOUR_CALM, f"SETTINGS of {len(payload) // 6} parameters")
-        for key, value in frames.read_settings(payload):
+        for key, value in frames.read_settings(payload, self.max_push):
             self._set(key, value)
         self.ready = True
         self._answer(frame(frames.SETTINGS, frames.ACK, 0))

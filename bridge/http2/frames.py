@@ -87,8 +87,8 @@ def headers(stream: int, block: bytes, *, end: bool, largest: int) -> bytes:
     )
 
 
-def request(stream: int, block: bytes, body: bytes) -> bytes:
-    """A request whose header block and whole body are one frame each."""
+def message(stream: int, block: bytes, body: bytes) -> bytes:
+    """A request or response whose header block and whole body are one frame each."""
     length, size, pack = len(block), len(body), head.pack
     return (
         pack(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream)
@@ -111,8 +111,23 @@ def preface(window: int, max_list: int, connection_window: int) -> bytes:
     return PREFACE + settings(values) + window_update(0, connection_window - WINDOW)
 
 
-def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
-    """:raises Http2Error: it is not a list of settings (section 6.5), or one has an invalid value."""
+def server_preface(max_streams: int, window: int, max_list: int, connection_window: int) -> bytes:
+    """The server's first bytes.
+
+    :param max_streams: at the same time. The others are those of `preface`.
+    """
+    values = (
+        (HEADER_TABLE_SIZE, 0),
+        (MAX_CONCURRENT_STREAMS, max_streams),
+        (INITIAL_WINDOW_SIZE, window),
+        (MAX_HEADER_LIST_SIZE, max_list),
+    )
+    return settings(values) + window_update(0, connection_window - WINDOW)
+
+
+def read_settings(payload: bytes, max_push: int) -> Iterator[tuple[int, int]]:
+    """:param max_push: the highest valid value of ENABLE_PUSH.
+    :raises Http2Error: it is not a list of settings (section 6.5), or one has an invalid value."""
     if len(payload) % 6:
         raise Http2Error(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that is no multiple of 6")
     for key, value in _setting.iter_unpack(payload):  # section 6.5.2
@@ -120,8 +135,8 @@ def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
             raise Http2Error(FLOW_CONTROL_ERROR, f"a window of {value}")
         if key == MAX_FRAME_SIZE and not FRAME <= value < 2**24:
             raise Http2Error(PROTOCOL_ERROR, f"frames of {value} bytes")
-        if key == ENABLE_PUSH and value:
-            raise Http2Error(PROTOCOL_ERROR, "a server does not enable push")
+        if key == ENABLE_PUSH and value > max_push:
+            raise Http2Error(PROTOCOL_ERROR, f"push can't be set to {value}")
         yield key, value
 
 

@@ -13,13 +13,13 @@ S = TypeVar("S", bound=StreamState)
 
 class SendWindow(Generic[S]):
     """:param write: sends frames.
-    :param on_end: called with a stream when both of its sides have ended.
+    :param on_sent: called with a stream when all of it was sent.
     :ivar largest: bytes of a frame's payload.
     :ivar paused: the network accepts no more at the moment.
     """
 
-    def __init__(self, write: Callable[[bytes], None], on_end: Callable[[S], None]) -> None:
-        self._write, self._on_end = write, on_end
+    def __init__(self, write: Callable[[bytes], None], on_sent: Callable[[S], None]) -> None:
+        self._write, self._on_sent = write, on_sent
         self._window = frames.WINDOW
         self._queued: dict[S, None] = {}  # in the order of their turns
         self.largest = frames.FRAME
@@ -34,10 +34,10 @@ class SendWindow(Generic[S]):
         """Send `data` at once if windows and network allow, else when they do."""
         stream.last = end
         if stream.queue is None and self.fits(stream, len(data)):
-            stream.sent = end
+            stream.finished = end
             self._write(frames.frame(frames.DATA, frames.END_STREAM if end else 0, stream.id, data))
-            if end and stream.ended:
-                self._on_end(stream)
+            if end:
+                self._on_sent(stream)
             return
         stream.queue = memoryview(data if stream.queue is None else bytes(stream.queue) + data)
         self._queued[stream] = None
@@ -86,10 +86,10 @@ class SendWindow(Generic[S]):
         if complete:
             del self._queued[stream]
             stream.queue = None
-            stream.sent = end
+            stream.finished = end
             stream.flushed()
-            if end and stream.ended:
-                self._on_end(stream)
+            if end:
+                self._on_sent(stream)
         else:
             stream.queue = queue[size:]
         return True

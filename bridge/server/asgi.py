@@ -1,4 +1,4 @@
-"""Runs an ASGI application (HTTP, ASGI 3.0) behind a `ServerExchange`: Starlette's pages on our own server."""
+"""Runs an ASGI application (HTTP, ASGI 3.0) behind an exchange: Starlette's pages on our own server."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from bridge.gateway.downstream import encoded
 from bridge.http.field_value import UNSENDABLE
 from bridge.http.token import is_token
 from bridge.server.exchange import ServerExchange
+from bridge.server.http2.exchange import Http2Exchange
+
+ServedExchange = ServerExchange | Http2Exchange
 
 
-async def run_asgi(app: Any, exchange: ServerExchange) -> None:
+async def run_asgi(app: Any, exchange: ServedExchange) -> None:
     """:raises RuntimeError: the application breaks ASGI's rules, or HTTP's."""
     events = _Events(exchange)
     await app(_scope(exchange), events.receive, events.send)
 
 
-def _scope(exchange: ServerExchange) -> dict[str, Any]:
+def _scope(exchange: ServedExchange) -> dict[str, Any]:
     extra = exchange.connection.transport.get_extra_info
     return {
         "type": "http",
@@ -45,7 +48,7 @@ def _host_and_port(address: Any) -> tuple[str, int] | None:
 class _Events:
     """ASGI's `receive` and `send`."""
 
-    def __init__(self, exchange: ServerExchange) -> None:
+    def __init__(self, exchange: ServedExchange) -> None:
         self._exchange = exchange
         self._ended = False
 

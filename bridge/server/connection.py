@@ -19,20 +19,28 @@ from bridge.api.record import Record
 from bridge.errors import ClientError, RequestError, RequestTimeout
 from bridge.http.client_address import canonical
 from bridge.http.memo import Memo
+from bridge.http2.frames import PREFACE
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
-from bridge.server.exchange import ServerExchange, hang_up
-from bridge.server.flow import FlowControl
-from bridge.server.head import begins_websocket, check_framing, last_answer, refusal, rewritten, too_large, whole_target
+from bridge.server.exchange import ServerExchange
+from bridge.server.flow import LINGER, StallGuard, hang_up
+from bridge.server.head import (
+    MAX_HEAD,
+    begins_websocket,
+    check_framing,
+    last_answer,
+    refusal,
+    rewritten,
+    too_large,
+    whole_target,
+)
+from bridge.server.http2.connection import Http2ServerConnection
 from bridge.server.state import ServerState
 from bridge.server.websocket import Handshake, ServerWebSocket
 
-MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again of trailers
 HEAD_TIMEOUT = 30.0  #: seconds from the first byte (or the connection) to the end of the header
 KEEP_ALIVE = 5.0  #: seconds that a connection may be idle between requests
 PIPELINE = 100  #: requests on one connection that may wait for earlier answers
-STALL = 300.0  #: seconds without progress after which an answer that the client doesn't read is given up
-LINGER = 2.0  #: seconds for which the input of a refused client is discarded, so that it can read the reason
 #: Bytes that are parsed in one step: of a body with a known length, and of other input. Chunks of one byte cost a call
 #: each: 256 kB of them would be 40,000 calls, tens of milliseconds in which no other connection is served.
 LENGTHY, STEP = 64 * 1024, 8 * 1024
@@ -42,7 +50,7 @@ _names = Memo[bytes, str](2048)
 _LONGEST_NAME = 64
 
 
-class ServerConnection(FlowControl):
+class ServerConnection(StallGuard):
     """Callbacks of the parser: exceptions of `on_…` become the parser's errors (`bridge.server.head.refusal`)."""
 
     parser: Any
@@ -69,7 +77,7 @@ class ServerConnection(FlowControl):
         self._rest_timer: asyncio.TimerHandle | None = None
         self._left: Callable[[], None] | None = None
         self._half = False
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._begins, self._first = True, b""  # what came of a beginning that may be HTTP/2's
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
@@ -80,39 +88,25 @@ class ServerConnection(FlowControl):
         self.peer = canonical(address[0]) if isinstance(address, tuple) else ""  # a Unix socket's is a path or empty
         if self.server.stopping:  # a TLS handshake that ended after the listener had closed
             transport.close()
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            self._become_http2(b"")
+            return
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        for timer in (self._stall_timer, self._rest_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         if self._running is not None:
             self._running.leave()
         self._waiting.clear()
         self.server.connections.discard(self)
-        super().resume_writing()
+        super().connection_lost(exc)
         self.transport.close()  # the other half, after an end of file
         self.parser = self._backlog = None  # the parser refers to the connection, too
         if self._left is not None:
             self._left()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._check_stall(self.transport.get_write_buffer_size() + 1)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-
-    def _check_stall(self, before: int) -> None:
-        """Without this, an answer that the client doesn't read would be kept for ever, even after a close."""
-        size = self.transport.get_write_buffer_size()
-        if size >= before:
-            hang_up(self.transport, now=True)
-        else:
-            self._stall_timer = self.loop.call_later(STALL, self._check_stall, size)
 
     def eof_received(self) -> bool | None:
         """A client may close its half of the connection and still gets its answer (RFC 9112, 9.6).
@@ -140,6 +134,8 @@ class ServerConnection(FlowControl):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._begins and self._preface(data):
+            return
         self._piece = piece = len(data)
         if self._backlog is not None or (piece > STEP and (not self._sized or piece > LENGTHY)):
             self._put_off(data)
@@ -163,6 +159,22 @@ class ServerConnection(FlowControl):
                 self._refuse(too_large(MAX_HEAD))
             elif self._head_timer is None:
                 self._start_head_timer()  # for what did not come whole: most heads need no clock
+
+    def _preface(self, data: bytes) -> bool:
+        """Whether the connection's first bytes are, or may become, those of HTTP/2 with prior knowledge (RFC 9113,
+        section 3.3), which goes on with it. TLS agrees on the protocol by ALPN."""
+        self._first += data
+        if self._first.startswith(PREFACE) and not self._is_tls:
+            self._become_http2(self._first)
+            return True
+        if PREFACE.startswith(self._first) and not self._is_tls:
+            return True
+        self._begins, first = False, self._first
+        self._first = b""
+        if len(first) == len(data):
+            return False
+        self.data_received(first)
+        return True
 
     def _put_off(self, data: bytes) -> None:
         """Parse `data` in steps; nothing more is read until that is done."""
@@ -399,6 +411,17 @@ class ServerConnection(FlowControl):
             except httptools.HttpParserError as error:
                 self._refuse(refusal(error))
                 return False
+
+    def _become_http2(self, data: bytes) -> None:
+        """:param data: the client's first bytes."""
+        self._stop_head_timer()
+        self.server.connections.discard(self)
+        self.parser = None  # it refers to the connection, too
+        connection = Http2ServerConnection(self.server)
+        self.transport.set_protocol(connection)
+        connection.connection_made(self.transport)
+        if data:
+            connection.data_received(data)
 
     def _become_websocket(self, rest: memoryview) -> None:
         """:param rest: the data after the handshake's head."""

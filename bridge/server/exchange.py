@@ -7,18 +7,14 @@ For a stream it is also the `Downstream`.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from bridge.api.call import Body, Reply
-from bridge.api.downstream import ClientConnection, Downstream, Fields
-from bridge.errors import ClientDisconnected
-from bridge.gateway.inbound import BODILESS, close_pieces, pieces, read_body, write_pieces
+from bridge.api.downstream import ClientConnection
+from bridge.gateway.inbound import BODILESS
+from bridge.server.exchange_base import ExchangeBase
 from bridge.server.head import encode_head, last_answer
-from bridge.stages.request import oversized
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; then reading from the client is paused
@@ -49,20 +45,12 @@ class Host(ClientConnection, Protocol):
     def on_response_complete(self) -> None: ...
 
 
-class ServerExchange:
-    """:ivar more_body: the end of the request's body has not arrived.
-    :ivar expects: its client waits for ``100 Continue`` before it sends the body.
-    :ivar waiting: bytes of the body that are not consumed yet.
-    :ivar disconnected: nothing more can be sent or will arrive.
-    :ivar started: the head of the answer was sent.
-    :ivar complete: all of the answer was sent.
-    :ivar sent: bytes of a stream's body that were sent.
-    """
+class ServerExchange(ExchangeBase):
+    """The attributes are described at `ExchangeBase`."""
 
     __slots__ = (
-        "_chunked", "_connection", "_due", "_event", "_fields", "_parts", "_transport", "complete", "disconnected",
-        "expects", "headers", "keep_alive", "method", "more_body", "path", "peer", "query", "sent", "started",
-        "target", "version", "waiting",
+        "_chunked", "_connection", "_due", "_transport", "headers", "keep_alive", "path", "peer", "query", "target",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -105,18 +93,6 @@ class ServerExchange:
         if self._event is not None:
             self._event.set()
 
-    def feed_end(self) -> None:
-        self.more_body = False
-        if self._event is not None:
-            self._event.set()
-
-    def leave(self) -> None:
-        """The client has left."""
-        if not self.complete:
-            self.disconnected = True
-        if self._event is not None:
-            self._event.set()
-
     def abandon(self, reply: Reply, trace_id: str) -> None:
         """The application will not answer: send `reply`, or cut off an answer that has begun."""
         if self.disconnected or self.complete:
@@ -130,56 +106,13 @@ class ServerExchange:
 
     # --- the request's body -------------------------------------------------------------------------------------
 
-    def received(self, max_bytes: int) -> bytes | None:
-        if self.more_body or self.disconnected:
-            return None
-        if self.waiting > max_bytes:
-            raise oversized(max_bytes)
-        return self._take()
-
-    async def body(self, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109  # as the Protocol has it
-        return await read_body(self.read, max_bytes, timeout)
-
-    def stream(self) -> AsyncIterator[bytes]:
-        return pieces(self.read)
-
-    async def read(self) -> bytes | None:
-        """The next bytes of the body; None at its end.
-
-        :raises ClientDisconnected: the client has left, or has its answer.
-        """
-        if self.expects and not self._transport.is_closing():
+    def _invite(self) -> None:
+        if not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.expects = False
-        while not self.disconnected and not self.complete:
-            if self._parts:
-                return self._take()
-            if not self.more_body:
-                return None
-            self._connection.resume_reading()
-            await self._news()
-        raise ClientDisconnected()
 
-    async def gone(self) -> None:
-        while not self.disconnected and not self.complete:
-            self._take()
-            self._connection.resume_reading()
-            await self._news()
-
-    async def _left(self) -> None:
-        """As `gone`, but without discarding the body, which may still be read."""
-        while not self.disconnected:
-            await self._news()
-
-    async def _news(self) -> None:
-        if self._event is None:
-            self._event = asyncio.Event()
-        self._event.clear()
-        await self._event.wait()
-
-    def _take(self) -> bytes:
-        parts, self._parts, self.waiting = self._parts, [], 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def _want(self) -> None:
+        self._connection.resume_reading()
 
     # --- the answer ---------------------------------------------------------------------------------------------
 
@@ -204,26 +137,6 @@ class ServerExchange:
             self._transport.write(head)
             self._transport.write(body)
         self._end()
-
-    async def _answer_in_pieces(self, status: int, fields: Sequence[tuple[str, str]], body: Any) -> None:
-        async def write(piece: bytes) -> None:
-            await self.send(piece)
-            if self.disconnected:
-                raise ClientDisconnected()
-
-        try:
-            await self.begin(status, fields)
-            if self.method == "HEAD" or status in BODILESS:
-                await close_pieces(body)
-            else:
-                await write_pieces(body, write, self._left())
-            await self.send(b"", more=False)
-        except ClientDisconnected:
-            raise
-        except BaseException:
-            if not self.disconnected:
-                self._connection.cut(now=False)
-            raise
 
     async def begin(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
         """The head of an answer whose body is written by `send`. Without a length in `fields` the body is chunked, or
@@ -268,6 +181,9 @@ class ServerExchange:
         if not more:
             self._end()
 
+    def _break_off(self) -> None:
+        self._connection.cut(now=False)
+
     async def _writable(self) -> None:
         if self._connection.write_paused and not self.disconnected:
             await self._connection.drain()
@@ -284,36 +200,3 @@ class ServerExchange:
         if not self.keep_alive:
             self._transport.close()
         self._connection.on_response_complete()
-
-    # --- a stream's answer (`bridge.api.downstream.Downstream`) ---------------------------------------------
-
-    def side(self, fields: Fields) -> Downstream:
-        self._fields = fields
-        return self
-
-    async def start(self, reply: Reply) -> int:
-        fields: Callable[[Reply], list[tuple[str, str]]] = self._fields
-        await self.begin(reply.status, fields(reply))
-        if self.method == "HEAD":
-            await self.send(b"", more=False)
-        elif reply.body:
-            await self.send(reply.content)
-        return reply.status
-
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        await self.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        await self.send(last, more=False)
-
-
-def hang_up(transport: asyncio.Transport, *, now: bool) -> None:
-    """`now`: by a reset, which discards all unsent data, also that in the kernel."""
-    if not now:
-        transport.close()
-        return
-    if not transport.is_closing():
-        # A copy, since uvloop doesn't lend its own; the option is the connection's.
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as copy:
-            copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

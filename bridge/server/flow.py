@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import struct
 
 from bridge.server.state import ServerState
+
+STALL = 300.0  #: seconds without progress after which an answer that the client doesn't read is given up
+LINGER = 2.0  #: seconds for which the input of a refused client is discarded, so that it can read the reason
 
 
 class FlowControl(asyncio.Protocol):
@@ -43,3 +49,44 @@ class FlowControl(asyncio.Protocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+
+
+class StallGuard(FlowControl):
+    """A connection whose client must take what is written: otherwise it would be kept for ever, even after a close."""
+
+    def __init__(self, server: ServerState) -> None:
+        super().__init__(server)
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+        super().resume_writing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._check_stall(self.transport.get_write_buffer_size() + 1)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+
+    def _check_stall(self, before: int) -> None:
+        size = self.transport.get_write_buffer_size()
+        if size >= before:
+            hang_up(self.transport, now=True)
+        else:
+            self._stall_timer = self.loop.call_later(STALL, self._check_stall, size)
+
+
+def hang_up(transport: asyncio.Transport, *, now: bool) -> None:
+    """`now`: by a reset, which discards all unsent data, also that in the kernel."""
+    if not now:
+        transport.close()
+        return
+    if not transport.is_closing():
+        # A copy, since uvloop doesn't lend its own; the option is the connection's.
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as copy:
+            copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -11,6 +11,8 @@ from bridge.api.call import Headers, Reply
 from bridge.errors import ClientError, HeadTooLarge, RequestError, Unsupported
 from bridge.http.client_address import absolute_target
 
+MAX_HEAD = 64 * 1024  #: bytes of request line and header fields; as many again of trailers
+
 #: The parser's errors for an unsupported version, and for the preface of HTTP/2.
 _OTHER_VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 

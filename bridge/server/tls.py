@@ -44,7 +44,7 @@ class ListenerTls:
                 raise SettingsError(f"{setting}: {path} can't be read: {error.strerror}") from None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(["h2", "http/1.1"])
         try:
             load_chain(context, *map(str, self._files.values()))
         except BindError as error:

@@ -17,8 +17,7 @@ from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
 from bridge.gateway.downstream import BEARER, bearer_of, with_bearer, without_content
-from bridge.server.exchange import hang_up
-from bridge.server.flow import FlowControl
+from bridge.server.flow import FlowControl, hang_up
 from bridge.server.head import encode_head, last_answer
 from bridge.server.state import ServerState, shutting_down
 

@@ -128,7 +128,7 @@ async def test_a_client_that_never_reads_is_let_go(stage: Any, path: str, keys: 
 
 
 async def test_a_whole_answer_that_nobody_reads_is_not_kept(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.server.connection.STALL", 0.2)
+    monkeypatch.setattr("bridge.server.flow.STALL", 0.2)
     async with stage() as made:
         async with dialled(made, window=2048) as (_, writer):
             asked = get("/flow/flow.Flow/Once", "Content-Length: 16", method="POST") + b'{"size":3000000}'

@@ -185,11 +185,20 @@ async def test_a_version_that_is_not_spoken(gateway: Any, upstream: Any, line: b
 
 
 async def test_http2_without_a_word_before_it(gateway: Any) -> None:
-    """RFC 9113, section 3.3: a client that knows that we speak it; we don't."""
+    """RFC 9113, section 3.3: a client that knows that we speak it. However its first bytes arrive."""
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-    problem(await talk(gateway.port, preface + settings), 505, "bad-request")
-    problem(await talk(gateway.port, *[bytes([byte]) for byte in preface], settings), 505, "bad-request")
+    goaway = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8)
+    acknowledged = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
+    for parts in ([preface + settings + goaway], [*[bytes([byte]) for byte in preface], settings, goaway]):
+        answer = await talk(gateway.port, *parts)
+        assert answer[3:5] == b"\x04\x00"
+        assert acknowledged in answer
+
+
+async def test_a_beginning_that_only_resembles_http2(gateway: Any) -> None:
+    problem(await talk(gateway.port, b"PRI", b" * HTTP/2.0\r\n\r\nXX"), 400, "bad-request")
+    assert b"HTTP/1.1 404 " in await talk(gateway.port, b"P", b"UT /nowhere HTTP/1.1\r\n" + END)
 
 
 # --- Host --------------------------------------------------------------------------------------------------------

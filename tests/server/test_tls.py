@@ -82,7 +82,7 @@ async def eventually(true: Callable[[], Any]) -> None:
 async def test_a_request_is_answered(secure: int, files: Files, upstream: Any, version: ssl.TLSVersion) -> None:
     context = files.client()
     context.minimum_version = context.maximum_version = version
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["http/1.1"])
     reader, writer = await files.dial(secure, context)
     assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
     body = b"x" * 300_000

@@ -198,7 +198,7 @@ class GrpcStream(Http2Stream):
                 self._give_up(self._by_deadline(broken_section(fields, answer)))
                 return
             self._final = self._by_deadline(final_attempt(answer, self._head, goaway=self.goaway))
-            if not self.sent:
+            if not self.finished:
                 self.give_back()  # it replied without reading the rest
             self._wake()
         elif self._head is not None or fields.status is None:

@@ -117,7 +117,7 @@ class Unary(Http2Stream):
         elif answer.code == 0 and (self._message is None or (self._inbound is not None and len(self._inbound))):
             self._fail(BadReply(cause="OK without a whole message"))
         else:
-            if not self.sent:
+            if not self.finished:
                 self.give_back()  # it replied without reading the rest
             message = self._message or b""
             if answer.code:

@@ -53,11 +53,11 @@ class Http2Connection(Http2Core[Http2Stream]):
         if number == 1:  # a decoder with a smaller table must be told (RFC 7541, section 4.2)
             block = NO_TABLE + block
         if end and body and len(block) <= frames.FRAME and self.send_window.fits(stream, len(body)):
-            stream.last = stream.sent = True
-            self._put(frames.request(number, block, body))  # nearly all requests
+            stream.last = stream.finished = True
+            self._put(frames.message(number, block, body))  # nearly all requests
         else:
-            stream.sent = end and not body
-            self._put(frames.headers(number, block, end=stream.sent, largest=self.send_window.largest))
+            stream.finished = end and not body
+            self._put(frames.headers(number, block, end=stream.finished, largest=self.send_window.largest))
             if body:
                 self.send_window.send(stream, body, end=end)
         if stream.queue is None:

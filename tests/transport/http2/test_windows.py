@@ -32,7 +32,7 @@ def test_a_body_larger_than_their_windows(window: int, by: int) -> None:
     assert stream.told == []
     assert drink(pair, 1, by) == BODY
     assert stream.told == [("flushed",)]
-    assert stream.sent
+    assert stream.finished
     assert not pair.ours.send_window.has_queue
 
 
