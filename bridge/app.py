@@ -30,6 +30,7 @@ from starlette.types import Receive, Scope, Send
 from bridge.admin import portal
 from bridge.admin.access import ADMIN_LISTENER, READERS_AUTH, Access
 from bridge.admin.api import Admin
+from bridge.admin.openapi import api_info, api_servers
 from bridge.admin.recorder import Recorder
 from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
@@ -67,7 +68,14 @@ def build(settings: Settings) -> Bridge:
     gateway = Gateway(settings, access)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
-    admin = Admin(runtime.registry, publisher, metrics, VERSION, ready=lambda: bool(app.state.ready))
+    admin = Admin(
+        runtime.registry,
+        publisher,
+        metrics,
+        api_info(settings, VERSION),
+        ready=lambda: bool(app.state.ready),
+        servers=api_servers(settings),
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from bridge.api.authenticator import Authenticator
 from bridge.api.grants import Secrets
 from bridge.api.spec.auth import Auth
+from bridge.api.spec.lifecycle import lifecycle_warnings
 from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
@@ -72,8 +73,10 @@ class Runtime:
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
 
     async def _route_warnings(self, route: BoundRoute) -> list[str]:
-        mesh_warnings = await self.mesh.warnings(route.source.spec.upstream)
-        return [*route.warnings, *(f"upstream: {warning}" for warning in mesh_warnings)]
+        spec = route.source.spec
+        mesh_warnings = await self.mesh.warnings(spec.upstream)
+        dates = lifecycle_warnings(spec.deprecated, spec.sunset)
+        return [*route.warnings, *dates, *(f"upstream: {warning}" for warning in mesh_warnings)]
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""

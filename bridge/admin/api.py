@@ -8,7 +8,7 @@ sees and changes that tenant's routes only. Who may read health, metrics and the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.admin.access import reader_of
+from bridge.admin.access import ADMIN_LISTENER, reader_of
 from bridge.admin.answers import YAML_TYPES, active, by_method, json_response, read_body, wants_yaml, yaml_response
 from bridge.admin.history import History
 from bridge.admin.openapi import PublishedOperation, draft_document, for_host, for_tenant
 from bridge.admin.publisher import PublisherAccess, preconditions, registered
+from bridge.admin.recorder import TRUSTED_PROXY
 from bridge.api.authenticator import Authenticator
 from bridge.api.call import Identity
 from bridge.api.media import URLENCODED, begins_as_json, is_json, media_type
@@ -43,9 +44,12 @@ from bridge.errors import (
 )
 from bridge.gateway.table import BoundRoute, Source, Table, spec_json
 from bridge.http.memo import Memo
+from bridge.http.public_address import public_base, public_prefix
 from bridge.observe.metrics import Metrics
 from bridge.payload.parsing import parse_json
 
+_SAID = frozenset({"description", "tags", "deprecated", "sunset"})  # keys of a spec that are listed as they are
+_OPENING = b'{"openapi":"3.1.0",'  # of a document as orjson writes it
 STEPS = 16  #: operations described at a stretch, in which nobody else is served; each takes a quarter of a millisecond
 
 
@@ -53,13 +57,20 @@ class Admin:
     """The handlers. Each takes a Starlette request and raises the house's errors; the app turns those into problems."""
 
     def __init__(
-        self, registry: Registry, authenticate: Authenticator, metrics: Metrics, version: str, ready: Callable[[], bool]
+        self,
+        registry: Registry,
+        authenticate: Authenticator,
+        metrics: Metrics,
+        info: Mapping[str, Any],
+        ready: Callable[[], bool],
+        servers: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        """:param info, servers: of the OpenAPI document, as the settings have them."""
         self._registry = registry
         self._access = PublisherAccess(registry, authenticate)
         self._history = History(registry, self._access)
         self._metrics = metrics
-        self._version = version
+        self._info, self._servers = info, servers
         self._ready = ready
         self._documents = Memo[tuple[str, str], tuple[Table, bytes]](1000)
         #: One document is made at a time: whoever asks for the same one meanwhile gets it too.
@@ -109,7 +120,8 @@ class Admin:
         who = await self._access.identity(request)
         spec, document = await self._spec(request, who)
         bound = await self._registry.put(Source(0, "store", spec, document=document), who)
-        return active(bound, await self._registry.warnings(bound), 201, location=f"/-/routes/{bound.source.id}")
+        location = f"{_prefix(request)}/-/routes/{bound.source.id}"
+        return active(bound, await self._registry.warnings(bound), 201, location=location)
 
     async def replace(self, request: Request) -> Response:
         who = await self._access.identity(request)
@@ -152,7 +164,7 @@ class Admin:
         bound = self._registry.table.routes.get(source.id)
         if bound is None:
             raise Conflict("This route can't serve, so it publishes nothing; GET it to see why.")
-        return json_response(await self._document(published([bound])))
+        return json_response(await self._document(published([bound]), self._servers or _servers(request)))
 
     async def list_routes(self, request: Request) -> Response:
         who = await self._access.identity(request)
@@ -187,7 +199,7 @@ class Admin:
             source = Source(current.id if current is not None else 0, "store", spec, document=document)
             bound = await self._registry.check(source, who)
             answer["warnings"] = await self._registry.warnings(bound)
-            answer["openapi"] = await self._document(published([bound]))
+            answer["openapi"] = await self._document(published([bound]), self._servers or _servers(request))
         except NotOwned as error:
             answer["ok"] = False
             answer["problems"] = [{"key": error.key, "reason": error.reason, "line": None}]
@@ -222,6 +234,7 @@ class Admin:
             else [],
             "etag": source.etag,
         }
+        listed |= {key: value for key, value in spec_json(spec).items() if key in _SAID}
         if source.file:
             listed["file"] = source.file
         if broken:
@@ -258,6 +271,8 @@ class Admin:
         if document is None:
             async with self._drafting:
                 document = self._made(host, tenant) or await self._make(host, tenant)
+        if not self._servers and (servers := _servers(request)):
+            document = b'%b"servers":%b,%b' % (_OPENING, orjson.dumps(servers), document.removeprefix(_OPENING))
         return Response(document, media_type="application/json")
 
     def _key(self, host: str, tenant: str) -> tuple[str, str]:
@@ -274,14 +289,16 @@ class Admin:
         operations = for_host(published(table.routes.values()), host)
         if tenant:
             operations = for_tenant(operations, tenant)
-        document = await self._document(operations)
+        document = await self._document(operations, self._servers)
         text = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
         self._documents[key] = (table, text)
         return text
 
-    async def _document(self, operations: Iterable[PublishedOperation]) -> dict[str, Any]:
+    async def _document(
+        self, operations: Iterable[PublishedOperation], servers: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, Any]:
         """The document of `operations`. With thousands of them calls are answered while it is made."""
-        steps = draft_document(operations, title="HMS Bridge", version=self._version)
+        steps = draft_document(operations, servers=servers, **self._info)
         while True:
             for _ in range(STEPS):
                 try:
@@ -290,6 +307,26 @@ class Admin:
                     document: dict[str, Any] = end.value
                     return document
             await asyncio.sleep(0)
+
+
+def _prefix(request: Request) -> str:
+    """What a trusted proxy has removed from the path's beginning."""
+    return public_prefix(_fields(request)) if request.scope.get(TRUSTED_PROXY) else ""
+
+
+def _servers(request: Request) -> list[dict[str, Any]]:
+    """Where a trusted proxy says that it serves the routes, as Server Objects; none if it says nothing.
+
+    The request may have come by a listener that serves no routes, whose address is not theirs.
+    """
+    if not request.scope.get(TRUSTED_PROXY) or request.scope.get(ADMIN_LISTENER):
+        return []
+    base = public_base(_fields(request), request.url.scheme, request.headers.get("host", ""))
+    return [{"url": base}] if base else []
+
+
+def _fields(request: Request) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
 
 
 def _replaced(request: Request) -> str:

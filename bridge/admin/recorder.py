@@ -14,6 +14,9 @@ from bridge.gateway.shutdown import uncancelled
 from bridge.http.client_address import client_address, the_host
 from bridge.observe.tracing import trace_id_of
 
+#: Set in the scope of a request that came by a trusted proxy, whose ``X-Forwarded-…`` fields are believed.
+TRUSTED_PROXY = "bridge.trusted_proxy"
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -47,6 +50,8 @@ class Recorder:
             route="-",
         )
         scope["bridge.record"] = record
+        if trusted:
+            scope[TRUSTED_PROXY] = True
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -21,6 +21,8 @@ from bridge.api.call import Call, GrpcRequest, HttpRequest, Identity
 from bridge.api.capabilities import Explaining, Importing, Secretive, capability
 from bridge.api.grants import Grant, granted
 from bridge.api.importing import ImportOutput
+from bridge.api.spec.lifecycle import moment_text
+from bridge.api.spec.route import RouteSpec
 from bridge.api.transformer import Context
 from bridge.catalog.folder import Folder
 from bridge.catalog.live import placed
@@ -166,6 +168,9 @@ async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fau
                 "auth": getattr(route.source.spec.auth, "type", "any"),
                 "upstream": str(route.source.spec.upstream),
                 "operation": operation.name,
+                "deprecated": _deprecated(route.source.spec),
+                "sunset": moment_text(sunset.date) if (sunset := route.source.spec.sunset) is not None else "-",
+                "tags": ", ".join(route.source.spec.tags or ()) or "-",
             }
             for route in runtime.registry.table.routes.values()
             for operation in route.operations
@@ -173,22 +178,33 @@ async def table_rows(settings: Settings) -> tuple[list[dict[str, Any]], list[Fau
         return rows, faults
 
 
+def _deprecated(spec: RouteSpec) -> str:
+    """The date, ``yes`` without one, or ``-``."""
+    if spec.deprecated is None:
+        return "-"
+    return moment_text(spec.deprecated.since) if spec.deprecated.since is not None else "yes"
+
+
 async def document(settings: Settings, host: str, tenant: str) -> dict[str, Any]:
     """The OpenAPI document.
 
+    :param host: only what answers at this public host; ``""``: the routes of all hosts.
+    :param tenant: only this tenant's routes; ``""``: those of all.
     :raises SetupError: the folder has faults, so that the document would be incomplete.
     """
     from bridge.admin.api import published
-    from bridge.admin.openapi import build_document, for_host, for_tenant
+    from bridge.admin.openapi import api_info, api_servers, build_document, for_host, for_tenant
     from bridge.app import VERSION
 
     async with loaded(settings) as (runtime, faults):
         if faults:
             raise SetupError(faults)
-        operations = for_host(published(runtime.registry.table.routes.values()), host)
+        operations = published(runtime.registry.table.routes.values())
+        if host:
+            operations = for_host(operations, host)
         if tenant:
             operations = for_tenant(operations, tenant)
-        return build_document(operations, title="HMS Bridge", version=VERSION)
+        return build_document(operations, servers=api_servers(settings), **api_info(settings, VERSION))
 
 
 # --- explain -----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from bridge.api.grants import SECRET_PREFIX
 from bridge.api.spec.scalars import Seconds, Size
 from bridge.api.validation import reason_of
 from bridge.config.address import ListenAddress, listen_address
+from bridge.config.api_info import Contact, License, Servers, Text, Url
 from bridge.config.yaml import NO_LINES, read_document
 from bridge.errors import Fault, SettingsError
 from bridge.wording import suggestion
@@ -101,6 +102,13 @@ class Settings(BaseModel):
     admin_bind: Annotated[ListenAddress | None, BeforeValidator(_listener)] = None
     #: Pages that need no token on the routes' listener; None: see `public_pages`.
     admin_public: Annotated[frozenset[str] | None, BeforeValidator(_pages)] = None
+    openapi_title: Text = "HMS Bridge"  #: of the OpenAPI document, as the settings below
+    openapi_version: Text | None = None  #: of the API; None: the gateway's own
+    openapi_description: Annotated[str, Field(min_length=1, max_length=64 * 1024)] | None = None  #: in Markdown
+    openapi_contact: Contact | None = None  #: who answers questions
+    openapi_license: License | None = None
+    openapi_terms: Url | None = None  #: the terms of service
+    openapi_servers: Servers = ()  #: where the routes are served; none: where the document is, or as a proxy says
     drain: Seconds = 30.0  #: how long calls under way may take once the gateway is told to stop
 
     def path(self, relative: Path | str) -> Path:
@@ -146,14 +154,15 @@ def load(environ: Mapping[str, str] = os.environ, config: Path | None = None, **
         lines = document.lines() if document else NO_LINES
         faults = []
         for entry in error.errors():
-            key = str(entry["loc"][0])
+            path = entry["loc"]
+            key = str(path[0])
             reason = reason_of(entry)
-            if entry["type"] == "extra_forbidden":
+            if entry["type"] == "extra_forbidden" and len(path) == 1:
                 prefix = "BRIDGE_" if origin.get(key, "").startswith("BRIDGE_") else ""
                 known = [f"{prefix}{name.upper() if prefix else name}" for name in Settings.model_fields]
                 reason = f"no setting has this name{suggestion(origin.get(key, key), known)}"
             if key in origin:
                 faults.append(Fault(reason, (origin[key],)))
             else:
-                faults.append(Fault(reason, (key,), file=str(config), line=lines.at((key,)).line))
+                faults.append(Fault(reason, path, file=str(config), line=lines.at(path).line))
         raise SettingsError(faults) from None

@@ -57,6 +57,11 @@ def _authority(host: str) -> tuple[str, int | None] | None:
     return None if not name or (port or 0) > _MOST_PORT else (name, port)
 
 
+def valid_authority(text: str) -> bool:
+    """Whether `text` may be the value of a Host field."""
+    return len(text) <= _LONGEST_HOST and _authority(text) is not None
+
+
 def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tuple[str, str, str]:
     """Path, query and authority of a request target in absolute-form (RFC 9112, section 3.2.2).
 

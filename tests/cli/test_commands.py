@@ -121,6 +121,26 @@ def test_routes(cli: Any, home: Path) -> None:
     assert "routes/c.yml:1: x: unknown key" in broken.stderr
 
 
+def test_routes_and_check_tell_of_a_route_s_end(cli: Any, home: Path) -> None:
+    (home / "routes/a.yml").write_text(
+        SPEC + "deprecated: 2026-07-01\nsunset: {date: 2020-01-01, link: 'https://a.example'}\ntags: [Old, Tallies]\n"
+    )
+    refused = cli("check")
+    assert refused.returncode == 1
+    assert "sunset: it is 2020-01-01, before the route is deprecated (2026-07-01)" in refused.stderr
+    text = (home / "routes/a.yml").read_text()
+    (home / "routes/a.yml").write_text(text.replace("2026-07-01", "2019-07-01"))
+    (home / "routes/b.yml").write_text(SPEC.replace("/v1/a/{id}", "/v1/b") + "deprecated: true\n")
+    (home / "routes/c.yml").write_text(SPEC.replace("/v1/a/{id}", "/v1/c"))
+    rows = [line.split("\t") for line in cli("routes").stdout.splitlines()]
+    assert [row[-3:] for row in rows] == [["2019-07-01", "2020-01-01", "Old, Tallies"], ["yes", "-", "-"], ["-"] * 3]
+    assert json.loads(cli("routes", "tallies", "--json").stdout)[0]["sunset"] == "2020-01-01"
+    checked = cli("check")
+    assert checked.returncode == 0
+    assert "routes/a.yml: sunset: it was on 2020-01-01, " in checked.stdout
+    assert "routes/b.yml: deprecated: it has no date" in checked.stdout
+
+
 def test_what_is_copied_from_the_table_of_routes_is_whole(environment: dict[str, str], home: Path) -> None:
     path = "/v1/a/path/that/is/longer/than/the/{terminal}/is/wide"
     (home / "routes/a-\x1b[2J.yml").write_text(SPEC.replace("/v1/a/{id}", path))

@@ -1,4 +1,5 @@
-"""docs/openapi.md: its JSON is in the document of a gateway with that `auth`. Its commands: test_cli_page.py."""
+"""docs/openapi.md: its JSON is in the document of a gateway with that `auth`. Its commands: test_cli_page.py; its
+nginx: admin/portal/test_prefix.py."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ transform: {request: soap, soap: {wsdl: county-returns.wsdl, operation: GetCount
 
 
 async def test_what_the_document_says_of_access(start: Start) -> None:
-    [block] = [block for block in blocks_of(ROOT / "docs" / "openapi.md") if block.language != "console"]
+    block, nginx = [block for block in blocks_of(ROOT / "docs" / "openapi.md") if block.language != "console"]
+    assert (block.language, nginx.language) == ("json", "nginx")
     shown = json.loads(block.text)
     contract = {"wsdl/county-returns.wsdl": (ROOT / "wsdl" / "county-returns.wsdl").read_text("utf-8")}
     async with start(mesh={}, files=contract) as gateway:

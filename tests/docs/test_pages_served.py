@@ -29,6 +29,7 @@ from bridge.stages.auth.local_issuer import LocalIssuer
 from tests.conftest import Recorded, Upstream
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.docs.served_contracts import Watched, etcd, write_contracts
+from tests.docs.tables import code, table
 from tests.servers import running
 from tests.soap_kit import SOAP11, envelope
 
@@ -47,7 +48,7 @@ def part(page: str, start: str, *, route: str, upstream: str, auth: str = "none"
     text = block(page, start).text
     name = text.partition(":")[0]
     head = f"route: {route}\nupstream: {upstream}\nauth: {auth}\n"
-    if name in ("retry", "compress"):
+    if name in ("retry", "compress", "deprecated"):
         return f"{head}{text}transform: {{request: passthrough}}\n"
     return f"{head}transform:\n  request: {name}\n{textwrap.indent(text, '  ')}"
 
@@ -57,6 +58,7 @@ def write_routes(folder: Path) -> None:
         "vat": block("spec.md", "wsdl: vat.wsdl").text,
         "retry": part("spec.md", "retry: {attempts", route="/retried", upstream="http-svc:80"),
         "compressed": part("spec.md", "compress: {min_size", route="/compressed", upstream="http-svc:80"),
+        "old": part("spec.md", "deprecated: {since", route="/old", upstream="http-svc:80"),
         "returns": block("soap.md", "operation: GetCountyReturns").text,
         "ledger": part("soap.md", "wsdl: ledger.wsdl", route="/ledger", upstream="ledger-svc:8080", auth="{type: JWT}"),
         "orders": part("soap.md", "wsdl: orders.wsdl", route="/orders", upstream="http-svc:80"),
@@ -249,8 +251,8 @@ async def site(folder: Path, upstream: Upstream) -> AsyncIterator[Site]:
 
 async def test_the_specs_of_the_reference_pages(tmp_path: Path, upstream: Upstream) -> None:
     async with site(tmp_path, upstream) as running:
-        for page in (spec_vat, spec_retry, spec_compress, spec_secrets, soap_returns, soap_problem, soap_headers,
-                     soap_shape, soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams, xml_permits,
+        for page in (spec_vat, spec_retry, spec_compress, spec_lifecycle, spec_secrets, soap_returns, soap_problem,
+                     soap_headers, soap_shape, soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams, xml_permits,
                      xml_results, extend_front, extend_transports):  # fmt: skip
             upstream.seen.clear()
             upstream.status, upstream.headers, upstream.answer = 200, XML, None
@@ -311,6 +313,20 @@ async def spec_compress(site: Site) -> None:
         answer = await site.client.get("/compressed", headers={"accept-encoding": accept})
         assert answer.headers.get("content-encoding", "") == coding, (kind, size, accept)
         assert answer.content == site.upstream.body
+
+
+async def spec_lifecycle(site: Site) -> None:
+    """The fields of each key, as the table below the block has them."""
+    rows = table("docs/spec.md", "`deprecated` and `sunset`")
+    shown = sorted(tuple(code(row[2])[0].partition(": ")[::2]) for row in rows)
+    answer = await site.client.get("/old")
+    assert (
+        sorted((name, value) for name in {name for name, _ in shown} for value in answer.headers.get_list(name))
+        == shown
+    )
+    for row in rows:
+        [short] = code(row[1]) or [""]
+        assert not short or short.partition(": ")[2] in block("spec.md", "deprecated: {since").text
 
 
 async def spec_secrets(site: Site) -> None:

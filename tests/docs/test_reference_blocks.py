@@ -18,6 +18,7 @@ RUN: dict[str, dict[str, str]] = {
         "# secrets.yml": _SERVED,
         "retry: {attempts": _SERVED,
         "compress: {min_size": _SERVED,
+        "deprecated: {since": _SERVED,
     },
     "docs/soap.md": {
         "operation: GetCountyReturns": _SERVED,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.api.spec.auth import AnyAuth, Auth, OneAuth
+from bridge.api.spec.route import RouteSpec
 
 _TEXTS: Mapping[str, str] = {
     "none": "no credentials",
@@ -22,6 +23,20 @@ def access_of(auth: Auth) -> list[dict[str, Any]]:
     """The kinds of credentials of which one is enough: ``type``, and as the spec has them ``header``, ``issuer``,
     ``audiences`` (one is enough), ``roles`` (one is enough) and ``scopes`` (all are needed)."""
     return [_one(kind) for kind in (auth.any if isinstance(auth, AnyAuth) else (auth,))]
+
+
+def judges_callers(spec: RouteSpec) -> bool:
+    """Whether a caller who is known may be refused: a role or scope is needed, or a claim fills a value."""
+    if any({"roles", "scopes"} & kind.keys() for kind in access_of(spec.auth)):
+        return True
+    return _has_claim(spec.model_dump(exclude_unset=True))
+
+
+def _has_claim(value: Any) -> bool:
+    """Whether `value` holds a value of the form ``{$claim: NAME}``."""
+    if isinstance(value, dict):
+        return "$claim" in value or any(map(_has_claim, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_claim, value))
 
 
 def _one(auth: OneAuth) -> dict[str, Any]:

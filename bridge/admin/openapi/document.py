@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
 
 from bridge.admin.openapi.part import Place, described, finished
 from bridge.admin.openapi.problems import HEADERS, PROBLEM, PROBLEM_SCHEMA, problem_responses
@@ -26,14 +30,17 @@ def build_document(
     *,
     title: str,
     version: str,
-    servers: Sequence[Mapping[str, Any]] | None = None,
+    servers: Sequence[Mapping[str, Any]] = (),
+    **info: Any,
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document of `operations`, as values that JSON can hold.
+
+    :param servers: Server Objects. :param info: further members of the Info Object.
 
     What a transformer describes wrongly, or fails to describe, costs that operation its details and a warning in the
     log, never the document. Nothing in it says where an upstream is or what it is called.
     """
-    steps = draft_document(operations, title=title, version=version, servers=servers)
+    steps = draft_document(operations, title=title, version=version, servers=servers, **info)
     while True:
         try:
             next(steps)
@@ -47,7 +54,8 @@ def draft_document(
     *,
     title: str,
     version: str,
-    servers: Sequence[Mapping[str, Any]] | None = None,
+    servers: Sequence[Mapping[str, Any]] = (),
+    **info: Any,
 ) -> Generator[None, None, dict[str, Any]]:
     """As `build_document`, with a yield after each operation: thousands take seconds, and whoever makes the document of
     a gateway that serves lets calls through between them. Returns the document."""
@@ -58,6 +66,7 @@ def draft_document(
     fragments: dict[int, dict[str, Any]] = {}
     ids = _operation_ids(places)
     hosts = len({place.published.spec.host for place in places} - {None}) > 1
+    below = _path_of(servers)
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for (place, *others), operation_id in zip(contenders, ids, strict=True):
         published = place.published
@@ -67,13 +76,13 @@ def draft_document(
             fragments[id(published)],
             place,
             operation_id=operation_id,
-            tag=_tag(published),
+            tags=published.spec.tags or (_tag(published),),
             security=schemes.add(published),
-            host=published.spec.host if hosts else None,
+            server=f"//{published.spec.host}{below}" if hosts and published.spec.host else None,
             also=[_other(other) for other in others],
         )
         yield
-    return _document(paths, pool, schemes, {"title": title, "version": version}, servers)
+    return _document(paths, pool, schemes, {"title": title, "version": version, **info}, servers)
 
 
 def _document(
@@ -81,22 +90,77 @@ def _document(
     pool: SchemaPool,
     schemes: _Schemes,
     info: dict[str, Any],
-    servers: Sequence[Mapping[str, Any]] | None,
+    servers: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     entries = [entry for item in paths.values() for entry in item.values()]
     refs = {response["$ref"] for entry in entries for response in entry["responses"].values() if "$ref" in response}
+    problems = problem_responses(ref.rpartition("/")[2] for ref in refs)
+    shared = _shared_errors(entries, Names(problems))
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
     if servers:
         document["servers"] = [dict(server) for server in servers]
-    document["tags"] = [{"name": tag} for tag in sorted({tag for entry in entries for tag in entry["tags"]})]
+    document["tags"] = [{"name": tag} for tag in in_order(entry["tags"] for entry in entries)]
     document["paths"] = {path: paths[path] for path in sorted(paths)}
+    responses = [response for entry in entries for response in entry["responses"].values()]
+    responses += [*problems.values(), *shared.values()]
+    names = {name for response in responses for name in response.get("headers", ())}
     document["components"] = {
         "schemas": dict(sorted(pool.components.items())),
-        "responses": problem_responses(ref.rpartition("/")[2] for ref in refs),
-        "headers": dict(HEADERS),
+        "responses": dict(sorted({**problems, **shared}.items())),
+        "headers": {name: header for name, header in HEADERS.items() if name in names},
         "securitySchemes": dict(sorted(schemes.components.items())),
     }
     return document
+
+
+def _shared_errors(entries: Sequence[dict[str, Any]], names: Names) -> dict[str, dict[str, Any]]:
+    """The error responses that several operations have, which then refer to them.
+
+    :returns: by the names that they have among the components.
+    """
+    users: defaultdict[bytes, list[tuple[dict[str, Any], str]]] = defaultdict(list)
+    for entry in entries:
+        for status, response in entry["responses"].items():
+            if status[0] in "45" and "$ref" not in response:
+                users[orjson.dumps(response)].append((entry, status))
+    shared: dict[str, dict[str, Any]] = {}
+    for places in users.values():
+        if len(places) < 2:
+            continue
+        entry, status = places[0]
+        name = names.fresh(f"Service{status}")
+        shared[name] = entry["responses"][status]
+        for entry, status in places:
+            entry["responses"] = {**entry["responses"], status: {"$ref": f"#/components/responses/{name}"}}
+    return shared
+
+
+def _path_of(servers: Sequence[Mapping[str, Any]]) -> str:
+    """The path of the first server, which the operations of every host are below."""
+    return urlsplit(servers[0]["url"]).path.rstrip("/") if servers else ""
+
+
+def in_order(lists: Iterable[Sequence[str]]) -> list[str]:
+    """All tags of `lists`, each once and in the lists' own order; otherwise, and where two lists contradict each other,
+    by the alphabet. The order of `lists` doesn't matter."""
+    later: defaultdict[str, set[str]] = defaultdict(set)
+    for tags in lists:
+        for at, tag in enumerate(tags):
+            later[tag].update(tags[at + 1 : at + 2])
+    earlier = Counter(tag for following in later.values() for tag in following)
+    free = [tag for tag in later if not earlier[tag]]
+    heapify(free)
+    rest = iter(sorted(later))
+    order: dict[str, None] = {}
+    while len(order) < len(later):
+        # None is free where lists contradict each other; then the alphabet decides.
+        tag = heappop(free) if free else next(tag for tag in rest if tag not in order)
+        order[tag] = None
+        for following in later[tag]:
+            earlier[following] -= 1
+            if not earlier[following] and following not in order:
+                heappush(free, following)
+    return list(order)
 
 
 # --- who gets which path and method -------------------------------------------------------------------------------

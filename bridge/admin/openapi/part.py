@@ -10,13 +10,15 @@ from typing import Any
 
 import orjson
 
-from bridge.admin.openapi.access import access_of, access_text
+from bridge.admin.openapi.access import access_of, access_text, judges_callers
 from bridge.admin.openapi.example import fill
-from bridge.admin.openapi.problems import header_refs, problem_names
+from bridge.admin.openapi.lifecycle import lifecycle_members, lifecycle_names, lifecycle_text
+from bridge.admin.openapi.problems import PROBLEM, OperationTraits, header_refs, problem_names
 from bridge.admin.openapi.published import PublishedOperation
-from bridge.admin.openapi.refs import renamed
+from bridge.admin.openapi.refs import PREFIX, renamed
 from bridge.admin.openapi.schemas import SchemaPool
 from bridge.admin.openapi.template import DocumentPath
+from bridge.api.spec.route import RouteSpec
 from bridge.api.spec.upstream import Upstream
 from bridge.api.transformer import OperationDoc
 
@@ -27,6 +29,7 @@ log = logging.getLogger("bridge.openapi")
 _KEPT = ("summary", "description", "externalDocs", "deprecated", "requestBody", "callbacks")
 _IN = ("path", "query", "header", "cookie")
 _BODILESS = ("GET", "HEAD")
+_PROBLEM_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,18 @@ def _checked(fragment: dict[str, Any]) -> dict[str, Any]:
     for status, response in (fragment.get("responses") or {}).items():
         if not isinstance(response, dict) or not isinstance(response.get("headers", {}), dict):
             raise TypeError(f"the response {status} is no Response Object")
+        if not isinstance(content := response.get("content", {}), dict) or not _is_media(content.get(_PROBLEM_TYPE)):
+            raise TypeError(f"the content of the response {status} is no map of Media Type Objects")
+    body = fragment.get("requestBody") or {}
+    if not isinstance(body, dict) or not isinstance(body.get("content") or {}, dict):
+        raise TypeError("its requestBody is no Request Body Object")
+    if not isinstance(fragment.get("description") or "", str):
+        raise TypeError("its description is no text")
     return fragment
+
+
+def _is_media(media: Any) -> bool:
+    return media is None or isinstance(media, dict)
 
 
 def _upstream(upstream: Upstream) -> re.Pattern[str]:
@@ -110,36 +124,44 @@ def finished(
     place: Place,
     *,
     operation_id: str,
-    tag: str,
+    tags: Sequence[str],
     security: Sequence[Mapping[str, Any]],
-    host: str | None,
+    server: str | None,
     also: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The Operation Object as it goes into the document.
 
-    :param host: say that it lives there; for documents that hold the routes of several hosts.
+    :param server: the URL that its path is below; for documents that hold the routes of several hosts.
     :param also: what else is published at this path and method, for which OpenAPI has no room.
     """
     spec = place.published.spec
-    entry: dict[str, Any] = {"tags": [tag], "summary": place.published.operation.name}
+    entry: dict[str, Any] = {"tags": list(tags), "summary": place.published.operation.name}
     entry |= {key: fragment[key] for key in _KEPT if fragment.get(key)}
     if place.published.operation.method == "*" and place.method in _BODILESS:
         entry.pop("requestBody", None)
     access = access_of(spec.auth)
-    if text := access_text(access):
-        entry["description"] = f"{entry['description']}\n\n{text}" if entry.get("description") else text
+    if spec.deprecated is not None:
+        entry["deprecated"] = True
+    texts = (
+        _upstream(spec.upstream).sub("the service", spec.description or "").strip(),
+        entry.pop("description", None) or "",
+        lifecycle_text(spec),
+        access_text(access),
+    )
+    if any(texts):
+        entry["description"] = "\n\n".join(filter(None, texts))
     entry["operationId"] = operation_id
     if parameters := _parameters(fragment.get("parameters") or (), place):
         entry["parameters"] = parameters
-    limited = spec.rate_limit is not None
-    entry["responses"] = _responses(fragment.get("responses") or {}, secured=bool(security), limited=limited)
+    entry["responses"] = _responses(fragment.get("responses") or {}, _traits(spec, entry, secured=bool(security)))
     entry["security"] = [dict(requirement) for requirement in security]
-    if host:
-        entry["servers"] = [{"url": f"//{host}"}]
+    if server:
+        entry["servers"] = [{"url": server}]
     entry |= {key: value for key, value in fragment.items() if key.startswith("x-")}
     ours: dict[str, Any] = {"route": place.published.route_id, "protocol": protocol(place.published)}
     if any(kind["type"] != "none" for kind in access):
         ours["access"] = access
+    ours |= lifecycle_members(spec)
     entry["x-bridge"] = {**ours, "also": list(also)} if also else ours
     return entry
 
@@ -169,9 +191,22 @@ def _parameters(declared: Sequence[Mapping[str, Any]], place: Place) -> list[dic
     return parameters + [one for (where, _), one in by_name.items() if where != "path"]
 
 
-def _responses(declared: Mapping[str, Mapping[str, Any]], *, secured: bool, limited: bool) -> dict[str, Any]:
+def _traits(spec: RouteSpec, entry: Mapping[str, Any], *, secured: bool) -> OperationTraits:
+    """:param entry: the Operation Object, with its ``requestBody`` if it takes a body."""
+    body: Mapping[str, Any] = entry.get("requestBody") or {}
+    return OperationTraits(
+        secured=secured,
+        judged=judges_callers(spec),
+        limited=spec.rate_limit is not None,
+        body=bool(body),
+        typed=bool(body) and "*/*" not in (body.get("content") or {}),
+        lifecycle=lifecycle_names(spec),
+    )
+
+
+def _responses(declared: Mapping[str, Mapping[str, Any]], traits: OperationTraits) -> dict[str, Any]:
     """What the transformer declares, with the gateway's fields; its own problems where nothing is declared."""
-    shared = header_refs(limited=limited)
+    shared = header_refs(traits)
     responses: dict[str, Any] = {}
     for status, response in declared.items():
         responses[status] = {
@@ -179,8 +214,16 @@ def _responses(declared: Mapping[str, Mapping[str, Any]], *, secured: bool, limi
             **response,
             "headers": {**shared, **response.get("headers", {})},
         }
+        if (media := response.get("content", {}).get(_PROBLEM_TYPE)) is not None:
+            responses[status]["content"] = {**response["content"], _PROBLEM_TYPE: _problem(media)}
     if not any(status[0] == "2" for status in responses):
         responses["200"] = {"description": "The answer.", "headers": shared}
-    for status, name in problem_names(secured=secured, limited=limited).items():
+    for status, name in problem_names(traits).items():
         responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
     return {status: responses[status] for status in sorted(responses)}
+
+
+def _problem(media: Mapping[str, Any]) -> dict[str, Any]:
+    """The Media Type Object of a problem that a transformer describes: its schema tells what it adds to a problem."""
+    common, own = {"$ref": f"{PREFIX}{PROBLEM}"}, media.get("schema")
+    return {**media, "schema": common if not own or own == common else {"allOf": [common, own]}}

@@ -6,6 +6,7 @@ The problems are those of `bridge.errors`, so their slugs and titles are written
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import (
@@ -17,8 +18,10 @@ from bridge.errors import (
     RateLimited,
     RequestError,
     Timeout,
+    TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
     UpstreamError,
     UpstreamFault,
 )
@@ -78,6 +81,8 @@ _KINDS: dict[str, tuple[str, tuple[type[RequestError], ...]]] = {
     "BadRequest": ("The request breaks the operation's schema.", (InvalidBody, InvalidParameter, ClientError)),
     "Unauthorized": ("The credentials are missing, expired or not meant for this route.", (Unauthorized,)),
     "Forbidden": ("The caller is known, but may not do this.", (Forbidden,)),
+    "TooLarge": ("The request is larger than the gateway reads.", (TooLarge,)),
+    "UnsupportedMediaType": ("The operation does not read that content type.", (UnsupportedMediaType,)),
     "RateLimited": ("Too many calls; `Retry-After` says when to try again.", (RateLimited,)),
     "BadGateway": (
         "The service behind the route failed or refused.",
@@ -97,9 +102,18 @@ _ALWAYS = {
     "504": "Timeout",
     "default": "Problem",
 }
-_SECURED = {"401": "Unauthorized", "403": "Forbidden"}
 
 HEADERS: dict[str, dict[str, Any]] = {
+    "Deprecation": {
+        "description": "When the operation was or will be deprecated (RFC 9745): `@` and Unix seconds.",
+        "schema": {"type": "string", "pattern": "^@[0-9]+$"},
+        "example": "@1688169599",
+    },
+    "Link": {
+        "description": "Pages for people about the deprecation and the sunset (RFC 8288), by `rel`.",
+        "schema": {"type": "string"},
+        "example": '<https://example.org/changes>; rel="deprecation"',
+    },
     "RateLimit": {
         "description": "What is left now, in the IETF's structured form (draft-ietf-httpapi-ratelimit-headers).",
         "schema": {"type": "string"},
@@ -115,6 +129,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
+    "Sunset": {
+        "description": "When the operation is expected to be gone (RFC 8594), as an HTTP date.",
+        "schema": {"type": "string"},
+        "example": "Thu, 31 Dec 2026 23:59:59 GMT",
+    },
     "X-RateLimit-Limit": {"description": "Calls allowed in a window.", "schema": {"type": "integer"}},
     "X-RateLimit-Remaining": {"description": "Calls left in this window.", "schema": {"type": "integer"}},
     "X-RateLimit-Reset": {"description": "Seconds until calls are there again.", "schema": {"type": "integer"}},
@@ -126,18 +145,44 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def problem_names(*, secured: bool, limited: bool) -> dict[str, str]:
-    """Status -> component name, for an operation that asks for credentials or is limited, or neither."""
-    return {
-        **_ALWAYS,
-        **(_SECURED if secured else {}),
-        **({"429": "RateLimited"} if limited else {}),
-    }
+@dataclass(frozen=True, slots=True)
+class OperationTraits:
+    """What of an operation decides which problems and fields its responses can have.
+
+    :ivar secured: it asks for credentials. :ivar judged: not every known caller may call it.
+    :ivar limited: it has a limit of calls.
+    :ivar body: it takes a body. :ivar typed: not of every content type.
+    :ivar lifecycle: the fields that tell of its end, as they are written.
+    """
+
+    secured: bool = False
+    judged: bool = False
+    limited: bool = False
+    body: bool = False
+    typed: bool = False
+    lifecycle: tuple[str, ...] = ()
 
 
-def header_refs(*, limited: bool) -> dict[str, Any]:
+def problem_names(operation: OperationTraits) -> dict[str, str]:
+    """Status -> component name, of the problems that the gateway can answer with."""
+    names = dict(_ALWAYS)
+    if operation.secured:
+        names["401"] = "Unauthorized"
+    if operation.judged:
+        names["403"] = "Forbidden"
+    if operation.body:
+        names["413"] = "TooLarge"
+    if operation.body and operation.typed:
+        names["415"] = "UnsupportedMediaType"
+    if operation.limited:
+        names["429"] = "RateLimited"
+    return names
+
+
+def header_refs(operation: OperationTraits) -> dict[str, Any]:
     """The fields that the gateway puts on every response."""
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Trace-ID", *(_LIMITED if limited else ()))}
+    names = ("X-Trace-ID", *(_LIMITED if operation.limited else ()), *operation.lifecycle)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def problem_responses(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -147,7 +192,7 @@ def problem_responses(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _response(name: str) -> dict[str, Any]:
     description, kinds = _KINDS[name]
-    headers = header_refs(limited=name == "RateLimited")
+    headers = header_refs(OperationTraits(limited=name == "RateLimited"))
     if name in ("RateLimited", "Unavailable"):
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     media: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{PROBLEM}"}}
@@ -162,6 +207,8 @@ _DETAILS: Mapping[type[RequestError], str] = {
     ClientError: "The request needs exactly one valid Host header.",
     Unauthorized: "This route needs a bearer token.",
     Forbidden: "The token's roles do not allow this.",
+    TooLarge: "A request body may have at most 8388608 bytes.",
+    UnsupportedMediaType: "This operation reads application/json, not text/plain.",
     RateLimited: "You have made more calls than this route allows. Try again in a moment.",
     UpstreamFault: "The number is not known.",
     BadReply: "The answer does not follow the service's own contract.",

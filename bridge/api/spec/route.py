@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
 from bridge.api.spec.ip import IpRules
+from bridge.api.spec.lifecycle import Deprecated, Description, Sunset, SunsetSpec, Tags, check_order
 from bridge.api.spec.limits import Cache, RateLimit, Stream
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.scalars import Model, Seconds, Size
@@ -46,6 +47,10 @@ class RouteSpec(Model):
     methods: Annotated[tuple[Method, ...], Field(strict=False)] | None = None
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), AfterValidator(_public_host)] | None = None
     tenant: Annotated[str, Field(pattern=TENANT)] | None = None
+    description: Description | None = None  #: for those who call it, in Markdown
+    tags: Tags | None = None  #: groups of the API's documentation, the first one first
+    deprecated: Deprecated = None
+    sunset: Sunset = None
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
     ip: IpRules | None = None
     auth: Auth
@@ -75,3 +80,9 @@ class RouteSpec(Model):
         if methods is not None and len(set(methods)) < len(methods):
             raise ValueError("a method stands in it twice")
         return methods
+
+    @field_validator("sunset")
+    @classmethod
+    def _after_deprecation(cls, sunset: SunsetSpec | None, info: ValidationInfo) -> SunsetSpec | None:
+        check_order(info.data.get("deprecated"), sunset)
+        return sunset

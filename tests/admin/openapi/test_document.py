@@ -44,7 +44,7 @@ def test_an_operation_with_all_that_the_gateway_adds(publish: Any, document: Any
     assert entry["parameters"] == [
         {"name": "countryCode", "in": "path", "required": True, "schema": {"type": "string"}}
     ]
-    assert list(entry["responses"]) == ["200", "400", "401", "403", "429", "502", "503", "504", "default"]
+    assert list(entry["responses"]) == ["200", "400", "401", "429", "502", "503", "504", "default"]
     assert {"X-Trace-ID", "RateLimit", "RateLimit-Policy"} <= entry["responses"]["200"]["headers"].keys()
     assert entry["x-bridge"] == {"route": "1", "protocol": "soap"}
     assert built["components"]["securitySchemes"] == {"jwt": bearer}
@@ -61,10 +61,78 @@ def test_an_open_unlimited_operation_says_no_more_than_is_true(publish: Any, doc
     assert set(built["components"]["responses"]) == {"BadGateway", "BadRequest", "Problem", "Timeout", "Unavailable"}
 
 
+def statuses(built: dict[str, Any], path: str, method: str) -> list[str]:
+    return list(built["paths"][path][method]["responses"])
+
+
+def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, document: Any) -> None:
+    typed: dict[str, Any] = {"content": {"application/json": {}}}
+    any_type: dict[str, Any] = {"content": {"*/*": {}}}
+    jwt = {"security": [{"jwt": []}], "schemes": {"jwt": {"type": "mutualTLS"}}}
+    soap = {"request": "soap", "soap": {"headers": {"Caller": {"id": {"$claim": "sub"}}}}}
+    built = document(
+        publish("/open", method="GET"),
+        publish("/typed", method="POST", doc=ok(requestBody=typed)),
+        publish("/any", method="*", methods=["GET", "POST"], doc=ok(requestBody=any_type)),
+        publish("/known", method="GET", auth={"type": "JWT"}, **jwt),
+        publish("/role", method="GET", auth={"any": [{"type": "mtls"}, {"type": "JWT", "roles": ["clerk"]}]}, **jwt),
+        publish("/claim", method="GET", auth={"type": "JWT"}, transform=soap, **jwt),
+        publish("/limited", method="GET", rate_limit={"rps": 1}),
+    )
+    upstream = ["502", "503", "504", "default"]
+    assert statuses(built, "/open", "get") == ["200", "400", *upstream]
+    assert statuses(built, "/typed", "post") == ["200", "400", "413", "415", *upstream]
+    assert statuses(built, "/any", "post") == ["200", "400", "413", *upstream], "bytes are forwarded whatever they are"
+    assert statuses(built, "/any", "get") == ["200", "400", *upstream]
+    assert statuses(built, "/known", "get") == ["200", "400", "401", *upstream]
+    assert statuses(built, "/role", "get") == ["200", "400", "401", "403", *upstream]
+    assert statuses(built, "/claim", "get") == ["200", "400", "401", "403", *upstream]
+    assert statuses(built, "/limited", "get") == ["200", "400", "429", *upstream]
+    assert set(built["components"]["headers"]) >= {"RateLimit", "Retry-After", "X-Trace-ID"}
+    assert "RateLimit" not in document(publish("/open", method="GET"))["components"]["headers"]
+
+
+def test_problems_of_the_service_are_problems_and_stand_once(publish: Any, document: Any) -> None:
+    schema = {"type": "object", "properties": {"fault": {"type": "object"}}}
+    common = {"$ref": "#/components/schemas/Problem"}
+    refusal: dict[str, Any] = {
+        "description": "No such trader.",
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+    gone = {"description": "Gone.", "content": {"application/problem+json": {"schema": common}}}
+
+    def doc(**responses: Any) -> OperationDoc:
+        return OperationDoc({"responses": {"200": {"description": "Fine."}, **responses}})
+
+    built = document(
+        publish("/a", doc=doc(**{"404": refusal, "410": gone})),
+        publish("/b", doc=doc(**{"404": refusal})),
+        publish("/c", doc=doc(**{"404": {**refusal, "description": "No such county."}})),
+    )
+    entries = {path: item["get"]["responses"] for path, item in built["paths"].items()}
+    assert entries["/a"]["404"] == entries["/b"]["404"] == {"$ref": "#/components/responses/Service404"}
+    shared = built["components"]["responses"]["Service404"]
+    assert shared["description"] == "No such trader."
+    assert shared["content"]["application/problem+json"]["schema"] == {"allOf": [common, schema]}
+    assert entries["/c"]["404"]["description"] == "No such county."
+    assert entries["/a"]["410"]["content"]["application/problem+json"]["schema"] == common
+    assert "$ref" not in refusal["content"]["application/problem+json"]["schema"], "what was described is not changed"
+
+
 def test_problem_examples_follow_the_problem_schema(publish: Any, document: Any) -> None:
     from jsonschema import Draft202012Validator
 
-    built = document(publish(rate_limit={"rps": 1}, security=[{"key": []}], schemes={"key": {"type": "mutualTLS"}}))
+    body: dict[str, Any] = {"content": {"application/json": {}}}
+    built = document(
+        publish(
+            method="POST",
+            doc=ok(requestBody=body),
+            rate_limit={"rps": 1},
+            auth={"type": "JWT", "roles": ["clerk"]},
+            security=[{"key": []}],
+            schemes={"key": {"type": "mutualTLS"}},
+        )
+    )
     judge = Draft202012Validator(built["components"]["schemas"]["Problem"])
     seen = 0
     for status, response in built["components"]["responses"].items():
@@ -72,7 +140,7 @@ def test_problem_examples_follow_the_problem_schema(publish: Any, document: Any)
             judge.validate(example["value"])
             seen += 1
             assert example["value"]["type"].startswith("urn:bridge:problem:"), status
-    assert seen == 11
+    assert seen == 13
 
 
 def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish: Any, document: Any) -> None:

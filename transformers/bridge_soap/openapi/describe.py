@@ -208,6 +208,7 @@ class _Writer:
         return statuses
 
     def _fault_schema(self, names: list[str]) -> Schema:
+        """What a fault adds to a problem, whose other members the gateway describes."""
         elements = self._d.contract.fault_elements(self._d.operation)
         detail = {
             local_name(tag): self._schemas.element(element)
@@ -224,15 +225,7 @@ class _Writer:
         }
         return {
             "type": "object",
-            "properties": {
-                "type": {"type": "string", "format": "uri-reference"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "code": {"type": "integer"},
-                "detail": {"type": "string"},
-                "trace_id": {"type": "string"},
-                "fault": fault,
-            },
+            "properties": {"fault": fault},
         }
 
 

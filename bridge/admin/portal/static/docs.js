@@ -8,6 +8,19 @@ follow();
 
 const tenant = new URLSearchParams(window.location.search).get("tenant");
 
+// Behind a proxy that removes a prefix and says nothing of it, the gateway can't name its servers; this page's own address can.
+const root = new URL("..", window.location.href).pathname.replace(/\/$/, "");
+const belowPrefix = () => ({
+  statePlugins: {
+    spec: {
+      wrapActions: {
+        updateJsonSpec: (update) => (spec) =>
+          update(root && spec?.openapi && !spec.servers ? { ...spec, servers: [{ url: root }] } : spec),
+      },
+    },
+  },
+});
+
 window.SwaggerUIBundle({
   url: "openapi.json" + (tenant ? "?" + new URLSearchParams({ tenant }) : ""),
   dom_id: "#docs",
@@ -19,6 +32,7 @@ window.SwaggerUIBundle({
   defaultModelExpandDepth: 3,
   showExtensions: false,
   persistAuthorization: false, // a token stays in this page's memory
+  plugins: [belowPrefix],
   validatorUrl: null, // nothing leaves for a validator elsewhere
   withCredentials: false,
   // The admin listener serves no routes, so there is nothing to try.

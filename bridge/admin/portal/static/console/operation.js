@@ -33,6 +33,7 @@ export async function describe({ id, etag, method, path }) {
   const body = media && exampleOf(media);
   return {
     access: entry["x-bridge"]?.access ?? [],
+    end: endText(entry["x-bridge"] ?? {}),
     type,
     body: body === undefined ? undefined : typeof body === "string" && type !== "application/json" ? body : JSON.stringify(body, null, 2),
     parameters: (entry.parameters ?? []).map((one) => ({
@@ -53,6 +54,13 @@ function kindText({ type, header, issuer, audiences, roles, scopes }) {
   return (header ? `an API key in the header ${header}` : KINDS[type] ?? type)
     + (issuer ? ` from ${issuer}` : "") + (audiences ? ` for the audience ${list(audiences, "or")}` : "") + (needed ? ` with ${needed}` : "");
 }
+
+/** Deprecation and sunset, as sentences; "" where there are none. */
+const endText = ({ deprecated, sunset }) => [
+  deprecated && `Deprecated${deprecated.since ? ` as of ${deprecated.since}` : ""}.`,
+  sunset && `It may be gone after ${sunset.date}.`,
+  ...[...new Set([deprecated?.link, sunset?.link])].map((link) => link && `See ${link}`),
+].filter(Boolean).join(" ");
 
 /** What a caller needs, as a sentence. */
 export const accessText = (access) =>

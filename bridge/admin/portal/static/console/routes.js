@@ -5,17 +5,34 @@ import { forgetDocuments } from "./operation.js";
 import { offer, pick } from "./try.js";
 
 const SHOWN = 200; // rows; more are found through the filter
+const LINE = 160; // characters of a description
 let known = [];
+
+/** Deprecation and sunset, in words. */
+function ends({ deprecated, sunset }) {
+  const since = deprecated?.since ?? (typeof deprecated === "string" ? deprecated : "");
+  return [deprecated && `deprecated${since && ` as of ${since}`}`, sunset && `sunset ${sunset.date ?? sunset}`].filter(Boolean);
+}
 
 const words = (route) =>
   [route.route_id, route.status, route.route, route.host, route.tenant, route.transformer, route.auth, route.upstream,
+    route.description, ...(route.tags ?? []), ...ends(route),
     ...(route.methods ?? []), ...(route.operations ?? []).map((one) => `${one.path} ${one.name}`)]
     .join(" ").toLowerCase();
+
+const firstLine = (text) => {
+  const [line] = text.trim().split("\n");
+  return line.length > LINE ? `${line.slice(0, LINE)}…` : line;
+};
 
 function row(route) {
   const active = route.status === "ACTIVE";
   const operations = route.operations ?? [];
   const below = operations.filter((one) => one.path && one.path !== route.route);
+  const marks = [
+    ...ends(route).map((text) => el("span", { class: "tag warn" }, text)),
+    ...(route.tags ?? []).map((text) => el("span", { class: "tag" }, text)),
+  ];
   const problems = (route.problems ?? []).map((text) => el("li", { class: "problem" }, text));
   const warnings = (route.warnings ?? []).slice(0, 3).map((text) => el("li", { class: "warning" }, text));
   const shown = below.slice(0, 8).map((one) => el("li", { class: "code" }, `${one.method} ${one.path}`));
@@ -26,6 +43,8 @@ function row(route) {
     el("td", {},
       el("span", { class: "methods" }, (route.methods ?? []).join(" ") || "any"),
       el("span", { class: "route code" }, `${route.host ?? ""}${route.route}`),
+      marks.length ? el("div", { class: "marks" }, ...marks) : null,
+      route.description ? el("p", { class: "said" }, firstLine(route.description)) : null,
       el("ul", {}, ...problems, ...warnings, ...shown)),
     el("td", {}, route.tenant ?? "–"),
     el("td", {}, route.transformer),

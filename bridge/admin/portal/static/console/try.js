@@ -8,7 +8,7 @@ const PARAMETER = /\{([^{}*]+)(\*?)\}/g;
 const BODILESS = ["GET", "HEAD"];
 const SHOWN = 200_000; // characters of an answer
 const NAMED = 12; // query parameters
-const FIELDS = ["content-type", "x-trace-id", "ratelimit", "ratelimit-policy", "retry-after"];
+const FIELDS = ["content-type", "x-trace-id", "ratelimit", "ratelimit-policy", "retry-after", "deprecation", "sunset", "link", "location"];
 
 const ON_ADMIN_LISTENER = document.body.dataset.listener === "admin"; // which serves no routes
 
@@ -16,6 +16,7 @@ let operations = []; // {method, path, label, host, id, etag}
 let chosen = null; // the operation that the form is filled for
 let turn = 0; // counts calls and choices: an answer that comes after another choice is not shown
 let access = null; // what it wants of its callers; null where that isn't known
+let end = ""; // its deprecation and sunset, in words
 
 /** Fills the list of operations from the route table. */
 export function offer(routes) {
@@ -44,8 +45,7 @@ async function keep(at) {
   if (!isChanged) return;
   const description = await describe(operation);
   if (chosen !== operation) return;
-  access = description?.access ?? null;
-  showAccess();
+  know(description);
 }
 
 /** Puts a route's first operation into the form. */
@@ -67,8 +67,17 @@ function clearAnswer() {
   $("curl").hidden = true;
 }
 
+/** Takes over what the contract says of the chosen operation; null where that isn't known. */
+function know(description) {
+  access = description?.access ?? null;
+  end = description?.end ?? "";
+  showAccess();
+}
+
 function showAccess() {
   $("access-box").hidden = access === null;
+  $("end-text").textContent = end;
+  $("end-text").hidden = !end;
   $("access-text").textContent = access === null ? "" : accessText(access);
   const command = tokenCommand(access ?? []);
   $("access-command").textContent = command;
@@ -79,8 +88,7 @@ async function choose() {
   turn += 1;
   clearAnswer();
   chosen = operations[Number($("operation").value || -1)] ?? null;
-  access = null;
-  showAccess();
+  know(null);
   $("body-hint").hidden = $("query-hint").hidden = true;
   if (!chosen) return;
   $("method").value = chosen.method;
@@ -97,8 +105,7 @@ async function choose() {
 
 /** Puts the contract's examples into the form, where nobody has written anything meanwhile. */
 function fill(description) {
-  access = description.access;
-  showAccess();
+  know(description);
   const query = description.parameters.filter((one) => one.in === "query");
   for (const input of $("parameters").querySelectorAll("input")) {
     const parameter = description.parameters.find((one) => one.in === "path" && one.name === input.dataset.name);
