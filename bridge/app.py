@@ -68,14 +68,8 @@ def build(settings: Settings) -> Bridge:
     gateway = Gateway(settings, access)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
-    admin = Admin(
-        runtime.registry,
-        publisher,
-        metrics,
-        api_info(settings, VERSION),
-        ready=lambda: bool(app.state.ready),
-        servers=api_servers(settings),
-    )
+    info, servers = api_info(settings, VERSION), api_servers(settings)
+    admin = Admin(runtime.registry, publisher, metrics, info, lambda: bool(app.state.ready), servers)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

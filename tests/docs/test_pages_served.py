@@ -252,8 +252,8 @@ async def site(folder: Path, upstream: Upstream) -> AsyncIterator[Site]:
 async def test_the_specs_of_the_reference_pages(tmp_path: Path, upstream: Upstream) -> None:
     async with site(tmp_path, upstream) as running:
         for page in (spec_vat, spec_retry, spec_compress, spec_lifecycle, spec_secrets, soap_returns, soap_problem,
-                     soap_headers, soap_shape, soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams, xml_permits,
-                     xml_results, extend_front, extend_transports):  # fmt: skip
+                     soap_headers, soap_shape, soap_attachments, grpc_ballots, grpc_rules, grpc_events, grpc_streams,
+                     xml_permits, xml_results, extend_front, extend_transports):  # fmt: skip
             upstream.seen.clear()
             upstream.status, upstream.headers, upstream.answer = 200, XML, None
             await page(running)
