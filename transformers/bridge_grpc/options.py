@@ -163,6 +163,7 @@ class GrpcOptions(Options):
     events: dict[str, EventOptions] = Field(default_factory=dict)
     unknown: Literal["error", "ignore"] = "error"
     statuses: dict[str, Annotated[int, Field(ge=200, le=299)]] = Field(default_factory=dict)
+    locations: dict[str, str] = Field(default_factory=dict)  #: by method: ``/v1/tallies/{id}``, from its reply
     short_enums: bool = False  #: enum values may be named without their type's prefix
     query_items: bool = False  #: items of repeated messages in a query: ``parts[0].name=x``
     ignore_query: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()

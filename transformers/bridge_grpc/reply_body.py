@@ -15,8 +15,10 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.large import LARGE
 from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.mapping.forms import HTTP_BODY
+from bridge_grpc.mapping.success import Success
 
 BODILESS = frozenset({204, 205})  #: statuses without a body
+SUCCESS = Success()
 _OCTETS = "application/octet-stream"
 
 
@@ -24,15 +26,15 @@ class ReplyBody:
     """Compiled from the reply message and the rule's ``response_body``.
 
     :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
-    :param status: of the response; with 204 and 205 there is no body (RFC 9110, sections 15.3.5 and 15.3.6).
+    :param success: the response's status; with 204 and 205 there is no body (RFC 9110, sections 15.3.5 and 15.3.6).
     :ivar raw: whether the body is a ``google.api.HttpBody``'s.
     :raises ValueError: `response_body` is not a field of `output`; the message says so.
     """
 
-    __slots__ = ("_body", "_large", "_parse", "_status", "_text", "raw")
+    __slots__ = ("_body", "_large", "_location", "_parse", "_status", "_text", "raw")
 
-    def __init__(self, output: Descriptor, response_body: str, encoders: Encoders, status: int = 200) -> None:
-        self._status = status
+    def __init__(self, output: Descriptor, response_body: str, encoders: Encoders, success: Success = SUCCESS) -> None:
+        self._status, self._location = success
         self._parse: Callable[[bytes], Any] = GetMessageClass(output).FromString
         self._body = response_body
         self._large: Callable[[bytes], bytes] | None
@@ -57,6 +59,15 @@ class ReplyBody:
             content_type, data = self.octets(wire)
             return Reply(self._status, [("content-type", content_type)], data)
         return Reply(self._status, [JSON_TYPE], self.text(wire))
+
+    def located(self, wire: bytes) -> Reply:
+        """As `reply`, with the Location field of what was created, if the message says where it is."""
+        reply = self.reply(wire)
+        assert self._location is not None
+        location = self._location.of(self._parse(wire))
+        if location is not None:
+            reply.headers.append(("location", location))
+        return reply
 
     def text(self, wire: bytes) -> bytes:
         """JSON on one line.

@@ -24,8 +24,9 @@ from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.codec.scalars import FieldValueError
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.calls import DEFAULT, Settings
+from bridge_grpc.mapping.success import Success
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
-from bridge_grpc.reply_body import ReplyBody
+from bridge_grpc.reply_body import SUCCESS, ReplyBody
 from bridge_grpc.resumption import COUNTED, Resumption
 from bridge_grpc.schema.pool import Method
 from bridge_grpc.status import details_of, fault, status_of
@@ -35,7 +36,7 @@ class GrpcService:
     """`bridge.api.Service` and `bridge.api.GrpcCodec`; everything is compiled in the constructor.
 
     :param response_body: the field of the reply that is the HTTP body; ``""`` for the whole reply.
-    :param status: of a reply that succeeds.
+    :param success: how a reply that succeeds is answered.
     :param frames: binds a WebSocket's frames if the rule has no body.
     :param own_path: the rule is ``POST /package.Service/Method``, with the message as body.
     :raises ValueError: `response_body` is not a field of the reply; the message says so.
@@ -50,7 +51,7 @@ class GrpcService:
         response_metadata: ResponseMetadata,
         *,
         response_body: str = "",
-        status: int = 200,
+        success: Success = SUCCESS,
         settings: Settings = DEFAULT,
         frames: Binding | None = None,
         resumption: Resumption = COUNTED,
@@ -68,8 +69,9 @@ class GrpcService:
             *caching,
             *(field for field in binding.sources.caching if field not in caching),
         ]
-        body = ReplyBody(method.output, response_body, encoders, status)
-        self.write_json, self.octets, self._reply = body.text, body.octets, body.reply
+        body = ReplyBody(method.output, response_body, encoders, success)
+        self.write_json, self.octets = body.text, body.octets
+        self._reply = body.reply if success.location is None else body.located
         self.takes_body, self.raw_request, self.raw_reply = bool(binding.body), binding.raw, body.raw
         self.read_json, self.completing = binding.from_json, binding.completing
         self.returned = response_metadata.returned

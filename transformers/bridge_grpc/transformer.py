@@ -26,10 +26,11 @@ from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
 from bridge_grpc.importing import GrpcImport, import_spec
 from bridge_grpc.mapping.binding import Binding, FieldConflictError
-from bridge_grpc.mapping.calls import Calls, statuses
+from bridge_grpc.mapping.calls import Calls
 from bridge_grpc.mapping.http_rule import Capture, Template, to_core
 from bridge_grpc.mapping.parameters import resolve
 from bridge_grpc.mapping.rules import Place, Publication, Rule, publish
+from bridge_grpc.mapping.success import successes
 from bridge_grpc.mapping.value_sources import ValueSources, read_sources
 from bridge_grpc.metadata import RequestMetadata, ResponseMetadata
 from bridge_grpc.openapi.describe import Describer
@@ -194,7 +195,10 @@ class _Compiler:
         matches = [method for method in methods if method_name in (method.name, method.full_name)]
         called = matches or methods
         self._calls = self._sound(lambda: Calls(options.calls, called, route.timeout), Calls({}, called, route.timeout))
-        self._status = self._sound(lambda: statuses(options.statuses, called), statuses({}, called))
+        self._success = self._sound(
+            lambda: successes(options.statuses, options.locations, called, options.reply_headers),
+            successes({}, {}, called),
+        )
         none = dict[str, Resumption]()
         self._resumptions = self._sound(lambda: resumptions(options.events, called, self._encoders), none)
         if method_name is not None:
@@ -317,7 +321,7 @@ class _Compiler:
                 self._request_metadata,
                 self._response_metadata,
                 response_body=response_body,
-                status=self._status(method),
+                success=self._success(method),
                 settings=self._calls.of(method, verb),
                 frames=self._frames(method, binding),
                 resumption=self._resumptions.get(method.full_name, COUNTED),
@@ -332,7 +336,7 @@ class _Compiler:
         except BindError as error:  # a constant of the spec; the same for every rule
             self._faults += [fault for fault in error.faults if fault not in self._faults]
             return []
-        describe = self._describer.operation(method, binding, response_body, self._status(method))
+        describe = self._describer.operation(method, binding, response_body, self._success(method))
         codec = None if method.streaming else service
         ignored = self._ignored_query(binding)
         return [Operation(self._name(method), verb, path, codec, describe, method.path, service, ignored)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bridge.api import BindError, Fault, Retry, suggestion
@@ -49,30 +49,6 @@ class Calls:
         retry = next((each.retry for each in options if each.retry is not None), None)
         idempotent = method.safe or verb in _IDEMPOTENT
         return Settings(timeout, None if method.streaming else _retry(retry, idempotent=idempotent), idempotent)
-
-
-def statuses(options: Mapping[str, int], methods: Sequence[Method]) -> Callable[[Method], int]:
-    """The spec's ``statuses``: from a method to the HTTP status of its success, looked up as in `Calls.of`.
-
-    :raises bridge.api.BindError: unknown methods, or ones that stream; all faults at once.
-    """
-    faults = []
-    for name in options:
-        matches = [method for method in methods if name in (EVERY, method.full_name, method.name)]
-        key = ("transform", "grpc", "statuses", name)
-        if not matches:
-            faults.append(Fault(no_method(name, methods), key))
-        elif all(method.streaming for method in matches):
-            faults.append(Fault("it streams, and what streams is answered with 200", key))
-    if faults:
-        raise BindError(faults)
-
-    def status(method: Method) -> int:
-        if method.streaming:
-            return 200
-        return next((options[name] for name in (method.full_name, method.name, EVERY) if name in options), 200)
-
-    return status
 
 
 def no_method(name: str, methods: Sequence[Method]) -> str:

@@ -14,12 +14,17 @@ from bridge_grpc.codec.scalars import MESSAGES
 from bridge_grpc.mapping.binding import Binding
 from bridge_grpc.mapping.forms import HTTP_BODY, MULTIPART
 from bridge_grpc.mapping.parameters import Parameters
+from bridge_grpc.mapping.success import Success
 from bridge_grpc.openapi.json_schema import SchemaCache, Schemas, behaviours
 from bridge_grpc.options import Print
-from bridge_grpc.reply_body import BODILESS
+from bridge_grpc.reply_body import BODILESS, SUCCESS
 from bridge_grpc.schema.pool import Method, Schema
 
 _QUERY_DEPTH = 4
+_LOCATION: dict[str, Any] = {
+    "description": "Where it is, if the answer says so.",
+    "schema": {"type": "string", "format": "uri-reference"},
+}
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
 
 
@@ -32,25 +37,27 @@ class Describer:
         self._cache = SchemaCache()
 
     def operation(
-        self, method: Method, binding: Binding, response_body: str, status: int = 200
+        self, method: Method, binding: Binding, response_body: str, success: Success = SUCCESS
     ) -> Callable[[], OperationDoc]:
-        """A function that creates the part of one operation, whose success has the HTTP `status`."""
+        """A function that creates the part of one operation, which answers with `success`."""
 
         def describe() -> OperationDoc:
             schemas = Schemas(self._schema, self._print, self._cache)
-            operation = _Part(schemas, method, binding, response_body, status).operation()
+            operation = _Part(schemas, method, binding, response_body, success).operation()
             return OperationDoc(operation, schemas.components)
 
         return describe
 
 
 class _Part:
-    def __init__(self, schemas: Schemas, method: Method, binding: Binding, response_body: str, status: int) -> None:
+    def __init__(
+        self, schemas: Schemas, method: Method, binding: Binding, response_body: str, success: Success
+    ) -> None:
         self._schemas = schemas
         self._method = method
         self._binding = binding
         self._response_body = response_body
-        self._status = status
+        self._status, self._location = success
 
     def operation(self) -> dict[str, Any]:
         method, comment = self._method, self._method.comment
@@ -65,9 +72,11 @@ class _Part:
         if self._binding.body:
             operation["requestBody"] = self._request_body()
         answer = "The service's answers." if method.server_streaming else "The service's answer."
-        success = {"description": answer, "content": self._answer()}
+        success: dict[str, Any] = {"description": answer, "content": self._answer()}
         if self._status in BODILESS:
             success = {"description": "The call succeeded; there is no body."}
+        if self._location is not None:
+            success["headers"] = {"Location": _LOCATION}
         operation["responses"] = {str(self._status): success}
         return operation
 
