@@ -26,8 +26,9 @@ def access_of(auth: Auth) -> list[dict[str, Any]]:
 
 
 def judges_callers(spec: RouteSpec) -> bool:
-    """Whether a caller who is known may be refused: a role or scope is needed, or a claim fills a value."""
-    if any({"roles", "scopes"} & kind.keys() for kind in access_of(spec.auth)):
+    """Whether some callers may be refused whatever their credentials: a role or scope is needed, a claim fills a value,
+    or their address counts."""
+    if spec.ip is not None or any({"roles", "scopes"} & kind.keys() for kind in access_of(spec.auth)):
         return True
     return _has_claim(spec.model_dump(exclude_unset=True))
 

@@ -149,7 +149,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 class OperationTraits:
     """What of an operation decides which problems and fields its responses can have.
 
-    :ivar secured: it asks for credentials. :ivar judged: not every known caller may call it.
+    :ivar secured: it asks for credentials. :ivar judged: valid credentials are not enough.
     :ivar limited: it has a limit of calls.
     :ivar body: it takes a body. :ivar typed: not of every content type.
     :ivar lifecycle: the fields that tell of its end, as they are written.

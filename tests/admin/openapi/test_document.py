@@ -77,6 +77,7 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
         publish("/known", method="GET", auth={"type": "JWT"}, **jwt),
         publish("/role", method="GET", auth={"any": [{"type": "mtls"}, {"type": "JWT", "roles": ["clerk"]}]}, **jwt),
         publish("/claim", method="GET", auth={"type": "JWT"}, transform=soap, **jwt),
+        publish("/near", method="GET", ip={"allow": ["10.0.0.0/8"]}),
         publish("/limited", method="GET", rate_limit={"rps": 1}),
     )
     upstream = ["502", "503", "504", "default"]
@@ -87,6 +88,7 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
     assert statuses(built, "/known", "get") == ["200", "400", "401", *upstream]
     assert statuses(built, "/role", "get") == ["200", "400", "401", "403", *upstream]
     assert statuses(built, "/claim", "get") == ["200", "400", "401", "403", *upstream]
+    assert statuses(built, "/near", "get") == ["200", "400", "403", *upstream]
     assert statuses(built, "/limited", "get") == ["200", "400", "429", *upstream]
     assert set(built["components"]["headers"]) >= {"RateLimit", "Retry-After", "X-Trace-ID"}
     assert "RateLimit" not in document(publish("/open", method="GET"))["components"]["headers"]
