@@ -92,10 +92,11 @@ from bridge.http.query import ignored_query
 from bridge.http.template import PathTemplate, fill_template, parse_template, split_template
 from bridge.http.token import is_token
 from bridge.payload.codegen import define_function
-from bridge.payload.json_text import check_json, read_in_slices
+from bridge.payload.json_text import check_json, read_in_slices, unquoted
 from bridge.payload.parsing import PrefixError, Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
 from bridge.payload.repair import is_html, misnamed, repair_xml
+from bridge.payload.teardown import dismantle
 from bridge.wording import counted, suggestion
 
 __all__ = [
@@ -180,6 +181,7 @@ __all__ = [
     "counted",
     "declared_as_form",
     "define_function",
+    "dismantle",
     "faults_of",
     "fetch_error",
     "fill_template",
@@ -212,6 +214,7 @@ __all__ = [
     "split_template",
     "suggestion",
     "unescaped",
+    "unquoted",
     "upstream_error",
     "xml_parser",
     "xml_slices",

@@ -28,6 +28,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+JOINED = (
+    1024 * 1024
+)  #: bytes of a body from which joining its pieces leaves the event loop; Python gives up its lock then
+
 #: Statuses whose responses end with their head (RFC 9112, section 6.3).
 BODILESS = (204, 304)
 
@@ -112,6 +116,8 @@ async def read_body(
                 chunks.append(chunk)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
+    if size > JOINED and len(chunks) > 1:
+        return await asyncio.to_thread(b"".join, chunks)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

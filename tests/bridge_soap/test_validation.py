@@ -181,6 +181,10 @@ def test_large_messages_are_written_as_any_are(echo: MakeEcho, monkeypatch: pyte
     sent = etree.tostring(service.send(value))
     monkeypatch.setattr(codec, "_LARGE", 0)
     assert etree.tostring(service.send(value)) == sent
+    monkeypatch.setattr(codec, "_PIECES", 7)  # it is encoded as it grows
+    assert etree.tostring(service.send(value)) == sent
+    monkeypatch.setattr(codec, "_PIECES", 1)
+    assert etree.tostring(service.send(value)) == sent
 
 
 ITEMS = """<xs:element name="r"><xs:complexType><xs:sequence>

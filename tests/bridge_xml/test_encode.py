@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from bridge.api import InvalidBody, parse_json
+from bridge_xml import encode as module
 from bridge_xml.decode import MAX_DEPTH, decode
 from bridge_xml.encode import encode
 
@@ -194,3 +195,11 @@ def test_what_goes_up_is_nested_as_deep_as_what_comes_down_at_most(levels: int) 
         with pytest.raises(InvalidBody) as caught:
             encode(body)
         assert caught.value.errors[0][1] == "elements are nested deeper than 120 levels"
+
+
+def test_a_document_that_is_joined_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"r": {"a": [{"b": number, "@c": "é"} for number in range(100)], "d": {"#text": "&"}}}
+    whole = encode(value)
+    for pieces in (1, 7, 10_000):
+        monkeypatch.setattr(module, "_PIECES", pieces)
+        assert encode(value) == whole

@@ -219,3 +219,12 @@ async def test_operations(xml_operations: Callable[..., Awaitable[list[Operation
     assert described["responses"]["200"]["content"] == free
     paths = {"/v1/things/{id}": {"post": described, "get": get.describe().operation}}
     validate({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": paths})
+
+
+async def test_a_large_call_can_be_translated_again(xml: Codec) -> None:
+    """As for a call that is sent again: what was freed of the body is read anew."""
+    codec = await xml()
+    body = orjson.dumps({"r": {"a": [{"b": "text of a row"}] * 20_000}})
+    large = call(body=body)
+    assert len(body) > 256 * 1024
+    assert codec.request(large).body == codec.request(large).body == codec.request(call(body=body)).body

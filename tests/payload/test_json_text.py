@@ -143,3 +143,11 @@ def test_depth_is_found_in_large_texts_too() -> None:
     with pytest.raises(InvalidBody, match="nested deeper"):
         parse_json(b"[" * 512 + deep + b"]" * 512)
     assert parse_json(b"[" * 511 + deep + b"]" * 511)
+
+
+@given(body=st.text(alphabet='\\":,x', max_size=60).map(str.encode), size=st.integers(1, 20))
+def test_counting_in_steps(body: bytes, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "SLICE", size)
+        for part in (b'"', b'\\"', b":", b","):
+            assert text._count(body, part) == body.count(part)

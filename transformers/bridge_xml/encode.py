@@ -18,6 +18,7 @@ from bridge_xml.names import prefix_of
 #: A position in the body: its parent's position and its own key or index; None is the top.
 Place = tuple[Any, str | int] | None
 
+_PIECES = 4096  #: of a document's text, which are joined in one go
 _MAX_FAULTS = 25
 # Characters that need a reference or are not allowed in XML, so that one search finds both.
 _UNWRITABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
@@ -43,7 +44,9 @@ def encode(value: Any, *, root: str = "", namespace: str = "") -> bytes:
         _write(writer, value, root, namespace)
     if writer.faults:
         raise InvalidBody(writer.faults[:_MAX_FAULTS])
-    document = "".join(writer.out).encode()
+    out = writer.out
+    # In slices, so that other threads can run meanwhile.
+    document = b"".join(["".join(out[at : at + _PIECES]).encode() for at in range(0, len(out), _PIECES)])
     if writer.prefixed:
         # Two prefixes bound to one namespace can still duplicate an attribute; the parser checks all such rules.
         try:

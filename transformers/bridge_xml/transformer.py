@@ -18,6 +18,7 @@ from bridge.api import (
     Reply,
     RouteSpec,
     XmlError,
+    dismantle,
     is_html,
     require_json,
 )
@@ -49,6 +50,7 @@ _REPAIRED = ("content-type", "application/xml; charset=utf-8")
 _SAYS_NOTHING = frozenset(("text/plain", "application/octet-stream", "binary/octet-stream"))
 #: What may stand before an XML declaration.
 _BEFORE = b"\xef\xbb\xbf \t\r\n"
+_LARGE = 256 * 1024  #: bytes of a body whose values are freed in steps
 _ACCEPT = ("accept", "application/xml, text/xml;q=0.9")
 
 
@@ -124,7 +126,11 @@ class XmlCodec:
         body = call.body
         if body:
             require_json(call, strict=self._strict)
-            body = encode(call.json, root=self._root, namespace=self._namespace)
+            value = call.json
+            body = encode(value, root=self._root, namespace=self._namespace)
+            if len(call.body) > _LARGE:
+                call.forget()
+                dismantle(value)
             headers.append(self._content_type)
         return HttpRequest(call.method, self._target(call), headers, body, decode=self._response != "passthrough")
 

@@ -77,6 +77,32 @@ class MessageReader:
             missing: list[str] = self.cls.FindInitializationErrors(message)
             raise InvalidBody([(pointer_of_missing(path), "this field is required") for path in missing]) from None
 
+    def serialise_large(self, arguments: Any) -> bytes:
+        """As `serialise`, for the arguments of a large message, which are used up: long repeated fields are built and
+        serialised some items at a time, so that other threads can run. The parts, one behind the other, are the message
+        (protobuf's encoding, "Last One Wins").
+
+        :raises google.protobuf.message.EncodeError: a required field (proto2) is missing.
+        """
+        message = self.descriptor
+        if type(arguments) is not dict or any(field.is_required for field in message.fields):
+            return self.serialise(arguments)
+        long = [
+            name
+            for name, value in arguments.items()
+            if type(value) is list and len(value) > json_body.ITEMS and message.fields_by_name[name].is_repeated
+        ]
+        lists = [(name, arguments.pop(name)) for name in long]
+        parts = [self._serialise(self.cls(**arguments))]
+        for name, items in lists:
+            items.reverse()  # the next ones are at the end, where it costs nothing to take them away
+            while items:
+                step = items[: -json_body.ITEMS - 1 : -1]
+                del items[-json_body.ITEMS :]
+                parts.append(self._serialise(self.cls(**{name: step})))
+                del step
+        return b"".join(parts)
+
     def readable(self, wire: bytes) -> bool:
         """Whether a service can read `wire`: protobuf's parsers take no more than `json_body.MAX_MESSAGES` messages in
         one another."""

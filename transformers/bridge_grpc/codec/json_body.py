@@ -13,11 +13,13 @@ from typing import Any
 
 import orjson
 
-from bridge.api import InvalidBody, check_json, parse_json, pointer_token, read_in_slices
+from bridge.api import InvalidBody, check_json, parse_json, pointer_token, read_in_slices, unquoted
 
 #: Levels of JSON, in and out: protobuf reads at most 100 nested messages, and a list of messages is two levels.
 MAX_DEPTH = 200
 MAX_MESSAGES = 100  #: nested in one another; a level of a Struct is three of them, a level of another message is one
+ITEMS = 1000  #: of an array, which are written or built in one go
+_OPENED = 3  #: levels of objects in which long arrays are looked for
 LARGE = 256 * 1024  #: bytes of a body from which on it is read in slices, so that other threads can run
 TOO_MANY_MESSAGES = f"more than {MAX_MESSAGES} messages are nested in one another"
 MAX_FAULTS = 100  # a body may have a million
@@ -58,10 +60,19 @@ def _read_large(body: bytes) -> Any:
         value = read_in_slices(body, orjson.loads)
     except orjson.JSONDecodeError:
         value = parse_json(body, exact=False)
-    again = _write(value, body)
+    again = _write_large(value, body)
     if again != body:
         check_unique(body, again)
     return value
+
+
+def is_shallow(body: bytes) -> bool:
+    """Whether the message of the large `body` surely has no more than `MAX_MESSAGES` levels."""
+    try:
+        check_json(body, depth=MAX_MESSAGES // 3)
+    except InvalidBody:
+        return False
+    return True
 
 
 def may_nest(body: bytes) -> bool:
@@ -75,7 +86,9 @@ def check_unique(body: bytes, again: bytes) -> None:
     :param again: the value of `body`, written by orjson.
     :raises bridge.api.InvalidBody: a name occurs twice.
     """
-    if b"\\" in body:
+    if len(body) > LARGE:
+        duplicate = _colons(body) != _colons(again)
+    elif b"\\" in body:
         duplicate = _STRING.sub(b"", body).count(b":") != _STRING.sub(b"", again).count(b":")
     else:
         # Strings have the same colons in both texts, except in dropped values, which only increase the difference.
@@ -88,6 +101,38 @@ def first(faults: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The first `MAX_FAULTS`, and one more entry if there are more."""
     entries = list(islice(faults, MAX_FAULTS + 1))
     return entries if len(entries) <= MAX_FAULTS else [*entries[:MAX_FAULTS], ("", "there are more faults than these")]
+
+
+def _colons(text: bytes) -> int:
+    """How many of them stand outside of strings, counted in slices."""
+    return sum([part.count(b":") for part in unquoted(text)])
+
+
+def _write_large(value: Any, body: bytes) -> bytes:
+    """As `_write`, some items at a time, so that other threads can run."""
+    try:
+        return b"".join(_pieces(value, 0))
+    except orjson.JSONEncodeError:
+        return _write(value, body)
+
+
+def _pieces(value: Any, level: int) -> Iterator[bytes]:
+    kind = type(value)
+    if level < _OPENED and kind is dict and 0 < len(value) <= ITEMS:
+        before = b"{"
+        for name, member in value.items():
+            yield before + orjson.dumps(name) + b":"
+            yield from _pieces(member, level + 1)
+            before = b","
+        yield b"}"
+    elif level < _OPENED and kind is list and len(value) > ITEMS:
+        before = b"["
+        for at in range(0, len(value), ITEMS):
+            yield before + orjson.dumps(value[at : at + ITEMS])[1:-1]
+            before = b","
+        yield b"]"
+    else:
+        yield orjson.dumps(value)
 
 
 def _write(value: Any, body: bytes) -> bytes:

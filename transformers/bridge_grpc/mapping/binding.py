@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
 from bridge.api import (
     FAST_PATHS,
@@ -168,10 +168,17 @@ class Binding:
         """As `encode`, for a body that is read in slices, and a second time only if it is invalid."""
         value = json_body.read(body)
         try:
-            return self._readable(body, self._finish(self._quick(value), parameters))
-        except DOUBT:
-            value = None
-        return self._judge(body, parameters, is_valid_json=True)
+            arguments = self._quick(value)
+            if any(type(given) in (list, dict) for _, given in parameters):  # they may be the route's own
+                wire = self._finish(arguments, parameters)
+            else:
+                if parameters:
+                    arguments = place(self._reader, arguments, parameters)
+                wire = self._reader.serialise_large(arguments)
+        except (*DOUBT, EncodeError):
+            value = arguments = None
+            return self._judge(body, parameters, is_valid_json=True)
+        return wire if self._reader.bounded or json_body.is_shallow(body) else self._readable(body, wire)
 
     def from_json(self, text: bytes) -> bytes:
         """The message of a JSON text; only for rules with ``body: "*"``.

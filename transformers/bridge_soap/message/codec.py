@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from lxml import etree
@@ -23,6 +22,7 @@ from bridge.api import (
     Reply,
     UpstreamError,
     XmlError,
+    dismantle,
     fill_template,
     header,
     parse_pointer,
@@ -49,7 +49,8 @@ from bridge_soap.names import local_name, tag_of
 from bridge_soap.xsd.model import TEXT
 
 _MAX_FAULTS = 500
-_LARGE = 256 * 1024  #: bytes of a body above which its message is written to one buffer
+_LARGE = 256 * 1024  #: bytes of a body above which its message is encoded as it grows
+_PIECES = 4096  #: of a large message's text, which are encoded in one go
 _MAX_WARNINGS = 20
 
 
@@ -111,10 +112,9 @@ class SoapCodec:
         value = self._from_body(call) if self._takes_body else self._from_parameters(call)
         bad = Findings(_MAX_FAULTS, strict=plan.strict)
         own_faults = FaultList(_MAX_FAULTS)  # with the client's names
-        # The pieces of a large message take twice its memory, so they are joined at once.
-        joined = StringIO() if len(call.body) > _LARGE else None
+        slices: list[bytes] = []
         out: list[str] = []
-        put: Any = out.append if joined is None else joined.write
+        put, end = _sink(slices) if len(call.body) > _LARGE else (out.append, None)
         parts: list[BodyPart] = []
         try:
             if plan.attachments is not None:
@@ -137,13 +137,16 @@ class SoapCodec:
             mapped: list[tuple[str, str]] = bad if plan.shape is None else plan.shape.places(bad)
             raise self._refusal([*own_faults, *mapped][:_MAX_FAULTS])
         call.warnings += bad.notes
-        if joined is not None:
-            value = None
+        headers = list(plan.headers)
+        if end is None:
+            out.append(plan.envelope.end)
+            body = "".join(out).encode()
+        else:
             call.forget()
-            out.append(joined.getvalue())
-            joined.close()
-        out.append(plan.envelope.end)
-        headers, body = list(plan.headers), "".join(out).encode()
+            if plan.shape is None:  # whose defaults and constants are others' too
+                dismantle(value)
+            end()
+            body = b"".join(["".join(out).encode(), *slices, plan.envelope.end.encode()])
         if parts:
             kind, body = join(body, header(headers, "content-type"), parts, call.random(16).hex())
             headers = [(name, kind if name == "content-type" else text) for name, text in headers]
@@ -362,3 +365,22 @@ def _noter(warnings: list[str]) -> Callable[[etree._Element, str], None]:
             warnings.append(f"{place_of(node)}: {why}")
 
     return note
+
+
+def _sink(slices: list[bytes]) -> tuple[Callable[[str], None], Callable[[], None]]:
+    """A function that takes the pieces of a large message, and one that ends it. The message is encoded into `slices`
+    as it grows, since pieces take twice its memory, and to join or encode all of it in one go stops other threads.
+    """
+    pieces: list[str] = []
+    keep = pieces.append
+
+    def end() -> None:
+        slices.append("".join(pieces).encode())
+        pieces.clear()
+
+    def put(piece: str) -> None:
+        keep(piece)
+        if len(pieces) >= _PIECES:
+            end()
+
+    return put, end
