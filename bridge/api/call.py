@@ -85,7 +85,8 @@ class Call:
     :ivar query: the query string as sent, without ``?`` and the parameters that the route ignores.
     :ivar target: `path` and `query`; an empty query keeps its ``?`` (RFC 3986, section 6.2.3: not the same URI).
     :ivar headers: the request's fields, less the hop-by-hop ones and the credentials that the route's auth consumed.
-    :ivar body: the whole body; ``b""`` when there is none.
+    :ivar body: the whole body; ``b""`` when there is none. `Body` for a codec that is
+        `bridge.api.capabilities.BodyStreaming`: in pieces if it had not arrived with the head.
     :ivar identity: who calls.
     :ivar peer: the caller's address as text, the one behind trusted proxies; for logs and limits.
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
@@ -140,7 +141,7 @@ class Call:
         self.query = query
         self.target = target or (f"{path}?{query}" if query else path)
         self.headers = headers
-        self.body = body
+        self.body: Any = body
         self.identity = identity
         self.peer = peer
         self.trace_id = trace_id
@@ -233,25 +234,37 @@ class Call:
 @dataclass(slots=True)
 class HttpRequest:
     """A request to an HTTP upstream. `path` starts with ``/`` and includes the query. Framing, Host and trace fields
-    are added by the gateway, and refused here."""
+    are added by the gateway, and refused here.
+
+    A `body` in pieces is sent as they come: with a ``Content-Length`` if it is a `bridge.api.body.StreamedBody` of
+    known length, else chunked. Once a piece was taken, the request is not sent again.
+
+    :ivar body: `Body`; of most codecs bytes, so readers need not check.
+    """
 
     method: str
     path: str
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    body: bytes = b""
+    body: Any = b""
     #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough needs the bytes as sent.
     decode: bool = True
     timeout: float | None = None  #: seconds, if the operation's limit is lower than the route's
     retry: Retry | None = None  #: instead of the route's
+    #: The reply's body may be a `bridge.api.body.StreamedBody`, which its taker must close. It is bytes all the same if
+    #: `decode` is set, if the status is 400 or more, and if it is known to be short (`bridge.api.body.WHOLE`).
+    stream: bool = False
 
 
 @dataclass(slots=True)
 class HttpReply:
-    """The reply of an HTTP upstream. With `HttpRequest.decode`, the body's content-coding is already undone."""
+    """The reply of an HTTP upstream. With `HttpRequest.decode`, the body's content-coding is already undone.
+
+    :ivar body: bytes. `Body` for requests with `HttpRequest.stream`; no other codec has to expect that.
+    """
 
     status: int
     headers: Headers = ()
-    body: bytes = b""
+    body: Any = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,19 @@ class ErrorReading(Protocol):
 
 
 @runtime_checkable
+class BodyStreaming(Protocol):
+    """An HTTP codec that passes bodies on without reading them, if `streams_bodies` is true.
+
+    `Call.body` may then be in pieces, to be put into `HttpRequest.body` as it is. With `HttpRequest.stream`,
+    `HttpReply.body` may be, too, to be put into `Reply.body`, as it is or in an iterator around it. ``request`` and
+    ``reply`` are called on the event loop.
+    """
+
+    @property
+    def streams_bodies(self) -> bool: ...
+
+
+@runtime_checkable
 class Refusing(Protocol):
     """Its clients expect errors in the format of their protocol instead of problem+json."""
 

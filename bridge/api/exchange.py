@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.record import Record
+from bridge.api.transfer import Transfer
 
 
 class Exchange:
@@ -15,14 +16,26 @@ class Exchange:
     :ivar call: the request as transformers see it.
     :ivar record: its line in the access log.
     :ivar fields: fields of the response that stages add, whatever the outcome.
-    :ivar has_body: a body follows that is read as a whole; set by the stage ``size``.
+    :ivar has_body: a body follows; set by the stage ``size``.
     :ivar size: bytes of the whole body as the codec gets it; a content-coding is undone by then.
     :ivar timeout: seconds that the client allows; None: it sets no limit.
     :ivar deadline: of a unary call, in the loop's `time()`; set by the stage ``receive``.
+    :ivar transfer: the call's bodies that are passed on while they arrive; None if both are whole.
     :ivar problem: an error of this call and the response to it, if a thread has already serialised that.
     """
 
-    __slots__ = ("call", "deadline", "fields", "has_body", "problem", "record", "request", "size", "timeout")
+    __slots__ = (
+        "call",
+        "deadline",
+        "fields",
+        "has_body",
+        "problem",
+        "record",
+        "request",
+        "size",
+        "timeout",
+        "transfer",
+    )
 
     def __init__(self, request: ServerRequest, call: Call, record: Record) -> None:
         self.request, self.call, self.record = request, call, record
@@ -31,4 +44,5 @@ class Exchange:
         self.size = 0
         self.timeout: float | None = None
         self.deadline = 0.0
+        self.transfer: Transfer | None = None
         self.problem: tuple[Exception, Reply] | None = None

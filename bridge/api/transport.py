@@ -72,7 +72,19 @@ class Attempt:
         return self.result
 
 
-class AttemptContext(Protocol):
+class Clock(Protocol):
+    """The deadline of a call."""
+
+    def hold(self) -> None:
+        """A request's body is under way: the time doesn't count."""
+        ...
+
+    def release(self) -> None:
+        """It counts again, with what was left of it."""
+        ...
+
+
+class AttemptContext(Clock, Protocol):
     """The instance and the times of one attempt.
 
     :ivar address: the instance. :ivar addresses: all known instances of the name.

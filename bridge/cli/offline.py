@@ -322,7 +322,7 @@ def _body_text(outbound: HttpRequest, secrets: Collection[str]) -> str:
     try:
         root = parse_xml(outbound.body)
     except XmlError:
-        text = outbound.body.decode("utf-8", "replace")
+        text: str = outbound.body.decode("utf-8", "replace")
         # Not XML, but it may contain XML (a part of a multipart message), where secrets are escaped.
         for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
             text = text.replace(form, MASK)

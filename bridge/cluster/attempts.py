@@ -21,7 +21,7 @@ from bridge.api.transport import Address, Attempt, Channel, InstanceVerdict, Out
 from bridge.cluster.outlier import OutlierDetector, fair
 from bridge.errors import RequestError, Timeout, Unavailable
 from bridge.transport.connecting import CONNECT
-from bridge.transport.deadline import TICK
+from bridge.transport.deadline import TICK, Until
 
 NOWHERE: Sequence[Address] = (("", 0),)  #: stands for instances that can't be looked up
 ADDRESSES = 8  #: instances that are tried for one attempt
@@ -82,6 +82,7 @@ class Attempts:
         "_client_timeout",
         "_cluster",
         "_epoch",
+        "_left",
         "_refused",
         "_request",
         "_rest",
@@ -93,6 +94,7 @@ class Attempts:
         "deadline",
         "repeats",
         "retries",
+        "until",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +108,7 @@ class Attempts:
     ) -> None:
         self._cluster, self._request, self._client_timeout = cluster, request, client_timeout
         self.deadline = deadline
+        self.until: Until | None = None  # what enforces it
         self.retries = self.repeats = 0
         self._backoff = 0.0
         # `_start`, inlined.
@@ -144,6 +147,20 @@ class Attempts:
                 return True
             delay = self._delay(attempt)
         return False
+
+    def hold(self) -> None:
+        until = self.until
+        if until is not None:
+            self._left = max(0.001, until.when - asyncio.get_running_loop().time())
+            self.deadline = math.inf
+            until.move(math.inf)
+
+    def release(self) -> None:
+        until = self.until
+        if until is not None:
+            now = asyncio.get_running_loop().time()
+            self.began, self.deadline = now, now + self._left
+            until.move(self.deadline)
 
     def expired(self, error: Timeout) -> None:
         """The deadline passed during the attempt."""

@@ -53,9 +53,10 @@ class Cluster:
         trace: Sequence[tuple[str, str]] = (),
         client_timeout: float | None = None,
     ) -> Any:
-        """Send `request` and wait for its whole reply.
+        """Send `request` and wait for its whole reply; for the head of one whose body streams.
 
-        :param deadline: in the running loop's `time()`; covers lookup, connecting and all attempts.
+        :param deadline: in the running loop's `time()`; covers lookup, connecting and all attempts. The time in which a
+            request's body streams does not count.
         :param trace: fields to add; they replace the request's fields of those names.
         :param client_timeout: the client's own timeout in seconds, if shorter than the route's.
         :raises bridge.errors.ClientError: something in the request can't be sent.
@@ -72,12 +73,13 @@ class Cluster:
         if now >= deadline:
             raise Timeout(cause="the deadline had passed before anything was sent")
         try:
-            with self._deadlines.until(deadline):
+            with self._deadlines.until(deadline) as until:
                 addresses = self.known()
                 if addresses is None:
                     attempts = await self._begin(request, now, deadline, client_timeout)
                 else:
                     attempts = Attempts(self, request, addresses, now, deadline, client_timeout)
+                attempts.until = until
                 while True:
                     attempt = await channel.attempt(message, attempts)
                     if attempt.verdict is _FINE and self.throttle.full and not self.outliers.suspects:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 
+from bridge.api.body import StreamedBody
 from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
@@ -69,8 +70,10 @@ class Gateway:
                 record.bytes_out = len(body)
                 await request.answer(reply.status, fields, body)
             else:
-                await _answer_in_pieces(exchange, reply.status, fields, CountedPieces(body, record))
+                await _answer_in_pieces(exchange, reply.status, fields, body)
         finally:
+            if exchange.transfer is not None:
+                exchange.transfer.close(record)
             record.total = time.perf_counter() - began
             self.log(record)
 
@@ -98,18 +101,19 @@ class Gateway:
         if endpoint.ignored_query and call.query:
             call.query = record.query = without(call.query, endpoint.ignored_query)
             call.target = f"{call.path}?{call.query}" if call.query else call.path
-        if call.method == "HEAD" and endpoint.operation.method == "GET":
+        if call.method == "HEAD" and endpoint.operation.method == "GET" and not endpoint.streams_bodies:
             call.method = "GET"
         return endpoint
 
 
 async def _answer_in_pieces(
-    exchange: Exchange, status: int, fields: Sequence[tuple[str, str]], body: CountedPieces
+    exchange: Exchange, status: int, fields: Sequence[tuple[str, str]], body: AsyncIterable[bytes]
 ) -> None:
     """As `ServerRequest.answer`; the record says why a response is incomplete."""
     record = exchange.record
+    counted = body if isinstance(body, StreamedBody) else CountedPieces(body, record)
     try:
-        await exchange.request.answer(status, fields, body)
+        await exchange.request.answer(status, fields, counted)
     except asyncio.CancelledError:
         record.cause, record.gateway_failed = "cancelled", True
         raise
@@ -119,7 +123,9 @@ async def _answer_in_pieces(
             record.status = error.status
         raise
     finally:
-        await body.aclose()  # it is open still where not even the head was sent
+        await counted.aclose()  # it is open still where not even the head was sent
+        if isinstance(counted, StreamedBody) and counted.taken:
+            record.bytes_out = counted.size
 
 
 def _cause(error: Exception) -> str:

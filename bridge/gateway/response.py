@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable
 
 import orjson
 
+from bridge.api.body import StreamedBody
 from bridge.api.call import Reply
 from bridge.api.capabilities import Refusing, capability
 from bridge.api.exchange import Exchange
@@ -46,6 +47,8 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
                 fields += [field for field in reply.headers if field[0] == "content-length"]
     elif not isinstance(body, AsyncIterable):
         raise TypeError(f"a reply's body is bytes or an asynchronous iterator of bytes, not {type(body).__name__}")
+    elif isinstance(body, StreamedBody) and body.length is not None:
+        fields.append(("content-length", str(body.length)))
     return fields
 
 

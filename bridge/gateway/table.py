@@ -35,6 +35,7 @@ from bridge.http.template import join_template
 from bridge.plugins import Transformers
 from bridge.stages.cache.memory import MemoryCache
 from bridge.stages.quota.memory import MemoryLimiter
+from bridge.stages.request import streams_bodies
 
 #: A file's route is named after its file, a registered one has the number that the store gave it.
 RouteId = int | str
@@ -101,12 +102,13 @@ class Endpoint:
     """One operation of one route with all that a request needs (`bridge.api.stage.BoundOperation`).
 
     :ivar handle: the chain of its stages.
+    :ivar streams_bodies: the service gets the client's own method and body (`bridge.api.capabilities.BodyStreaming`).
     :ivar upstream: name and port, for the log.
     """
 
     __slots__ = (
         "authenticator", "cache", "codec", "credentials", "handle", "ignored_query", "limiter", "open", "operation",
-        "request", "route", "send", "spec", "stream", "streams", "tenant", "timeout", "upstream",
+        "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant", "timeout", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:
@@ -119,6 +121,7 @@ class Endpoint:
         self.streams = capability(operation.codec, StreamCodec) is not None
         self.credentials = route.credentials
         self.request, self.open = _edited(self.codec, route.egress, streams=self.streams)
+        self.streams_bodies = streams_bodies(self)
         self.tenant = spec.tenant or ""
         self.timeout = spec.timeout
         self.upstream = f"{spec.upstream.name}:{spec.upstream.port}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
 
+from bridge.api.body import StreamedBody
 from bridge.api.call import Call, GrpcReply, Reply
 from bridge.api.capabilities import ErrorReading, Weighing, capability
 from bridge.api.egress import Credentials
@@ -15,6 +16,7 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
+from bridge.api.transfer import Transfer
 from bridge.egress.authorized import AuthorizedOperation
 from bridge.errors import RequestError
 from bridge.gateway.response import response_fields
@@ -22,6 +24,7 @@ from bridge.gateway.streaming import StreamRelay
 from bridge.observe.tracing import trace_headers
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
+from bridge.stages.request import streams_bodies
 
 
 class Translate:
@@ -39,13 +42,19 @@ class Translate:
             if credentials is not None:
                 return partial(_authorized_relay, operation, credentials, max_message)
             return partial(_relay, operation, max_message)
+        translate = _pass if streams_bodies(operation) else _translate
         if credentials is not None:
-            return partial(_authorized, operation, credentials)
-        return partial(_translate, operation)
+            return partial(_authorized, translate, operation, credentials)
+        return partial(translate, operation)
 
 
-async def _authorized(operation: BoundOperation, credentials: Credentials, exchange: Exchange) -> Reply:
-    return await _translate(AuthorizedOperation(operation, credentials, exchange.call), exchange)
+async def _authorized(
+    translate: Callable[[BoundOperation | AuthorizedOperation, Exchange], Awaitable[Reply]],
+    operation: BoundOperation,
+    credentials: Credentials,
+    exchange: Exchange,
+) -> Reply:
+    return await translate(AuthorizedOperation(operation, credentials, exchange.call), exchange)
 
 
 async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: Exchange) -> Reply:
@@ -83,6 +92,31 @@ async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: 
         return await _large_reply(codec, exchange, inbound, len(body))
     finally:
         record.translated += clock() - answered
+
+
+async def _pass(operation: BoundOperation | AuthorizedOperation, exchange: Exchange) -> Reply:
+    """A call whose bodies nobody reads. Its reply is here with the head; what comes later is in `Exchange.transfer`,
+    which whoever began the call closes."""
+    clock = time.perf_counter
+    call, record = exchange.call, exchange.record
+    limit = exchange.timeout
+    outbound = operation.request(call)
+    started = clock()
+    try:
+        inbound = await operation.send(
+            outbound,
+            deadline=exchange.deadline,
+            trace=trace_headers(call.trace_id),
+            client_timeout=limit if limit is None or limit < operation.timeout else None,
+        )
+    finally:
+        record.waited = clock() - started
+    record.upstream_status = inbound.status
+    if isinstance(inbound.body, StreamedBody):
+        if exchange.transfer is None:
+            exchange.transfer = Transfer(exchange.request, operation.spec.stream)
+        exchange.transfer.reply = inbound.body
+    return operation.codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
 
 
 async def _large_request(codec: Any, request: Callable[[Call], Any], exchange: Exchange) -> Any:

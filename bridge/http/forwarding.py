@@ -134,6 +134,23 @@ _LOCATIONS = frozenset(("location", "content-location"))
 _QUERY_OR_FRAGMENT = re.compile("[?#]")
 
 
+#: Not passed on behind a body (RFC 9110, section 6.5.1): they route, control, authenticate or describe a message.
+_NOT_TRAILING = frozenset(
+    (
+        "authorization", "www-authenticate", "cookie", "set-cookie", "content-encoding", "content-type",
+        "content-range", "cache-control", "expires", "date", "age", "vary", "location", "retry-after", "range",
+        "max-forwards",
+        "x-trace-id", "traceparent", "tracestate", "access-control-allow-origin", "access-control-allow-credentials",
+    )
+)  # fmt: skip
+_TRAILING = _Rule(_REQUEST_ENDS | _REPLY_ENDS | _NOT_TRAILING, _REQUEST_FAMILIES, hyphened=True)
+
+
+def trailing(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of `fields`, which came behind a body, that are passed on."""
+    return _TRAILING.of(fields)
+
+
 def tells_where(headers: Sequence[tuple[str, str]]) -> bool:
     """Whether `without_authority` applies to any field."""
     return any(name in _LOCATIONS for name, _ in headers)

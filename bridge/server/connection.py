@@ -67,6 +67,7 @@ class ServerConnection(StallGuard):
         self._expects = self._stops = self._websocket = False
         self._codings: tuple[str, ...] = ()  # values of Transfer-Encoding
         self._sized = False  # a body of known length is under way, which costs one call however long it is
+        self._unparsed = 0  # bytes of such a body that go past the parser
         self._deaf = False  # what comes is thrown away
         self._backlog: bytearray | None = None  # what came and is not parsed yet
         self._head_timer: asyncio.TimerHandle | None = None
@@ -136,6 +137,9 @@ class ServerConnection(StallGuard):
             return
         if self._begins and self._preface(data):
             return
+        if self._unparsed:
+            self._pass_body(data)
+            return
         self._piece = piece = len(data)
         if self._backlog is not None or (piece > STEP and (not self._sized or piece > LENGTHY)):
             self._put_off(data)
@@ -175,6 +179,24 @@ class ServerConnection(StallGuard):
             return False
         self.data_received(first)
         return True
+
+    def bypass(self, size: int) -> None:
+        # A parser can't be told of bytes that it does not see. The next message begins with a new one.
+        self._unparsed, self.parser = size, _parser(self)
+
+    def _pass_body(self, data: bytes) -> None:
+        exchange = self._last
+        assert exchange is not None
+        piece, rest = data[: self._unparsed], data[self._unparsed :]  # no copy of `data` if it is all of one
+        self._unparsed -= len(piece)
+        if not exchange.complete:
+            exchange.feed(piece)
+        if not self._unparsed:
+            self._sized = False
+            if not exchange.complete:
+                exchange.feed_end()
+        if rest:
+            self.data_received(rest)
 
     def _put_off(self, data: bytes) -> None:
         """Parse `data` in steps; nothing more is read until that is done."""
@@ -283,7 +305,7 @@ class ServerConnection(StallGuard):
     def on_message_complete(self) -> None:
         self._sized = False
         if not self._stops and (last := self._last) is not None and not last.complete:
-            last.feed_end()
+            last.feed_end(self._fields)
 
     def _count_from_here(self) -> None:
         """The head goes on beyond the first small pieces: what came in them counts, too."""
@@ -341,6 +363,17 @@ class ServerConnection(StallGuard):
     def watch(self, on_leave: Callable[[], None], *, half: bool) -> None:
         self._left, self._half = on_leave, half
 
+    def linger(self) -> None:
+        self._deaf = True
+        self.resume_reading()
+        self._half_close()
+
+    def _half_close(self) -> None:
+        # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._head_timer = self.loop.call_later(LINGER, self.transport.close)
+
     # --- refusing -----------------------------------------------------------------------------------------------
 
     def _start_head_timer(self) -> None:
@@ -371,10 +404,7 @@ class ServerConnection(StallGuard):
             return
         reply = problem(error, trace_id := make_trace_id())
         self.transport.write(last_answer(reply, trace_id, self.server.date))
-        # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._head_timer = self.loop.call_later(LINGER, self.transport.close)
+        self._half_close()
         if last is not None:
             last.leave()
         self.server.log(

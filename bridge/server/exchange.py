@@ -7,14 +7,17 @@ For a stream it is also the `Downstream`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from bridge.api.body import WHOLE, StreamedBody
 from bridge.api.call import Body, Reply
 from bridge.api.downstream import ClientConnection
+from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS
 from bridge.server.exchange_base import ExchangeBase
 from bridge.server.head import encode_head, last_answer
+from bridge.server.response_body import ResponseBody, wrong_length
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
 HIGH_WATER = 64 * 1024  #: bytes of a body that wait for the application; then reading from the client is paused
@@ -31,6 +34,7 @@ class Host(ClientConnection, Protocol):
 
     transport: Any
     write_paused: bool
+    on_writable: Callable[[], None] | None
     peer: str
 
     @property
@@ -44,13 +48,21 @@ class Host(ClientConnection, Protocol):
     def resume_reading(self) -> None: ...
     def on_response_complete(self) -> None: ...
 
+    def bypass(self, size: int) -> None:
+        """The next `size` bytes are the rest of the body: they need no parser."""
+        ...
+
+    def linger(self) -> None:
+        """Close, but let the client read the answer first: it still sends a body that nobody wants."""
+        ...
+
 
 class ServerExchange(ExchangeBase):
     """The attributes are described at `ExchangeBase`."""
 
     __slots__ = (
-        "_chunked", "_connection", "_due", "_transport", "headers", "keep_alive", "path", "peer", "query", "target",
-        "version",
+        "_body", "_chunked", "_connection", "_due", "_lingers", "_response", "_trailers", "_transport", "headers",
+        "keep_alive", "path", "peer", "query", "target", "version",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +87,10 @@ class ServerExchange(ExchangeBase):
         self.waiting = self.sent = 0
         self._parts: list[bytes] = []
         self._event: asyncio.Event | None = None  # made when somebody waits, which is rare
+        self._body: StreamedBody | None = None  # of the request, if that is taken in pieces
+        self._trailers: Sequence[tuple[str, str]] = ()
+        self._response: ResponseBody | None = None  # the answer's body, while it is passed on
+        self._lingers = False
         self._chunked = False
         self._due: int | None = 0  # bytes of the answer that are left by its Content-Length; None if it has none
 
@@ -86,12 +102,28 @@ class ServerExchange(ExchangeBase):
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
+        if self._body is not None:
+            self._body.feed(data)
+            return
         self._parts.append(data)
         self.waiting = size = self.waiting + len(data)
         if size > HIGH_WATER:
             self._connection.pause_reading()
         if self._event is not None:
             self._event.set()
+
+    def feed_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
+        self._trailers = trailers
+        super().feed_end()
+        if self._body is not None:
+            self._body.feed_end(trailers)
+
+    def leave(self) -> None:
+        super().leave()
+        if self._response is not None:
+            self._response.fail(ClientDisconnected())
+        if self._body is not None:
+            self._body.fail(ClientDisconnected())
 
     def abandon(self, reply: Reply, trace_id: str) -> None:
         """The application will not answer: send `reply`, or cut off an answer that has begun."""
@@ -107,9 +139,39 @@ class ServerExchange(ExchangeBase):
     # --- the request's body -------------------------------------------------------------------------------------
 
     def _invite(self) -> None:
-        if not self._transport.is_closing():
+        if self.expects and not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.expects = False
+
+    def received(self, max_bytes: int) -> bytes | None:
+        return None if self._trailers else super().received(max_bytes)  # which only `stream` hands out
+
+    def stream(self) -> StreamedBody:
+        length = None
+        if not any(name == "transfer-encoding" for name, _ in self.headers):
+            length = next((int(value) for name, value in self.headers if name == "content-length"), 0)
+            if self.more_body:
+                self._connection.bypass(length - self.waiting)
+        body = self._body = StreamedBody(self, length=length, proceed=self._invite if self.expects else None)
+        parts, self._parts, self.waiting = self._parts, [], 0
+        for part in parts:
+            body.feed(part)
+        if not self.more_body:
+            body.feed_end(self._trailers)
+        elif self.disconnected:
+            body.fail(ClientDisconnected())
+        return body
+
+    def pause_reading(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.resume_reading()
+
+    def drop(self) -> None:
+        """The rest of the body is read and thrown away until the answer is complete."""
+        if not self.expects:
+            self._connection.resume_reading()
 
     def _want(self) -> None:
         self._connection.resume_reading()
@@ -126,8 +188,8 @@ class ServerExchange(ExchangeBase):
         if self.disconnected:
             return
         self.started = True
-        if self.expects:
-            self._forgo_body()
+        if self.more_body:
+            self._forgo_body(status)
         head = encode_head(status, connection.server.date, fields, close=not self.keep_alive)
         if self.method == "HEAD" or not body or status in BODILESS:
             self._transport.write(head)
@@ -138,6 +200,36 @@ class ServerExchange(ExchangeBase):
             self._transport.write(body)
         self._end()
 
+    async def _answer_in_pieces(self, status: int, fields: Sequence[tuple[str, str]], body: Any) -> None:
+        if not isinstance(body, StreamedBody) or self.method == "HEAD" or status in BODILESS:
+            await super()._answer_in_pieces(status, fields, body)
+            return
+        try:
+            await self.begin(status, fields)
+            await self._pipe(body)
+        except ClientDisconnected:
+            raise
+        except BaseException:
+            if not self.disconnected:
+                self._break_off()
+            raise
+
+    async def _pipe(self, body: StreamedBody) -> None:
+        """As `write_pieces`, without a task, and each piece in the turn in which it comes."""
+        connection = self._connection
+        if self.disconnected:
+            raise ClientDisconnected()
+        sink = self._response = ResponseBody(connection, self._transport, chunked=self._chunked, length=self._due)
+        connection.on_writable = body.resume
+        try:
+            body.pipe(sink)
+            await sink.done
+        finally:
+            self.sent = sink.sent
+            connection.on_writable = self._response = None
+            body.close()
+        self._end()
+
     async def begin(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
         """The head of an answer whose body is written by `send`. Without a length in `fields` the body is chunked, or
         for HTTP/1.0 ends with the connection (RFC 9112, section 6.3)."""
@@ -145,8 +237,8 @@ class ServerExchange(ExchangeBase):
         if self.disconnected:
             return
         self.started = True
-        if self.expects:
-            self._forgo_body()
+        if self.more_body:
+            self._forgo_body(status)
         length = next((int(value) for name, value in fields if name == "content-length"), None)
         self._due = length
         if self.method == "HEAD" or status in BODILESS:
@@ -174,7 +266,7 @@ class ServerExchange(ExchangeBase):
         elif self._due is not None:
             self._due -= size
             if self._due < 0 or (self._due and not more):
-                raise RuntimeError("the answer's body has another length than its Content-Length says")
+                raise wrong_length()
         if data:
             self._transport.write(data)
         self.sent += size
@@ -188,15 +280,30 @@ class ServerExchange(ExchangeBase):
         if self._connection.write_paused and not self.disconnected:
             await self._connection.drain()
 
-    def _forgo_body(self) -> None:
-        """The client was not told to send the body, and may send it or not, so the connection can't be used again (RFC
-        9110, section 10.1.1)."""
-        self.keep_alive = self.expects = False
+    def _forgo_body(self, status: int) -> None:
+        """The answer begins before the body's end.
+
+        A client that was not told to send it may do so or not, so the connection can't be used again (RFC 9110, section
+        10.1.1). Nor is it after an error, where much is to come that nobody wants (RFC 9112, section 9.3).
+        """
+        if self.expects:
+            self.keep_alive = self.expects = False
+        elif status >= 400 and not self._is_short():
+            self.keep_alive, self._lingers = False, True
+
+    def _is_short(self) -> bool:
+        length = next((value for name, value in self.headers if name == "content-length"), "")
+        return length.isdigit() and int(length) <= WHOLE
 
     def _end(self) -> None:
         self.complete = True
         if self._event is not None:
             self._event.set()
-        if not self.keep_alive:
+        if self._body is not None and self.more_body:  # an answer that is complete before the request is
+            self._body.close()
+            self.keep_alive, self._lingers = False, True
+        if self._lingers and self.more_body:
+            self._connection.linger()
+        elif not self.keep_alive:
             self._transport.close()
         self._connection.on_response_complete()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 
 from bridge.server.state import ServerState
 
@@ -14,7 +15,9 @@ LINGER = 2.0  #: seconds for which the input of a refused client is discarded, s
 
 
 class FlowControl(asyncio.Protocol):
-    """:ivar write_paused: the client takes less than is written."""
+    """:ivar write_paused: the client takes less than is written.
+    :ivar on_writable: called when it takes more again.
+    """
 
     transport: asyncio.Transport
 
@@ -22,6 +25,7 @@ class FlowControl(asyncio.Protocol):
         self.server = server
         self.loop = asyncio.get_running_loop()
         self.write_paused = self.read_paused = False
+        self.on_writable: Callable[[], None] | None = None
         self._writable: asyncio.Event | None = None  # made when somebody waits, which is rare
 
     def pause_writing(self) -> None:
@@ -31,6 +35,8 @@ class FlowControl(asyncio.Protocol):
         self.write_paused = False
         if self._writable is not None:
             self._writable.set()
+        if self.on_writable is not None:
+            self.on_writable()
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written, or the connection is lost."""

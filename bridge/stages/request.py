@@ -7,10 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
+from bridge.api.body import UNLIMITED, WHOLE, streamed
 from bridge.api.call import Reply
+from bridge.api.capabilities import BodyStreaming, capability
 from bridge.api.exchange import Exchange
+from bridge.api.spec.limits import Stream
 from bridge.api.spec.scalars import seconds
 from bridge.api.stage import BoundOperation, Handler
+from bridge.api.transfer import Transfer
 from bridge.errors import ClientError, TooLarge
 from bridge.http.forwarding import forwarding
 from bridge.stages.decode import decoding
@@ -20,10 +24,10 @@ Forwarding = Callable[[Sequence[tuple[str, str]]], list[tuple[str, str]]]
 
 
 class Size:
-    """Whether a body follows, and that its announced length is allowed (RFC 9112, section 6.3). Not for bodies that
-    stream: their messages are limited one by one.
+    """Whether a body follows, and that its announced length is allowed (RFC 9112, section 6.3). Not for streams of
+    messages, which are limited one by one.
 
-    :param max_body: bytes, for routes without a limit of their own.
+    :param max_body: bytes, for routes without a limit of their own and bodies that are read as a whole.
     """
 
     name: ClassVar[str] = "size"
@@ -34,7 +38,7 @@ class Size:
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
         if operation.streams and operation.codec.streams_up:
             return None
-        return partial(self.handle, operation.spec.max_body or self._max_body, next)
+        return partial(self.handle, body_limit(operation, self._max_body), next)
 
     def handle(self, max_body: int, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
         fields = exchange.call.fields
@@ -73,9 +77,10 @@ class Deadline:
 
 class Receive:
     """Removes the fields that are not forwarded, reads the body, undoes its content-coding, and sets the deadline: from
-    here on, the service's time counts.
+    here on, the service's time counts. A codec that streams bodies gets one that has not arrived as a whole in pieces,
+    unless it is short.
 
-    :param max_body: bytes, for routes without a limit of their own.
+    :param max_body: bytes, for routes without a limit of their own and bodies that are read as a whole.
     :param body_timeout: seconds for the body to arrive.
     """
 
@@ -85,18 +90,20 @@ class Receive:
         self._max_body, self._body_timeout = max_body, body_timeout
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        max_body = operation.spec.max_body or self._max_body
+        max_body = body_limit(operation, self._max_body)
+        stream = partial(_stream, operation.spec.stream) if streams_bodies(operation) else None
         with_body = decoding(operation, max_body, next)
         if operation.streams and operation.codec.streams_up:
             next = with_body  # the body is read later
         forwardable = forwarding(operation.authenticator.consumes)
-        return partial(self.handle, operation.timeout, max_body, forwardable, next, with_body)
+        return partial(self.handle, operation.timeout, max_body, forwardable, stream, next, with_body)
 
     def handle(
         self,
         timeout: float,
         max_body: int,
         forwardable: Forwarding,
+        stream: Callable[[int, Exchange], bool] | None,
         next: Handler,
         with_body: Handler,
         exchange: Exchange,
@@ -107,7 +114,7 @@ class Receive:
             call.headers = forwardable(call.headers)
             if exchange.has_body:
                 body = exchange.request.received(max_body)
-                if body is None:
+                if body is None and (stream is None or not stream(max_body, exchange)):
                     return self._read(timeout, max_body, forwardable, next, with_body, exchange)
         if body is not None:
             call.body = body
@@ -126,7 +133,42 @@ class Receive:
         exchange: Exchange,
     ) -> Reply | None:
         body = await exchange.request.body(max_body, self._body_timeout)
-        return await self.handle(timeout, max_body, forwardable, next, with_body, exchange, body)
+        return await self.handle(timeout, max_body, forwardable, None, next, with_body, exchange, body)
+
+
+def _stream(bounds: Stream, max_body: int, exchange: Exchange) -> bool:
+    """Let the call have its body in pieces; False: it is short, and is read as a whole.
+
+    :param bounds: of time (`bridge.api.transfer.Transfer`).
+    """
+    fields = dict(exchange.request.headers)
+    length = fields.get("content-length")
+    if length and int(length) <= WHOLE and "expect" not in fields:
+        return False
+    body = streamed(exchange.request.stream())
+    if length:
+        body.length = int(length)  # which the server has seen to
+    if max_body != UNLIMITED:
+        body.bound(max_body, partial(oversized, max_body))
+    exchange.call.body = body
+    exchange.transfer = transfer = Transfer(exchange.request, bounds)
+    transfer.request = body
+    return True
+
+
+def streams_bodies(operation: BoundOperation) -> bool:
+    """Whether the operation passes bodies on while they arrive."""
+    streaming = capability(operation.codec, BodyStreaming)
+    return streaming is not None and streaming.streams_bodies
+
+
+def body_limit(operation: BoundOperation, max_body: int) -> int:
+    """Bytes of a request's body.
+
+    :param max_body: for routes without a limit of their own. It is for bodies that are read as a whole: one that is
+        passed on takes no memory.
+    """
+    return operation.spec.max_body or (UNLIMITED if streams_bodies(operation) else max_body)
 
 
 def oversized(max_bytes: int) -> TooLarge:

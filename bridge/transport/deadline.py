@@ -39,7 +39,7 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         #: ``until(when)``: a context, `when` in the running loop's `time()`. Raises `bridge.errors.Timeout` on exit
         #: if the time has passed and the body was cancelled.
-        self.until = partial(_Until, self)
+        self.until = partial(Until, self)
 
     def add(self, call: Timed) -> None:
         self._active.add(call)
@@ -74,7 +74,7 @@ class Deadlines:
             self._schedule(loop, soonest)
 
 
-class _Until:
+class Until:
     __slots__ = ("_all", "_cancelling", "_expired", "_task", "when")
 
     def __init__(self, deadlines: Deadlines, when: float) -> None:
@@ -82,7 +82,7 @@ class _Until:
         self._expired = False
         self.when = when
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Until:
         task = asyncio.current_task()
         assert task is not None
         self._task: asyncio.Task[object] = task
@@ -91,6 +91,13 @@ class _Until:
         self._all._active.add(self)
         if self.when < self._all._next:
             self._all._reschedule(self.when)
+        return self
+
+    def move(self, when: float) -> None:
+        """Another deadline."""
+        self.when = when
+        if when < self._all._next and self in self._all._active:
+            self._all._reschedule(when)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -32,7 +32,8 @@ async def post(bind: Bind, **options: Any) -> Operation:
 
 
 def send(operation: Operation, value: Any) -> bytes:
-    return codec_of(operation).request(Call("POST", body=json.dumps(value).encode())).body
+    body: bytes = codec_of(operation).request(Call("POST", body=json.dumps(value).encode())).body
+    return body
 
 
 def reply(operation: Operation, header: str, body: str = POSTED, call: Call | None = None) -> Reply:

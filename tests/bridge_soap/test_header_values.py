@@ -24,7 +24,8 @@ async def post(bind: Bind, headers: dict[str, Any], **more: Any) -> Operation:
 def send(operation: Operation, headers: dict[str, str] | None = None, claims: dict[str, Any] | None = None) -> bytes:
     fields = [("content-type", "application/json"), *((headers or {}).items())]
     call = Call("POST", headers=fields, body=BODY, identity=Identity(claims=claims or {}))
-    return codec_of(operation).request(call).body
+    body: bytes = codec_of(operation).request(call).body
+    return body
 
 
 def header_of(body: bytes, soap: str = SOAP11) -> etree._Element | None:

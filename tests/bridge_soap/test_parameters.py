@@ -50,7 +50,8 @@ async def test_the_path_completes_a_body(bind: Bind) -> None:
     codec = codec_of(operations[0])
 
     def call(body: bytes) -> bytes:
-        return codec.request(Call("POST", raw_params={"countryCode": "IE"}, body=body)).body
+        request_body: bytes = codec.request(Call("POST", raw_params={"countryCode": "IE"}, body=body)).body
+        return request_body
 
     assert b"countryCode>IE</" in call(b'{"vatNumber": "1"}')
     assert b"countryCode>IE</" in call(b'{"vatNumber": "1", "countryCode": "IE"}')

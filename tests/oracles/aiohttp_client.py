@@ -18,7 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from bridge.api.transport import Address
+from bridge.api.body import StreamedBody
+from bridge.api.transport import Address, Clock
 from bridge.errors import BadReply
 from bridge.transport.connecting import authority, closing, shortage
 from bridge.transport.http1.exchange import (
@@ -60,13 +61,16 @@ class AiohttpClient:
         method: str,
         target: str,
         fields: Sequence[Field],
-        body: bytes,
+        body: bytes | StreamedBody,
         *,
         server_name: str | None,
         connect_timeout: float,
         max_reply: int,
         trust: ssl.SSLContext | None = None,
-    ) -> tuple[ReplyHead, bytes]:
+        streams: bool = False,
+        clock: Clock | None = None,
+    ) -> tuple[ReplyHead, bytes | StreamedBody]:
+        assert isinstance(body, bytes), "it judges whole messages only"
         if self._closed:
             raise closing()
         session = self._session or self._open()

@@ -41,17 +41,20 @@ from bridge_xml.media import media
 
 
 class Bytes:
-    """``response: passthrough``: bodies are unchanged in both directions, with their content coding."""
+    """``response: passthrough``: bodies are unchanged in both directions, with their content coding, and are passed on
+    while they arrive."""
 
     handles_errors = True
     forwards_bodies = True  # requests', in their content-coding
+    streams_bodies = True
 
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
         self._locations = locations(route, self._target)
 
     def request(self, call: Call) -> HttpRequest:
-        return HttpRequest(call.method, self._target(call), list(call.headers), call.body, decode=False)
+        headers = list(call.headers)
+        return HttpRequest(call.method, self._target(call), headers, call.body, decode=False, stream=True)
 
     def weighs(self, message: object) -> int:
         return 0  # nothing is read

@@ -6,10 +6,12 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import ClassVar
 
+from bridge.api.body import StreamedBody
 from bridge.api.cache import ReplyCache
 from bridge.api.call import Reply
 from bridge.api.exchange import Exchange
 from bridge.api.stage import BoundOperation, Handler
+from bridge.stages.cache.collect import collect
 from bridge.stages.cache.conditions import CONDITIONS, Conditions, tagged
 from bridge.stages.cache.memory import cache_key
 
@@ -37,6 +39,8 @@ class Cached:
                 call.headers = [field for field in call.headers if field[0] not in CONDITIONS]
             reply = await next(exchange)
             assert reply is not None  # only streams send their replies themselves
+            if isinstance(reply.body, StreamedBody):
+                await collect(reply, reply.body, exchange.deadline)
             return tagged(call, reply)
 
         reply = None

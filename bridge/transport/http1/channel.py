@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+from bridge.api.body import StreamedBody, streamed
 from bridge.api.call import HttpReply, HttpRequest
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
@@ -24,8 +25,11 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
 
 _TARGET = re.compile(r"/[!\"$-~]*")  # visible ASCII, without #, which a request target can't contain
 
-#: Method, path, fields, body, and whether the reply's coding is to be undone.
-HttpMessage = tuple[str, str, Sequence[Field], bytes, bool]
+#: Method, path, fields, body, whether the reply's coding is to be undone, and whether its body may stream.
+HttpMessage = tuple[str, str, Sequence[Field], bytes | StreamedBody, bool, bool]
+
+#: RFC 9110, section 10.1.1: whether the client is to send its body is for the service to say.
+_EXPECT: Field = ("expect", "100-continue")
 
 
 class HttpChannel:
@@ -55,41 +59,51 @@ class HttpChannel:
             check_method(method)
         if not _TARGET.fullmatch(path):
             raise ClientError("The path holds characters that must be percent-encoded.")
-        return method, path, outgoing(self._host, request, trace), request.body, request.decode
+        fields, body, decode_body = outgoing(self._host, request, trace), request.body, request.decode
+        if type(body) is not bytes:  # `isinstance` would be a call
+            body = streamed(body)
+            if body.expects:
+                fields.append(_EXPECT)
+        return method, path, fields, body, decode_body, request.stream and not decode_body
 
     async def attempt(self, message: HttpMessage, context: AttemptContext) -> Attempt:
-        method, path, fields, body, decode_body = message
+        method, path, fields, request_body, decode_body, streams = message
         try:
             head, body = await self._client.exchange(
                 context.address,
                 method,
                 path,
                 fields,
-                body,
+                request_body,
                 server_name=self._server_name,
                 trust=self._trust,
                 connect_timeout=context.connect_timeout,
                 max_reply=self._max_reply,
+                streams=streams,
+                clock=context,
             )
             headers = list(head.fields)
             if head.codings and decode_body:
                 if body:
+                    assert isinstance(body, bytes)  # as `streams` is false
                     context.answered = True
                     body = await self._decode(body, head.codings)
                 headers = [field for field in headers if field[0] != "content-encoding"]
-            elif method == "HEAD" and head.length is not None:
+            elif head.length is not None and (method == "HEAD" or type(body) is not bytes):
                 headers.append(("content-length", str(head.length)))
         except ConnectFailed as error:
             return _connect_failure(error)
         except ConnectionDropped as error:
             # RFC 9112, section 9.3.1: the service may have closed an idle connection without seeing the request.
-            stale = error.reused and not context.repeats and method in IDEMPOTENT
+            is_spent = type(request_body) is not bytes and request_body.taken  # type: ignore[union-attr]
+            stale = error.reused and not context.repeats and method in IDEMPOTENT and not is_spent
             failure = UpstreamError(
                 "The service behind this route closed the connection without an answer.", cause=str(error)
             )
             if stale:
                 return Attempt(failure, failure.status, Outcome.NOT_PROCESSED)
-            return Attempt(failure, failure.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
+            outcome = Outcome.FINAL if is_spent else Outcome.RETRIABLE
+            return Attempt(failure, failure.status, outcome, InstanceVerdict.BAD)
         except ReplyTruncated as error:
             return Attempt(error, error.status, verdict=InstanceVerdict.BAD)
         except RequestError as error:
@@ -98,11 +112,12 @@ class HttpChannel:
             hosts = (host for host, _ in (*context.addresses, context.address))
             headers = without_authority(headers, frozenset((self._name, *hosts)))
         reply = HttpReply(head.status, headers, body)
-        return (
-            Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE)
-            if head.status < 400
-            else _error_reply(reply)
-        )
+        if head.status < 400:
+            return Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE)
+        attempt = _error_reply(reply)
+        if type(request_body) is not bytes and request_body.taken:  # type: ignore[union-attr]
+            attempt.outcome = Outcome.FINAL
+        return attempt
 
     def repeatable(self, request: HttpRequest) -> bool:
         return request.method in IDEMPOTENT

@@ -2,7 +2,7 @@
 
 Stricter than llhttp where two parsers could disagree: every line ends with CRLF, an extension (section 7.1.1) has no
 control characters, and no trailer frames the message (RFC 9110, section 6.5.1). Blanks after a size are ignored, since
-old services send them. Extensions and trailers are read and dropped, as section 7.1.2 allows.
+old services send them. Extensions are read and dropped.
 
 Services that write single bytes send a chunk of six bytes for each. So many small chunks are read together
 (`Chunked._read_small_chunks`), and input is processed in steps of `WORK`, between which other connections are served.
@@ -12,6 +12,8 @@ Bytes of a chunk's line beside its size are limited in the way of Go's ``net/htt
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from bridge.errors import BadReply
 from bridge.http.field_value import CONTROLS
@@ -39,9 +41,12 @@ _AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILER, _DONE = range(5)
 
 
 class Chunked:
-    """One body. Call `feed` until it returns that the body is complete; `parts` are its pieces.
+    """One body. Call `feed` until it returns that the body is complete.
 
     :param limit: bytes of the body that are accepted.
+    :ivar parts: its pieces, unless `sink` is set.
+    :ivar sink: takes each piece; may be set at any time.
+    :ivar trailers: the fields after the body, once it is complete.
     :ivar more: not all input is processed yet: call `feed` with no data to continue.
     """
 
@@ -59,10 +64,14 @@ class Chunked:
         "more",
         "parts",
         "rest",
+        "sink",
+        "trailers",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.parts: Pieces = []
+        self.sink: Callable[[bytes], None] = partial(keep, self.parts)
+        self.trailers: list[tuple[str, str]] = []
         self.more = False
         self._excess = 0
         self._window = _MIN_WINDOW  # bytes to look at for many chunks
@@ -86,7 +95,7 @@ class Chunked:
         pieces: list[bytes] = []
         complete = self._parse(data, pieces)
         if pieces:  # joined, since chunks of one byte each would take forty times their size
-            keep(self.parts, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self.sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return complete
 
     def _parse(self, data: bytes, pieces: list[bytes]) -> bool:
@@ -194,9 +203,10 @@ class Chunked:
     def _end(self) -> None:
         self._state = _DONE
         for line in self._trailer:
-            (name, _), _ = read_field(line)
-            if name in _FORBIDDEN:
-                raise BadReply(cause=f"{name} in a trailer")
+            field, _ = read_field(line)
+            if field[0] in _FORBIDDEN:
+                raise BadReply(cause=f"{field[0]} in a trailer")
+            self.trailers.append(field)
 
 
 def _check_end(line: bytes) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
-from bridge.api.transport import Address
+from bridge.api.body import StreamedBody
+from bridge.api.transport import Address, Clock
 from bridge.transport.connecting import closing
 from bridge.transport.http1.exchange import KEEPALIVE, PER_ADDRESS, Client, Field, ReplyHead, own_trust
 from bridge.transport.http1.pool import CLOSE_TIMEOUT, Key, Pool
@@ -38,18 +39,21 @@ class HttpClient:
         method: str,
         target: str,
         fields: Sequence[Field],
-        body: bytes,
+        body: bytes | StreamedBody,
         *,
         server_name: str | None,
         connect_timeout: float,
         max_reply: int,
         trust: ssl.SSLContext | None = None,
-    ) -> tuple[ReplyHead, bytes]:
+        streams: bool = False,
+        clock: Clock | None = None,
+    ) -> tuple[ReplyHead, bytes | StreamedBody]:
         if self._closed:
             raise closing()
         key = (address, (trust or self.trust()) if server_name else None, server_name)
         pool = self._pools.get(key) or self._pool(key)
-        head = write_head(method, target, fields, len(body))
+        # `isinstance` would be a call.
+        head = write_head(method, target, fields, len(body) if type(body) is bytes else body.length)  # type: ignore[union-attr]
         connection = None
         while pool.idle:
             connection = pool.idle.pop()
@@ -59,7 +63,9 @@ class HttpClient:
             connection = None
         if connection is None:
             connection = await pool.take(connect_timeout)
-        future = connection.begin(head, body, without_body=method == "HEAD", limit=max_reply)
+        future = connection.begin(
+            head, body, without_body=method == "HEAD", limit=max_reply, streams=streams, clock=clock
+        )
         try:
             return await future
         except BaseException:

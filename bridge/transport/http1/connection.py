@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import ssl
 from typing import Protocol, cast
 
+from bridge.api.body import StreamedBody
+from bridge.api.transport import Clock
 from bridge.errors import BadReply
 from bridge.transport.http1.exchange import ConnectionDropped, ReplyHead, ReplyTruncated, reply_truncated
 from bridge.transport.http1.head import UNTIL_CLOSE, Heads
 from bridge.transport.http1.response import Response
+from bridge.transport.http1.upload import Upload
 
 JOINED = 64 * 1024  #: bytes of a body that is joined to its head, to be sent at once; a larger one would cost a copy
 PIECE = 256 * 1024  #: bytes of a larger one that are passed to the transport at a time
 
-Answer = tuple[ReplyHead, bytes]
+Answer = tuple[ReplyHead, bytes | StreamedBody]
 
 
 class Owner(Protocol):
@@ -31,10 +36,16 @@ class Owner(Protocol):
     def retire(self, connection: Http1Connection) -> None:
         """`connection` is no longer used."""
 
+    def stream(self, connection: Http1Connection) -> None:
+        """The reply on `connection` may take any time: it no longer counts among those that are lent out."""
+
 
 class Http1Connection(asyncio.Protocol):
-    """Belongs to a pool, which lends it out. Nothing here waits; `begin` returns a future.
+    """Belongs to a pool, which lends it out. Nothing here waits; `begin` returns a future. A reply whose body flows
+    settles the future with its head; the connection is then the `bridge.api.body.BodySource` of the body.
 
+    :ivar write_paused: the service takes less than is written.
+    :ivar counts: it is one of those that the pool limits.
     :ivar closed: it must not be used again; set before the transport is closed.
     :ivar until: the loop's time at which it has been idle for too long.
     """
@@ -42,15 +53,19 @@ class Http1Connection(asyncio.Protocol):
     __slots__ = (
         "_future",
         "_gone",
+        "_held",
+        "_inflow",
         "_owner",
-        "_paused",
         "_response",
         "_transport",
         "_unsent",
+        "_upload",
         "_used",
         "_yielded",
         "closed",
+        "counts",
         "until",
+        "write_paused",
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -59,23 +74,43 @@ class Http1Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._future: asyncio.Future[Answer] | None = None
         self._unsent: memoryview | None = None  # of a large body: the part that was not passed to the transport yet
-        self._paused = False
+        self._upload: Upload | None = None  # a body that arrives meanwhile
+        self._inflow: StreamedBody | None = None  # the body of a reply whose head was passed on
+        self._held = False  # its consumer takes no more for now
+        self.write_paused = False
         self._yielded = False  # it continues in a later turn
         self._gone: asyncio.Future[None] | None = None
         self._used = False  # it has served a request
         self.closed = False
+        self.counts = True
         self.until = 0.0
 
-    def begin(self, head: bytes, body: bytes, *, without_body: bool, limit: int) -> asyncio.Future[Answer]:
+    def begin(
+        self,
+        head: bytes,
+        body: bytes | StreamedBody,
+        *,
+        without_body: bool,
+        limit: int,
+        streams: bool = False,
+        clock: Clock | None = None,
+    ) -> asyncio.Future[Answer]:
         """Send a request; the future holds its reply, or what went wrong.
 
         :param without_body: the reply has none (HEAD).
-        :param limit: bytes of a reply's body.
+        :param limit: bytes of a reply's body that is taken whole.
+        :param streams: the reply's body may be passed on while it arrives (`bridge.api.call.HttpRequest.stream`).
+        :param clock: the request's deadline, for a body in pieces.
         """
         assert self._transport is not None
-        self._response.start(without_body=without_body, limit=limit)
+        self._response.start(without_body=without_body, limit=limit, streams=streams)
         self._future = future = self._owner.loop.create_future()
-        if len(body) <= JOINED:
+        if type(body) is not bytes:  # `isinstance` would be a call
+            assert isinstance(body, StreamedBody)
+            self._transport.write(head)
+            self._upload = Upload(body, self, self._transport, clock)
+            self._upload.start()
+        elif len(body) <= JOINED:
             if body:
                 head += body
             self._transport.write(head)
@@ -105,6 +140,8 @@ class Http1Connection(asyncio.Protocol):
 
     def _retire(self) -> None:
         self._unsent = None
+        if self._upload is not None:
+            self._stop_upload()
         if not self.closed:
             self.closed = True
             self._owner.retire(self)
@@ -123,9 +160,29 @@ class Http1Connection(asyncio.Protocol):
     def fail(self, error: Exception) -> None:
         """Close it; the exchange in progress ends with `error`."""
         future, self._future = self._future, None
+        inflow, self._inflow = self._inflow, None
         self.abort()
-        if future is not None and not future.done():
+        if inflow is not None:
+            inflow.fail(error)
+        elif future is not None and not future.done():
             future.set_exception(error)
+
+    # --- a reply's body that flows (`bridge.api.body.BodySource`) -----------------------------------------------------
+
+    def pause_reading(self) -> None:
+        self._held = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._held = False
+        if not self._yielded and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def drop(self) -> None:
+        """The client does not take the rest, and nothing tells a service to stop but the connection's end."""
+        self._future = self._inflow = None
+        self.abort()
 
     # --- what the transport calls ------------------------------------------------------------------------------------
 
@@ -135,6 +192,8 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connections.discard(self)
+        if exc is not None and self._upload is not None and self._inflow is None:
+            self._read_answer()
         self._process_rest()
         if self._future is not None:
             self._fail_lost(str(exc) if exc else "the connection was closed")
@@ -145,15 +204,18 @@ class Http1Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._write_unsent()
+        self.write_paused = False
+        if self._upload is not None:
+            self._upload.resume()
+        else:
+            self._write_unsent()
 
     def data_received(self, data: bytes) -> None:
         future = self._future
-        if future is None or future.done():
+        if future is None or (future.done() and self._inflow is None):
             self.abort()  # it belongs to no request, and must not be taken for the reply to the next one
             return
         try:
@@ -164,7 +226,12 @@ class Http1Connection(asyncio.Protocol):
             return
         if complete:
             self._finish(future)
-        elif self._response.more and not self._yielded:
+            return
+        if self._response.flows and self._inflow is None and self._future is future:
+            self._begin_stream(future)
+        if self._response.continued and self._upload is not None:
+            self._upload.proceed()
+        if self._response.more and not self._yielded:
             self._yield_turn(future)
 
     def eof_received(self) -> None:
@@ -177,11 +244,31 @@ class Http1Connection(asyncio.Protocol):
         head = self._response.head
         if head is None or head.length != UNTIL_CLOSE or not self._has_close_alert():
             self._fail_lost("the connection was closed")
-        elif not future.done():
+        elif not future.done() or self._inflow is not None:
             self._response.eof()
             self._finish(future)
 
     # -------------------------------------------------------------------------------------------------------------
+
+    def _begin_stream(self, future: asyncio.Future[Answer]) -> None:
+        head = self._response.head
+        assert head is not None
+        self._inflow = StreamedBody(self, length=head.length if head.length >= 0 else None)
+        self._owner.stream(self)
+        self._response.divert(self._inflow.feed)
+        future.set_result((head.reply, self._inflow))
+
+    def _with_trailers(self, body: bytes) -> StreamedBody:
+        """A body that came at once, in pieces all the same: bytes have no trailers."""
+        streamed = StreamedBody(self)
+        streamed.feed(body)
+        streamed.feed_end(self._response.trailers)
+        return streamed
+
+    def _stop_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.stop()
 
     def _yield_turn(self, future: asyncio.Future[Answer]) -> None:
         """Input takes long to process: continue in a later turn of the loop, and read nothing more until then."""
@@ -195,13 +282,24 @@ class Http1Connection(asyncio.Protocol):
         if self._future is not future:
             return
         self.data_received(b"")
-        if not self._yielded and self._transport is not None and not self._transport.is_closing():
+        if not self._yielded and not self._held and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _process_rest(self) -> None:
         """Process all remaining input at once: no more will come."""
         while self._response.more and self._future is not None and not self.closed:
             self.data_received(b"")
+
+    def _read_answer(self) -> None:
+        """A service that refuses a body may answer and close while the body is still sent. Then a write fails before
+        the loop has read the answer, which the kernel still holds."""
+        assert self._transport is not None
+        if self._transport.get_extra_info("ssl_object") is not None:
+            return
+        with contextlib.suppress(OSError):  # the end
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            while self._future is not None and (data := os.read(descriptor, PIECE)):
+                self.data_received(data)
 
     def _has_close_alert(self) -> bool:
         """Section 9.8: over TLS, an end without a closure alert may be an attack. uvloop reports it by itself."""
@@ -216,7 +314,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _write_unsent(self) -> None:
         unsent, transport = self._unsent, self._transport
-        while unsent is not None and not self._paused and transport is not None and not transport.is_closing():
+        while unsent is not None and not self.write_paused and transport is not None and not transport.is_closing():
             piece = unsent[:PIECE]
             unsent = unsent[PIECE:] if len(unsent) > PIECE else None
             self._unsent = unsent
@@ -228,8 +326,20 @@ class Http1Connection(asyncio.Protocol):
         assert head is not None
         assert transport is not None
         self._future = None
-        future.set_result((head.reply, response.take_body()))
-        if self._unsent is not None or transport.get_write_buffer_size():
+        inflow, self._inflow = self._inflow, None
+        if inflow is None:
+            body = response.take_body()
+            if response.flows and response.trailers:
+                future.set_result((head.reply, self._with_trailers(body)))
+            else:
+                future.set_result((head.reply, body))
+        else:
+            inflow.feed_end(response.trailers)
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.stop()
+        unsent = self._unsent is not None or (upload is not None and not upload.complete)
+        if unsent or transport.get_write_buffer_size():
             # The answer is complete while the request is still being written: the service does not want the rest
             # (section 9.3: it must read the whole request, or close).
             self.abort()

@@ -11,8 +11,9 @@ import ssl
 from collections.abc import Sequence
 from typing import Protocol
 
+from bridge.api.body import StreamedBody
 from bridge.api.tls import default_context
-from bridge.api.transport import Address
+from bridge.api.transport import Address, Clock
 from bridge.errors import BadReply, ReplyTooLarge
 from bridge.http.forwarding import end_to_end, tells_where
 
@@ -96,13 +97,15 @@ class Client(Protocol):
         method: str,
         target: str,
         fields: Sequence[Field],
-        body: bytes,
+        body: bytes | StreamedBody,
         *,
         server_name: str | None,
         connect_timeout: float,
         max_reply: int,
         trust: ssl.SSLContext | None = None,
-    ) -> tuple[ReplyHead, bytes]:
+        streams: bool = False,
+        clock: Clock | None = None,
+    ) -> tuple[ReplyHead, bytes | StreamedBody]:
         """Send a request and read the whole reply, its body still coded. There is no timeout but `connect_timeout`;
         cancelling closes the connection.
 
@@ -111,6 +114,8 @@ class Client(Protocol):
         :param server_name: for TLS, the name in the certificate; ``None`` for plain TCP.
         :param connect_timeout: seconds for TCP and TLS together.
         :param trust: instead of the client's own.
+        :param streams: return once the head is here, with the body to come (`bridge.api.call.HttpRequest.stream`).
+        :param clock: the deadline, which doesn't count while a `body` in pieces is under way.
         :raises ConnectFailed: nothing was sent.
         :raises ConnectionDropped: the request was sent, at least in part, and no byte of a reply came.
         :raises BadReply: the reply is malformed or longer than `max_reply`; `ReplyTruncated` if it is incomplete.

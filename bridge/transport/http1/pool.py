@@ -19,7 +19,8 @@ Key = tuple[Address, ssl.SSLContext | None, str | None]
 
 class Pool:
     """Lends connections out, the one used last first, so that unused ones become idle. At most `limit` at a time; later
-    callers wait in a queue.
+    callers wait in a queue. Connections with a reply that streams are not among them: a few hundred listeners of
+    events would keep out all other calls.
 
     :ivar connections: all with a transport, even if it is closing.
     :ivar idle: connections that may be used, the longest idle first.
@@ -30,6 +31,7 @@ class Pool:
         "_key",
         "_limit",
         "_open",
+        "_streaming",
         "_waiting",
         "authority",
         "closed",
@@ -49,6 +51,7 @@ class Pool:
         self._key = key
         self._limit = limit
         self._asking = 0  # callers within `take`
+        self._streaming = 0  # connections that do not count
         self._open = 0  # open connections, and those being opened
         self._waiting: deque[asyncio.Future[Http1Connection | None]] = deque()
 
@@ -86,10 +89,17 @@ class Pool:
     @property
     def unused(self) -> bool:
         """It has no connection, and no caller waits for one."""
-        return not (self._open or self._asking)
+        return not (self._open or self._asking or self._streaming)
 
     def release(self, connection: Http1Connection, keep: float) -> None:
         """`connection` may be reused, within `keep` seconds."""
+        if not connection.counts:
+            if self._open >= self._limit:
+                connection.close()
+                return
+            connection.counts = True
+            self._streaming -= 1
+            self._open += 1
         connection.until = self.loop.time() + keep
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -102,6 +112,15 @@ class Pool:
         """`connection` is no longer used."""
         if connection in self.idle:
             self.idle.remove(connection)
+        if connection.counts:
+            self._vacate()
+        else:
+            self._streaming -= 1
+
+    def stream(self, connection: Http1Connection) -> None:
+        """`connection` has a reply that may take any time."""
+        connection.counts = False
+        self._streaming += 1
         self._vacate()
 
     def close(self) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 _WITHOUT_CONTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
-def write_head(method: str, target: str, fields: Sequence[tuple[str, str]], length: int) -> bytes:
+def write_head(method: str, target: str, fields: Sequence[tuple[str, str]], length: int | None) -> bytes:
     """The head up to its empty line.
 
     :param fields: all but ``content-length``; names and values were checked (`bridge.transport.http1.fields`).
-    :param length: bytes of the body.
+    :param length: bytes of the body; None if it is chunked.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    if length is None:
+        return f"{method} {target} HTTP/1.1\r\n{lines}Transfer-Encoding: chunked\r\n\r\n".encode()
     if length or method not in _WITHOUT_CONTENT:
         return f"{method} {target} HTTP/1.1\r\n{lines}Content-Length: {length}\r\n\r\n".encode()
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()

@@ -1,12 +1,15 @@
 """Responses, one after the other: bytes in, replies out, without I/O (RFC 9112, section 6).
 
-Interim responses (RFC 9110, section 15.2) are read and dropped; 101, which was not requested, is refused.
+Interim responses (RFC 9110, section 15.2) are read and dropped, but that a 100 came is known; 101, which was not
+requested, is refused. A body is collected, or its pieces go to a sink as they arrive (`Response.divert`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from bridge.api.body import UNLIMITED, WHOLE
 from bridge.errors import BadReply
 from bridge.http.pieces import Pieces, keep
 from bridge.transport.http1.chunked import Chunked
@@ -22,7 +25,11 @@ class Response:
     """Reads one response at a time: `start`, then `feed` or `eof` until they return that it is complete.
 
     :ivar head: of the final response, once it has arrived.
-    :ivar body: all of it, once the response is complete.
+    :ivar body: all of it, once the response is complete; empty if it was diverted.
+    :ivar trailers: the fields after it, once it is complete.
+    :ivar continued: the service has sent ``100 Continue``.
+    :ivar flows: the head has arrived, and the body may be diverted: it is long or of unknown length, and the request
+        wants that.
     :ivar begun: a byte has arrived.
     :ivar more: not all input is processed yet: call `feed` without data to continue.
     :ivar excess: bytes arrived after the response. They belong to no request, so the connection must not be used again.
@@ -37,12 +44,17 @@ class Response:
         "_memo",
         "_missing",
         "_parts",
+        "_sink",
+        "_streams",
         "_without_body",
         "begun",
         "body",
+        "continued",
         "excess",
+        "flows",
         "head",
         "more",
+        "trailers",
     )
 
     def __init__(self, heads: Heads) -> None:
@@ -53,17 +65,21 @@ class Response:
         self._parts: Pieces | None = None  # of an incomplete body …
         self._missing = 0  # … and the bytes that it lacks, or that are still accepted
         self._chunked: Chunked | None = None
+        self._sink: Callable[[bytes], None] | None = None
         self.body = b""
+        self.trailers: list[tuple[str, str]] = []
         self.start(without_body=False, limit=0)
 
-    def start(self, *, without_body: bool, limit: int) -> None:
+    def start(self, *, without_body: bool, limit: int, streams: bool = False) -> None:
         """To be called before the first response, and after a complete one.
 
         :param without_body: the request was HEAD (section 6.3, item 1).
-        :param limit: bytes of a body.
+        :param limit: bytes of a body that is collected.
+        :param streams: the body may be diverted, unless the status is 400 or more: an error is taken whole.
         """
         self.head: Head | None = None
-        self.begun = self.excess = self.more = False
+        self.begun = self.excess = self.more = self.continued = self.flows = False
+        self._streams = streams
         self._without_body = without_body
         self._limit = limit
 
@@ -86,6 +102,17 @@ class Response:
                 return False
             data, head = rest, self.head
         return self._read_body(head, data)
+
+    def divert(self, sink: Callable[[bytes], None]) -> None:
+        """From now on the body goes to `sink`, with what has arrived of it. Allowed once `flows` is true."""
+        assert self._parts is not None
+        parts = self._parts[:]
+        self._parts.clear()
+        if self._chunked is not None:
+            self._chunked.sink = sink
+        self._sink = sink
+        for part in parts:
+            sink(bytes(part))
 
     def take_body(self) -> bytes:
         """The body; it is released here."""
@@ -144,6 +171,7 @@ class Response:
         elif head.status == 101:
             raise BadReply(cause="status 101, and nobody asked for another protocol")
         else:
+            self.continued = self.continued or head.status == 100
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise BadReply(cause=f"more than {MAX_INTERIM} interim responses")
@@ -157,12 +185,15 @@ class Response:
                 self.body = data
                 self._interim = 0
                 return True
+            limit = self._limit
+            if self._streams and head.status < 400 and not 0 <= length <= WHOLE:
+                self.flows, limit = True, UNLIMITED
             if length >= 0:
-                check_length(length, self._limit)
+                check_length(length, limit)
             parts = self._parts = []
-            self._missing = length if length >= 0 else self._limit
+            self._missing = length if length >= 0 else limit
             if length == CHUNKED:
-                self._chunked = Chunked(self._limit)
+                self._chunked = Chunked(limit)
                 self._parts = self._chunked.parts
         chunked = self._chunked
         if chunked is not None:
@@ -174,11 +205,17 @@ class Response:
             raise too_long(f"more than {self._limit} bytes")
         if length == UNTIL_CLOSE or self._missing > 0:
             if data:
-                keep(parts, data)
+                self._take(parts, data)
             return False
         end = len(data) + self._missing
-        parts.append(data[:end] if self._missing else data)
+        self._take(parts, data[:end] if self._missing else data)
         return self._complete(data[end:])
+
+    def _take(self, parts: Pieces, data: bytes) -> None:
+        if self._sink is None:
+            keep(parts, data)
+        else:
+            self._sink(data)
 
     def _complete(self, rest: bytes) -> bool:
         """:raises BadReply: `rest`, which arrived with the end of the response, is not an empty line.
@@ -192,7 +229,8 @@ class Response:
         assert self._parts is not None
         [first, *others] = self._parts or [b""]
         self.body = bytes(first) if not others else b"".join(self._parts)
-        self._parts = self._chunked = None
+        self.trailers = self._chunked.trailers if self._chunked is not None else []
+        self._parts = self._chunked = self._sink = None
         self._interim = 0
         return True
 

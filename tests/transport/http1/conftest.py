@@ -27,6 +27,8 @@ def exchange(client: HttpClient) -> Exchange:
     async def make(server: Any, method: str = "GET", body: bytes = b"", **given: Any) -> tuple[ReplyHead, bytes]:
         options = {"server_name": None, "connect_timeout": 5.0, "max_reply": 1 << 20, **given}
         async with asyncio.timeout(20):
-            return await client.exchange(server.address, method, "/", [("host", "a")], body, **options)
+            head, reply = await client.exchange(server.address, method, "/", [("host", "a")], body, **options)
+            assert isinstance(reply, bytes)
+            return head, reply
 
     return make
