@@ -61,8 +61,8 @@ class ServerExchange(ExchangeBase):
     """The attributes are described at `ExchangeBase`."""
 
     __slots__ = (
-        "_body", "_chunked", "_connection", "_due", "_lingers", "_response", "_trailers", "_transport", "headers",
-        "keep_alive", "path", "peer", "query", "target", "version",
+        "_chunked", "_connection", "_due", "_lingers", "_response", "_transport", "headers", "keep_alive", "path",
+        "peer", "query", "target", "version",
     )  # fmt: skip
 
     def __init__(
@@ -87,8 +87,8 @@ class ServerExchange(ExchangeBase):
         self.waiting = self.sent = 0
         self._parts: list[bytes] = []
         self._event: asyncio.Event | None = None  # made when somebody waits, which is rare
-        self._body: StreamedBody | None = None  # of the request, if that is taken in pieces
-        self._trailers: Sequence[tuple[str, str]] = ()
+        self._body = None
+        self._trailers = ()
         self._response: ResponseBody | None = None  # the answer's body, while it is passed on
         self._lingers = False
         self._chunked = False
@@ -112,18 +112,10 @@ class ServerExchange(ExchangeBase):
         if self._event is not None:
             self._event.set()
 
-    def feed_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
-        self._trailers = trailers
-        super().feed_end()
-        if self._body is not None:
-            self._body.feed_end(trailers)
-
     def leave(self) -> None:
         super().leave()
         if self._response is not None:
             self._response.fail(ClientDisconnected())
-        if self._body is not None:
-            self._body.fail(ClientDisconnected())
 
     def abandon(self, reply: Reply, trace_id: str) -> None:
         """The application will not answer: send `reply`, or cut off an answer that has begun."""
@@ -142,9 +134,6 @@ class ServerExchange(ExchangeBase):
         if self.expects and not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.expects = False
-
-    def received(self, max_bytes: int) -> bytes | None:
-        return None if self._trailers else super().received(max_bytes)  # which only `stream` hands out
 
     def stream(self) -> StreamedBody:
         length = None

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from bridge.api.body import StreamedBody
 from bridge.api.call import Reply
 from bridge.api.downstream import Downstream, Fields
 from bridge.errors import ClientDisconnected
@@ -28,8 +29,8 @@ class ExchangeBase(ABC):
     """
 
     __slots__ = (
-        "_event", "_fields", "_parts", "complete", "disconnected", "expects", "method", "more_body", "sent", "started",
-        "waiting",
+        "_body", "_event", "_fields", "_parts", "_trailers", "complete", "disconnected", "expects", "method",
+        "more_body", "sent", "started", "waiting",
     )  # fmt: skip
 
     method: str
@@ -41,6 +42,8 @@ class ExchangeBase(ABC):
     complete: bool
     sent: int
     _parts: list[bytes]
+    _trailers: Sequence[tuple[str, str]]  # of the request
+    _body: StreamedBody | None  # of the request, if it is handed on as it comes
     _event: asyncio.Event | None
     _fields: Fields
 
@@ -58,8 +61,10 @@ class ExchangeBase(ABC):
 
     # --- the connection's side ----------------------------------------------------------------------------------
 
-    def feed_end(self) -> None:
-        self.more_body = False
+    def feed_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
+        self.more_body, self._trailers = False, trailers
+        if self._body is not None:
+            self._body.feed_end(trailers)
         if self._event is not None:
             self._event.set()
 
@@ -67,13 +72,15 @@ class ExchangeBase(ABC):
         """The client has left."""
         if not self.complete:
             self.disconnected = True
+        if self._body is not None:
+            self._body.fail(ClientDisconnected())
         if self._event is not None:
             self._event.set()
 
     # --- the request's body -------------------------------------------------------------------------------------
 
     def received(self, max_bytes: int) -> bytes | None:
-        if self.more_body or self.disconnected:
+        if self.more_body or self.disconnected or self._trailers:  # which only `stream` hands out
             return None
         if self.waiting > max_bytes:
             raise oversized(max_bytes)

@@ -131,6 +131,20 @@ async def test_uploads(node: Server, before: Any, tmp_path: Path, chunked: bool)
     assert [line["bytes_in"] for line in gateway.log()] == [len(text)] * 2
 
 
+async def test_bodies_over_http_2(node: Server, nginx: Server, before: Any, tmp_path: Path) -> None:
+    text = bytes(range(256)) * (UPLOAD // 256)
+    file = tmp_path / "file"
+    file.write_bytes(text)
+    async with before(node) as gateway:
+        _, body = await curl(gateway, "/sum", "-T", str(file), "--http2-prior-knowledge")
+        assert json.loads(body) == {"sum": hashlib.sha256(text).hexdigest(), "length": str(len(text))}
+    async with before(nginx) as gateway:
+        head, body = await curl(gateway, "/large", "--http2-prior-knowledge")
+        assert head.startswith("http/2 200")
+        assert f"content-length: {LARGE}\r\n" in head
+        assert body == FILE
+
+
 async def test_a_service_that_refuses_an_upload_at_once(
     node: Server, nginx: Server, before: Any, tmp_path: Path
 ) -> None:

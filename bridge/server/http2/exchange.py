@@ -80,6 +80,8 @@ class Http2Exchange(StreamState, ExchangeBase):
         self.waiting = self.sent = 0
         self.stalled: tuple[float, int] = (0.0, 0)
         self._parts: list[bytes] = []
+        self._trailers = ()
+        self._body = None
         self._event: asyncio.Event | None = None  # made when somebody waits, as the next one
         self._drained: asyncio.Event | None = None
         self._due: int | None = None  # bytes of the answer that are left by its Content-Length; None if it has none
