@@ -21,6 +21,7 @@ from bridge.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedCoding,
     UnsupportedMediaType,
     UpstreamError,
     UpstreamFault,
@@ -82,7 +83,10 @@ _KINDS: dict[str, tuple[str, tuple[type[RequestError], ...]]] = {
     "Unauthorized": ("The credentials are missing, expired or not meant for this route.", (Unauthorized,)),
     "Forbidden": ("The caller is known, but may not do this.", (Forbidden,)),
     "TooLarge": ("The request is larger than the gateway reads.", (TooLarge,)),
-    "UnsupportedMediaType": ("The operation does not read that content type.", (UnsupportedMediaType,)),
+    "UnsupportedMediaType": (
+        "The operation does not read that content type or content-coding; `Accept-Encoding` names codings it reads.",
+        (UnsupportedMediaType, UnsupportedCoding),
+    ),
     "RateLimited": ("Too many calls; `Retry-After` says when to try again.", (RateLimited,)),
     "BadGateway": (
         "The service behind the route failed or refused.",
@@ -209,6 +213,7 @@ _DETAILS: Mapping[type[RequestError], str] = {
     Forbidden: "The token's roles do not allow this.",
     TooLarge: "A request body may have at most 8388608 bytes.",
     UnsupportedMediaType: "This operation reads application/json, not text/plain.",
+    UnsupportedCoding: "The body is encoded as 'br'; this operation reads gzip, deflate, and bodies without a coding.",
     RateLimited: "You have made more calls than this route allows. Try again in a moment.",
     UpstreamFault: "The number is not known.",
     BadReply: "The answer does not follow the service's own contract.",

@@ -83,6 +83,8 @@ def test_an_operation_has_those_problems_that_it_can_answer_with(publish: Any, d
     upstream = ["502", "503", "504", "default"]
     assert statuses(built, "/open", "get") == ["200", "400", *upstream]
     assert statuses(built, "/typed", "post") == ["200", "400", "413", "415", *upstream]
+    unread = built["components"]["responses"]["UnsupportedMediaType"]["content"]["application/problem+json"]["examples"]
+    assert set(unread) == {"unsupported-media-type", "unsupported-coding"}
     assert statuses(built, "/any", "post") == ["200", "400", "413", *upstream], "bytes are forwarded whatever they are"
     assert statuses(built, "/any", "get") == ["200", "400", *upstream]
     assert statuses(built, "/known", "get") == ["200", "400", "401", *upstream]
@@ -142,7 +144,7 @@ def test_problem_examples_follow_the_problem_schema(publish: Any, document: Any)
             judge.validate(example["value"])
             seen += 1
             assert example["value"]["type"].startswith("urn:bridge:problem:"), status
-    assert seen == 13
+    assert seen == 14
 
 
 def test_what_a_transformer_declares_goes_before_what_the_gateway_adds(publish: Any, document: Any) -> None:
