@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 from weakref import WeakValueDictionary
 
 from bridge.api.authenticator import Authenticator
@@ -19,6 +20,7 @@ from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
+from bridge.egress.route import route_egress
 from bridge.errors import SettingsError
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain, stages
@@ -68,6 +70,7 @@ class Runtime:
             secrets=_secrets(settings, self.trust),
             judge=OfflineUpstreams(settings.home).bind,
             max_body=settings.max_body,
+            egress=partial(route_egress, home=settings.home),
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)

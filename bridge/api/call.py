@@ -71,6 +71,20 @@ class Identity:
 ANONYMOUS = Identity()
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """How a request reached the gateway (RFC 7239), as far as it is known and can be trusted.
+
+    :ivar hops: the caller's address and those of trusted proxies behind it, the nearest to the gateway last; empty if
+        the connection has no address.
+    :ivar scheme: ``http`` or ``https``. :ivar host: the host and port that the client asked for, or ``""``.
+    """
+
+    hops: Sequence[str]
+    scheme: str
+    host: str
+
+
 #: A body that has not been parsed.
 _UNREAD: Any = object()
 
@@ -89,6 +103,7 @@ class Call:
         `bridge.api.capabilities.BodyStreaming`: in pieces if it had not arrived with the head.
     :ivar identity: who calls.
     :ivar peer: the caller's address as text, the one behind trusted proxies; for logs and limits.
+    :ivar forwarded: how the request reached the gateway; None unless the route forwards it.
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
     :ivar warnings: sentences for the access log; ``reply`` adds one for each deviation that it tolerated.
     :ivar state: what a codec keeps from ``request`` for ``reply``. Only the codec uses it; None at first.
@@ -105,6 +120,7 @@ class Call:
         "_query_params",
         "body",
         "clock",
+        "forwarded",
         "headers",
         "identity",
         "method",
@@ -147,6 +163,7 @@ class Call:
         self.trace_id = trace_id
         self.clock = clock
         self.random = random
+        self.forwarded: Forwarded | None = None
         self.warnings: list[str] = []
         self.state: Any = None
         self._indexed: Headers | None = None
@@ -248,6 +265,7 @@ class HttpRequest:
     body: Any = b""
     #: Undo the reply's content-coding (gzip, deflate), within the size limit. Passthrough needs the bytes as sent.
     decode: bool = True
+    host: str | None = None  #: the Host field, in place of the service's name in the mesh
     timeout: float | None = None  #: seconds, if the operation's limit is lower than the route's
     retry: Retry | None = None  #: instead of the route's
     #: The reply's body may be a `bridge.api.body.StreamedBody`, which its taker must close. It is bytes all the same if

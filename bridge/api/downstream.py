@@ -91,6 +91,10 @@ class ServerRequest(Protocol):
 
     @property
     def connection(self) -> ClientConnection: ...
+    @property
+    def secure(self) -> bool:
+        """Whether it arrived over TLS."""
+        ...
 
     def received(self, max_bytes: int) -> bytes | None:
         """The whole body, if it has arrived; else None, and `body` must be awaited.

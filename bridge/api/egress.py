@@ -8,7 +8,7 @@ gateway asks for their fields before it sends, and once more after the service h
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bridge.api.call import Call
 
@@ -26,6 +26,11 @@ class Egress(Protocol):
     def masked_parameters(self) -> Collection[str]: ...
 
     @property
+    def caching(self) -> Sequence[tuple[str, str]]:
+        """Header fields of replies that depend on values of the call: ``Vary``, ``Cache-Control`` (RFC 9111)."""
+        ...
+
+    @property
     def secrets(self) -> Collection[str]:
         """Texts in requests that must not be shown. They change when a file was rotated."""
         ...
@@ -37,6 +42,18 @@ class Egress(Protocol):
         :raises bridge.api.ClientError: the call lacks a value that the route sends, or it can't be sent.
         """
         ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """Credentials that say which of a call's values they depend on.
+
+    :ivar caching: header fields of replies, as `Egress.caching`; empty: they are the same for all callers. Replies to
+        calls with other credentials are private.
+    """
+
+    @property
+    def caching(self) -> Sequence[tuple[str, str]]: ...
 
 
 class Credentials(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.record import Record
@@ -16,6 +18,7 @@ class Exchange:
     :ivar call: the request as transformers see it.
     :ivar record: its line in the access log.
     :ivar fields: fields of the response that stages add, whatever the outcome.
+    :ivar edit: changes the response's fields at the end, but for the gateway's own; set by the stage ``edit response``.
     :ivar has_body: a body follows; set by the stage ``size``.
     :ivar size: bytes of the whole body as the codec gets it; a content-coding is undone by then.
     :ivar timeout: seconds that the client allows; None: it sets no limit.
@@ -27,6 +30,7 @@ class Exchange:
     __slots__ = (
         "call",
         "deadline",
+        "edit",
         "fields",
         "has_body",
         "problem",
@@ -40,6 +44,7 @@ class Exchange:
     def __init__(self, request: ServerRequest, call: Call, record: Record) -> None:
         self.request, self.call, self.record = request, call, record
         self.fields: list[tuple[str, str]] = []
+        self.edit: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] | None = None
         self.has_body = False
         self.size = 0
         self.timeout: float | None = None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
 from bridge.api.call import Call, Reply
-from bridge.api.egress import Credentials
+from bridge.api.egress import Credentials, Egress
 from bridge.api.exchange import Exchange
 from bridge.api.limiter import Limiter
 from bridge.api.spec.route import RouteSpec
@@ -30,6 +30,7 @@ class BoundOperation(Protocol):
     :ivar codec: the operation's. :ivar streams: it is a `bridge.api.StreamCodec`.
     :ivar request: a unary call's request to the service: the codec's, with the edits of the route's egress.
     :ivar open: a streaming call's translation, whose request has these edits.
+    :ivar egress: the edits themselves.
     :ivar credentials: of the route, for its service, if they must be fetched or signed.
     :ivar send, stream: a unary call, and a streaming one, to the route's upstream.
     :ivar timeout: seconds for a unary call.
@@ -46,6 +47,7 @@ class BoundOperation(Protocol):
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
+    egress: Egress | None
     credentials: Credentials | None
 
     @property

@@ -30,6 +30,7 @@ from bridge.cli.named import check_named
 from bridge.config.settings import Settings
 from bridge.config.specfile import Draft, faults_of, read_drafts, read_file
 from bridge.config.yaml import NO_LINES
+from bridge.egress.forwarded import arrival
 from bridge.errors import (
     BindError,
     BridgeError,
@@ -241,6 +242,10 @@ async def explanation(
         if claims is not None:
             call.identity = Identity(str(claims.get("sub", "")), claims=claims)
         try:
+            if endpoint.spec.forwarded.used:  # as for a call from this machine
+                public = host or endpoint.spec.host or "localhost"
+                secure = settings.tls_cert is not None
+                call.forwarded = arrival("127.0.0.1", headers, settings.trusted_proxies, host=public, secure=secure)
             return render(endpoint, *_outbound(endpoint, call))
         except BridgeError:
             raise
@@ -308,6 +313,7 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpR
         return "\n".join(lines)
     path = masked_target(outbound.path, egress.masked_parameters if egress else ())
     lines = [f"{outbound.method} {_masked(path, secrets)}  ({to})"]
+    lines += [line("host", outbound.host)] if outbound.host else []
     lines += [line(name, value) for name, value in outbound.headers if name.lower() not in fetched]
     lines += own
     return "\n".join([*lines, "", _body_text(outbound, secrets)]).rstrip("\n")

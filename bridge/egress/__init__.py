@@ -2,5 +2,11 @@
 
 ::
 
+    route         all edits of a route's requests, compiled; its parts are below
+    fields        header fields and metadata
+    query         the query
+    static        credentials that never expire
+    forwarded     what the service is told of the client
+    response      edits of responses, and what caches must know
     authorized    calls with credentials that are fetched, refused and fetched again
 """

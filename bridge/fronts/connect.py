@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -86,7 +86,11 @@ class ConnectGetCodec:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.show, self.secrets = service.show, service.secrets
+        self.show = service.show
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._service.secrets
 
     def request(self, call: Call) -> GrpcRequest:
         """:raises bridge.api.InvalidParameter: of the query.

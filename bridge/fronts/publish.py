@@ -8,7 +8,7 @@ A front's distribution declares::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -133,11 +133,15 @@ def _next(name: str) -> str:
 class _Fronted:
     """`bridge.api.capabilities.Refusing`."""
 
-    __slots__ = ("_form_of", "_service", "secrets", "show")
+    __slots__ = ("_form_of", "_service", "show")
 
     def __init__(self, service: Service, fronts: Fronts) -> None:
         self._service, self._form_of = service, fronts.form_of
-        self.show, self.secrets = service.show, service.secrets
+        self.show = service.show
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._service.secrets
 
     def undoes_coding(self, call: Call) -> bool:
         """`bridge.api.capabilities.CodingAware`: the other protocols have rules of their own for it."""

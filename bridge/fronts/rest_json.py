@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from bridge.api.call import Call
@@ -51,13 +51,17 @@ class RestStreamCodec:
     :param formats: media type -> what makes the format of a reply; the one that is preferred comes first.
     """
 
-    __slots__ = ("_formats", "_service", "secrets", "show", "streams_up")
+    __slots__ = ("_formats", "_service", "show", "streams_up")
 
     def __init__(self, service: Service, formats: Mapping[str, MakeFormat]) -> None:
         self._service, self._formats = service, formats
-        self.show, self.secrets = service.show, service.secrets
+        self.show = service.show
         #: Without a body, path and query make the one message that a request can hold.
         self.streams_up = service.client_streaming and service.takes_body
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._service.secrets
 
     def open(self, call: Call) -> StreamTranslation:
         service = self._service

@@ -3,7 +3,7 @@ side. WebSocket's own pings serve as heartbeats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from bridge.api.call import Call
@@ -23,7 +23,11 @@ class WebSocketCodec:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.show, self.secrets = service.show, service.secrets
+        self.show = service.show
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._service.secrets
 
     def open(self, call: Call) -> StreamTranslation:
         service = self._service

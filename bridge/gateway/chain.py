@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from bridge.api.exchange import Exchange
 from bridge.api.stage import BoundOperation, Handler, Stage
 from bridge.config.settings import Settings
+from bridge.egress.forwarded import Arrival
+from bridge.egress.response import EditResponse, Personal
 from bridge.gateway.translate import Translate
 from bridge.stages.addresses import Addresses
 from bridge.stages.auth.stage import Authenticate
@@ -23,8 +25,10 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
     :param timeouts: of the client protocols (`bridge.api.Front.timeouts`).
     """
     return (
+        EditResponse(),
         Lifecycle(),
         Addresses(),
+        Arrival(settings.trusted_proxies),
         Size(settings.max_body),
         Authenticate(),
         Quota(),
@@ -32,6 +36,7 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
         Deadline(timeouts),
         Receive(settings.max_body, settings.body_timeout),
         Cached(),
+        Personal(),
         Translate(settings.max_body),
     )
 

@@ -59,6 +59,10 @@ class Asgi:
     def connection(self) -> ClientConnection:
         return Unwatched()
 
+    @property
+    def secure(self) -> bool:
+        return self._scope.get("scheme") in ("https", "wss")
+
     def received(self, max_bytes: int) -> None:
         return None
 

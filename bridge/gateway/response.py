@@ -35,6 +35,8 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
         if value.isprintable() or not UNSENDABLE.search(value)
     ]
     fields += exchange.fields
+    if exchange.edit is not None:
+        fields = exchange.edit(fields)
     fields.append(("x-trace-id", exchange.call.trace_id))
     body = reply.body
     if type(body) is bytes:  # `isinstance` would be a call

@@ -107,8 +107,9 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "credentials", "handle", "ignored_query", "limiter", "open", "operation",
-        "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant", "timeout", "upstream",
+        "authenticator", "cache", "codec", "credentials", "egress", "handle", "ignored_query", "limiter", "open",
+        "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant", "timeout",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:
@@ -119,8 +120,8 @@ class Endpoint:
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None
-        self.credentials = route.credentials
-        self.request, self.open = _edited(self.codec, route.egress, streams=self.streams)
+        self.egress, self.credentials = route.egress, route.credentials
+        self.request, self.open = _edited(self.codec, self.egress, streams=self.streams)
         self.streams_bodies = streams_bodies(self)
         self.tenant = spec.tenant or ""
         self.timeout = spec.timeout

@@ -62,6 +62,31 @@ def valid_authority(text: str) -> bool:
     return len(text) <= _LONGEST_HOST and _authority(text) is not None
 
 
+def hostname(host: str) -> str:
+    """The name in a Host field that is valid, in lower case, without brackets and port."""
+    return host[1:].partition("]")[0].lower() if host.startswith("[") else host.partition(":")[0].lower()
+
+
+def hops_of(peer: str, headers: Headers, proxies: Networks) -> list[str]:
+    """The addresses on a request's way, the caller's (`client_address`) first and `peer` last; no address that can't be
+    trusted. Empty if `peer` is none."""
+    peer = canonical(peer)
+    hops = [peer] if peer else []
+    if not within(peer, proxies):
+        return hops
+    texts = [hop.strip() for name, value in headers if name == "x-forwarded-for" for hop in value.split(",")]
+    for text in reversed(texts):
+        if not text:
+            continue
+        address = _hop(text) if len(text) <= _LONGEST_HOP else ""
+        if not address:
+            break
+        hops.insert(0, address)
+        if not within(address, proxies):
+            break
+    return hops
+
+
 def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tuple[str, str, str]:
     """Path, query and authority of a request target in absolute-form (RFC 9112, section 3.2.2).
 

@@ -98,6 +98,10 @@ class ServerExchange(ExchangeBase):
     def connection(self) -> Host:
         return self._connection
 
+    @property
+    def secure(self) -> bool:
+        return self._transport.get_extra_info("ssl_object") is not None
+
     # --- the connection's side ----------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:

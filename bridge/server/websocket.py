@@ -96,6 +96,10 @@ class ServerWebSocket(FlowControl):
         server.connections.add(self)
         transport.set_protocol(self)
 
+    @property
+    def secure(self) -> bool:
+        return self.transport.get_extra_info("ssl_object") is not None
+
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:

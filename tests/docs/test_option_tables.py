@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from bridge.api import Call, HttpReply, UpstreamFault
+from bridge.api.spec.forwarded import ForwardedSpec
 from bridge.api.spec.limits import RateLimit
 from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.route import RouteSpec
@@ -27,6 +28,7 @@ from tests.soap_kit import codec_of, envelope, make_echo
         ("docs/spec.md", "Route specs", RouteSpec),
         ("docs/spec.md", "`rate_limit`", RateLimit),
         ("docs/spec.md", "`retry`", RetrySpec),
+        ("docs/spec.md", "`forwarded`", ForwardedSpec),
         ("docs/soap.md", "Options", SoapOptions),
         ("docs/grpc.md", "Options", GrpcOptions),
         ("docs/xml.md", "xml: JSON in front, XML behind", XmlOptions),
@@ -45,8 +47,13 @@ LEAST: dict[str, Any] = {"route": "/a", "upstream": "a:1", "auth": "none", "tran
 
 @pytest.mark.parametrize(
     ("heading", "model", "least"),
-    [("Route specs", RouteSpec, LEAST), ("`rate_limit`", RateLimit, {"rps": 1}), ("`retry`", RetrySpec, {})],
-    ids=["route", "rate_limit", "retry"],
+    [
+        ("Route specs", RouteSpec, LEAST),
+        ("`rate_limit`", RateLimit, {"rps": 1}),
+        ("`retry`", RetrySpec, {}),
+        ("`forwarded`", ForwardedSpec, {}),
+    ],
+    ids=["route", "rate_limit", "retry", "forwarded"],
 )
 def test_defaults_are_as_the_table_says(heading: str, model: type[BaseModel], least: dict[str, Any]) -> None:
     assert model.model_validate(least)

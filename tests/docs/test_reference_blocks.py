@@ -19,6 +19,10 @@ RUN: dict[str, dict[str, str]] = {
         "retry: {attempts": _SERVED,
         "compress: {min_size": _SERVED,
         "deprecated: {since": _SERVED,
+        "upstream_auth: {type: basic": "egress/test_upstream_auth.py",
+        "add: {X-Source: gateway}": "egress/test_edits.py",
+        "index.php?module=ws&id={id}": "egress/test_edits.py",
+        "forwarded: {headers: both": "egress/test_forwarded.py",
     },
     "docs/soap.md": {
         "operation: GetCountyReturns": _SERVED,

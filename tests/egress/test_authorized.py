@@ -85,6 +85,29 @@ async def test_explain_shows_that_there_are_some(tokens: Tokens, start: Start) -
     assert text.splitlines()[1:] == ["authorization: ***"]
 
 
+class SharedTokens(Tokens):
+    """The same for all callers."""
+
+    caching = ()
+
+
+@pytest.mark.parametrize(("kind", "control", "second"), [(Tokens, "private", "MISS"), (SharedTokens, None, "HIT")])
+async def test_replies_that_may_depend_on_the_caller_are_not_cached(
+    start: Start,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Tokens],
+    control: str | None,
+    second: str,
+) -> None:
+    monkeypatch.setattr("bridge.runtime.Binder", partial(Binder, credentials=lambda spec: kind()))
+    spec = ROUTE.replace("auth: none", "auth: none, cache: {ttl: 1h}")
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes={"a.yml": spec}) as gateway:
+        replies = [await gateway.client.get("/a") for _ in range(2)]
+    assert [reply.headers["x-cache"] for reply in replies] == ["MISS", second]
+    assert replies[0].headers.get("cache-control") == control
+
+
 # --- alone -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -261,3 +262,74 @@ async def test_no_dialect_gets_around_what_the_gateway_fills(
     assert answer.status_code == 200, answer.text
     assert tally.seen[0][0] == FORGED.replace(b"eve", b"ada").replace(b"xx", b"de")
     assert ("x-user", "ada") in tally.metadata()
+
+
+# --- egress ----------------------------------------------------------------------------------------------------------
+
+
+async def test_edits_of_a_route_are_metadata(gateway: Any, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_SECRET_TALLY_KEY", "k-1")
+    (gateway.home / "secrets.yml").write_text("- {secret: BRIDGE_SECRET_TALLY_KEY, upstreams: [tally]}\n")
+    await gateway.app.state.reload()
+    keys = {
+        "upstream_auth": {"type": "api_key", "header": "X-Key", "value": {"$env": "BRIDGE_SECRET_TALLY_KEY"}},
+        "headers": {
+            "request": {
+                "set": {"X-User": "set", "X-Raw-Bin": "AQI", "X-Sub": {"$claim": "sub"}},
+                "add": {"x-request-id": "added"},
+                "remove": ["x-agency-county"],
+            },
+            "response": {"set": {"X-Count": "many"}},
+        },
+        "forwarded": "x",
+    }
+    registered = await gateway.register({**SPEC, **keys})
+    assert registered.status_code == 201, registered.text
+    headers = {**gateway.bearer(audience="TALLY", sub="ada"), "x-request-id": "r", "x-agency-county": "Kern"}
+    answer = await gateway.client.post("/v1/votes", json={"county": "Kern"}, headers=headers)
+    assert (answer.status_code, answer.headers["x-count"]) == (200, "many")
+    host = f"127.0.0.1:{gateway.port}"
+    expected = [
+        ("x-lang", "en"), ("x-request-id", "r"), ("x-user", "set"), ("x-raw-bin", b"\x01\x02"), ("x-sub", "ada"),
+        ("x-request-id", "added"), ("x-key", "k-1"), ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", host),
+    ]  # fmt: skip
+    assert sorted(map(str, tally.metadata())) == sorted(map(str, expected))
+    for path, kind in (("/v1/watch", "application/json"), ("/v1/all", "application/x-ndjson")):
+        answer = await gateway.client.post(
+            path, content=b'{"county":"Kern"}', headers={**headers, "content-type": kind}
+        )
+        assert (answer.status_code, answer.headers["x-count"]) == (200, "many"), answer.text
+        assert "private" in answer.headers["cache-control"]
+        assert sorted(map(str, tally.metadata())) == sorted(map(str, expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("content-type", "belongs to gRPC itself"), ("x~y", "can't be a metadata name"), ("user-agent", "gRPC itself")],
+)
+async def test_edits_that_metadata_cant_hold_are_refused(gateway: Any, name: str, told: str) -> None:
+    registered = await gateway.register({**SPEC, "headers": {"request": {"set": {name: "1"}}}})
+    assert registered.status_code == 400
+    assert told in registered.text
+
+
+async def test_rotated_files_reach_metadata_and_fields(
+    start: Any, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.api.values.CHECK_EVERY", 0.0)
+    secret = {"$file": "secrets/key"}
+    options = {"protos": ["tally.proto"], "metadata": {"x-key": secret, "x-last": "z"}, "fields": {"region": secret}}
+    spec = {**SPEC, "auth": "none", "transform": {"request": "grpc", "grpc": options}}
+    files = {"protos/tally.proto": PROTO, "secrets/key": "one"}
+    mesh = {"tally": f"127.0.0.1:{tally.port}"}
+    async with start(mesh=mesh, files=files, routes={"a.yml": json.dumps(spec)}) as gateway:
+        [bound] = gateway.app.state.registry.table.routes.values()
+        for text in ("one", "two", "thr\u00e9\u00e9", "four"):
+            (gateway.home / "new").write_text(text)
+            (gateway.home / "new").rename(gateway.home / "secrets/key")
+            answer = await gateway.client.post("/v1/votes", json={"county": "Kern"})
+            sent = text if text.isascii() else "two"  # metadata doesn't take the other
+            assert answer.json()["region"] == text
+            assert tally.metadata() == [("x-key", sent), ("x-last", "z")]
+            assert sent in bound.endpoints[0].codec.secrets

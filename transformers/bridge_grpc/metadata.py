@@ -10,28 +10,27 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bridge.api import (
-    ABSENT,
     BindError,
     Call,
+    ControlCharacter,
+    Derived,
     Fault,
     HeadTooLarge,
     InvalidParameter,
     KeyPath,
-    Origin,
+    Value,
+    caching,
     claim_text,
     forwardable,
-    is_origin,
-    read_origin,
-    read_secret,
     returnable,
+    secret_texts,
 )
 from bridge_grpc.codec.scalars import FieldValueError, octets
-from bridge_grpc.origins import caching, call_values, invalid_value, missing_value
 
 Pair = tuple[str, str | bytes]
 
@@ -41,6 +40,7 @@ MAX_SIZE = 8 * 1024
 OVERHEAD = 32
 
 _NAME = re.compile(r"[0-9a-z_.-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[0-9A-Za-z_.-]+\*?")
 #: gRPC's own (Request-Headers, Response-Headers, Trailers) …
 _GRPC = frozenset(("te", "content-type", "content-encoding", "accept-encoding", "user-agent", "grpc"))
@@ -72,8 +72,15 @@ def value_of(name: str, text: str) -> str | bytes:
         except FieldValueError:
             raise ValueError("it needs base64, since its name ends in -bin") from None
     if not text.isascii() or not text.isprintable():
-        raise ValueError("it must be printable ASCII; use a name ending in -bin for others")
+        kind = ControlCharacter if _CONTROL.search(text) else ValueError
+        raise kind("it must be printable ASCII; use a name ending in -bin for others")
     return text
+
+
+def items_of(text: str) -> list[str]:
+    """The items of one header field of a client under a ``-bin`` name, which may be a list (RFC 9110, section 5.6.1.2:
+    empty elements are ignored); an empty value alone is zero bytes."""
+    return [item for item in text.split(",") if item.strip()] or [""]
 
 
 def values_of(name: str, text: str) -> list[str | bytes]:
@@ -81,10 +88,7 @@ def values_of(name: str, text: str) -> list[str | bytes]:
 
     :raises ValueError: metadata can't hold it.
     """
-    if name.endswith("-bin"):
-        # RFC 9110, section 5.6.1.2: empty elements are ignored; an empty value alone is zero bytes.
-        return [value_of(name, item) for item in text.split(",") if item.strip()] or [b""]
-    return [value_of(name, text)]
+    return [value_of(name, item) for item in (items_of(text) if name.endswith("-bin") else [text])]
 
 
 def constant(name: str, value: Any) -> str | bytes:
@@ -109,26 +113,6 @@ def size_of(pairs: Sequence[Pair]) -> int:
 # --- requests ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _CallValue:
-    """Metadata from each call. `default`: sent if the call has no value; None: the call is refused then."""
-
-    name: str
-    origin: Origin
-    default: tuple[str | bytes, ...] | None
-
-    def read(self, call: Call) -> list[Pair]:
-        values = call_values(self.origin, call)
-        if not values:
-            if self.default is None:
-                raise missing_value(self.origin)
-            return [(self.name, value) for value in self.default]
-        try:
-            return [(self.name, value) for item in values for value in values_of(self.name, claim_text(item))]
-        except ValueError as error:
-            raise invalid_value(self.origin, str(error)) from None
-
-
 class RequestMetadata:
     """The metadata of a route's calls, compiled once.
 
@@ -137,7 +121,6 @@ class RequestMetadata:
     :param auth_headers: header fields that the route's auth removes, so they can't be sent.
     :param home: the folder that ``$file`` is relative to.
     :ivar caching: fields that tell caches what a reply depends on.
-    :ivar secrets: secret values in the metadata, which must not be shown.
     :raises bridge.api.BindError: names, values or secrets can't be used; all faults at once.
     """
 
@@ -149,9 +132,11 @@ class RequestMetadata:
         auth_headers: Collection[str] = (),
     ) -> None:
         metadata = metadata or {}
-        self.secrets: frozenset[str] = frozenset()
         self._fixed: list[Pair] = []
-        self._call_values: list[_CallValue] = []
+        self._values: list[tuple[str, Value[str | bytes]]] = []
+        #: Secrets from files, each with its place among the fixed ones.
+        self._rotating: list[tuple[int, str, Derived[str | bytes]]] = []
+        self._secrets: list[Value[str | bytes]] = []
         self._own_names = frozenset(name.replace("_", "-") for name in metadata)
         faults: list[Fault] = []
         for name, value in metadata.items():
@@ -173,9 +158,10 @@ class RequestMetadata:
             (prefixes.append if name.endswith("*") else exact.add)(name.lower().rstrip("*"))
         self._exact, self._prefixes = frozenset(exact), tuple(prefixes)
         self.caching = caching(
-            [call_value.origin for call_value in self._call_values], sorted(exact), private=bool(prefixes)
+            [origin for _, value in self._values if (origin := value.from_call)], sorted(exact), private=bool(prefixes)
         )
-        if not faults and size_of(self._fixed) > MAX_SIZE:
+        steady = [*self._fixed, *((name, secret()) for _, name, secret in self._rotating)]
+        if not faults and size_of(steady) > MAX_SIZE:
             faults.append(Fault(f"all together are larger than {MAX_SIZE} bytes", ("transform", "grpc", "metadata")))
         if faults:
             raise BindError(faults)
@@ -188,10 +174,12 @@ class RequestMetadata:
         :raises bridge.api.HeadTooLarge: it is larger than `MAX_SIZE`.
         """
         pairs = list(self._fixed)
-        if not self._call_values and not self._exact and not self._prefixes:
+        for at, name, secret in self._rotating:
+            pairs.insert(at, (name, secret()))
+        if not self._values and not self._exact and not self._prefixes:
             return pairs
-        for call_value in self._call_values:
-            pairs += call_value.read(call)
+        for name, value in self._values:
+            pairs += [(name, item) for item in value(call)]
         if self._exact or self._prefixes:
             pairs += self._forwarded(call)
         if size_of(pairs) > MAX_SIZE:
@@ -233,24 +221,21 @@ class RequestMetadata:
             raise ValueError(f"metadata fills {name!r} already")
 
     def _add(self, name: str, value: Any, key: KeyPath, home: Path) -> None:
-        if not is_origin(value):
-            self._fixed.append((name, constant(name, value)))
-            return
-        origin = read_origin(value, key)
-        if origin.secret:
-            text = read_secret(origin, home)
-            try:
-                secret = value_of(name, text)
-            except ValueError as error:
-                raise ValueError(f"{origin.words}: {error}") from None
-            self._fixed.append((name, secret))
-            self.secrets |= {text, wire_text(secret)}
-        elif origin.default is ABSENT:
-            self._call_values.append(_CallValue(name, origin, None))
+        split = items_of if name.endswith("-bin") else None
+        compiled = Value[str | bytes](value, key, home, partial(value_of, name), split)
+        if (constant := compiled.constant) is not None:
+            self._fixed += [(name, item) for item in constant]
+        elif compiled.secret is not None:
+            self._rotating.append((len(self._fixed) + len(self._rotating), name, compiled.secret))
         else:
-            defaults = origin.default if isinstance(origin.default, list) else [origin.default]
-            values = tuple(constant(name, item) for item in defaults) if origin.default is not None else ()
-            self._call_values.append(_CallValue(name, origin, values))
+            self._values.append((name, compiled))
+        if compiled.secret is not None:
+            self._secrets.append(compiled)
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Secret values in the metadata, which must not be shown."""
+        return secret_texts(self._secrets, wire_text)
 
 
 def wire_text(value: str | bytes) -> str:

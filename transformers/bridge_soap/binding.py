@@ -21,7 +21,7 @@ from bridge_soap.message.open_body import LargeBodies
 from bridge_soap.message.params import Parameter, parameters_of, shaped_parameters
 from bridge_soap.message.reply_templates import ReplyTemplates
 from bridge_soap.message.security import security_secrets, token_writer
-from bridge_soap.message.shape import Shape
+from bridge_soap.message.shape import HiddenConstant, Shape
 from bridge_soap.message.shaping import Shaper, properties_of
 from bridge_soap.openapi.describe import Description, describe
 from bridge_soap.options import SoapOptions
@@ -76,21 +76,21 @@ class Binder:
         with contract.lock:
             body = contract.body(operation, operation.input, reply=False)
             output = contract.body(operation, operation.output, reply=True) if operation.output is not None else None
-            shape, reply_shape, secrets = self._shapes(operation, body, output)
+            shape, reply_shape, constants = self._shapes(operation, body, output)
             if shape is None:
                 parameters, flat = parameters_of(contract, body)
             else:
                 parameters, flat = shaped_parameters(contract, properties_of(contract, body), _root_of(body), shape)
             headers = HeaderPlan(contract, operation, self._options, self._home)
             plan = self._plan(operation, body, output, parameters, headers)
-            plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=plan.secrets | secrets)
+            plan = replace(plan, shape=shape, reply_shape=reply_shape, secrets=self._secrets(headers, constants))
             plan = replace(
                 plan,
                 attachments=_attachments(operation.input, body),
                 reply_attachments=_attachments(operation.output, output),
             )
         flat = flat and plan.attachments is None
-        upstream = split_template(plan.path)[1::2]
+        upstream = plan.path_names
         for parameter in parse_template(self._route.route).names:
             if parameter not in parameters and parameter not in upstream:
                 raise BindError(
@@ -130,10 +130,10 @@ class Binder:
 
     def _shapes(
         self, operation: SoapOperation, body: Body, output: Body | None
-    ) -> tuple[Shape | None, Shape | None, frozenset[str]]:
+    ) -> tuple[Shape | None, Shape | None, Sequence[HiddenConstant]]:
         """The compiled ``request`` and ``reply`` of the spec, and the secrets in them."""
         options, contract, shape, reply = self._options, self._contract, None, None
-        secrets: set[str] = set()
+        secrets: Sequence[HiddenConstant] = ()
         if options.request is not None:
             shaper = Shaper(contract, body, _root_of(body), self._home, reply=False)
             shape, secrets = shaper.shape(options.request), shaper.secrets
@@ -142,7 +142,16 @@ class Binder:
                 why = f"{operation.name} has no reply" if output is None else "transform.response is not json"
                 raise BindError(Fault(f"{why}, so there is nothing to shape", ("transform", "soap", "reply")))
             reply = Shaper(contract, output, _root_of(output), self._home, reply=True).shape(options.reply)
-        return shape, reply, frozenset(secrets)
+        return shape, reply, secrets
+
+    def _secrets(self, headers: HeaderPlan, constants: Sequence[HiddenConstant]) -> Callable[[], frozenset[str]]:
+        """`Plan.secrets`."""
+        token = security_secrets(self._options.security)
+
+        def secrets() -> frozenset[str]:
+            return frozenset(headers.secrets() | token.union(*(constant.texts for constant in constants)) - {""})
+
+        return secrets
 
     # --- the plan ---
 
@@ -164,11 +173,13 @@ class Binder:
         writer, reader = body_writer(contract, body), body_reader(decoders, answer)
         declarations = contract.prefixes.declare(self._namespaces(elements, body))
         envelope = Envelope(operation.version, declarations, headers.constant, self._token())
+        path = self._route.upstream.path or address_path(operation.address)
         faults = FaultReader(decoders, contract.fault_elements(operation), self._options.faults)
         return Plan(
             envelope,
             http_headers(operation.version, operation.action),
-            self._route.upstream.path or address_path(operation.address),
+            path,
+            frozenset((*split_template(path)[1::2], *split_template(self._route.upstream.query)[1::2])),
             parameters,
             writer,
             output,
@@ -179,7 +190,7 @@ class Binder:
             self._options.strict,
             headers.request,
             headers.reply,
-            headers.secrets | security_secrets(self._options.security),
+            self._secrets(headers, ()),
             templates=self._templates(decoders, answer),
             bodies=self._large_bodies(decoders, answer),
         )

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.edits import HeadersSpec, QuerySpec
+from bridge.api.spec.forwarded import ForwardedSpec, Forwarding
 from bridge.api.spec.ip import IpRules
 from bridge.api.spec.lifecycle import Deprecated, Description, Sunset, SunsetSpec, Tags, check_order
 from bridge.api.spec.limits import Cache, RateLimit, Stream
@@ -20,6 +22,7 @@ from bridge.api.spec.retry import RetrySpec
 from bridge.api.spec.scalars import Model, Seconds, Size
 from bridge.api.spec.transform import Transform
 from bridge.api.spec.upstream import Upstream
+from bridge.api.spec.upstream_auth import UpstreamAuth
 from bridge.http.template import check_template, decoded
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -54,6 +57,10 @@ class RouteSpec(Model):
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
     ip: IpRules | None = None
     auth: Auth
+    upstream_auth: UpstreamAuth | None = None
+    headers: HeadersSpec = HeadersSpec()
+    query: QuerySpec = QuerySpec()
+    forwarded: Forwarding = ForwardedSpec()
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
     compress: bool | Compress | None = None  #: None: as the setting says

@@ -93,6 +93,10 @@ class Http2Exchange(StreamState, ExchangeBase):
         return self
 
     @property
+    def secure(self) -> bool:
+        return self.transport.get_extra_info("ssl_object") is not None
+
+    @property
     def transport(self) -> Any:
         return self._host.transport
 

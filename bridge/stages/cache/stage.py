@@ -28,6 +28,9 @@ class Cached:
         return partial(self.handle, cache, operation.operation.path, next)
 
     def handle(self, cache: ReplyCache, path: str, next: Handler, exchange: Exchange) -> Awaitable[Reply | None]:
+        forwarded = exchange.call.forwarded
+        if forwarded is not None:  # replies may hold the address that the client asked for
+            path = f"{path} {forwarded.scheme}://{forwarded.host}"
         key = cache_key(path, exchange.call)
         return next(exchange) if key is None else self._look_up(cache, path, key, next, exchange)
 

@@ -11,6 +11,7 @@ from bridge.api.call import HttpReply, HttpRequest
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import ClientError, ReplyTooLarge, RequestError, Unavailable, UpstreamError
+from bridge.http.client_address import hostname
 from bridge.http.coding import decode
 from bridge.http.forwarding import without_authority
 from bridge.payload import offload
@@ -59,7 +60,8 @@ class HttpChannel:
             check_method(method)
         if not _TARGET.fullmatch(path):
             raise ClientError("The path holds characters that must be percent-encoded.")
-        fields, body, decode_body = outgoing(self._host, request, trace), request.body, request.decode
+        host = self._host if request.host is None else ("host", request.host)
+        fields, body, decode_body = outgoing(host, request, trace), request.body, request.decode
         if type(body) is not bytes:  # `isinstance` would be a call
             body = streamed(body)
             if body.expects:
@@ -110,7 +112,7 @@ class HttpChannel:
             return Attempt(error, error.status)
         if head.has_location:
             hosts = (host for host, _ in (*context.addresses, context.address))
-            headers = without_authority(headers, frozenset((self._name, *hosts)))
+            headers = without_authority(headers, frozenset((self._name, hostname(fields[0][1]), *hosts)))
         reply = HttpReply(head.status, headers, body)
         if head.status < 400:
             return Attempt(reply, head.status, Outcome.FINAL, InstanceVerdict.FINE)

@@ -14,18 +14,22 @@ from bridge.api import (
     ABSENT,
     BindError,
     Call,
+    Derived,
     Fault,
     KeyPath,
     Origin,
-    claim_of,
+    Secret,
+    caching,
+    call_values,
     claim_text,
+    invalid_value,
+    is_array,
     is_origin,
+    missing_value,
     read_origin,
-    read_secret,
 )
 from bridge_grpc.codec.decode_json import Decoders, MessageReader
 from bridge_grpc.mapping.parameters import Target, resolve
-from bridge_grpc.origins import caching, call_values, invalid_value, missing_value
 
 _MASK = "***"
 
@@ -38,14 +42,14 @@ class ValueSource:
     :ivar key: its key in the spec.
     :ivar origin: the header or claim that each call has; None for a constant.
     :ivar value: the constant or the default; ABSENT: no default; None: the field stays unset.
-    :ivar text: `value` is the text of a secret, which is parsed like a parameter.
+    :ivar secret: its text is parsed like a parameter.
     """
 
     path: tuple[str, ...]
     key: KeyPath
     origin: Origin | None
     value: Any
-    text: bool = False
+    secret: Secret | None = None
 
 
 def read_sources(fields: Mapping[str, Any], home: Path) -> list[ValueSource]:
@@ -66,7 +70,7 @@ def read_sources(fields: Mapping[str, Any], home: Path) -> list[ValueSource]:
                 continue
             origin = read_origin(value, key)
             if origin.secret:
-                entries.append(ValueSource(path, key, None, read_secret(origin, home), text=True))
+                entries.append(ValueSource(path, key, None, ABSENT, Secret(origin, home)))
             else:
                 entries.append(ValueSource(path, key, origin, origin.default))
         except BindError as error:
@@ -78,11 +82,13 @@ def read_sources(fields: Mapping[str, Any], home: Path) -> list[ValueSource]:
 
 @dataclass(frozen=True, slots=True)
 class TargetSource:
-    """A source and its field. `value` is as the message's constructor takes it; ABSENT: unset, or no default."""
+    """A source and its field. `value` is as the message's constructor takes it; ABSENT: unset, or no default. `secret`
+    is the value that a secret has now."""
 
     source: ValueSource
     target: Target
     value: Any
+    secret: Derived[Any] | None = None
 
     def read(self, call: Call) -> Any:
         """The field's value; ABSENT if it stays unset.
@@ -92,25 +98,20 @@ class TargetSource:
         """
         origin = self.source.origin
         if origin is None:
-            return self.value
-        values = self._call_values(origin, call)
+            return self.value if self.secret is None else self.secret()
+        repeated = self.target.field.is_repeated
+        whole = self.target.json_text and not repeated
+        values = call_values(origin, call, split=repeated, whole=whole)
         if not values:
             if self.source.value is ABSENT:
                 raise missing_value(origin)
             return self.value
         try:
+            if len(values) == 1 and not repeated and not whole and is_array(origin, call):
+                raise ValueError("a single value is wanted")
             return _values(self.target, values, text=origin.kind == "header")
         except ValueError as error:
             raise invalid_value(origin, str(error)) from None
-
-    def _call_values(self, origin: Origin, call: Call) -> list[Any]:
-        if origin.kind == "claim" and self.target.json_text and not self.target.field.is_repeated:
-            claim = claim_of(call.identity.claims, origin.name)  # an array is one value there
-            return [] if claim is ABSENT else [claim]
-        values = call_values(origin, call)
-        if origin.kind == "header" and self.target.field.is_repeated:  # RFC 9110, section 5.6.1
-            return [item for text in values for item in map(str.strip, text.split(",")) if item]
-        return values
 
 
 def _values(target: Target, items: Sequence[Any], *, text: bool) -> Any:
@@ -152,7 +153,7 @@ class ValueSources:
     def mask_secrets(self, message: Any) -> Any:
         """`message` with secrets masked, or unset if the field isn't text."""
         for entry in self._entries:
-            if not entry.source.text:
+            if entry.secret is None:
                 continue
             inner = message
             for step in entry.target.path[:-1]:
@@ -172,16 +173,20 @@ def _entry(source: ValueSource, target: Target) -> TargetSource:
     if target.text is None:
         kind = "a list of messages or a map" if target.field.is_repeated else "a message; name its fields"
         raise BindError(Fault(f"fields can't fill what is {kind}", source.key))
+    if source.secret is not None:
+        try:
+            return TargetSource(
+                source, target, ABSENT, Derived(source.secret, lambda text: _values(target, [text], text=True))
+            )
+        except ValueError:  # its message would quote the secret
+            raise BindError(Fault("the secret is not what the field takes", source.key)) from None
     if source.value is ABSENT or source.value is None:
         return TargetSource(source, target, ABSENT)
     as_list = isinstance(source.value, list) and (target.field.is_repeated or not target.json_text)
-    items = source.value if as_list else [source.value]
     try:
-        return TargetSource(source, target, _values(target, items, text=source.text))
+        return TargetSource(source, target, _values(target, source.value if as_list else [source.value], text=False))
     except ValueError as error:
-        # The reader's message would quote the secret.
-        reason = "the secret is not what the field takes" if source.text else str(error)
-        raise BindError(Fault(reason, source.key)) from None
+        raise BindError(Fault(str(error), source.key)) from None
 
 
 def place(reader: MessageReader, message: Any, values: Sequence[tuple[Target, Any]]) -> Any:

@@ -1,7 +1,7 @@
 """One header block that a route sends: constants are checked at bind, other values come with each call.
 
 A constant block is text, made once. A block with a header field or a claim is encoded for each call by its element's
-encoder, so that a value can't contain markup.
+encoder, so that a value can't contain markup. A block with a secret from a file is encoded when the file has changed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from bridge.api import (
     ABSENT,
     BindError,
     Call,
+    Derived,
     Fault,
     KeyPath,
     Origin,
+    Secret,
     is_origin,
     parse_pointer,
     pointer_token,
     read_origin,
-    read_secret,
 )
 from bridge_soap.components import Element, SimpleType
 from bridge_soap.contract import Contract
@@ -30,7 +31,7 @@ from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults, Writer
 from bridge_soap.message.envelope import attribute
-from bridge_soap.message.value_source import ValueSource, anything, refusal, same
+from bridge_soap.message.value_source import REQUIRED, HiddenSource, ValueSource, anything, refusal, same
 from bridge_soap.wsdl.model import Version
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.model import TEXT
@@ -47,7 +48,6 @@ class Block:
     :param home: the folder that ``$file`` is relative to.
     :ivar constant: the block's XML if it is the same for all calls, else None.
     :ivar sources: the values that come with a call; `required` has the places that the schema requires.
-    :ivar secrets: texts that must not be shown.
     :raises bridge.api.BindError: a secret is missing, or the block violates its schema; with the key of each fault.
     """
 
@@ -57,19 +57,25 @@ class Block:
         self._contract, self._path, self._home = contract, path, home
         self.element = element
         self.sources: list[ValueSource] = []
-        self.secrets: set[str] = set()
-        self._hidden: list[ValueSource] = []
+        self._hidden: list[HiddenSource] = []
+        self._made: tuple[list[Any], str] = [], ""
         value, self._attributes = _soap_attributes(value, path, version)
         whole = Property(element.name, "element", element)
         self._template = self._read(value, whole, "", path, item=True)
         self._write: Writer = contract.encoders.element(element)
         self.required = self._judge()
-        self.constant = self._encode(self._template) if not self.sources else None
+        changes = self.sources or any(source.rotates for source in self._hidden)
+        self.constant = None if changes else self._encode(self._filled())
+
+    @property
+    def secrets(self) -> set[str]:
+        """Texts that must not be shown. They change when a file was rotated."""
+        return set[str]().union(*(source.texts for source in self._hidden))
 
     # --- at bind ---
 
     def _read(self, value: Any, place: Property | None, at: str, path: KeyPath, *, item: bool = False) -> Any:
-        """`value` with secrets inserted, and a `ValueSource` for each value that comes with a call."""
+        """`value` with a `HiddenSource` for each secret, and a `ValueSource` for each value that comes with a call."""
         if is_origin(value):
             return self._bound(read_origin(value, path), place, at, many=place is not None and place.many and not item)
         if isinstance(value, list):
@@ -107,16 +113,23 @@ class Block:
         if not origin.secret:
             self.sources.append(source)
             return source
-        secret = read_secret(origin, self._home)
-        self._hidden.append(source)
-        self.secrets.add(secret)
+        hidden = self._secret(origin, source)
+        self._hidden.append(hidden)
+        return hidden
+
+    def _secret(self, origin: Origin, source: ValueSource) -> HiddenSource:
+        secret = Secret(origin, self._home)
+
+        def convert(text: str) -> tuple[Any, frozenset[str]]:
+            value, texts = source.text(text), {text}
+            if source.simple is not None:
+                texts.add(self._contract.encoders.simple[source.simple].text(value))
+            return [value] if source.many else value, frozenset(texts)
+
         try:
-            value = source.text(secret)
-            if simple is not None:
-                self.secrets.add(self._contract.encoders.simple[simple].text(value))
+            return HiddenSource(origin, source.at, Derived(secret, convert))
         except DatatypeError:
-            raise self._unfit(source) from None
-        return [value] if source.many else value
+            raise self._unfit(origin) from None
 
     def _source(self, origin: Origin, simple: SimpleType | None, at: str, *, many: bool) -> ValueSource:
         if simple is None:
@@ -125,9 +138,9 @@ class Block:
         text = same if reader.names else (lambda value: settled(reader.value(value)))
         return ValueSource(origin, at, many, text, self._contract.encoders.simple[simple].text, simple)
 
-    def _unfit(self, source: ValueSource) -> BindError:
+    def _unfit(self, origin: Origin) -> BindError:
         # The reason may quote the value, so it is not shown.
-        return BindError(Fault(f"what {source.origin.words} holds is not of the schema's type", source.origin.path))
+        return BindError(Fault(f"what {origin.words} holds is not of the schema's type", origin.path))
 
     def _judge(self) -> frozenset[str]:
         """Encode the block with a value in each open place, then without each.
@@ -139,7 +152,7 @@ class Block:
             hidden = next((source for source in self._hidden if source.holds(at)), None)
             open_ = next((source for source in self.sources if source.holds(at)), None)
             if hidden is not None:
-                faults += self._unfit(hidden).faults
+                faults += self._unfit(hidden.origin).faults
             elif open_ is None:
                 faults.append(Fault(why, self._path + parse_pointer(at)))
             elif open_.origin.default is not ABSENT:
@@ -177,6 +190,8 @@ class Block:
         """
         if self.constant is not None:
             return self.constant
+        if not self.sources:
+            return self._current()
         faults: list[tuple[ValueSource, str]] = []
         absent: list[ValueSource] = []
 
@@ -201,6 +216,16 @@ class Block:
             raise refusal(list(self._blame(bad, absent)))
         return text
 
+    def _current(self) -> str:
+        """The block with the secrets as they are now; made again when one has changed."""
+        secrets = [source.value() for source in self._hidden]
+        if secrets != self._made[0]:
+            self._made = secrets, self._encode(self._filled())
+        return self._made[1]
+
+    def _filled(self) -> Any:
+        return _filled(self._template, lambda source: ABSENT)
+
     def _encode(self, value: Any, bad: Faults | None = None) -> str:
         out: list[str] = []
         self._write(value, out.append, None, [] if bad is None else bad)
@@ -216,7 +241,7 @@ class Block:
         for at, why in bad:
             missing = [source for source in absent if source.at == at or source.at.startswith(f"{at}/")]
             if missing:
-                yield from ((source, "it is required") for source in missing)
+                yield from ((source, REQUIRED) for source in missing)
             else:
                 yield next((source for source in self.sources if source.holds(at)), self.sources[0]), why
 
@@ -225,6 +250,8 @@ def _filled(template: Any, bring: Callable[[ValueSource], Any]) -> Any:
     """The template with the result of `bring` for each source; absent values are left out."""
     if isinstance(template, ValueSource):
         return bring(template)
+    if isinstance(template, HiddenSource):
+        return template.value()[0]
     if isinstance(template, dict):
         filled = {name: _filled(each, bring) for name, each in template.items()}
         return {name: each for name, each in filled.items() if each is not ABSENT}

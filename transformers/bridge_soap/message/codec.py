@@ -58,12 +58,13 @@ _MAX_WARNINGS = 20
 class Plan:
     """All data that an operation's codec needs, prepared at bind.
 
+    :ivar path_names: path parameters of the route that stand in the service's path or query.
     :ivar prepare: resolves the references in an encoded reply, before it is read.
     :ivar blocks: writes the variable part of the request's header; None if there is none.
     :ivar inbound: reads the reply's header.
     :ivar shape: converts a client's body to the schema's form; `reply_shape` converts the reply back. None if they do
         not differ.
-    :ivar secrets: texts in the requests that must not be shown.
+    :ivar secrets: returns the texts in the requests that must not be shown; they change when a file was rotated.
     :ivar templates: reads replies in a known template; None if the reply is more than one value.
     :ivar bodies: reads large replies; None if they must be parsed as a whole.
     """
@@ -71,6 +72,7 @@ class Plan:
     envelope: Envelope
     headers: list[tuple[str, str]]
     path: str
+    path_names: frozenset[str]
     parameters: Mapping[str, Parameter]
     write: Writer
     output: Body | None
@@ -81,7 +83,7 @@ class Plan:
     strict: bool
     blocks: RequestBlocks | None
     inbound: ReplyBlocks
-    secrets: frozenset[str]
+    secrets: Callable[[], frozenset[str]]
     shape: Shape | None = None
     reply_shape: Shape | None = None
     attachments: Attachments | None = None
@@ -98,12 +100,11 @@ class SoapCodec:
     def __init__(self, plan: Plan, *, takes_body: bool) -> None:
         self._plan, self._takes_body = plan, takes_body
         self._path = split_template(plan.path)
-        self._path_names = frozenset(self._path[1::2])
 
     @property
     def secrets(self) -> frozenset[str]:
         """Texts in the requests that ``explain`` must not show."""
-        return self._plan.secrets
+        return self._plan.secrets()
 
     # --- request ---
 
@@ -155,7 +156,7 @@ class SoapCodec:
     def _from_parameters(self, call: Call) -> Any:
         if not (call.raw_params or call.query):
             return {}
-        return read_parameters(self._plan.parameters, call.path_values, call.query_params, self._path_names)
+        return read_parameters(self._plan.parameters, call.path_values, call.query_params, self._plan.path_names)
 
     def _from_body(self, call: Call) -> Any:
         if call.body:
@@ -166,7 +167,7 @@ class SoapCodec:
         value = call.json if call.body else {}
         if not call.raw_params:
             return value
-        parameters = read_parameters(self._plan.parameters, call.path_values, (), self._path_names)
+        parameters = read_parameters(self._plan.parameters, call.path_values, (), self._plan.path_names)
         if parameters and not isinstance(value, dict):
             raise InvalidBody([("", "an object is wanted")])
         for name, item in parameters.items():

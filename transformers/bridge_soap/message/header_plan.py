@@ -24,7 +24,6 @@ class HeaderPlan:
     :ivar given: elements that a client may send in ``#headers``, by property; `returned` those in replies.
     :ivar request: the writer of the variable blocks; None if there are none.
     :ivar reply: the reader of the reply's header.
-    :ivar secrets: texts in the blocks that must not be shown.
     :raises bridge.api.BindError: a block violates its schema, or a name is unknown.
     """
 
@@ -45,7 +44,6 @@ class HeaderPlan:
             for name, element in set_.items()
         ]
         self.constant = "".join(block.constant for block in self.blocks if block.constant is not None)
-        self.secrets = frozenset[str]().union(*(block.secrets for block in self.blocks)) - {""}
         fixed = {element.name for element in set_.values()}
         keys = block_keys(passed_tags(declared_headers(contract, operation.input), options.pass_headers))
         self.given: dict[str, Element] = {
@@ -65,3 +63,7 @@ class HeaderPlan:
         tags = dict.fromkeys((*back, *(field.tag for field in self.fields)))
         readers = {tag: decoders.ready(contract.schemas.element(tag)) for tag in tags}
         self.reply = ReplyBlocks(readers, back, self.fields)
+
+    def secrets(self) -> frozenset[str]:
+        """Texts in the blocks that must not be shown. They change when a file was rotated."""
+        return frozenset[str]().union(*(block.secrets for block in self.blocks)) - {""}

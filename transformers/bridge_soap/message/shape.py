@@ -11,9 +11,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.api import ABSENT, parse_pointer, pointer_of
+from bridge.api import ABSENT, Derived, parse_pointer, pointer_of
 from bridge_soap.encode.writing import At, Faults, pointer
 from bridge_soap.xsd.model import NIL, TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenConstant:
+    """A constant that is a secret: its JSON value, and the texts that must not be shown."""
+
+    value: Derived[tuple[Any, frozenset[str]]]
+
+    def __call__(self) -> Any:
+        return self.value()[0]
+
+    @property
+    def texts(self) -> set[str]:
+        return {*self.value.secret.shown, *(text for _, texts in self.value.values for text in texts)}
 
 
 @dataclass(slots=True)
@@ -51,6 +65,7 @@ class Fill:
     over: bool = False
 
     def __call__(self, place: dict[str, Any]) -> None:
+        value = self.value() if self.value.__class__ is HiddenConstant else self.value
         for step, make in self.steps:
             inner = place.get(step, ABSENT)
             if inner is ABSENT and make:
@@ -59,10 +74,10 @@ class Fill:
                 return
             place = inner
         if self.over:
-            place[self.key] = self.value
+            place[self.key] = value
         elif self.key not in place:
             # A required object is empty at first, and others may add to it.
-            place[self.key] = {} if self.value is ABSENT else self.value
+            place[self.key] = {} if value is ABSENT else value
 
 
 @dataclass(slots=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.api import ABSENT, BindError, Fault, KeyPath, is_origin, parse_pointer, read_origin, read_secret
+from bridge.api import ABSENT, BindError, Derived, Fault, KeyPath, Secret, is_origin, parse_pointer, read_origin
 from bridge_soap.components import ComplexType, Element, SimpleType
 from bridge_soap.contract import Body, Contract
 from bridge_soap.datatypes.facets import DatatypeError
 from bridge_soap.datatypes.simple_in import settled
 from bridge_soap.encode.writing import Faults
-from bridge_soap.message.shape import Fill, PropertyView, Shape
+from bridge_soap.message.shape import Fill, HiddenConstant, PropertyView, Shape
 from bridge_soap.options import ReplyShape, RequestShape
 from bridge_soap.xsd.builtin import ANY_TYPE
 from bridge_soap.xsd.properties import Properties, Property, steps_of
@@ -50,7 +50,7 @@ class Shaper:
 
     :param root: the body's element, or a substitute with its content.
     :ivar properties: those of the body's types.
-    :ivar secrets: texts in constants that must not be shown.
+    :ivar secrets: the constants that are secrets.
     """
 
     def __init__(self, contract: Contract, body: Body, root: Element, home: Path, *, reply: bool) -> None:
@@ -61,7 +61,7 @@ class Shaper:
         self._path = ("transform", "soap", "reply" if reply else "request")
         self._root = _Mark(Property(root.name, "element", root), "")
         self._faults: list[Fault] = []
-        self.secrets: set[str] = set()
+        self.secrets: list[HiddenConstant] = []
 
     def shape(self, options: RequestShape | ReplyShape) -> Shape:
         """:raises bridge.api.BindError: paths lead nowhere, names collide, or values violate the schema; with all
@@ -176,13 +176,22 @@ class Shaper:
         elif simple is None or place.many:
             self._fault(key, "a single value can't stand here")
         else:
-            text = read_secret(origin, self._home)
+            secret, reader, encoder = (
+                Secret(origin, self._home),
+                self._contract.inputs[simple],
+                self._encoders.simple[simple],
+            )
+
+            def convert(text: str) -> tuple[Any, frozenset[str]]:
+                value = settled(reader.value(text))
+                return value, frozenset((text, encoder.text(value)))
+
             try:
-                constant = settled(self._contract.inputs[simple].value(text))
-                self.secrets |= {text, self._encoders.simple[simple].text(constant)} - {""}
+                constant = HiddenConstant(Derived(secret, convert))
             except DatatypeError:
                 self._fault(key, f"what {origin.words} holds is not of the schema's type")
             else:
+                self.secrets.append(constant)
                 return constant
         return ""
 

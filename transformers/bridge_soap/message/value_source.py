@@ -7,18 +7,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.api import (
-    ABSENT,
     Call,
     ClientError,
-    Forbidden,
+    Derived,
     InvalidParameter,
     Origin,
-    claim_of,
+    call_values,
     claim_text,
-    header_texts,
+    invalid_value,
+    is_array,
+    missing_value,
 )
 from bridge_soap.components import SimpleType
 from bridge_soap.datatypes.facets import DatatypeError
+
+REQUIRED = "it is required"  #: the reason for a missing value
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenSource:
+    """A secret and its place in a block.
+
+    :ivar at: the place as a JSON pointer.
+    :ivar value: the place's JSON value, and the texts that must not be shown.
+    """
+
+    origin: Origin
+    at: str
+    value: Derived[tuple[Any, frozenset[str]]]
+
+    @property
+    def rotates(self) -> bool:
+        return self.value.secret.rotates
+
+    @property
+    def texts(self) -> set[str]:
+        return {*self.value.secret.shown, *(text for _, texts in self.value.values for text in texts)}
+
+    def holds(self, pointer: str) -> bool:
+        return pointer == self.at or pointer.startswith(f"{self.at}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +71,14 @@ class ValueSource:
 
         :raises DatatypeError: it is not valid for the place's type.
         """
-        if self.origin.kind == "header":
-            values: list[Any] = header_texts(call, self.origin.name.lower())
-            if self.many:  # RFC 9110, section 5.6.1
-                values = [item for each in values for item in map(str.strip, each.split(",")) if item]
-            elif len(values) > 1:
-                raise DatatypeError("it is given twice")
-        else:
-            claim = claim_of(call.identity.claims, self.origin.name)
-            values = [] if claim is ABSENT else claim if self.many and isinstance(claim, list) else [claim]
-            if claim == [] and self.many:
-                return []
+        untyped = self.simple is None
+        values = call_values(self.origin, call, split=self.many, whole=untyped)
         if not values:
             return self.origin.default
+        if not self.many and not untyped and is_array(self.origin, call):
+            raise DatatypeError("a single value is wanted")
+        if not self.many and len(values) > 1:
+            raise DatatypeError("it is given twice")
         results = [self._one(each) for each in values]
         return results if self.many else results[0]
 
@@ -83,9 +105,7 @@ def refusal(faults: list[tuple[ValueSource, str]]) -> ClientError:
     """The error for the caller: 403 for a claim, 400 for a header field."""
     for source, why in faults:
         if source.origin.kind == "claim":
-            if why == "it is required":
-                return Forbidden(f"Your token has no claim {source.origin.name}, which this operation needs.")
-            return Forbidden(f"Your token's claim {source.origin.name} is not what this operation takes: {why}.")
+            return missing_value(source.origin) if why == REQUIRED else invalid_value(source.origin, why)
     return InvalidParameter([(source.origin.name, why) for source, why in faults])
 
 

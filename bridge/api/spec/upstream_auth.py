@@ -1,0 +1,63 @@
+"""`upstream_auth`: the credentials that the gateway sends to a route's service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bridge.api.spec.edits import FieldEdits, SpecValue, check_value
+from bridge.api.spec.scalars import Model
+from bridge.api.values import is_origin
+from bridge.http.token import is_token
+
+
+def _no_literal(value: Any) -> Any:
+    """:raises ValueError: a secret stands in the spec itself."""
+    if not is_origin(value):
+        raise ValueError(
+            "a spec never contains a secret; name one, as {$env: BRIDGE_SECRET_NAME} or {$file: secrets/name}"
+        )
+    return check_value(value)
+
+
+#: A value that is never in the spec itself, and that nothing shows.
+SecretValue = Annotated[Any, AfterValidator(_no_literal)]
+
+
+class BasicUpstreamAuth(Model):
+    """HTTP Basic (RFC 7617), in UTF-8."""
+
+    type: Literal["basic"]
+    username: SpecValue
+    password: SecretValue
+
+
+class BearerUpstreamAuth(Model):
+    """A bearer token (RFC 6750) that is kept as a secret."""
+
+    type: Literal["bearer"]
+    token: SecretValue
+
+
+class ApiKeyUpstreamAuth(Model):
+    """A key in a header field or in the query."""
+
+    type: Literal["api_key"]
+    header: str | None = None
+    query: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    value: SecretValue
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ApiKeyUpstreamAuth:
+        if (self.header is None) == (self.query is None):
+            raise ValueError("name one place of the key: header or query")
+        if self.header is not None:
+            if not is_token(self.header):
+                raise ValueError(f"header: {self.header[:80]!r} can't be the name of a header")
+            if self.header.lower() == "host" or FieldEdits.refusal(self.header.lower()):
+                raise ValueError(f"header: {self.header!r} belongs to the connection or to the gateway itself")
+        return self
+
+
+UpstreamAuth = Annotated[BasicUpstreamAuth | BearerUpstreamAuth | ApiKeyUpstreamAuth, Field(discriminator="type")]
