@@ -65,7 +65,7 @@ def build(settings: Settings) -> Bridge:
     runtime = Runtime(settings)
     metrics = Metrics(runtime.mesh.ejections)
     access = open_log(settings, metrics, Failures())
-    gateway = Gateway(settings, access)
+    gateway = Gateway(settings, access, runtime.fronts.unmatched)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
     info, servers = api_info(settings, VERSION), api_servers(settings)

@@ -60,7 +60,7 @@ class Runtime:
         )
         self.transformers = Transformers(self.context)
         self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
-        fronts = Fronts()
+        self.fronts = fronts = Fronts()
         self.binder = Binder(
             self.transformers,
             authenticate=self._authenticator,

@@ -11,6 +11,7 @@ from bridge.api.call import (
     Identity,
     Reply,
     Retry,
+    Trailers,
     header,
     unescaped,
 )
@@ -178,6 +179,7 @@ __all__ = [
     "TextReader",
     "Tls",
     "TooLarge",
+    "Trailers",
     "Transformer",
     "Transport",
     "Unreachable",

@@ -330,14 +330,24 @@ class GrpcReply:
     trailers: Sequence[tuple[str, str | bytes]] = ()
 
 
+class Trailers(tuple[tuple[str, str], ...]):
+    """Fields after a body (RFC 9110, section 6.5), names in lower case."""
+
+    __slots__ = ()
+
+
+NO_TRAILERS = Trailers()
+
+
 @dataclass(slots=True)
 class Reply:
     """The response to the client. `headers` include the ``content-type`` of a body. A body in pieces is sent as
-    its iterator yields them; the iterator is closed in any case."""
+    its iterator yields them; the iterator is closed in any case. `trailers` follow a whole body."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     body: Body = b""
+    trailers: Trailers = NO_TRAILERS
 
     @property
     def content(self) -> bytes:

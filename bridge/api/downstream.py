@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from bridge.api.call import Body, Reply
+from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
 
 #: The response's fields, valid and encoded (`ServerRequest.answer`).
 Fields = Callable[[Reply], list[tuple[str, str]]]
@@ -61,8 +61,8 @@ class Downstream(Protocol):
         """Send; waits while the client does not read."""
         ...
 
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        """Send `last` and end the response."""
+    async def close(self, last: bytes | Trailers, *, failed: bool) -> None:
+        """Send `last`, which are bytes of the body or the fields after it, and end the response."""
         ...
 
 
@@ -123,10 +123,13 @@ class ServerRequest(Protocol):
         """A streaming response, instead of `body` and `answer`."""
         ...
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
+    async def answer(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body, trailers: Trailers = NO_TRAILERS
+    ) -> None:
         """The whole response. `fields` are valid: names are tokens, values contain no control characters. They include
         the framing of a body of bytes. A body in pieces is framed here, unless `fields` contain its length. Its
-        iterator is closed at its end, at a failure, and when the client disconnects.
+        iterator is closed at its end, at a failure, and when the client disconnects. `trailers` are valid as `fields`
+        are. They are left out where the client can't get them: HTTP/1.0, and servers that are not our own.
 
         :raises ClientDisconnected: the client left before a body in pieces had ended.
         :raises Exception: as the iterator; the response is cut off, so that the client sees that it is incomplete.

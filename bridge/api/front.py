@@ -87,6 +87,8 @@ class Front:
     :cvar formats: media type -> factory of the format of a streaming reply, if ``Accept`` prefers it.
     :cvar timeouts: a header field (lower case) in which clients of the protocol state a timeout -> its parser,
         which returns seconds and raises `bridge.api.ClientError`. The fields apply to every route.
+    :cvar own_statuses: clients read a call's status in this protocol only, so that calls for which nothing is published
+        are refused in its `forms`, too.
     :cvar rank: its formats are preferred to those of a higher rank if ``Accept`` has no preference.
     """
 
@@ -95,6 +97,7 @@ class Front:
     marks: ClassVar[Mapping[tuple[str, str], Form]] = {}
     formats: ClassVar[Mapping[str, MakeFormat]] = {}
     timeouts: ClassVar[Mapping[str, Callable[[str], float]]] = {}
+    own_statuses: ClassVar[bool] = False
     rank: ClassVar[int] = 0
 
     def operations(self, operation: Operation, service: Service) -> Iterable[Operation]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Record:
     """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
 
-    :ivar client_failed: the client broke off a stream that had begun, by what it sent or did not send.
+    :ivar client_failed: the call failed by what the client sent or did not send. In protocols that put a status of
+        their own into the response, that of HTTP does not say so.
     :ivar gateway_failed: the gateway could not handle the call or ended before it: no failure of its service.
     """
 

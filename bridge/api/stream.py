@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
+from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply, Trailers
 
 #: The method under which a WebSocket (RFC 6455) is published. Its handshake is a GET; no HTTP request has this method.
 WEBSOCKET = "WEBSOCKET"
@@ -70,12 +70,14 @@ class StreamTranslation(Protocol):
         """
         ...
 
-    def end(self, inbound: GrpcReply) -> bytes:
-        """The bytes after the last message. A status other than OK must be visible in them; its details are typed."""
+    def end(self, inbound: GrpcReply) -> bytes | Trailers:
+        """The bytes, or the fields, after the last message. A status other than OK must be visible in them; its details
+        are typed."""
         ...
 
-    def fail(self, problem: Mapping[str, Any]) -> bytes:
-        """The bytes after the last message when the gateway ended the call: `problem` is the problem+json object."""
+    def fail(self, problem: Mapping[str, Any]) -> bytes | Trailers:
+        """The bytes, or the fields, after the last message when the gateway ended the call: `problem` is the
+        problem+json object."""
         ...
 
     def reply(self, inbound: GrpcReply) -> Reply:

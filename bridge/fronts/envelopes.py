@@ -1,4 +1,4 @@
-"""The envelopes of gRPC-Web and of Connect's streams: a byte of flags and four of length before each message.
+"""The envelopes of gRPC, of gRPC-Web and of Connect's streams: a byte of flags and four of length before each message.
 
 gRPC over HTTP/2, "Length-Prefixed-Message"; Connect, "Streaming-Request". Compression is gzip or none.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
-from bridge.api.call import Call, GrpcReply, Reply
+from bridge.api.call import Call, GrpcReply, Reply, Trailers
 from bridge.api.service import Metadata, Service
 from bridge.errors import ClientError, Unsupported
 from bridge.fronts.rpc import as_status, kept, lawful
@@ -172,10 +172,10 @@ class EnvelopeWriter(ABC):
         return envelope(0, self._write(message))
 
     @abstractmethod
-    def end(self, inbound: GrpcReply) -> bytes:
+    def end(self, inbound: GrpcReply) -> bytes | Trailers:
         """The end of a stream's answer, with the call's status."""
 
-    def fail(self, problem: Mapping[str, Any]) -> bytes:
+    def fail(self, problem: Mapping[str, Any]) -> bytes | Trailers:
         return self.end(as_status(self.service, problem))
 
     @abstractmethod
@@ -195,7 +195,7 @@ class EnvelopeStream:
     :raises bridge.api.ClientError: the one message of a call that takes no stream can't be read.
     """
 
-    heartbeat = b""  # neither protocol has bytes that say nothing
+    heartbeat = b""  # none of the protocols has bytes that say nothing
     head_first = False
 
     def __init__(

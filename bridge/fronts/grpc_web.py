@@ -7,25 +7,20 @@ can't follow the clause that would skip it there.
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from bridge.api.call import Call, GrpcReply, GrpcRequest, Reply
 from bridge.api.front import Front
 from bridge.api.service import Service
 from bridge.api.stream import StreamTranslation
-from bridge.errors import ClientError
-from bridge.fronts.envelopes import EnvelopeStream, EnvelopeWriter, envelope
-from bridge.fronts.rpc import lawful, unpadded
+from bridge.fronts.envelopes import EnvelopeStream, envelope
+from bridge.fronts.grpc_status import GrpcStatusWriter, read_timeout
 
 TRAILERS = 0x80  #: this envelope holds the trailers
 
 _IN_HEADERS = 4096  # bytes of trailers that go into the response's head; servers and clients bound heads at 8 or 16 KiB
-#: Percent-Byte-Unencoded: %x20-%x24 / %x26-%x7E.
-_UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +72,13 @@ FORMS = {
 }
 
 
-_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-
-
-def read_timeout(text: str) -> float:
-    """Seconds of ``grpc-timeout`` (gRPC over HTTP/2: at most eight digits and a unit).
-
-    :raises bridge.api.ClientError: it is not written so.
-    """
-    if not re.fullmatch(r"[0-9]{1,8}[HMSmun]", text):
-        raise ClientError("grpc-timeout is written as at most eight digits and one of H, M, S, m, u and n.")
-    return int(text[:-1]) * _SECONDS[text[-1]]
-
-
 class GrpcWeb(Front):
     name = "grpc_web"
     forms = FORMS
     timeouts: ClassVar[Mapping[str, Callable[[str], float]]] = {"grpc-timeout": read_timeout}
 
 
-class _Writer(EnvelopeWriter):
-    reserved = ("grpc-",)
-
+class _Writer(GrpcStatusWriter):
     def __init__(self, form: GrpcWebForm, service: Service) -> None:
         super().__init__(service, form.media_type, json=form.json)
         self._text = form.text
@@ -107,10 +87,10 @@ class _Writer(EnvelopeWriter):
         return self._encoded(super().message(message))
 
     def end(self, inbound: GrpcReply) -> bytes:
-        return self._encoded(_block(self._trailers(inbound)))
+        return self._encoded(_block(self.trailers(inbound)))
 
     def reply(self, inbound: GrpcReply) -> Reply:
-        headers, trailers = self.fields(inbound.metadata), self._trailers(inbound)
+        headers, trailers = self.fields(inbound.metadata), self.trailers(inbound)
         if not inbound.code:
             body = envelope(0, self._write(inbound.message)) + _block(trailers)
             return Reply(200, headers, self._encoded(body))
@@ -118,15 +98,6 @@ class _Writer(EnvelopeWriter):
         if sum(len(name) + len(value) for name, value in trailers) <= _IN_HEADERS:
             return Reply(200, [*headers, *trailers])
         return Reply(200, headers, self._encoded(_block(trailers)))
-
-    def _trailers(self, inbound: GrpcReply) -> list[tuple[str, str]]:
-        trailers = [("grpc-status", str(inbound.code))]
-        if inbound.detail:
-            # Percent-Encoded, of UTF-8.
-            trailers.append(("grpc-message", quote(inbound.detail.encode("utf-8", "replace"), safe=_UNENCODED)))
-        if inbound.status_details:
-            trailers.append(("grpc-status-details-bin", unpadded(inbound.status_details)))
-        return [*trailers, *lawful(self.service.returned((), inbound.trailers), self.reserved)]
 
     def _encoded(self, body: bytes) -> bytes:
         return binascii.b2a_base64(body, newline=False) if self._text else body

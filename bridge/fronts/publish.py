@@ -22,6 +22,7 @@ from bridge.api.transformer import Operation
 from bridge.errors import BindError, Fault
 from bridge.fronts.rest_json import RestStreamCodec
 from bridge.fronts.stream_doc import streaming
+from bridge.fronts.unmatched import Unmatched
 from bridge.http.template import parse_template
 from bridge.plugins import discover
 
@@ -58,13 +59,17 @@ class Fronts:
         #: Header fields by which clients say how long they wait, and their readers (`bridge.api.Front.timeouts`).
         self.timeouts = {field: read for front in self._fronts for field, read in front.timeouts.items()}
 
+        own = {kind: form for front in self._fronts if front.own_statuses for kind, form in front.forms.items()}
+        #: Refuses calls for which nothing is published.
+        self.unmatched = Unmatched(lambda call: own.get(_type_of(call)) if call.method == "POST" else None)
+
     def form_of(self, call: Call) -> Form | None:
         """The form of another protocol that a POST speaks; None: it is plain JSON, or nothing that a front reads."""
         if call.method != "POST":
             return None
         headers = call.headers
         if JSON_TYPE not in headers:  # as nearly every call has it
-            kind = call.header("content-type").partition(";")[0].strip().lower()
+            kind = _type_of(call)
             if kind != "application/json":
                 return self._forms.get(kind)
         for mark, form in self._marks:
@@ -117,6 +122,10 @@ class Fronts:
         if service.own_path:
             codec = FrontedStreamCodec(codec, service, self)
         return replace(operation, codec=codec, describe=streaming(operation.describe, service))
+
+
+def _type_of(call: Call) -> str:
+    return call.header("content-type").partition(";")[0].strip().lower()
 
 
 def _shape(path: str) -> object:

@@ -12,9 +12,9 @@ from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
 from bridge.config.settings import Networks, Settings
-from bridge.errors import ClientDisconnected, RequestError, is_gateways
+from bridge.errors import ClientDisconnected, ClientError, RequestError, is_gateways
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
-from bridge.gateway.response import CountedPieces, discard, refused, response_fields
+from bridge.gateway.response import CountedPieces, checked, discard, refused, response_fields
 from bridge.gateway.shutdown import uncancelled
 from bridge.gateway.table import Endpoint, Table
 from bridge.http.client_address import client_address, the_host
@@ -24,10 +24,15 @@ from bridge.observe.tracing import make_trace_id, trace_id_of
 
 
 class Gateway:
-    """The ASGI application of the data path. `table` is swapped whole when routes change."""
+    """The ASGI application of the data path. `table` is swapped whole when routes change.
 
-    def __init__(self, settings: Settings, log: Callable[[Record], None]) -> None:
+    :param unmatched: refuses calls for which nothing is published (`bridge.api.capabilities.Refusing`); None: with
+        problem+json.
+    """
+
+    def __init__(self, settings: Settings, log: Callable[[Record], None], unmatched: object = None) -> None:
         self.table = Table()
+        self._unmatched = unmatched
         self.log = log
         self._proxies: Networks = settings.trusted_proxies
 
@@ -60,7 +65,9 @@ class Gateway:
             except (Exception, asyncio.CancelledError, SystemExit) as failure:
                 error = uncancelled(failure, disconnected=request.disconnected)
                 record.cause, record.gateway_failed = _cause(error), is_gateways(error)
-                unsent, reply = reply, refused(exchange, error, endpoint.codec if endpoint is not None else None)
+                record.client_failed = isinstance(error, ClientError)
+                codec = self._unmatched if endpoint is None else endpoint.codec
+                unsent, reply = reply, refused(exchange, error, codec)
                 fields = response_fields(exchange, reply)
                 record.status = error.status if isinstance(error, ClientDisconnected) else reply.status
                 await discard(unsent)
@@ -68,7 +75,10 @@ class Gateway:
             body = reply.body
             if isinstance(body, bytes):
                 record.bytes_out = len(body)
-                await request.answer(reply.status, fields, body)
+                if reply.trailers:
+                    await request.answer(reply.status, fields, body, checked(reply.trailers))
+                else:
+                    await request.answer(reply.status, fields, body)
             else:
                 await _answer_in_pieces(exchange, reply.status, fields, body)
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
-from bridge.api.call import JSON_TYPE, Headers, Reply
+from bridge.api.call import JSON_TYPE, Headers, Reply, Trailers
 from bridge.api.downstream import Fields
 from bridge.errors import ClientDisconnected
 
@@ -68,8 +68,8 @@ class HttpSide:
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self._body(chunks[0] if len(chunks) == 1 else b"".join(chunks), more=True)
 
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        await self._body(last, more=False)
+    async def close(self, last: bytes | Trailers, *, failed: bool) -> None:
+        await self._body(last if isinstance(last, bytes) else b"", more=False)
 
     async def _body(self, data: bytes, *, more: bool) -> None:
         self.complete = not more
@@ -114,8 +114,8 @@ class WebSocketSide:
                 {"type": "websocket.send", **({"text": chunk.decode()} if self._text else {"bytes": chunk})}
             )
 
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        if last:
+    async def close(self, last: bytes | Trailers, *, failed: bool) -> None:
+        if last and isinstance(last, bytes):  # there are no fields after a WebSocket's messages
             await self.write([last])
         self.complete = True
         await self._out({"type": "websocket.close", "code": _INTERNAL if failed else _NORMAL})

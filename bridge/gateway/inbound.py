@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
-from bridge.api.call import Body
+from bridge.api.call import NO_TRAILERS, Body, Trailers
 from bridge.api.capabilities import Closing, capability
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
@@ -75,7 +75,9 @@ class Asgi:
     def side(self, fields: Fields) -> Downstream:
         return CLIENT_SIDES[self._scope["type"]](self._scope, self._receive, self._send, fields)
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
+    async def answer(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body, trailers: Trailers = NO_TRAILERS
+    ) -> None:
         kind = "http.response" if self._scope["type"] == "http" else "websocket.http.response"
         await self._send({"type": f"{kind}.start", "status": status, "headers": encoded(fields)})
         if self.method == "HEAD" or status in BODILESS:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 import orjson
 
 from bridge.api.body import StreamedBody
-from bridge.api.call import Reply
+from bridge.api.call import Reply, Trailers
 from bridge.api.capabilities import Refusing, capability
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
@@ -42,7 +42,7 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
     if type(body) is bytes:  # `isinstance` would be a call
         # RFC 9110, section 8.6: none with 204; with 304 and HEAD only the length of a GET's body. If the service itself
         # was called with HEAD, that is in its reply.
-        if whole and reply.status not in BODILESS:
+        if whole and reply.status not in BODILESS and not reply.trailers:
             if body or exchange.call.method != "HEAD":
                 fields.append(("content-length", str(len(body))))
             else:
@@ -54,10 +54,20 @@ def response_fields(exchange: Exchange, reply: Reply, *, whole: bool = True) -> 
     return fields
 
 
+def checked(trailers: Trailers) -> Trailers:
+    """Those of `trailers` that can be sent.
+
+    :raises ValueError: a plug-in's name is not one of a field.
+    """
+    return Trailers(
+        (_tokens.get(name) or _token(name), value) for name, value in trailers if not UNSENDABLE.search(value)
+    )
+
+
 def refused(exchange: Exchange, error: Exception, codec: object) -> Reply:
     """The reply to a call that failed with `error`: problem+json, or the client's protocol's own format.
 
-    :param codec: the operation's; None: no operation was matched.
+    :param codec: the operation's, or what refuses where none was matched; None: problem+json.
     """
     ready, exchange.problem = exchange.problem, None  # which holds this call's frames by way of the error
     reply = ready[1] if ready is not None and ready[0] is error else problem(error, exchange.call.trace_id)

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 import orjson
 
-from bridge.api.call import GrpcReply, Reply
+from bridge.api.call import GrpcReply, Reply, Trailers
 from bridge.api.downstream import Downstream
 from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.spec.limits import Stream
 from bridge.api.stream import StreamTranslation, UpstreamStream
 from bridge.errors import BadReply, ClientDisconnected, ClientError, Timeout, TooLarge, UpstreamError, is_gateways
+from bridge.gateway.response import checked
 from bridge.gateway.shutdown import uncancelled
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
@@ -246,7 +247,7 @@ class StreamRelay:
         if isinstance(error, ClientDisconnected):
             self._record.status, self._record.cause = error.status, error.detail
             return None
-        last = b""
+        last: bytes | Trailers = b""
         if error is None and final is not None:
             try:
                 last = self._translation.end(final)
@@ -260,6 +261,8 @@ class StreamRelay:
                 self._connection.cut(now=False)
                 return None
         try:
+            if isinstance(last, Trailers):
+                last = checked(last)
             await self._sent(self._side.close(last, failed=error is not None))
         except ClientDisconnected as gone:
             self._record.status, self._record.cause = gone.status, gone.detail

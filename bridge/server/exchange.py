@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bridge.api.body import WHOLE, StreamedBody
-from bridge.api.call import Body, Reply
+from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
 from bridge.api.downstream import ClientConnection
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS
 from bridge.server.exchange_base import ExchangeBase
-from bridge.server.head import encode_head, last_answer
+from bridge.server.head import encode_fields, encode_head, last_answer
 from bridge.server.response_body import ResponseBody, wrong_length
 
 _JOINED = 16 * 1024  #: bytes of a body that are copied behind its head, which costs less than another write
@@ -171,9 +171,11 @@ class ServerExchange(ExchangeBase):
 
     # --- the answer ---------------------------------------------------------------------------------------------
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
-        if type(body) is not bytes:  # `isinstance` would be a call
-            await self._answer_in_pieces(status, fields, body)
+    async def answer(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body, trailers: Trailers = NO_TRAILERS
+    ) -> None:
+        if type(body) is not bytes or trailers:  # `isinstance` would be a call
+            await self._answer_in_pieces(status, fields, body, trailers)
             return
         connection = self._connection
         if connection.write_paused and not self.disconnected:
@@ -193,9 +195,11 @@ class ServerExchange(ExchangeBase):
             self._transport.write(body)
         self._end()
 
-    async def _answer_in_pieces(self, status: int, fields: Sequence[tuple[str, str]], body: Any) -> None:
+    async def _answer_in_pieces(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Any, trailers: Trailers
+    ) -> None:
         if not isinstance(body, StreamedBody) or self.method == "HEAD" or status in BODILESS:
-            await super()._answer_in_pieces(status, fields, body)
+            await super()._answer_in_pieces(status, fields, body, trailers)
             return
         try:
             await self.begin(status, fields)
@@ -264,6 +268,15 @@ class ServerExchange(ExchangeBase):
             self._transport.write(data)
         self.sent += size
         if not more:
+            self._end()
+
+    async def finish(self, trailers: Trailers) -> None:
+        if not trailers or not self._chunked or self.method == "HEAD":  # only chunks have a trailer section
+            await self.send(b"", more=False)
+            return
+        await self._writable()
+        if not self.disconnected and not self.complete:
+            self._transport.write(b"0\r\n" + encode_fields(trailers) + b"\r\n")
             self._end()
 
     def _break_off(self) -> None:

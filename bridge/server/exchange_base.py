@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from bridge.api.body import StreamedBody
-from bridge.api.call import Reply
+from bridge.api.call import Reply, Trailers
 from bridge.api.downstream import Downstream, Fields
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS, close_pieces, pieces, read_body, write_pieces
+from bridge.http.field_value import UNSENDABLE
+from bridge.http.forwarding import trailing
 from bridge.stages.request import oversized
 
 
@@ -143,7 +145,13 @@ class ExchangeBase(ABC):
         :raises RuntimeError: the body is longer or shorter than its Content-Length.
         """
 
-    async def _answer_in_pieces(self, status: int, fields: Sequence[tuple[str, str]], body: Any) -> None:
+    @abstractmethod
+    async def finish(self, trailers: Trailers) -> None:
+        """The end of the body, and fields after it."""
+
+    async def _answer_in_pieces(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Any, trailers: Trailers
+    ) -> None:
         async def write(piece: bytes) -> None:
             await self.send(piece)
             if self.disconnected:
@@ -151,11 +159,16 @@ class ExchangeBase(ABC):
 
         try:
             await self.begin(status, fields)
-            if self.method == "HEAD" or status in BODILESS:
+            if isinstance(body, bytes):
+                await self.send(body)
+            elif self.method == "HEAD" or status in BODILESS:
                 await close_pieces(body)
             else:
                 await write_pieces(body, write, self._left())
-            await self.send(b"", more=False)
+                if isinstance(body, StreamedBody):
+                    passed = trailing(body.trailers)
+                    trailers = Trailers(field for field in passed if not UNSENDABLE.search(field[1]))
+            await self.finish(trailers)
         except ClientDisconnected:
             raise
         except BaseException:
@@ -181,5 +194,8 @@ class ExchangeBase(ABC):
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        await self.send(last, more=False)
+    async def close(self, last: bytes | Trailers, *, failed: bool) -> None:
+        if isinstance(last, Trailers):
+            await self.finish(last)
+        else:
+            await self.send(last, more=False)

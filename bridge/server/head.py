@@ -98,6 +98,11 @@ def encode_head(status: int, date: str, fields: Iterable[tuple[str, str]], *, cl
     return "\r\n".join([STATUS_LINES[status], date, *map(": ".join, fields), end]).encode("latin-1", "replace")
 
 
+def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Lines of a trailer section (RFC 9112, section 7.1.2)."""
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("latin-1", "replace")
+
+
 def last_answer(reply: Reply, trace_id: str, date: str) -> bytes:
     """`reply` as the last answer of a connection."""
     fields = [*reply.headers, ("x-trace-id", trace_id), ("content-length", str(len(reply.content)))]

@@ -12,7 +12,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from bridge.api.call import JSON_TYPE, Body, Headers, Reply
+from bridge.api.call import JSON_TYPE, NO_TRAILERS, Body, Headers, Reply, Trailers
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
@@ -259,7 +259,9 @@ class ServerWebSocket(FlowControl):
         self._fields = fields
         return self
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
+    async def answer(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body, trailers: Trailers = NO_TRAILERS
+    ) -> None:
         """Refuse the handshake."""
         if self.disconnected:
             return
@@ -333,8 +335,8 @@ class ServerWebSocket(FlowControl):
             self.sent += len(chunk)
             self._flush()
 
-    async def close(self, last: bytes, *, failed: bool) -> None:
-        if last:
+    async def close(self, last: bytes | Trailers, *, failed: bool) -> None:
+        if last and isinstance(last, bytes):  # there are no fields after a WebSocket's messages
             await self.write([last])
         await self.drain()
         if self.disconnected:

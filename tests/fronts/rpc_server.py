@@ -115,8 +115,9 @@ class RpcServer:
             end.message = answers[0] if answers else b""
             reply = exchange.reply(end)
             return reply, [reply.content]
-        head = exchange.head(end.metadata)
-        return head, [head.content, *map(exchange.message, answers), exchange.end(end)]
+        head, last = exchange.head(end.metadata), exchange.end(end)
+        assert isinstance(last, bytes)
+        return head, [head.content, *map(exchange.message, answers), last]
 
     def _limit(self, *messages: bytes) -> None:
         if any(self._ask.FromString(message).county == LIMITED for message in messages):

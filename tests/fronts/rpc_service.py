@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bridge.api import Call, GrpcReply, GrpcRequest
+from bridge.api import Call, GrpcReply, GrpcRequest, Trailers
 from bridge.api.service import Metadata
 from bridge_grpc.codec.decode_json import Decoders
 from bridge_grpc.codec.encode_json import Encoders
@@ -68,8 +68,9 @@ def framed(*messages: bytes, flags: int = 0) -> bytes:
     return b"".join(bytes([flags]) + struct.pack(">I", len(message)) + message for message in messages)
 
 
-def opened(body: bytes) -> Iterator[tuple[int, bytes]]:
+def opened(body: bytes | Trailers) -> Iterator[tuple[int, bytes]]:
     """The envelopes of an answer."""
+    assert isinstance(body, bytes)
     while body:
         flags, size = body[0], int.from_bytes(body[1:5])
         assert len(body) >= 5 + size

@@ -85,7 +85,9 @@ def test_content_types(case: Named, tally: Schema) -> None:
     assert message == (b'{"county":"\xc3\xa9","ballots":"7"}' if "json" in case.answered else MESSAGES[2])
 
 
-@pytest.mark.parametrize("name", [f"{BINARY}+thrift", "application/grpc", "application/grpc-webx", "text/plain", ""])
+@pytest.mark.parametrize(
+    "name", [f"{BINARY}+thrift", "application/grpc+thrift", "application/grpc-webx", "text/plain", ""]
+)
 def test_what_is_not_grpc_web(name: str) -> None:
     assert FRONTS.form_of(post(name)) is None
     assert FRONTS.form_of(Call("PUT", "/x", headers=[("content-type", BINARY)])) is None
@@ -265,7 +267,9 @@ def test_each_answer_is_encoded_by_itself(tally: Schema) -> None:
     assert ("shard", "4") in head.headers
     said = [exchange.message(message) for message in MESSAGES]
     assert [base64.b64decode(part, validate=True) for part in said] == [framed(message) for message in MESSAGES]
-    ((flags, block),) = opened(base64.b64decode(exchange.end(NOT_FOUND)))
+    last = exchange.end(NOT_FOUND)
+    assert isinstance(last, bytes)
+    ((flags, block),) = opened(base64.b64decode(last))
     assert flags == 0x80
     assert trailers_of(block) | {"grpc-message": ""} == {"grpc-status": "5", "grpc-message": "", "cost": "7"}
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from bridge.api import Call, HttpReply, HttpRequest, Reply
+from bridge.api import Call, HttpReply, HttpRequest, Reply, Trailers
 
 OPEN = {"route": "/p/{rest*}", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
+from tests.server.test_wire import END, talk
 
 
 async def raw(port: int, head: str, body: bytes = b"", *, leave: bool = False) -> bytes:
@@ -88,6 +89,16 @@ async def test_a_value_that_would_split_the_response_is_left_out(gateway: Any) -
     assert got.status_code == 200
     assert {"x-a", "x-b", "set-cookie"}.isdisjoint(got.headers)
     assert got.headers["x-c"] == "é\t?"
+
+
+async def test_a_trailer_that_would_split_the_response_is_left_out(gateway: Any) -> None:
+    await gateway.register(OPEN)
+    trailers = Trailers((("X-A", "1"), ("x-b", "1\r\nx-c: 2")))
+    broken_by(gateway, Reply(200, [], b"ok", trailers))
+    answer = await talk(gateway.port, b"GET /p/a HTTP/1.1\r\n" + END)
+    assert answer.endswith(b"2\r\nok\r\n0\r\nx-a: 1\r\n\r\n")
+    broken_by(gateway, Reply(200, [], b"ok", Trailers((("x a", "1"),))))
+    assert (await gateway.client.get("/p/a")).status_code == 500
 
 
 async def test_a_head_that_the_service_answers_has_the_length_of_its_get(gateway: Any, upstream: Any) -> None:

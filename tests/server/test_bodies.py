@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bridge.api.call import Trailers
 from bridge.api.downstream import ServerRequest
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import Asgi
@@ -273,3 +274,19 @@ async def test_another_servers_client_that_leaves() -> None:
         await reader.readuntil(b"ab\r\n")
         writer.close()
         await letters.closed.wait()
+
+
+# --- trailers -------------------------------------------------------------------------------------------------------
+
+
+async def test_fields_after_a_body_are_in_the_last_chunk() -> None:
+    """RFC 9112, section 7.1.2."""
+
+    async def handler(request: ServerRequest) -> None:
+        await request.answer(200, PLAIN, b"abc", Trailers((("x-sum", "1"), ("x-a", "b"))))
+
+    async with answering(handler) as port:
+        answer = await talk(port, GET.replace(b"close", b"keep-alive") + GET)
+        assert answer.count(b"3\r\nabc\r\n0\r\nx-sum: 1\r\nx-a: b\r\n\r\n") == 2
+        assert (await talk(port, b"GET /a HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\nabc")
+        assert (await talk(port, GET.replace(b"GET", b"HEAD"))).endswith(b"\r\n\r\n")

@@ -90,6 +90,13 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
                 self._answered, block = True, NO_TABLE + block
             self._put(frames.headers(stream.id, block, end=False, largest=frames.FRAME))
 
+    def trail(self, stream: Http2Exchange, block: bytes) -> None:
+        """Send trailers, which end the response (section 8.1). Nothing of the body may be queued."""
+        if self.streams.get(stream.id) is stream:
+            self._put(frames.headers(stream.id, block, end=True, largest=self.send_window.largest))
+            stream.last = stream.finished = True
+            self._sent(stream)
+
     def fail(self, stream: Http2Exchange, cause: str) -> None:
         """Reset a stream whose request turns out to be malformed. Does nothing once it is closed."""
         if self.streams.get(stream.id) is stream:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bridge.api.call import Body, Reply
+from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
 from bridge.gateway.inbound import BODILESS
 from bridge.http2 import frames
 from bridge.http2.stream import StreamState
 from bridge.server.exchange import Dated
 from bridge.server.exchange_base import ExchangeBase
 from bridge.server.http2.request_head import RequestHead
-from bridge.server.http2.response_head import CONTINUE, response_block
+from bridge.server.http2.response_head import CONTINUE, field_block, response_block
 
 PIECE = 64 * 1024  #: bytes of a body that are sent at a time; between them the client must have taken the last ones
 _PARTS = 512  #: pieces of a request's body that are kept apart: single bytes would take forty times their size
@@ -24,6 +24,7 @@ class Responder(Protocol):
 
     def respond(self, stream: Http2Exchange, block: bytes, body: bytes = b"", *, end: bool) -> None: ...
     def inform(self, stream: Http2Exchange, block: bytes) -> None: ...
+    def trail(self, stream: Http2Exchange, block: bytes) -> None: ...
     def send(self, stream: Http2Exchange, data: bytes, *, end: bool = False) -> None: ...
     def credit(self, stream: Http2Exchange, size: int) -> None: ...
     def cancel(self, stream: Http2Exchange, code: int = frames.CANCEL) -> None: ...
@@ -179,9 +180,11 @@ class Http2Exchange(StreamState, ExchangeBase):
 
     # --- the answer ---------------------------------------------------------------------------------------------
 
-    async def answer(self, status: int, fields: Sequence[tuple[str, str]], body: Body) -> None:
-        if not isinstance(body, bytes):
-            await self._answer_in_pieces(status, fields, body)
+    async def answer(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body, trailers: Trailers = NO_TRAILERS
+    ) -> None:
+        if trailers or not isinstance(body, bytes):
+            await self._answer_in_pieces(status, fields, body, trailers)
             return
         if self.disconnected:
             return
@@ -210,12 +213,16 @@ class Http2Exchange(StreamState, ExchangeBase):
             self._due = 0
         self._respond(status, fields, end=False)
 
-    async def send(self, data: bytes, *, more: bool = True) -> None:
+    async def _writable(self) -> None:
         while self.queue is not None and not self.disconnected:
             if self._drained is None:
                 self._drained = asyncio.Event()
             self._drained.clear()
             await self._drained.wait()
+
+    async def send(self, data: bytes, *, more: bool = True) -> None:
+        if self.queue is not None:
+            await self._writable()
         if self.disconnected or self.complete:
             return
         if self.method == "HEAD":
@@ -230,6 +237,15 @@ class Http2Exchange(StreamState, ExchangeBase):
             self._host.wrote(size)
         self.sent += size
         if not more:
+            self._end()
+
+    async def finish(self, trailers: Trailers) -> None:
+        if not trailers or self.method == "HEAD":
+            await self.send(b"", more=False)
+            return
+        await self._writable()
+        if self.http is not None and not self.disconnected and not self.complete:
+            self.http.trail(self, field_block(trailers))
             self._end()
 
     def _break_off(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.api.call import Reply, Trailers
 from bridge.api.downstream import ServerRequest
 from bridge.errors import ClientDisconnected, TooLarge
 from bridge.http2 import frames
@@ -392,3 +393,42 @@ async def test_a_handler_that_fails_or_forgets_to_answer(caplog: pytest.LogCaptu
             assert (answer.head[":status"], answer.head["content-type"]) == ("500", "application/problem+json")
     assert "a defect" in caplog.text
     assert "without a complete answer" in caplog.text
+
+
+# --- trailers -------------------------------------------------------------------------------------------------------
+
+TRAILERS = Trailers((("x-sum", "1"), ("x-a", "b")))
+
+
+@pytest.mark.parametrize("size", [0, 2, 200_000])
+async def test_fields_after_a_body(size: int) -> None:
+    async def handler(request: ServerRequest) -> None:
+        await request.answer(200, [("content-type", "text/plain")], b"x" * size, TRAILERS)
+
+    async with answering(handler) as served, dialled(served.port) as client:
+        client.write(client.headers(1, GET))
+        if size > 65_535:  # they wait for the whole body
+            await client.until(lambda: 1 in client.answers and len(client.answers[1].body) == 65_535)
+            assert len(client.answers[1].heads) == 1
+            client.write(frames.window_update(0, 2**30), frames.window_update(1, 2**30))
+        answer = await client.answer(1)
+        assert (len(answer.body), answer.reset) == (size, None)
+        assert answer.heads[1:] == [dict(TRAILERS)]
+        client.write(client.headers(3, [(":method", "HEAD"), *GET[1:]]))
+        answer = await client.answer(3)
+        assert (answer.body, len(answer.heads)) == (b"", 1)
+
+
+async def test_fields_after_a_stream() -> None:
+    async def handler(request: ServerRequest) -> None:
+        side = request.side(lambda reply: [])
+        await side.start(Reply(200, [], b"a"))
+        await side.write([b"b", b"c"])
+        await side.close(TRAILERS, failed=False)
+
+    async with answering(handler) as served, dialled(served.port) as client:
+        client.write(client.headers(1, POST, end=False))
+        answer = await client.answer(1)
+        assert (answer.body, answer.heads[1:]) == (b"abc", [dict(TRAILERS)])
+        await client.until(lambda: answer.reset is not None)
+        assert answer.reset == frames.NO_ERROR
