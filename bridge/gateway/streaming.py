@@ -53,7 +53,8 @@ class StreamRelay:
         max_message: int,
     ) -> None:
         self._side, self._translation, self._up = side, translation, up
-        self._record, self._connection = exchange.record, exchange.request.connection
+        self._record, self._request = exchange.record, exchange.request
+        self._connection = exchange.request.connection
         self._bounds, self._max_message = bounds, max_message
         self._loop = asyncio.get_running_loop()
         self._chunks: list[bytes] = []
@@ -85,7 +86,7 @@ class StreamRelay:
             self._fail(error)
         except asyncio.CancelledError as end:
             self._send_timeout = 0.0  # the client gets the reason if it reads at once
-            self._fail(uncancelled(end, disconnected=False))
+            self._fail(uncancelled(end, disconnected=self._request.disconnected))
         finally:
             self._up.cancel()
             for task in tasks:

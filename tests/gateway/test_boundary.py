@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bridge.api import Call, HttpReply, HttpRequest, Reply, Trailers
+from tests.server.test_wire import END, talk
 
 OPEN = {"route": "/p/{rest*}", "upstream": "svc:80", "auth": "none", "transform": {"request": "passthrough"}}
-from tests.server.test_wire import END, talk
 
 
 async def raw(port: int, head: str, body: bytes = b"", *, leave: bool = False) -> bytes:
