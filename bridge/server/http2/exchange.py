@@ -157,6 +157,8 @@ class Http2Exchange(StreamState, ExchangeBase):
             self._cutting = True
         elif self.http is not None:
             self.http.cancel(self, frames.INTERNAL_ERROR)
+            if self._drained is not None:
+                self._drained.set()
         self.leave()
 
     def watch(self, on_leave: Callable[[], None], *, half: bool) -> None:
