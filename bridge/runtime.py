@@ -71,6 +71,7 @@ class Runtime:
             judge=OfflineUpstreams(settings.home).bind,
             max_body=settings.max_body,
             egress=partial(route_egress, home=settings.home),
+            cors=settings.cors,
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)

@@ -15,6 +15,7 @@ from bridge.api.call import Call, Reply
 from bridge.api.egress import Credentials, Egress
 from bridge.api.exchange import Exchange
 from bridge.api.limiter import Limiter
+from bridge.api.origins import OriginPolicy
 from bridge.api.spec.route import RouteSpec
 from bridge.api.stream import StreamTranslation
 from bridge.api.transformer import Operation
@@ -47,6 +48,7 @@ class BoundOperation(Protocol):
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
+    cors: OriginPolicy | None
     egress: Egress | None
     credentials: Credentials | None
 

@@ -7,6 +7,7 @@ Variables ``BRIDGE_SECRET_…`` are no settings: they hold the secrets that rout
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bridge.api.grants import SECRET_PREFIX
+from bridge.api.spec.cors import CorsSpec
 from bridge.api.spec.scalars import Seconds, Size
 from bridge.api.validation import reason_of
 from bridge.config.address import ListenAddress, listen_address
@@ -54,6 +56,22 @@ def _pages(value: object) -> object:
     return frozenset(names)
 
 
+def _cors(value: object) -> object:
+    """``https://app.example.org,*.example.com``, ``any``, ``none``; or all keys of a route's ``cors``, from the
+    environment as JSON."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"it is not JSON: {error}") from None
+    if text == "any":
+        return {"origins": "any"}
+    return {"origins": [] if text in ("", "none") else [item.strip() for item in text.split(",")]}
+
+
 def _count(value: object) -> object:
     """A number; from the environment, its digits."""
     if isinstance(value, bool):
@@ -91,6 +109,7 @@ class Settings(BaseModel):
     trusted_proxies: Networks = ()  #: whose X-Forwarded-For and trace headers are believed
     internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``
     fetch_networks: Networks = ()  #: from where contracts are fetched beside the public Internet
+    cors: Annotated[CorsSpec | None, BeforeValidator(_cors)] = None  #: of routes without one of their own
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer

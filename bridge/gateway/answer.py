@@ -12,7 +12,7 @@ from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
 from bridge.config.settings import Networks, Settings
-from bridge.errors import ClientDisconnected, ClientError, RequestError, is_gateways
+from bridge.errors import ClientDisconnected, ClientError, MethodNotAllowed, NotFound, RequestError, is_gateways
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
 from bridge.gateway.response import CountedPieces, checked, discard, refused, response_fields
 from bridge.gateway.shutdown import uncancelled
@@ -21,6 +21,7 @@ from bridge.http.client_address import client_address, the_host
 from bridge.http.query import without
 from bridge.http.target import check_path
 from bridge.observe.tracing import make_trace_id, trace_id_of
+from bridge.stages.cors import is_preflight
 
 
 class Gateway:
@@ -105,7 +106,14 @@ class Gateway:
         call, record = exchange.call, exchange.record
         record.host, host = the_host(call.values("host"), exchange.request.version)
         check_path(call.path)
-        endpoint, call.raw_params = self.table.match(host, call.path, call.method)
+        if call.method == "OPTIONS" and is_preflight(call.method, call.fields):
+            endpoint, call.raw_params = self._preflight(host, call)
+        else:
+            try:
+                endpoint, call.raw_params = self.table.match(host, call.path, call.method)
+            except (NotFound, MethodNotAllowed):
+                exchange.fields += self._fields_of_cors(host, call)
+                raise
         record.route, record.operation = str(endpoint.route.source.id), endpoint.operation.name
         record.upstream, record.tenant = endpoint.upstream, endpoint.tenant
         if endpoint.ignored_query and call.query:
@@ -114,6 +122,16 @@ class Gateway:
         if call.method == "HEAD" and endpoint.operation.method == "GET" and not endpoint.streams_bodies:
             call.method = "GET"
         return endpoint
+
+    def _preflight(self, host: str, call: Call) -> tuple[Endpoint, dict[str, str]]:
+        """:raises NotFound, MethodNotAllowed: neither a route with CORS nor its service answers."""
+        table = self.table
+        match = table.preflight(host, call.path, call.header("access-control-request-method"))
+        return match or table.match(host, call.path, call.method)
+
+    def _fields_of_cors(self, host: str, call: Call) -> list[tuple[str, str]]:
+        policy = self.table.cors_of(host, call.path)
+        return [] if policy is None else policy.fields(call.fields.get("origin"), call.method)
 
 
 async def _answer_in_pieces(

@@ -14,6 +14,7 @@ from bridge.stages.addresses import Addresses
 from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
 from bridge.stages.compress import Compressed
+from bridge.stages.cors import Cors
 from bridge.stages.lifecycle import Lifecycle
 from bridge.stages.quota.stage import Quota
 from bridge.stages.request import Deadline, Receive, Size
@@ -25,6 +26,7 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
     :param timeouts: of the client protocols (`bridge.api.Front.timeouts`).
     """
     return (
+        Cors(secure=settings.tls_cert is not None),
         EditResponse(),
         Lifecycle(),
         Addresses(),

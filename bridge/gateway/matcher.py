@@ -17,6 +17,8 @@ from bridge.errors import ConflictError, MethodNotAllowed, NotFound
 from bridge.http.template import PathTemplate, parse_template
 
 ANY = "*"
+#: Asked for in place of a method: whichever is published. No request has it.
+SOME = ""
 MAX_SEGMENTS = 128
 
 
@@ -204,6 +206,8 @@ class Matcher(Generic[E]):
     def match(self, host: str, path: str, method: str) -> tuple[E, dict[str, str]]:
         """The endpoint and its parameters as sent, still percent-encoded. HEAD falls back to GET.
 
+        :param method: or `SOME`.
+
         :raises NotFound: no template has this path.
         :raises MethodNotAllowed: one has, but not with `method`; carries ``Allow``.
         """
@@ -256,6 +260,8 @@ def _pick(leaf: Leaf[E] | None, method: str, methods: set[str]) -> tuple[E, tupl
         entry = leaf.get(ANY)
     if entry is None and method == "HEAD":
         entry = leaf.get("GET")
+    if entry is None and method == SOME:
+        return next(iter(leaf.values()))
     if entry is None:
         methods.update(leaf.keys() - {ANY}, METHODS if ANY in leaf else ())
     return entry

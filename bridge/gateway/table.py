@@ -19,21 +19,24 @@ from bridge.api.capabilities import Followed, capability
 from bridge.api.egress import Credentials, Egress
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
+from bridge.api.origins import OriginPolicy
 from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.cors import CorsSpec
 from bridge.api.spec.retry import RetrySpec
-from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.route import METHODS, RouteSpec
 from bridge.api.spec.upstream import Upstream
 from bridge.api.stream import StreamCodec, StreamTranslation
 from bridge.api.transformer import Operation
 from bridge.config.yaml import Document
-from bridge.errors import BindError, ConflictError, Fault
+from bridge.errors import BindError, ConflictError, Fault, MethodNotAllowed, NotFound
 from bridge.fronts.publish import Fronts
 from bridge.gateway.chain import Chain
-from bridge.gateway.matcher import Claim, Matcher
+from bridge.gateway.matcher import ANY, SOME, Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
-from bridge.http.template import join_template
+from bridge.http.template import join_template, parse_template
 from bridge.plugins import Transformers
 from bridge.stages.cache.memory import MemoryCache
+from bridge.stages.cors import CorsPolicy
 from bridge.stages.quota.memory import MemoryLimiter
 from bridge.stages.request import streams_bodies
 
@@ -107,7 +110,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "credentials", "egress", "handle", "ignored_query", "limiter", "open",
+        "authenticator", "cache", "codec", "cors", "credentials", "egress", "handle", "ignored_query", "limiter", "open",
         "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant", "timeout",
         "upstream",
     )  # fmt: skip
@@ -118,6 +121,7 @@ class Endpoint:
         self.codec: Any = operation.codec
         self.ignored_query = operation.ignored_query
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
+        self.cors = route.cors
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None
         self.egress, self.credentials = route.egress, route.credentials
@@ -161,6 +165,7 @@ class BoundRoute:
     authenticator: Authenticator
     limiter: Limiter | None
     cache: ReplyCache | None
+    cors: OriginPolicy | None = None
     egress: Egress | None = None
     credentials: Credentials | None = None
     #: How to detect that its contract has changed; None if only the gateway's files can change it.
@@ -186,6 +191,7 @@ class Binder:
     :param credentials: a route's credentials that need I/O; None: it has none. Called within its grant.
     :param max_body: bytes; what a registered route may allow at most, as its publisher must not use up the memory that
         the operator has set a limit for. None: no limit.
+    :param cors: of routes without a ``cors`` of their own.
     :ivar secrets: what routes that are bound from now on may name.
     """
 
@@ -201,6 +207,7 @@ class Binder:
         egress: Callable[[RouteSpec, str], Egress | None] = lambda spec, wire: None,
         credentials: Callable[[RouteSpec], Credentials | None] = lambda spec: None,
         max_body: int | None = None,
+        cors: CorsSpec | None = None,
     ) -> None:
         self._transformers = transformers
         self._authenticate = authenticate
@@ -208,7 +215,7 @@ class Binder:
         self._judge = judge or connect
         self._fronts, self._chain = fronts, chain
         self._egress, self._credentials = egress, credentials
-        self.secrets, self._max_body = secrets, max_body
+        self.secrets, self._max_body, self._cors = secrets, max_body, cors
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
         """The current fingerprint of the contract of `route`, which is followed (`bridge.api.Followed`)."""
@@ -244,13 +251,15 @@ class Binder:
             connect = self._connect if serves else self._judge
             sender = connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
             egress, credentials = self._egress(spec, transformer.wire), self._credentials(spec)
+        authenticator = self._authenticate(spec)
         route = BoundRoute(
             source=source,
             wire=transformer.wire,
             operations=operations,
-            authenticator=self._authenticate(spec),
+            authenticator=authenticator,
             limiter=_limiter(spec, old),
             cache=MemoryCache(spec.cache.ttl) if spec.cache else None,
+            cors=_cors(spec.cors or self._cors, spec, operations, authenticator),
             egress=egress,
             credentials=credentials,
             followed=followed,
@@ -260,6 +269,15 @@ class Binder:
         route.endpoints = [Endpoint(route, operation, sender, self._chain) for operation in operations]
         route.owned = owned_paths(spec, map(route.template, operations) if spec.route == "/" else None)
         return route
+
+
+def _cors(
+    cors: CorsSpec | None, spec: RouteSpec, operations: Iterable[Operation], authenticator: Authenticator
+) -> OriginPolicy | None:
+    if cors is None or not cors.origins:
+        return None
+    methods = {method for operation in operations for method in _methods(spec, operation)}
+    return CorsPolicy(cors, METHODS if ANY in methods else methods, authenticator.consumes)
 
 
 def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:
@@ -281,6 +299,8 @@ class Table:
         self.refused: list[tuple[BoundRoute, ConflictError]] = []
         self._matcher: Matcher[Endpoint] = Matcher()
         self.match = self._matcher.match
+        #: Routes with CORS, at their paths and all below, each under a method of its own: see `cors_of`.
+        self._places: Matcher[BoundRoute] = Matcher()
         #: The order of the routes, including refused ones.
         self._ranks: dict[RouteId, int] = {}
         for rank, route in enumerate(routes):
@@ -295,6 +315,35 @@ class Table:
         if old is not None:
             trial.remove_all(_claims(old))
         trial.add_all(_claims(route))
+
+    def preflight(self, host: str, path: str, method: str) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint that answers a preflight for `method`, and its parameters; None: there is no CORS.
+
+        Where nothing is published with this method, or below a route, it is another endpoint of the route: what follows
+        is a 405 or 404 that the page can read.
+        """
+        try:
+            match = self.match(host, path, method if method in METHODS else SOME)
+        except MethodNotAllowed:
+            match = self.match(host, path, SOME)
+        except NotFound:
+            route = self._place(host, path)
+            return None if route is None else (route.endpoints[0], {})
+        return None if match[0].cors is None else match
+
+    def cors_of(self, host: str, path: str) -> OriginPolicy | None:
+        """For the response to a request that matches no endpoint: of a route at this path, or of the one above it."""
+        try:
+            return self.match(host, path, SOME)[0].cors
+        except NotFound:
+            route = self._place(host, path)
+            return None if route is None else route.cors
+
+    def _place(self, host: str, path: str) -> BoundRoute | None:
+        try:
+            return self._places.match(host, path, SOME)[0]
+        except NotFound:
+            return None
 
     def with_route(self, route: BoundRoute) -> Table:
         """The next table: `route` replaces the one with its id, or is appended."""
@@ -332,6 +381,7 @@ class Table:
         table.routes, table.refused = dict(self.routes), list(self.refused)
         table._matcher = self._matcher.copy()
         table.match = table._matcher.match
+        table._places = self._places.copy()
         table._ranks, table._next = dict(self._ranks), self._next
         return table
 
@@ -342,6 +392,7 @@ class Table:
         leaving = [*removed, *fresh]
         for old in [self.routes[id] for id in leaving if id in self.routes]:
             self._matcher.remove_all(_claims(old))
+            self._places.remove_all(_places(old))
             if old.source.id not in fresh:
                 del self.routes[old.source.id]
         ids = set(leaving)
@@ -355,6 +406,7 @@ class Table:
             ordered = ordered and (route.source.id in self.routes or rank > last)
             for later in self._admit(route, rank):
                 self._matcher.remove_all(_claims(later))
+                self._places.remove_all(_places(later))
                 del self.routes[later.source.id]
                 heappush(queue, (self._ranks[later.source.id], later))
         for route, _ in self.refused:
@@ -369,6 +421,7 @@ class Table:
         except ConflictError as error:
             self.refused.append((route, error))
             return ()
+        self._places.add_all(_places(route))
         self.routes[route.source.id] = route
         return {endpoint.route.source.id: endpoint.route for endpoint in room}.values()
 
@@ -379,6 +432,18 @@ def _claims(route: BoundRoute) -> Iterator[Claim[Endpoint]]:
         template = route.template(endpoint.operation)
         for method in _methods(spec, endpoint.operation):
             yield spec.host, template, method, endpoint
+
+
+def _places(route: BoundRoute) -> Iterator[Claim[BoundRoute]]:
+    """The paths at which a route with CORS answers for what is not published."""
+    spec = route.source.spec
+    if route.cors is None or not route.endpoints:
+        return
+    key = f"{route.source.kind} {route.source.id}"
+    yield spec.host, spec.route, key, route
+    template = parse_template(spec.route)
+    if not template.rest and not template.verb:
+        yield spec.host, join_template(spec.route, "/{rest_of_the_path*}"), key, route
 
 
 def _methods(spec: RouteSpec, operation: Operation) -> Sequence[str]:

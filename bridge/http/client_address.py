@@ -28,7 +28,7 @@ def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
     :raises ClientError: there is none, more than one, or an invalid one.
     """
     if len(hosts) == 1:
-        authority = _authority(hosts[0])
+        authority = host_and_port(hosts[0])
         if authority is not None:
             return hosts[0], authority[0]
     elif not hosts and http_version == "1.0":
@@ -37,7 +37,7 @@ def the_host(hosts: Sequence[str], http_version: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _authority(host: str) -> tuple[str, int | None] | None:
+def host_and_port(host: str) -> tuple[str, int | None] | None:
     """Name and port of a Host field; None if it is invalid.
 
     :raises ClientError: it is too long. (Exceptions are not cached, so clients can't fill the cache with long texts.)
@@ -59,7 +59,7 @@ def _authority(host: str) -> tuple[str, int | None] | None:
 
 def valid_authority(text: str) -> bool:
     """Whether `text` may be the value of a Host field."""
-    return len(text) <= _LONGEST_HOST and _authority(text) is not None
+    return len(text) <= _LONGEST_HOST and host_and_port(text) is not None
 
 
 def hostname(host: str) -> str:
@@ -104,11 +104,11 @@ def absolute_target(target: str, hosts: Sequence[str], http_version: str) -> tup
     scheme, authority, path, query = match[1].lower(), match[2], match[3], match[4] or ""
     if "@" in authority:
         raise ClientError("The request target must not hold user information.")
-    target_host = _authority(authority)
+    target_host = host_and_port(authority)
     if target_host is None:
         raise ClientError("The request target names no valid host.")
     if hosts or http_version != "1.0":
-        field_host = _authority(the_host(hosts, http_version)[0])
+        field_host = host_and_port(the_host(hosts, http_version)[0])
         default = _PORTS[scheme]
         if field_host is None or (field_host[0], field_host[1] or default) != (
             target_host[0],

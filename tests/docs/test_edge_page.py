@@ -11,13 +11,37 @@ from tests.conftest import Start, Upstream
 from tests.docs.pages import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "edge.md"
-IP, MAX_BODY = (block.text for block in blocks_of(PAGE))
+CORS, IP, MAX_BODY = (block.text for block in blocks_of(PAGE))
 SPEC = "route: /{n}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{line}\n"
 
 
 def routes(block: str) -> dict[str, str]:
     """A route for each line of a block, at ``/0``, ``/1`` and so on."""
     return {f"{n}.yml": SPEC.format(n=n, line=line) for n, line in enumerate(block.splitlines())}
+
+
+#: origin of the page -> the routes that let it read a reply, and those that do so with cookies
+PAGES = {
+    "https://app.example.org": ({0, 1, 2, 3}, {2}),
+    "https://a.example.org": ({1, 3}, set[int]()),
+    "http://localhost:5173": ({1, 3}, set[int]()),
+    "https://evil.test": ({3}, set[int]()),
+}
+
+
+async def test_cors(start: Start, upstream: Upstream) -> None:
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes(CORS)) as gateway:
+        for origin, (readable, with_cookies) in PAGES.items():
+            replies = [await gateway.client.get(f"/{n}", headers={"origin": origin}) for n in range(5)]
+            allowed = [reply.headers.get("access-control-allow-origin") for reply in replies]
+            assert {n for n in range(5) if allowed[n] in (origin, "*")} == readable
+            cookies = {n for n in range(5) if "access-control-allow-credentials" in replies[n].headers}
+            assert cookies & readable == with_cookies
+        asked = {"origin": "http://localhost:5173", "access-control-request-method": "POST"}
+        fields = (await gateway.client.options("/1", headers=asked)).headers
+        assert fields["access-control-allow-methods"] == "GET, HEAD, POST"
+        assert fields["access-control-allow-headers"] == "content-type, x-clerk, x-request-timeout"
+        assert fields["access-control-max-age"] == "3600"
 
 
 @pytest.mark.parametrize(

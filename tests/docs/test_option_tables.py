@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from bridge.api import Call, HttpReply, UpstreamFault
+from bridge.api.spec.cors import CorsSpec
 from bridge.api.spec.forwarded import ForwardedSpec
 from bridge.api.spec.limits import RateLimit
 from bridge.api.spec.retry import RetrySpec
@@ -28,6 +29,7 @@ from tests.soap_kit import codec_of, envelope, make_echo
         ("docs/spec.md", "Route specs", RouteSpec),
         ("docs/spec.md", "`rate_limit`", RateLimit),
         ("docs/spec.md", "`retry`", RetrySpec),
+        ("docs/edge.md", "CORS", CorsSpec),
         ("docs/spec.md", "`forwarded`", ForwardedSpec),
         ("docs/soap.md", "Options", SoapOptions),
         ("docs/grpc.md", "Options", GrpcOptions),

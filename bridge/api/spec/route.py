@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.cors import CorsSpec, cors_of
 from bridge.api.spec.edits import HeadersSpec, QuerySpec
 from bridge.api.spec.forwarded import ForwardedSpec, Forwarding
 from bridge.api.spec.ip import IpRules
@@ -55,6 +56,7 @@ class RouteSpec(Model):
     deprecated: Deprecated = None
     sunset: Sunset = None
     upstream: Annotated[Upstream, BeforeValidator(lambda v: v if isinstance(v, Upstream) else Upstream.parse(v))]
+    cors: Annotated[CorsSpec | None, BeforeValidator(cors_of)] = None
     ip: IpRules | None = None
     auth: Auth
     upstream_auth: UpstreamAuth | None = None

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from bridge.admin import portal
-from tests.servers import need
-
-PATIENCE = 45.0  # seconds; the machine may be busy
+from tests.browser import Page, chromium
 
 
 @pytest.fixture
@@ -29,108 +21,7 @@ async def pages() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-class Page:
-    """One tab. `console` holds what the page logged: errors, refusals by its own policy, exceptions."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._last = 0
-        self.console: list[str] = []
-        self.requested: list[str] = []
-
-    async def command(self, method: str, **params: Any) -> dict[str, Any]:
-        self._last += 1
-        await self._socket.send_json({"id": self._last, "method": method, "params": params})
-        while True:
-            message = await self._socket.receive_json(timeout=PATIENCE)
-            if message.get("id") == self._last:
-                assert "error" not in message, message
-                result: dict[str, Any] = message["result"]
-                return result
-            if message["method"] in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
-                self.console.append(json.dumps(message["params"]))
-            if message["method"] == "Network.requestWillBeSent":
-                self.requested.append(message["params"]["request"]["url"])
-
-    async def evaluate(self, script: str) -> Any:
-        answer = await self.command("Runtime.evaluate", expression=f"JSON.stringify({script})", returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        value = answer["result"].get("value")
-        return json.loads(value) if value else None
-
-    async def until(self, script: str) -> Any:
-        """Ask until the answer is truthy; the page works at its own pace."""
-        async with asyncio.timeout(PATIENCE):
-            while not (found := await self.evaluate(script)):
-                await asyncio.sleep(0.02)
-        return found
-
-    async def open(self, url: str) -> None:
-        await self.command("Page.navigate", url=url)
-        await self.until(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
-
-    async def text(self, element: str) -> str:
-        found: str = await self.evaluate(f"document.getElementById({element!r}).textContent")
-        return found
-
-    async def fill(self, element: str, text: str) -> None:
-        await self.evaluate(
-            f"(() => {{ const it = document.getElementById({element!r}); it.value = {json.dumps(text)};"
-            " it.dispatchEvent(new Event('input', {bubbles: true})); return true; })()"
-        )
-
-    async def choose(self, element: str, label: str) -> None:
-        """Choose the first entry of a list whose text begins with `label`."""
-        await self.evaluate(
-            f"(() => {{ const it = document.getElementById({element!r});"
-            f" it.selectedIndex = [...it.options].findIndex((one) => one.text.startsWith({json.dumps(label)}));"
-            " it.dispatchEvent(new Event('change', {bubbles: true})); return it.selectedIndex; })()"
-        )
-
-    async def says(self, element: str, text: str) -> None:
-        """Wait until the element's text holds `text`."""
-        await self.until(f"document.getElementById({element!r}).textContent.includes({json.dumps(text)})")
-
-    async def click(self, selector: str) -> None:
-        """Press what `selector` finds, once it is there and does not ignore it for being busy."""
-        await self.until(
-            f"(() => {{ const it = document.querySelector({selector!r});"
-            " return it && it.getAttribute('aria-busy') !== 'true'; })()"
-        )
-        await self.evaluate(f"(() => {{ document.querySelector({selector!r}).click(); return true; }})()")
-
-
 @pytest.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    await asyncio.to_thread(need, "chromium", "chromium", "--version")
-    process = await asyncio.create_subprocess_exec(
-        "chromium",
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--remote-debugging-port=0", "about:blank"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        port = await asyncio.wait_for(_devtools_port(process), PATIENCE)
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                tabs = await answer.json()
-            address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-            async with session.ws_connect(address, max_msg_size=0) as socket:
-                tab = Page(socket)
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await tab.command(f"{domain}.enable")
-                yield tab
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.communicate()
-
-
-async def _devtools_port(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr
-    async for line in process.stderr:
-        if found := re.search(rb"ws://[^/]+:(\d+)", line):
-            return found[1].decode()
-    raise AssertionError("chromium ended before it listened")
+    async with chromium(tmp_path) as tab:
+        yield tab
