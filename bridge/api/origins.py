@@ -12,6 +12,10 @@ class OriginPolicy(Protocol):
         """Whether scripts of pages with this `origin`, as the browser sends it, may call."""
         ...
 
+    def trusts(self, origin: str) -> bool:
+        """Whether they may also use the cookies of their users."""
+        ...
+
     def fields(self, origin: str | None, method: str) -> list[tuple[str, str]]:
         """Of the response to a request that is no preflight. None: it has no ``Origin``."""
         ...

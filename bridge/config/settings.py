@@ -110,6 +110,7 @@ class Settings(BaseModel):
     internal_networks: Networks = ()  #: callers from here get a limit's ``internal_rps``
     fetch_networks: Networks = ()  #: from where contracts are fetched beside the public Internet
     cors: Annotated[CorsSpec | None, BeforeValidator(_cors)] = None  #: of routes without one of their own
+    security_headers: Literal["on", "off"] = "off"  #: whether routes that don't say anything send them
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer

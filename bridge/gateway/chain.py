@@ -11,6 +11,7 @@ from bridge.egress.forwarded import Arrival
 from bridge.egress.response import EditResponse, Personal
 from bridge.gateway.translate import Translate
 from bridge.stages.addresses import Addresses
+from bridge.stages.auth.presented import Presented
 from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
 from bridge.stages.compress import Compressed
@@ -18,6 +19,7 @@ from bridge.stages.cors import Cors
 from bridge.stages.lifecycle import Lifecycle
 from bridge.stages.quota.stage import Quota
 from bridge.stages.request import Deadline, Receive, Size
+from bridge.stages.security_headers import SecurityHeaders
 
 
 def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -> Sequence[Stage]:
@@ -25,11 +27,14 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
 
     :param timeouts: of the client protocols (`bridge.api.Front.timeouts`).
     """
+    secure = settings.tls_cert is not None
     return (
-        Cors(secure=settings.tls_cert is not None),
+        Cors(secure=secure),
+        SecurityHeaders(everywhere=settings.security_headers == "on", secure=secure, proxies=settings.trusted_proxies),
         EditResponse(),
         Lifecycle(),
         Addresses(),
+        Presented(secure=secure),
         Arrival(settings.trusted_proxies),
         Size(settings.max_body),
         Authenticate(),

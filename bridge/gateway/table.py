@@ -110,9 +110,9 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "cors", "credentials", "egress", "handle", "ignored_query", "limiter", "open",
-        "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant", "timeout",
-        "upstream",
+        "authenticator", "cache", "codec", "cors", "credentials", "egress", "handle", "ignored_query", "limiter",
+        "open", "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant",
+        "timeout", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:

@@ -16,6 +16,8 @@ ANY = "any"
 
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 300  # characters of an origin: a host has at most 253
+_LONGEST_URL = 8192
+_URL = re.compile(r"(https?)://([^/?#\\]*)", re.ASCII | re.IGNORECASE)
 _NAME = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_NAME}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?", re.ASCII)
 _PATTERN = re.compile(
@@ -119,6 +121,13 @@ class Origins:
             return False
         parsed = parse_origin(origin)
         return parsed is not None and any(one.fits(parsed) for one in self._others)
+
+
+def origin_of_url(url: str) -> str:
+    """The origin of an http or https URL, as `Referer` has it; ``""`` for any other text."""
+    match = _URL.match(url) if len(url) <= _LONGEST_URL else None
+    text = f"{match[1].lower()}://{match[2].lower()}" if match else ""
+    return text if parse_origin(text) is not None else ""
 
 
 def is_own(origin: str, fields: Mapping[str, str], *, secure: bool) -> bool:

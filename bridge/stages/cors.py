@@ -42,6 +42,7 @@ class CorsPolicy:
     def __init__(self, spec: CorsSpec, published: Iterable[str] = METHODS, credentials: Iterable[str] = ()) -> None:
         origins = spec.origins
         self._all = origins == ANY
+        self._credentials = spec.credentials
         self._origins = Origins(() if isinstance(origins, str) else origins)
         methods = frozenset(spec.methods or published)
         self._limited = spec.methods is not None
@@ -61,6 +62,9 @@ class CorsPolicy:
 
     def allows(self, origin: str) -> bool:
         return self._all or origin in self._origins
+
+    def trusts(self, origin: str) -> bool:
+        return self._credentials and origin in self._origins
 
     def fields(self, origin: str | None, method: str) -> Fields:
         """Of the response to a request that is no preflight.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from bridge.admin.credentials import new_key
 from bridge.config.settings import load
+from bridge.stages.security_headers import FIELDS, TRANSPORT
 from tests.conftest import Start, Upstream
 from tests.docs.pages import ROOT, blocks_of
+from tests.docs.tables import code, table
 
 PAGE = ROOT / "docs" / "edge.md"
-CORS, IP, MAX_BODY = (block.text for block in blocks_of(PAGE))
+CORS, IP, FROM, MAX_BODY, HEADERS = (block.text for block in blocks_of(PAGE))
 SPEC = "route: /{n}\nupstream: svc:80\nauth: none\ntransform: {{request: passthrough}}\n{line}\n"
 
 
@@ -60,6 +64,34 @@ async def test_addresses(start: Start, upstream: Upstream, address: str, statuse
     async with start(mesh=mesh, routes=routes(IP), trusted_proxies=proxies) as gateway:
         headers = {"x-forwarded-for": address}
         assert [(await gateway.client.get(f"/{n}", headers=headers)).status_code for n in range(3)] == statuses
+
+
+async def test_credentials(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    key, _ = await new_key(load({}, home=tmp_path / "home"), "billing", "", [], [], "")
+    spec = SPEC.replace("auth: none\n", "")
+    files = {f"{n}.yml": spec.format(n=n, line=line) for n, line in enumerate(FROM.splitlines())}
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=files) as gateway:
+        token = gateway.token()
+
+        async def statuses(query: str = "", **headers: str) -> list[int]:
+            answers = [await gateway.client.get(f"/{n}{query}", headers=headers) for n in range(3)]
+            return [answer.status_code for answer in answers]
+
+        assert await statuses(authorization=f"Bearer {token}") == [200, 200, 401]
+        assert await statuses(cookie=f"session={token}") == [200, 401, 401]
+        assert await statuses(f"?access_token={token}") == [401, 200, 401]
+        assert await statuses(f"?api_key={key}") == [401, 401, 200]
+        assert await statuses(**{"x-api-key": key}) == [401, 401, 200]
+
+
+async def test_security_headers(start: Start, upstream: Upstream) -> None:
+    rows = {code(name)[0]: code(value)[0] for name, value in table("docs/edge.md", "Security headers")}
+    assert {name.lower(): value for name, value in rows.items()} == dict((*FIELDS, TRANSPORT))
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=routes(HEADERS)) as gateway:
+        answer = await gateway.client.get("/0")
+        assert dict(FIELDS).items() <= dict(answer.headers).items()
+        for page in ("docs", "console"):
+            assert dict(FIELDS).items() <= dict((await gateway.client.get(f"/-/{page}")).headers).items()
 
 
 async def test_size_of_bodies(start: Start, upstream: Upstream) -> None:

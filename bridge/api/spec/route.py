@@ -68,6 +68,7 @@ class RouteSpec(Model):
     compress: bool | Compress | None = None  #: None: as the setting says
     timeout: Seconds = 30.0
     max_body: Size | None = None
+    security_headers: bool | None = None  #: None: as the setting says
     stream: Stream = Stream()
     connection: ConnectionSpec = ConnectionSpec()
     retry: RetrySpec | None = None

@@ -92,6 +92,7 @@ class ApiKeyVerifier:
             raise BindError(Fault(f"{auth.header!r} can't be the name of a header field", ("auth", "header")))
         self.field = auth.header
         self.header = auth.header.lower()
+        self.accepts = f"an API key in the {self.field} header"
         self._keys = keys
         self._clock = clock
 
@@ -107,7 +108,7 @@ class ApiKeyVerifier:
         """
         texts = call.values(self.header)
         if not texts:
-            self.refuse(f"This route takes an API key in the {self.field} header.")
+            self.refuse(f"This route takes {self.accepts}.")
         if len(texts) > 1:
             self.refuse(f"The {self.field} header was sent more than once.")
         form = _FORM.fullmatch(texts[0])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.api.authenticator import Authenticator, Security
 from bridge.api.call import Call, Identity
@@ -19,6 +19,7 @@ from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
 from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError, Unauthorized
 from bridge.http.client_address import canonical, within
+from bridge.observe.masking import is_secret
 from bridge.stages.auth.api_key import ApiKeyVerifier, KeyStore, identity_of
 from bridge.stages.auth.issuers import Trust
 from bridge.stages.auth.jwt import REALM, Verified, refuse
@@ -77,7 +78,6 @@ class JwtAuthenticator:
 
     kind = "JWT"
     consumes = frozenset({"authorization"})
-    accepts = "a bearer token in the Authorization header"
     challenge = f'Bearer realm="{REALM}"'
 
     def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks) -> None:
@@ -86,6 +86,8 @@ class JwtAuthenticator:
                 Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
             )
         self._issuer = auth.issuer
+        self._sources = _checked(auth.sources)
+        self.accepts = f"a bearer token in {_listed('the Authorization header', auth.sources)}"
         self._audiences = frozenset([auth.audience] if isinstance(auth.audience, str) else auth.audience) - {""}
         self._needs = Needs(auth.roles, auth.scopes, bearer=True)
         self._verifier = trust.verifier
@@ -140,7 +142,7 @@ class JwtAuthenticator:
             "bearerFormat": "JWT",
             "description": "A JSON Web Token of an issuer that this gateway trusts.",
         }
-        return Security({"bearerJWT": scheme}, ({"bearerJWT": [*self._needs.roles, *self._needs.scopes]},))
+        return _security("bearerJWT", scheme, self._sources, [*self._needs.roles, *self._needs.scopes])
 
 
 class ApiKeyAuthenticator:
@@ -153,7 +155,9 @@ class ApiKeyAuthenticator:
         self._needs = Needs(auth.roles, auth.scopes, bearer=False)
         self._internal = internal
         self.consumes = frozenset({self._verifier.header})
-        self.accepts = f"an API key in the {self._verifier.field} header"
+        self._sources = _checked(auth.sources)
+        self.accepts = f"an API key in {_listed(f'the {self._verifier.field} header', auth.sources)}"
+        self._verifier.accepts = self.accepts
         self.challenge = self._verifier.challenge
 
     def present(self, call: Call) -> bool:
@@ -173,7 +177,41 @@ class ApiKeyAuthenticator:
         standard = header.lower() == "x-api-key"
         name = "apiKey" if standard else "apiKey_" + re.sub(r"[^A-Za-z0-9._-]", "_", header.lower())
         scheme = {"type": "apiKey", "in": "header", "name": header, "description": "A key that this gateway gave out."}
-        return Security({name: scheme}, ({name: [*self._needs.roles, *self._needs.scopes]},))
+        return _security(name, scheme, self._sources, [*self._needs.roles, *self._needs.scopes])
+
+
+def _checked(sources: Sequence[spec.Source]) -> Sequence[spec.Source]:
+    """:raises BindError: a query parameter has a name by which the access log would not mask it."""
+    for at, source in enumerate(sources):
+        if isinstance(source, spec.QuerySource) and not is_secret(source.query):
+            reason = f"the access log masks what sounds like a secret, and {source.query!r} does not; "
+            raise BindError(Fault(f"{reason}call it token, access_token or api_key", ("auth", "from", at)))
+    return sources
+
+
+def _listed(header: str, sources: Sequence[spec.Source]) -> str:
+    names = [
+        f"the cookie {one.cookie}"
+        if isinstance(one, spec.CookieSource)
+        else f"the query parameter {one.query}"
+        if isinstance(one, spec.QuerySource)
+        else header
+        for one in sources
+    ]
+    return " or ".join([*([", ".join(names[:-1])] if names[:-1] else []), names[-1]])
+
+
+def _security(name: str, scheme: Mapping[str, Any], sources: Sequence[spec.Source], needs: Sequence[str]) -> Security:
+    """:param scheme: of the header; a client chooses one of `sources`. :param needs: roles and scopes."""
+    schemes: dict[str, Mapping[str, Any]] = {}
+    for one in sources:
+        if isinstance(one, str):
+            schemes[name] = scheme
+            continue
+        place, parameter = ("cookie", one.cookie) if isinstance(one, spec.CookieSource) else ("query", one.query)
+        key = re.sub(r"[^A-Za-z0-9._-]", "_", f"{name}_{place}_{parameter}")
+        schemes[key] = {"type": "apiKey", "in": place, "name": parameter, "description": scheme["description"]}
+    return Security(schemes, tuple({key: list(needs)} for key in schemes))
 
 
 class AnyAuthenticator:

@@ -1,0 +1,159 @@
+"""Credentials in cookies and queries: the stage of ``auth.from``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+from urllib.parse import unquote_plus
+
+from bridge.api.call import ANONYMOUS, Call, Reply
+from bridge.api.exchange import Exchange
+from bridge.api.origins import OriginPolicy
+from bridge.api.spec import auth as spec
+from bridge.api.stage import BoundOperation, Handler
+from bridge.errors import ClientError, Forbidden, RequestError, Unauthorized
+from bridge.http.origin import is_own, origin_of_url
+from bridge.http.query import without
+
+#: RFC 9110, section 9.2.1. All others, and WebSockets, do something in the name of whose cookie it is.
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPlaces:
+    """Where one kind of credentials may stand.
+
+    :ivar field: the header field from which authenticators read them, in lower case. :ivar prefix: before them there.
+    :ivar header: whether clients may send that field. :ivar cookies, queries: names.
+    """
+
+    field: str
+    prefix: str
+    header: bool
+    cookies: frozenset[str]
+    queries: frozenset[str]
+
+
+def credential_places(auth: spec.Auth) -> tuple[CredentialPlaces, ...]:
+    """The places of a route's credentials; none if all of them are header fields."""
+    kinds = auth.any if isinstance(auth, spec.AnyAuth) else (auth,)
+    found: dict[str, CredentialPlaces] = {}
+    for kind in kinds:
+        if isinstance(kind, spec.JwtAuth | spec.ApiKeyAuth):
+            field, prefix = ("authorization", "Bearer ") if kind.type == "JWT" else (kind.header.lower(), "")
+            names = [(type(one), one) for one in kind.sources]
+            found[field] = CredentialPlaces(
+                field,
+                prefix,
+                "header" in kind.sources,
+                frozenset(one.cookie for _, one in names if isinstance(one, spec.CookieSource)),
+                frozenset(one.query for _, one in names if isinstance(one, spec.QuerySource)),
+            )
+    return tuple(found.values()) if any(one.cookies or one.queries for one in found.values()) else ()
+
+
+class Presented:
+    """Moves credentials from where the route lets clients send them to the header field from which authenticators
+    read them, so that neither the cookie nor the parameter goes upstream. Only some pages may use a cookie.
+
+    :param secure: the gateway itself serves HTTPS.
+    """
+
+    name: ClassVar[str] = "presented"
+
+    def __init__(self, *, secure: bool) -> None:
+        self._secure = secure
+
+    def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
+        places = credential_places(operation.spec.auth)
+        return partial(self.handle, places, operation.cors, next) if places else None
+
+    def handle(
+        self, places: Sequence[CredentialPlaces], policy: OriginPolicy | None, next: Handler, exchange: Exchange
+    ) -> Awaitable[Reply | None]:
+        call = exchange.call
+        cookies, queries = _cookies(call), _parameters(call.query)
+        used: set[str] = set()
+        for place in places:
+            by_cookie = [value for name, value in cookies if name in place.cookies and value]
+            by_query = [value for name, value in queries if name in place.queries and value]
+            by_header = call.values(place.field) if place.header else ()
+            if len(by_cookie) + len(by_query) + len(by_header) > 1:
+                raise ClientError("Send the credentials once, in one way only.")  # RFC 6750, section 2
+            if not place.header:
+                call.headers = [field for field in call.headers if field[0] != place.field]
+            for way, values in (("cookie", by_cookie), ("query", by_query)):
+                if values:
+                    call.headers = [*call.headers, (place.field, place.prefix + values[0])]
+                    used.add(way)
+            _remove(call, place)
+        if "cookie" in used and call.method not in _SAFE:
+            self._check_page(policy, call.fields)
+        if "query" in used:
+            exchange.fields.append(("cache-control", "private"))  # RFC 6750, section 2.3
+        return _discreet(next, exchange) if used else next(exchange)
+
+    def _check_page(self, policy: OriginPolicy | None, fields: Mapping[str, str]) -> None:
+        """:raises Forbidden: nothing shows that the request comes from a page of the gateway's own, or of an allowed
+            origin.
+
+        Browsers send a cookie whichever page makes the request.
+        """
+        origin, site = fields.get("origin"), fields.get("sec-fetch-site")
+        if origin is None and site is None:
+            origin = origin_of_url(fields.get("referer", ""))
+        if site == "same-origin":
+            return
+        if origin and ((policy is not None and policy.trusts(origin)) or is_own(origin, fields, secure=self._secure)):
+            return
+        raise Forbidden("This call is not allowed.", cause="a cookie's token came from a page that may not use it")
+
+
+def _cookies(call: Call) -> list[tuple[str, str]]:
+    """RFC 6265, section 5.4: pairs in order, values without their quotes."""
+    pairs = [pair.strip().partition("=") for value in call.values("cookie") for pair in value.split(";")]
+    return [(name, value.strip('"')) for name, _, value in pairs]
+
+
+def _parameters(query: str) -> list[tuple[str, str]]:
+    pairs = [part.partition("=") for part in query.split("&")] if query else []
+    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+
+
+def _remove(call: Call, place: CredentialPlaces) -> None:
+    """Take the cookies and parameters of `place` out of what goes upstream."""
+    cookies, queries = place.cookies, place.queries
+    if cookies and "cookie" in call.fields:
+        fields = []
+        for name, value in call.headers:
+            if name == "cookie":
+                pairs = [pair.strip() for pair in value.split(";")]
+                kept = "; ".join([pair for pair in pairs if pair.partition("=")[0] not in cookies])
+                if kept:
+                    fields.append((name, kept))
+            else:
+                fields.append((name, value))
+        call.headers = fields
+    if queries and call.query:
+        call.query = without(call.query, queries)
+        call.target = f"{call.path}?{call.query}" if call.query else call.path
+
+
+async def _discreet(next: Handler, exchange: Exchange) -> Reply | None:
+    """What is wrong with credentials that another page may have sent along is for the log, and not for that page."""
+    try:
+        return await next(exchange)
+    except (Unauthorized, Forbidden) as error:
+        if exchange.call.identity is not ANONYMOUS:
+            raise  # the caller was known: it is the service's refusal, or a stage's behind auth
+        raise _plain(error) from None
+
+
+def _plain(error: RequestError) -> RequestError:
+    cause = error.cause or error.detail
+    if isinstance(error, Forbidden):
+        return Forbidden("This call is not allowed.", cause=cause)
+    challenges = [(name, value.partition(", error=")[0]) for name, value in error.headers]
+    return Unauthorized("The credentials are not valid for this call.", headers=challenges, cause=cause)
