@@ -78,8 +78,9 @@ class OperationDoc:
     """One operation's part of the OpenAPI 3.1 document.
 
     `operation` is an Operation Object without ``security``, ``tags`` and the gateway's own problem responses, which
-    the gateway adds. `schemas` are the components it refers to as ``#/components/schemas/NAME``; the gateway renames
-    them if two operations use one name for different schemas.
+    the gateway adds. The schema of an ``application/problem+json`` response says what it adds to the gateway's
+    ``Problem``. `schemas` are the components it refers to as ``#/components/schemas/NAME``; the gateway renames them
+    if two operations use one name for different schemas.
     """
 
     operation: dict[str, Any]

@@ -9,7 +9,9 @@ follow();
 const tenant = new URLSearchParams(window.location.search).get("tenant");
 
 // Behind a proxy that removes a prefix and says nothing of it, the gateway can't name its servers; this page's own address can.
-const root = new URL("..", window.location.href).pathname.replace(/\/$/, "");
+// The admin listener serves no routes, so there is nothing to name or to try.
+const onAdminListener = document.body.dataset.listener === "admin";
+const root = onAdminListener ? "" : new URL("..", window.location.href).pathname.replace(/\/$/, "");
 const belowPrefix = () => ({
   statePlugins: {
     spec: {
@@ -35,6 +37,5 @@ window.SwaggerUIBundle({
   plugins: [belowPrefix],
   validatorUrl: null, // nothing leaves for a validator elsewhere
   withCredentials: false,
-  // The admin listener serves no routes, so there is nothing to try.
-  ...(document.body.dataset.listener === "admin" ? { supportedSubmitMethods: [] } : {}),
+  ...(onAdminListener ? { supportedSubmitMethods: [] } : {}),
 });
