@@ -142,6 +142,11 @@ def bearer_of(offered: Sequence[str]) -> str:
     return offered[1] if len(offered) > 1 and offered[0].lower() == BEARER else ""
 
 
+def offered_to_service(offered: Sequence[str]) -> tuple[str, ...]:
+    """The subprotocols that a client offers to the service: those that are not its token."""
+    return tuple(offered[2:] if bearer_of(offered) else offered)
+
+
 def with_bearer(headers: Headers, offered: Sequence[str]) -> list[tuple[str, str]]:
     """`headers` of a WebSocket's handshake, less the fields of the handshake itself; a token among the
     subprotocols becomes an ``Authorization`` field."""

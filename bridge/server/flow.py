@@ -1,4 +1,4 @@
-"""Back-pressure on a connection: whether it is read, and whether it can be written to."""
+"""Back-pressure on a connection of the server."""
 
 from __future__ import annotations
 
@@ -9,52 +9,27 @@ import struct
 from collections.abc import Callable
 
 from bridge.server.state import ServerState
+from bridge.websocket.flow import ConnectionFlow
 
 STALL = 300.0  #: seconds without progress after which an answer that the client doesn't read is given up
 LINGER = 2.0  #: seconds for which the input of a refused client is discarded, so that it can read the reason
 
 
-class FlowControl(asyncio.Protocol):
-    """:ivar write_paused: the client takes less than is written.
-    :ivar on_writable: called when it takes more again.
+class FlowControl(ConnectionFlow):
+    """A connection to a client.
+
+    :ivar on_writable: called when the client takes more again.
     """
 
-    transport: asyncio.Transport
-
     def __init__(self, server: ServerState) -> None:
+        super().__init__()
         self.server = server
-        self.loop = asyncio.get_running_loop()
-        self.write_paused = self.read_paused = False
         self.on_writable: Callable[[], None] | None = None
-        self._writable: asyncio.Event | None = None  # made when somebody waits, which is rare
-
-    def pause_writing(self) -> None:
-        self.write_paused = True
 
     def resume_writing(self) -> None:
-        self.write_paused = False
-        if self._writable is not None:
-            self._writable.set()
+        super().resume_writing()
         if self.on_writable is not None:
             self.on_writable()
-
-    async def drain(self) -> None:
-        """Wait until the client has taken enough of what was written, or the connection is lost."""
-        while self.write_paused:
-            if self._writable is None:
-                self._writable = asyncio.Event()
-            self._writable.clear()
-            await self._writable.wait()
-
-    def pause_reading(self) -> None:
-        if not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
 
 
 class StallGuard(FlowControl):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -16,18 +15,15 @@ from bridge.api.call import JSON_TYPE, NO_TRAILERS, Body, Headers, Reply, Traile
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, ClientError, HeadTooLarge, UpgradeRequired
-from bridge.gateway.downstream import BEARER, bearer_of, with_bearer, without_content
-from bridge.server.flow import FlowControl, hang_up
+from bridge.gateway.downstream import BEARER, bearer_of, offered_to_service, with_bearer, without_content
+from bridge.server.flow import hang_up
 from bridge.server.head import encode_head, last_answer
 from bridge.server.state import ServerState, shutting_down
+from bridge.websocket.connection import WebSocketConnection
+from bridge.websocket.end import WebSocketEnd, WebSocketSink
 
 MAX_EARLY = 64 * 1024  #: bytes that a client may send before its handshake is answered
-#: Bytes that are parsed in one step, and seconds after which the event loop runs: an empty frame has seven bytes, and
-#: takes more than seven microseconds.
-STEP, PAUSE = 1024, 0.002
 JOINED = 4096  #: bytes of a fragment below which it is joined to others
-PING_INTERVAL = 20.0  #: seconds between pings; a client that has not answered one by the next is disconnected
-CLOSE_TIMEOUT = 10.0  #: seconds for the client to answer a close
 
 
 class Handshake:
@@ -62,8 +58,8 @@ class Handshake:
         ]
 
 
-class ServerWebSocket(FlowControl):
-    """One WebSocket: the gateway's `ServerRequest`, and its `Downstream` once it is accepted.
+class ServerWebSocket(WebSocketConnection):
+    """One WebSocket: the gateway's `ServerRequest`, and once it is accepted, its `Downstream` or one end of a relay.
 
     :ivar disconnected: the client has left, or was disconnected.
     :ivar complete: a close or a refusal was sent.
@@ -72,13 +68,14 @@ class ServerWebSocket(FlowControl):
     method, version = WEBSOCKET, "1.1"
 
     def __init__(self, server: ServerState, transport: asyncio.Transport, peer: str, handshake: Handshake) -> None:
-        super().__init__(server)
-        self.transport, self.peer = transport, peer
+        super().__init__(handshake.protocol)
+        self.server, self.transport, self.peer = server, transport, peer
         self.target = handshake.target
         self.path, _, self.query = self.target.partition("?")
         self.headers = with_bearer(handshake.headers, handshake.subprotocols)
-        self._handshake, self._protocol = handshake, handshake.protocol
-        self.disconnected = self.complete = self._accepted = False
+        self.subprotocols = offered_to_service(handshake.subprotocols)
+        self._handshake = handshake
+        self.complete = self._accepted = False
         self.sent = 0
         self._text = True
         self._left: Callable[[], None] | None = None
@@ -89,10 +86,6 @@ class ServerWebSocket(FlowControl):
         # Data before the handshake's answer. A client should wait for that (RFC 6455, section 4.1); if it doesn't, its
         # ping must not be answered first.
         self._early = b""
-        self._backlog = bytearray()  # what came and is not parsed yet
-        self._scheduled = False  # the next step of parsing
-        self._timer: asyncio.TimerHandle | None = None  # to the next ping, or to the end of a close
-        self._unanswered = False  # the last ping
         server.connections.add(self)
         transport.set_protocol(self)
 
@@ -103,36 +96,35 @@ class ServerWebSocket(FlowControl):
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if not self._accepted:
-            self._early += data
-            if len(self._early) > MAX_EARLY:
-                self.transport.abort()
+        if self._accepted:
+            super().data_received(data)
             return
-        self._backlog += data
-        if not self._scheduled:
-            self._parse_on()
+        self._early += data
+        if len(self._early) > MAX_EARLY:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._backlog.clear()
+        super().connection_lost(exc)
         self.server.connections.discard(self)
         self._disconnect()
-        self.resume_writing()
         if self._left is not None:
             self._left()
 
     def pause_writing(self) -> None:
-        """Reading is paused, too: otherwise the answers to pings would accumulate."""
+        """Without a relay, reading is paused, too: otherwise the answers to pings would accumulate."""
         super().pause_writing()
-        self.pause_reading()
+        if self._sink is None:
+            self.pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._go_on()
 
     def shutdown(self) -> None:
-        """The server stops: close with 1012 (service restart), or refuse the handshake."""
+        """The server stops: close with 1012 (service restart), refuse the handshake, or leave it to the relay."""
+        if self._sink is not None:
+            self._sink.stopping()
+            return
         if not self._accepted:
             self.abandon(*shutting_down())
         elif not self.complete and not self.disconnected:
@@ -145,49 +137,21 @@ class ServerWebSocket(FlowControl):
 
     @property
     def _waits(self) -> bool:
-        """Whether parsing must pause: a message is not consumed yet, output is paused, or the connection is closing."""
+        """Without a relay: a message is not consumed yet, output is paused, or the connection is closing."""
+        if self._sink is not None:
+            return super()._waits
         return bool(self._messages) or self.write_paused or self.disconnected or self.transport.is_closing()
 
-    def _parse_on(self) -> None:
-        """Parse the input in steps; nothing more is read until that is done."""
-        self._scheduled = False
-        start = time.perf_counter()
-        while self._backlog and not self._waits:
-            piece = bytes(self._backlog[:STEP])
-            del self._backlog[:STEP]
-            self._parse(piece)
-            if self._backlog and not self._waits and time.perf_counter() - start > PAUSE:
-                self.pause_reading()
-                self._scheduled = True
-                self.loop.call_soon(self._parse_on)
-                return
-        if self._waits:
-            self.pause_reading()
-        else:
-            self.resume_reading()
-
-    def _go_on(self) -> None:
-        if not self._scheduled and not self._waits:
-            self._scheduled = True
-            self.loop.call_soon(self._parse_on)
-
-    def _parse(self, data: bytes) -> None:
-        protocol = self._protocol
-        protocol.receive_data(data)
-        for frame in protocol.events_received():
-            assert isinstance(frame, Frame)
-            self._frame(frame)
-        self._flush()
-
     def _frame(self, frame: Frame) -> None:
+        if self._sink is not None:
+            super()._frame(frame)
+            return
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._message_is_text = frame.opcode is Opcode.TEXT
             self._fragments = [frame.data]
         elif frame.opcode is Opcode.CONT:
             self._continue(frame)
         else:
-            if frame.opcode is Opcode.PONG:
-                self._unanswered = False
             return
         if frame.fin:
             self._end_message()
@@ -215,29 +179,12 @@ class ServerWebSocket(FlowControl):
             self._messages.append(message)
             self._event.set()
 
-    def _flush(self) -> None:
-        """Send the protocol's output, and close the connection after a failure or both sides' close."""
-        data = b"".join(self._protocol.data_to_send())
-        if data and not self.transport.is_closing():
-            self.transport.write(data)
-        if self._protocol.eof_sent:
-            self._disconnect()
-            self.transport.close()
-
     def _disconnect(self) -> None:
-        self.disconnected = True
+        super()._disconnect()
         self._event.set()
 
-    def _ping(self) -> None:
-        # A pong can't be seen while the client is not read.
-        if self._unanswered and not self._waits:
-            self._protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-        elif not self._unanswered:
-            self._unanswered = True
-            self._protocol.send_ping(b"bridge")
-        self._flush()
-        if not self.disconnected:
-            self._timer = self.loop.call_later(PING_INTERVAL, self._ping)
+    def _cut_off(self) -> None:
+        hang_up(self.transport, now=True)
 
     # --- the gateway's side: a request --------------------------------------------------------------------------
 
@@ -306,19 +253,29 @@ class ServerWebSocket(FlowControl):
         if self.disconnected:
             raise ClientDisconnected()
         self._text = JSON_TYPE in reply.headers
-        response = self._handshake.response
-        for name, value in without_content(self._fields(reply)):
+        self._send_acceptance(self._fields(reply), "")
+        self._start_pings()
+        self._take_early()
+        return 101
+
+    def _send_acceptance(self, fields: Sequence[tuple[str, str]], subprotocol: str) -> None:
+        """The handshake's answer; without a `subprotocol`, a client that offered its token is answered with `BEARER`:
+        browsers fail if none of what they offered comes back."""
+        handshake = self._handshake
+        response = handshake.response
+        for name, value in without_content(fields):
             response.headers[name] = value.encode("latin-1", "replace").decode("latin-1")
-        if bearer_of(self._handshake.subprotocols):
-            response.headers["Sec-WebSocket-Protocol"] = BEARER
-        self._protocol.send_response(response)
+        subprotocol = subprotocol or (BEARER if bearer_of(handshake.subprotocols) else "")
+        if subprotocol:
+            response.headers["Sec-WebSocket-Protocol"] = subprotocol
+        handshake.protocol.send_response(response)
         self._flush()
         self._accepted = True
-        self._timer = self.loop.call_later(PING_INTERVAL, self._ping)
+
+    def _take_early(self) -> None:
         if self._early:
             data, self._early = self._early, b""
             self.data_received(data)
-        return 101
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:
@@ -346,10 +303,21 @@ class ServerWebSocket(FlowControl):
         self._flush()
         self._messages.clear()
         self._go_on()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(CLOSE_TIMEOUT, self._cut_off)
+        self._expect_close()
 
-    def _cut_off(self) -> None:
-        """The client doesn't answer the close; it may not be reading either."""
-        hang_up(self.transport, now=True)
+    # --- the gateway's side: an end of a relay (`bridge.websocket.end.WebSocketEnd`) -------------------------------
+
+    async def accept(self, fields: Sequence[tuple[str, str]], subprotocol: str, max_message: int) -> WebSocketEnd:
+        if self.disconnected:
+            raise ClientDisconnected()
+        self._protocol.max_message_size = max_message
+        self._send_acceptance(fields, subprotocol)
+        return self
+
+    def relay(self, sink: WebSocketSink, heartbeat: float) -> None:
+        super().relay(sink, heartbeat)
+        self._take_early()
+
+    def begin_close(self, code: int, reason: str) -> None:
+        self.complete = True
+        super().begin_close(code, reason)

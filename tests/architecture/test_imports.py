@@ -20,7 +20,7 @@ IO = {"socket", "ssl", "http", "urllib3", "httpx", "grpc", "aiohttp", "requests"
 ORDER = [
     {"errors", "wording"},
     {"http"},
-    {"payload", "http2"},
+    {"payload", "http2", "websocket"},
     {"api"},
     {"config", "observe"},
     {"plugins", "testing"},

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.server import websocket
 from bridge.server.websocket import ServerWebSocket
+from bridge.websocket import connection
 from tests.fronts.test_ends import dialled, given_up
 from tests.process_log import without_services
 
@@ -308,7 +309,7 @@ async def test_messages_in_small_fragments_arrive_whole(stage: Any, size: int) -
 
 
 async def test_others_have_their_turn_between_fragments(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "PAUSE", -1.0)
+    monkeypatch.setattr(connection, "PAUSE", -1.0)
     turns: list[int] = []
     async with stage() as made, asyncio.timeout(20):
         async with dialled(made) as (reader, writer):
@@ -326,4 +327,4 @@ async def test_others_have_their_turn_between_fragments(stage: Any, monkeypatch:
             while b"\x88" not in heard:
                 heard += await reader.read(1 << 16)
     assert b'"n":1' in heard
-    assert len(turns) > 7 * 10_000 // websocket.STEP // 2
+    assert len(turns) > 7 * 10_000 // connection.STEP // 2

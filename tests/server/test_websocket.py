@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bridge.api.call import JSON_TYPE, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.errors import ClientDisconnected
-from bridge.server import websocket
+from bridge.websocket import connection
 from tests.fronts.test_websocket_attacks import frame, handshake
 from tests.server.test_bodies import answering
 
@@ -53,7 +53,7 @@ async def test_a_message_of_many_fragments() -> None:
 
 
 async def test_a_client_that_answers_no_ping_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "PING_INTERVAL", 0.1)
+    monkeypatch.setattr(connection, "PING_INTERVAL", 0.1)
     async with answering(echo) as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(handshake("/"))
@@ -63,7 +63,7 @@ async def test_a_client_that_answers_no_ping_is_let_go(monkeypatch: pytest.Monke
 
 
 async def test_a_client_that_answers_pings_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "PING_INTERVAL", 0.05)
+    monkeypatch.setattr(connection, "PING_INTERVAL", 0.05)
     async with answering(echo) as port, connect(f"ws://127.0.0.1:{port}/") as socket:
         await asyncio.sleep(0.5)
         await socket.send("still here")
@@ -72,7 +72,7 @@ async def test_a_client_that_answers_pings_stays(monkeypatch: pytest.MonkeyPatch
 
 async def test_pongs_that_are_not_read_are_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that the application lets wait can't be heard."""
-    monkeypatch.setattr(websocket, "PING_INTERVAL", 0.05)
+    monkeypatch.setattr(connection, "PING_INTERVAL", 0.05)
     go_on = asyncio.Event()
 
     async def slow(request: ServerRequest) -> None:
@@ -140,7 +140,7 @@ async def test_a_handler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_client_that_answers_no_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
 
     async def handler(request: ServerRequest) -> None:
         side = request.side(no_fields)
