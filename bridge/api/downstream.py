@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from bridge.api.call import NO_TRAILERS, Body, Reply, Trailers
+from bridge.websocket.end import WebSocketEnd
 
 #: The response's fields, valid and encoded (`ServerRequest.answer`).
 Fields = Callable[[Reply], list[tuple[str, str]]]
@@ -133,5 +134,23 @@ class ServerRequest(Protocol):
 
         :raises ClientDisconnected: the client left before a body in pieces had ended.
         :raises Exception: as the iterator; the response is cut off, so that the client sees that it is incomplete.
+        """
+        ...
+
+
+class WebSocketRequest(ServerRequest, Protocol):
+    """The request of a WebSocket: its method is `bridge.api.stream.WEBSOCKET`.
+
+    :ivar subprotocols: those that the client offers, but for the pair ``bearer, TOKEN``.
+    """
+
+    subprotocols: Sequence[str]
+
+    async def accept(self, fields: Sequence[tuple[str, str]], subprotocol: str, max_message: int) -> WebSocketEnd:
+        """Accept the handshake, instead of `side` and `answer`, for a WebSocket whose frames are relayed.
+
+        :param fields: of the response, valid. :param subprotocol: the one that was chosen, or ``""``.
+        :param max_message: bytes of one message of the client.
+        :raises ClientDisconnected: the client has left.
         """
         ...

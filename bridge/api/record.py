@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Record:
     """One request, filled in while it is handled. Times are seconds, sizes bytes; status 0: there was no status.
 
+    :ivar close_code: of a relayed WebSocket (RFC 6455, section 7.4); 0: it was none.
     :ivar client_failed: the call failed by what the client sent or did not send. In protocols that put a status of
         their own into the response, that of HTTP does not say so.
     :ivar gateway_failed: the gateway could not handle the call or ended before it: no failure of its service.
@@ -35,6 +36,7 @@ class Record:
     translated: float = 0.0
     messages_up: int = 0
     messages_down: int = 0
+    close_code: int = 0
     cache: str = ""
     cause: str = ""
     client_failed: bool = False

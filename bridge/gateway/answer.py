@@ -11,6 +11,7 @@ from bridge.api.call import Call, Reply
 from bridge.api.downstream import ServerRequest
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
+from bridge.api.stream import WEBSOCKET
 from bridge.config.settings import Networks, Settings
 from bridge.errors import ClientDisconnected, ClientError, MethodNotAllowed, NotFound, RequestError, is_gateways
 from bridge.gateway.inbound import Asgi, Receive, Scope, Send
@@ -57,7 +58,7 @@ class Gateway:
                 endpoint = self._match(exchange)
                 reply = await endpoint.handle(exchange)
                 if reply is None:
-                    if endpoint.streams:  # it has sent its response
+                    if endpoint.streams or request.method == WEBSOCKET:  # it has sent its response
                         return
                     raise TypeError("the operation gave no reply")
                 fields = response_fields(exchange, reply)

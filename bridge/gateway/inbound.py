@@ -14,15 +14,20 @@ from bridge.api.capabilities import Closing, capability
 from bridge.api.downstream import ClientConnection, Downstream, Fields
 from bridge.api.stream import WEBSOCKET
 from bridge.errors import ClientDisconnected, RequestTimeout
+from bridge.gateway.asgi_websocket import AsgiWebSocketEnd
 from bridge.gateway.downstream import (
+    BEARER,
     HttpSide,
     Unwatched,
     WebSocketSide,
+    bearer_of,
     encoded,
+    offered_to_service,
     with_bearer,
 )
 from bridge.http.client_address import canonical
 from bridge.stages.request import oversized
+from bridge.websocket.end import WebSocketEnd
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,8 +54,10 @@ class Asgi:
         # ASGI does not tell an empty query from none.
         self.target = f"{self.path}?{self.query}" if self.query else self.path
         self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        offered: Sequence[str] = scope.get("subprotocols") or ()
+        self.subprotocols = offered_to_service(offered)
         if scope["type"] == "websocket":
-            self.headers = with_bearer(self.headers, scope.get("subprotocols") or ())
+            self.headers = with_bearer(self.headers, offered)
         self.version: str = scope["http_version"]
         self.peer: str = canonical(scope["client"][0]) if scope.get("client") else ""
         self.disconnected = False  # a foreign server does not cancel for it
@@ -92,6 +99,11 @@ class Asgi:
             await write_pieces(body, write, self._left())
             body = b""
         await self._send({"type": f"{kind}.body", "body": body})
+
+    async def accept(self, fields: Sequence[tuple[str, str]], subprotocol: str, max_message: int) -> WebSocketEnd:
+        """As `bridge.api.downstream.WebSocketRequest.accept`."""
+        chosen = subprotocol or (BEARER if bearer_of(self._scope.get("subprotocols") or ()) else None)
+        return await AsgiWebSocketEnd.accept(self._receive, self._send, fields, chosen, max_message)
 
     async def _left(self) -> None:
         while not (await self._receive())["type"].endswith(".disconnect"):

@@ -16,11 +16,13 @@ from bridge.api.exchange import Exchange
 from bridge.api.problem import problem
 from bridge.api.refusal import upstream_error
 from bridge.api.stage import BoundOperation, Handler
+from bridge.api.stream import WEBSOCKET
 from bridge.api.transfer import Transfer
 from bridge.egress.authorized import AuthorizedOperation
 from bridge.errors import RequestError
 from bridge.gateway.response import response_fields
 from bridge.gateway.streaming import StreamRelay
+from bridge.gateway.websocket import websocket_handler
 from bridge.observe.tracing import trace_headers
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
@@ -37,6 +39,8 @@ class Translate:
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
         credentials = operation.credentials
+        if operation.operation.method == WEBSOCKET and not operation.streams:
+            return websocket_handler(operation, self._max_message)
         if operation.streams:
             max_message = operation.spec.max_body or self._max_message
             if credentials is not None:

@@ -63,6 +63,8 @@ def line_of(record: Record) -> bytes:
         members["messages_up"] = record.messages_up
     if record.messages_down:
         members["messages_down"] = record.messages_down
+    if record.close_code:
+        members["close_code"] = record.close_code
     members["ms_total"] = round(record.total * 1000, 3)
     members["ms_upstream"] = round(record.waited * 1000, 3)
     members["ms_translation"] = round(record.translated * 1000, 3)

@@ -251,6 +251,9 @@ class WebSocketConnection(ConnectionFlow):
     def abort(self) -> None:
         self._cut_off()
 
+    async def finish(self) -> None:
+        """The connection does the rest by itself."""
+
     def _settle(self) -> None:
         """After frames came, or it failed: send what follows from that, and tell the relay."""
         sink = self._sink

@@ -78,3 +78,7 @@ class WebSocketEnd(Protocol):
     def abort(self) -> None:
         """Cut it off; nothing more is sent."""
         ...
+
+    async def finish(self) -> None:
+        """Wait until what was sent, the close among it, does not need the caller any more."""
+        ...

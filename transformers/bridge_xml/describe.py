@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bridge.api import HttpCodec, Operation, OperationDoc, RouteSpec, ignored_query, parse_template
+from bridge.api import WEBSOCKET, HttpCodec, Operation, OperationDoc, RouteSpec, ignored_query, parse_template
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+
+_WEBSOCKET = "A WebSocket can be opened at the same path (by GET); its messages are those of the service."
 
 #: From a method to its OpenAPI part.
 Describer = Callable[[str], OperationDoc]
@@ -32,6 +35,29 @@ def operations(
         )
         for method in route.methods or ("*",)
     ]
+
+
+def with_websocket(route: RouteSpec, published: Sequence[Operation], codec: HttpCodec) -> Sequence[Operation]:
+    """`published`, with the operation of the route's WebSockets; the description of GET, or of all methods, tells of
+    it, since OpenAPI has no place for it."""
+    plain = next(operation for operation in published if operation.method in ("GET", "*"))
+
+    def describe() -> OperationDoc:
+        doc = plain.describe()
+        operation = doc.operation
+        operation["description"] = f"{operation['description']} {_WEBSOCKET}"
+        operation["x-websocket"] = True
+        return doc
+
+    sockets = replace(
+        plain,
+        name="websocket",
+        method=WEBSOCKET,
+        codec=codec,
+        upstream_name=f"{WEBSOCKET} {route.upstream.path or route.route}",
+    )
+    others = [replace(each, describe=describe) if each is plain else each for each in published]
+    return [*others, sockets]
 
 
 def describer(

@@ -13,6 +13,7 @@ from bridge.api import (
     Call,
     Context,
     Fault,
+    HttpCodec,
     HttpReply,
     HttpRequest,
     Operation,
@@ -22,7 +23,7 @@ from bridge.api import (
     XmlError,
 )
 from bridge_xml.decode import to_json
-from bridge_xml.describe import describer, operations
+from bridge_xml.describe import describer, operations, with_websocket
 from bridge_xml.forward import (
     content_type,
     excerpt,
@@ -122,8 +123,34 @@ class XmlAsJson:
         return with_body(inbound, body)
 
 
+class Sockets:
+    """``websocket: true``: the frames of a client's WebSocket go to one of the service, and back, unchanged.
+
+    ``request`` is the handshake; ``reply`` is for a service that refuses it.
+
+    :param codec: of the route's other calls.
+    """
+
+    handles_errors = True
+
+    def __init__(self, codec: HttpCodec) -> None:
+        self._codec = codec
+
+    def request(self, call: Call) -> HttpRequest:
+        outbound = self._codec.request(call)
+        outbound.method = "GET"  # RFC 6455, section 4.1
+        return outbound
+
+    def reply(self, call: Call, inbound: HttpReply) -> Reply:
+        """:raises bridge.api.UpstreamError: as the other calls'."""
+        return self._codec.reply(call, inbound)
+
+
 class PassthroughOptions(Options):
     """What a spec may say under ``transform.passthrough``."""
+
+    #: Clients may open WebSockets at the route's path.
+    websocket: bool = False
 
     #: Query parameters that are neither sent nor logged; ``google`` stands for Google's system parameters.
     ignore_query: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -149,7 +176,13 @@ class Passthrough:
         codec = Bytes(route) if raw else XmlAsJson(route)
         answer = "*/*" if raw else "application/json"
         describe = describer(route, request_type="*/*", reply_type=answer)
-        return operations(route, codec, describe, options.ignore_query)
+        published = operations(route, codec, describe, options.ignore_query)
+        if not options.websocket:
+            return published
+        if route.methods is not None and "GET" not in route.methods:
+            reason = "the handshake of a WebSocket is a GET; add GET to methods"
+            raise BindError(Fault(reason, ("transform", "passthrough", "websocket")))
+        return with_websocket(route, published, Sockets(codec))
 
     async def aclose(self) -> None:
         """Nothing was taken."""

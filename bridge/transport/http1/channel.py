@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from bridge.api.body import StreamedBody, streamed
-from bridge.api.call import HttpReply, HttpRequest
+from bridge.api.call import HttpReply, HttpRequest, header
 from bridge.api.tls import Tls
 from bridge.api.transport import Address, Attempt, AttemptContext, InstanceVerdict, Outcome, Target
 from bridge.errors import ClientError, ReplyTooLarge, RequestError, Unavailable, UpstreamError
@@ -15,8 +15,10 @@ from bridge.http.client_address import hostname
 from bridge.http.coding import decode
 from bridge.http.forwarding import without_authority
 from bridge.payload import offload
+from bridge.transport.http1.dial import dial
 from bridge.transport.http1.exchange import Client, ConnectFailed, ConnectionDropped, Field, ReplyTruncated
 from bridge.transport.http1.fields import check_method, outgoing
+from bridge.transport.http1.websocket import ServiceWebSocket
 
 BLOCKING = 64 * 1024  #: coded bytes from which decoding leaves the event loop …
 INLINE = 512 * 1024  #: … and decoded ones: decoding may yield a thousand times as many
@@ -41,7 +43,6 @@ class HttpChannel:
 
     def __init__(self, client: Client, target: Target) -> None:
         self._client = client
-        self.open = None
         name, port, tls = target.name, target.port, target.tls
         self._name = name.lower()
         self._server_name = (tls.server_name or name) if tls is not None else None
@@ -120,6 +121,49 @@ class HttpChannel:
         if type(request_body) is not bytes and request_body.taken:  # type: ignore[union-attr]
             attempt.outcome = Outcome.FINAL
         return attempt
+
+    async def open(
+        self,
+        message: HttpMessage,
+        context: AttemptContext,
+        deadline: float | None,
+        report: Callable[[Attempt], None],
+    ) -> Attempt:
+        """Open a WebSocket. The attempt's result is a `ServiceWebSocket`, or the `HttpReply` that refuses it."""
+        attempt = await self._handshake(message, context)
+        if attempt.outcome is not Outcome.REFUSED:  # of which the cluster knows
+            report(attempt)
+        return attempt
+
+    async def _handshake(self, message: HttpMessage, context: AttemptContext) -> Attempt:
+        path, fields, decode_body = message[1], message[2], message[4]
+        trust = (self._trust or self._client.trust()) if self._server_name else None
+        socket = ServiceWebSocket(fields, self._max_reply)
+        try:
+            await dial(socket, (context.address, trust, self._server_name), context.connect_timeout)
+            reply = await socket.handshake(path, fields)
+            if reply is None:
+                return Attempt(socket, socket.status, verdict=InstanceVerdict.FINE)
+            if decode_body and (codings := header(reply.headers, "content-encoding")):
+                reply.body = await self._decode(reply.body, codings)
+                reply.headers = [field for field in reply.headers if field[0] != "content-encoding"]
+        except ConnectFailed as error:
+            return _connect_failure(error)
+        except ConnectionDropped as error:
+            failure = UpstreamError(
+                "The service behind this route closed the connection without an answer.", cause=str(error)
+            )
+            return Attempt(failure, failure.status, Outcome.RETRIABLE, InstanceVerdict.BAD)
+        except RequestError as error:
+            return Attempt(error, error.status, verdict=InstanceVerdict.BAD)
+        finally:
+            if not socket.opened:
+                socket.abort()
+        hosts = (host for host, _ in (*context.addresses, context.address))
+        reply.headers = without_authority(reply.headers, frozenset((self._name, *hosts)))
+        return (
+            _error_reply(reply) if reply.status >= 400 else Attempt(reply, reply.status, verdict=InstanceVerdict.FINE)
+        )
 
     def repeatable(self, request: HttpRequest) -> bool:
         return request.method in IDEMPOTENT

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Address, Clock
 from bridge.transport.connecting import closing
+from bridge.transport.http1.dial import CLOSE_TIMEOUT, Key
 from bridge.transport.http1.exchange import KEEPALIVE, PER_ADDRESS, Client, Field, ReplyHead, own_trust
-from bridge.transport.http1.pool import CLOSE_TIMEOUT, Key, Pool
+from bridge.transport.http1.pool import Pool
 from bridge.transport.http1.request import write_head
 
 

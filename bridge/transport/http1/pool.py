@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 
-from bridge.api.transport import Address
-from bridge.transport.connecting import authority, closing, shortage
+from bridge.transport.connecting import authority, closing
 from bridge.transport.http1.connection import Http1Connection
+from bridge.transport.http1.dial import Key, dial
 from bridge.transport.http1.exchange import ConnectFailed
 from bridge.transport.http1.head import Heads
-
-CLOSE_TIMEOUT = 2.0  #: seconds for a service to answer a TLS closure alert
-
-Key = tuple[Address, ssl.SSLContext | None, str | None]
 
 
 class Pool:
@@ -157,22 +152,6 @@ class Pool:
         self._open -= 1
 
     async def _connect(self, connection: Http1Connection, timeout: float) -> None:  # noqa: ASYNC109
-        (host, port), trust, server_name = self._key
-        try:
-            async with asyncio.timeout(timeout):
-                await self.loop.create_connection(
-                    lambda: connection,
-                    host,
-                    port,
-                    ssl=trust,
-                    server_hostname=server_name,
-                    ssl_shutdown_timeout=CLOSE_TIMEOUT if trust else None,
-                )
-        except TimeoutError:
-            raise ConnectFailed(f"{self.authority}: no connection in {timeout:.1f} s", waited=timeout) from None
-        except ssl.SSLError as error:
-            raise ConnectFailed(f"{self.authority}: {error}", untrusted=True) from None
-        except OSError as error:
-            raise shortage(error) or ConnectFailed(f"{self.authority}: {error}") from None
+        await dial(connection, self._key, timeout)
         if self.closed:
             raise closing()
