@@ -92,7 +92,9 @@ class Operation:
     """One published method and path, and the codec behind it.
 
     :ivar name: unique in its route; a plain word for logs and ``operationId``.
-    :ivar method: ``GET``, ``POST``, … or ``*`` for every method that no other operation of the route has.
+    :ivar method: ``GET``, ``POST``, … or ``*`` for every method that no other operation of the route has. With
+        `bridge.api.WEBSOCKET` and a unary HTTP codec, the frames of a client's WebSocket go to one of the service, and
+        back: ``request`` is the handshake, ``reply`` is for a service that refuses it.
     :ivar path: template below the route's own path: ``""`` for the route itself, else it starts with ``/``.
         ``{name}`` is one segment, ``{name*}`` the rest (last, may be followed by ``:verb``); a last segment may end
         in ``:verb``.

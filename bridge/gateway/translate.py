@@ -39,10 +39,10 @@ class Translate:
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
         credentials = operation.credentials
+        max_message = operation.spec.max_body or self._max_message
         if operation.operation.method == WEBSOCKET and not operation.streams:
-            return websocket_handler(operation, self._max_message)
+            return websocket_handler(operation, max_message)
         if operation.streams:
-            max_message = operation.spec.max_body or self._max_message
             if credentials is not None:
                 return partial(_authorized_relay, operation, credentials, max_message)
             return partial(_relay, operation, max_message)

@@ -121,7 +121,7 @@ class WebSocketRelay:
                 except TimeoutError:
                     self._check(deadline)
         except asyncio.CancelledError as end:
-            uncancelled(end)
+            uncancelled(end, disconnected=False)
             self.stop()
         finally:
             await self._client.end.finish()

@@ -40,7 +40,11 @@ RUN: dict[str, dict[str, str]] = {
         '"reason": "NO_COUNTY"': "docs/test_grpc_page.py",
         "hms-bridge import grpc localhost": "docs/test_grpc_page.py",
     },
-    "docs/xml.md": {"route: /v1/permits/{id}": _SERVED, "route: /v1/results/{race}": _SERVED},
+    "docs/xml.md": {
+        "route: /v1/permits/{id}": _SERVED,
+        "route: /v1/results/{race}": _SERVED,
+        "route: /v1/chat/{room*}": "docs/test_websocket_block.py",
+    },
     "docs/extend.md": {
         "class JsonSequence": _SERVED,
         "json_sequence:JsonSequence": _SERVED,

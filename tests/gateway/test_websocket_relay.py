@@ -224,7 +224,7 @@ async def test_a_refusal_of_the_service_comes_back_as_it_is(front: Front) -> Non
 
     def refuse(socket: ServerConnection, request: Any) -> Response:
         status = int(request.path.rpartition("/")[2])
-        reply = socket.respond(status, "not for you")  # type: ignore[arg-type]
+        reply = socket.respond(status, "not for you")
         reply.headers["X-Own"] = "yes"
         if status == 302:
             reply.headers["Location"] = "http://svc:80/login?next=/chat"
@@ -237,12 +237,13 @@ async def test_a_refusal_of_the_service_comes_back_as_it_is(front: Front) -> Non
             writer.write(HANDSHAKE.replace(b"blue", b"%d" % status))
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             writer.close()
+            await writer.wait_closed()
             replies[status] = head.decode().lower(), body
     for status in (302, 401, 403, 404, 426):
-        head, body = replies[status]
-        assert head.startswith(f"http/1.1 {status} ")
-        assert "\r\nx-own: yes" in head
-        assert body == b"not for you"
+        head_text, text = replies[status]
+        assert head_text.startswith(f"http/1.1 {status} ")
+        assert "\r\nx-own: yes" in head_text
+        assert text == b"not for you"
     assert "\r\nlocation: /login?next=/chat" in replies[302][0]
     for status in (500, 503):
         assert replies[status][0].startswith("http/1.1 502 ")
@@ -640,7 +641,11 @@ async def test_pongs_do_not_accumulate_for_a_client_that_does_not_read(
 ) -> None:
     monkeypatch.setattr(connection, "MAX_PONGS", 8)
     async with library(echo) as port, front(port) as gateway:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
         writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
         sent = 0

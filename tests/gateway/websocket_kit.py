@@ -91,8 +91,12 @@ def accepting(script: Script) -> Script:
 async def by_hand(script: Script) -> AsyncIterator[int]:
     """A service that does what `script` says; yields its port."""
     failures: list[Exception] = []
+    tasks: list[asyncio.Task[None]] = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
         try:
             await script(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -101,12 +105,16 @@ async def by_hand(script: Script) -> AsyncIterator[int]:
             failures.append(error)
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=10)
     assert failures == []
 
 
@@ -136,3 +144,5 @@ async def dialled(
         yield reader, writer
     finally:
         writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
