@@ -160,7 +160,7 @@ class HttpChannel:
             if not socket.opened:
                 socket.abort()
         hosts = (host for host, _ in (*context.addresses, context.address))
-        reply.headers = without_authority(reply.headers, frozenset((self._name, *hosts)))
+        reply.headers = without_authority(reply.headers, frozenset((self._name, hostname(fields[0][1]), *hosts)))
         return (
             _error_reply(reply) if reply.status >= 400 else Attempt(reply, reply.status, verdict=InstanceVerdict.FINE)
         )
