@@ -33,6 +33,10 @@ class Transfer:
         self._overdue = self._loop.call_later(limit, self._end, limit) if limit is not None else None
         self._check()
 
+    def begin_reply(self, body: StreamedBody) -> None:
+        """Its head is here; from now on its silence counts."""
+        self.reply, self._since = body, self._loop.time()
+
     def close(self, record: Record) -> None:
         """The call is over; its bodies are counted in `record`."""
         for timer in (self._timer, self._overdue):
@@ -49,9 +53,8 @@ class Transfer:
         moved = sum(body.moved for body in (self.request, self.reply) if body is not None)
         if moved != self._moved:
             self._moved, self._since = moved, now
-        elif now - self._since >= self._idle:
+        elif now - self._since >= self._idle and self._expire():
             self._timer = None
-            self._expire()
             return
         self._timer = self._loop.call_later(self._idle / CHECKS, self._check)
 
@@ -60,7 +63,8 @@ class Transfer:
         if body is not None:
             body.abort(Timeout(cause=f"the call took longer than its {limit:g} seconds"))
 
-    def _expire(self) -> None:
+    def _expire(self) -> bool:
+        """End what is silent; False: that is the service, which has the request and works on its reply's head."""
         request, reply = self.request, self.reply
         client_is_silent = request is not None and not request.done and not request.blocked
         if reply is not None:
@@ -72,8 +76,10 @@ class Transfer:
                 reply.abort(RequestTimeout("The body did not arrive in time."))
             else:
                 reply.abort(Timeout(cause=f"nothing was said for {self._idle:g} seconds"))
-        elif request is not None:
-            if client_is_silent:
-                request.abort(RequestTimeout("The body did not arrive in time."))
-            else:
-                request.abort(Timeout(cause=f"the service took nothing of the request for {self._idle:g} seconds"))
+        elif request is None or request.complete:
+            return False
+        elif client_is_silent:
+            request.abort(RequestTimeout("The body did not arrive in time."))
+        else:
+            request.abort(Timeout(cause=f"the service took nothing of the request for {self._idle:g} seconds"))
+        return True

@@ -105,6 +105,14 @@ async def _pass(operation: BoundOperation | AuthorizedOperation, exchange: Excha
     call, record = exchange.call, exchange.record
     limit = exchange.timeout
     outbound = operation.request(call)
+    task, waits = asyncio.current_task(), True
+    assert task is not None
+
+    def leave() -> None:
+        if waits:  # later, the response's body notices
+            task.cancel()
+
+    exchange.request.connection.watch(leave, half=False)
     started = clock()
     try:
         inbound = await operation.send(
@@ -114,12 +122,13 @@ async def _pass(operation: BoundOperation | AuthorizedOperation, exchange: Excha
             client_timeout=limit if limit is None or limit < operation.timeout else None,
         )
     finally:
+        waits = False
         record.waited = clock() - started
     record.upstream_status = inbound.status
     if isinstance(inbound.body, StreamedBody):
         if exchange.transfer is None:
             exchange.transfer = Transfer(exchange.request, operation.spec.stream)
-        exchange.transfer.reply = inbound.body
+        exchange.transfer.begin_reply(inbound.body)
     return operation.codec.reply(call, inbound)  # type: ignore[no-any-return]  # a plug-in's
 
 

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -223,6 +225,47 @@ async def test_a_client_that_leaves_a_silent_stream(behind: Any) -> None:
         await service.left.wait()
     [line] = gateway.log()
     assert (line["status"], line["upstream_status"], line["bytes_out"]) == (499, 200, 0)
+
+
+async def test_a_client_that_leaves_before_the_head(behind: Any) -> None:
+    asked = asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.head()
+        asked.set()
+        await peer.end()
+
+    async with behind(silent) as (gateway, service):
+        client = await connect(gateway, GET)
+        await asked.wait()
+        # A reset: half a close may be that of a client that still reads.
+        sock = client.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
+        await service.left.wait()  # long before the route's timeout
+    [line] = gateway.log()
+    assert line["status"] == 499
+
+
+async def test_a_service_may_take_longer_for_the_head_than_silence_may_last(behind: Any) -> None:
+    """What comes after the head is held to it all the same."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.head()
+        await peer.reader.readexactly(100_000)
+        await asyncio.sleep(0.5)
+        await peer.say(EVENTS)
+        await peer.chunk(b"a")
+        await peer.end()
+
+    async with behind(slow, {"stream": {"idle": "200ms"}}) as (gateway, service):
+        client = await connect(gateway, PUT % 100_000, bytes(100_000))
+        assert " 200 " in await client.head()
+        assert await client.end() == b"1\r\na\r\n"
+        await service.left.wait()
+        client.writer.close()
+    [line] = gateway.log()
+    assert "nothing was said" in line["cause"]
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
@@ -476,12 +519,17 @@ async def test_a_service_that_stops_reading(behind: Any) -> None:
 
 
 async def test_a_client_that_leaves_within_its_upload(behind: Any) -> None:
+    asked = asyncio.Event()
+
     async def reading(peer: Peer) -> None:
         await peer.head()
+        await peer.reader.readexactly(3)
+        asked.set()
         await peer.end()
 
     async with behind(reading) as (gateway, service):
         client = await connect(gateway, PUT % 100_000, b"abc")
+        await asked.wait()
         client.writer.close()
         await service.left.wait()
     [line] = gateway.log()
