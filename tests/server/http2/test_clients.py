@@ -136,3 +136,24 @@ async def test_versions_of_tls(secure: int, files: Files, version: ssl.TLSVersio
             client.headers(1, [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/p/a")])
         )
         assert (await client.answer(1)).head[":status"] == "200"
+
+
+async def test_a_services_trailers_reach_the_client(start: Any) -> None:
+    """Of a body that is passed on as it comes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    service = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = service.sockets[0].getsockname()[1]
+    async with service, start(mesh={"svc": f"127.0.0.1:{port}"}) as gateway:
+        await gateway.register({**OPEN, "transform": {"request": "passthrough", "response": "passthrough"}})
+        async with dialled(gateway.port) as client:
+            fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/p/a")]
+            client.write(client.headers(1, fields))
+            answer = await client.answer(1)
+    assert answer.body == b"abc"
+    assert answer.heads[1:] == [{"x-sum": "1"}]
