@@ -32,6 +32,7 @@ from bridge.admin.access import ADMIN_LISTENER, READERS_AUTH, Access
 from bridge.admin.api import Admin
 from bridge.admin.openapi import api_info, api_servers
 from bridge.admin.recorder import Recorder
+from bridge.admin.signing_keys import SigningKeysPage
 from bridge.api.downstream import ServerRequest
 from bridge.api.problem import problem
 from bridge.api.record import Record
@@ -63,13 +64,14 @@ def build(settings: Settings) -> Bridge:
     """
     give_memory(settings.max_json)
     runtime = Runtime(settings)
-    metrics = Metrics(runtime.mesh.ejections)
+    metrics = Metrics(runtime.mesh.ejections, runtime.credentials.counts)
     access = open_log(settings, metrics, Failures())
     gateway = Gateway(settings, access, runtime.fronts.unmatched)
     publisher = build_authenticator(JwtAuth(type="JWT", roles=(PUBLISHER,)), runtime.trust, runtime.registry)
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
     info, servers = api_info(settings, VERSION), api_servers(settings)
     admin = Admin(runtime.registry, publisher, metrics, info, lambda: bool(app.state.ready), servers)
+    signing_keys = SigningKeysPage(runtime.credentials.keys)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -96,7 +98,7 @@ def build(settings: Settings) -> Bridge:
         lifespan=lifespan,
         routes=[
             Route("/register", admin.register, methods=["POST"]),
-            Mount("/-", app=Router([*admin.routes(), *portal.routes()], redirect_slashes=False)),
+            Mount("/-", app=Router([*admin.routes(), *signing_keys.routes(), *portal.routes()], redirect_slashes=False)),
         ],
         middleware=[
             Middleware(Recorder, log=access, proxies=settings.trusted_proxies),

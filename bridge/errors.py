@@ -429,6 +429,14 @@ class IssuerUnavailable(UpstreamError):
     title = "The caller's token can't be checked just now"
 
 
+class UpstreamAuthFailed(UpstreamError):
+    """There are no credentials for the service, because of a token endpoint or a key of the gateway; nothing was sent
+    to the service. 503 if the endpoint can't be reached."""
+
+    slug = "upstream-auth-failed"
+    title = "The gateway can't sign in to the service behind this route"
+
+
 class Timeout(UpstreamError):
     status = 504
     slug = "upstream-timeout"
@@ -444,6 +452,6 @@ class DeadlineExceeded(Timeout):
 
 def is_gateways(error: Exception) -> bool:
     """Whether a call failed within the gateway, or at an issuer, so that its service is not to blame."""
-    return isinstance(error, Overloaded | ShuttingDown | StoreError | IssuerUnavailable) or not isinstance(
-        error, RequestError
-    )
+    return isinstance(
+        error, Overloaded | ShuttingDown | StoreError | IssuerUnavailable | UpstreamAuthFailed
+    ) or not isinstance(error, RequestError)

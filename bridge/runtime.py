@@ -13,6 +13,7 @@ from bridge.api.grants import Secrets
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.lifecycle import lifecycle_warnings
 from bridge.api.spec.route import RouteSpec
+from bridge.api.spec.upstream_tokens import TokenExchangeUpstreamAuth
 from bridge.api.transformer import Context
 from bridge.catalog.registry import Registry
 from bridge.catalog.store import open_store
@@ -20,6 +21,7 @@ from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
+from bridge.egress.credentials import CredentialsBinder
 from bridge.egress.route import route_egress
 from bridge.errors import SettingsError
 from bridge.fronts.publish import Fronts
@@ -59,7 +61,8 @@ class Runtime:
             call=Caller(self.mesh.addresses).call,
         )
         self.transformers = Transformers(self.context)
-        self._authenticators: WeakValueDictionary[Auth, Authenticator] = WeakValueDictionary()
+        self._authenticators: WeakValueDictionary[tuple[Auth, bool], Authenticator] = WeakValueDictionary()
+        self.credentials = CredentialsBinder(settings, self.fetcher, self.upstreams.bind, writing=writing)
         self.fronts = fronts = Fronts()
         self.binder = Binder(
             self.transformers,
@@ -72,6 +75,7 @@ class Runtime:
             max_body=settings.max_body,
             egress=partial(route_egress, home=settings.home),
             cors=settings.cors,
+            credentials=self.credentials.bind,
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
@@ -84,10 +88,14 @@ class Runtime:
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""
-        authenticator = self._authenticators.get(spec.auth)
+        keeps_token = isinstance(spec.upstream_auth, TokenExchangeUpstreamAuth)
+        authenticator = self._authenticators.get((spec.auth, keeps_token))
         if authenticator is None:
-            authenticator = build_authenticator(spec.auth, self.trust, self.registry, self.settings.internal_networks)
-            self._authenticators[spec.auth] = authenticator
+            networks = self.settings.internal_networks
+            authenticator = build_authenticator(
+                spec.auth, self.trust, self.registry, networks, keeps_token=keeps_token
+            )
+            self._authenticators[spec.auth, keeps_token] = authenticator
         return authenticator
 
     async def reload(self) -> None:
@@ -108,6 +116,7 @@ class Runtime:
         async with AsyncExitStack() as stack:
             parts = (
                 self.store, self.trust, self.mesh, self.upstreams, self.fetcher, self.transformers, self.registry,
+                self.credentials,
             )  # fmt: skip
             for part in parts:
                 stack.push_async_callback(part.aclose)

@@ -57,6 +57,8 @@ class Identity:
 
     `subject` is the token's ``sub``, the key's owner or ``""``; `claims` is the verified token's payload.
     `key` is what ``per: client`` limits count by: subject, else key, else certificate, else address.
+    `token` is the verified bearer token itself, on routes that exchange it for another one (``token_exchange``) and
+    nowhere else. It is never sent to the service.
     """
 
     subject: str = ""
@@ -66,6 +68,7 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
     key: str = ""
     internal: bool = False
+    token: str = field(default="", repr=False, compare=False)
 
 
 ANONYMOUS = Identity()

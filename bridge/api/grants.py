@@ -3,7 +3,9 @@
 Routes have two kinds of authors. The operator writes files and commands, and may use every secret that is meant for
 routes. A publisher registers routes through the admin API, chooses their upstream and the URL of their WSDL, and so
 could send any secret to a host of its own. A publisher's route may therefore use only secrets that the operator has
-bound to their destination, in ``secrets.yml``.
+bound to their destination, in ``secrets.yml``. A secret that is sent to a token endpoint buys tokens for the route's
+upstream, so it is bound to both. Two things of the gateway itself are bound like secrets: its signature
+(``signed_jwt``), and the tokens of callers (``token_exchange``).
 
 The `Grant` of the route that is being bound is a context variable: it applies to all that a plug-in calls while it
 binds, in tasks and in ``asyncio.to_thread`` alike. Outside of a bind there is none, and no secret can be read.
@@ -30,6 +32,9 @@ SECRET_PREFIX = "BRIDGE_SECRET_"  # noqa: S105  # a name, not a password
 
 #: Where Docker, Podman, systemd and Kubernetes put the secrets of a container.
 SECRET_DIRS = (PurePosixPath("secrets"), PurePosixPath("/run/secrets"), PurePosixPath("/var/run/secrets"))
+
+#: What the gateway has and no variable or file holds, as the kinds of ``upstream_auth`` that use it are named.
+SIGNATURE, CALLER_TOKEN = "signed_jwt", "token_exchange"
 
 _VARIABLE = re.compile(r"BRIDGE_SECRET_[A-Za-z0-9_*]+")
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}|\*")
@@ -76,16 +81,22 @@ class Binding(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    secret: str  #: a variable, or a file as a spec names it; ``*`` stands for any characters
+    secret: str  #: a variable, or a file as a spec names it; ``*`` stands for any characters; `SIGNATURE`, `CALLER_TOKEN`
     upstreams: Names = ()  #: mesh names, ``[scheme://]name[:port]``
     wsdls: Names = ()  #: origins of WSDLs, ``https://host[:port]``
+    token_urls: Names = ()  #: origins of token endpoints, likewise; beside `upstreams`, which get the tokens
     tenants: Names = ()  #: tenants that may use it, ``*`` for all; absent: the secret's owner, and routes of no tenant
 
     @field_validator("secret")
     @classmethod
     def _nameable(cls, secret: str) -> str:
+        if secret in (SIGNATURE, CALLER_TOKEN):
+            return secret
         if not _VARIABLE.fullmatch(secret) and not any(PurePosixPath(secret).is_relative_to(d) for d in SECRET_DIRS):
-            raise ValueError(f"it is neither a variable {SECRET_PREFIX}… nor a file below secrets/ or /run/secrets")
+            raise ValueError(
+                f"it is neither a variable {SECRET_PREFIX}… nor a file below secrets/ or /run/secrets,"
+                f" nor {SIGNATURE} or {CALLER_TOKEN}"
+            )
         return secret if secret.startswith(SECRET_PREFIX) else str(PurePosixPath(secret))
 
     @field_validator("upstreams")
@@ -98,14 +109,14 @@ class Binding(BaseModel):
             check_name(match[2])
         return upstreams
 
-    @field_validator("wsdls")
+    @field_validator("wsdls", "token_urls")
     @classmethod
-    def _origins(cls, wsdls: tuple[str, ...]) -> tuple[str, ...]:
-        for wsdl in wsdls:
-            origin = origin_of(wsdl)
-            if not origin or urlsplit(wsdl).path.strip("/") or "?" in wsdl or "#" in wsdl:
-                raise ValueError(f"{wsdl!r} is no origin; write https://host or https://host:port")
-        return tuple(map(origin_of, wsdls))
+    def _origins(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            origin = origin_of(url)
+            if not origin or urlsplit(url).path.strip("/") or "?" in url or "#" in url:
+                raise ValueError(f"{url!r} is no origin; write https://host or https://host:port")
+        return tuple(map(origin_of, urls))
 
     @field_validator("tenants")
     @classmethod
@@ -121,6 +132,8 @@ class Binding(BaseModel):
     def _somewhere(self) -> Binding:
         if not self.upstreams and not self.wsdls:
             raise ValueError("it says nowhere to send it; upstreams or wsdls must name a place")
+        if self.token_urls and not self.upstreams:
+            raise ValueError("upstreams must name the services that get the tokens of token_urls")
         return self
 
     def covers(self, secret: str) -> bool:
@@ -171,6 +184,8 @@ class Grant:
         reason why something can't be reached.
     :ivar tenant: the route's owner; ``""`` for none.
     :ivar upstream: the destination of its calls, and `scheme` their protocol; None if there is no route.
+    :ivar token_endpoint: where what is read now is sent to, for tokens that go to `upstream`: a URL, or a mesh name and
+        its scheme; None: it goes to `upstream` itself.
     """
 
     operator: bool
@@ -178,6 +193,11 @@ class Grant:
     upstream: Upstream | None = None
     scheme: str = ""
     secrets: Secrets = NO_SECRETS
+    token_endpoint: str | tuple[Upstream, str] | None = None
+
+    def check_own(self, secret: str, path: KeyPath) -> None:
+        """As `check_variable`, for `SIGNATURE` or `CALLER_TOKEN`, which belong to no tenant."""
+        self._check(secret, False, path, "")
 
     def check_variable(self, name: str, path: KeyPath, url: str = "") -> None:
         """:param url: where the value would be sent, if that isn't the route's upstream.
@@ -202,18 +222,46 @@ class Grant:
         """The message is the same whether the secret exists or not, so that it does not reveal which ones exist."""
         if self.operator:
             return
-        origin = origin_of(url)
-        for binding in self.secrets.bindings:
-            if binding.covers(secret) and binding.serves(self.tenant, own=own):
-                if url and origin in binding.wsdls:
-                    return
-                if not url and self.upstream is not None and binding.leads_to(self.upstream, self.scheme):
-                    return
-        place = origin or (f"{self.upstream.name}:{self.upstream.port}" if self.upstream is not None else "nowhere")
-        entry = f"{{secret: {secret}, {'wsdls' if url else 'upstreams'}: ['{place}']"
+        if any(
+            binding.covers(secret) and binding.serves(self.tenant, own=own) and self._reaches(binding, url)
+            for binding in self.secrets.bindings
+        ):
+            return
+        place, keys = self._place(url)
+        entry = f"{{secret: {secret}, {keys}"
         entry += f", tenants: [{self.tenant}]}}" if self.tenant and not own else "}"
         reason = f"{secret} is not bound to {place}; the operator may allow it in {self.secrets.file}, as {entry}"
         raise BindError(Fault(reason, path))
+
+    def _reaches(self, binding: Binding, url: str) -> bool:
+        """Whether `binding` covers each place that a secret, and what is got for it, is sent to."""
+        if url:
+            return origin_of(url) in binding.wsdls
+        if self.upstream is None or not binding.leads_to(self.upstream, self.scheme):
+            return False
+        match self.token_endpoint:
+            case None:
+                return True
+            case str(endpoint):
+                return origin_of(endpoint) in binding.token_urls
+            case (endpoint, scheme):
+                return binding.leads_to(endpoint, scheme)
+
+    def _place(self, url: str) -> tuple[str, str]:
+        """The destination in words, and the keys of an entry that allows it."""
+        upstream = f"{self.upstream.name}:{self.upstream.port}" if self.upstream is not None else "nowhere"
+        match self.token_endpoint:
+            case _ if url:
+                place = origin_of(url) or upstream
+                return place, f"wsdls: ['{place}']"
+            case None:
+                return upstream, f"upstreams: ['{upstream}']"
+            case str(endpoint):
+                origin = origin_of(endpoint)
+                return f"{origin} for {upstream}", f"upstreams: ['{upstream}'], token_urls: ['{origin}']"
+            case (endpoint, _):
+                name = f"{endpoint.name}:{endpoint.port}"
+                return f"{name} for {upstream}", f"upstreams: ['{upstream}', '{name}']"
 
 
 _current: ContextVar[Grant | None] = ContextVar("bridge.grant", default=None)

@@ -72,6 +72,15 @@ def _cors(value: object) -> object:
     return {"origins": [] if text in ("", "none") else [item.strip() for item in text.split(",")]}
 
 
+def _issuer(value: object) -> object:
+    """A URI that isn't the local issuer's, whose tokens the gateway itself takes."""
+    if not isinstance(value, str) or ":" not in value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("it is a URI, such as https://gateway.example")
+    if value == "urn:bridge:local":
+        raise ValueError("that is the issuer of tokens for callers; tokens for services need another one")
+    return value
+
+
 def _count(value: object) -> object:
     """A number; from the environment, its digits."""
     if isinstance(value, bool):
@@ -111,6 +120,8 @@ class Settings(BaseModel):
     fetch_networks: Networks = ()  #: from where contracts are fetched beside the public Internet
     cors: Annotated[CorsSpec | None, BeforeValidator(_cors)] = None  #: of routes without one of their own
     security_headers: Literal["on", "off"] = "off"  #: whether routes that don't say anything send them
+    #: ``iss`` of the tokens that the gateway signs for services.
+    signed_jwt_issuer: Annotated[str, BeforeValidator(_issuer)] = "urn:bridge:gateway"
     max_body: Size = 8 * 1024**2  #: bytes of a request
     max_json: Size = 48 * 1024**2  #: bytes that the values of a request's JSON may take once they are read
     max_reply: Size = 32 * 1024**2  #: bytes of an upstream's answer

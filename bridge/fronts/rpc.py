@@ -17,7 +17,8 @@ _SLUGS = {
     7: "forbidden", 8: "too-large head-too-large rate-limited", 9: "precondition-failed", 10: "conflict",
     12: "not-found method-not-allowed unsupported-media-type unsupported-coding",
     13: "internal bad-reply reply-too-large",
-    14: "upstream-failed upstream-unavailable upstream-unknown issuer-unavailable overloaded shutting-down",
+    14: "upstream-failed upstream-unavailable upstream-unknown upstream-auth-failed issuer-unavailable overloaded"
+    " shutting-down",
     16: "unauthorized",
 }  # fmt: skip
 BY_SLUG = {slug: code for code, slugs in _SLUGS.items() for slug in slugs.split()}

@@ -62,12 +62,17 @@ class Metrics(Collector):
 
     :param ejections: of each upstream, by its mesh name and port: how often an instance was ejected, and how many are
         now. Asked at each scrape, on its thread. The instances' addresses are the log's alone: metrics may be public.
+    :param tokens: likewise: requests to token endpoints by kind of credentials and outcome.
     """
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, ejections: Callable[[], Iterable[tuple[str, int, int]]] = tuple) -> None:
-        self._ejections = ejections
+    def __init__(
+        self,
+        ejections: Callable[[], Iterable[tuple[str, int, int]]] = tuple,
+        tokens: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
+    ) -> None:
+        self._ejections, self._tokens = ejections, tokens
         self._created = time.time()
         self._registry = CollectorRegistry()
         self.routes = Gauge("bridge_routes", "Routes that are live.", registry=self._registry)
@@ -125,6 +130,12 @@ class Metrics(Collector):
             ejections.add_metric([name], float(total), self._created)
             ejected.add_metric([name], float(now))
         yield from (ejections, ejected)
+        tokens = CounterMetricFamily(
+            "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]
+        )
+        for kind, outcome, total in self._tokens():
+            tokens.add_metric([kind, outcome], float(total), self._created)
+        yield tokens
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -1,11 +1,12 @@
-"""Documents that plug-ins fetch by URL when a route is bound (`bridge.api.Context.fetch`).
+"""Documents that plug-ins fetch by URL when a route is bound (`bridge.api.Context.fetch`), and forms that are posted to
+a URL of a route.
 
 A publisher chooses the URL, so the gateway must not give access to the networks that it is in (SSRF):
 
 - A name is resolved once, every address is checked by `bridge.transport.reach.fetch_refusal`, and the connection goes
   to a checked address: there is no second resolution that could return another one. TLS and ``Host`` keep the name.
 - Redirects are followed on the same host and port only, never from https to http, and each is checked again.
-  Credentials are sent only to their origin (RFC 6454).
+  Credentials are sent only to their origin (RFC 6454). A form is not sent on to where a redirect leads.
 - Proxies and ``.netrc`` of the environment are ignored. Bytes, time and redirects are limited.
 - A publisher learns that a document can't be fetched, but not why: messages that distinguish closed ports from open
   ones could be used to scan ports. The gateway's log and the operator's own files and commands get the reason.
@@ -20,15 +21,17 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
 from bridge.api.fetching import Fetched, fetch_error
 from bridge.api.tls import default_context
 from bridge.errors import BadReply, Fault, FetchError
 from bridge.http.agent import USER_AGENT
+from bridge.http.client_address import is_address
 from bridge.http.coding import decode
 from bridge.transport.reach import fetch_refusal
 
@@ -50,6 +53,8 @@ _URL = re.compile(
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/%:@!$&'()*+,;=~-._[]"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_DOCUMENT = MappingProxyType({"accept": "text/xml, application/xml, */*"})
+_HINT = "; BRIDGE_FETCH_NETWORKS may list networks that are allowed nevertheless"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,29 @@ class _FetchFailure(Exception):
         self.reason, self.answered, self.status = reason, answered, status
 
 
+class PostError(Exception):
+    """A form got no answer. The text is the reason, for the operator.
+
+    :ivar connected: whether the server took the connection.
+    """
+
+    def __init__(self, reason: str, *, connected: bool) -> None:
+        super().__init__(reason)
+        self.connected = connected
+
+
+def check_url(url: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+    """What can be said of `url` without asking anybody.
+
+    :raises ValueError: it is not a plain http(s) URL, or names an address that is refused.
+    """
+    host = _Target.parse(url).host
+    if is_address(host) and (reason := fetch_refusal(host, networks)):
+        raise ValueError(f"{host} is refused: {reason}{_HINT if 'public' in reason or reason == 'loopback' else ''}")
+
+
 class Fetcher:
-    """Fetches documents by URL for routes that are being bound.
+    """Fetches documents by URL for routes that are being bound, and posts forms for calls.
 
     :param networks: networks from which documents may be fetched although they are not public
         (``BRIDGE_FETCH_NETWORKS``).
@@ -128,6 +154,33 @@ class Fetcher:
             reason = f"it can't be fetched: there was no whole answer within {TOTAL:.0f} seconds"
             raise fetch_error(url, reason, answered=False) from None
 
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], max_bytes: int) -> tuple[int, bytes]:
+        """Status and body of the answer to a POST; redirects are answers. The caller bounds the time.
+
+        :param headers: names in lower case, with the content type and an ``accept``.
+        :param max_bytes: at most one byte more is read of the answer's body.
+        :raises PostError: there is none.
+        """
+        # Heavy, and a call waits for it: it is loaded in a thread, beside other calls.
+        httpx: Any = await asyncio.to_thread(import_module, "httpx")
+        target = _Target.parse(url)
+        async with await self._client(httpx.Timeout(READ, connect=CONNECT)) as client:
+            try:
+                reply = await self._ask(client, target, headers, body)
+            except _FetchFailure as failure:
+                raise PostError(failure.reason, connected=failure.answered) from None
+            answer = bytearray()
+            try:
+                async for part in reply.aiter_raw():
+                    answer += part
+                    if len(answer) > max_bytes:
+                        break
+            except (httpx.HTTPError, OSError, ValueError) as error:
+                raise PostError(f"its answer broke off: {str(error) or type(error).__name__}", connected=True) from None
+            finally:
+                await reply.aclose()
+            return reply.status_code, bytes(answer[: max_bytes + 1])
+
     async def aclose(self) -> None:
         """Does not wait for lookups: the system's resolver may take long."""
         if self._lookups is not None:
@@ -150,14 +203,11 @@ class Fetcher:
     async def _follow(self, url: str, first: _Target, headers: Mapping[str, str]) -> Fetched:
         import httpx  # heavy, and most contracts are files
 
-        if self._tls is None:
-            self._tls = await asyncio.to_thread(default_context)
-        timeout = httpx.Timeout(READ, connect=CONNECT)
         target = first
-        async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client:
+        async with await self._client(httpx.Timeout(READ, connect=CONNECT)) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 credentials = headers if target.origin == first.origin else {}
-                reply = await self._ask(client, target, credentials)
+                reply = await self._ask(client, target, {**_DOCUMENT, **credentials})
                 try:
                     location = reply.headers.get("location")
                     if reply.is_redirect and location is not None:
@@ -174,6 +224,14 @@ class Fetcher:
                 finally:
                     await reply.aclose()
         raise _FetchFailure("it redirects too often")
+
+    async def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
+        """A client of its own for each URL: connections are to addresses, and none may be used for another host."""
+        import httpx
+
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(default_context)
+        return httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout)
 
     async def _usable_addresses(self, target: _Target) -> list[str]:
         """The allowed addresses of the target's host; at least one.
@@ -194,19 +252,22 @@ class Fetcher:
             )
         return public
 
-    async def _ask(self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str]) -> httpx.Response:
-        """The reply's head, from the first allowed address that accepts a connection."""
+    async def _ask(
+        self, client: httpx.AsyncClient, target: _Target, headers: Mapping[str, str], body: bytes | None = None
+    ) -> httpx.Response:
+        """The reply's head, from the first allowed address that accepts a connection: to a GET, or a POST of `body`."""
         import httpx
 
-        fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": USER_AGENT}
-        fields |= {**headers, "host": target.authority}
+        fields = {"accept-encoding": "identity", "user-agent": USER_AGENT, **headers, "host": target.authority}
         problem: Exception | None = None
+        connected = False
         for address in await self._usable_addresses(target):
             literal = f"[{address}]" if ":" in address else address
             request = client.build_request(
-                "GET",
+                "GET" if body is None else "POST",
                 f"{target.scheme}://{literal}:{target.port}{target.target}",
                 headers=fields,
+                content=body,
                 extensions={"sni_hostname": target.host.rstrip(".")},
             )
             try:
@@ -215,11 +276,12 @@ class Fetcher:
                 problem = error  # another address may succeed
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-                problem = error
+                problem, connected = error, True
                 break
             self._connected(target.host, address)
             return reply
-        raise _FetchFailure(f"it can't be fetched: {str(problem) or type(problem).__name__}", answered=False)
+        reason = f"it can't be fetched: {str(problem) or type(problem).__name__}"
+        raise _FetchFailure(reason, answered=connected and body is not None)
 
 
 def _redirect(url: str, target: _Target, location: str) -> tuple[str, _Target]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from bridge.api.call import Call, GrpcReply, GrpcRequest, HttpReply, HttpRequest
 from bridge.cli.offline import explanation
 from bridge.egress.authorized import AuthorizedOperation
 from bridge.errors import DeadlineExceeded, Unavailable
-from bridge.gateway.table import Binder
 from tests.conftest import Recorded, Start, Upstream
 
 ROUTE = "{route: /a, upstream: 'svc:80', auth: none, transform: {request: passthrough}}"
@@ -43,7 +41,7 @@ class Tokens:
 def tokens(monkeypatch: pytest.MonkeyPatch) -> Tokens:
     """The credentials of every route of a gateway that is made from now on."""
     tokens = Tokens()
-    monkeypatch.setattr("bridge.runtime.Binder", partial(Binder, credentials=lambda spec: tokens))
+    monkeypatch.setattr("bridge.egress.credentials.CredentialsBinder.bind", lambda self, spec: tokens)
     return tokens
 
 

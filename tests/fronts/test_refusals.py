@@ -38,6 +38,7 @@ EXPECTED = {
     "upstream-fault": "UNKNOWN",
     "upstream-unavailable": "UNAVAILABLE",
     "issuer-unavailable": "UNAVAILABLE",
+    "upstream-auth-failed": "UNAVAILABLE",
     "upstream-timeout": "DEADLINE_EXCEEDED",
     "upstream-unknown": "UNAVAILABLE",
     "shutting-down": "UNAVAILABLE",

@@ -50,6 +50,19 @@ def check_value(value: Any) -> Any:
 
 #: One value, which `bridge.api.values.Value` compiles.
 SpecValue = Annotated[Any, AfterValidator(check_value)]
+def _no_literal(value: Any) -> Any:
+    """:raises ValueError: a secret stands in the spec itself."""
+    if not is_origin(value):
+        raise ValueError(
+            "a spec never contains a secret; name one, as {$env: BRIDGE_SECRET_NAME} or {$file: secrets/name}"
+        )
+    return check_value(value)
+
+
+#: A value that is never in the spec itself, and that nothing shows.
+SecretValue = Annotated[Any, AfterValidator(_no_literal)]
+
+
 #: One or several of them.
 SpecValues = Annotated[
     tuple[SpecValue, ...],

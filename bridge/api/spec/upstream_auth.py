@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from bridge.api.spec.edits import FieldEdits, SpecValue, check_value
+from bridge.api.spec.edits import FieldEdits, SecretValue, SpecValue
 from bridge.api.spec.scalars import Model
-from bridge.api.values import is_origin
+from bridge.api.spec.upstream_tokens import (
+    ClientCredentialsUpstreamAuth,
+    SignedJwtUpstreamAuth,
+    TokenExchangeUpstreamAuth,
+)
 from bridge.http.token import is_token
-
-
-def _no_literal(value: Any) -> Any:
-    """:raises ValueError: a secret stands in the spec itself."""
-    if not is_origin(value):
-        raise ValueError(
-            "a spec never contains a secret; name one, as {$env: BRIDGE_SECRET_NAME} or {$file: secrets/name}"
-        )
-    return check_value(value)
-
-
-#: A value that is never in the spec itself, and that nothing shows.
-SecretValue = Annotated[Any, AfterValidator(_no_literal)]
 
 
 class BasicUpstreamAuth(Model):
@@ -60,4 +51,12 @@ class ApiKeyUpstreamAuth(Model):
         return self
 
 
-UpstreamAuth = Annotated[BasicUpstreamAuth | BearerUpstreamAuth | ApiKeyUpstreamAuth, Field(discriminator="type")]
+UpstreamAuth = Annotated[
+    BasicUpstreamAuth
+    | BearerUpstreamAuth
+    | ApiKeyUpstreamAuth
+    | ClientCredentialsUpstreamAuth
+    | TokenExchangeUpstreamAuth
+    | SignedJwtUpstreamAuth,
+    Field(discriminator="type"),
+]

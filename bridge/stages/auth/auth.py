@@ -80,7 +80,7 @@ class JwtAuthenticator:
     consumes = frozenset({"authorization"})
     challenge = f'Bearer realm="{REALM}"'
 
-    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks) -> None:
+    def __init__(self, auth: spec.JwtAuth, trust: Trust, internal: Networks, *, keeps_token: bool = False) -> None:
         if auth.issuer and not trust.trusts(auth.issuer):
             raise BindError(
                 Fault(f"{auth.issuer} is not a trusted issuer; it needs an entry in issuers.yml", ("auth", "issuer"))
@@ -92,6 +92,7 @@ class JwtAuthenticator:
         self._needs = Needs(auth.roles, auth.scopes, bearer=True)
         self._verifier = trust.verifier
         self._internal = internal
+        self._keeps_token = keeps_token
 
     def present(self, call: Call) -> bool:
         return any(name == "authorization" and value[:7].lower() == "bearer " for name, value in call.headers)
@@ -118,7 +119,7 @@ class JwtAuthenticator:
         identity = verified.inside if inside else verified.identity
         if not identity.key:
             identity = replace(identity, key=_address_key(call.peer))
-        return identity
+        return replace(identity, token=verified.token) if self._keeps_token else identity
 
     def _token(self, values: Sequence[str]) -> str:
         """The token in the Authorization fields' `values`."""
@@ -293,19 +294,21 @@ def require_role(identity: Identity, role: str) -> None:
 
 
 def build_authenticator(
-    auth: spec.Auth, trust: Trust, keys: KeyStore, internal_networks: Networks = ()
+    auth: spec.Auth, trust: Trust, keys: KeyStore, internal_networks: Networks = (), *, keeps_token: bool = False
 ) -> Authenticator:
     """The authenticator of one route.
 
+    :param keeps_token: whether `Identity.token` is set.
     :raises BindError: a kind that this version doesn't have, an issuer that isn't trusted, or an impossible header.
     """
     if isinstance(auth, spec.NoAuth):
         return OpenAuthenticator(internal_networks)
     if isinstance(auth, spec.AnyAuth):
-        kinds = [_one(one, trust, keys, internal_networks) for one in auth.any if not isinstance(one, spec.NoAuth)]
+        some = [one for one in auth.any if not isinstance(one, spec.NoAuth)]
+        kinds = [_one(one, trust, keys, internal_networks, keeps_token) for one in some]
         fallback = OpenAuthenticator(internal_networks) if len(kinds) < len(auth.any) else None
         return AnyAuthenticator(kinds, fallback) if kinds else OpenAuthenticator(internal_networks)
-    return _one(auth, trust, keys, internal_networks)
+    return _one(auth, trust, keys, internal_networks, keeps_token)
 
 
 def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) -> Authenticator:
@@ -313,9 +316,9 @@ def build_admin_authenticator(trust: Trust, internal_networks: Networks = ()) ->
     return JwtAuthenticator(spec.JwtAuth(type="JWT"), trust, internal_networks)
 
 
-def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks) -> _Kind:
+def _one(auth: spec.OneAuth, trust: Trust, keys: KeyStore, internal: Networks, keeps_token: bool) -> _Kind:
     if isinstance(auth, spec.JwtAuth):
-        return JwtAuthenticator(auth, trust, internal)
+        return JwtAuthenticator(auth, trust, internal, keeps_token=keeps_token)
     if isinstance(auth, spec.ApiKeyAuth):
         return ApiKeyAuthenticator(auth, keys, internal)
     raise BindError(

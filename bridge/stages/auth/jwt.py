@@ -12,7 +12,7 @@ import time
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import jwt
@@ -50,7 +50,8 @@ class TrustedIssuer:
 class Verified:
     """A token with a valid signature, parsed once: times in Unix seconds, and its identity.
 
-    `inside` is the same identity with `Identity.internal` set, for callers from an internal network.
+    `inside` is the same identity with `Identity.internal` set, for callers from an internal network. `token` is its
+    text.
     """
 
     issuer: TrustedIssuer
@@ -60,6 +61,7 @@ class Verified:
     audiences: frozenset[str]
     identity: Identity
     inside: Identity
+    token: str = field(default="", repr=False)
 
 
 def refuse(reason: str, error: str = "invalid_token") -> NoReturn:
@@ -159,7 +161,7 @@ class TokenVerifier:
             signed = await _verified(token, issuer, kid, algorithm)
         if not signed:
             refuse("The signature of the token is not valid.")
-        return _read(claims, issuer, issuer.keys.version, self.clock())
+        return _read(claims, issuer, issuer.keys.version, self.clock(), token)
 
 
 def _open(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -206,7 +208,9 @@ def _signed(token: str, material: Any, algorithm: str) -> bool:
     return True
 
 
-def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float) -> Verified:
+def _read(
+    claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float, token: str
+) -> Verified:
     expires = _time(claims, "exp")
     if expires is None:
         refuse("The token has no expiry (exp); tokens without one are not accepted.")
@@ -240,6 +244,7 @@ def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: f
         audiences=frozenset(item for item in audiences if isinstance(item, str)),
         identity=Identity(**fields, internal="internal" in roles),
         inside=Identity(**fields, internal=True),
+        token=token,
     )
 
 

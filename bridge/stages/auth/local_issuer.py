@@ -3,7 +3,6 @@ IdP."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import time
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm
 
 from bridge.config.owner import owner_hint
+from bridge.config.private_file import locked_folder, read_private, write_private
 from bridge.config.settings import Settings
 from bridge.errors import Fault, SettingsError
 from bridge.stages.auth.keys import Key, public_key, thumbprint
@@ -100,40 +100,14 @@ _MEND = "put the right file back, or delete it to have a new key made (tokens of
 
 def _read_or_make(path: Path) -> bytes:
     try:
-        return _read(path)
+        return read_private(path)
     except FileNotFoundError:
         pass
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # The lock lies on the directory itself: no lock file stays behind, and it ends with the process.
-        fcntl.flock(directory, fcntl.LOCK_EX)
+    with locked_folder(path.parent) as directory:
         try:
-            return _read(path)
+            return read_private(path)
         except FileNotFoundError:
-            return _make(path, directory)
-    finally:
-        os.close(directory)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_mode & 0o007:
-            raise PermissionError(0, "everybody may read it; it is a private key: chmod 600")
-        return file.read(64 * 1024)
-
-
-def _make(path: Path, directory: int) -> bytes:
-    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    half = path.with_name(f".{FILE}.new")
-    # Left behind by a start that was killed; we hold the lock, so nobody is writing it.
-    half.unlink(missing_ok=True)
-    file = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(pem)
-        stream.flush()
-        os.fsync(stream.fileno())
-    half.rename(path)
-    os.fsync(directory)
-    return pem
+            key = ec.generate_private_key(ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            write_private(path, pem, directory)
+            return pem
