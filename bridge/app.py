@@ -98,7 +98,9 @@ def build(settings: Settings) -> Bridge:
         lifespan=lifespan,
         routes=[
             Route("/register", admin.register, methods=["POST"]),
-            Mount("/-", app=Router([*admin.routes(), *signing_keys.routes(), *portal.routes()], redirect_slashes=False)),
+            Mount(
+                "/-", app=Router([*admin.routes(), *signing_keys.routes(), *portal.routes()], redirect_slashes=False)
+            ),
         ],
         middleware=[
             Middleware(Recorder, log=access, proxies=settings.trusted_proxies),

@@ -81,7 +81,9 @@ class Binding(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    secret: str  #: a variable, or a file as a spec names it; ``*`` stands for any characters; `SIGNATURE`, `CALLER_TOKEN`
+    secret: (
+        str  #: a variable, or a file as a spec names it; ``*`` stands for any characters; `SIGNATURE`, `CALLER_TOKEN`
+    )
     upstreams: Names = ()  #: mesh names, ``[scheme://]name[:port]``
     wsdls: Names = ()  #: origins of WSDLs, ``https://host[:port]``
     token_urls: Names = ()  #: origins of token endpoints, likewise; beside `upstreams`, which get the tokens

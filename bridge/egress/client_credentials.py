@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from bridge.api.call import Call
-from bridge.egress.token_cache import CachedToken, Endpoint
+from bridge.egress.token_cache import CachedToken, TokenEndpoint
 from bridge.egress.token_endpoint import Poster, Token, request_token
 from bridge.egress.token_request import TokenRequest
 
@@ -15,7 +15,9 @@ GRANT = "client_credentials"
 class ClientToken:
     """The token of one client at one endpoint, shared by all routes that ask for the same."""
 
-    def __init__(self, request: TokenRequest, poster: Poster, endpoint: Endpoint, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, request: TokenRequest, poster: Poster, endpoint: TokenEndpoint, clock: Callable[[], float]
+    ) -> None:
         self._request, self._poster = request, poster
         self.cached = CachedToken(endpoint, self._fetch, clock)
 

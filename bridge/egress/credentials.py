@@ -25,7 +25,7 @@ from bridge.config.settings import Settings
 from bridge.egress.client_credentials import ClientCredentials, ClientToken
 from bridge.egress.signed_jwt import SignedJwt
 from bridge.egress.signing_keys import FILE, KeysUnavailable, SigningKeys
-from bridge.egress.token_cache import Endpoint, TokenCounts
+from bridge.egress.token_cache import TokenCounts, TokenEndpoint
 from bridge.egress.token_endpoint import TIMEOUT, MeshPoster, Poster, UrlPoster
 from bridge.egress.token_exchange import Exchanges, TokenExchange
 from bridge.egress.token_request import PATH, TokenRequest, key_of, sent_to
@@ -112,8 +112,8 @@ class CredentialsBinder:
         assert isinstance(shared, Exchanges)
         return shared
 
-    def _endpoint(self, poster: Poster, kind: str) -> Endpoint:
-        return Endpoint(poster.name, partial(self.counts.add, kind), self._clock)
+    def _endpoint(self, poster: Poster, kind: str) -> TokenEndpoint:
+        return TokenEndpoint(poster.name, partial(self.counts.add, kind), self._clock)
 
     def _poster(self, auth: TokenRequestSpec) -> Poster:
         """:raises bridge.api.BindError: the endpoint can't be asked."""
@@ -156,5 +156,7 @@ def _check_caller(spec: RouteSpec) -> None:
     kinds = spec.auth.any if isinstance(spec.auth, AnyAuth) else (spec.auth,)
     if not any(isinstance(kind, JwtAuth) for kind in kinds):
         raise BindError(
-            Fault("token_exchange needs callers with a token: auth of type JWT, or any of which one is", (*PATH, "type"))
+            Fault(
+                "token_exchange needs callers with a token: auth of type JWT, or any of which one is", (*PATH, "type")
+            )
         )

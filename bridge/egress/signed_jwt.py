@@ -34,7 +34,9 @@ class SignedJwt:
 
     names: Collection[str] = ("authorization",)
 
-    def __init__(self, spec: RouteSpec, auth: SignedJwtUpstreamAuth, keys: SigningKeys, issuer: str, home: Path) -> None:
+    def __init__(
+        self, spec: RouteSpec, auth: SignedJwtUpstreamAuth, keys: SigningKeys, issuer: str, home: Path
+    ) -> None:
         grant = needed_grant(PATH)
         grant.check_own(SIGNATURE, (*PATH, "type"))
         audience = auth.audience or (spec.upstream.name,)

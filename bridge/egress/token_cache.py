@@ -1,8 +1,8 @@
 """Tokens that are kept until shortly before they expire.
 
-A token is fetched by one request, however many calls wait for it. In the last part of its life, the first call that uses
-it starts a renewal, and no call waits. While an endpoint fails, it is asked once in each back-off, however many calls
-there are.
+A token is fetched by one request, however many calls wait for it. In the last part of its life, the first call that
+uses it starts a renewal, and no call waits. While an endpoint fails, it is asked once in each back-off, however many
+calls there are.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ UNUSED = 0.05  #: of a token's life, at its end, in which it isn't sent any more
 UNUSED_SECONDS = 10.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  #: seconds after a failure in which nothing is asked; doubled by each further one
 REFUSED = 5.0  #: seconds for which a refusal of one caller's token is kept
-#: Seconds in which a token is dropped once at most because a service refused it: a service that refuses every token must
-#: not cause a token request for each call.
+#: Seconds in which a token is dropped once at most because a service refused it: a service that refuses every token
+#: must not cause a token request for each call.
 DROP_INTERVAL = 5.0
 AT_ONCE = 32  #: requests to one endpoint under way
 
 log = logging.getLogger("bridge.tokens")
 
 
-class Endpoint:
+class TokenEndpoint:
     """The state of a token endpoint for one client: its failures, and how many requests it gets.
 
     :param name: for logs.
@@ -120,13 +120,22 @@ class CachedToken:
     """
 
     __slots__ = (
-        "_clock", "_dropped_at", "_endpoint", "_fetch", "_flight", "_refused", "_refused_until", "_refusal",
-        "_renew_at", "_token", "_usable_until",
+        "_clock",
+        "_dropped_at",
+        "_endpoint",
+        "_fetch",
+        "_flight",
+        "_refusal",
+        "_refused",
+        "_refused_until",
+        "_renew_at",
+        "_token",
+        "_usable_until",
     )  # fmt: skip
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: TokenEndpoint,
         fetch: Callable[[], Awaitable[Token]],
         clock: Callable[[], float],
         refusal: Callable[[str], RequestError | None] = lambda code: None,

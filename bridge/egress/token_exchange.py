@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge.api.call import Call
 from bridge.api.spec.upstream_tokens import TokenExchangeUpstreamAuth
-from bridge.egress.token_cache import CachedToken, Endpoint
+from bridge.egress.token_cache import CachedToken, TokenEndpoint
 from bridge.egress.token_endpoint import Form, Poster, Token, request_token
 from bridge.egress.token_request import PATH, TokenRequest, secret_text
 from bridge.errors import Forbidden, RequestError, Unauthorized
@@ -33,7 +33,7 @@ class Exchanges:
         auth: TokenExchangeUpstreamAuth,
         home: Path,
         poster: Poster,
-        endpoint: Endpoint,
+        endpoint: TokenEndpoint,
         clock: Callable[[], float],
     ) -> None:
         self._request = TokenRequest(auth, home)

@@ -130,12 +130,13 @@ class Metrics(Collector):
             ejections.add_metric([name], float(total), self._created)
             ejected.add_metric([name], float(now))
         yield from (ejections, ejected)
-        tokens = CounterMetricFamily(
-            "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]
-        )
-        for kind, outcome, total in self._tokens():
-            tokens.add_metric([kind, outcome], float(total), self._created)
-        yield tokens
+        if counts := self._tokens():
+            tokens = CounterMetricFamily(
+                "bridge_token_requests", "Requests to token endpoints by outcome.", labels=["kind", "outcome"]
+            )
+            for kind, outcome, total in counts:
+                tokens.add_metric([kind, outcome], float(total), self._created)
+            yield tokens
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

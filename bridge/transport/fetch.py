@@ -164,7 +164,7 @@ class Fetcher:
         # Heavy, and a call waits for it: it is loaded in a thread, beside other calls.
         httpx: Any = await asyncio.to_thread(import_module, "httpx")
         target = _Target.parse(url)
-        async with await self._client(httpx.Timeout(READ, connect=CONNECT)) as client:
+        async with await self._client() as client:
             try:
                 reply = await self._ask(client, target, headers, body)
             except _FetchFailure as failure:
@@ -204,7 +204,7 @@ class Fetcher:
         import httpx  # heavy, and most contracts are files
 
         target = first
-        async with await self._client(httpx.Timeout(READ, connect=CONNECT)) as client:
+        async with await self._client() as client:
             for _ in range(MAX_REDIRECTS + 1):
                 credentials = headers if target.origin == first.origin else {}
                 reply = await self._ask(client, target, {**_DOCUMENT, **credentials})
@@ -225,12 +225,13 @@ class Fetcher:
                     await reply.aclose()
         raise _FetchFailure("it redirects too often")
 
-    async def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
+    async def _client(self) -> httpx.AsyncClient:
         """A client of its own for each URL: connections are to addresses, and none may be used for another host."""
         import httpx
 
         if self._tls is None:
             self._tls = await asyncio.to_thread(default_context)
+        timeout = httpx.Timeout(READ, connect=CONNECT)
         return httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout)
 
     async def _usable_addresses(self, target: _Target) -> list[str]:

@@ -28,6 +28,7 @@ READ_BY = {
     "docs/quickstart.md": "test_walk.py",
     "docs/soap.md": "test_pages_served.py",
     "docs/spec.md": "test_pages_served.py",
+    "docs/upstream_auth.md": "test_upstream_auth_page.py",
     "docs/xml.md": "test_pages_served.py",
     "examples/election_night/README.md": "test_pages_served.py",
 }

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from oauthlib.oauth2 import BackendApplicationServer, RequestValidator
 
 
-class Clients(RequestValidator):  # type: ignore[misc]  # it has no types
+class Clients(RequestValidator):
     """Clients and their secrets.
 
     :ivar methods: how they may authenticate.

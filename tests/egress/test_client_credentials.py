@@ -94,9 +94,7 @@ async def test_the_client_may_sign(start: Start, upstream: Upstream) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     async with listening(endpoint) as port:
         url = f"http://127.0.0.1:{port}/token"
-        text = route(
-            url, client_auth="private_key_jwt", client_secret=None, client_key={"$file": "secrets/client.pem"}
-        )
+        text = route(url, client_auth="private_key_jwt", client_secret=None, client_key={"$file": "secrets/client.pem"})
         async with running(start, upstream, text, files={"secrets/client.pem": pem}) as gateway:
             assert (await gateway.client.get("/a")).status_code == 200
     assert sent(upstream) == ["Bearer signed"]
@@ -227,7 +225,9 @@ BAD: dict[str, tuple[int, bytes, str]] = {
 
 @pytest.mark.parametrize("place", ["url", "mesh"])
 @pytest.mark.parametrize("case", BAD)
-async def test_nonsense_of_an_endpoint(start: Start, upstream: Upstream, oauth: OAuthServer, case: str, place: str) -> None:
+async def test_nonsense_of_an_endpoint(
+    start: Start, upstream: Upstream, oauth: OAuthServer, case: str, place: str
+) -> None:
     status, content, cause = BAD[case]
 
     async def behaviour(form: dict[str, str]) -> tuple[int, bytes]:
@@ -252,7 +252,9 @@ async def test_nonsense_of_an_endpoint(start: Start, upstream: Upstream, oauth: 
 
 
 @pytest.mark.parametrize("place", ["url", "mesh", "unknown name"])
-async def test_an_endpoint_that_cant_be_reached(start: Start, upstream: Upstream, oauth: OAuthServer, place: str) -> None:
+async def test_an_endpoint_that_cant_be_reached(
+    start: Start, upstream: Upstream, oauth: OAuthServer, place: str
+) -> None:
     closed = socket.create_server(("127.0.0.1", 0))
     port = closed.getsockname()[1]
     closed.close()

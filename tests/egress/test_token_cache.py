@@ -15,8 +15,8 @@ from bridge.egress.token_cache import (
     LONGEST_WAIT,
     REFUSED,
     CachedToken,
-    Endpoint,
     TokenCounts,
+    TokenEndpoint,
 )
 from bridge.egress.token_endpoint import MAX_LIFETIME, Token, TokenRequestError, read_answer
 from bridge.errors import Forbidden, RequestError, UpstreamAuthFailed
@@ -31,7 +31,7 @@ class Fake:
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.outcomes: list[str] = []
-        self.endpoint = Endpoint("idp", self.outcomes.append, lambda: self.now)
+        self.endpoint = TokenEndpoint("idp", self.outcomes.append, lambda: self.now)
         self.token = self.cached()
 
     def cached(self) -> CachedToken:
@@ -222,7 +222,14 @@ async def test_a_defect_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "seconds"),
-    [("3600", 3600), ('"3600"', 3600), ("12.5", 12.5), ("1e300", MAX_LIFETIME), ("9" * 400, MAX_LIFETIME), ("null", 300)],
+    [
+        ("3600", 3600),
+        ('"3600"', 3600),
+        ("12.5", 12.5),
+        ("1e300", MAX_LIFETIME),
+        ("9" * 400, MAX_LIFETIME),
+        ("null", 300),
+    ],
 )
 def test_how_long_a_token_lasts(stated: str, seconds: float) -> None:
     body = b'{"access_token": "t", "token_type": "BEARER", "expires_in": %s}' % stated.encode()

@@ -50,6 +50,8 @@ def check_value(value: Any) -> Any:
 
 #: One value, which `bridge.api.values.Value` compiles.
 SpecValue = Annotated[Any, AfterValidator(check_value)]
+
+
 def _no_literal(value: Any) -> Any:
     """:raises ValueError: a secret stands in the spec itself."""
     if not is_origin(value):

@@ -1,4 +1,4 @@
-"""The kinds of `upstream_auth` whose credentials are tokens: fetched from a token endpoint, or signed by the gateway."""
+"""The kinds of `upstream_auth` whose credentials are tokens: fetched from an endpoint, or signed by the gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SET_BY_GATEWAY = frozenset(
 #: Claims that the gateway itself sets in a token that it signs.
 SIGNED_BY_GATEWAY = frozenset(("iss", "aud", "iat", "nbf", "exp", "jti"))
 
-#: RFC 8693, section 3, as the spec writes them.
+#: RFC 8693, section 3, by the names that a spec may use.
 _TOKEN_TYPES = {name: f"urn:ietf:params:oauth:token-type:{name}" for name in ("access_token", "id_token", "jwt")}
 
 

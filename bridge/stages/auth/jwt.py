@@ -208,9 +208,7 @@ def _signed(token: str, material: Any, algorithm: str) -> bool:
     return True
 
 
-def _read(
-    claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float, token: str
-) -> Verified:
+def _read(claims: Mapping[str, Any], issuer: TrustedIssuer, version: int, now: float, token: str) -> Verified:
     expires = _time(claims, "exp")
     if expires is None:
         refuse("The token has no expiry (exp); tokens without one are not accepted.")
