@@ -12,9 +12,9 @@ from bridge.api.call import Call
 from bridge.api.grants import SIGNATURE, needed_grant
 from bridge.api.spec.route import RouteSpec
 from bridge.api.spec.upstream_tokens import SignedJwtUpstreamAuth
-from bridge.api.values import ABSENT, Secret, call_values, is_origin, missing_value, read_origin
+from bridge.api.values import ABSENT, Secret, call_values, invalid_value, is_origin, missing_value, read_origin
 from bridge.egress.signing_keys import KeysUnavailable, SigningKeys
-from bridge.errors import BindError, Fault, Forbidden, KeyPath, UpstreamAuthFailed
+from bridge.errors import BindError, Fault, HeadTooLarge, KeyPath, UpstreamAuthFailed
 
 LEEWAY = 10  #: seconds that a service's clock may be behind ours
 MAX_TOKEN = 8 * 1024  #: characters
@@ -59,7 +59,7 @@ class SignedJwt:
                 "The gateway can't sign a token for the service behind this route.", cause=str(error)
             ) from None
         if len(token) > MAX_TOKEN:
-            raise Forbidden("Your token has a claim that is too large for the service behind this route.")
+            raise HeadTooLarge("A header or a claim of this call is too large for the service behind this route.")
         return [("authorization", f"Bearer {token}")]
 
     def rejected(self, call: Call) -> None:
@@ -102,6 +102,8 @@ def _claim(value: Any, path: KeyPath, home: Path) -> _ClaimOf:
 
     def of_call(call: Call) -> Any:
         values = call_values(origin, call, whole=True)
+        if len(values) > 1:
+            raise invalid_value(origin, "a single value is wanted")
         if values:
             return values[0]
         if origin.default is ABSENT:

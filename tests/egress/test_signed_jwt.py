@@ -93,6 +93,14 @@ async def test_a_caller_without_a_claim_is_refused(start: Start, upstream: Upstr
     assert not upstream.seen
 
 
+@pytest.mark.parametrize(("values", "status"), [(["x"], 200), (["x", "y"], 400), (["x" * 8000], 431)])
+async def test_values_of_a_header(start: Start, upstream: Upstream, values: list[str], status: int) -> None:
+    async with running(start, upstream, spec(claims={"lang": {"$header": "X-Lang"}})) as gateway:
+        headers = [*gateway.bearer(audience="gw").items(), *(("x-lang", value) for value in values)]
+        assert (await gateway.client.get("/a", headers=headers)).status_code == status
+    assert len(upstream.seen) == (status == 200)
+
+
 async def test_a_token_for_a_service_is_none_for_the_gateway(start: Start, upstream: Upstream) -> None:
     text = spec("none", audience="gw", claims={"sub": "root", "roles": ["api_publisher"]})
     async with running(start, upstream, text, {**spec(), "route": "/b"}) as gateway:
