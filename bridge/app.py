@@ -71,7 +71,7 @@ def build(settings: Settings) -> Bridge:
     reader = build_authenticator(READERS_AUTH, runtime.trust, runtime.registry)
     info, servers = api_info(settings, VERSION), api_servers(settings)
     admin = Admin(runtime.registry, publisher, metrics, info, lambda: bool(app.state.ready), servers)
-    signing_keys = SigningKeysPage(runtime.credentials.keys)
+    pages = [*admin.routes(), *SigningKeysPage(runtime.credentials.keys).routes(), *portal.routes()]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -98,15 +98,11 @@ def build(settings: Settings) -> Bridge:
         lifespan=lifespan,
         routes=[
             Route("/register", admin.register, methods=["POST"]),
-            Mount(
-                "/-", app=Router([*admin.routes(), *signing_keys.routes(), *portal.routes()], redirect_slashes=False)
-            ),
+            Mount("/-", app=Router(pages, redirect_slashes=False)),
         ],
         middleware=[
             Middleware(Recorder, log=access, proxies=settings.trusted_proxies),
-            Middleware(
-                Access, public=settings.public_pages, separate=settings.admin_bind is not None, authenticate=reader
-            ),
+            Middleware(Access, public=settings.public_pages, separate=bool(settings.admin_bind), authenticate=reader),
         ],
         exception_handlers={BridgeError: _problem, HTTPException: _http_problem},
     )

@@ -36,6 +36,7 @@ class ClientCredentials:
     """
 
     names: Collection[str] = ("authorization",)
+    caching: Sequence[tuple[str, str]] = ()  #: `bridge.api.egress.Shared`: all callers have the same
 
     def __init__(self, token: ClientToken, wait: float) -> None:
         self._token, self._wait = token, wait

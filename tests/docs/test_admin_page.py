@@ -47,6 +47,7 @@ ANSWERS = {
     "POST /-/routes/check": 200,
     "POST /-/routes/check?id=ID": 200,
     "POST /-/routes/{id}/check": 200,
+    "GET /-/jwks.json": 200,
     "GET /-/health/live": 200,
     "GET /-/health/ready": 200,
     "GET /-/metrics": 200,

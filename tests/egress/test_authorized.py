@@ -98,7 +98,7 @@ async def test_replies_that_may_depend_on_the_caller_are_not_cached(
     control: str | None,
     second: str,
 ) -> None:
-    monkeypatch.setattr("bridge.runtime.Binder", partial(Binder, credentials=lambda spec: kind()))
+    monkeypatch.setattr("bridge.egress.credentials.CredentialsBinder.bind", lambda self, spec: kind())
     spec = ROUTE.replace("auth: none", "auth: none, cache: {ttl: 1h}")
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes={"a.yml": spec}) as gateway:
         replies = [await gateway.client.get("/a") for _ in range(2)]

@@ -57,6 +57,20 @@ async def test_http(start: Start, upstream: Upstream, oauth: OAuthServer, wire: 
     assert "authorization: ***" in shown.splitlines()
 
 
+@pytest.mark.parametrize("kind", ["client_credentials", "signed_jwt"])
+async def test_what_is_the_same_for_all_callers_is_cached(
+    start: Start, upstream: Upstream, oauth: OAuthServer, kind: str
+) -> None:
+    text = spec(oauth, {"request": "passthrough"}, upstream="svc:80", cache={"ttl": "1h"})
+    if kind == "signed_jwt":  # the service may answer by the caller's subject
+        text = json.dumps({**json.loads(text), "upstream_auth": {"type": kind}})
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes={"a.yml": text}, fetch_networks="127.0.0.0/8") as gateway:
+        replies = [await gateway.client.get("/a") for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert len(upstream.seen) == (1 if kind == "client_credentials" else 2)
+
+
 class Service:
     """Takes the token ``t2`` and later ones, and echoes."""
 
