@@ -323,7 +323,8 @@ VERBS = [
 async def test_a_verb_is_one_word(judged: Callable[..., Any], verb: str) -> None:
     assert keys(await judged({**OPEN, "route": f"/a/{{x}}:{verb}"})) == ["route"]
     assert keys(await judged({**OPEN, "route": f"/a/{{x*}}:{verb}"})) == ["route"]
-    assert keys(await judged({**OPEN, "route": "/a/{x}", "upstream": f"svc:80/b/{{x}}:{verb}"})) == ["upstream"]
+    wrong = [] if verb == "a?b" else ["upstream"]  # in an upstream a question mark begins the query
+    assert keys(await judged({**OPEN, "route": "/a/{x}", "upstream": f"svc:80/b/{{x}}:{verb}"})) == wrong
     for pattern in (f"/a/{{name}}:{verb}", f"/a:{verb}"):
         spec = json.loads(json.dumps(SPECS["grpc"]))
         spec["transform"]["grpc"]["http_rules"] = [{**RULE, "get": pattern}]
