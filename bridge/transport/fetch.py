@@ -53,7 +53,6 @@ _URL = re.compile(
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/%:@!$&'()*+,;=~-._[]"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_DOCUMENT = MappingProxyType({"accept": "text/xml, application/xml, */*"})
 _HINT = "; BRIDGE_FETCH_NETWORKS may list networks that are allowed nevertheless"
 
 
@@ -207,7 +206,7 @@ class Fetcher:
         async with await self._client() as client:
             for _ in range(MAX_REDIRECTS + 1):
                 credentials = headers if target.origin == first.origin else {}
-                reply = await self._ask(client, target, {**_DOCUMENT, **credentials})
+                reply = await self._ask(client, target, credentials)
                 try:
                     location = reply.headers.get("location")
                     if reply.is_redirect and location is not None:
@@ -259,7 +258,8 @@ class Fetcher:
         """The reply's head, from the first allowed address that accepts a connection: to a GET, or a POST of `body`."""
         import httpx
 
-        fields = {"accept-encoding": "identity", "user-agent": USER_AGENT, **headers, "host": target.authority}
+        fields = {"accept": "text/xml, application/xml, */*", "accept-encoding": "identity", "user-agent": USER_AGENT}
+        fields |= {**headers, "host": target.authority}
         problem: Exception | None = None
         connected = False
         for address in await self._usable_addresses(target):
