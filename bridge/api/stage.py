@@ -29,6 +29,7 @@ class BoundOperation(Protocol):
     """The operation for which a stage is bound.
 
     :ivar codec: the operation's. :ivar streams: it is a `bridge.api.StreamCodec`.
+    :ivar streams_bodies: it is a `bridge.api.capabilities.BodyStreaming` that passes bodies on while they arrive.
     :ivar request: a unary call's request to the service: the codec's, with the edits of the route's egress.
     :ivar open: a streaming call's translation, whose request has these edits.
     :ivar egress: the edits themselves.
@@ -43,6 +44,7 @@ class BoundOperation(Protocol):
     send: Any
     stream: Any
     streams: bool
+    streams_bodies: bool
     timeout: float
     tenant: str
     authenticator: Authenticator

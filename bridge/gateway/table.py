@@ -15,7 +15,7 @@ import orjson
 from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
 from bridge.api.call import Call
-from bridge.api.capabilities import Followed, capability
+from bridge.api.capabilities import BodyStreaming, Followed, capability
 from bridge.api.egress import Credentials, Egress
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
@@ -38,7 +38,6 @@ from bridge.plugins import Transformers
 from bridge.stages.cache.memory import MemoryCache
 from bridge.stages.cors import CorsPolicy
 from bridge.stages.quota.memory import MemoryLimiter
-from bridge.stages.request import streams_bodies
 
 #: A file's route is named after its file, a registered one has the number that the store gave it.
 RouteId = int | str
@@ -126,7 +125,8 @@ class Endpoint:
         self.streams = capability(operation.codec, StreamCodec) is not None
         self.egress, self.credentials = route.egress, route.credentials
         self.request, self.open = _edited(self.codec, self.egress, streams=self.streams)
-        self.streams_bodies = streams_bodies(self)
+        streaming = capability(operation.codec, BodyStreaming)
+        self.streams_bodies = streaming is not None and streaming.streams_bodies
         self.tenant = spec.tenant or ""
         self.timeout = spec.timeout
         self.upstream = f"{spec.upstream.name}:{spec.upstream.port}"

@@ -26,7 +26,6 @@ from bridge.gateway.websocket import websocket_handler
 from bridge.observe.tracing import trace_headers
 from bridge.payload import offload
 from bridge.payload.offload import LARGE
-from bridge.stages.request import streams_bodies
 
 
 class Translate:
@@ -46,7 +45,7 @@ class Translate:
             if credentials is not None:
                 return partial(_authorized_relay, operation, credentials, max_message)
             return partial(_relay, operation, max_message)
-        translate = _pass if streams_bodies(operation) else _translate
+        translate = _pass if operation.streams_bodies else _translate
         if credentials is not None:
             return partial(_authorized, translate, operation, credentials)
         return partial(translate, operation)

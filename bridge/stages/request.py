@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from bridge.api.body import UNLIMITED, WHOLE, streamed
 from bridge.api.call import Reply
-from bridge.api.capabilities import BodyStreaming, capability
 from bridge.api.exchange import Exchange
 from bridge.api.spec.limits import Stream
 from bridge.api.spec.scalars import seconds
@@ -91,7 +90,7 @@ class Receive:
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
         max_body = body_limit(operation, self._max_body)
-        stream = partial(_stream, operation.spec.stream) if streams_bodies(operation) else None
+        stream = partial(_stream, operation.spec.stream) if operation.streams_bodies else None
         with_body = decoding(operation, max_body, next)
         if operation.streams and operation.codec.streams_up:
             next = with_body  # the body is read later
@@ -156,19 +155,13 @@ def _stream(bounds: Stream, max_body: int, exchange: Exchange) -> bool:
     return True
 
 
-def streams_bodies(operation: BoundOperation) -> bool:
-    """Whether the operation passes bodies on while they arrive."""
-    streaming = capability(operation.codec, BodyStreaming)
-    return streaming is not None and streaming.streams_bodies
-
-
 def body_limit(operation: BoundOperation, max_body: int) -> int:
     """Bytes of a request's body.
 
     :param max_body: for routes without a limit of their own. It is for bodies that are read as a whole: one that is
         passed on takes no memory.
     """
-    return operation.spec.max_body or (UNLIMITED if streams_bodies(operation) else max_body)
+    return operation.spec.max_body or (UNLIMITED if operation.streams_bodies else max_body)
 
 
 def oversized(max_bytes: int) -> TooLarge:

@@ -68,7 +68,7 @@ def test_check_tells_faults_of_grammar_and_of_binding_together(cli: Any, home: P
     (home / "d.yml").write_text(
         SPEC.replace("/v1/a/{id}", "v1/a").replace("passthrough}", "soap, soap: {wsdl: x.wsdl}}")
     )
-    (home / "e.yml").write_text(SPEC + "colour: red\n")
+    (home / "e.yml").write_text(SPEC + "weekday: red\n")
     lines = cli("check", "a.yml", "b.yml", "c.yml", "d.yml", "e.yml").stderr.splitlines()
     assert lines[0].startswith("a.yml:6: timeout: 'soon' is no duration")
     assert lines[1] == "a.yml:5: rate_limt: unknown key; did you mean 'rate_limit'?"
@@ -77,7 +77,7 @@ def test_check_tells_faults_of_grammar_and_of_binding_together(cli: Any, home: P
     assert lines[4].startswith("b.yml:1: it is not YAML")
     assert lines[5].startswith("c.yml:4: transform.request: no transformer is named 'soup'")
     assert lines[6].startswith("d.yml:1: route: ")
-    assert lines[8] == "e.yml:5: colour: unknown key"
+    assert lines[8] == "e.yml:5: weekday: unknown key"
     assert len(lines) == 9
 
 

@@ -35,10 +35,10 @@ FILES = {"issuers.yml": read_issuers, "secrets.yml": read_bindings}
 #: Top-level keys of other programs' files: Prometheus, Docker Compose, Kubernetes.
 FOREIGN = {"scrape_configs", "services", "apiVersion"}
 
-LANGUAGES = ("", "yaml", "json", "toml", "python", "console", "sh")
+LANGUAGES = ("", "yaml", "json", "toml", "python", "console", "sh", "nginx")
 
 #: What `check` says of a contract or transformer that a page speaks of and that is not in the repository.
-ABSENT = re.compile(r"vat\.wsdl|there is no transformer 'shout'|no transformer 'shout'|'shout'")
+ABSENT = re.compile(r"(vat|ledger)\.wsdl|there is no transformer 'shout'|no transformer 'shout'|'shout'")
 
 
 def each(*languages: str) -> pytest.MarkDecorator:
@@ -51,7 +51,7 @@ def test_every_block_is_in_a_language_that_is_tested() -> None:
 
 
 @each("yaml")
-async def test_yaml_is_what_the_gateway_reads(block: Block, tmp_path: Path) -> None:
+async def test_yaml_is_what_the_gateway_reads(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "routes" / "a.yml"
     path.parent.mkdir()
     path.write_text(block.text)
@@ -63,6 +63,7 @@ async def test_yaml_is_what_the_gateway_reads(block: Block, tmp_path: Path) -> N
     elif "route:" in block.text:
         for folder in ("wsdl", "protos"):
             shutil.copytree(ROOT / folder, tmp_path / folder)
+        _make_secrets(block.text, tmp_path, monkeypatch)
         faults, _, _ = await judge(load({}, home=tmp_path), [path])
         assert [str(fault) for fault in faults if not ABSENT.search(str(fault))] == []
     else:
@@ -71,9 +72,21 @@ async def test_yaml_is_what_the_gateway_reads(block: Block, tmp_path: Path) -> N
                 _judge_member(key, value)
 
 
+def _make_secrets(text: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables and files that a spec names."""
+    for name in re.findall(r"\$env: (\w+)", text):
+        monkeypatch.setenv(name, "s3cret-of-docs")
+    for name in re.findall(r"\$file: ([\w./-]+)", text):
+        path = home / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("s3cret-of-docs")
+
+
 def _members(text: str) -> list[tuple[str, Any]]:
     """The members of a part of a spec; several lines may show ways to write one key."""
     yaml = YAML(typ="safe")
+    # Dates are texts in YAML 1.2's core schema, which specs are read by.
+    yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
     parts = re.split(r"^(?=[a-z_]+:)", text, flags=re.MULTILINE)
     return [member for part in parts if part.strip() for member in yaml.load(part).items()]
 

@@ -42,6 +42,7 @@ def _public_host(host: str) -> str:
 
 
 TENANT = r"^[A-Za-z0-9._-]{1,64}$"
+_HEADERS, _QUERY = HeadersSpec(), QuerySpec()
 
 
 class RouteSpec(Model):
@@ -60,8 +61,9 @@ class RouteSpec(Model):
     ip: IpRules | None = None
     auth: Auth
     upstream_auth: UpstreamAuth | None = None
-    headers: HeadersSpec = HeadersSpec()
-    query: QuerySpec = QuerySpec()
+    # By factories, since pydantic copies a default that holds mappings for each route.
+    headers: HeadersSpec = Field(default_factory=lambda: _HEADERS)
+    query: QuerySpec = Field(default_factory=lambda: _QUERY)
     forwarded: Forwarding = ForwardedSpec()
     rate_limit: RateLimit | None = None
     cache: Cache | None = None

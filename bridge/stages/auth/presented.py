@@ -36,22 +36,26 @@ class CredentialPlaces:
     queries: frozenset[str]
 
 
+_HEADER = ("header",)  # where credentials stand if a route says nothing
+
+
 def credential_places(auth: spec.Auth) -> tuple[CredentialPlaces, ...]:
     """The places of a route's credentials; none if all of them are header fields."""
     kinds = auth.any if isinstance(auth, spec.AnyAuth) else (auth,)
+    movable = [kind for kind in kinds if isinstance(kind, spec.JwtAuth | spec.ApiKeyAuth)]
+    if {kind.sources for kind in movable} <= {_HEADER}:
+        return ()
     found: dict[str, CredentialPlaces] = {}
-    for kind in kinds:
-        if isinstance(kind, spec.JwtAuth | spec.ApiKeyAuth):
-            field, prefix = ("authorization", "Bearer ") if kind.type == "JWT" else (kind.header.lower(), "")
-            names = [(type(one), one) for one in kind.sources]
-            found[field] = CredentialPlaces(
-                field,
-                prefix,
-                "header" in kind.sources,
-                frozenset(one.cookie for _, one in names if isinstance(one, spec.CookieSource)),
-                frozenset(one.query for _, one in names if isinstance(one, spec.QuerySource)),
-            )
-    return tuple(found.values()) if any(one.cookies or one.queries for one in found.values()) else ()
+    for kind in movable:
+        field, prefix = ("authorization", "Bearer ") if kind.type == "JWT" else (kind.header.lower(), "")
+        found[field] = CredentialPlaces(
+            field,
+            prefix,
+            "header" in kind.sources,
+            frozenset(one.cookie for one in kind.sources if isinstance(one, spec.CookieSource)),
+            frozenset(one.query for one in kind.sources if isinstance(one, spec.QuerySource)),
+        )
+    return tuple(found.values())
 
 
 class Presented:
