@@ -132,9 +132,9 @@ def test_a_route_file_that_breaks_while_the_demo_runs_is_shown(demo: tuple[Termi
     screen, checkout = demo
     route = checkout / "routes" / "results-feed.yml"
     text = route.read_text()
-    route.write_text(text + "\ncolour: red\n")
+    route.write_text(text + "\nweekday: red\n")
     try:
-        screen.wait_for(r"^.*ERROR.*routes/results-feed\.yml:\d+: colour: unknown key$", 20)
+        screen.wait_for(r"^.*ERROR.*routes/results-feed\.yml:\d+: weekday: unknown key$", 20)
     finally:
         route.write_text(text)
 

@@ -68,6 +68,8 @@ class Personal:
     name: ClassVar[str] = "personal"
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
+        if operation.egress is None and operation.credentials is None:
+            return None
         fields = [*operation.egress.caching] if operation.egress is not None else []
         if operation.credentials is not None:
             shared = capability(operation.credentials, Shared)

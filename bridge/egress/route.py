@@ -17,6 +17,7 @@ from bridge.egress.query import UpstreamQuery, edited, parameter_name, parameter
 from bridge.egress.static import StaticCredentials, static_credentials
 from bridge.errors import BindError, Fault
 
+_KEYS = frozenset(("headers", "query", "forwarded", "upstream_auth"))  #: of the spec, by which a request is edited
 _NO_EDITS = CompiledEdits(frozenset(), ())
 _FORWARDED = frozenset(("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"))
 
@@ -27,6 +28,8 @@ def route_egress(spec: RouteSpec, wire: str, home: Path) -> Egress | None:
     :param wire: ``http`` or ``grpc``, the transformer's. :param home: the folder that ``$file`` is relative to.
     :raises bridge.api.BindError: something can't be sent over this protocol, or a secret can't be read; all faults.
     """
+    if not spec.upstream.query and _KEYS.isdisjoint(spec.model_fields_set):
+        return None
     query = spec.upstream.query or spec.query.model_fields_set
     if not (query or spec.headers.request.model_fields_set or spec.forwarded.used or spec.upstream_auth):
         return None

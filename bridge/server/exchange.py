@@ -294,12 +294,13 @@ class ServerExchange(ExchangeBase):
         """
         if self.expects:
             self.keep_alive = self.expects = False
-        elif status >= 400 and not self._is_short():
+        elif status >= 400 and self._is_long():
             self.keep_alive, self._lingers = False, True
 
-    def _is_short(self) -> bool:
+    def _is_long(self) -> bool:
+        """Whether much is to come. A chunked body may end at once, but for one that is passed on in pieces."""
         length = next((value for name, value in self.headers if name == "content-length"), "")
-        return length.isdigit() and int(length) <= WHOLE
+        return int(length) > WHOLE if length.isdigit() else self._body is not None
 
     def _end(self) -> None:
         self.complete = True

@@ -87,9 +87,9 @@ def test_what_cant_be_served_is_one_sentence(cli: Any, home: Path) -> None:
     assert "BRIDGE_COLOUR: no setting has this name" in sentence("--port", "0", BRIDGE_COLOUR="red")
     assert "can't be written" in sentence("--port", "0", BRIDGE_LOG="/dev/null/x")
     (home / "routes/a.yml").write_text(
-        "route: /a\ncolour: red\n" + "upstream: s:1\nauth: none\ntransform: {request: xml}"
+        "route: /a\nweekday: red\n" + "upstream: s:1\nauth: none\ntransform: {request: xml}"
     )
-    assert sentence("--port", "0") == "routes/a.yml:2: colour: unknown key\n"
+    assert sentence("--port", "0") == "routes/a.yml:2: weekday: unknown key\n"
     (home / "routes/a.yml").unlink()
     (home / ".bridge/local-issuer.pem").write_text("no key")
     (home / ".bridge/local-issuer.pem").chmod(0o600)
