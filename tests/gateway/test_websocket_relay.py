@@ -98,8 +98,8 @@ async def test_fragments_are_passed_on_as_they_come(front: Front) -> None:
     seen: asyncio.Queue[tuple[int, bool, bytes]] = asyncio.Queue()
 
     async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            seen.put_nowait(await read_frame(reader))
+        while (received := await read_frame(reader))[0] != 8:  # the close
+            seen.put_nowait(received)
 
     async with by_hand(accepting(service)) as port, front(port) as gateway:
         async with dialled(gateway.port) as (_, writer):
