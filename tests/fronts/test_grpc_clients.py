@@ -99,7 +99,7 @@ async def every_kind(client: Client) -> None:
         await both.write(client.flow.tick(n=number))
         assert (await both.read()).n == number
     await both.done_writing()
-    assert await both.read() is grpc.aio.EOF
+    assert await both.read() is grpc.aio.EOF  # pyright: ignore[reportAttributeAccessIssue]  # its stubs lack it
     assert await both.code() is grpc.StatusCode.OK
 
 
@@ -159,7 +159,7 @@ async def refusal(call: Any) -> grpc.aio.AioRpcError:
 
 
 def details(error: grpc.aio.AioRpcError) -> list[Any]:
-    packed = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    packed: Any = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
     return list(status_pb2.Status.FromString(packed).details)
 
 

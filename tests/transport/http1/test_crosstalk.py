@@ -77,6 +77,7 @@ async def test_every_answer_is_ones_own(serve: Any, seed: int) -> None:
         _, came = await client.exchange(
             server.address, "POST", "/", fields, body, server_name=None, connect_timeout=5, max_reply=10_000
         )
+        assert isinstance(came, bytes)
         assert came == body
         return came
 
