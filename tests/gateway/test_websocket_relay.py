@@ -640,7 +640,15 @@ async def test_pongs_do_not_accumulate_for_a_client_that_does_not_read(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "MAX_PONGS", 8)
-    async with library(echo) as port, front(port) as gateway:
+    left = asyncio.Event()
+
+    async def service(socket: ServerConnection) -> None:
+        try:
+            await echo(socket)
+        finally:
+            left.set()
+
+    async with library(service) as port, front(port) as gateway:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
@@ -657,6 +665,9 @@ async def test_pongs_do_not_accumulate_for_a_client_that_does_not_read(
                 sent += 131_000
         assert sent < 100_000_000
         writer.transport.abort()
+        await left.wait()
+        while not gateway.log():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_service_that_does_not_answer_the_close_is_cut_off(
