@@ -31,12 +31,14 @@ class WebSocketConnection(ConnectionFlow):
 
     :param protocol: after the handshake, or in it.
     :ivar disconnected: the peer has left, or was disconnected.
+    :ivar closed: done when the connection is closed, if there was one.
     """
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__()
         self._protocol = protocol
         self.disconnected = False
+        self.closed: asyncio.Future[None] = self.loop.create_future()
         self._backlog = bytearray()  # what came and is not parsed yet
         self._scheduled = False  # the next step of parsing
         self._timer: asyncio.TimerHandle | None = None  # to the next ping, or to the end of a close
@@ -58,6 +60,7 @@ class WebSocketConnection(ConnectionFlow):
         self._stop_timer()
         self._lost = True
         self.disconnected = True
+        self.closed.set_result(None)
         if self._sink is None or self._ended:
             self._backlog.clear()
         elif self._backlog:

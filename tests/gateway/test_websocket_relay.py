@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Response
 from websockets.typing import Origin, Subprotocol
 
+from bridge.transport.http1 import client
 from bridge.websocket import connection
 from tests.gateway.websocket_kit import (
     HANDSHAKE,
@@ -686,6 +687,28 @@ async def test_a_service_that_does_not_answer_the_close_is_cut_off(
         async with connect(url(gateway)):
             pass
         await over.wait()
+
+
+async def test_the_end_of_the_gateway_cuts_off_a_service_that_keeps_its_connection(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has answered the close, and only has to close the connection."""
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 600.0)
+    monkeypatch.setattr(client, "CLOSE_TIMEOUT", 0.1)
+    over = asyncio.Event()
+
+    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        code, _ = await read_close(reader)
+        writer.write(close(code, masked=False))
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        over.set()
+
+    async with by_hand(accepting(service)) as port:
+        async with front(port) as gateway, connect(url(gateway)):
+            pass
+        async with asyncio.timeout(30):
+            await over.wait()
 
 
 # --- on a foreign server ----------------------------------------------------------------------------------------------

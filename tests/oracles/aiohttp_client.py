@@ -101,6 +101,9 @@ class AiohttpClient:
             raise ConnectionDropped(f"{where}: {_text(error)}", reused=False) from None
         return await _read(response, where, max_reply)
 
+    async def connect(self, *_: object, **__: object) -> None:
+        raise NotImplementedError("it judges exchanges only")
+
     async def aclose(self) -> None:
         self._closed = True
         session, self._session = self._session, None

@@ -15,7 +15,6 @@ from bridge.http.client_address import hostname
 from bridge.http.coding import decode
 from bridge.http.forwarding import without_authority
 from bridge.payload import offload
-from bridge.transport.http1.dial import dial
 from bridge.transport.http1.exchange import Client, ConnectFailed, ConnectionDropped, Field, ReplyTruncated
 from bridge.transport.http1.fields import check_method, outgoing
 from bridge.transport.http1.websocket import ServiceWebSocket
@@ -137,10 +136,15 @@ class HttpChannel:
 
     async def _handshake(self, message: HttpMessage, context: AttemptContext) -> Attempt:
         path, fields, decode_body = message[1], message[2], message[4]
-        trust = (self._trust or self._client.trust()) if self._server_name else None
         socket = ServiceWebSocket(fields, self._max_reply)
         try:
-            await dial(socket, (context.address, trust, self._server_name), context.connect_timeout)
+            await self._client.connect(
+                socket,
+                context.address,
+                server_name=self._server_name,
+                connect_timeout=context.connect_timeout,
+                trust=self._trust,
+            )
             reply = await socket.handshake(path, fields)
             if reply is None:
                 return Attempt(socket, socket.status, verdict=InstanceVerdict.FINE)

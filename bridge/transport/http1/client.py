@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Address, Clock
 from bridge.transport.connecting import closing
-from bridge.transport.http1.dial import CLOSE_TIMEOUT, Key
+from bridge.transport.http1.connection import Http1Connection
+from bridge.transport.http1.dial import CLOSE_TIMEOUT, Key, dial
 from bridge.transport.http1.exchange import KEEPALIVE, PER_ADDRESS, Client, Field, ReplyHead, own_trust
 from bridge.transport.http1.pool import Pool
 from bridge.transport.http1.request import write_head
+from bridge.websocket.connection import WebSocketConnection
 
 
 class HttpClient:
@@ -26,6 +28,7 @@ class HttpClient:
         self._ssl_context = ssl_context
         self._per_address = per_address
         self._pools: dict[Key, Pool] = {}
+        self._websockets: set[WebSocketConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -73,6 +76,21 @@ class HttpClient:
             connection.leave(future)
             raise
 
+    async def connect(
+        self,
+        socket: WebSocketConnection,
+        address: Address,
+        *,
+        server_name: str | None,
+        connect_timeout: float,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        if self._closed:
+            raise closing()
+        await dial(socket, (address, (trust or self.trust()) if server_name else None, server_name), connect_timeout)
+        self._websockets.add(socket)
+        socket.closed.add_done_callback(lambda _: self._websockets.discard(socket))
+
     async def aclose(self) -> None:
         self._closed = True
         if self._timer is not None:
@@ -80,7 +98,10 @@ class HttpClient:
         pools = list(self._pools.values())
         for pool in pools:
             pool.close()
-        ends = {connection: connection.end() for pool in pools for connection in pool.connections}
+        ends: dict[Http1Connection | WebSocketConnection, asyncio.Future[None]] = {
+            connection: connection.end() for pool in pools for connection in pool.connections
+        }
+        ends.update((socket, socket.closed) for socket in self._websockets)  # each has been sent a close
         if ends:
             await asyncio.wait(ends.values(), timeout=CLOSE_TIMEOUT)
             for connection in ends:

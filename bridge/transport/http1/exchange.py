@@ -16,6 +16,7 @@ from bridge.api.tls import default_context
 from bridge.api.transport import Address, Clock
 from bridge.errors import BadReply, ReplyTooLarge
 from bridge.http.forwarding import end_to_end, tells_where
+from bridge.websocket.connection import WebSocketConnection
 
 Field = tuple[str, str]
 
@@ -123,8 +124,24 @@ class Client(Protocol):
         """
         ...
 
+    async def connect(
+        self,
+        socket: WebSocketConnection,
+        address: Address,
+        *,
+        server_name: str | None,
+        connect_timeout: float,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect a WebSocket, before its handshake. Parameters are those of `exchange`.
+
+        :raises ConnectFailed: it can't be connected.
+        :raises Unavailable: the gateway itself is out of sockets, or closing.
+        """
+        ...
+
     async def aclose(self) -> None:
-        """Close all connections; no further exchange is possible."""
+        """Close all connections; no further exchange is possible. WebSockets have some time to end by themselves."""
         ...
 
 
