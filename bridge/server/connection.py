@@ -14,6 +14,7 @@ from typing import Any
 
 import httptools
 
+from bridge.api.body import WHOLE
 from bridge.api.problem import problem
 from bridge.api.record import Record
 from bridge.errors import ClientError, RequestError, RequestTimeout
@@ -68,6 +69,7 @@ class ServerConnection(StallGuard):
         self._codings: tuple[str, ...] = ()  # values of Transfer-Encoding
         self._sized = False  # a body of known length is under way, which costs one call however long it is
         self._unparsed = 0  # bytes of such a body that go past the parser
+        self._unwanted = 0  # bytes of the body that came after the answer
         self._deaf = False  # what comes is thrown away
         self._backlog: bytearray | None = None  # what came and is not parsed yet
         self._head_timer: asyncio.TimerHandle | None = None
@@ -235,6 +237,7 @@ class ServerConnection(StallGuard):
         self._fields = []
         self._in_head, self._size, self._counted = True, 0, 0
         self._expects, self._codings = False, ()
+        self._unwanted = 0
         # A head within one small piece needs no count.
         self._counts = self._piece > MAX_HEAD
 
@@ -299,8 +302,14 @@ class ServerConnection(StallGuard):
             self._waiting.append(exchange)
 
     def on_body(self, body: bytes) -> None:
-        if not self._stops and (last := self._last) is not None and not last.complete:
+        if self._stops or (last := self._last) is None:
+            return
+        if not last.complete:
             last.feed(body)
+            return
+        before, self._unwanted = self._unwanted, self._unwanted + len(body)
+        if before <= WHOLE < self._unwanted:
+            self.loop.call_soon(self._end_unwanted, last)  # the parser is not done with what came
 
     def on_message_complete(self) -> None:
         self._sized = False
@@ -367,6 +376,11 @@ class ServerConnection(StallGuard):
         self._deaf = True
         self.resume_reading()
         self._half_close()
+
+    def _end_unwanted(self, exchange: ServerExchange) -> None:
+        """Much of a body came after its answer, and nobody knows how much is left."""
+        if exchange is self._last and not self._sized and not self._deaf and not self.transport.is_closing():
+            self.linger()
 
     def _half_close(self) -> None:
         # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.

@@ -174,6 +174,26 @@ async def test_a_body_in_small_chunks_arrives_and_so_does_what_follows(gateway: 
     ]  # fmt: skip
 
 
+async def test_what_is_left_of_a_chunked_body_after_its_answer_is_bounded(
+    gateway: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says how long it is. What is short is read, so that the connection serves the next request."""
+    await gateway.register(OPEN)
+    refused = b"POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    get = b"GET /p/c HTTP/1.1\r\n" + END
+    answer = await talk(gateway.port, refused, chunks(b"x" * 60_000, 10_000) + b"0\r\n\r\n" + get)
+    assert answer.count(b"HTTP/1.1 404 ") == answer.count(b"HTTP/1.1 200 ") == 1
+
+    monkeypatch.setattr(wire, "KEEP_ALIVE", 600.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(refused)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+    writer.write(chunks(b"x" * 200_000, 10_000))
+    async with asyncio.timeout(10):
+        await reader.read()  # until the gateway closes
+    writer.close()
+
+
 async def test_what_is_no_chunk_within_many_is_refused(gateway: Any, upstream: Any) -> None:
     await gateway.register(OPEN)
     head = b"POST /p/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
