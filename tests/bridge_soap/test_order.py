@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -27,10 +26,26 @@ def element(name: str, low: int = 1, high: int | None = 1) -> Part:
     return Part("element", low, high, element=Element(name, lambda: STRING), key=name)
 
 
-def pattern(part: Part) -> str:
-    inner = [part.element.name] if part.element is not None else list(map(pattern, part.parts))
-    joined = ("|" if part.kind == "choice" else "").join(inner)
-    return f"(?:{joined}){{{part.low},{'' if part.high is None else part.high}}}"
+def ends(part: Part, tags: str, starts: frozenset[int]) -> frozenset[int]:
+    """Where `part` may end in `tags`, if it begins at one of `starts`. As a regular expression of `re` such a model may
+    take hours."""
+
+    def once(starts: frozenset[int]) -> frozenset[int]:
+        if part.element is not None:
+            return frozenset(at + 1 for at in starts if tags[at : at + 1] == part.element.name)
+        if part.kind == "choice":
+            return frozenset().union(*(ends(each, tags, starts) for each in part.parts))
+        for each in part.parts:
+            starts = ends(each, tags, starts)
+        return starts
+
+    for _ in range(part.low):
+        starts = once(starts)
+    found = starts
+    for _ in range(len(tags) + 1 if part.high is None else part.high - part.low):
+        starts = once(starts)
+        found |= starts
+    return found
 
 
 COUNTS = st.sampled_from([(1, 1), (0, 1), (0, None), (1, None), (2, 2), (1, 3), (0, 5), (2, None)])
@@ -49,8 +64,8 @@ MODELS = st.recursive(
 
 @settings(max_examples=500, deadline=None)
 @given(MODELS, st.text("ab", max_size=8))
-def test_models_agree_with_regular_expressions(model: Part, tags: str) -> None:
-    expected = re.fullmatch(pattern(model), tags) is not None
+def test_models_take_the_sequences_that_they_describe(model: Part, tags: str) -> None:
+    expected = len(tags) in ends(model, tags, frozenset([0]))
     assert (Order(schemas(), model).check(tags) is None) is expected
 
 
