@@ -27,8 +27,12 @@ WRK = ("sh", "-c", "command -v wrk")
 
 @pytest.mark.parametrize(
     "chosen",
-    [("grpc-small", "soap-5"), pytest.param(("grpc-small", "grpc-stream", "soap-5"), marks=pytest.mark.slow)],
-    ids=["unary", "all"],
+    [
+        ("grpc-small",),
+        ("soap-5",),
+        pytest.param(("grpc-small", "grpc-stream", "soap-5"), marks=pytest.mark.slow),
+    ],
+    ids=["grpc", "soap", "all"],
 )
 def test_all_cases_of_ours_are_measured_and_checked(chosen: tuple[str, ...], tmp_path: Path) -> None:
     need("wrk", *WRK)
