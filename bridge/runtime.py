@@ -21,6 +21,7 @@ from bridge.cluster.mesh import open_mesh
 from bridge.cluster.pool import OfflineUpstreams, Upstreams
 from bridge.config.secrets_file import read_bindings
 from bridge.config.settings import Settings
+from bridge.egress.cookies import caller_cookies
 from bridge.egress.credentials import CredentialsBinder
 from bridge.egress.route import route_egress
 from bridge.errors import SettingsError
@@ -76,6 +77,7 @@ class Runtime:
             egress=partial(route_egress, home=settings.home),
             cors=settings.cors,
             credentials=self.credentials.bind,
+            cookies=caller_cookies,
         )
         routes = settings.path(settings.routes)
         self.registry = Registry(self.binder, self.store, routes, settings.home, self._route_warnings)
@@ -84,7 +86,9 @@ class Runtime:
         spec = route.source.spec
         mesh_warnings = await self.mesh.warnings(spec.upstream)
         dates = lifecycle_warnings(spec.deprecated, spec.sunset)
-        return [*route.warnings, *dates, *(f"upstream: {warning}" for warning in mesh_warnings)]
+        private = ["cache: has no effect, since replies of the callers' sessions (cookies) are private"]
+        unused = private if spec.cookies is not None and spec.cache is not None else []
+        return [*route.warnings, *unused, *dates, *(f"upstream: {warning}" for warning in mesh_warnings)]
 
     def _authenticator(self, spec: RouteSpec) -> Authenticator:
         """Routes with the same ``auth`` share one, since it keeps no state of a route."""

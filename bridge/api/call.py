@@ -51,6 +51,9 @@ def _quoted(raw: str, name: str) -> str:
     return "/".join([quote(segment, safe="") for segment in segments])
 
 
+ADDRESS = "ip:"  #: begins the `Identity.key` of callers of whom only the address is known
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The caller, as the route's auth identified it.
@@ -69,6 +72,11 @@ class Identity:
     key: str = ""
     internal: bool = False
     token: str = field(default="", repr=False, compare=False)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `key` is more than an address, which several callers may share."""
+        return bool(self.key) and not self.key.startswith(ADDRESS)
 
 
 ANONYMOUS = Identity()

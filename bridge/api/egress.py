@@ -2,7 +2,8 @@
 
 Header and query edits and credentials that never expire are an `Egress`: a pure function of the call and the codec's
 request, so that ``explain`` shows what is sent. Credentials that must be fetched or signed are `Credentials`: the
-gateway asks for their fields before it sends, and once more after the service has refused them.
+gateway asks for their fields before it sends, and once more after the service has refused them. `Cookies` are what the
+service has set itself.
 """
 
 from __future__ import annotations
@@ -76,4 +77,25 @@ class Credentials(Protocol):
     def rejected(self, call: Call) -> None:
         """The service answered 401, or UNAUTHENTICATED over gRPC, to the last `fields` of `call`: they aren't used
         again. The gateway then asks for new ones and sends the call once more."""
+        ...
+
+
+class Cookies(Protocol):
+    """The cookies that a service has set, for each caller (RFC 6265, section 5). Used on the event loop only.
+
+    Paths are those of requests to the service, without the query.
+    """
+
+    def header(self, call: Call, path: str) -> str:
+        """The ``Cookie`` field of the request of `call`; ``""``: its caller has none for this path.
+
+        :raises bridge.api.Forbidden: nobody can say who the caller is; nothing is sent.
+        """
+        ...
+
+    def take(self, call: Call, path: str, values: Sequence[str]) -> None:
+        """Keep what the reply to `call` sets.
+
+        :param values: of its ``Set-Cookie`` fields. What can't be kept is left out, with a warning in the access log.
+        """
         ...

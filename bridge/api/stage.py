@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
 from bridge.api.call import Call, Reply
-from bridge.api.egress import Credentials, Egress
+from bridge.api.egress import Cookies, Credentials, Egress
 from bridge.api.exchange import Exchange
 from bridge.api.limiter import Limiter
 from bridge.api.origins import OriginPolicy
@@ -34,6 +34,7 @@ class BoundOperation(Protocol):
     :ivar open: a streaming call's translation, whose request has these edits.
     :ivar egress: the edits themselves.
     :ivar credentials: of the route, for its service, if they must be fetched or signed.
+    :ivar cookies: that its service has set, if the gateway keeps them for each caller.
     :ivar send, stream: a unary call, and a streaming one, to the route's upstream.
     :ivar timeout: seconds for a unary call.
     """
@@ -53,6 +54,7 @@ class BoundOperation(Protocol):
     cors: OriginPolicy | None
     egress: Egress | None
     credentials: Credentials | None
+    cookies: Cookies | None
 
     @property
     def operation(self) -> Operation: ...

@@ -292,8 +292,10 @@ def render(endpoint: Endpoint, outbound: HttpRequest | GrpcRequest, *rest: HttpR
     masked: Collection[str] = ()
     if egress := endpoint.route.egress:
         secrets, masked = {*secrets, *egress.secrets}, egress.masked_fields
-    fetched = endpoint.credentials.names if endpoint.credentials else ()
-    own = [f"{name}: {MASK}" for name in fetched]  # they are fetched before a call is sent
+    fetched = [*(endpoint.credentials.names if endpoint.credentials else ())]
+    if endpoint.cookies is not None:
+        fetched.append("cookie")
+    own = [f"{name}: {MASK}" for name in fetched]  # they are fetched or looked up before a call is sent
 
     def line(name: str, value: str) -> str:
         hidden = name.lower() in masked or _SECRET_HEADER.search(name)

@@ -10,6 +10,7 @@ from bridge.api.call import Call, GrpcReply, GrpcRequest
 from bridge.api.capabilities import Closing, capability
 from bridge.api.egress import Credentials
 from bridge.api.stage import BoundOperation
+from bridge.egress.session import SessionOperation
 from bridge.errors import DeadlineExceeded
 
 UNAUTHENTICATED = 16  #: google.rpc.Code
@@ -23,7 +24,7 @@ class AuthorizedOperation:
 
     __slots__ = ("_call", "_credentials", "_operation", "codec", "open", "request", "spec", "timeout")
 
-    def __init__(self, operation: BoundOperation, credentials: Credentials, call: Call) -> None:
+    def __init__(self, operation: BoundOperation | SessionOperation, credentials: Credentials, call: Call) -> None:
         self._operation, self._credentials, self._call = operation, credentials, call
         self.codec, self.request, self.open = operation.codec, operation.request, operation.open
         self.spec, self.timeout = operation.spec, operation.timeout

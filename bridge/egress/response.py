@@ -68,12 +68,14 @@ class Personal:
     name: ClassVar[str] = "personal"
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler | None:
-        if operation.egress is None and operation.credentials is None:
+        if operation.egress is None and operation.credentials is None and operation.cookies is None:
             return None
         fields = [*operation.egress.caching] if operation.egress is not None else []
         if operation.credentials is not None:
             shared = capability(operation.credentials, Shared)
             fields += shared.caching if shared is not None else [_PRIVATE]
+        if operation.cookies is not None:  # the reply is of the caller's session
+            fields.append(_PRIVATE)
         fields = [*dict.fromkeys(fields)]
         if not fields:
             return None

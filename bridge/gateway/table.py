@@ -16,7 +16,7 @@ from bridge.api.authenticator import Authenticator
 from bridge.api.cache import ReplyCache
 from bridge.api.call import Call
 from bridge.api.capabilities import BodyStreaming, Followed, capability
-from bridge.api.egress import Credentials, Egress
+from bridge.api.egress import Cookies, Credentials, Egress
 from bridge.api.grants import NO_SECRETS, Grant, Secrets, granted
 from bridge.api.limiter import Limiter
 from bridge.api.origins import OriginPolicy
@@ -109,9 +109,9 @@ class Endpoint:
     """
 
     __slots__ = (
-        "authenticator", "cache", "codec", "cors", "credentials", "egress", "handle", "ignored_query", "limiter",
-        "open", "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies", "tenant",
-        "timeout", "upstream",
+        "authenticator", "cache", "codec", "cookies", "cors", "credentials", "egress", "handle", "ignored_query",
+        "limiter", "open", "operation", "request", "route", "send", "spec", "stream", "streams", "streams_bodies",
+        "tenant", "timeout", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: BoundRoute, operation: Operation, sender: Sender, chain: Chain) -> None:
@@ -123,7 +123,7 @@ class Endpoint:
         self.cors = route.cors
         self.send, self.stream = sender.send, sender.stream
         self.streams = capability(operation.codec, StreamCodec) is not None
-        self.egress, self.credentials = route.egress, route.credentials
+        self.egress, self.credentials, self.cookies = route.egress, route.credentials, route.cookies
         self.request, self.open = _edited(self.codec, self.egress, streams=self.streams)
         streaming = capability(operation.codec, BodyStreaming)
         self.streams_bodies = streaming is not None and streaming.streams_bodies
@@ -168,6 +168,7 @@ class BoundRoute:
     cors: OriginPolicy | None = None
     egress: Egress | None = None
     credentials: Credentials | None = None
+    cookies: Cookies | None = None
     #: How to detect that its contract has changed; None if only the gateway's files can change it.
     followed: Followed | None = None
     #: Of the contract that it is bound to, if that is followed.
@@ -189,6 +190,7 @@ class Binder:
     :param judge: stands in for `connect` where a spec is bound only to find its faults.
     :param egress: the edits of a route over a wire (``http``, ``grpc``); None: it has none. Called within its grant.
     :param credentials: a route's credentials that need I/O; None: it has none. Called within its grant.
+    :param cookies: of the callers of a route over a wire; None: it keeps none.
     :param max_body: bytes; what a registered route may allow at most, as its publisher must not use up the memory that
         the operator has set a limit for. None: no limit.
     :param cors: of routes without a ``cors`` of their own.
@@ -206,6 +208,7 @@ class Binder:
         judge: Callable[[Upstream, str, ConnectionSpec, RetrySpec | None], Sender] | None = None,
         egress: Callable[[RouteSpec, str], Egress | None] = lambda spec, wire: None,
         credentials: Callable[[RouteSpec], Credentials | None] = lambda spec: None,
+        cookies: Callable[[RouteSpec, str], Cookies | None] = lambda spec, wire: None,
         max_body: int | None = None,
         cors: CorsSpec | None = None,
     ) -> None:
@@ -214,7 +217,7 @@ class Binder:
         self._connect = connect
         self._judge = judge or connect
         self._fronts, self._chain = fronts, chain
-        self._egress, self._credentials = egress, credentials
+        self._egress, self._credentials, self._cookies = egress, credentials, cookies
         self.secrets, self._max_body, self._cors = secrets, max_body, cors
 
     async def fingerprint(self, route: BoundRoute) -> bytes:
@@ -251,6 +254,7 @@ class Binder:
             connect = self._connect if serves else self._judge
             sender = connect(spec.upstream, transformer.wire, spec.connection, spec.retry)
             egress, credentials = self._egress(spec, transformer.wire), self._credentials(spec)
+            cookies = _cookies(self._cookies(spec, transformer.wire), spec, old)
         authenticator = self._authenticate(spec)
         route = BoundRoute(
             source=source,
@@ -262,6 +266,7 @@ class Binder:
             cors=_cors(spec.cors or self._cors, spec, operations, authenticator),
             egress=egress,
             credentials=credentials,
+            cookies=cookies,
             followed=followed,
             fingerprint=fingerprint,
             warnings=warnings,
@@ -278,6 +283,14 @@ def _cors(
         return None
     methods = {method for operation in operations for method in _methods(spec, operation)}
     return CorsPolicy(cors, METHODS if ANY in methods else methods, authenticator.consumes)
+
+
+def _cookies(cookies: Cookies | None, spec: RouteSpec, old: BoundRoute | None) -> Cookies | None:
+    """Those of the route that this one replaces, if the service is the same, so that no session ends with a reload."""
+    if cookies is None or old is None or old.cookies is None:
+        return cookies
+    before = old.source.spec
+    return old.cookies if (before.upstream, before.tenant) == (spec.upstream, spec.tenant) else cookies
 
 
 def _limiter(spec: RouteSpec, old: BoundRoute | None) -> Limiter | None:

@@ -19,6 +19,7 @@ from bridge.api.stage import BoundOperation, Handler
 from bridge.api.stream import WEBSOCKET
 from bridge.api.transfer import Transfer
 from bridge.egress.authorized import AuthorizedOperation
+from bridge.egress.sending import SentOperation, sending
 from bridge.errors import RequestError
 from bridge.gateway.response import response_fields
 from bridge.gateway.streaming import StreamRelay
@@ -37,30 +38,27 @@ class Translate:
         self._max_message = max_message
 
     def bind(self, operation: BoundOperation, next: Handler, /) -> Handler:
-        credentials = operation.credentials
         max_message = operation.spec.max_body or self._max_message
         if operation.operation.method == WEBSOCKET and not operation.streams:
             return websocket_handler(operation, max_message)
         if operation.streams:
-            if credentials is not None:
-                return partial(_authorized_relay, operation, credentials, max_message)
+            if operation.credentials is not None:
+                return partial(_authorized_relay, operation, operation.credentials, max_message)
             return partial(_relay, operation, max_message)
         translate = _pass if operation.streams_bodies else _translate
-        if credentials is not None:
-            return partial(_authorized, translate, operation, credentials)
-        return partial(translate, operation)
+        send = sending(operation)
+        return partial(translate, operation) if send is None else partial(_sent, translate, send)
 
 
-async def _authorized(
-    translate: Callable[[BoundOperation | AuthorizedOperation, Exchange], Awaitable[Reply]],
-    operation: BoundOperation,
-    credentials: Credentials,
+async def _sent(
+    translate: Callable[[SentOperation, Exchange], Awaitable[Reply]],
+    send: Callable[[Call], SentOperation],
     exchange: Exchange,
 ) -> Reply:
-    return await translate(AuthorizedOperation(operation, credentials, exchange.call), exchange)
+    return await translate(send(exchange.call), exchange)
 
 
-async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: Exchange) -> Reply:
+async def _translate(operation: SentOperation, exchange: Exchange) -> Reply:
     clock = time.perf_counter
     call, record, codec = exchange.call, exchange.record, operation.codec
     limit = exchange.timeout
@@ -97,7 +95,7 @@ async def _translate(operation: BoundOperation | AuthorizedOperation, exchange: 
         record.translated += clock() - answered
 
 
-async def _pass(operation: BoundOperation | AuthorizedOperation, exchange: Exchange) -> Reply:
+async def _pass(operation: SentOperation, exchange: Exchange) -> Reply:
     """A call whose bodies nobody reads. Its reply is here with the head; what comes later is in `Exchange.transfer`,
     which whoever began the call closes."""
     clock = time.perf_counter

@@ -7,17 +7,18 @@ slowly is not read further, so that no more waits in between than a message.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from bridge.api.call import HttpReply, Reply
+from bridge.api.call import Call, HttpReply, Reply
 from bridge.api.downstream import WebSocketRequest
-from bridge.api.egress import Credentials
 from bridge.api.exchange import Exchange
 from bridge.api.record import Record
 from bridge.api.spec.limits import Stream
 from bridge.api.stage import BoundOperation, Handler
-from bridge.egress.authorized import AuthorizedOperation, refuses
+from bridge.egress.authorized import refuses
+from bridge.egress.sending import SentOperation, sending
 from bridge.errors import ClientDisconnected
 from bridge.gateway.response import response_fields
 from bridge.gateway.shutdown import uncancelled
@@ -32,11 +33,11 @@ def websocket_handler(operation: BoundOperation, max_message: int) -> Handler:
 
     :param max_message: bytes of one message of the client.
     """
-    return partial(_serve, operation, operation.credentials, max_message)
+    return partial(_serve, operation, sending(operation), max_message)
 
 
 async def _serve(
-    operation: BoundOperation, credentials: Credentials | None, max_message: int, exchange: Exchange
+    operation: BoundOperation, send: Callable[[Call], SentOperation] | None, max_message: int, exchange: Exchange
 ) -> Reply | None:
     """None: the WebSocket was accepted, and has ended. Otherwise the service has refused it."""
     call, record, limit = exchange.call, exchange.record, exchange.timeout
@@ -45,7 +46,7 @@ async def _serve(
     began = loop.time()
     bounds = [bound for bound in (operation.spec.stream.timeout, limit) if bound is not None]
     try:
-        opened = await _open(operation, credentials, exchange, min([operation.timeout, *bounds]))
+        opened = await _open(operation, send, exchange, min([operation.timeout, *bounds]))
     finally:
         record.waited = loop.time() - began
     record.upstream_status = opened.status
@@ -66,11 +67,13 @@ async def _serve(
     return None
 
 
-async def _open(operation: BoundOperation, credentials: Credentials | None, exchange: Exchange, seconds: float) -> Any:
+async def _open(
+    operation: BoundOperation, send: Callable[[Call], SentOperation] | None, exchange: Exchange, seconds: float
+) -> Any:
     """The service's answer: an open WebSocket with its `status`, `headers` and `subprotocol`, or the reply that refuses
     it. A refusal of the route's credentials is answered with new ones, once."""
     call, limit = exchange.call, exchange.timeout
-    sender = operation if credentials is None else AuthorizedOperation(operation, credentials, call)
+    credentials, sender = operation.credentials, operation if send is None else send(call)
     connect_by = asyncio.get_running_loop().time() + seconds
     for attempt in (1, 2):
         outbound = operation.request(call)

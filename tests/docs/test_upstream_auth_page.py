@@ -16,6 +16,7 @@ from bridge.api.spec.upstream_tokens import (
     SignedJwtUpstreamAuth,
     TokenExchangeUpstreamAuth,
 )
+from bridge.egress import cookies
 from tests.conftest import Recorded, Start, Upstream, listening
 from tests.docs.pages import ROOT, blocks_of
 from tests.docs.tables import code, table
@@ -96,6 +97,30 @@ async def test_a_signed_token(start: Start, upstream: Upstream) -> None:
     token = upstream.seen[0].header("authorization")[0].removeprefix("Bearer ")
     claims = jwt.decode(token, keys.keys[0].key, ["ES256"], audience="https://tally.example")
     assert (claims["roles"], claims["zone"], claims["exp"] - claims["iat"]) == (["clerk"], "north", 30)
+
+
+async def test_a_session_by_cookie(start: Start, upstream: Upstream) -> None:
+    async def answer(request: Recorded) -> tuple[int, list[tuple[str, str]], bytes]:
+        return 200, [("content-type", "text/xml"), ("set-cookie", "session=of-ann")], POSTED.encode()
+
+    upstream.answer = answer
+    mesh, files = {"ledger-svc": f"127.0.0.1:{upstream.port}"}, {"wsdl/ledger.wsdl": LEDGER}
+    async with start(mesh=mesh, routes={"a.yml": block("cookies: session")}, files=files) as gateway:
+        for sub in ("ann", "ann", "bob"):
+            headers = gateway.bearer(sub=sub, audience="LEDGER")
+            body = {"account": "a", "cents": 1}
+            assert (await gateway.client.post("/v1/entries", json=body, headers=headers)).status_code == 200
+    assert [seen.header("cookie") for seen in upstream.seen] == [[], ["session=of-ann"], []]
+
+
+def test_the_bounds_of_cookies() -> None:
+    bounds = dict(table(NAME, "Sessions by cookie"))
+    assert bounds["callers"].startswith(f"{cookies.MAX_CALLERS:,};")
+    assert bounds["all cookies"].startswith(f"{cookies.MAX_BYTES >> 20} MiB,")
+    assert bounds["cookies of a caller"].startswith(f"{cookies.MAX_COOKIES};")
+    assert bounds["name and value of a cookie, its path"].startswith(f"{cookies.MAX_COOKIE:,} bytes each;")
+    assert cookies.IDLE == 3600
+    assert bounds["idle time"].startswith("an hour")
 
 
 async def test_the_bindings_of_registered_routes(start: Start, upstream: Upstream) -> None:

@@ -99,6 +99,12 @@ def _checked(fragment: dict[str, Any]) -> dict[str, Any]:
     return fragment
 
 
+_SESSION = (
+    "The service keeps a session for each caller. Its cookies are kept here and sent with the caller's next calls; "
+    "clients need not handle them."
+)
+
+
 def _is_media(media: Any) -> bool:
     return media is None or isinstance(media, dict)
 
@@ -146,6 +152,7 @@ def finished(
         _upstream(spec.upstream).sub("the service", spec.description or "").strip(),
         entry.pop("description", None) or "",
         lifecycle_text(spec),
+        _SESSION if spec.cookies is not None else "",
         access_text(access),
     )
     if any(texts):
@@ -162,6 +169,8 @@ def finished(
     if any(kind["type"] != "none" for kind in access):
         ours["access"] = access
     ours |= lifecycle_members(spec)
+    if spec.cookies is not None:
+        ours["cookies"] = spec.cookies
     entry["x-bridge"] = {**ours, "also": list(also)} if also else ours
     return entry
 

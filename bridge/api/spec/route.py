@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from bridge.api.spec.auth import Auth
 from bridge.api.spec.compress import Compress
 from bridge.api.spec.connection import ConnectionSpec
+from bridge.api.spec.cookies import CookieMode
 from bridge.api.spec.cors import CorsSpec, cors_of
 from bridge.api.spec.edits import HeadersSpec, QuerySpec
 from bridge.api.spec.forwarded import ForwardedSpec, Forwarding
@@ -65,6 +66,7 @@ class RouteSpec(Model):
     headers: HeadersSpec = Field(default_factory=lambda: _HEADERS)
     query: QuerySpec = Field(default_factory=lambda: _QUERY)
     forwarded: Forwarding = ForwardedSpec()
+    cookies: CookieMode | None = None  #: None: they pass between client and service
     rate_limit: RateLimit | None = None
     cache: Cache | None = None
     compress: bool | Compress | None = None  #: None: as the setting says

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from bridge.api.authenticator import Authenticator, Security
-from bridge.api.call import Call, Identity
+from bridge.api.call import ADDRESS, Call, Identity
 from bridge.api.spec import auth as spec
 from bridge.config.settings import Networks
 from bridge.errors import BindError, ClientError, Fault, Forbidden, RequestError, Unauthorized
@@ -47,11 +47,11 @@ def _address_key(peer: str) -> str:
     """The key by which an address is counted. An IPv6 caller usually has a /64 (RFC 6177), so that is one caller."""
     peer = canonical(peer)
     if ":" not in peer:
-        return f"ip:{peer}"
+        return f"{ADDRESS}{peer}"
     try:
-        return f"ip:{ipaddress.ip_network((int(ipaddress.IPv6Address(peer)) >> 64 << 64, 64))}"
+        return f"{ADDRESS}{ipaddress.ip_network((int(ipaddress.IPv6Address(peer)) >> 64 << 64, 64))}"
     except ValueError:
-        return f"ip:{peer}"
+        return f"{ADDRESS}{peer}"
 
 
 class OpenAuthenticator:

@@ -1,6 +1,6 @@
 <?php
-// PHP's own SoapServer behind `php -S`: /orders is document/literal, /registry rpc/encoded.
-// Nothing lives from one request to the next, so what is kept lies in STATE, and each call leaves a line in JOURNAL.
+// PHP's own SoapServer behind `php -S`: /orders is document/literal, /registry rpc/encoded, /cart keeps sessions.
+// Nothing else lives from one request to the next, so what is kept lies in STATE, and each call leaves a line in JOURNAL.
 declare(strict_types=1);
 
 function journal(string $line): void
@@ -9,7 +9,7 @@ function journal(string $line): void
 }
 
 $service = basename((string) parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH));
-if (!in_array($service, ['orders', 'registry'], true)) {
+if (!in_array($service, ['cart', 'orders', 'registry'], true)) {
     http_response_code(404);
     exit;
 }
