@@ -401,69 +401,6 @@ async def test_closes_of_the_service_reach_the_client(front: Front) -> None:
                 assert await reader.read() == b""
 
 
-def wrong(*, masked: bool) -> list[tuple[bytes, int]]:
-    """What one side may not send (RFC 6455, sections 5 and 7.4), and the code that it gets."""
-
-    def made(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-        return frame(opcode, payload, fin=fin, masked=masked)
-
-    return [
-        (made(1, b"\xff\xfe"), 1007),
-        (made(1, b"\xed\xa0\x80"), 1007),  # half a surrogate pair
-        (made(1, b"\xc0\xaf"), 1007),  # longer than it need be
-        (made(1, b"\xc3", fin=False) + made(0, b"\x28"), 1007),
-        (made(1, b"\xc3", fin=False) + made(0, b""), 1007),  # half a character
-        (made(8, b"\x03\xe8\xff"), 1007),  # the reason of a close
-        *[(close(code, masked=masked), 1002) for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)],
-        (made(8, b"\x03"), 1002),  # half a code
-        (made(9, b"x", fin=False), 1002),
-        (made(9, b"x" * 126), 1002),
-        *[(bytes([0x81 | bit]) + made(1)[1:], 1002) for bit in (0x10, 0x20, 0x40)],  # reserved
-        *[(made(opcode), 1002) for opcode in (3, 7, 11, 15)],
-        (made(0, b"x"), 1002),  # goes on with nothing
-        (made(1, b"x", fin=False) + made(1, b"y"), 1002),  # a message within another
-        (frame(1, b"x", masked=not masked), 1002),
-        (made(2, b"x" * 2001), 1009),
-        (made(2, b"x" * 1500, fin=False) + made(0, b"x" * 501), 1009),
-    ]
-
-
-async def test_what_a_client_sends_wrongly(front: Front) -> None:
-    got: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
-
-    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.put_nowait(await read_close(reader))
-
-    cases = wrong(masked=True)
-    async with by_hand(accepting(service)) as port, front(port, max_body=2000) as gateway:
-        for sent, code in cases:
-            async with dialled(gateway.port) as (reader, writer):
-                writer.write(frame(2, b"fine") + sent)
-                assert (await read_close(reader))[0] == code, sent
-            assert (await got.get())[0] == 1011, sent
-    lines = gateway.log()
-    assert [line["close_code"] for line in lines] == [code for _, code in cases]
-    assert all(line["cause"].startswith("the client was failed") for line in lines)
-
-
-async def test_what_a_service_sends_wrongly(front: Front) -> None:
-    cases = wrong(masked=False)
-    pending = iter(cases)
-    got: list[int] = []
-
-    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(frame(2, b"fine", masked=False) + next(pending)[0])
-        got.append((await read_close(reader))[0])
-
-    async with by_hand(accepting(service)) as port, front(port, max_reply=2000) as gateway:
-        for sent, _ in cases:
-            async with dialled(gateway.port) as (reader, _writer):
-                assert await read_frame(reader) == (2, True, b"fine")
-                assert (await read_close(reader))[0] == 1011, sent
-    assert got == [code for _, code in cases]
-    assert all(line["cause"].startswith("the service was failed") for line in gateway.log())
-
-
 async def test_a_side_that_is_lost_is_told_to_the_other(front: Front) -> None:
     got: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
 

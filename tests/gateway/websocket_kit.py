@@ -31,10 +31,13 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = True) -> bytes:
-    """A frame of up to 65,535 bytes, under a mask of zeros if it is a client's (RFC 6455, section 5.2)."""
+    """A frame, under a mask of zeros if it is a client's (RFC 6455, section 5.2)."""
     bit = 0x80 if masked else 0
     size = len(payload)
-    length = bytes([size | bit]) if size < 126 else struct.pack(">BH", 126 | bit, size)
+    if size < 126:
+        length = bytes([size | bit])
+    else:
+        length = struct.pack(">BH", 126 | bit, size) if size < 1 << 16 else struct.pack(">BQ", 127 | bit, size)
     return bytes([opcode | (fin << 7)]) + length + bytes(4 if masked else 0) + payload
 
 
