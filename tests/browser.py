@@ -79,6 +79,15 @@ class Page:
         """Wait until the element's text holds `text`."""
         await self.until(f"document.getElementById({element!r}).textContent.includes({json.dumps(text)})")
 
+    async def outcome(self, body: str) -> Any:
+        """What the asynchronous function with this body returns in the page; a text for what it throws."""
+        await self.evaluate(
+            f"(() => {{ window.outcome = undefined; const run = async () => {{ {body} }};"
+            " run().then((it) => { window.outcome = [it]; }, (error) => { window.outcome = ['' + error]; });"
+            " return true; })()"
+        )
+        return (await self.until("window.outcome"))[0]
+
     async def click(self, selector: str) -> None:
         """Press what `selector` finds, once it is there and does not ignore it for being busy."""
         await self.until(
@@ -88,33 +97,54 @@ class Page:
         await self.evaluate(f"(() => {{ document.querySelector({selector!r}).click(); return true; }})()")
 
 
+class Browser:
+    """A headless Chromium. Its tabs share cookies and what it keeps of sites."""
+
+    def __init__(self, port: str) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+
+    @contextlib.asynccontextmanager
+    async def tab(self) -> AsyncIterator[Page]:
+        """A new tab. There are no cookies at first."""
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"{self._address}/json/new?about:blank") as answer:
+                made = await answer.json()
+            async with session.ws_connect(made["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                page = Page(socket)
+                for domain in ("Page", "Runtime", "Log", "Network"):
+                    await page.command(f"{domain}.enable")
+                await page.command("Network.clearBrowserCookies")
+                yield page
+            async with session.get(f"{self._address}/json/close/{made['id']}"):
+                pass
+
+
 @contextlib.asynccontextmanager
-async def chromium(folder: Path) -> AsyncIterator[Page]:
-    """A headless Chromium with one tab, and its profile in `folder`. Skips the test where there is none."""
+async def browsing(folder: Path, *options: str) -> AsyncIterator[Browser]:
+    """Run Chromium with its profile in `folder`, and these `options`. Skips the test where there is none."""
     await asyncio.to_thread(need, "chromium", "chromium", "--version")
     process = await asyncio.create_subprocess_exec(
         "chromium",
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *options,
         *(f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0", "about:blank"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        port = await asyncio.wait_for(_devtools_port(process), PATIENCE)
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                tabs = await answer.json()
-            address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-            async with session.ws_connect(address, max_msg_size=0) as socket:
-                tab = Page(socket)
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await tab.command(f"{domain}.enable")
-                yield tab
+        yield Browser(await asyncio.wait_for(_devtools_port(process), PATIENCE))
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def chromium(folder: Path) -> AsyncIterator[Page]:
+    """A tab of a Chromium of its own, with its profile in `folder`. Skips the test where there is none."""
+    async with browsing(folder) as browser, browser.tab() as page:
+        yield page
 
 
 async def _devtools_port(process: asyncio.subprocess.Process) -> str:

@@ -36,15 +36,6 @@ async def site(upstream: Upstream) -> Upstream:
     return upstream
 
 
-async def outcome(page: Page, body: str) -> Any:
-    """What the asynchronous function with this body returns in the page; a text for what it throws."""
-    await page.evaluate(
-        f"(() => {{ window.outcome = undefined; (async () => {{ {body} }})()"
-        ".then((it) => { window.outcome = [it]; }, (error) => { window.outcome = ['' + error]; }); return true; })()"
-    )
-    return (await page.until("window.outcome"))[0]
-
-
 def fetch(url: str, options: str) -> str:
     return f"const it = await fetch({url!r}, {options}); return [it.status, await it.json()];"
 
@@ -76,15 +67,15 @@ async def test_a_page_of_an_allowed_origin(stage: Any, site: Upstream, page: Pag
     async with stage(cors) as made:
         await page.open(f"{ALLOWED.format(port=site.port)}/page")
         base = f"http://127.0.0.1:{made.gateway.port}"
-        assert await outcome(page, fetch(f"{base}/flow/flow.Flow/Once", POST)) == [200, {"n": 7}]
+        assert await page.outcome(fetch(f"{base}/flow/flow.Flow/Once", POST)) == [200, {"n": 7}]
         with_cookies = POST.replace("{method", "{credentials: 'include', method")
-        assert await outcome(page, fetch(f"{base}/flow/flow.Flow/Once", with_cookies)) == [200, {"n": 7}]
-        assert await outcome(page, events(f"{base}/flow/count/3")) == [1, 2, 3]
-        assert await outcome(page, socket(f"{made.ws}/flow/rooms/blue/echo")) == {"n": 7, "room": "blue"}
+        assert await page.outcome(fetch(f"{base}/flow/flow.Flow/Once", with_cookies)) == [200, {"n": 7}]
+        assert await page.outcome(events(f"{base}/flow/count/3")) == [1, 2, 3]
+        assert await page.outcome(socket(f"{made.ws}/flow/rooms/blue/echo")) == {"n": 7, "room": "blue"}
         assert page.console == []
         # What fails can be read, too: a method, and a path below the route, that are not published.
-        assert (await outcome(page, fetch(f"{base}/flow/flow.Flow/Once", "{}")))[0] == 405
-        assert (await outcome(page, fetch(f"{base}/flow/nothing/here", POST)))[0] == 404
+        assert (await page.outcome(fetch(f"{base}/flow/flow.Flow/Once", "{}")))[0] == 405
+        assert (await page.outcome(fetch(f"{base}/flow/nothing/here", POST)))[0] == 404
         assert "CORS" not in "".join(page.console)
     calls = {(line["method"], line.get("route")) for line in made.gateway.log()}
     assert {("OPTIONS", "file:flow.yml"), ("WEBSOCKET", "file:flow.yml")} <= calls
@@ -100,9 +91,9 @@ async def test_a_page_of_another_origin(stage: Any, site: Upstream, page: Page) 
             fetch(f"{base}/flow/flow.Flow/Once", SIMPLE),
             fetch(f"{base}/flow/flow.Flow/Once", "{}"),
         ):
-            assert await outcome(page, script) == "TypeError: Failed to fetch"
-        assert await outcome(page, events(f"{base}/flow/count/3")) == "refused"
-        assert await outcome(page, socket(f"{made.ws}/flow/rooms/blue/echo")) == "refused"
+            assert await page.outcome(script) == "TypeError: Failed to fetch"
+        assert await page.outcome(events(f"{base}/flow/count/3")) == "refused"
+        assert await page.outcome(socket(f"{made.ws}/flow/rooms/blue/echo")) == "refused"
         async with asyncio.timeout(30):
             while sum("blocked by CORS policy" in line for line in page.console) < 4:
                 await page.evaluate("1")
@@ -128,15 +119,15 @@ async def test_tokens_in_queries_and_cookies(stage: Any, site: Upstream, page: P
         base = f"http://127.0.0.1:{made.gateway.port}"
         once, counted = f"{base}/flow/flow.Flow/Once", f"{base}/flow/count/3"
         await page.open(f"{ALLOWED.format(port=site.port)}/page")
-        assert await outcome(page, events(f"{counted}?token={token}")) == [1, 2, 3]
-        assert await outcome(page, socket(f"{made.ws}/flow/rooms/blue/echo?token={token}")) == {"n": 7, "room": "blue"}
+        assert await page.outcome(events(f"{counted}?token={token}")) == [1, 2, 3]
+        assert await page.outcome(socket(f"{made.ws}/flow/rooms/blue/echo?token={token}")) == {"n": 7, "room": "blue"}
         bearer = POST.replace("headers: {", f"headers: {{Authorization: 'Bearer {token}', ")
-        assert await outcome(page, fetch(once, bearer)) == [200, {"n": 7}]
+        assert await page.outcome(fetch(once, bearer)) == [200, {"n": 7}]
         # Cookies don't know ports, so that the page sets one for the gateway, too.
         await page.evaluate(f"document.cookie = 'session={token}'")
         with_cookies = POST.replace("{method", "{credentials: 'include', method")
-        assert await outcome(page, fetch(once, with_cookies)) == [200, {"n": 7}]
-        assert await outcome(page, socket(f"{made.ws}/flow/rooms/blue/echo")) == {"n": 7, "room": "blue"}
+        assert await page.outcome(fetch(once, with_cookies)) == [200, {"n": 7}]
+        assert await page.outcome(socket(f"{made.ws}/flow/rooms/blue/echo")) == {"n": 7, "room": "blue"}
         assert page.console == []
     text = (made.gateway.home / ".bridge/access.log").read_text()
     assert token not in text
@@ -150,8 +141,8 @@ async def test_a_forged_call_has_the_cookie_and_fails(stage: Any, site: Upstream
         await page.open(f"{ALLOWED.format(port=site.port)}/page")
         await page.evaluate(f"document.cookie = 'session={made.gateway.token()}'")
         forged = "{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{\"upto\": 7}'}"
-        assert await outcome(page, f"return (await fetch('{base}/flow/flow.Flow/Once', {forged})).type") == "opaque"
-        assert await outcome(page, socket(f"{made.ws}/flow/rooms/blue/echo")) == "refused"
+        assert await page.outcome(f"return (await fetch('{base}/flow/flow.Flow/Once', {forged})).type") == "opaque"
+        assert await page.outcome(socket(f"{made.ws}/flow/rooms/blue/echo")) == "refused"
         assert made.flow.calls == []
     calls = [(line["method"], line["status"], line["cause"]) for line in made.gateway.log()]
     cause = "a cookie's token came from a page that may not use it"
