@@ -9,12 +9,15 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Running, Start
+from bridge.server.tls import ListenerTls
+from tests.conftest import Running, Start, serving
+from tests.server.test_tls import NAME, Files
 from tests.servers import Server, need, running
 
 HERE = Path(__file__).parent / "http"
@@ -59,10 +62,10 @@ def before(start: Start) -> Callable[..., contextlib.AbstractAsyncContextManager
     return before
 
 
-async def curl(gateway: Running, path: str, *options: str) -> tuple[str, bytes]:
+async def curl(gateway: Running, path: str, *options: str, origin: str = "") -> tuple[str, bytes]:
     """Head and body of the last response."""
     need("curl", "curl", "--version")
-    command = ("curl", "-sS", "-D", "-", *options, f"http://127.0.0.1:{gateway.port}{path}")
+    command = ("curl", "-sS", "-D", "-", *options, f"{origin or f'http://127.0.0.1:{gateway.port}'}{path}")
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -143,6 +146,45 @@ async def test_bodies_over_http_2(node: Server, nginx: Server, before: Any, tmp_
         assert head.startswith("http/2 200")
         assert f"content-length: {LARGE}\r\n" in head
         assert body == FILE
+
+
+@pytest.mark.parametrize(("option", "version"), [("--http2", "2"), ("--http1.1", "1.1")])
+async def test_parts_heads_and_trailers_over_tls(
+    nginx: Server, node: Server, before: Any, tmp_path: Path, option: str, version: str
+) -> None:
+    """curl agrees on the version of HTTP by ALPN; what it gets is the same in both."""
+    files, authority = Files(tmp_path), tmp_path / "authority.pem"
+    files.authority.cert_pem.write_to_path(str(authority))
+    tls = ListenerTls(files.certificate, files.key)
+    async with before(nginx) as gateway, serving(gateway.app, tls=tls) as port:
+        origin = f"https://{NAME}:{port}"
+        secure = (option, "--cacert", str(authority), "--connect-to", f"{NAME}:{port}:127.0.0.1:{port}")
+        asked = partial(curl, gateway, "/large", *secure, origin=origin)
+        head, body = await asked()
+        assert head.startswith(f"http/{version} 200")
+        assert body == FILE
+        head, body = await asked("-r", "100-200099")
+        assert head.startswith(f"http/{version} 206")
+        assert f"content-range: bytes 100-200099/{LARGE}\r\n" in head
+        assert "content-length: 200000\r\n" in head
+        assert body == FILE[100:200_100]
+        head, body = await asked("-r", "-16")
+        assert (head.split()[1], body) == ("206", FILE[-16:])
+        head, body = await asked("-r", "0-9,500000-700000")
+        assert "multipart/byteranges" in head
+        assert FILE[500_000:700_001] in body
+        assert (await asked("-r", f"{LARGE}-"))[0].split()[1] == "416"
+        head, body = await asked("-I")
+        assert f"content-length: {LARGE}\r\n" in head
+        assert body.strip() == b""
+        head, body = await asked("-C", "1000000", "-H", "Accept-Encoding: identity")  # goes on with a download
+        assert (head.split()[1], body) == ("206", FILE[1_000_000:])
+    async with before(node) as gateway, serving(gateway.app, tls=tls) as port:
+        origin = f"https://{NAME}:{port}"
+        secure = (option, "--cacert", str(authority), "--connect-to", f"{NAME}:{port}:127.0.0.1:{port}")
+        head, body = await curl(gateway, "/trailers", *secure, "-d", "abc", origin=origin)
+        # curl writes them where it writes fields, when they have come.
+        assert (head.split()[1], body.lower().split()) == ("200", [b"abcx-answered:", b"no"])
 
 
 async def test_a_service_that_refuses_an_upload_at_once(

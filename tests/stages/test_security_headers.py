@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from bridge.config.settings import load
+from bridge.server.tls import ListenerTls
 from bridge.stages.security_headers import FIELDS, TRANSPORT
-from tests.conftest import Start, Upstream
+from tests.conftest import Start, Upstream, serving
+from tests.server.test_tls import NAME, Files
+from tests.servers import need
 
 ROUTE = "route: {route}\nupstream: svc:80\nauth: {auth}\ntransform: {{request: passthrough}}\n{lines}\n"
 ROUTES = {
@@ -52,6 +58,31 @@ async def test_https_of_a_proxy(start: Start, upstream: Upstream, trusted: bool,
     async with start(mesh=mesh, routes=ROUTES, trusted_proxies=proxies) as gateway:
         answer = await gateway.client.get("/yes", headers={"x-forwarded-proto": proto})
         assert (TRANSPORT[0] in answer.headers) is told
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+async def test_a_client_keeps_to_https(start: Start, upstream: Upstream, tmp_path: Path, version: str) -> None:
+    """curl's own list of hosts (RFC 6797): nothing is on it before a route has said so; then http becomes https."""
+    need("curl with HSTS", "sh", "-c", "curl --version | grep -q HSTS")
+    files, authority, known = Files(tmp_path), tmp_path / "authority.pem", tmp_path / "hsts"
+    files.authority.cert_pem.write_to_path(str(authority))
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes=ROUTES, tls_cert=files.certificate, tls_key=files.key) as gateway:
+        async with serving(gateway.app, tls=ListenerTls(files.certificate, files.key)) as port:
+
+            async def curl(scheme: str, path: str) -> str:
+                command = ["curl", "-sS", version, "--cacert", str(authority), "--hsts", str(known)]
+                command += ["--connect-to", f"{NAME}:{port}:127.0.0.1:{port}", "-o", "/dev/null"]
+                command += ["-w", "%{response_code} %{scheme}", f"{scheme}://{NAME}:{port}{path}"]
+                process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+                return (await process.communicate())[0].decode().lower()
+
+            assert await curl("https", "/no") == "200 https"
+            assert NAME not in known.read_text()
+            assert await curl("https", "/guarded") == "401 https"  # refusals tell it, too
+            assert NAME in known.read_text()
+            assert await curl("http", "/yes") == "200 https"
 
 
 async def test_https_of_the_gateway(start: Start, upstream: Upstream) -> None:
