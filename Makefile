@@ -6,8 +6,8 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DEV    := $(VENV)/.installed-dev
 SERVED := $(VENV)/.servers
-# One more than there are processors, since tests wait for sockets a part of their time.
-JOBS   ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 1))
+# Two for each processor, since tests wait for sockets and for other processes half of their time.
+JOBS   ?= $(shell expr 2 \* $$(nproc 2>/dev/null || echo 1))
 
 .PHONY: help demo test coverage test-slow test-plain test-deploy bare check bench format lock clean distclean
 .DEFAULT_GOAL := help
