@@ -107,6 +107,7 @@ from bridge.payload.json_text import check_json, read_in_slices, unquoted
 from bridge.payload.parsing import PrefixError, Unsliced, XmlError, parse_json, parse_xml, xml_parser, xml_slices
 from bridge.payload.pointer import parse_pointer, pointer_of, pointer_token
 from bridge.payload.repair import is_html, misnamed, repair_xml
+from bridge.payload.soap_fault import SoapFault, soap_fault
 from bridge.payload.teardown import dismantle
 from bridge.wording import counted, suggestion
 
@@ -171,6 +172,7 @@ __all__ = [
     "Secret",
     "Service",
     "SetupError",
+    "SoapFault",
     "StatusDetail",
     "StreamCodec",
     "StreamFormat",
@@ -233,6 +235,7 @@ __all__ = [
     "returnable",
     "seconds",
     "secret_texts",
+    "soap_fault",
     "split_template",
     "suggestion",
     "unescaped",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-from bridge.errors import InvalidParameter
+from bridge.errors import InvalidParameter, UpstreamFault
 from bridge.payload.parsing import parse_json
 
 #: Header fields in order of arrival; names in lower case, values with no surrounding white space.
@@ -117,6 +117,8 @@ class Call:
     :ivar forwarded: how the request reached the gateway; None unless the route forwards it.
     :ivar trace_id: 32 hex digits, the same as in the log and on the response.
     :ivar warnings: sentences for the access log; ``reply`` adds one for each deviation that it tolerated.
+    :ivar fault: the failure that ``reply`` passes on in the service's own form, a SOAP Fault, with the status and the
+        cause that it has for the gateway; for the access log. None if there is none, and if ``reply`` raises it.
     :ivar state: what a codec keeps from ``request`` for ``reply``. Only the codec uses it; None at first.
     :ivar clock: the current time, in Unix seconds. Codecs take the time from here, so that ``explain`` can fix it.
     :ivar random: returns that many random bytes, for nonces, boundaries and ids.
@@ -131,6 +133,7 @@ class Call:
         "_query_params",
         "body",
         "clock",
+        "fault",
         "forwarded",
         "headers",
         "identity",
@@ -176,6 +179,7 @@ class Call:
         self.random = random
         self.forwarded: Forwarded | None = None
         self.warnings: list[str] = []
+        self.fault: UpstreamFault | None = None
         self.state: Any = None
         self._indexed: Headers | None = None
         self._json: Any = _UNREAD

@@ -63,6 +63,9 @@ class Gateway:
                     raise TypeError("the operation gave no reply")
                 fields = response_fields(exchange, reply)
                 record.status = reply.status
+                fault = exchange.call.fault
+                if fault is not None and reply.status >= 400:
+                    record.cause, record.client_failed = _cause(fault), fault.status < 500
             # The one boundary: every error becomes a response. A plug-in's `sys.exit` must not end the gateway.
             except (Exception, asyncio.CancelledError, SystemExit) as failure:
                 error = uncancelled(failure, disconnected=request.disconnected)

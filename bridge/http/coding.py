@@ -67,6 +67,44 @@ def undo(body: bytes, codings: Sequence[str], limit: int) -> bytes:
     return body
 
 
+def beginning(body: bytes, codings: Sequence[str], size: int) -> bytes:
+    """At most the first `size` bytes of `body` without its `codings`, from as many bytes of `body` itself. It may be
+    incomplete.
+
+    :raises UnknownCoding, CorruptBody: a coding can't be undone.
+    """
+    if len(codings) > MAX_CODINGS:
+        raise UnknownCoding(f"{len(codings)} content-codings")
+    body = body[:size]
+    for name in reversed(codings):
+        try:
+            if name in _GZIP:
+                body = zlib.decompressobj(31).decompress(body, size)
+            elif name == "deflate":
+                body = _begin_deflate(body, size)
+            elif name == "zstd" and ZSTD:
+                body = _begin_zstd(body, size)
+            else:
+                raise UnknownCoding(name)
+        except zlib.error as error:
+            raise CorruptBody(f"not {name}: {error}") from None
+    return body
+
+
+def _begin_deflate(body: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(15).decompress(body, size)
+    except zlib.error:
+        return zlib.decompressobj(-15).decompress(body, size)
+
+
+def _begin_zstd(body: bytes, size: int) -> bytes:
+    try:
+        return bytes(_zstd_decompressor().decompress(body, size))
+    except ZSTD.ZstdError as error:
+        raise zlib.error(str(error)) from None
+
+
 def decode(body: bytes, codings: str, limit: int) -> bytes:
     """A reply's `body`, decoded from the codings of its ``Content-Encoding`` value.
 

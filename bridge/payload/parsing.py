@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -23,7 +23,16 @@ from lxml import etree
 from bridge.errors import InvalidBody
 from bridge.payload.json_text import MAX_JSON_DEPTH, SLICED, check_json, read_in_slices
 
-__all__ = ["MAX_JSON_DEPTH", "Literal", "PrefixError", "XmlError", "parse_json", "parse_xml", "xml_parser"]
+__all__ = [
+    "MAX_JSON_DEPTH",
+    "Literal",
+    "PrefixError",
+    "XmlError",
+    "elements_of_beginning",
+    "parse_json",
+    "parse_xml",
+    "xml_parser",
+]
 
 
 class Literal(Decimal):
@@ -139,6 +148,27 @@ def parse_xml(body: bytes, parser: etree.XMLParser | None = None) -> etree._Elem
     if root.getroottree().docinfo.internalDTD is not None:
         raise XmlError(_DOCTYPE)
     return root
+
+
+def elements_of_beginning(
+    beginning: bytes, tags: Sequence[str], encoding: str | None = None
+) -> Sequence[etree._Element]:
+    """The elements with one of `tags` that begin in the first bytes of a document, with as much of them as is there.
+
+    :param encoding: instead of the one that the document itself shows.
+    :raises XmlError: as `parse_xml`, for the part that is there.
+    :raises LookupError: the encoding is unknown.
+    """
+    doors = _doors(huge=False)
+    parser = etree.XMLPullParser(events=("start",), tag=tags, encoding=encoding, remove_pis=True, **doors)
+    parser.resolvers.add(_Nothing())
+    with _told(0):
+        parser.feed(beginning)
+        _refuse_errors(parser)
+    found = [element for _, element in parser.read_events() if isinstance(element, etree._Element)]
+    if found and found[0].getroottree().docinfo.internalDTD is not None:
+        raise XmlError(_DOCTYPE)
+    return found
 
 
 _DOCTYPE = "it carries a DOCTYPE, which is refused"

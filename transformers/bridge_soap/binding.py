@@ -184,7 +184,7 @@ class Binder:
             writer,
             output,
             reader,
-            resolve if encoded else None,
+            resolve if encoded and self._route.transform.response != "passthrough" else None,
             faults,
             self._route.transform.response,
             self._options.strict,

@@ -103,6 +103,9 @@ class Soap:
             if keys:
                 reason = "it shapes one operation, which operation must name"
                 raise BindError([Fault(reason, ("transform", "soap", key)) for key in keys])
+        if options.faults and route.transform.response == "passthrough":
+            reason = "it gives Faults other statuses, and transform.response: passthrough gives them as they came"
+            raise BindError(Fault(reason, ("transform", "soap", "faults")))
         contract = self._contract(options, context.wsdl_dir, fetch)
         binder = Binder(contract, route, options, context.wsdl_dir.parent)
         choices = choose(contract.wsdl, options)

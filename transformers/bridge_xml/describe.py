@@ -60,6 +60,10 @@ def with_websocket(route: RouteSpec, published: Sequence[Operation], codec: Http
     return [*others, sockets]
 
 
+_UNKNOWN = "The service behind it publishes no schema, so the shape of the bodies is its own."
+_AS_THEY_COME = "Its answers come as they are, SOAP Faults with their own status, too; its other failures are problems."
+
+
 def describer(
     route: RouteSpec,
     *,
@@ -77,7 +81,7 @@ def describer(
     def describe(method: str) -> OperationDoc:
         operation: dict[str, Any] = {
             "summary": f"The service behind {route.route}",
-            "description": "The service behind it publishes no schema, so the shape of the bodies is its own.",
+            "description": f"{_UNKNOWN} {_AS_THEY_COME}" if route.transform.response == "passthrough" else _UNKNOWN,
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
                 for name in parse_template(route.route).names

@@ -18,10 +18,12 @@ from bridge.api import (
     RouteSpec,
     TooLarge,
     UpstreamError,
+    UpstreamFault,
     fill_template,
     header,
     parse_json,
     parse_template,
+    soap_fault,
     split_template,
     upstream_error,
 )
@@ -98,6 +100,18 @@ def refuse_failure(inbound: HttpReply) -> None:
         raise upstream_error(inbound)
     if inbound.status < 200:
         raise BadReply(cause=f"status {inbound.status} as a final answer")
+
+
+def is_answer(call: Call, inbound: HttpReply) -> bool:
+    """Whether a reply with a status of 400 or more is a SOAP Fault. That is an answer, not a failure: SOAP 1.1, section
+    6.2, requires 500 for it. `call` gets it for the log."""
+    coding = header(inbound.headers, "content-encoding")
+    fault = soap_fault(inbound.body, content_type(inbound), coding) if inbound.body else None
+    if fault is None:
+        return False
+    cause = f"SOAP fault {fault.code or 'without a code'}: {fault.reason}"
+    call.fault = UpstreamFault(fault.reason, status=400 if fault.is_clients else 502, cause=cause)
+    return True
 
 
 def refusal(inbound: HttpReply) -> UpstreamError:

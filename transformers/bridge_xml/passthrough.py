@@ -28,6 +28,7 @@ from bridge_xml.forward import (
     content_type,
     excerpt,
     forward_reply,
+    is_answer,
     json_refusal,
     refusal,
     refuse_failure,
@@ -61,8 +62,9 @@ class Bytes:
         return 0  # nothing is read
 
     def reply(self, call: Call, inbound: HttpReply) -> Reply:
-        """:raises bridge.api.UpstreamError: the upstream failed (status 500 or more)."""
-        refuse_failure(inbound)
+        """:raises bridge.api.UpstreamError: the upstream failed: status 500 or more, and no SOAP Fault."""
+        if inbound.status < 400 or not is_answer(call, inbound):
+            refuse_failure(inbound)
         if self._locations is not None:
             inbound = self._locations.rewritten(call, inbound)
         return forward_reply(inbound)

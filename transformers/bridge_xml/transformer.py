@@ -29,6 +29,7 @@ from bridge_xml.forward import (
     content_type,
     excerpt,
     forward_reply,
+    is_answer,
     json_refusal,
     refusal,
     refuse_failure,
@@ -141,7 +142,8 @@ class XmlCodec:
         """:raises bridge.api.UpstreamError: the upstream failed, or sent an error of a type that isn't forwarded.
         :raises bridge.api.BadReply: the reply isn't XML, or has a DOCTYPE.
         """
-        refuse_failure(inbound)
+        if inbound.status < 400 or self._response != "passthrough" or not is_answer(call, inbound):
+            refuse_failure(inbound)
         if self._locations is not None:
             inbound = self._locations.rewritten(call, inbound)
         if self._response == "passthrough":

@@ -15,16 +15,19 @@ from bridge.api import (
     Call,
     Enough,
     FaultList,
+    Headers,
     HttpReply,
     HttpRequest,
     InvalidBody,
     InvalidParameter,
     Reply,
+    UnsupportedMediaType,
     UpstreamError,
     XmlError,
     dismantle,
     fill_template,
     header,
+    media_type,
     parse_pointer,
     require_json,
     split_template,
@@ -52,6 +55,8 @@ _MAX_FAULTS = 500
 _LARGE = 256 * 1024  #: bytes of a body above which its message is encoded as it grows
 _PIECES = 4096  #: of a large message's text, which are encoded in one go
 _MAX_WARNINGS = 20
+#: Media types of SOAP messages (SOAP 1.1, section 6; RFC 3902; SOAP with Attachments and MTOM, by RFC 2387).
+_MESSAGES = frozenset(("text/xml", "application/xml", "application/soap+xml", "multipart/related"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,10 @@ class SoapCodec:
 
     def _from_body(self, call: Call) -> Any:
         if call.body:
-            require_json(call, strict=self._plan.strict)
+            try:
+                require_json(call, strict=self._plan.strict)
+            except UnsupportedMediaType as error:
+                raise _not_json(call, error) from None
         if call.query:
             names = dict.fromkeys(name for name, _ in call.query_params)
             raise InvalidParameter([(name, "there is no such parameter") for name in names])
@@ -222,7 +230,9 @@ class SoapCodec:
                 call.warnings.append(f"the answer to a one-way call is no SOAP message: {error}")
                 return Reply(202)
             raise BadReply(f"The service's answer can't be read: {error}.") from None
-        if parts is not None:
+        if message.fault is not None and plan.response == "passthrough" and not 300 <= status < 400:
+            return self._pass_fault(call, inbound, kind, message.fault)
+        if parts is not None and plan.response != "passthrough":
             ids = inline(message.body, parts)
             parts = [part for part in parts if part.id not in ids]
         if plan.prepare is not None:
@@ -231,7 +241,7 @@ class SoapCodec:
             raise plan.faults.problem(message.fault, _retry_after(inbound), _noter(call.warnings))
         if status >= 300:
             raise _failure(inbound, "with a SOAP body")
-        if plan.output is None:
+        if plan.output is None and plan.response != "passthrough":
             return Reply(202)
         return self._answer(call, inbound, kind, message, parts or [], early)
 
@@ -265,7 +275,7 @@ class SoapCodec:
             blocks, more_fields = plan.inbound.read(message.header, note, call.warnings)
             fields += more_fields
         if plan.response == "passthrough":
-            return Reply(200, [("content-type", kind or "text/xml"), *fields], inbound.body)
+            return _as_it_came(inbound, kind, fields)
         if plan.response == "xml":
             kind = "application/xml; charset=utf-8"
             return Reply(200, [("content-type", kind), *fields], payload(message))
@@ -278,6 +288,13 @@ class SoapCodec:
         if plan.templates is not None and not call.warnings:
             plan.templates.learn(inbound.body, kind)
         return self._success(call, value, fields, parts, blocks)
+
+    def _pass_fault(self, call: Call, inbound: HttpReply, kind: str, fault: etree._Element) -> Reply:
+        """A Fault is an answer, with whatever status (SOAP 1.1, section 6.2; SOAP 1.2 part 2, section 7.5.2.2)."""
+        call.fault = self._plan.faults.problem(fault, (), _noter([]))
+        if inbound.status < 300:
+            call.warnings.append(f"the service sent a Fault with status {inbound.status}: {call.fault.cause}")
+        return _as_it_came(inbound, kind, self._fields())
 
     def _success(
         self,
@@ -314,10 +331,13 @@ class SoapCodec:
                 headers=_retry_after(inbound),
                 cause=f"HTTP {status}, empty",
             )
+        response = self._plan.response
         if self._plan.output is None:
-            return Reply(202)
+            return Reply(status if response == "passthrough" else 202)
         if not self._plan.output.elements and self._plan.output.content is None:
             fields = self._plan.blocks.fields if self._plan.blocks is not None else []
+            if response != "json":
+                return Reply(status, list(fields))
             return Reply(200, [JSON_TYPE, *fields], b"{}")
         if status in (202, 204) and not self._plan.strict:
             call.warnings.append(f"the service answered {status} and nothing, where a reply is declared")
@@ -325,9 +345,28 @@ class SoapCodec:
         raise BadReply("The service gave an empty answer.")
 
 
+def _not_json(call: Call, error: UnsupportedMediaType) -> UnsupportedMediaType:
+    """`error`, or the refusal of what looks like a SOAP message by its media type, which says where it is taken."""
+    kind = media_type(call.header("content-type"))
+    if kind not in _MESSAGES:
+        return error
+    return UnsupportedMediaType(
+        f"This operation reads application/json, not {kind}, and makes the SOAP envelope itself. "
+        "Routes with transform: {request: passthrough, response: passthrough} take envelopes.",
+        headers=error.headers,
+    )
+
+
 def _retry_after(inbound: HttpReply) -> list[tuple[str, str]]:
     """When the service wants to be called again (RFC 9110, section 10.2.3)."""
     return [field for field in inbound.headers if field[0] == "retry-after"]
+
+
+def _as_it_came(inbound: HttpReply, kind: str, fields: Headers) -> Reply:
+    """The service's status and bytes. Cookies are left out: they would never come back to it, since the client's fields
+    don't go up."""
+    own = [("content-type", kind or "text/xml"), *_retry_after(inbound)]
+    return Reply(inbound.status, [*own, *fields], inbound.body)
 
 
 def _failure(inbound: HttpReply, cause: str) -> UpstreamError:

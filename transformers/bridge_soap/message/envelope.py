@@ -16,6 +16,8 @@ from bridge_soap.names import DRAFTS, SOAP11, SOAP12, XSD, XSI, clark, split, ta
 from bridge_soap.wsdl.model import Version
 
 ENVELOPES: dict[str, str] = {"1.1": SOAP11, "1.2": SOAP12}
+#: The media types of envelopes (SOAP 1.1, section 6; RFC 3902).
+SOAP_TYPES: dict[str, str] = {"1.1": "text/xml", "1.2": "application/soap+xml"}
 
 
 def _parts(namespace: str) -> tuple[str, str, str]:

@@ -75,7 +75,11 @@ class FaultReader:
                     status = mapped
                     break
         return UpstreamFault(
-            reason or "The service refused the call.", members={"fault": fault_json}, headers=headers, status=status
+            reason or "The service refused the call.",
+            members={"fault": fault_json},
+            headers=headers,
+            status=status,
+            cause=f"SOAP fault {code or 'without a code'}: {reason}",
         )
 
     def _detail(self, detail: etree._Element, note: Note) -> Any:

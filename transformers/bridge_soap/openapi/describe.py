@@ -10,6 +10,7 @@ from bridge_soap.components import ComplexType, Element
 from bridge_soap.contract import Body, Contract
 from bridge_soap.message.attachments import ATTACHMENTS, attachments_schema
 from bridge_soap.message.blocks_out import HEADERS
+from bridge_soap.message.envelope import SOAP_TYPES
 from bridge_soap.message.header_plan import HeaderPlan
 from bridge_soap.message.params import Parameter
 from bridge_soap.message.shape import Shape
@@ -175,8 +176,11 @@ class _Writer:
     # --- responses ---
 
     def _responses(self) -> dict[str, Any]:
+        raw = self._d.route.transform.response == "passthrough"
         if self._d.output is None:
             out: dict[str, Any] = {"202": {"description": "The service was told; it gives no answer."}}
+        elif raw:
+            out = {"200": {"description": "The service's SOAP message, as it came.", "content": self._messages()}}
         elif self._d.route.transform.response == "json":
             schema, example = self._shaped(self._d.output, self._d.reply_shape, frozenset())
             schema, example = self._with_headers(schema, example, self._d.headers.returned)
@@ -190,12 +194,37 @@ class _Writer:
             out = {"200": {"description": "The service's XML.", "content": {"application/xml": {}}}}
         if self._d.output is not None and self._d.headers.fields:
             out["200"]["headers"] = header_fields(self._d.headers.fields, self._schemas)
+        if raw:
+            return out | self._faults_as_they_come()
         for status, names in self._fault_statuses().items():
             out[status] = {
                 "description": "The service refused the call." + (f" Detail: {', '.join(names)}." if names else ""),
                 "content": {"application/problem+json": {"schema": self._fault_schema(names)}},
             }
         return out
+
+    def _messages(self) -> dict[str, Any]:
+        """The media types of the service's SOAP messages."""
+        types = [SOAP_TYPES[self._d.operation.version]]
+        side = self._d.operation.output
+        if side is not None and side.attachments:
+            types.append("multipart/related")
+        return {each: {"schema": {"type": "string"}} for each in types}
+
+    def _faults_as_they_come(self) -> dict[str, Any]:
+        """The statuses that the HTTP binding has for Faults (SOAP 1.1, section 6.2; SOAP 1.2 part 2, table 20)."""
+        names = [local_name(tag) for tag in self._d.contract.fault_elements(self._d.operation)]
+        detail = f" Detail: {', '.join(names)}." if names else ""
+        statuses = ("500",) if self._d.operation.version == "1.1" else ("400", "500")
+        # The gateway's own problems have these statuses, too.
+        content = {
+            SOAP_TYPES[self._d.operation.version]: {"schema": {"type": "string"}},
+            "application/problem+json": {},
+        }
+        return {
+            status: {"description": f"The service's SOAP Fault, as it came.{detail}", "content": dict(content)}
+            for status in statuses
+        }
 
     def _fault_statuses(self) -> dict[str, list[str]]:
         """The HTTP statuses of faults, each with its detail elements."""
