@@ -197,6 +197,28 @@ async def test_an_upstreams_failure_is_told_in_our_words(
     assert "secret" in caught.value.cause  # for the log
 
 
+FAULT = (
+    b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Client</faultcode>'
+    b"<faultstring>No.</faultstring></s:Fault></s:Body></s:Envelope>"
+)
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+async def test_a_soap_fault_is_an_answer(passthrough: Codec, xml: Codec, status: int) -> None:
+    """SOAP 1.1, section 6.2: it comes with 500."""
+    inbound = HttpReply(status, [XML, ("retry-after", "7"), ("set-cookie", "a=b")], FAULT)
+    for codec in (await passthrough("passthrough"), await xml("passthrough")):
+        asking = call()
+        got = codec.reply(asking, inbound)
+        assert (got.status, got.headers, got.body) == (status, inbound.headers, FAULT)
+        assert asking.fault is not None
+        assert (asking.fault.status, asking.fault.cause) == (400, "SOAP fault Client: No.")
+    if status >= 500:
+        for codec in (await passthrough(), await xml("json"), await xml("xml")):
+            with pytest.raises(UpstreamError):
+                codec.reply(call(), inbound)
+
+
 async def test_an_interim_status_is_no_answer(passthrough: Codec) -> None:
     with pytest.raises(BadReply):
         (await passthrough()).reply(call(), HttpReply(101))

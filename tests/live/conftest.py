@@ -61,16 +61,19 @@ Front = Callable[..., contextlib.AbstractAsyncContextManager[Caller]]
 
 @pytest.fixture
 def front(start: Start) -> Front:
-    """``async with front(server, wsdl, **options of the soap transformer) as call``; `wsdl` is a file or a URL."""
+    """``async with front(server, wsdl, response="json", **options of the soap transformer) as call``; `wsdl` is a file
+    or a URL."""
 
     @contextlib.asynccontextmanager
-    async def fronting(server: Server, wsdl: Path | str, **options: Any) -> AsyncIterator[Caller]:
+    async def fronting(
+        server: Server, wsdl: Path | str, response: str = "json", **options: Any
+    ) -> AsyncIterator[Caller]:
         name = wsdl.name if isinstance(wsdl, Path) else wsdl
         spec = {
             "route": "/v1/live",
             "upstream": "service:80",
             "auth": "none",
-            "transform": {"request": "soap", "soap": {"wsdl": name, **options}},
+            "transform": {"request": "soap", "response": response, "soap": {"wsdl": name, **options}},
         }
         files = {f"wsdl/{name}": await asyncio.to_thread(wsdl.read_text, "utf-8")} if isinstance(wsdl, Path) else {}
         mesh = {"service": server.address}
@@ -114,6 +117,12 @@ def soap_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 JARS = ("axis", "axis-jaxrpc", "axis-saaj", "commons-discovery", "commons-logging", "wsdl4j", "eclipse-jdt-core")
 
 
+def axis_java(folder: Path) -> tuple[str, ...]:
+    """Java with Axis and the compiled classes in `folder`; the last word is the class path."""
+    jars = [*(f"/usr/share/java/{name}.jar" for name in JARS), "/usr/share/java/eclipse-jdt-core-compiler-batch.jar"]
+    return ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join([*jars, str(folder)]))
+
+
 @pytest.fixture(scope="session")
 def axis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     need("Java", "java", "-version")
@@ -121,8 +130,8 @@ def axis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if absent := [jar.name for jar in jars if not jar.exists()]:
         missing(f"Axis 1.4 ({', '.join(absent)})")
     folder = tmp_path_factory.mktemp("axis")
-    path = ":".join(map(str, [*jars, "/usr/share/java/eclipse-jdt-core-compiler-batch.jar", folder]))
-    java = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path)
+    java = axis_java(folder)
+    path = java[-1]
     # Axis reads the parameters' names from the class file, and knows the form that these had up to Java 8.
     compiler = ("org.eclipse.jdt.internal.compiler.batch.Main", "-8", "-g", "-nowarn", "-proc:none", "-cp", path)
     sources = map(str, sorted((HERE / "axis").glob("*.java")))

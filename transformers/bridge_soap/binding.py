@@ -196,12 +196,12 @@ class Binder:
         )
 
     def _large_bodies(self, decoders: Decoders, answer: Body) -> LargeBodies | None:
-        """Reads large replies in slices. None for the SOAP encoding, where references may lead anywhere in a body, and
-        for XML replies, which are written from a tree."""
+        """Reads large replies in slices. None for the SOAP encoding as JSON, where references may lead anywhere in a
+        body, and for XML replies, which are written from a tree."""
         response = self._route.transform.response
-        if answer.encoding is not None or response == "xml":
-            return None
-        return LargeBodies(decoders, answer if response == "json" else Body())
+        if response == "passthrough":
+            return LargeBodies(decoders, Body())
+        return LargeBodies(decoders, answer) if response == "json" and answer.encoding is None else None
 
     def _templates(self, decoders: Decoders, answer: Body) -> ReplyTemplates | None:
         """Reads replies by pattern, if only the value of one element is needed."""
