@@ -31,6 +31,7 @@ RUN: dict[str, dict[str, str]] = {
         '"#headers": {"TransactionInfo"': _SERVED,
         "wsdl: orders.wsdl": _SERVED,
         '"#attachments": {"front": "iVBOR': _SERVED,
+        "route: /ws/returns": "gateway/test_soap_faults.py",
     },
     "docs/grpc.md": {
         "election/v1/ballots.proto]": _SERVED,

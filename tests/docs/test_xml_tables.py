@@ -66,6 +66,11 @@ def tails(xml: bytes) -> list[str]:
 
 ANSWERS = table(PAGE, "passthrough: calls go up as they came")
 
+FAULT = (
+    b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Server</faultcode>'
+    b"<faultstring>no</faultstring></s:Fault></s:Body></s:Envelope>"
+)
+
 #: A row's first cell: the service's answers that it speaks of.
 INBOUND = {
     "below 400, in XML": [(200, "application/xml", b"<a>1</a>"), (201, "application/rss+xml", b"<a>1</a>")],
@@ -78,7 +83,12 @@ INBOUND = {
     "400 to 499, in JSON": [(404, "application/json", b'{"a": 1 }'), (400, "application/problem+json", b'{"b":2}')],
     "400 to 499, in XML": [(404, "text/xml", b"<a>1</a>"), (422, "application/xml", b"<a>1</a>")],
     "400 to 499, in any other type, or without a body": [(404, "text/html", b"<p>x</p>"), (409, "", b"")],
-    "500 and above": [(500, "application/json", b'{"a":1}'), (503, "text/xml", b"<a/>"), (599, "text/html", b"x")],
+    "500 and above, a SOAP Fault": [(500, "text/xml", FAULT), (503, "application/soap+xml", FAULT)],
+    "500 and above, anything else": [
+        (500, "application/json", b'{"a":1}'),
+        (503, "text/xml", b"<a/>"),
+        (599, "text/html", b"x"),
+    ],
 }
 
 

@@ -16,6 +16,7 @@ import pytest
 from bridge.api.body import WHOLE
 from bridge.cluster.outlier import CONSECUTIVE
 from tests.conftest import Running, Start, Upstream, listening
+from tests.docs.pages import ROOT, blocks_of
 from tests.soap_kit import WSDL_DIR, envelope
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
@@ -122,6 +123,32 @@ async def test_an_answer_as_it_came(behind: Any, upstream: Upstream, path: str) 
             answer = await gateway.client.post(path, **request(path))
             assert (answer.status_code, answer.headers["content-type"], answer.content) == (upstream.status, kind, body)
     assert [(line["status"], line.get("cause")) for line in gateway.log()] == [(200, None), (202, None)]
+
+
+async def test_the_openapi_document(behind: Any) -> None:
+    async with behind() as gateway:
+        paths = (await gateway.client.get("/-/openapi.json")).json()["paths"]
+    responses = paths["/soap"]["post"]["responses"]
+    assert list(responses["200"]["content"]) == ["text/xml"]
+    fault = responses["500"]
+    assert fault["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+    assert fault["content"]["text/xml"] == {"schema": {"type": "string"}}
+    assert "x-trace-id" in {name.lower() for name in fault["headers"]}
+    assert "$ref" in responses["502"]
+    assert "SOAP Faults" in paths["/raw"]["post"]["description"]
+
+
+async def test_the_route_of_the_page(start: Start, upstream: Upstream) -> None:
+    """docs/soap.md: a program that makes envelopes itself."""
+    [block] = [block for block in blocks_of(ROOT / "docs" / "soap.md") if "route: /ws/returns" in block.text]
+    upstream.status, upstream.headers, upstream.body = 500, [XML, ("x-inner", "1")], SERVER
+    mesh = {"county-returns": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes={"ws.yml": block.text}) as gateway:
+        options = request("/raw")
+        options["headers"] |= gateway.bearer(audience="ELECTION_PARTNERS")
+        answer = await gateway.client.post("/ws/returns", **options)
+    assert (answer.status_code, answer.headers["x-inner"], answer.content) == (500, "1", SERVER)
+    assert (upstream.seen[0].target, upstream.seen[0].header("authorization")) == ("/returns", [])
 
 
 async def test_an_envelope_goes_up_with_its_action(behind: Any, upstream: Upstream) -> None:
