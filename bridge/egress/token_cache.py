@@ -155,7 +155,8 @@ class CachedToken:
         """
         now = self._clock()
         if self._token is not None and now < self._usable_until:
-            if now >= self._renew_at and self._flight is None and self._endpoint.open:
+            due_at = max(self._renew_at, self._refused_until)
+            if now >= due_at and self._flight is None and self._endpoint.open:
                 self._start()
             return self._token.text
         flight = self._flight

@@ -23,12 +23,12 @@ MAX_LIFETIME = 86400.0  #: seconds; a token that says it lasts longer is renewed
 #: RFC 6750, section 2.1: what may stand after ``Bearer``.
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]+)?")
-#: Errors that endpoints give (RFC 6749, section 5.2; RFC 8693, section 2.2.2; RFC 8707, section 2). Other texts are not
-#: logged: they could quote what was sent.
+#: Errors that endpoints give (RFC 6749, section 5.2; RFC 8693, section 2.2.2; RFC 8707, section 2; ``invalid_token`` is
+#: Keycloak's for a token that it does not exchange). Other texts are not logged: they could quote what was sent.
 _ERRORS = frozenset(
     (
         "access_denied", "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "invalid_target",
-        "server_error", "temporarily_unavailable", "unauthorized_client", "unsupported_grant_type",
+        "invalid_token", "server_error", "temporarily_unavailable", "unauthorized_client", "unsupported_grant_type",
         "unsupported_token_type",
     )
 )  # fmt: skip

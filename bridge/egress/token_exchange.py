@@ -93,7 +93,7 @@ class Exchanges:
         """The error of a caller whose token the endpoint does not exchange; None: the caller is not to blame."""
         cause = f"the token endpoint {self._endpoint.name} refused the caller's token: {code}"
         match code:
-            case "invalid_grant":
+            case "invalid_grant" | "invalid_token":
                 reason = "The token is not accepted for the service behind this route"
                 challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{reason}"'
                 return Unauthorized(f"{reason}.", headers=[("www-authenticate", challenge)], cause=cause)

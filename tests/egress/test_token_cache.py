@@ -174,6 +174,21 @@ async def test_a_refusal_is_one_callers() -> None:
     assert fake.outcomes == ["refused", "ok", "ok"]
 
 
+async def test_a_refused_renewal_is_not_tried_again_at_once() -> None:
+    fake = Fake()
+    await fake.text()
+    fake.failure = TokenRequestError("no", code="access_denied")
+    fake.now += 85
+    for _ in range(10):
+        assert await fake.text() == "1"
+        await fake.settled()
+    assert fake.asked == 2
+    fake.now += REFUSED
+    assert await fake.text() == "1"
+    await fake.settled()
+    assert fake.asked == 3
+
+
 async def test_a_call_that_gives_up_leaves_the_request_to_others() -> None:
     fake = Fake()
     fake.gate = asyncio.Event()

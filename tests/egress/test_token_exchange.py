@@ -140,6 +140,7 @@ async def test_no_longer_than_the_callers_token(start: Start, upstream: Upstream
     ("error", "status", "slug"),
     [
         ("invalid_grant", 401, "unauthorized"),
+        ("invalid_token", 401, "unauthorized"),  # Keycloak: the caller has signed out
         ("invalid_request", 403, "forbidden"),
         ("access_denied", 403, "forbidden"),
         ("invalid_client", 502, "upstream-auth-failed"),

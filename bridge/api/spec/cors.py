@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from bridge.api.spec.scalars import Model, Seconds
-from bridge.http.origin import ANY, OriginPattern, origin_pattern
+from bridge.http.origin import ANY, NULL, OriginPattern, origin_pattern
 from bridge.http.token import is_token
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -75,9 +75,12 @@ class CorsSpec(Model):
     @field_validator("credentials")
     @classmethod
     def _of_named_origins(cls, credentials: bool, info: ValidationInfo) -> bool:
-        if credentials and info.data.get("origins") == ANY:
+        origins = info.data.get("origins", ())
+        # Any page can make a frame whose origin is null.
+        common = ANY if origins == ANY else f'"{NULL}"' if NULL in [one.text for one in origins] else ""
+        if credentials and common:
             raise ValueError(
-                "with origins: any, every page on the Internet could act with your users' cookies; name the origins"
+                f"with origins: {common}, every page on the Internet could act with your users' cookies; name the origins"
             )
         if credentials and info.data.get("exposed") == ANY:
             raise ValueError("with credentials, browsers take exposed: any for the name of a field; name the fields")

@@ -95,9 +95,12 @@ class Presented:
             _remove(call, place)
         if "cookie" in used and call.method not in _SAFE:
             self._check_page(policy, call.fields)
-        if "query" in used:
-            exchange.fields.append(("cache-control", "private"))  # RFC 6750, section 2.3
-        return _discreet(next, exchange) if used else next(exchange)
+        if not used:
+            return next(exchange)
+        # Caches between keep replies to requests with Authorization for nobody else (RFC 9111, section 3.5), but know
+        # nothing of these credentials (RFC 6750, section 2.3).
+        exchange.fields.append(("cache-control", "private"))
+        return _discreet(next, exchange)
 
     def _check_page(self, policy: OriginPolicy | None, fields: Mapping[str, str]) -> None:
         """:raises Forbidden: nothing shows that the request comes from a page of the gateway's own, or of an allowed

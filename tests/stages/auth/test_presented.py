@@ -63,6 +63,22 @@ async def test_what_the_service_gets(gateway: Running, upstream: Upstream) -> No
     ]
 
 
+async def test_caches_on_the_way_keep_no_callers_reply(gateway: Running, upstream: Upstream) -> None:
+    """They don't know that the cookie or the parameter is a credential, as they know it of Authorization."""
+    upstream.headers = [("cache-control", "max-age=60")]
+    token = gateway.token(roles=("clerk",))
+    by_cookie = await gateway.client.get("/all", headers=session(token))
+    by_query = await gateway.client.get(f"/all?token={token}")
+    refused = await gateway.client.get("/all", headers=session("no.such.token"))
+    by_header = await gateway.client.get("/all", headers=gateway.bearer(roles=("clerk",)))
+    assert [each.headers["cache-control"] for each in (by_cookie, by_query, refused, by_header)] == [
+        "max-age=60, private",
+        "max-age=60, private",
+        "private",
+        "max-age=60",
+    ]
+
+
 async def test_credentials_are_taken_from_where_the_route_says(gateway: Running, upstream: Upstream) -> None:
     token = gateway.token(roles=("clerk",))
     statuses = [
