@@ -42,12 +42,14 @@ from bridge.errors import (
     SpecError,
 )
 from bridge.gateway.table import BoundRoute, Endpoint, Source, Table
+from bridge.http.forwarding import forwarding
 from bridge.http.query import without
 from bridge.http.target import parse_target
 from bridge.observe.masking import masked_target
 from bridge.payload.parsing import XmlError, parse_xml
 from bridge.plugins import Transformers, plugin_failure
 from bridge.runtime import Runtime
+from bridge.stages.auth.presented import credential_places, remove_credentials
 from bridge.transport.fetch import Fetcher
 from bridge.transport.grpc.caller import Caller
 from bridge.transport.reach import fetch_refusal
@@ -267,7 +269,11 @@ def _find(
             continue
         headers = [("content-type", "application/json"), *fields] if body else fields
         query = without(query, endpoint.ignored_query)
-        return endpoint, Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
+        call = Call(verb, path, raw_params=params, query=query, headers=headers, body=body)
+        for place in credential_places(endpoint.spec.auth):
+            remove_credentials(call, place)
+        call.headers = forwarding(endpoint.authenticator.consumes)(call.headers)
+        return endpoint, call
     raise InvalidParameter([("ROUTE", "name a path")])
 
 

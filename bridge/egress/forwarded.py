@@ -12,10 +12,9 @@ from bridge.api.exchange import Exchange
 from bridge.api.spec.forwarded import ForwardedSpec
 from bridge.api.stage import BoundOperation, Handler
 from bridge.config.settings import Networks
-from bridge.http.client_address import hops_of, valid_authority, within
+from bridge.http.client_address import hops_of, within
+from bridge.http.public_address import forwarded_host, forwarded_scheme
 from bridge.http.token import is_token
-
-_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 class Arrival:
@@ -47,16 +46,8 @@ def arrival(peer: str, headers: Headers, proxies: Networks, *, host: str, secure
     """
     scheme = "https" if secure else "http"
     if within(peer, proxies):
-        # The last one is the nearest proxy's; what stands before it may be the client's.
-        scheme = _SCHEMES.get(_last(headers, "x-forwarded-proto").lower(), scheme)
-        public = _last(headers, "x-forwarded-host")
-        host = public if valid_authority(public) else host
+        scheme, host = forwarded_scheme(headers) or scheme, forwarded_host(headers) or host
     return Forwarded(hops_of(peer, headers, proxies), scheme, host)
-
-
-def _last(headers: Headers, name: str) -> str:
-    values = [value for field, value in headers if field == name]
-    return values[-1].rpartition(",")[2].strip() if values else ""
 
 
 def forwarded_fields(spec: ForwardedSpec, forwarded: Forwarded) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from bridge.api.values import Origin, Value, caching, secret_texts
 from bridge.egress.fields import GRPC, HTTP, CompiledEdits, Field, compiled, filled
 from bridge.egress.forwarded import forwarded_fields
 from bridge.egress.query import UpstreamQuery, edited, parameter_name, parameter_text
-from bridge.egress.static import StaticCredentials, static_credentials
+from bridge.egress.static import STATIC, StaticCredentials, static_credentials
 from bridge.errors import BindError, Fault
 
 _KEYS = frozenset(("headers", "query", "forwarded", "upstream_auth"))  #: of the spec, by which a request is edited
@@ -31,7 +31,8 @@ def route_egress(spec: RouteSpec, wire: str, home: Path) -> Egress | None:
     if not spec.upstream.query and _KEYS.isdisjoint(spec.model_fields_set):
         return None
     query = spec.upstream.query or spec.query.model_fields_set
-    if not (query or spec.headers.request.model_fields_set or spec.forwarded.used or spec.upstream_auth):
+    has_credentials = isinstance(spec.upstream_auth, STATIC)
+    if not (query or spec.headers.request.model_fields_set or spec.forwarded.used or has_credentials):
         return None
     return RouteEgress(spec, home, is_grpc=wire == "grpc")
 

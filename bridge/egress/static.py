@@ -15,6 +15,7 @@ from bridge.egress.fields import Field, Wire
 from bridge.egress.query import parameter_text
 from bridge.errors import BindError, Fault
 
+STATIC = (BasicUpstreamAuth, BearerUpstreamAuth, ApiKeyUpstreamAuth)
 _PATH = ("upstream_auth",)
 #: RFC 6750, section 2.1, has fewer characters; some services' tokens have others.
 _TOKEN = re.compile(r"[!-~]+")

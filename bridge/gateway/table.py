@@ -35,6 +35,7 @@ from bridge.gateway.matcher import ANY, SOME, Claim, Matcher
 from bridge.gateway.ownership import OwnedPath, owned_paths
 from bridge.http.template import join_template, parse_template
 from bridge.plugins import Transformers
+from bridge.stages.auth.presented import credential_parameters
 from bridge.stages.cache.memory import MemoryCache
 from bridge.stages.cors import CorsPolicy
 from bridge.stages.quota.memory import MemoryLimiter
@@ -119,6 +120,8 @@ class Endpoint:
         self.spec = spec = route.source.spec
         self.codec: Any = operation.codec
         self.ignored_query = operation.ignored_query
+        if self.ignored_query:  # credentials are no such thing: the stage that reads them removes them
+            self.ignored_query -= credential_parameters(spec.auth)
         self.authenticator, self.limiter, self.cache = route.authenticator, route.limiter, route.cache
         self.cors = route.cors
         self.send, self.stream = sender.send, sender.stream

@@ -17,6 +17,7 @@ ANY = "any"
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 300  # characters of an origin: a host has at most 253
 _LONGEST_URL = 8192
+_LISTED = re.compile(r"[ \t]*,[ \t]*")  # what parts the elements of a list (RFC 9110, section 5.6.1)
 _URL = re.compile(r"(https?)://([^/?#\\]*)", re.ASCII | re.IGNORECASE)
 _NAME = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_NAME}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?", re.ASCII)
@@ -139,7 +140,7 @@ def is_own(origin: str, fields: Mapping[str, str], *, secure: bool) -> bool:
     page, host = parse_origin(origin), host_and_port(fields.get("host", ""))
     if page is None or host is None or page.scheme not in _PORTS:
         return False
-    if page.scheme == "http" and (secure or fields.get("x-forwarded-proto", "").lower() == "https"):
+    if page.scheme == "http" and (secure or "https" in _LISTED.split(fields.get("x-forwarded-proto", "").lower())):
         return False
     # A host without a port has its scheme's, and the page's scheme is the only one that is known behind a proxy.
     return (page.host, page.port) == (host[0], host[1] or _PORTS[page.scheme])

@@ -16,6 +16,8 @@ Headers = Sequence[tuple[str, str]]
 _LONGEST = 1024  #: characters of a prefix
 # RFC 3986, section 3.3: segments, none of which is empty.
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?", re.ASCII)
+#: Some proxies tell of a WebSocket's scheme.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
@@ -37,12 +39,22 @@ def public_base(headers: Headers, scheme: str, host: str) -> str:
     :param scheme: of the request as it came. :param host: its Host field, which is valid.
     """
     proto = _last(headers, "x-forwarded-proto").lower()
-    authority = _last(headers, "x-forwarded-host")
-    is_told = [proto in ("http", "https"), valid_authority(authority)]
-    prefix = public_prefix(headers)
-    if not any(is_told) and not prefix:
+    is_told = proto in ("http", "https")
+    authority, prefix = forwarded_host(headers), public_prefix(headers)
+    if not (is_told or authority or prefix):
         return ""
-    return f"{proto if is_told[0] else scheme}://{authority if is_told[1] else host}{prefix}"
+    return f"{proto if is_told else scheme}://{authority or host}{prefix}"
+
+
+def forwarded_scheme(headers: Headers) -> str:
+    """``http`` or ``https``, by ``X-Forwarded-Proto``; ``""`` if it says nothing or something else."""
+    return _SCHEMES.get(_last(headers, "x-forwarded-proto").lower(), "")
+
+
+def forwarded_host(headers: Headers) -> str:
+    """The authority in ``X-Forwarded-Host``; ``""`` if there is none or an invalid one."""
+    authority = _last(headers, "x-forwarded-host")
+    return authority if valid_authority(authority) else ""
 
 
 def _last(headers: Headers, name: str) -> str:

@@ -9,6 +9,7 @@ from bridge.api.call import Reply
 from bridge.api.exchange import Exchange
 from bridge.api.stage import BoundOperation, Handler
 from bridge.http.client_address import Networks, within
+from bridge.http.public_address import forwarded_scheme
 
 #: Nothing is run or shown as another type than it has, no page may frame it, and its URL is told to nobody.
 FIELDS = (
@@ -49,6 +50,6 @@ class SecurityHeaders:
         return reply
 
     def _is_behind_https(self, exchange: Exchange) -> bool:
-        if exchange.call.fields.get("x-forwarded-proto", "").lower() != "https":
+        if not self._proxies or not within(exchange.request.peer, self._proxies):
             return False
-        return bool(self._proxies) and within(exchange.request.peer, self._proxies)
+        return forwarded_scheme(exchange.request.headers) == "https"

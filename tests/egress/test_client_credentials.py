@@ -71,6 +71,13 @@ async def test_the_service_gets_a_token(start: Start, upstream: Upstream, oauth:
     assert base64.b64decode(request[""][6:]) == b"bridge:s3cret%2Fof%2Bthe%3Agateway"
 
 
+async def test_a_route_without_edits_copies_no_request(start: Start, upstream: Upstream, oauth: OAuthServer) -> None:
+    async with running(start, upstream, route(oauth.url)) as gateway:
+        [bound] = gateway.app.state.registry.table.routes.values()
+        [endpoint] = bound.endpoints
+        assert (endpoint.egress, endpoint.request) == (None, endpoint.codec.request)
+
+
 async def test_the_secret_may_stand_in_the_form(start: Start, upstream: Upstream, oauth: OAuthServer) -> None:
     oauth.clients.methods = {"post"}
     text = route(oauth.url, client_auth="post", parameters={"tenant": "t 1", "more": {"$env": "BRIDGE_SECRET_CLIENT"}})

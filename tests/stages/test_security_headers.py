@@ -50,7 +50,14 @@ async def test_what_the_service_says_stays(start: Start, upstream: Upstream) -> 
 
 
 @pytest.mark.parametrize(
-    ("trusted", "proto", "told"), [(True, "https", True), (True, "http", False), (False, "https", False)]
+    ("trusted", "proto", "told"),
+    [
+        (True, "https", True),
+        (True, "http", False),
+        (True, "http, https", True),  # of two proxies; the last one is trusted
+        (True, "https, http", False),
+        (False, "https", False),
+    ],
 )
 async def test_https_of_a_proxy(start: Start, upstream: Upstream, trusted: bool, proto: str, told: bool) -> None:
     proxies = load({"BRIDGE_TRUSTED_PROXIES": "127.0.0.1"}).trusted_proxies if trusted else ()

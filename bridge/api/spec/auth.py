@@ -34,20 +34,32 @@ class QuerySource(Model):
     query: Annotated[str, AfterValidator(_parameter_name)]
 
 
-def _source_kind(value: object) -> str:
+def _one_place(value: object) -> object:
+    keys = {"cookie", "query"} & value.keys() if isinstance(value, dict) else ()
+    if value != "header" and len(keys) != 1 and not isinstance(value, CookieSource | QuerySource):
+        shown = f"{value[:80]!r} is no place of credentials" if isinstance(value, str) else "it must be one place"
+        raise ValueError(f"{shown}; write header, {{cookie: NAME}} or {{query: NAME}}")
+    return value
+
+
+# Pydantic's locations hold tags and keys. A tag with the name of a key would be taken for one in the path of a fault.
+
+
+def _source_tag(value: object) -> str:
     if isinstance(value, CookieSource) or (isinstance(value, dict) and "cookie" in value):
-        return "cookie"
+        return "in a cookie"
     if isinstance(value, QuerySource) or (isinstance(value, dict) and "query" in value):
-        return "query"
-    return "header"
+        return "in the query"
+    return "in the header"
 
 
 Source = Literal["header"] | CookieSource | QuerySource
 _Source = Annotated[
-    Annotated[Literal["header"], Tag("header")]
-    | Annotated[CookieSource, Tag("cookie")]
-    | Annotated[QuerySource, Tag("query")],
-    Discriminator(_source_kind),
+    Annotated[Literal["header"], Tag("in the header")]
+    | Annotated[CookieSource, Tag("in a cookie")]
+    | Annotated[QuerySource, Tag("in the query")],
+    Discriminator(_source_tag),
+    BeforeValidator(_one_place),
 ]
 
 
@@ -121,13 +133,25 @@ class AnyAuth(Model):
     any: Annotated[tuple[OneAuth, ...], Field(strict=False, min_length=1)]
 
     @model_validator(mode="after")
-    def _same_sources(self) -> AnyAuth:
-        places: dict[str, tuple[Source, ...]] = {}
+    def _separate_sources(self) -> AnyAuth:
+        """Each field has one kind of credentials, from the same places, which no other field has."""
+        fields: dict[str, tuple[str, tuple[Source, ...]]] = {}
+        taken: dict[Source, str] = {}
         for one in self.any:
-            if isinstance(one, JwtAuth | ApiKeyAuth):
-                field = one.header.lower() if isinstance(one, ApiKeyAuth) else one.type
-                if places.setdefault(field, one.sources) != one.sources:
-                    raise ValueError(f"all entries of type {one.type} need the same from")
+            if not isinstance(one, JwtAuth | ApiKeyAuth):
+                continue
+            field = one.header.lower() if isinstance(one, ApiKeyAuth) else "authorization"
+            kind, sources = fields.setdefault(field, (one.type, one.sources))
+            if kind != one.type and {*sources, *one.sources} != {"header"}:
+                raise ValueError("with from, a token and a key can't share the Authorization header")
+            if sources != one.sources:
+                raise ValueError(f"all entries of type {one.type} need the same from")
+            for source in one.sources:
+                if not isinstance(source, str) and taken.setdefault(source, field) != field:
+                    place = (
+                        f"cookie {source.cookie}" if isinstance(source, CookieSource) else f"parameter {source.query}"
+                    )
+                    raise ValueError(f"the {place} can't hold two kinds of credentials; give each a name of its own")
         return self
 
 
@@ -143,14 +167,14 @@ def _mapping_of(value: object) -> object:
     return {"type": "none"}
 
 
-def _auth_kind(value: object) -> str:
+def _auth_tag(value: object) -> str:
     if isinstance(value, AnyAuth) or (isinstance(value, dict) and "any" in value and "type" not in value):
-        return "any"
-    return "one"
+        return "of several"
+    return "of one"
 
 
 Auth = Annotated[
-    Annotated[AnyAuth, Tag("any")] | Annotated[OneAuth, Tag("one")],
-    Discriminator(_auth_kind),
+    Annotated[AnyAuth, Tag("of several")] | Annotated[OneAuth, Tag("of one")],
+    Discriminator(_auth_tag),
     BeforeValidator(_mapping_of),
 ]

@@ -80,7 +80,8 @@ class CorsSpec(Model):
         common = ANY if origins == ANY else f'"{NULL}"' if NULL in [one.text for one in origins] else ""
         if credentials and common:
             raise ValueError(
-                f"with origins: {common}, every page on the Internet could act with your users' cookies; name the origins"
+                f"with origins: {common}, every page on the Internet could act with your users' cookies; "
+                "name the origins"
             )
         if credentials and info.data.get("exposed") == ANY:
             raise ValueError("with credentials, browsers take exposed: any for the name of a field; name the fields")

@@ -58,6 +58,11 @@ def credential_places(auth: spec.Auth) -> tuple[CredentialPlaces, ...]:
     return tuple(found.values())
 
 
+def credential_parameters(auth: spec.Auth) -> frozenset[str]:
+    """The query parameters in which a route's credentials may stand."""
+    return frozenset[str]().union(*(place.queries for place in credential_places(auth)))
+
+
 class Presented:
     """Moves credentials from where the route lets clients send them to the header field from which authenticators
     read them, so that neither the cookie nor the parameter goes upstream. Only some pages may use a cookie.
@@ -92,7 +97,7 @@ class Presented:
                 if values:
                     call.headers = [*call.headers, (place.field, place.prefix + values[0])]
                     used.add(way)
-            _remove(call, place)
+            remove_credentials(call, place)
         if "cookie" in used and call.method not in _SAFE:
             self._check_page(policy, call.fields)
         if not used:
@@ -129,7 +134,7 @@ def _parameters(query: str) -> list[tuple[str, str]]:
     return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
 
 
-def _remove(call: Call, place: CredentialPlaces) -> None:
+def remove_credentials(call: Call, place: CredentialPlaces) -> None:
     """Take the cookies and parameters of `place` out of what goes upstream."""
     cookies, queries = place.cookies, place.queries
     if cookies and "cookie" in call.fields:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from bridge.admin.credentials import new_key
 from bridge.api.spec.route import RouteSpec
+from bridge.cli.offline import explanation
 from bridge.config.settings import load
 from bridge.gateway.table import spec_json
 from tests.conftest import Running, Start, Upstream
@@ -118,6 +119,30 @@ async def test_two_ways_at_once(gateway: Running, upstream: Upstream) -> None:
     assert not upstream.seen
 
 
+async def test_explain_shows_what_the_service_gets(start: Start, tmp_path: Path) -> None:
+    async with start(mesh={"svc": "127.0.0.1:1"}, routes=ROUTES) as gateway:
+        fields = [("cookie", "x=1; session=hunter2"), ("authorization", "Bearer hunter2"), ("x-desk", "4")]
+        shown = await explanation(gateway.settings, "/all?token=hunter2&a=1", b"", "", fields)
+    assert shown.splitlines()[0].startswith("GET /all?a=1 ")
+    assert "x-desk: 4" in shown
+    assert "authorization" not in shown
+    assert "token" not in shown
+
+
+async def test_an_ignored_parameter_may_hold_credentials(start: Start, upstream: Upstream) -> None:
+    """Google's clients send `access_token` and `key` with other parameters that routes ignore."""
+    text = (
+        "{route: /a, upstream: svc:80, auth: {type: JWT, from: [query: access_token]}, "
+        "transform: {request: passthrough, passthrough: {ignore_query: [google]}}}"
+    )
+    async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes={"a.yml": text}) as gateway:
+        answer = await gateway.client.get(f"/a?access_token={gateway.token()}&alt=json&key=hunter2&b=1")
+        assert answer.status_code == 200
+        assert (await gateway.client.get("/a?alt=json")).status_code == 401
+    assert [seen.target for seen in upstream.seen] == ["/a?b=1"]
+    assert "hunter2" not in str(gateway.log())
+
+
 async def test_api_keys_in_a_query(start: Start, upstream: Upstream, tmp_path: Path) -> None:
     key, _ = await new_key(load({}, home=tmp_path / "home"), "billing", "", [], [], "")
     async with start(mesh={"svc": f"127.0.0.1:{upstream.port}"}, routes=ROUTES) as gateway:
@@ -190,6 +215,7 @@ PAGES: list[tuple[str, dict[str, str], int]] = [
     ("/all", {"origin": "https://api.example.org"}, 200),
     ("/all", {"origin": "https://api.example.org.evil.test"}, 403),
     ("/all", {"origin": "http://api.example.org", "x-forwarded-proto": "https"}, 403),
+    ("/all", {"origin": "http://api.example.org", "x-forwarded-proto": "https, https"}, 403),
     ("/all", {"sec-fetch-site": "same-origin"}, 200),
     ("/all", {"sec-fetch-site": "same-site"}, 403),
     ("/all", {"sec-fetch-site": "cross-site"}, 403),
@@ -260,7 +286,22 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"type": "JWT", "from": [{"query": ""}]}, "/auth/from/0/query", "name of a query parameter"),
     ({"type": "JWT", "from": [{"query": "t"}]}, "/auth/from/0", "token, access_token or api_key"),
     ({"type": "JWT", "from": [{"form": "token"}]}, "/auth/from/0", "header"),
+    ({"type": "JWT", "from": ["cookie"]}, "/auth/from/0", "{cookie: NAME}"),
+    ({"type": "JWT", "from": [{"cookie": "a", "query": "token"}]}, "/auth/from/0", "{cookie: NAME}"),
+    ({"type": "JWT", "from": [{"cookie": "a", "path": "/"}]}, "/auth/from/0/path", "unknown key"),
+    ({"type": "JWT", "from": [5]}, "/auth/from/0", "{cookie: NAME}"),
     ({"type": "none", "from": ["header"]}, "/auth/from", "unknown key"),
+    ({"any": [{"type": "none"}], "from": ["header"]}, "/auth/from", "unknown key"),
+    (
+        {"any": [{"type": "JWT", "from": [{"cookie": "s"}]}, {"type": "api_key", "from": [{"cookie": "s"}]}]},
+        "/auth",
+        "the cookie s can't hold two kinds of credentials",
+    ),
+    (
+        {"any": [{"type": "JWT", "from": [{"cookie": "s"}]}, {"type": "api_key", "header": "Authorization"}]},
+        "/auth",
+        "can't share the Authorization header",
+    ),
     ({"any": [{"type": "JWT"}, {"type": "JWT", "from": [{"cookie": "s"}]}]}, "/auth", "the same from"),
 ]
 
