@@ -6,6 +6,8 @@ import gzip
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.http.coding import ZSTD
 from bridge.payload.soap_fault import BEGINNING, SoapFault, soap_fault
@@ -133,3 +135,21 @@ def test_a_reason_is_kept_short() -> None:
     assert found is not None
     assert len(found.reason) == 200
     assert soap_fault(envelope("<s:Fault/>").encode(), "text/xml") == SoapFault("", "")
+
+
+KINDS = st.one_of(
+    st.sampled_from(["text/xml", 'multipart/related; boundary="b"; start="<a@x>"', "multipart/related; boundary=<"]),
+    st.from_regex(r"text/xml; charset=[A-Za-z0-9._:-]{1,12}", fullmatch=True),
+    st.text(st.characters(max_codepoint=255), max_size=60),
+)
+CODINGS = st.sampled_from(["", "gzip", "deflate", "zstd", "gzip, deflate", "identity", "br"])
+SEEDS = [ONE.encode(), ONE.encode("utf-16"), PART % (b"text/xml", ONE.encode()), gzip.compress(ONE.encode())]
+
+
+@given(st.data(), KINDS, CODINGS)
+def test_whatever_comes_it_is_one_or_none(data: st.DataObject, kind: str, coding: str) -> None:
+    seed = data.draw(st.sampled_from([*SEEDS, data.draw(st.binary(max_size=200))]))
+    at, size = data.draw(st.integers(0, len(seed))), data.draw(st.integers(0, 40))
+    body = seed[:at] + data.draw(st.binary(max_size=12)) + seed[at + size :]
+    found = soap_fault(body, kind, coding)
+    assert found is None or (len(found.code) <= 200 and len(found.reason) <= 200)
