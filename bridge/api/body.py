@@ -100,8 +100,8 @@ class StreamedBody:
     # --- the source's side ------------------------------------------------------------------------------------------
 
     def feed(self, piece: bytes) -> None:
-        """The next bytes."""
-        if self.closed:
+        """The next bytes. None at all are no piece: an empty chunk would end the body (RFC 9112, section 7.1)."""
+        if self.closed or not piece:
             return
         self.size += len(piece)
         if self.size > self._limit and self._over is not None:

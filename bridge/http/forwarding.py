@@ -12,6 +12,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from bridge.http.client_address import is_internal
+from bridge.http.field_value import UNSENDABLE
 from bridge.http.memo import Memo
 
 #: RFC 9110, section 7.6.1: they describe one connection. (The last is no standard, but is sent.)
@@ -147,8 +148,8 @@ _TRAILING = _Rule(_REQUEST_ENDS | _REPLY_ENDS | _NOT_TRAILING, _REQUEST_FAMILIES
 
 
 def trailing(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of `fields`, which came behind a body, that are passed on."""
-    return _TRAILING.of(fields)
+    """Those of `fields`, which came behind a body, that are passed on, and can be."""
+    return [field for field in _TRAILING.of(fields) if not UNSENDABLE.search(field[1])]
 
 
 def tells_where(headers: Sequence[tuple[str, str]]) -> bool:

@@ -62,7 +62,8 @@ class ServerConnection(StallGuard):
         self.peer = ""
         self._url = b""
         self._in_head = False
-        self._size = self._piece = 0  # bytes of the head before the last piece of data, and that one's
+        self._size = 0  # bytes of pieces of data that hold nothing but a part of a head, or the framing of a body
+        self._piece = 0  # bytes of the last one
         self._counts, self._counted = False, 0  # bytes of its target and fields
         self._fields: list[tuple[str, str]] = []
         self._expects = self._stops = self._websocket = False
@@ -158,12 +159,13 @@ class ServerConnection(StallGuard):
             return
         if rest is not None and not self._past_upgrade(rest):
             return
-        if self._in_head:
-            # A single endless field is never reported by the parser, only kept.
+        if self._in_head or self._codings:
+            # A single endless field, in the head or in trailers, is never reported by the parser, only kept; nor is an
+            # endless extension of a chunk.
             self._size += piece
             if self._size > 2 * MAX_HEAD:
                 self._refuse(too_large(MAX_HEAD))
-            elif self._head_timer is None:
+            elif self._in_head and self._head_timer is None:
                 self._start_head_timer()  # for what did not come whole: most heads need no clock
 
     def _preface(self, data: bytes) -> bool:
@@ -289,7 +291,7 @@ class ServerConnection(StallGuard):
         path, _, query = target.partition("?")
         exchange = ServerExchange(
             self, method, target, path, query, self._fields, version,
-            expects=self._expects, keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects=self._expects and version != "1.0", keep_alive=version != "1.0" and parser.should_keep_alive(),
         )  # fmt: skip
         self._sized = not self._codings
         # Further fields are trailers, which can't replace headers (RFC 9110, section 6.5.1).
@@ -302,6 +304,7 @@ class ServerConnection(StallGuard):
             self._waiting.append(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._size = 0
         if self._stops or (last := self._last) is None:
             return
         if not last.complete:

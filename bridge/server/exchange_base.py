@@ -12,7 +12,6 @@ from bridge.api.call import Reply, Trailers
 from bridge.api.downstream import Downstream, Fields
 from bridge.errors import ClientDisconnected
 from bridge.gateway.inbound import BODILESS, close_pieces, pieces, read_body, write_pieces
-from bridge.http.field_value import UNSENDABLE
 from bridge.http.forwarding import trailing
 from bridge.stages.request import oversized
 
@@ -166,8 +165,7 @@ class ExchangeBase(ABC):
             else:
                 await write_pieces(body, write, self._left())
                 if isinstance(body, StreamedBody):
-                    passed = trailing(body.trailers)
-                    trailers = Trailers(field for field in passed if not UNSENDABLE.search(field[1]))
+                    trailers = Trailers(trailing(body.trailers))
             await self.finish(trailers)
         except ClientDisconnected:
             raise

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bridge.http.field_value import UNSENDABLE
 from bridge.http.forwarding import trailing
+from bridge.server.head import encode_fields
 
 
 class Writing(Protocol):
@@ -53,8 +53,7 @@ class ResponseBody:
         elif not self.done.done():
             if self._chunked:
                 # An empty chunk ends the body; the trailer section follows it (RFC 9112, section 7.1).
-                fields = [f"{name}: {value}\r\n" for name, value in trailing(trailers) if not UNSENDABLE.search(value)]
-                self._transport.write(b"0\r\n" + "".join(fields).encode("latin-1", "replace") + b"\r\n")
+                self._transport.write(b"0\r\n" + encode_fields(trailing(trailers)) + b"\r\n")
             self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:

@@ -387,6 +387,26 @@ async def test_trailers_of_a_reply(behind: Any, in_steps: bool) -> None:
         client.writer.close()
 
 
+@pytest.mark.parametrize("body", [b"", b"1\r\na\r\n"])
+async def test_trailers_end_a_reply_once(behind: Any, body: bytes) -> None:
+    """What follows them on the connection is the next reply, also if there is no body before them."""
+
+    async def summed(peer: Peer) -> None:
+        while True:
+            await peer.head()
+            await peer.say(EVENTS + body + b"0\r\nX-Sum: 7\r\nX-Name: M\xfcller\r\nX-Utf: M\xc3\xbcller\r\n\r\n")
+
+    async with behind(summed) as (gateway, _):
+        client = await connect(gateway, GET, GET)
+        for _ in range(2):
+            assert (await client.head()).startswith("http/1.1 200 ")
+            rest = await client.reader.readexactly(len(body))
+            assert rest == body
+            trailers = await client.reader.readuntil(b"\r\n\r\n")
+            assert trailers == b"0\r\nx-sum: 7\r\nx-name: M\xfcller\r\nx-utf: M\xc3\xbcller\r\n\r\n"
+        client.writer.close()
+
+
 # --- up ---------------------------------------------------------------------------------------------------------------
 
 
@@ -673,6 +693,40 @@ async def test_trailers_of_a_request(behind: Any, in_steps: bool) -> None:
         assert await got == b"0\r\nx-sum: 7\r\n\r\n"
 
 
+async def test_trailers_of_a_request_are_octets(behind: Any) -> None:
+    """As in a head: UTF-8 stays what it is, other octets above ASCII become UTF-8."""
+    got = asyncio.get_running_loop().create_future()
+
+    async def reading(peer: Peer) -> None:
+        await peer.head()
+        assert await peer.read_chunk() == b"a"
+        got.set_result(await peer.reader.readuntil(b"\r\n\r\n"))
+        await peer.say(OK)
+
+    async with behind(reading) as (gateway, _):
+        client = await connect(gateway, CHUNKED + b"1\r\na\r\n0\r\nX-A: \xc3\xbc\r\nX-B: \xfc\r\n\r\n")
+        assert " 200 " in await client.head()
+        client.writer.close()
+        assert await got == b"0\r\nx-a: \xc3\xbc\r\nx-b: \xc3\xbc\r\n\r\n"
+
+
+@pytest.mark.parametrize("part", [b"0\r\nX-A: ", b"5;a="])
+async def test_framing_that_does_not_end(behind: Any, part: bytes) -> None:
+    """A trailer or a chunk's extension: the parser reports neither before its end."""
+
+    async def reading(peer: Peer) -> None:
+        await peer.head()
+        await peer.read_chunk()
+        await peer.end()
+
+    async with behind(reading) as (gateway, service):
+        client = await connect(gateway, CHUNKED + b"1\r\na\r\n" + part)
+        await client.say(b"a" * 200_000)
+        assert " 431 " in await client.head()
+        await service.left.wait()
+        client.writer.close()
+
+
 # --- Expect -----------------------------------------------------------------------------------------------------------
 
 EXPECTS = PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") % 10
@@ -729,6 +783,26 @@ async def test_a_service_that_does_not_know_the_expectation(behind: Any, monkeyp
         await client.say(b"0123456789")
         assert " 200 " in await client.head()
         client.writer.close()
+
+
+async def test_http_1_0_has_no_expectations(behind: Any) -> None:
+    """RFC 9110, section 10.1.1: it would take the 100 for the answer."""
+    heads, begun = [], asyncio.Event()
+
+    async def careful(peer: Peer) -> None:
+        heads.append(await peer.head())
+        begun.set()
+        assert await peer.reader.readexactly(10) == b"0123456789"
+        await peer.say(OK)
+
+    async with behind(careful) as (gateway, _):
+        client = await connect(gateway, EXPECTS.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        await begun.wait()
+        await client.say(b"0123456789")
+        assert (await client.head()).startswith("http/1.1 200 ")
+        assert await client.end() == b"ok"
+        client.writer.close()
+    assert "expect" not in heads[0]
 
 
 # --- sending again ----------------------------------------------------------------------------------------------------

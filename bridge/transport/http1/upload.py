@@ -9,6 +9,7 @@ from typing import Protocol
 from bridge.api.body import StreamedBody
 from bridge.api.transport import Clock
 from bridge.errors import ClientError
+from bridge.http.field_value import as_utf8
 from bridge.http.forwarding import trailing
 
 #: Seconds after which a client that waits for ``100 Continue`` is told to go on, though the service has said nothing:
@@ -91,7 +92,7 @@ class Upload:
             return
         self.complete = True
         if self._chunked:
-            fields = "".join([f"{name}: {value}\r\n" for name, value in trailing(trailers)])
+            fields = "".join([f"{name}: {as_utf8(value)}\r\n" for name, value in trailing(trailers)])
             self._transport.write(b"0\r\n" + fields.encode() + b"\r\n")
         self._settle()
 
