@@ -197,10 +197,15 @@ def typed(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
+#: A block scalar that is a whole document need not be indented. For libyaml it must be, so a # begins a comment there.
+#: No file of ours is a text.
+UNINDENTED = re.compile(r"^(?:---[ \t]+)?[|>][^\n]*\n+#", re.MULTILINE)
+
+
 def agrees(text: str) -> bool:
     """Whether both take it; then they read the same."""
     values = read(text)
-    nodes = None if values is None else other(text)
+    nodes = None if values is None or UNINDENTED.search(text) else other(text)
     if nodes is None:
         return False
     yaml = YAML(typ="safe", pure=True)

@@ -118,7 +118,7 @@ async def test_the_endpoint_may_be_in_the_mesh(start: Start, upstream: Upstream,
 async def test_a_thousand_calls_cause_one_request(start: Start, upstream: Upstream, oauth: OAuthServer) -> None:
     oauth.gate.clear()
     async with running(start, upstream, route(oauth.url), route(oauth.url, "/b")) as gateway:
-        connector = aiohttp.TCPConnector(limit=200)
+        connector = aiohttp.TCPConnector(limit=100)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{gateway.port}", connector=connector) as client:
 
             async def call(number: int) -> int:
