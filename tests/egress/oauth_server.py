@@ -1,11 +1,11 @@
-"""A token endpoint of oauthlib on a real socket, and one that answers whatever a test says."""
+"""An OAuth 2 server of oauthlib on a real socket, and a token endpoint that answers whatever a test says."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -16,12 +16,14 @@ class Clients(RequestValidator):
     """Clients and their secrets.
 
     :ivar methods: how they may authenticate.
+    :ivar issued: scopes of the tokens that were given out.
     """
 
     def __init__(self, clients: dict[str, str]) -> None:
         super().__init__()
         self.clients = clients
         self.methods = {"basic", "post"}
+        self.issued: dict[str, list[str]] = {}
 
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
@@ -46,7 +48,11 @@ class Clients(RequestValidator):
     def get_default_scopes(self, *args: Any, **kwargs: Any) -> list[str]:
         return []
 
-    def save_bearer_token(self, *args: Any, **kwargs: Any) -> None: ...
+    def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> None:
+        self.issued[token["access_token"]] = token.get("scope", "").split()
+
+    def validate_bearer_token(self, token: str, scopes: list[str], request: Any) -> bool:
+        return token in self.issued and set(scopes) <= set(self.issued[token])
 
 
 class OAuthServer:
@@ -55,6 +61,7 @@ class OAuthServer:
     :ivar requests: the forms that it got, with the client's Authorization under ``""``.
     :ivar lifetime: of its tokens, in seconds.
     :ivar asked: set by a request. :ivar gate: requests wait for it.
+    :ivar tokens: what it gives out.
     """
 
     def __init__(self, **clients: str) -> None:
@@ -64,10 +71,15 @@ class OAuthServer:
         self.requests: list[dict[str, str]] = []
         self.asked, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
-        numbers = itertools.count(1)
+        self.tokens: Iterator[str] = (f"t{number}" for number in itertools.count(1))
         self._server = BackendApplicationServer(
-            self.clients, token_generator=lambda request: f"t{next(numbers)}", token_expires_in=lambda _: self.lifetime
+            self.clients, token_generator=lambda request: next(self.tokens), token_expires_in=lambda _: self.lifetime
         )
+
+    def admits(self, method: str, headers: dict[str, str], scope: str) -> bool:
+        """Whether a service lets in a request with these fields (RFC 6750, section 2.1)."""
+        valid, _ = self._server.verify_request("https://service.example/", method, "", headers, [scope])
+        return bool(valid)
 
     @property
     def url(self) -> str:
