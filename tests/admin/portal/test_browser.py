@@ -93,6 +93,46 @@ async def test_a_publisher_s_round_through_the_console(gateway: Any, page: Any, 
     assert not [entry for entry in page.console if "Content Security Policy" in entry or "exception" in entry]
 
 
+GUARDED = """\
+route: /v1/certified
+methods: [GET]
+upstream: svc:80
+auth: {type: JWT, audience: PRESS}
+security_headers: true
+transform: {request: passthrough, response: json}
+"""
+
+
+async def test_the_pages_have_nothing_to_say_under_their_own_policy(start: Any, page: Any, upstream: Any) -> None:
+    """With security headers on every response: no refusal, no warning, no exception, whatever is done on the page."""
+    mesh = {"svc": f"127.0.0.1:{upstream.port}"}
+    async with start(mesh=mesh, routes={"guarded.yml": GUARDED}, security_headers="on") as gateway:
+        for path in ("docs", "console"):
+            head = (await gateway.client.get(f"/-/{path}")).headers
+            assert "default-src 'none'" in head["content-security-policy"]
+            assert (head["x-content-type-options"], head["x-frame-options"]) == ("nosniff", "DENY")
+            assert head["referrer-policy"] == "no-referrer"
+        await page.open(f"{host_of(gateway)}/-/docs")
+        await page.until("document.querySelectorAll('.opblock-summary-path').length === 1")
+        await page.click(".opblock-summary-control")
+        await page.until("document.querySelector('.opblock-body') !== null")
+        await load(gateway, page)
+        await page.fill("spec", SPEC)
+        await page.click("#publish [type=submit]")
+        await page.says("publish-note", "would publish 1 operation")
+        await page.click("#register")
+        await page.says("publish-note", "is ACTIVE.")
+        await page.click("[aria-label^='Open the spec of /v1/tallies']")
+        await page.says("history", "View")
+        await page.choose("operation", "GET /v1/certified")
+        await page.fill("call-token", gateway.token(audience="PRESS"))
+        await page.click("#try [type=submit]")
+        await page.says("try-note", "200 in ")
+        await page.says("answer-body", '"ok"')
+        assert page.console == []
+        assert [url for url in page.requested if not url.startswith((host_of(gateway), "data:image/"))] == []
+
+
 async def load(gateway: Any, page: Any, port: int = 0) -> None:
     """Open the console and the table of routes."""
     await page.open(f"http://127.0.0.1:{port or gateway.port}/-/console")
