@@ -12,6 +12,7 @@ from bridge.fronts.rpc import lawful, unpadded
 
 #: Percent-Byte-Unencoded: %x20-%x24 / %x26-%x7E.
 _UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_END_BLANK = re.compile(r"\A | \Z")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -32,8 +33,9 @@ class GrpcStatusWriter(EnvelopeWriter):
         """The status and the service's own trailers (gRPC over HTTP/2, "Trailers")."""
         trailers = [("grpc-status", str(inbound.code))]
         if inbound.detail:
-            # Percent-Encoded, of UTF-8.
-            trailers.append(("grpc-message", quote(inbound.detail.encode("utf-8", "replace"), safe=_UNENCODED)))
+            # Percent-Encoded, of UTF-8; so are blanks at its ends, which no field may have (RFC 9113, section 8.2.1).
+            text = quote(inbound.detail.encode("utf-8", "replace"), safe=_UNENCODED)
+            trailers.append(("grpc-message", _END_BLANK.sub("%20", text)))
         if inbound.status_details:
             trailers.append(("grpc-status-details-bin", unpadded(inbound.status_details)))
         return [*trailers, *lawful(self.service.returned((), inbound.trailers), self.reserved)]

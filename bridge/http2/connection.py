@@ -15,7 +15,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from bridge.http2 import frames
 from bridge.http2.flood_guard import SETTINGS, TINY
-from bridge.http2.frames import Http2Error, frame
+from bridge.http2.frames import Http2Error, frame, name_of
 from bridge.http2.header_block import HeaderBlock
 from bridge.http2.output import Output
 from bridge.http2.send_window import SendWindow
@@ -31,6 +31,7 @@ S = TypeVar("S", bound=StreamState)
 class Http2Core(Output, ABC, Generic[S]):
     """What client and server do alike; they derive from it.
 
+    :cvar peer: the other side, in causes.
     :cvar max_push: the highest valid ENABLE_PUSH of the other side (section 6.5.2).
     :param first: what this end sends before anything else.
     :param window: bytes that one stream may send before they are credited.
@@ -45,6 +46,7 @@ class Http2Core(Output, ABC, Generic[S]):
     :ivar heard: something arrived since the last `tick`.
     """
 
+    peer: ClassVar[str]
     max_push: ClassVar[int] = 0  # a server has nothing to allow
 
     def __init__(
@@ -176,6 +178,7 @@ class Http2Core(Output, ABC, Generic[S]):
         self._answer(frames.rst_stream(stream.id, code))
         self._forget(stream)
         stream.closed(code, cause, local=True)
+        self._count_reset()
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -242,11 +245,34 @@ class Http2Core(Output, ABC, Generic[S]):
         if stream.finished:
             self._forget(stream)
 
-    @abstractmethod
-    def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None: ...
+    def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
+        stream = self._find(number)
+        if stream is None:
+            self._flood_guard.spend()
+            return
+        code = int.from_bytes(payload, "big")
+        self._forget(stream)
+        stream.closed(code, f"the {self.peer} reset the stream: {name_of(code)}")
+        self._count_reset()
 
-    @abstractmethod
-    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None: ...
+    def _count_reset(self) -> None:
+        """A stream has ended by a reset."""
+        return
+
+    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) < 8:
+            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
+        self._flood_guard.spend()
+        self.draining = True
+        last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
+        self.goaway = f"the {self.peer} closes the connection: {name_of(code)}"
+        self._leaves(last, code)
+
+    def _leaves(self, last: int, code: int) -> None:
+        """The other side has sent GOAWAY. :param last: the highest stream that it may have processed."""
+        return
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:

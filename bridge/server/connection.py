@@ -24,7 +24,7 @@ from bridge.http2.frames import PREFACE
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
 from bridge.server.exchange import ServerExchange
-from bridge.server.flow import LINGER, StallGuard, hang_up
+from bridge.server.flow import LINGER, StallGuard, half_close, hang_up
 from bridge.server.head import (
     MAX_HEAD,
     begins_websocket,
@@ -386,9 +386,7 @@ class ServerConnection(StallGuard):
             self.linger()
 
     def _half_close(self) -> None:
-        # Closed at once, with bytes unread, the kernel would send a reset that takes the answer along.
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        half_close(self.transport)
         self._head_timer = self.loop.call_later(LINGER, self.transport.close)
 
     # --- refusing -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -59,6 +60,14 @@ class StallGuard(FlowControl):
             hang_up(self.transport, now=True)
         else:
             self._stall_timer = self.loop.call_later(STALL, self._check_stall, size)
+
+
+def half_close(transport: asyncio.Transport) -> None:
+    """Tell the client that nothing more comes. Closed at once, with bytes of the client unread or still to come, the
+    kernel would send a reset, which takes along what the client has not read. TLS knows only a close."""
+    if transport.can_write_eof():
+        with contextlib.suppress(OSError):  # it has left
+            transport.write_eof()
 
 
 def hang_up(transport: asyncio.Transport, *, now: bool) -> None:

@@ -89,8 +89,9 @@ class ServerState:
         deadline = asyncio.get_running_loop().time() + grace
         while (self.connections or self.tasks) and not hurry.is_set():
             if asyncio.get_running_loop().time() >= deadline:
-                calls = counted(len(self.tasks), "call took", "calls took")
-                log.error("%s longer than BRIDGE_DRAIN (%g s); the clients get 503", calls, grace)
+                if self.tasks:
+                    calls = counted(len(self.tasks), "call took", "calls took")
+                    log.error("%s longer than BRIDGE_DRAIN (%g s); the clients get 503", calls, grace)
                 break
             await asyncio.sleep(0.01)
         else:

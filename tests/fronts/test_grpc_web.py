@@ -200,6 +200,16 @@ def test_trailers_only(tally: Schema) -> None:
     assert told["cost"] == "7"
 
 
+@pytest.mark.parametrize(
+    ("detail", "sent"), [(" a  b ", "%20a  b%20"), (" ", "%20"), ("  ", "%20%20"), ("a\n", "a%0A")]
+)
+def test_a_message_has_no_blanks_at_its_ends(tally: Schema, detail: str, sent: str) -> None:
+    """RFC 9113, section 8.2.1: clients of HTTP/2 would refuse the field, or drop them."""
+    call = post(BINARY)
+    reply = form_of(call).reply(call, service_of(tally, "Put"), GrpcReply(5, detail=detail))
+    assert dict(reply.headers)["grpc-message"] == sent
+
+
 def test_large_details_go_into_the_body(tally: Schema) -> None:
     """A head of many kilobytes would be refused on its way."""
     status = status_pb2.Status(code=5, message="x" * 9000).SerializeToString()

@@ -12,7 +12,7 @@ from bridge.http.client_address import canonical
 from bridge.http2.frames import Http2Error
 from bridge.observe.tracing import make_trace_id
 from bridge.server.asgi import run_asgi
-from bridge.server.flow import LINGER, StallGuard, hang_up
+from bridge.server.flow import LINGER, StallGuard, half_close, hang_up
 from bridge.server.head import MAX_HEAD
 from bridge.server.http2.core import MAX_STREAMS, Http2ServerCore
 from bridge.server.http2.exchange import PIECE, Http2Exchange
@@ -23,6 +23,7 @@ TICK = 5.0  #: seconds between two looks at what does not move
 HEAD_TIMEOUT = 30.0  #: seconds for the preface, and for one header section
 IDLE = 120.0  #: seconds that a connection may be without a request
 STREAM_STALL = 300.0  #: seconds without progress after which a response that the client does not take is given up
+MAX_LINGER = 30.0  #: seconds in which a client may read the last responses, while it is heard of every `LINGER`
 STEP = 0.002  #: seconds of processing input without yielding
 
 
@@ -39,8 +40,10 @@ class Http2ServerConnection(StallGuard):
         self._running = 0  # tasks of requests, also of those that were reset
         self._unwritten = 0  # bytes of bodies in the output
         self._deaf = self._yielded = False
+        self._heard = False  # something came while what came was thrown away
         self._in_head = self._idle = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
 
     # --- asyncio's side -----------------------------------------------------------------------------------------
 
@@ -56,6 +59,7 @@ class Http2ServerConnection(StallGuard):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
+            self._heard = True
             return
         try:
             self.core.receive(data)
@@ -88,8 +92,9 @@ class Http2ServerConnection(StallGuard):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
         self.server.connections.discard(self)
         self.core.lose("the client closed the connection")
 
@@ -184,12 +189,10 @@ class Http2ServerConnection(StallGuard):
         self.flush()
 
     def _close_if_done(self) -> None:
-        if not self.core.streams and not self.transport.is_closing():
+        if not self.core.streams and not self._deaf and not self.transport.is_closing():
             if self.write_paused:
                 return  # the stall guard ends it if the client never reads
-            if data := self.core.take():
-                self.transport.write(data)
-            self.transport.close()
+            self._end(self.core.take())
 
     def _break(self, error: Http2Error) -> None:
         """The client breaks the protocol (section 5.4.1)."""
@@ -199,9 +202,22 @@ class Http2ServerConnection(StallGuard):
         if self.write_paused:
             hang_up(self.transport, now=True)
         elif not self.transport.is_closing():
-            self.transport.write(self.core.take())
-            # Closed at once, with bytes unread, the kernel would send a reset that takes GOAWAY along.
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            self.loop.call_later(LINGER, self.transport.close)
+            self._end(self.core.take())
         self.core.lose(str(error))
+
+    def _end(self, last: bytes) -> None:
+        """Send `last`, and close when the client has read it. While it reads it grants windows, which may not meet a
+        connection that is closed (`half_close`)."""
+        self._deaf = True
+        if last:
+            self.transport.write(last)
+        half_close(self.transport)
+        self._linger_timer = self.loop.call_later(LINGER, self._check_linger, MAX_LINGER)
+
+    def _check_linger(self, left: float) -> None:
+        left -= LINGER
+        if self._heard and left > 0:
+            self._heard = False
+            self._linger_timer = self.loop.call_later(LINGER, self._check_linger, left)
+        else:
+            self.transport.close()

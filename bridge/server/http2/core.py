@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from bridge.http2 import frames
 from bridge.http2.connection import CONNECTION_WINDOW, Http2Core
-from bridge.http2.frames import Http2Error, name_of
+from bridge.http2.frames import Http2Error
 from bridge.http2.hpack import NO_TABLE
 from bridge.server.head import too_large
 from bridge.server.http2.exchange import Http2Exchange
@@ -31,6 +31,7 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
     :param malformed: called with the cause for a request that was reset, since it is malformed.
     """
 
+    peer: ClassVar[str] = "client"
     max_push: ClassVar[int] = 1
 
     def __init__(
@@ -50,16 +51,12 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
         self._max_block = 4 * max_list  # a block can be decoded only whole while there is a dynamic table
         self._resets = 0
         self._prefaced = self._answered = self._left = False
+        self._last = 0  # the highest number of a stream that was not ignored
 
     @property
     def in_head(self) -> bool:
         """Whether the preface, SETTINGS or a header block is not complete."""
         return not self.ready or self._block is not None
-
-    @property
-    def last(self) -> int:
-        """The highest number of a stream that was opened."""
-        return max(0, self._next - 2)
 
     # --- what goes out ------------------------------------------------------------------------------------------
 
@@ -111,10 +108,10 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
         self._forget(stream)
 
     def leave(self, code: int = frames.NO_ERROR) -> None:
-        """Send GOAWAY (section 6.8). Streams that the client opens later are ignored."""
+        """Send GOAWAY (section 6.8). Streams that the client opens later are ignored; it may send them again."""
         if code or not self._left:
             self.draining = self._left = True
-            self._put(frames.goaway(code, self.last))
+            self._put(frames.goaway(code, self._last))
 
     def lose(self, cause: str) -> None:
         """The connection is lost, with all its streams."""
@@ -163,6 +160,7 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
                 self._decoder.head(block) if size <= self._max_block else RequestHead(error=too_large(self._max_list))
             )
             if not self.draining:
+                self._last = number
                 self._open(number, head, ended=ended)
 
     def _open(self, number: int, head: RequestHead, *, ended: bool) -> None:
@@ -192,34 +190,10 @@ class Http2ServerCore(Http2Core[Http2Exchange]):
             self._end(stream)
             stream.data(b"", ended=True)
 
-    def _break(self, stream: Http2Exchange, code: int, cause: str) -> None:
-        super()._break(stream, code, cause)
-        self._count_reset()
-
     def _count_reset(self) -> None:
         self._resets += 1
         if self._resets > MAX_RESETS:
             raise Http2Error(frames.ENHANCE_YOUR_CALM, "too many requests are reset")
 
-    def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        stream = self._find(number)
-        if stream is None:
-            self._flood_guard.spend()
-            return
-        code = int.from_bytes(payload, "big")
-        self._forget(stream)
-        stream.closed(code, f"the client reset the stream: {name_of(code)}")
-        self._count_reset()
-
     def _on_settings_ack(self) -> None:
         self._decoder.acknowledge()
-
-    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        """The client opens no more streams, and wants the responses to those that are open."""
-        if number or len(payload) < 8:
-            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
-        self._flood_guard.spend()
-        self.goaway = f"the client closes the connection: {name_of(int.from_bytes(payload[4:8], 'big'))}"
-        self.draining = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
@@ -74,24 +74,33 @@ class RequestDecoder:
     def head(self, block: bytes) -> RequestHead:
         """:raises Http2Error: it can't be decoded, which ends the connection (section 4.3)."""
         if not self.independent:
-            return read_head(self._pairs(block), self._limit)
+            return self._read(block)
         head = _heads.get(block)
         if head is None:
-            head = read_head(self._pairs(block), self._limit)
+            head = self._read(block)
             if len(block) <= _MAX_KNOWN:
                 _heads[block] = head
         return head
+
+    def _read(self, block: bytes) -> RequestHead:
+        pairs = self._pairs(block)
+        return RequestHead(error=too_large(self._limit)) if pairs is None else read_head(pairs)
 
     def trailers(self, block: bytes) -> str:
         """Why trailers are malformed, or ``""``. They are dropped, as those of HTTP/1.1 are.
 
         :raises Http2Error: as `head`.
         """
-        return next((fault for name, value in self._pairs(block) if (fault := _fault(name, value))), "")
+        pairs = self._pairs(block)
+        if pairs is None:
+            return "the trailers are larger than allowed"
+        return next((fault for name, value in pairs if (fault := _fault(name, value))), "")
 
-    def _pairs(self, block: bytes) -> Pairs:
+    def _pairs(self, block: bytes) -> Pairs | None:
+        """None: the section is larger than allowed. A field may be one byte of a block, so decoding stops there, unless
+        a dynamic table depends on the rest."""
         if self.independent:
-            return list(decode(block))
+            return self._within_limit(decode(block))
         try:
             pairs = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
@@ -100,7 +109,16 @@ class RequestDecoder:
             raise Http2Error(COMPRESSION_ERROR, str(error)) from None
         # RFC 7541, section 4.2: the first block after the acknowledgement begins with the new size.
         self.independent = self._acknowledged and not self._decoder.header_table_size
-        return [(bytes(name), bytes(value)) for name, value in pairs]
+        return self._within_limit((bytes(name), bytes(value)) for name, value in pairs)
+
+    def _within_limit(self, pairs: Iterable[tuple[bytes, bytes]]) -> Pairs | None:
+        left, within = self._limit, list[tuple[bytes, bytes]]()
+        for pair in pairs:
+            left -= len(pair[0]) + len(pair[1]) + 32
+            if left < 0:
+                return None
+            within.append(pair)
+        return within
 
 
 _heads = Memo[bytes, RequestHead](_KNOWN)
@@ -122,13 +140,8 @@ def _fault(name: bytes, value: bytes) -> str:
     return ""
 
 
-def read_head(pairs: Pairs, limit: int) -> RequestHead:
-    """The request that a section's fields make.
-
-    :param limit: bytes of the section.
-    """
-    if sum([len(name) + len(value) + 32 for name, value in pairs]) > limit:
-        return RequestHead(error=too_large(limit))
+def read_head(pairs: Pairs) -> RequestHead:
+    """The request that a section's fields make."""
     pseudo: dict[bytes, bytes] = {}
     headers: list[tuple[str, str]] = []
     cookies: list[str] = []

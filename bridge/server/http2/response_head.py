@@ -30,6 +30,11 @@ def response_block(status: int, date: str, fields: Iterable[tuple[str, str]]) ->
 
 
 def field_block(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Without blanks around a value, which would make the response malformed (section 8.2.1)."""
     return b"".join(
-        [literal(name, value.encode("latin-1", "replace")) for name, value in fields if name not in _LEFT_OUT]
+        [
+            literal(name, value.strip(" \t").encode("latin-1", "replace"))
+            for name, value in fields
+            if name not in _LEFT_OUT
+        ]
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 from bridge.http2 import frames
 from bridge.http2.connection import CONNECTION_WINDOW, Http2Core
-from bridge.http2.frames import Http2Error, name_of
 from bridge.http2.hpack import NO_TABLE
 from bridge.transport.http2.fields import TOO_LARGE, Decoder
 from bridge.transport.http2.pending import Entry, PendingStreams
@@ -19,6 +19,8 @@ class Http2Connection(Http2Core[Http2Stream]):
 
     :ivar broken: the other side's GOAWAY had an error code.
     """
+
+    peer: ClassVar[str] = "service"
 
     def __init__(self, *, window: int, max_list: int, output: Callable[[], None], pause: float = math.inf) -> None:
         first = frames.preface(window, max_list, CONNECTION_WINDOW)
@@ -141,17 +143,6 @@ class Http2Connection(Http2Core[Http2Stream]):
             self._end(stream)
         stream.headers(fields, ended=ended)
 
-    def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise Http2Error(frames.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        stream = self._find(number)
-        if stream is None:
-            self._flood_guard.spend()
-            return
-        code = int.from_bytes(payload, "big")
-        self._forget(stream)
-        stream.closed(code, f"the service reset the stream: {name_of(code)}")
-
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         super()._on_settings(flags, number, payload)
         self._admit()
@@ -162,15 +153,9 @@ class Http2Connection(Http2Core[Http2Stream]):
         else:
             super()._set(key, value)
 
-    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        if number or len(payload) < 8:
-            raise Http2Error(frames.PROTOCOL_ERROR if number else frames.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes")
-        self._flood_guard.spend()
-        self.draining = True
-        last, code = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, int.from_bytes(payload[4:8], "big")
-        self.goaway = cause = f"the service closes the connection: {name_of(code)}"
+    def _leaves(self, last: int, code: int) -> None:
         self.broken = self.broken or code != frames.NO_ERROR
         for stream in [stream for number, stream in self.streams.items() if number > last]:
             self._forget(stream)
-            stream.lost(cause, untouched=True)
-        self._reject_pending(cause)
+            stream.lost(self.goaway, untouched=True)
+        self._reject_pending(self.goaway)

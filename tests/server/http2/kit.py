@@ -79,6 +79,7 @@ class Client:
                 payload = await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed = True
+            self.close()  # as clients do
             return False
         kind, flags, number = head[3], head[4], int.from_bytes(head[5:], "big")
         self.frames.append((kind, flags, number, payload))

@@ -432,3 +432,15 @@ async def test_fields_after_a_stream() -> None:
         assert (answer.body, answer.heads[1:]) == (b"abc", [dict(TRAILERS)])
         await client.until(lambda: answer.reset is not None)
         assert answer.reset == frames.NO_ERROR
+
+
+async def test_values_stand_without_blanks_around_them() -> None:
+    """Section 8.2.1: with them a response is malformed, and clients reset it."""
+
+    async def handler(request: ServerRequest) -> None:
+        await request.answer(200, [("x-a", " b\t"), ("x-c", " ")], b"a", Trailers((("x-d", "e  "),)))
+
+    async with answering(handler) as served, dialled(served.port) as client:
+        client.write(client.headers(1, GET))
+        answer = await client.answer(1)
+        assert (answer.head["x-a"], answer.head["x-c"], answer.heads[1]["x-d"]) == ("b", "", "e")

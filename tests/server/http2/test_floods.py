@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.api.downstream import ServerRequest
-from bridge.http2 import frames
+from bridge.http2 import frames, hpack
 from bridge.http2.flood_guard import IDLE_FRAMES
 from bridge.http2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 from bridge.server.http2 import connection as lifecycle
@@ -152,6 +152,36 @@ async def test_a_large_block_of_a_connection_that_has_no_table() -> None:
         client.write(raw(frames.HEADERS, frames.END_STREAM, 3, client.block(GET)), *[piece] * 20)
         client.write(raw(frames.CONTINUATION, END, 3, b""))
         assert (await client.answer(3)).head[":status"] == "431"
+        await client.alive()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+async def test_a_block_of_many_small_fields(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field may be one byte: of a request or of trailers, no more are decoded than a header may have."""
+    decoded: list[int] = []
+    entry = hpack._entry
+
+    def counting(index: int) -> tuple[bytes, bytes]:
+        decoded.append(index)
+        return entry(index)
+
+    monkeypatch.setattr(hpack, "_entry", counting)
+    async with answering(waits) as served, dialled(served.port) as client:
+        await client.settled()
+        client.write(client.headers(1, POST, end=False))
+        await client.alive()
+        decoded.clear()
+        end = frames.END_STREAM
+        client.write(
+            raw(frames.HEADERS, end, number, b""), *[raw(frames.CONTINUATION, 0, number, b"\x90" * 16_000)] * 15
+        )
+        client.write(raw(frames.CONTINUATION, END, number, b""))
+        answer = await client.answer(number)
+        if number == 1:
+            assert answer.reset == frames.PROTOCOL_ERROR
+        else:
+            assert answer.head[":status"] == "431"
+        assert len(decoded) < 1100
         await client.alive()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
+import hpack
 import pytest
 
 from bridge.api.downstream import ServerRequest
@@ -36,6 +38,50 @@ async def test_requests_that_have_come_are_answered_and_no_others() -> None:
         await client.end()
         assert 3 not in client.answers
         await draining
+
+
+async def test_goaway_does_not_name_streams_that_were_ignored() -> None:
+    """Section 6.8: the number may not become higher. A client would not send again what it names."""
+    go_on = asyncio.Event()
+
+    async def handler(request: ServerRequest) -> None:
+        await go_on.wait()
+        await says_ok(request)
+
+    async with answering(handler) as served, dialled(served.port) as client:
+        client.write(client.headers(1, GET))
+        await client.alive()
+        for connection in list(served.server.connections):
+            connection.shutdown()
+        client.write(client.headers(3, GET), raw(frames.DATA, 0, 0, b""))  # of no stream: an error
+        assert await client.end() == frames.PROTOCOL_ERROR
+        assert client.goaway_last == 1
+        go_on.set()
+
+
+async def test_a_client_may_read_the_last_response_at_its_own_pace() -> None:
+    """It grants windows as it reads, also after the server has sent everything: a reset would take the rest along."""
+    size = 3_000_000
+
+    async def handler(request: ServerRequest) -> None:
+        await request.answer(200, [("content-length", str(size))], bytes(size))
+
+    async with answering(handler) as served:
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(peer, ("127.0.0.1", served.port))
+            wide = raw(frames.SETTINGS, 0, 0, b"\x00\x04\x7f\xff\xff\xff") + frames.window_update(0, 1 << 30)
+            request = raw(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, hpack.Encoder().encode(GET))
+            await loop.sock_sendall(peer, frames.PREFACE + wide + request)
+            got = len(await loop.sock_recv(peer, 1000))
+            for connection in list(served.server.connections):
+                connection.shutdown()
+            while piece := await loop.sock_recv(peer, 64 * 1024):
+                got += len(piece)
+                await loop.sock_sendall(peer, frames.window_update(0, len(piece)))
+    assert got > size
 
 
 @pytest.mark.parametrize("how", ["too long", "in a hurry"])
