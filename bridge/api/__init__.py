@@ -15,7 +15,7 @@ from bridge.api.call import (
     header,
     unescaped,
 )
-from bridge.api.capabilities import Followed
+from bridge.api.capabilities import Followed, PublicAddress
 from bridge.api.fast_paths import FAST_PATHS
 from bridge.api.fetching import Fetched, fetch_error
 from bridge.api.front import Form, Front, StreamFormat
@@ -165,6 +165,7 @@ __all__ = [
     "Outcome",
     "PathTemplate",
     "PrefixError",
+    "PublicAddress",
     "Reply",
     "RequestError",
     "Retry",

@@ -178,6 +178,43 @@ class BodyStreaming(Protocol):
     def streams_bodies(self) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """Where a client sees the gateway, and what it is not to see.
+
+    :ivar base: scheme, host and prefix, without a final slash: a route's path stands behind it.
+    :ivar is_inside: whether a host (lower case) is the service's: its name in the mesh, an internal address, or the
+        host of `base`, of which the service may know.
+    """
+
+    base: str
+    is_inside: Callable[[str], bool]
+
+
+@runtime_checkable
+class SelfDescribing(Protocol):
+    """An HTTP codec whose services may give out descriptions of themselves, such as a WSDL, with their own addresses.
+
+    For calls by GET and HEAD that ask for one the gateway sends no ``Range``, condition or coding, reads the reply as a
+    whole and has its addresses replaced.
+    """
+
+    def asks_for_description(self, call: Call) -> bool:
+        """Whether `call` asks for a description. Asked for each call."""
+        ...
+
+    def is_description(self, content_type: str) -> bool:
+        """Whether a reply to such a call is one, by its content type."""
+        ...
+
+    def readdressed(self, call: Call, body: bytes, content_type: str, public: PublicAddress) -> bytes:
+        """`body` with the addresses of the route in place of the service's. Large ones are read in a thread.
+
+        :raises bridge.api.XmlError: it can't be read.
+        """
+        ...
+
+
 @runtime_checkable
 class Refusing(Protocol):
     """Its clients expect errors in the format of their protocol instead of problem+json."""

@@ -16,6 +16,7 @@ from bridge.stages.auth.stage import Authenticate
 from bridge.stages.cache.stage import Cached
 from bridge.stages.compress import Compressed
 from bridge.stages.cors import Cors
+from bridge.stages.descriptions import Descriptions
 from bridge.stages.lifecycle import Lifecycle
 from bridge.stages.quota.stage import Quota
 from bridge.stages.request import Deadline, Receive, Size
@@ -42,6 +43,7 @@ def stages(settings: Settings, timeouts: Mapping[str, Callable[[str], float]]) -
         Compressed(everywhere=settings.compress == "on"),
         Deadline(timeouts),
         Receive(settings.max_body, settings.body_timeout),
+        Descriptions([server.url for server in settings.openapi_servers], settings.trusted_proxies),
         Cached(),
         Personal(),
         Translate(settings.max_body),

@@ -34,15 +34,23 @@ _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _NATIVE = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "ascii": "utf-8", "iso-8859-1": "iso-8859-1"}
 
 
-def _source(body: bytes, charset: str) -> tuple[bytes, str | None]:
+def declared_charset(body: bytes, charset: str) -> str:
+    """The encoding of a document without a byte order mark, as it is named."""
+    if charset:
+        return charset.lower()
+    match = _DECLARED.match(body[:200])
+    return match[1].decode("ascii").lower() if match else "utf-8"
+
+
+def document_source(body: bytes, charset: str) -> tuple[bytes, str | None]:
     """The bytes and encoding for expat. A byte order mark takes precedence over `charset`, and that over the XML
-    declaration (RFC 7303, section 3)."""
+    declaration (RFC 7303, section 3).
+
+    :raises bridge.api.XmlError: the encoding is unknown, or the document is in another one.
+    """
     if body.startswith(_BOMS):
         return body, None
-    name = charset.lower()
-    if not name:
-        match = _DECLARED.match(body[:200])
-        name = match[1].decode("ascii").lower() if match else "utf-8"
+    name = declared_charset(body, charset)
     if name.startswith("utf-16"):
         if b"\0" not in body[:4]:  # expat would read it as UTF-8 without a word
             raise XmlError(f"it names the encoding {name} and is in another one")
@@ -132,11 +140,11 @@ def _decode(body: bytes, charset: str, force_list: Collection[str], *, large: bo
         pieces.append(piece)
 
     names: dict[str, str] = {}
-    data, encoding = _source(body, charset)
+    data, encoding = document_source(body, charset)
     parser = expat.ParserCreate(encoding, intern=names)
     parser.ordered_attributes = parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
-    _run(parser, data, (lambda: _pack(outer, item, pieces, names)) if large else None)
+    run_parser(parser, data, (lambda: _pack(outer, item, pieces, names)) if large else None)
     assert item is not None
     return item
 
@@ -208,12 +216,15 @@ def check(body: bytes, *, charset: str = "") -> None:
 
     :raises bridge.api.XmlError: invalid XML, or a DOCTYPE.
     """
-    data, encoding = _source(body, charset)
-    _run(expat.ParserCreate(encoding), data)
+    data, encoding = document_source(body, charset)
+    run_parser(expat.ParserCreate(encoding), data)
 
 
-def _run(parser: expat.XMLParserType, data: bytes, after_slice: Callable[[], None] | None = None) -> None:
-    """Parse `data`, in slices if it is large; `after_slice` is called after each."""
+def run_parser(parser: expat.XMLParserType, data: bytes, after_slice: Callable[[], None] | None = None) -> None:
+    """Parse `data`, in slices if it is large; `after_slice` is called after each.
+
+    :raises bridge.api.XmlError: it is not well-formed, or has a DOCTYPE.
+    """
     parser.StartDoctypeDeclHandler = _no_doctype
     try:
         if len(data) < LARGE:

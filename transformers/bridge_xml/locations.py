@@ -1,12 +1,14 @@
-"""Where a service's redirects lead, and where its cookies come back, if its paths differ from the route's."""
+"""From a service's addresses to the route's: where its redirects lead, where its cookies come back, and the addresses
+in its descriptions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Callable, Sequence
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from bridge.api import Call, HttpReply, RouteSpec, fill_template, parse_template, split_template
+from bridge.api import Call, HttpReply, PublicAddress, RouteSpec, fill_template, parse_template, split_template
+from bridge_xml.description import DescribedAddress, asks_for_description
 
 _NAMES = ("location", "content-location")
 _COOKIE = "set-cookie"
@@ -31,7 +33,9 @@ class Locations:
 
     def __init__(self, route: RouteSpec, target: Callable[[Call], str]) -> None:
         self._target = target
-        self._maps = [each for each in (_whole(route), _tree(route)) if each is not None]
+        inner = route.upstream.path or route.route
+        maps = (_whole(route, inner), _tree(route, inner) if inner != route.route else None)
+        self._maps = [each for each in maps if each is not None]
         self._root = split_template(route.route)[0].rpartition("/")[0] if "{" in route.route else route.route
 
     def rewritten(self, call: Call, inbound: HttpReply) -> HttpReply:
@@ -74,11 +78,69 @@ class Locations:
         except ValueError:
             return value
         path = self._public_path(call, parts.path)
-        if path is None:
-            return value
-        rest = _QUERY_OR_FRAGMENT.search(value)  # as they are: an empty query keeps its "?"
-        # One slash: browsers read what stands behind two, or behind backslashes, as a host.
-        return "/" + path.lstrip("/\\") + (value[rest.start() :] if rest else "")
+        return value if path is None else _rooted(path, value)
+
+    # --- descriptions -------------------------------------------------------------------------------------------------
+
+    def described(self, call: Call, addresses: Sequence[DescribedAddress], public: PublicAddress) -> list[str]:
+        """The addresses in a description that answers `call`, as clients reach them, in order. Those that are not of
+        the route stay as they are.
+
+        One for calls is the route's if it has the service's path, whatever host it names: services often write one of
+        their own. Its host is then the service's, for all other addresses.
+        """
+        own_path = _compared(self._target(call).partition("?")[0])
+        parts = [_parts(address.value) for address in addresses]
+        hosts = {
+            part.netloc.lower()
+            for address, part in zip(addresses, parts, strict=True)
+            if part is not None and address.calls and part.netloc and _compared(part.path) == own_path
+        }
+
+        def one(value: str, part: SplitResult | None) -> str:
+            if part is None:
+                return value
+            if not part.netloc:
+                return self._referred(call, value, public.base)
+            is_own = part.netloc.lower() in hosts or public.is_inside(part.hostname or "")
+            if _compared(part.path) == own_path and (is_own or asks_for_description(part.query)):
+                path: str | None = call.path
+            else:
+                path = self._public_path(call, part.path or "/") if is_own else None
+            return value if path is None else public.base + _rooted(path, value)
+
+        return [one(address.value, part) for address, part in zip(addresses, parts, strict=True)]
+
+    def _referred(self, call: Call, value: str, base: str) -> str:
+        """A relative reference, which counts from the service's own path (RFC 3986, section 5.2)."""
+        path = self._public_path(call, urlsplit(urljoin(self._target(call), value)).path)
+        if path is None or urlsplit(urljoin(call.path, value)).path == path:
+            return value  # not of the route, or right as it is
+        return base + _rooted(path, value)
+
+
+def _rooted(path: str, value: str) -> str:
+    """`path` with query and fragment of `value` as they are: an empty query keeps its ``?``."""
+    rest = _QUERY_OR_FRAGMENT.search(value)
+    # One slash: browsers read what stands behind two, or behind backslashes, as a host.
+    return "/" + path.lstrip("/\\") + (value[rest.start() :] if rest else "")
+
+
+def _parts(value: str) -> SplitResult | None:
+    """The parts of an address in a description; None: it is none of HTTP, or refers to the same document."""
+    try:
+        parts = urlsplit(value)
+        if parts.scheme.lower() not in ("", "http", "https") or (parts.scheme and not parts.netloc):
+            return None
+        _ = parts.hostname
+    except ValueError:
+        return None
+    return parts if parts.netloc or parts.path else None
+
+
+def _compared(path: str) -> str:
+    """A path as far as it tells services apart."""
+    return unquote(path).rstrip("/")
 
 
 def locations(route: RouteSpec, target: Callable[[Call], str]) -> Locations | None:
@@ -86,9 +148,9 @@ def locations(route: RouteSpec, target: Callable[[Call], str]) -> Locations | No
     return Locations(route, target) if route.upstream.path not in ("", route.route) else None
 
 
-def _tree(route: RouteSpec) -> _Map | None:
+def _tree(route: RouteSpec, upstream: str) -> _Map | None:
     """By the literal path under which the service's template goes on as the route's does."""
-    inner, outer = route.upstream.path.rstrip("/").split("/"), route.route.rstrip("/").split("/")
+    inner, outer = upstream.rstrip("/").split("/"), route.route.rstrip("/").split("/")
     while len(inner) > 1 and len(outer) > 1 and inner[-1] == outer[-1]:
         inner.pop()
         outer.pop()
@@ -104,11 +166,11 @@ def _tree(route: RouteSpec) -> _Map | None:
     return map_path
 
 
-def _whole(route: RouteSpec) -> _Map:
+def _whole(route: RouteSpec, upstream: str) -> _Map:
     """By the service's whole template, with or without a slash at its end."""
     rest, pieces = parse_template(route.route).rest, split_template(route.route)
-    own_slash = "/" if route.upstream.path.endswith("/") else ""
-    inner = split_template(route.upstream.path.rstrip("/"))
+    own_slash = "/" if upstream.endswith("/") else ""
+    inner = split_template(upstream.rstrip("/"))
     pattern = "".join(
         (f"(?P<_{at}>.*)" if text == rest else f"(?P<_{at}>[^/]+)") if at % 2 else re.escape(text)
         for at, text in enumerate(inner)

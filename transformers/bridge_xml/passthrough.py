@@ -18,12 +18,14 @@ from bridge.api import (
     HttpRequest,
     Operation,
     Options,
+    PublicAddress,
     Reply,
     RouteSpec,
     XmlError,
 )
 from bridge_xml.decode import to_json
 from bridge_xml.describe import describer, operations, with_websocket
+from bridge_xml.description import asks_for_description, readdress
 from bridge_xml.forward import (
     content_type,
     excerpt,
@@ -38,7 +40,7 @@ from bridge_xml.forward import (
     without_range,
 )
 from bridge_xml.lenient import read_reply
-from bridge_xml.locations import locations
+from bridge_xml.locations import Locations, locations
 from bridge_xml.media import media
 
 
@@ -53,6 +55,7 @@ class Bytes:
     def __init__(self, route: RouteSpec) -> None:
         self._target = target(route)
         self._locations = locations(route, self._target)
+        self._addresses = Locations(route, self._target)
 
     def request(self, call: Call) -> HttpRequest:
         headers = list(call.headers)
@@ -68,6 +71,18 @@ class Bytes:
         if self._locations is not None:
             inbound = self._locations.rewritten(call, inbound)
         return forward_reply(inbound)
+
+    def asks_for_description(self, call: Call) -> bool:
+        return asks_for_description(call.query)
+
+    def is_description(self, content_type: str) -> bool:
+        return media(content_type).kind == "xml"
+
+    def readdressed(self, call: Call, body: bytes, content_type: str, public: PublicAddress) -> bytes:
+        """:raises bridge.api.XmlError: the description can't be read."""
+        return readdress(
+            body, media(content_type).charset, lambda addresses: self._addresses.described(call, addresses, public)
+        )
 
 
 class XmlAsJson:

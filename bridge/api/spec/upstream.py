@@ -48,7 +48,9 @@ class Upstream(BaseModel):
         """:raises ValueError: it isn't of that form, or names an address."""
         if not isinstance(text, str):
             raise ValueError("it is written as one text: [scheme://]name:port[/path][?query]")
-        scheme, mark, rest = text.rpartition("://")
+        scheme, mark, rest = text.partition("://")
+        if not mark or "?" in scheme:  # a URL in the query is no scheme
+            scheme, mark, rest = "", "", text
         if mark and scheme not in _schemes():
             raise ValueError(not_one_of(scheme, _schemes()))
         rest, question, query = rest.partition("?")

@@ -31,6 +31,8 @@ http {{
     location = /hello {{ return 200 "hello"; }}
     location = /empty {{ return 204; }}
     location = /moved {{ return 302 http://$host:$server_port/hello; }}
+    location /relative/ {{ alias {state}/files/; absolute_redirect off; }}
+    location /portless/ {{ alias {state}/files/; port_in_redirect off; }}
     location = /last {{ keepalive_timeout 0; return 200 "bye"; }}
     location = /dropped {{ return 444; }}
     location = /narrow {{ client_max_body_size 1k; return 413; }}
@@ -42,6 +44,8 @@ http {{
 user = "user root root;" if os.getuid() == 0 else ""
 state = Path(os.environ["STATE"])
 (state / "files").mkdir()
+(state / "files" / "old" / "there").mkdir(parents=True)
+(state / "files" / "old" / "there" / "index.html").write_text("<p>there</p>")
 (state / "files" / "large").write_bytes(b"0123456789abcdef" * (1 << 16))
 listening = socket.create_server(("127.0.0.1", 0))
 listening.set_inheritable(True)
