@@ -98,10 +98,10 @@ async def _answer(codec: SelfDescribing, public: PublicAddress, next: Handler, e
         return Reply(200, _without_validators(reply.headers))
     if isinstance(reply.body, StreamedBody):
         await collect(reply, reply.body, exchange.deadline, MOST)
-    body = reply.body
-    if not isinstance(body, bytes) or len(body) > MOST:
+    if not isinstance(reply.body, bytes) or len(reply.body) > MOST:
         _leave(call, f"it has more than {MOST >> 20} MiB, or has not arrived in time")
         return reply
+    body: bytes = reply.body
     codings = codings_of(",".join(value for name, value in reply.headers if name == "content-encoding"))
 
     def work() -> bytes:
@@ -109,16 +109,16 @@ async def _answer(codec: SelfDescribing, public: PublicAddress, next: Handler, e
 
     try:
         if len(body) <= LARGE and not codings:
-            body = work()
+            changed = work()
         else:
-            body = await offload.run(len(body), work, deadline=exchange.deadline)
+            changed = await offload.run(len(body), work, deadline=exchange.deadline)
     except (XmlError, UnknownCoding, CorruptBody, TooLong) as error:
         _leave(call, f"it can't be read: {error}")
         return reply
     except (DeadlineExceeded, Overloaded):
         _leave(call, "there was no time to read it")
         return reply
-    return Reply(200, _without_validators(reply.headers), body)
+    return Reply(200, _without_validators(reply.headers), changed)
 
 
 def _without_validators(fields: Headers) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ ROUTES = [
 
 @pytest.fixture(params=["mesh", "public"])
 async def front(request: pytest.FixtureRequest, start: Start) -> Any:
-    """``async with front(server) as gateway``: all routes; services are told their name in the mesh, or the public one."""
+    """``async with front(server) as gateway``: all routes. Services are told their mesh name, or the public one."""
 
     def fronting(server: Server) -> Any:
         specs = [

@@ -12,6 +12,7 @@ import pytest
 
 from bridge.stages import descriptions
 from tests.conftest import Running, Start, Upstream, listening
+from tests.docs.pages import ROOT, blocks_of
 
 XML = ("content-type", "text/xml; charset=utf-8")
 SPEC = """
@@ -210,6 +211,16 @@ async def test_a_client_that_does_not_say_where(start: Start, service: Upstream)
         assert (await reader.read()).endswith(b"\r\n\r\n" + INSIDE)
         writer.close()
     assert "the client sent no Host" in gateway.log()[0]["warnings"][0]
+
+
+async def test_the_route_of_the_page(start: Start, service: Upstream) -> None:
+    """docs/xml.md"""
+    [block] = [block.text for block in blocks_of(ROOT / "docs" / "xml.md") if "Ledger.asmx" in block.text]
+    service.body = wsdl("http://ledger.inside.example:8080/services/Ledger.asmx")
+    async with start(mesh={"ledger-svc": f"127.0.0.1:{service.port}"}, routes={"a.yml": block}) as gateway:
+        reply = await gateway.client.get("/v1/ledger?wsdl")
+    assert reply.content == wsdl(f"http://127.0.0.1:{gateway.port}/v1/ledger")
+    assert descriptions.MOST == 8 << 20  # as the page says
 
 
 async def test_json_stays_as_it_was(start: Start, service: Upstream) -> None:
