@@ -53,6 +53,7 @@ def document(value: str, encoding: str = "") -> str:
         ("utf-16-be", "utf-16", "utf-16", b"\xfe\xff"),
         ("utf-16-le", "UTF-16", "utf-16", b""),
         ("cp500", "", "cp500", b""),  # EBCDIC
+        ("gb18030", "", "GB18030", b""),
     ],
 )
 def test_other_bytes_stay(codec: str, declared: str, charset: str, mark: bytes) -> None:
@@ -95,6 +96,8 @@ def test_a_large_one() -> None:
         b'<?xml version="1.0" encoding="UTF-16"?><a/>',
         b'<?xml version="1.0" encoding="none-such"?><a/>',
         b"\xff\xfe<\0a\0/\0",
+        b'<?xml version="1.0" encoding="punycode"?><a/>',
+        b'<?xml version="1.0" encoding="hex"?><a/>',
     ],
 )
 def test_what_cannot_be_read(body: bytes) -> None:

@@ -30,8 +30,8 @@ MAX_NAMES = 100_000
 
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*?\sencoding\s*=\s*[\"']([A-Za-z][A-Za-z0-9._-]*)[\"']")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-# Encodings that expat supports; ASCII is read as UTF-8, since servers often send more than they declare.
-_NATIVE = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "ascii": "utf-8", "iso-8859-1": "iso-8859-1"}
+#: Encodings that expat supports, by their names. ASCII is read as UTF-8: servers often send more than they declare.
+NATIVE = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "ascii": "utf-8", "iso-8859-1": "iso-8859-1"}
 
 
 def declared_charset(body: bytes, charset: str) -> str:
@@ -42,7 +42,7 @@ def declared_charset(body: bytes, charset: str) -> str:
     return match[1].decode("ascii").lower() if match else "utf-8"
 
 
-def document_source(body: bytes, charset: str) -> tuple[bytes, str | None]:
+def _source(body: bytes, charset: str) -> tuple[bytes, str | None]:
     """The bytes and encoding for expat. A byte order mark takes precedence over `charset`, and that over the XML
     declaration (RFC 7303, section 3).
 
@@ -57,8 +57,8 @@ def document_source(body: bytes, charset: str) -> tuple[bytes, str | None]:
         return body, None
     if misnamed(body, name):
         raise XmlError(f"it names the encoding {name} and is in UTF-8")
-    if name in _NATIVE:
-        return body, _NATIVE[name]
+    if name in NATIVE:
+        return body, NATIVE[name]
     try:
         return _as_utf8(body, name), "utf-8"
     except LookupError:
@@ -140,7 +140,7 @@ def _decode(body: bytes, charset: str, force_list: Collection[str], *, large: bo
         pieces.append(piece)
 
     names: dict[str, str] = {}
-    data, encoding = document_source(body, charset)
+    data, encoding = _source(body, charset)
     parser = expat.ParserCreate(encoding, intern=names)
     parser.ordered_attributes = parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
@@ -216,7 +216,7 @@ def check(body: bytes, *, charset: str = "") -> None:
 
     :raises bridge.api.XmlError: invalid XML, or a DOCTYPE.
     """
-    data, encoding = document_source(body, charset)
+    data, encoding = _source(body, charset)
     run_parser(expat.ParserCreate(encoding), data)
 
 

@@ -5,6 +5,7 @@ Only the values of some attributes are replaced. All other bytes stay as they ar
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from bridge.api import XmlError
-from bridge_xml.decode import declared_charset, document_source, run_parser
+from bridge_xml.decode import NATIVE, declared_charset, run_parser
 
 #: Queries by which services are asked for descriptions, in any case: ``?wsdl``, ``?singleWsdl``, ``?xsd=xsd0``,
 #: ``?wsdl=Orders.wsdl``, ``?wsdl2``.
@@ -37,6 +38,9 @@ _DOCUMENTS: Mapping[str, str] = {
     f"{_SCHEMA} redefine": "schemaLocation",
     f"{_SCHEMA} override": "schemaLocation",
 }
+
+#: Other encodings in which a document can be changed, as Python calls them. Each is quick, whatever the document is.
+_KEPT = re.compile(r"utf-(?:16|32)-[lb]e|iso8859-\d+|cp\d+|koi8-[rtu]|shift_jis|euc_(?:jp|kr)|gb(?:2312|k|18030)|big5")
 
 _NAME = re.compile(rb"<[^\s/>]+")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=<>/\"']+)\s*=\s*(\"[^\"]*\"|'[^']*')")
@@ -106,16 +110,16 @@ def _ascii_compatible(body: bytes, charset: str) -> tuple[bytes, str, str | None
 
     :raises bridge.api.XmlError: its encoding is not what it says, or would not lead back to the same bytes.
     """
-    data, encoding = document_source(body, charset)
-    if encoding is not None and data is body:
-        return data, encoding, None
     if body.startswith(b"\xef\xbb\xbf"):
         return body, "utf-8", None
     codec = encoding_of(body, charset)
+    if codec in NATIVE:
+        return body, NATIVE[codec], None
     try:
-        text = body.decode(codec)
-        if text.encode(codec) == body:
-            return text.encode(), "utf-8", codec
+        if _KEPT.fullmatch(codecs.lookup(codec).name):
+            text = body.decode(codec)
+            if text.encode(codec) == body:
+                return text.encode(), "utf-8", codec
     except (LookupError, UnicodeError):
         pass
     raise XmlError(f"its encoding {codec} can't be kept")
