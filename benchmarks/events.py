@@ -99,7 +99,7 @@ class Delays:
 async def by_socket(port: int, count: int) -> list[float]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /events/%d HTTP/1.1\r\nHost: bench\r\n\r\n" % count)
-    delays = []
+    delays: list[float] = []
     while len(delays) < count:
         line = await reader.readuntil(b"\n")
         if line.startswith(b"data: "):

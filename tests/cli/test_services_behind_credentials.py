@@ -85,13 +85,13 @@ class Ledger:
         self.mood = ""
         self.admitted: list[str] = []
 
-    def admits(self, name: str, method: str, fields: dict[str, str], query: dict[str, str]) -> bool:
+    def admits(self, name: str, fields: dict[str, str], query: dict[str, str]) -> bool:
         match name:
             case "basic":
                 given = fields.get("authorization", "")
                 return given != "" and aiohttp.BasicAuth.decode(given, "utf-8") == ("bridge", PASSWORD, "utf-8")
             case "oauth":
-                return self.oauth.admits(method, fields, "ledger.write")
+                return self.oauth.admits(fields, "ledger.write")
             case "key":
                 return fields.get("x-ledger-key") == KEY
             case _:
@@ -101,7 +101,7 @@ class Ledger:
         body, fields = await read(scope, receive)
         name, query = scope["path"].strip("/"), dict(parse_qsl(scope["query_string"].decode()))
         status, kind, text = 401, "text/html", f"<pre>{escape(f'{fields} {query} {body!r}')}</pre>"
-        if self.admits(name, scope["method"], fields, query):
+        if self.admits(name, fields, query):
             self.admitted.append(name)
             if self.mood == "hang":
                 await asyncio.Event().wait()
@@ -262,6 +262,7 @@ async def _calls(client: httpx.AsyncClient, service: Ledger, oauth: OAuthServer,
 async def _publishing(client: httpx.AsyncClient, routes: dict[str, str], seen: Seen) -> None:
     """The same routes by the admin API, and wrong ones."""
     kind = {"Content-Type": "application/yaml"}
+    where = ""
     for name, text in routes.items():
         spec = text.replace(f"/v1/{name}", f"/v2/{name}")
         assert seen.reply(await client.post("/-/routes/check", content=spec, headers=kind)).json()["ok"]

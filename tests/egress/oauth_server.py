@@ -48,7 +48,7 @@ class Clients(RequestValidator):
     def get_default_scopes(self, *args: Any, **kwargs: Any) -> list[str]:
         return []
 
-    def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> None:
+    def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> None:
         self.issued[token["access_token"]] = token.get("scope", "").split()
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Any) -> bool:
@@ -76,9 +76,9 @@ class OAuthServer:
             self.clients, token_generator=lambda request: next(self.tokens), token_expires_in=lambda _: self.lifetime
         )
 
-    def admits(self, method: str, headers: dict[str, str], scope: str) -> bool:
-        """Whether a service lets in a request with these fields (RFC 6750, section 2.1)."""
-        valid, _ = self._server.verify_request("https://service.example/", method, "", headers, [scope])
+    def admits(self, headers: dict[str, str], scope: str) -> bool:
+        """Whether a service lets in a POST with these fields (RFC 6750, section 2.1)."""
+        valid, _ = self._server.verify_request("https://service.example/", "POST", "", headers, [scope])
         return bool(valid)
 
     @property

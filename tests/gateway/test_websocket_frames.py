@@ -156,7 +156,7 @@ async def test_a_close_s_reason_and_nothing_behind_it(front: Front, sender: str)
     got: asyncio.Queue[list[tuple[int, bool, bytes]]] = asyncio.Queue()
 
     async def everything(reader: asyncio.StreamReader) -> list[tuple[int, bool, bytes]]:
-        frames = []
+        frames: list[tuple[int, bool, bytes]] = []
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while not frames or frames[-1][0] != CLOSE:
                 frames.append(await read_frame(reader))
